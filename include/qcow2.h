@@ -1,0 +1,686 @@
+/*
+ * libqcow2: qcow2 disk images, complete, in one C library.
+ *
+ * Conventions, true for every function below unless it says otherwise:
+ *
+ *  - Functions that can fail return 0 or a negative errno value.  Where the
+ *    last parameter is a `struct qcow2_error *`, it may be NULL; on failure it
+ *    is filled with the code, the broken rule of the format (if that was the
+ *    reason), the place in the image file and one line for people.  It holds
+ *    plain data: nothing to free.  On success it is left as it was.
+ *  - Offsets, lengths and sizes are in bytes.  Guest offsets count from the
+ *    start of the virtual disk, host offsets from the start of the image file.
+ *  - Argument order is object, buffer, length, offset, flags, out, err.
+ *  - Option structures start with their own size: initialise them with the
+ *    matching _INIT macro.  Zero is the default of every field.  Structures of
+ *    older, smaller versions of this header are accepted; flag bits that this
+ *    version does not know are refused with -EINVAL.
+ *  - Any number of threads may use one image or store at the same time; only
+ *    qcow2_close() and qcow2_store_unref() of the last reference want the
+ *    object to themselves.  The library makes no threads of its own except
+ *    inside qcow2_convert() and qcow2_compare(), which say so and end them
+ *    before they return.
+ *  - Nothing an image names is opened unless the caller's gate agrees (see
+ *    struct qcow2_gate); the default gate refuses.
+ *  - The library has no global state, never exits and never prints.
+ *
+ * Format references are to the qcow2 specification (docs/interop/qcow2 in the
+ * QEMU documentation) by its section names.
+ */
+#ifndef QCOW2_H
+#define QCOW2_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define QCOW2_VERSION_MAJOR 0
+#define QCOW2_VERSION_MINOR 1
+#define QCOW2_VERSION_PATCH 0
+#define QCOW2_VERSION_STRING "0.1.0"
+
+/* The version of the library that is running, as "major.minor.patch".  The
+ * string is static.  Cannot fail. */
+const char *qcow2_version(void);
+
+/* ------------------------------------------------------------------------- */
+/* Errors                                                                    */
+
+/*
+ * What went wrong.  `code` is the negative errno that the function returned.
+ * `defect` names the rule of the format that the image broke (QCOW2_DEFECT_*
+ * numbers, see qcow2_defect_name()), 0 where no such rule is involved.
+ * `host_off` is where in the image file the bad bytes are, UINT64_MAX when
+ * that is unknown or has no meaning.  `message` is UTF-8 without control
+ * characters, NUL-terminated; text from images and paths in it is escaped.
+ */
+struct qcow2_error {
+	int32_t code;
+	int32_t defect;
+	uint64_t host_off;
+	char message[240];
+};
+
+/* How much harm a defect does. */
+enum qcow2_severity {
+	QCOW2_SEVERITY_NONE = 0,
+	QCOW2_SEVERITY_LEAK = 1,       /* space is lost, data is safe */
+	QCOW2_SEVERITY_CORRUPTION = 2, /* data is or may become wrong */
+	QCOW2_SEVERITY_FATAL = 3,      /* the image cannot be opened */
+};
+
+/*
+ * The stable name of a defect, such as "l2-entry-unaligned", its one-line
+ * explanation, and its severity.  Any number may be asked: unknown ones give
+ * NULL, NULL and QCOW2_SEVERITY_NONE.  Known numbers run from 1 without gaps.
+ * The strings are static.
+ */
+const char *qcow2_defect_name(int defect);
+const char *qcow2_defect_text(int defect);
+enum qcow2_severity qcow2_defect_severity(int defect);
+
+/*
+ * Makes untrusted text safe to print: copies `len` bytes of `src` into `dst`
+ * (`dst_size` bytes, at least 1) with control characters, invalid UTF-8,
+ * bidirectional overrides and backslashes written as \xHH.  The result is
+ * always terminated; what does not fit is cut and ends in "...".  Returns the
+ * length of the result.
+ */
+size_t qcow2_escape(char *dst, size_t dst_size, const void *src, size_t len);
+
+/* ------------------------------------------------------------------------- */
+/* Stores: where host bytes live                                             */
+
+/*
+ * A store is a growable array of host bytes: a file, a block device, memory,
+ * or whatever the caller implements with struct qcow2_store_ops.  Stores are
+ * reference counted; images keep a reference to the stores they use.
+ */
+struct qcow2_store;
+
+/* Flags of store reads, writes and zeroing. */
+#define QCOW2_STORE_NOWAIT 0x1u /* -EAGAIN rather than block */
+#define QCOW2_STORE_UNMAP 0x2u /* zero: give the space back if possible */
+#define QCOW2_STORE_NO_FALLBACK 0x4u /* zero: -ENOTSUP rather than write zeros */
+
+/* What qcow2_store_ops.lock may be asked to hold; see qcow2_open_opts. */
+enum qcow2_store_lock {
+	QCOW2_STORE_UNLOCK = 0,
+	QCOW2_STORE_LOCK_READ = 1,  /* others may read, nobody may write */
+	QCOW2_STORE_LOCK_WRITE = 2, /* we write, nobody else opens */
+};
+
+/*
+ * The operations of a store.  All may be called by several threads at once.
+ * `self` is the pointer given to qcow2_store_new().  Each returns 0 or a
+ * negative errno; a NULL member means -ENOTSUP, except where stated.
+ */
+struct qcow2_store_ops {
+	size_t struct_size;
+
+	/* Fills the whole vector from `off`; bytes past the end of the store
+	 * read as zeros.  Required. */
+	int (*preadv)(void *self, const struct iovec *iov, int iovcnt,
+		      uint64_t off, unsigned flags);
+	/* Writes the whole vector at `off`, growing the store as needed. */
+	int (*pwritev)(void *self, const struct iovec *iov, int iovcnt,
+		       uint64_t off, unsigned flags);
+	/* Makes durable everything completed before the call. */
+	int (*flush)(void *self);
+	/* Makes [off, off+len) read as zeros; never changes the size. */
+	int (*zero)(void *self, uint64_t len, uint64_t off, unsigned flags);
+	/* Sets the size; new bytes read as zeros. */
+	int (*truncate)(void *self, uint64_t size);
+	/* The current size in bytes.  Required. */
+	int (*size)(void *self, uint64_t *size);
+	/* The bytes of host space really in use.  NULL: the size. */
+	int (*allocated)(void *self, uint64_t *bytes);
+	/* Describes [off, off+*len): sets *is_data and shortens *len to where
+	 * the answer changes.  A hole reads as zeros.  NULL: all data. */
+	int (*extent)(void *self, uint64_t off, uint64_t *len, int *is_data);
+	/* Excludes other programs.  NULL: succeeds and does nothing. */
+	int (*lock)(void *self, enum qcow2_store_lock lock,
+		    struct qcow2_error *err);
+	/* The file descriptor for copy offload, or -1.  NULL: -1. */
+	int (*fd)(void *self);
+	/* Called once, when the last reference goes.  NULL: nothing. */
+	void (*close)(void *self);
+};
+
+/* Makes a store of the caller's operations; `ops` is copied, `self` is handed
+ * to each of them.  *out has one reference.  -EINVAL for a missing required
+ * member, -ENOMEM. */
+int qcow2_store_new(const struct qcow2_store_ops *ops, void *self,
+		    struct qcow2_store **out, struct qcow2_error *err);
+
+#define QCOW2_STORE_RDWR 0x1u /* open for writing too */
+#define QCOW2_STORE_CREATE 0x2u /* create; an existing regular file is emptied */
+#define QCOW2_STORE_DIRECT 0x4u /* O_DIRECT; any alignment is still accepted */
+
+/* Opens a regular file or block device.  Directories, pipes, sockets and
+ * character devices are refused with -EINVAL without blocking on them. */
+int qcow2_store_open_file(const char *path, unsigned flags,
+			  struct qcow2_store **out, struct qcow2_error *err);
+
+/* The same for an open descriptor, which the store owns after success and
+ * closes at the end; `name` is for messages. */
+int qcow2_store_open_fd(int fd, const char *name, unsigned flags,
+			struct qcow2_store **out, struct qcow2_error *err);
+
+/* An empty store in memory; holes cost nothing. */
+int qcow2_store_new_memory(struct qcow2_store **out, struct qcow2_error *err);
+
+struct qcow2_store *qcow2_store_ref(struct qcow2_store *store);
+void qcow2_store_unref(struct qcow2_store *store); /* NULL is fine */
+
+/* Plain access to a store: the wrappers of the operations above. */
+int qcow2_store_pread(struct qcow2_store *store, void *buf, size_t len,
+		      uint64_t off, unsigned flags, struct qcow2_error *err);
+int qcow2_store_pwrite(struct qcow2_store *store, const void *buf, size_t len,
+		       uint64_t off, unsigned flags, struct qcow2_error *err);
+int qcow2_store_size(struct qcow2_store *store, uint64_t *size,
+		     struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------- */
+/* External references and budgets                                           */
+
+enum qcow2_format {
+	QCOW2_FORMAT_DEFAULT = 0, /* qcow2; what a field's comment says else */
+	QCOW2_FORMAT_QCOW2 = 1,
+	QCOW2_FORMAT_RAW = 2,
+	/* Look at the first bytes.  Only for reading: guests can write a qcow2
+	 * header into a raw disk.  Refused together with QCOW2_OPEN_RDWR. */
+	QCOW2_FORMAT_PROBE = 3,
+};
+
+enum qcow2_external {
+	QCOW2_EXTERNAL_NONE = 0, /* open nothing that an image names */
+	/* Plain relative names in the directory of the image that names them,
+	 * or below it; regular files only; no symlink leads out. */
+	QCOW2_EXTERNAL_DIR = 1,
+	/* As DIR, and also names that lie below one of allow_dirs. */
+	QCOW2_EXTERNAL_ALLOW = 2,
+	/* Any path, block devices too.  Names stay literal paths, never URLs. */
+	QCOW2_EXTERNAL_ANY = 3,
+};
+
+enum qcow2_reference_kind {
+	QCOW2_REFERENCE_BACKING = 1,
+	QCOW2_REFERENCE_DATA_FILE = 2,
+};
+
+/* A file that an image names, as the gate sees it.  Strings are NUL-free,
+ * not escaped, and live only during the call. */
+struct qcow2_reference {
+	enum qcow2_reference_kind kind;
+	const char *name;    /* as stored in the image */
+	const char *format;  /* as stored, NULL if none; data files: "raw" */
+	const char *image;   /* name of the image that refers to it */
+	uint32_t depth;      /* of that image in its chain; the top is 0 */
+};
+
+/*
+ * Who decides what is opened because an image names it.  With `open` set, the
+ * mode is ignored and the callback decides: return 0 and a store (whose
+ * reference passes to the library) to allow, a negative errno to refuse.
+ */
+struct qcow2_gate {
+	size_t struct_size;
+	enum qcow2_external mode;
+	const char *const *allow_dirs; /* NULL-terminated; for ALLOW */
+	int (*open)(void *opaque, const struct qcow2_reference *ref,
+		    struct qcow2_store **out, struct qcow2_error *err);
+	void *opaque;
+};
+
+#define QCOW2_GATE_INIT { sizeof(struct qcow2_gate), QCOW2_EXTERNAL_NONE, \
+			  NULL, NULL, NULL }
+
+/* Ceilings on what an image may cost; 0 takes the default. */
+struct qcow2_budget {
+	uint64_t metadata_bytes;   /* memory for tables of one image; 256 MiB */
+	uint64_t virtual_bytes;    /* largest virtual size accepted; no limit */
+	uint32_t chain_depth;      /* images in a chain, top included; 64 */
+	uint32_t reserved;         /* must be 0 */
+};
+
+/* ------------------------------------------------------------------------- */
+/* Images                                                                    */
+
+/* One virtual disk: a qcow2 or raw image with its backing chain. */
+struct qcow2_image;
+
+#define QCOW2_OPEN_RDWR 0x1u /* for writing; -ENOTSUP in this version */
+#define QCOW2_OPEN_NO_BACKING 0x2u /* unallocated reads as zeros */
+#define QCOW2_OPEN_NO_LOCK 0x4u /* also when others write; contents may tear */
+#define QCOW2_OPEN_DIRECT 0x8u /* O_DIRECT on all files */
+/* Information, map and check only: the data file and the backing chain are
+ * not opened, encrypted images need no passphrase, and reading data fails with
+ * -EPERM. */
+#define QCOW2_OPEN_METADATA_ONLY 0x10u
+
+struct qcow2_open_opts {
+	size_t struct_size;
+	uint32_t flags;             /* QCOW2_OPEN_* */
+	enum qcow2_format format;   /* DEFAULT is QCOW2 */
+	/* Format of the backing file where the image does not say (images of
+	 * today always do); DEFAULT refuses to guess.  PROBE looks. */
+	enum qcow2_format backing_format;
+	uint32_t reserved;          /* must be 0 */
+	const char *snapshot;       /* view of this internal snapshot (id, else
+				     * name), NULL for the active disk */
+	const struct qcow2_gate *gate; /* NULL: nothing external */
+	struct qcow2_budget budget;
+	uint64_t l2_cache_bytes;    /* default 32 MiB, or what the disk needs */
+	uint64_t l2_slice_bytes;    /* power of two, 512 to the cluster size;
+				     * default 4096 or the cluster size */
+	uint64_t refcount_cache_bytes; /* default 4 clusters */
+	const void *passphrase;     /* for encrypted images; this version opens
+				     * none and says so (-ENOTSUP) */
+	size_t passphrase_len;
+};
+
+#define QCOW2_OPEN_OPTS_INIT { sizeof(struct qcow2_open_opts), 0, \
+	QCOW2_FORMAT_DEFAULT, QCOW2_FORMAT_DEFAULT, 0, NULL, NULL,   \
+	{ 0, 0, 0, 0 }, 0, 0, 0, NULL, 0 }
+
+/*
+ * Opens the image at `path` with its backing chain and data file as far as
+ * the gate and the flags allow.  `opts` may be NULL for the defaults.
+ *
+ * Returns 0 and the image in *out; -EINVAL for an image that breaks the
+ * format (err->defect says which rule), -ENOTSUP for one that uses a feature
+ * this version does not have, -EPERM when the gate refuses a reference,
+ * -EBUSY when another program holds a conflicting lock, -ELOOP for a chain
+ * that contains itself, -E2BIG when a budget is exceeded, -ENOENT for an
+ * unknown snapshot, -ENOMEM, or what the host answered.
+ *
+ * An image whose dirty or corrupt bit is set opens for reading.
+ */
+int qcow2_open_path(const char *path, const struct qcow2_open_opts *opts,
+		    struct qcow2_image **out, struct qcow2_error *err);
+
+/* The same over a store, of which it takes its own reference.  Relative names
+ * in the image then have no directory: mode DIR refuses them. */
+int qcow2_open_store(struct qcow2_store *store,
+		     const struct qcow2_open_opts *opts,
+		     struct qcow2_image **out, struct qcow2_error *err);
+
+/* Closes the image and all it opened.  No other call may be running on it.
+ * The image is gone whatever is returned.  NULL is fine. */
+int qcow2_close(struct qcow2_image *img, struct qcow2_error *err);
+
+/* The virtual size in bytes (of the snapshot's disk in a snapshot view). */
+uint64_t qcow2_size(const struct qcow2_image *img);
+
+#define QCOW2_NOWAIT 0x1u /* -EAGAIN rather than wait for a disk or a peer */
+
+/*
+ * Reads guest bytes.  [off, off+len) must lie inside the virtual disk
+ * (-EINVAL).  Whole or not at all: on failure the buffer's contents are
+ * undefined.  -EIO when the image is damaged at that place (err->defect),
+ * -EAGAIN under QCOW2_NOWAIT when metadata or data is not in memory.
+ */
+int qcow2_pread(struct qcow2_image *img, void *buf, size_t len, uint64_t off,
+		unsigned flags, struct qcow2_error *err);
+int qcow2_preadv(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
+		 uint64_t off, unsigned flags, struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------- */
+/* Map                                                                       */
+
+#define QCOW2_EXTENT_DATA 0x1u       /* stored somewhere; read it */
+#define QCOW2_EXTENT_ZERO 0x2u       /* reads as zeros */
+#define QCOW2_EXTENT_PRESENT 0x4u    /* a layer of the chain says so itself;
+				      * without it nothing is allocated */
+#define QCOW2_EXTENT_COMPRESSED 0x8u
+#define QCOW2_EXTENT_HOST_OFF 0x10u  /* host_off is valid */
+
+struct qcow2_extent {
+	uint64_t off;      /* guest */
+	uint64_t len;
+	uint64_t host_off; /* in the file qcow2_layer_filename(depth) names, or
+			    * that layer's data file if it has one */
+	uint32_t flags;    /* QCOW2_EXTENT_* */
+	uint32_t depth;    /* layer that decides: 0 is the top */
+};
+
+#define QCOW2_MAP_TOP_ONLY 0x1u /* do not look below the top layer */
+
+/*
+ * The extent that begins at guest offset `off`: as long as everything in
+ * struct qcow2_extent stays the same (host offsets contiguous), at most `len`
+ * bytes.  Call it again with off + out->len to walk the disk; a walk costs
+ * time in proportion to the metadata that exists, not to the disk.
+ * [off, off+len) must lie inside the disk and len must not be 0 (-EINVAL);
+ * -EIO for damaged metadata; QCOW2_MAP_* in flags.
+ */
+int qcow2_map(struct qcow2_image *img, uint64_t len, uint64_t off,
+	      unsigned flags, struct qcow2_extent *out,
+	      struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------- */
+/* Information                                                               */
+
+enum qcow2_compression {
+	QCOW2_COMPRESSION_ZLIB = 0,
+	QCOW2_COMPRESSION_ZSTD = 1,
+};
+
+enum qcow2_encryption {
+	QCOW2_ENCRYPTION_NONE = 0,
+	QCOW2_ENCRYPTION_AES = 1,
+	QCOW2_ENCRYPTION_LUKS = 2,
+};
+
+/*
+ * What the header of one layer says.  Strings belong to the image, live until
+ * it is closed, are NUL-terminated and not escaped; NULL when absent.
+ * For a raw layer only format, virtual_size, file_size, allocated_bytes and
+ * filename mean something.
+ */
+struct qcow2_info {
+	size_t struct_size;
+	enum qcow2_format format;  /* QCOW2 or RAW */
+	uint32_t version;          /* 2 or 3 */
+	uint64_t virtual_size;
+	uint64_t file_size;        /* of the image file */
+	uint64_t allocated_bytes;  /* host space in use by the image file */
+	uint32_t cluster_size;
+	uint32_t refcount_bits;
+	uint64_t incompatible_features;
+	uint64_t compatible_features;
+	uint64_t autoclear_features;
+	enum qcow2_compression compression;
+	enum qcow2_encryption encryption;
+	uint8_t dirty;             /* refcounts may be stale */
+	uint8_t corrupt;
+	uint8_t lazy_refcounts;
+	uint8_t extended_l2;
+	uint8_t data_file_raw;
+	uint8_t has_data_file;
+	uint8_t self_contained;    /* names no other file */
+	uint8_t reserved;
+	uint32_t n_snapshots;
+	uint32_t n_bitmaps;        /* 0 too when the directory is damaged */
+	const char *filename;
+	const char *backing_file;
+	const char *backing_format;
+	const char *data_file;     /* NULL also when the bit is set, unnamed */
+};
+
+/* Number of layers that are open: 1 + backing files. */
+uint32_t qcow2_layer_count(const struct qcow2_image *img);
+
+/* Fills *out for layer `depth` (0 is the top).  out->struct_size must be set;
+ * -EINVAL otherwise or when there is no such layer. */
+int qcow2_get_info(struct qcow2_image *img, uint32_t depth,
+		   struct qcow2_info *out, struct qcow2_error *err);
+
+/* The path layer `depth` was opened by, resolved against the image that named
+ * it; NULL when there is no such layer. */
+const char *qcow2_layer_filename(const struct qcow2_image *img, uint32_t depth);
+
+/* The path of that layer's external data file when one is open, else NULL. */
+const char *qcow2_layer_data_filename(const struct qcow2_image *img,
+				      uint32_t depth);
+
+/* One internal snapshot of the top layer (section "Snapshots"). */
+struct qcow2_snapshot_info {
+	size_t struct_size;
+	const char *id;            /* owned by the image, not escaped */
+	const char *name;
+	uint64_t vm_state_size;
+	uint64_t disk_size;        /* virtual size when it was taken */
+	uint64_t vm_clock_ns;
+	uint64_t icount;           /* UINT64_MAX when not recorded */
+	uint32_t date_sec;         /* since 1970-01-01 UTC */
+	uint32_t date_nsec;
+};
+
+/* Snapshot `index`, 0 to n_snapshots - 1, in table order; else -EINVAL. */
+int qcow2_get_snapshot(struct qcow2_image *img, uint32_t index,
+		       struct qcow2_snapshot_info *out,
+		       struct qcow2_error *err);
+
+#define QCOW2_BITMAP_IN_USE 0x1u /* inconsistent: was not closed properly */
+#define QCOW2_BITMAP_AUTO 0x2u   /* tracks writes */
+
+/* One persistent bitmap of the top layer (section "Bitmaps"). */
+struct qcow2_bitmap_info {
+	size_t struct_size;
+	const char *name;          /* owned by the image, not escaped */
+	uint64_t granularity;      /* bytes per bit */
+	uint32_t flags;            /* QCOW2_BITMAP_* */
+	uint32_t reserved;
+};
+
+int qcow2_get_bitmap(struct qcow2_image *img, uint32_t index,
+		     struct qcow2_bitmap_info *out, struct qcow2_error *err);
+
+#define QCOW2_LUKS_SLOTS 8
+
+struct qcow2_luks_slot {
+	uint32_t active;           /* 0 or 1 */
+	uint32_t iterations;
+	uint32_t stripes;
+	uint32_t reserved;
+	uint64_t key_off;          /* bytes from the start of the LUKS header */
+};
+
+/* The LUKS header of an encrypted top layer; strings owned by the image. */
+struct qcow2_luks_info {
+	size_t struct_size;
+	const char *cipher_name;   /* such as "aes" */
+	const char *cipher_mode;   /* such as "xts-plain64" */
+	const char *hash;          /* such as "sha256" */
+	const char *uuid;
+	uint64_t payload_off;      /* bytes */
+	uint32_t key_bytes;
+	uint32_t iterations;       /* of the master key digest */
+	struct qcow2_luks_slot slots[QCOW2_LUKS_SLOTS];
+};
+
+/* -ENOENT when the image is not LUKS-encrypted, -EIO/-EINVAL when the header
+ * is unreadable or broken. */
+int qcow2_get_luks(struct qcow2_image *img, struct qcow2_luks_info *out,
+		   struct qcow2_error *err);
+
+/* The name that the image's feature name table gives to a feature bit, NULL if
+ * none.  type: 0 incompatible, 1 compatible, 2 autoclear; bit: 0 to 63. */
+const char *qcow2_feature_name(struct qcow2_image *img, unsigned type,
+			       unsigned bit);
+
+/* ------------------------------------------------------------------------- */
+/* Create                                                                    */
+
+enum qcow2_preallocation {
+	QCOW2_PREALLOC_OFF = 0,
+	QCOW2_PREALLOC_METADATA = 1, /* all tables, data clusters as holes */
+	QCOW2_PREALLOC_FALLOC = 2,   /* and host space reserved */
+	QCOW2_PREALLOC_FULL = 3,     /* and written with zeros */
+};
+
+#define QCOW2_CREATE_EXTENDED_L2 0x1u
+#define QCOW2_CREATE_LAZY_REFCOUNTS 0x2u
+#define QCOW2_CREATE_DATA_FILE_RAW 0x4u
+
+struct qcow2_create_opts {
+	size_t struct_size;
+	uint64_t virtual_size;      /* rounded up to a multiple of 512 */
+	uint32_t flags;             /* QCOW2_CREATE_* */
+	uint32_t version;           /* 2 or 3; default 3 */
+	uint32_t cluster_size;      /* power of two, 512 to 2 MiB; 64 KiB */
+	uint32_t refcount_bits;     /* 1,2,4,...,64; default 16; v2: only 16 */
+	enum qcow2_compression compression;
+	enum qcow2_preallocation preallocation;
+	const char *backing_file;   /* recorded, not opened; NULL: none */
+	const char *backing_format; /* required with backing_file */
+	const char *data_file;      /* recorded; created as raw file */
+};
+
+#define QCOW2_CREATE_OPTS_INIT { sizeof(struct qcow2_create_opts), 0, 0, 0, \
+	0, 0, QCOW2_COMPRESSION_ZLIB, QCOW2_PREALLOC_OFF, NULL, NULL, NULL }
+
+/*
+ * Makes an image at `path`.  A regular file appears under its name only when
+ * it is complete (written beside it, flushed, renamed); an existing one is
+ * replaced.  A block device is written in place, header last.  The data file,
+ * if any, is created (or emptied) at its path relative to the image's
+ * directory.  -EINVAL for options that contradict each other or a limit of the
+ * format, -EFBIG for a virtual size that needs more than 32 MiB of L1 table,
+ * or what the host answered; on failure `path` is untouched.
+ */
+int qcow2_create_path(const char *path, const struct qcow2_create_opts *opts,
+		      struct qcow2_error *err);
+
+/* The same into stores, which are emptied first.  `data` is the external data
+ * file's, required exactly when opts->data_file is set. */
+int qcow2_create_store(struct qcow2_store *store, struct qcow2_store *data,
+		       const struct qcow2_create_opts *opts,
+		       struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------- */
+/* Check                                                                     */
+
+/* One finding of qcow2_check.  Valid only during the callback. */
+struct qcow2_finding {
+	int32_t defect;
+	enum qcow2_severity severity;
+	uint64_t host_off;          /* UINT64_MAX when it has none */
+	const char *message;        /* escaped */
+};
+
+struct qcow2_check_opts {
+	size_t struct_size;
+	uint32_t flags;             /* 0 */
+	uint32_t reserved;
+	struct qcow2_budget budget;
+	void (*report)(void *opaque, const struct qcow2_finding *finding);
+	/* Return non-zero to stop with -ECANCELED. */
+	int (*progress)(void *opaque, uint64_t done, uint64_t total);
+	void *opaque;
+};
+
+#define QCOW2_CHECK_OPTS_INIT { sizeof(struct qcow2_check_opts), 0, 0, \
+	{ 0, 0, 0, 0 }, NULL, NULL, NULL }
+
+struct qcow2_check_result {
+	size_t struct_size;
+	uint64_t corruptions;
+	uint64_t leaks;             /* leaked clusters */
+	uint64_t check_errors;      /* what could not be checked */
+	uint64_t total_clusters;    /* guest clusters of the virtual disk */
+	uint64_t allocated_clusters;
+	uint64_t fragmented_clusters;
+	uint64_t compressed_clusters;
+	uint64_t image_end_off;     /* past the last cluster in use */
+};
+
+/*
+ * Checks the consistency of a qcow2 image without changing it: the refcounts
+ * are rebuilt from every reference and compared, and every table is checked
+ * against the rules of the format.  Each finding goes to opts->report.
+ * Returns 0 when the check ran to its end, whatever it found; -EINVAL etc.
+ * when the image cannot be opened at all.  Time is proportional to the
+ * metadata that exists; memory to the clusters of the image file.
+ */
+int qcow2_check_path(const char *path, const struct qcow2_check_opts *opts,
+		     struct qcow2_check_result *result,
+		     struct qcow2_error *err);
+int qcow2_check_store(struct qcow2_store *store,
+		      const struct qcow2_check_opts *opts,
+		      struct qcow2_check_result *result,
+		      struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------- */
+/* Whole-disk jobs                                                           */
+
+/* Called now and then, from one thread at a time, with 0 <= done <= total.
+ * Return non-zero to stop the job with -ECANCELED. */
+typedef int qcow2_progress_fn(void *opaque, uint64_t done, uint64_t total);
+
+#define QCOW2_COMPARE_STRICT 0x1u /* sizes and allocation must agree too */
+
+enum qcow2_difference {
+	QCOW2_IDENTICAL = 0,
+	QCOW2_DIFFERENT_CONTENT = 1,    /* at offset */
+	QCOW2_DIFFERENT_SIZE = 2,       /* strict only */
+	QCOW2_DIFFERENT_ALLOCATION = 3, /* strict only; at offset */
+};
+
+struct qcow2_compare_opts {
+	size_t struct_size;
+	uint32_t flags;             /* QCOW2_COMPARE_* */
+	uint32_t n_threads;         /* 0: one per processor */
+	qcow2_progress_fn *progress;
+	void *opaque;
+};
+
+#define QCOW2_COMPARE_OPTS_INIT { sizeof(struct qcow2_compare_opts), 0, 0, \
+				  NULL, NULL }
+
+struct qcow2_compare_result {
+	size_t struct_size;
+	enum qcow2_difference difference;
+	uint32_t sizes_differ;      /* also when the contents are identical */
+	uint64_t offset;            /* guest offset of the first difference */
+	uint32_t failed_image;      /* 1 or 2 when reading that one failed */
+	uint32_t reserved;
+};
+
+/*
+ * Compares what two disks read as.  Where one is longer, the rest must read as
+ * zeros.  Returns 0 and the answer in *result, or the error of a failed read.
+ */
+int qcow2_compare(struct qcow2_image *a, struct qcow2_image *b,
+		  const struct qcow2_compare_opts *opts,
+		  struct qcow2_compare_result *result,
+		  struct qcow2_error *err);
+
+#define QCOW2_CONVERT_NO_SYNC 0x1u /* do not flush before publishing */
+#define QCOW2_CONVERT_NO_REFLINK 0x2u /* never share or offload, always copy */
+#define QCOW2_CONVERT_DIRECT 0x4u /* O_DIRECT on the target */
+
+struct qcow2_convert_opts {
+	size_t struct_size;
+	uint32_t flags;             /* QCOW2_CONVERT_* */
+	uint32_t n_threads;         /* 0: one per processor */
+	/* Runs of zeros at least this long become holes: a multiple of 512 up
+	 * to 16 MiB.  Default 4096.  QCOW2_CONVERT_NOT_SPARSE writes it all. */
+	uint64_t sparse_bytes;
+	qcow2_progress_fn *progress;
+	void *opaque;
+};
+
+#define QCOW2_CONVERT_NOT_SPARSE UINT64_MAX
+
+#define QCOW2_CONVERT_OPTS_INIT { sizeof(struct qcow2_convert_opts), 0, 0, 0, \
+				  NULL, NULL }
+
+/*
+ * Writes what `img` reads as to a raw file or block device at `path`.  A
+ * regular file is written beside its place, flushed and renamed when it is
+ * complete, so that on any failure (-ENOSPC, -EIO, cancel) whatever stood at
+ * `path` is untouched; a block device is written in place (and must be large
+ * enough, -ENOSPC).  Uses n_threads threads while it runs and at most
+ * 64 MiB + 8 MiB per thread of memory besides the image's own caches.
+ */
+int qcow2_convert_raw(struct qcow2_image *img, const char *path,
+		      const struct qcow2_convert_opts *opts,
+		      struct qcow2_error *err);
+
+/* The same into a store, which is truncated to the disk's size first. */
+int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
+			    const struct qcow2_convert_opts *opts,
+			    struct qcow2_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,39 @@
+/*
+ * Filling the caller's struct qcow2_error.
+ *
+ * Every failing function returns -errno and, where the caller gave a struct,
+ * explains in it: field or path, value, limit, what to do.  All three
+ * functions return @code, so a failure is one statement:
+ *
+ *	return error_set(err, -EINVAL, "cluster_bits is %u, ...", bits);
+ *
+ * Text that came from an image or is a path is passed through text_escape()
+ * (base/text.h) before it enters a message.
+ */
+#ifndef BASE_ERROR_H
+#define BASE_ERROR_H
+
+#include <stdint.h>
+
+#include <qcow2.h>
+
+#define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
+
+/* @code: negative errno. @err: may be NULL. */
+int error_set(struct qcow2_error *err, int code, const char *fmt, ...)
+	PRINTF_LIKE(3, 4);
+
+/* The same for a broken rule of the format: @defect from format/defect.h,
+ * @host_off where in the image file the offending bytes are, UINT64_MAX if
+ * that has no meaning. */
+int error_defect(struct qcow2_error *err, int code, int defect,
+		 uint64_t host_off, const char *fmt, ...) PRINTF_LIKE(5, 6);
+
+/* Puts "<context>: " before the message that a callee left in @err. */
+int error_prefix(struct qcow2_error *err, int code, const char *fmt, ...)
+	PRINTF_LIKE(3, 4);
+
+/* -ENOMEM with a message that names @what and its size in bytes. */
+int error_nomem(struct qcow2_error *err, const char *what, uint64_t size_bytes);
+
+#endif

@@ -1,0 +1,65 @@
+/*
+ * One virtual disk: an image and everything below it, read as one.
+ *
+ * A disk is a list of layers from the top down.  Each is a qcow2 image (with
+ * an external data file, perhaps) or a raw file.  What a layer does not have
+ * is asked of the next; past the end of a layer, and below the last, are
+ * zeros.
+ *
+ * Threads: all functions but disk_open and disk_close may run concurrently.
+ */
+#ifndef CHAIN_DISK_H
+#define CHAIN_DISK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include <qcow2.h>
+
+struct disk;
+
+int disk_open_path(const char *path, const struct qcow2_open_opts *opts,
+		   struct disk **out, struct qcow2_error *err);
+int disk_open_store(struct qcow2_store *file,
+		    const struct qcow2_open_opts *opts, struct disk **out,
+		    struct qcow2_error *err);
+void disk_close(struct disk *d);
+
+uint64_t disk_size(const struct disk *d);
+uint32_t disk_layer_count(const struct disk *d);
+
+/* Reads [off, off + the vector's length), which lies inside the disk.
+ * flags: QCOW2_NOWAIT. */
+int disk_preadv(struct disk *d, const struct iovec *iov, int iovcnt,
+		uint64_t off, unsigned flags, struct qcow2_error *err);
+int disk_pread(struct disk *d, void *buf, size_t len, uint64_t off,
+	       unsigned flags, struct qcow2_error *err);
+
+/*
+ * The maximal extent that begins at @off and is at most @len bytes; see
+ * qcow2_map().  flags: QCOW2_MAP_TOP_ONLY, and internally:
+ */
+#define DISK_MAP_HOLES 0x100u /* split data at holes of the host file */
+
+int disk_map(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
+	     struct qcow2_extent *out, struct qcow2_error *err);
+
+/*
+ * Where the bytes of a data extent without compression and encryption are: the
+ * store, for copy offload at extent.host_off.  NULL when they cannot be copied
+ * as they are.  Borrowed from the disk.
+ */
+struct qcow2_store *disk_extent_store(struct disk *d,
+				      const struct qcow2_extent *extent);
+
+/* The guest cluster size of the top layer (65536 for raw): the unit in which
+ * jobs do well to split their work. */
+uint32_t disk_cluster_size(const struct disk *d);
+
+/* True when layer @depth keeps its clusters compressed or encrypted etc. is
+ * asked of info: */
+int disk_get_info(struct disk *d, uint32_t depth, struct qcow2_info *out,
+		  struct qcow2_error *err);
+
+#endif

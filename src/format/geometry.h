@@ -1,0 +1,82 @@
+/*
+ * What follows from the header and never changes while an image is open.
+ */
+#ifndef FORMAT_GEOMETRY_H
+#define FORMAT_GEOMETRY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "format/limits.h"
+
+struct header;
+
+struct geometry {
+	uint32_t version;
+	uint32_t cluster_bits;
+	uint32_t cluster_size;
+	uint32_t subcluster_bits;    /* = cluster_bits without extended L2 */
+	uint32_t subclusters;        /* per cluster: 1 or 32 */
+	uint32_t l2_entry_bytes;     /* 8 or 16 */
+	uint32_t l2_bits;            /* entries in an L2 table: 1 << l2_bits */
+	uint32_t refcount_order;
+	uint32_t refcount_bits;      /* 1 << refcount_order */
+	uint32_t refcount_block_bits; /* refcounts in a block: 1 << this */
+	uint32_t csize_shift;        /* compressed descriptor: size field */
+	uint64_t csize_mask;
+	uint64_t coffset_mask;       /* compressed descriptor: offset field */
+	uint64_t refcount_max;
+	bool extended_l2;
+	bool has_data_file;
+	bool data_file_raw;
+};
+
+/* From a header that header_decode() accepted. */
+void geometry_init(struct geometry *g, const struct header *h);
+
+static inline uint64_t geometry_l2_entries(const struct geometry *g)
+{
+	return UINT64_C(1) << g->l2_bits;
+}
+
+static inline uint64_t geometry_l2_reach(const struct geometry *g)
+{
+	return UINT64_C(1) << (g->l2_bits + g->cluster_bits);
+}
+
+static inline uint64_t geometry_l1_index(const struct geometry *g,
+					 uint64_t guest_off)
+{
+	return guest_off >> (g->l2_bits + g->cluster_bits);
+}
+
+static inline uint64_t geometry_l2_index(const struct geometry *g,
+					 uint64_t guest_off)
+{
+	return (guest_off >> g->cluster_bits) & (geometry_l2_entries(g) - 1);
+}
+
+static inline uint32_t geometry_subcluster_index(const struct geometry *g,
+						 uint64_t guest_off)
+{
+	return (uint32_t)(guest_off >> g->subcluster_bits) &
+	       (g->subclusters - 1);
+}
+
+static inline uint64_t geometry_in_cluster(const struct geometry *g,
+					   uint64_t off)
+{
+	return off & (g->cluster_size - UINT64_C(1));
+}
+
+static inline uint64_t geometry_clusters(const struct geometry *g,
+					 uint64_t bytes)
+{
+	return (bytes >> g->cluster_bits) +
+	       (geometry_in_cluster(g, bytes) != 0);
+}
+
+/* L1 entries needed for @size bytes of virtual disk (any uint64_t). */
+uint64_t geometry_l1_entries(const struct geometry *g, uint64_t size);
+
+#endif

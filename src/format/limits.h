@@ -1,0 +1,102 @@
+/*
+ * Every limit on a number in a qcow2 file, with its reason.
+ *
+ * Numbers from disk meet these before any arithmetic.  The values are those
+ * that QEMU enforces, so that what it opens, we open, and what it refuses for
+ * its size, we refuse.
+ */
+#ifndef FORMAT_LIMITS_H
+#define FORMAT_LIMITS_H
+
+#include <stdint.h>
+
+#define KIB (UINT64_C(1) << 10)
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+
+/* "QFI\xfb" */
+#define HEADER_MAGIC UINT32_C(0x514649fb)
+
+/* The specification starts at 512 bytes; QEMU stops at 2 MiB, and the offset
+ * field of compressed descriptors shrinks with every further bit. */
+#define CLUSTER_BITS_MIN 9
+#define CLUSTER_BITS_MAX 21
+/* 32 subclusters of at least 512 bytes. */
+#define CLUSTER_BITS_MIN_EXTENDED_L2 14
+#define CLUSTER_BITS_DEFAULT 16
+
+#define SUBCLUSTERS_PER_CLUSTER 32
+
+/* 1 << 6 = 64-bit refcounts. */
+#define REFCOUNT_ORDER_MAX 6
+#define REFCOUNT_ORDER_V2 4
+
+/* Fixed part of the header. */
+#define HEADER_LENGTH_V2 72
+#define HEADER_LENGTH_V3_MIN 104
+#define HEADER_LENGTH_V3 112 /* with the compression type and its padding */
+
+/* Bits 56 and up of table entries are flags or reserved. */
+#define HOST_OFF_MAX ((UINT64_C(1) << 56) - 1)
+
+/* 32 MiB of L1 reach 2 PiB at 64 KiB clusters; more is an attack on memory. */
+#define L1_TABLE_BYTES_MAX (32 * MIB)
+/* 8 MiB of refcount table describe 2 PiB at 64 KiB clusters. */
+#define REFCOUNT_TABLE_BYTES_MAX (8 * MIB)
+
+#define SNAPSHOTS_MAX 65536
+/* An average of 1 KiB per entry is plenty for names and ids. */
+#define SNAPSHOT_TABLE_BYTES_MAX (1024 * UINT64_C(65536))
+#define SNAPSHOT_EXTRA_BYTES_MAX 1024
+/* vm_state_size_large and disk_size: required in version 3. */
+#define SNAPSHOT_EXTRA_BYTES_V3 16
+#define SNAPSHOT_EXTRA_BYTES_ICOUNT 24
+#define SNAPSHOT_HEADER_BYTES 40
+
+#define BITMAPS_MAX 65535
+#define BITMAP_DIRECTORY_BYTES_MAX (1024 * UINT64_C(65535))
+#define BITMAP_NAME_BYTES_MAX 1023
+/* QEMU's BME limits: granularity 2^9 to 2^31, table entries that make a
+ * bitmap of 2^29 bits per ... 32 MiB of table, 2 GiB of data. */
+#define BITMAP_GRANULARITY_BITS_MIN 9
+#define BITMAP_GRANULARITY_BITS_MAX 31
+#define BITMAP_TABLE_ENTRIES_MAX UINT32_C(0x8000000)
+#define BITMAP_DATA_BYTES_MAX UINT64_C(0x20000000)
+#define BITMAP_DIR_ENTRY_BYTES 24
+
+/* Specification: "must not be longer than 1023 bytes". */
+#define BACKING_NAME_BYTES_MAX 1023
+/* What QEMU stores; format names are short. */
+#define BACKING_FORMAT_BYTES_MAX 15
+#define DATA_FILE_NAME_BYTES_MAX 1023
+/* A 2 MiB cluster could hold 262,144 empty extensions; real ones have < 8. */
+#define EXTENSIONS_MAX 1024
+
+#define FEATURE_NAME_BYTES 46
+#define FEATURE_ENTRY_BYTES 48
+
+#define COMPRESSED_SECTOR_BYTES 512
+
+#define L1_ENTRY_BYTES 8
+#define L2_ENTRY_BYTES 8
+#define L2_ENTRY_BYTES_EXTENDED 16
+#define REFCOUNT_TABLE_ENTRY_BYTES 8
+
+/* A disk of 2^63 bytes or more has offsets that off_t cannot hold. */
+#define VIRTUAL_SIZE_MAX ((uint64_t)INT64_MAX)
+#define SECTOR_BYTES 512
+
+#define LUKS_HEADER_BYTES 592
+#define LUKS_SLOTS 8
+/* Key material of one slot at 4000 stripes of 64 bytes is 256 KB. */
+#define LUKS_STRIPES_MAX 4000
+#define LUKS_KEY_BYTES_MAX 64
+#define LUKS_CRYPTO_AREA_BYTES_MAX (64 * MIB)
+
+/* QEMU's runtime defaults and floors for the metadata caches. */
+#define L2_CACHE_BYTES_DEFAULT (32 * MIB)
+#define L2_CACHE_ENTRIES_MIN 2
+#define REFCOUNT_CACHE_ENTRIES_MIN 4
+#define L2_SLICE_BYTES_DEFAULT 4096
+
+#endif

@@ -1,0 +1,22 @@
+/*
+ * Regular files and block devices as a store.
+ */
+#ifndef STORE_FILE_H
+#define STORE_FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <qcow2.h>
+
+/* flags: QCOW2_STORE_RDWR, _CREATE, _DIRECT. */
+int store_file_open(const char *path, unsigned flags, struct qcow2_store **out,
+		    struct qcow2_error *err);
+
+/* Takes over @fd on success only.  The descriptor is moved above 2 if need be,
+ * checked with fstat() to be a regular file or block device, and read-only
+ * unless flags has QCOW2_STORE_RDWR. */
+int store_file_from_fd(int fd, const char *name, unsigned flags,
+		       struct qcow2_store **out, struct qcow2_error *err);
+
+#endif

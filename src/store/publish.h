@@ -1,0 +1,32 @@
+/*
+ * A file that appears under its name only when it is complete.
+ *
+ * publish_begin() makes a temporary file in the directory of @path (after
+ * following symlinks, so that the link stays and its target is replaced);
+ * publish_commit() flushes it, renames it over @path and flushes the
+ * directory; publish_abort() removes it.  Where @path is a block device there
+ * is nothing to rename: the store is the device and `in_place` is set.
+ */
+#ifndef STORE_PUBLISH_H
+#define STORE_PUBLISH_H
+
+#include <stdbool.h>
+
+#include <qcow2.h>
+
+struct publish {
+	struct qcow2_store *store; /* one reference, owned by this struct */
+	char *final_path;
+	char *temp_path;           /* NULL when in place */
+	bool in_place;
+};
+
+/* flags: QCOW2_STORE_DIRECT. An existing file's mode is kept; special files
+ * other than block devices are refused. */
+int publish_begin(struct publish *p, const char *path, unsigned flags,
+		  struct qcow2_error *err);
+/* Either way the struct is released.  @sync: flush file and directory. */
+int publish_commit(struct publish *p, bool sync, struct qcow2_error *err);
+void publish_abort(struct publish *p);
+
+#endif

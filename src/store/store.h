@@ -1,0 +1,65 @@
+/*
+ * The one way to touch host bytes: an asserting wrapper over struct
+ * qcow2_store_ops.
+ *
+ * Everything above this layer calls store_*(); only the implementations
+ * (file.c, mem.c, and tests' record, fault, sched) see the operations.  The
+ * wrapper checks the contract on both sides: ranges are sane before a call,
+ * return values are 0 or negative errno after it, read-only stores are never
+ * written.  It adds the store's name to messages.
+ *
+ * A store is reference counted and thread-safe; see qcow2.h for what each
+ * operation means.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include <qcow2.h>
+
+/* Makes a store named @name (copied; for messages and store_name()). */
+int store_new(const struct qcow2_store_ops *ops, void *self, const char *name,
+	      bool read_only, struct qcow2_store **out,
+	      struct qcow2_error *err);
+
+struct qcow2_store *store_ref(struct qcow2_store *s);
+void store_unref(struct qcow2_store *s); /* NULL is fine */
+
+static inline void store_unrefp(struct qcow2_store **s)
+{
+	store_unref(*s);
+}
+
+#define CLEANUP_STORE __attribute__((cleanup(store_unrefp)))
+
+/* The path it was opened by, as given; lives as long as the store. */
+const char *store_name(const struct qcow2_store *s);
+bool store_is_read_only(const struct qcow2_store *s);
+
+int store_pread(struct qcow2_store *s, void *buf, size_t len, uint64_t off,
+		unsigned flags, struct qcow2_error *err);
+int store_preadv(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
+		 uint64_t off, unsigned flags, struct qcow2_error *err);
+int store_pwrite(struct qcow2_store *s, const void *buf, size_t len,
+		 uint64_t off, unsigned flags, struct qcow2_error *err);
+int store_pwritev(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
+		  uint64_t off, unsigned flags, struct qcow2_error *err);
+int store_flush(struct qcow2_store *s, struct qcow2_error *err);
+int store_zero(struct qcow2_store *s, uint64_t len, uint64_t off,
+	       unsigned flags, struct qcow2_error *err);
+int store_truncate(struct qcow2_store *s, uint64_t size,
+		   struct qcow2_error *err);
+int store_size(struct qcow2_store *s, uint64_t *size, struct qcow2_error *err);
+int store_allocated(struct qcow2_store *s, uint64_t *bytes,
+		    struct qcow2_error *err);
+/* *len is the wish going in (not 0) and the answer coming out (not 0). */
+int store_extent(struct qcow2_store *s, uint64_t *len, uint64_t off,
+		 bool *is_data, struct qcow2_error *err);
+int store_lock(struct qcow2_store *s, enum qcow2_store_lock lock,
+	       struct qcow2_error *err);
+int store_fd(struct qcow2_store *s); /* -1 if none */
+
+#endif
