@@ -1,0 +1,65 @@
+#include "base/error.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static int error_fill(struct qcow2_error *err, int code, int defect,
+		      uint64_t host_off, const char *fmt, va_list args)
+{
+	if (!err)
+		return code;
+	err->code = code;
+	err->defect = defect;
+	err->host_off = host_off;
+	vsnprintf(err->message, sizeof(err->message), fmt, args);
+	return code;
+}
+
+int error_set(struct qcow2_error *err, int code, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	error_fill(err, code, 0, UINT64_MAX, fmt, args);
+	va_end(args);
+	return code;
+}
+
+int error_defect(struct qcow2_error *err, int code, int defect,
+		 uint64_t host_off, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	error_fill(err, code, defect, host_off, fmt, args);
+	va_end(args);
+	return code;
+}
+
+int error_prefix(struct qcow2_error *err, int code, const char *fmt, ...)
+{
+	char rest[sizeof(err->message)];
+	va_list args;
+	size_t used;
+
+	if (!err)
+		return code;
+	memcpy(rest, err->message, sizeof(rest));
+	va_start(args, fmt);
+	vsnprintf(err->message, sizeof(err->message), fmt, args);
+	va_end(args);
+	used = strlen(err->message);
+	snprintf(err->message + used, sizeof(err->message) - used, ": %s",
+		 rest);
+	err->code = code;
+	return code;
+}
+
+int error_nomem(struct qcow2_error *err, const char *what, uint64_t size_bytes)
+{
+	return error_set(err, -ENOMEM, "no memory for %s (%" PRIu64 " bytes)",
+			 what, size_bytes);
+}
