@@ -1,0 +1,26 @@
+/*
+ * Option structures from callers of any age.
+ *
+ * A public option structure begins with its own size, and zero is the default
+ * of every field.  So a smaller structure, made by a caller that was compiled
+ * against an older header, is completed with zeros, and a larger one is
+ * understood as long as the part that this version does not know is zero.
+ */
+#ifndef BASE_OPTIONS_H
+#define BASE_OPTIONS_H
+
+#include <stddef.h>
+
+#include <qcow2.h>
+
+/*
+ * Fills @dst (@dst_size bytes, beginning with size_t struct_size) from @src, a
+ * structure of the same type as its caller knew it, and sets the size in @dst
+ * to @dst_size.  NULL @src means the defaults.  @name is what messages call the
+ * structure.  -EINVAL for a size that cannot be one, or for unknown options.
+ * Flags and reserved fields are the caller's to check, in @dst.
+ */
+int options_copy(void *dst, size_t dst_size, const void *src,
+		 const char *name, struct qcow2_error *err);
+
+#endif
