@@ -4,9 +4,10 @@
  *
  * Everything above this layer calls store_*(); only the implementations
  * (file.c, mem.c, and tests' record, fault, sched) see the operations.  The
- * wrapper checks the contract on both sides: ranges are sane before a call,
- * return values are 0 or negative errno after it, read-only stores are never
- * written.  It adds the store's name to messages.
+ * wrapper checks the contract on both sides: ranges and flags are sane before a
+ * call, return values are 0 or negative errno after it.  A write to a read-only
+ * store is refused with -EBADF, an operation the store lacks with -ENOTSUP, and
+ * an empty range succeeds without a call.  Messages carry the store's name.
  *
  * A store is reference counted and thread-safe; see qcow2.h for what each
  * operation means.
@@ -39,6 +40,11 @@ static inline void store_unrefp(struct qcow2_store **s)
 const char *store_name(const struct qcow2_store *s);
 bool store_is_read_only(const struct qcow2_store *s);
 
+/* For implementations: the `self` of a store that was made with @ops, NULL for
+ * a store of another kind. */
+void *store_self(const struct qcow2_store *s,
+		 const struct qcow2_store_ops *ops);
+
 int store_pread(struct qcow2_store *s, void *buf, size_t len, uint64_t off,
 		unsigned flags, struct qcow2_error *err);
 int store_preadv(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
@@ -48,6 +54,8 @@ int store_pwrite(struct qcow2_store *s, const void *buf, size_t len,
 int store_pwritev(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
 		  uint64_t off, unsigned flags, struct qcow2_error *err);
 int store_flush(struct qcow2_store *s, struct qcow2_error *err);
+/* What the store cannot zero by itself is written as zeros up to the end of the
+ * store, unless QCOW2_STORE_NO_FALLBACK asks for -ENOTSUP instead. */
 int store_zero(struct qcow2_store *s, uint64_t len, uint64_t off,
 	       unsigned flags, struct qcow2_error *err);
 int store_truncate(struct qcow2_store *s, uint64_t size,
