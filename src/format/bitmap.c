@@ -1,0 +1,141 @@
+#include "format/bitmap.h"
+
+#include "base/checked.h"
+#include "base/range.h"
+
+enum {
+	BITMAP_OFF_TABLE_OFF = 0,
+	BITMAP_OFF_TABLE_SIZE = 8,
+	BITMAP_OFF_FLAGS = 12,
+	BITMAP_OFF_TYPE = 16,
+	BITMAP_OFF_GRANULARITY = 17,
+	BITMAP_OFF_NAME_LEN = 18,
+	BITMAP_OFF_EXTRA_LEN = 20,
+};
+
+#define TABLE_ENTRY_ONES (UINT64_C(1) << 0)
+#define TABLE_ENTRY_OFFSET_MASK UINT64_C(0x00fffffffffffe00)
+#define TABLE_ENTRY_RESERVED_MASK UINT64_C(0xff000000000001fe)
+
+enum defect bitmap_decode(struct bitmap *b, struct reader *r,
+			  struct fault *fault)
+{
+	size_t left = reader_left(r);
+
+	b->table_off = read_be64(r);
+	b->table_size = read_be32(r);
+	b->flags = read_be32(r);
+	b->type = read_u8(r);
+	b->granularity_bits = read_u8(r);
+	b->name_len = read_be16(r);
+	b->extra_len = read_be32(r);
+	b->extra = read_bytes(r, b->extra_len);
+	b->name = (const char *)read_bytes(r, b->name_len);
+	read_bytes(r, (size_t)(-((uint64_t)b->extra_len + b->name_len) & 7));
+	if (r->failed)
+		return fault_set(fault, DEFECT_BITMAP_DIRECTORY, "length", 0,
+				 left, 0);
+	return DEFECT_NONE;
+}
+
+uint64_t bitmap_table_entries(const struct geometry *g, uint64_t disk_size,
+			      unsigned granularity_bits)
+{
+	uint64_t bits = (disk_size >> granularity_bits) +
+			((disk_size & ((UINT64_C(1) << granularity_bits) -
+				       1)) != 0);
+	uint64_t bits_per_cluster = (uint64_t)g->cluster_size * 8;
+
+	return div_round_up(bits, bits_per_cluster);
+}
+
+static enum defect check_fields(const struct bitmap *b, struct fault *fault)
+{
+	if (b->flags & ~BITMAP_FLAGS_KNOWN)
+		return fault_set(fault, DEFECT_BITMAP_ENTRY, "flags",
+				 BITMAP_OFF_FLAGS, b->flags,
+				 BITMAP_FLAGS_KNOWN);
+	if (b->type != BITMAP_TYPE_DIRTY)
+		return fault_set(fault, DEFECT_BITMAP_ENTRY, "type",
+				 BITMAP_OFF_TYPE, b->type, BITMAP_TYPE_DIRTY);
+	if (b->granularity_bits < BITMAP_GRANULARITY_BITS_MIN ||
+	    b->granularity_bits > BITMAP_GRANULARITY_BITS_MAX)
+		return fault_set(fault, DEFECT_BITMAP_ENTRY,
+				 "granularity_bits", BITMAP_OFF_GRANULARITY,
+				 b->granularity_bits,
+				 BITMAP_GRANULARITY_BITS_MAX);
+	if (b->name_len == 0 || b->name_len > BITMAP_NAME_BYTES_MAX)
+		return fault_set(fault, DEFECT_BITMAP_ENTRY, "name_size",
+				 BITMAP_OFF_NAME_LEN, b->name_len,
+				 BITMAP_NAME_BYTES_MAX);
+	return DEFECT_NONE;
+}
+
+enum defect bitmap_validate(const struct geometry *g, const struct bitmap *b,
+			    uint64_t disk_size, uint64_t file_size,
+			    struct fault *fault)
+{
+	uint64_t bytes = (uint64_t)b->table_size * 8;
+	enum defect bad = check_fields(b, fault);
+
+	if (bad)
+		return bad;
+	if (b->table_size > BITMAP_TABLE_ENTRIES_MAX ||
+	    (uint64_t)b->table_size * g->cluster_size > BITMAP_DATA_BYTES_MAX)
+		return fault_set(fault, DEFECT_BITMAP_TABLE,
+				 "bitmap_table_size", BITMAP_OFF_TABLE_SIZE,
+				 b->table_size,
+				 min_u64(BITMAP_TABLE_ENTRIES_MAX,
+					 BITMAP_DATA_BYTES_MAX /
+						 g->cluster_size));
+	if (b->table_size !=
+		    bitmap_table_entries(g, disk_size, b->granularity_bits) &&
+	    !(b->flags & BITMAP_FLAG_IN_USE))
+		return fault_set(fault, DEFECT_BITMAP_TABLE,
+				 "bitmap_table_size", BITMAP_OFF_TABLE_SIZE,
+				 b->table_size,
+				 bitmap_table_entries(g, disk_size,
+						      b->granularity_bits));
+	if (b->table_size &&
+	    (!is_aligned(b->table_off, g->cluster_size) ||
+	     b->table_off < g->cluster_size || b->table_off > HOST_OFF_MAX ||
+	     b->table_off + bytes > align_up(file_size, g->cluster_size)))
+		return fault_set(fault, DEFECT_BITMAP_TABLE,
+				 "bitmap_table_offset", BITMAP_OFF_TABLE_OFF,
+				 b->table_off, file_size);
+	return DEFECT_NONE;
+}
+
+void bitmap_encode(struct writer *w, const struct bitmap *b)
+{
+	write_be64(w, b->table_off);
+	write_be32(w, b->table_size);
+	write_be32(w, b->flags);
+	write_u8(w, b->type);
+	write_u8(w, b->granularity_bits);
+	write_be16(w, b->name_len);
+	write_be32(w, b->extra_len);
+	write_bytes(w, b->extra, b->extra_len);
+	write_bytes(w, b->name, b->name_len);
+	write_zeros(w, (size_t)(-((uint64_t)b->extra_len + b->name_len) & 7));
+}
+
+enum bitmap_cluster_kind bitmap_table_entry(const struct geometry *g,
+					    uint64_t entry, uint64_t file_size,
+					    uint64_t *host_off)
+{
+	uint64_t off = entry & TABLE_ENTRY_OFFSET_MASK;
+
+	*host_off = off;
+	if ((entry & TABLE_ENTRY_RESERVED_MASK) ||
+	    !is_aligned(off, g->cluster_size))
+		return BITMAP_CLUSTER_INVALID;
+	if (off && (entry & TABLE_ENTRY_ONES))
+		return BITMAP_CLUSTER_INVALID;
+	if (off == 0)
+		return entry & TABLE_ENTRY_ONES ? BITMAP_CLUSTER_ONES
+						: BITMAP_CLUSTER_ZEROS;
+	if (off >= file_size)
+		return BITMAP_CLUSTER_INVALID;
+	return BITMAP_CLUSTER_STORED;
+}

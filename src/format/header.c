@@ -1,0 +1,334 @@
+#include "format/header.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/cursor.h"
+#include "base/range.h"
+#include "format/geometry.h"
+
+static uint64_t cluster_size(const struct header *h)
+{
+	return UINT64_C(1) << h->cluster_bits;
+}
+
+/* ---- Decode ---------------------------------------------------------------- */
+
+static void read_v2(struct header *h, struct reader *r)
+{
+	h->backing_off = read_be64(r);
+	h->backing_len = read_be32(r);
+	h->cluster_bits = read_be32(r);
+	h->size = read_be64(r);
+	h->crypt_method = read_be32(r);
+	h->l1_size = read_be32(r);
+	h->l1_off = read_be64(r);
+	h->refcount_table_off = read_be64(r);
+	h->refcount_table_clusters = read_be32(r);
+	h->n_snapshots = read_be32(r);
+	h->snapshots_off = read_be64(r);
+}
+
+static void read_v3(struct header *h, struct reader *r)
+{
+	h->incompatible_features = read_be64(r);
+	h->compatible_features = read_be64(r);
+	h->autoclear_features = read_be64(r);
+	h->refcount_order = read_be32(r);
+	h->header_length = read_be32(r);
+}
+
+/* Compression type, its padding, and whatever later versions added. */
+static void read_additional(struct header *h, struct reader *r)
+{
+	const uint8_t *padding;
+
+	if (h->header_length < HEADER_LENGTH_V3)
+		return;
+	h->compression_type = read_u8(r);
+	padding = read_bytes(r, sizeof(h->padding));
+	if (padding)
+		memcpy(h->padding, padding, sizeof(h->padding));
+	h->tail_len = h->header_length - HEADER_LENGTH_V3;
+	h->tail = read_bytes(r, h->tail_len);
+}
+
+static enum defect check_v3(const struct header *h, struct fault *fault)
+{
+	if (h->header_length < HEADER_LENGTH_V3_MIN ||
+	    h->header_length % 8 != 0 || h->header_length > cluster_size(h))
+		return fault_set(fault, DEFECT_HEADER_LENGTH, "header_length",
+				 HEADER_OFF_HEADER_LENGTH, h->header_length,
+				 cluster_size(h));
+	if (h->refcount_order > REFCOUNT_ORDER_MAX)
+		return fault_set(fault, DEFECT_HEADER_REFCOUNT_ORDER,
+				 "refcount_order", HEADER_OFF_REFCOUNT_ORDER,
+				 h->refcount_order, REFCOUNT_ORDER_MAX);
+	return DEFECT_NONE;
+}
+
+static enum defect decode_v3(struct header *h, struct reader *r, size_t len,
+			     struct fault *fault)
+{
+	enum defect bad;
+
+	read_v3(h, r);
+	if (r->failed)
+		return fault_set(fault, DEFECT_HEADER_TOO_SHORT, "length", 0,
+				 len, HEADER_LENGTH_V3_MIN);
+	bad = check_v3(h, fault);
+	if (bad)
+		return bad;
+	read_additional(h, r);
+	if (r->failed)
+		return fault_set(fault, DEFECT_HEADER_TOO_SHORT, "length", 0,
+				 len, h->header_length);
+	return DEFECT_NONE;
+}
+
+enum defect header_decode(struct header *h, const void *buf, size_t len,
+			  struct fault *fault)
+{
+	struct reader r = reader_init(buf, len);
+	uint32_t magic = read_be32(&r);
+
+	memset(h, 0, sizeof(*h));
+	h->version = read_be32(&r);
+	if (r.failed)
+		return fault_set(fault, DEFECT_HEADER_TOO_SHORT, "length", 0,
+				 len, HEADER_LENGTH_V2);
+	if (magic != HEADER_MAGIC)
+		return fault_set(fault, DEFECT_HEADER_MAGIC, "magic",
+				 HEADER_OFF_MAGIC, magic, HEADER_MAGIC);
+	if (h->version != 2 && h->version != 3)
+		return fault_set(fault, DEFECT_HEADER_VERSION, "version",
+				 HEADER_OFF_VERSION, h->version, 3);
+	read_v2(h, &r);
+	if (r.failed)
+		return fault_set(fault, DEFECT_HEADER_TOO_SHORT, "length", 0,
+				 len, HEADER_LENGTH_V2);
+	if (h->cluster_bits < CLUSTER_BITS_MIN ||
+	    h->cluster_bits > CLUSTER_BITS_MAX)
+		return fault_set(fault, DEFECT_HEADER_CLUSTER_BITS,
+				 "cluster_bits", HEADER_OFF_CLUSTER_BITS,
+				 h->cluster_bits, CLUSTER_BITS_MAX);
+	h->refcount_order = REFCOUNT_ORDER_V2;
+	h->header_length = HEADER_LENGTH_V2;
+	return h->version == 3 ? decode_v3(h, &r, len, fault) : DEFECT_NONE;
+}
+
+/* ---- Validate -------------------------------------------------------------- */
+
+/* A table of @bytes at @off: aligned, behind the header cluster, inside the
+ * file (whose last cluster need not be complete). */
+static bool table_fits(const struct header *h, uint64_t off, uint64_t bytes,
+		       uint64_t file_size)
+{
+	uint64_t end = align_up(min_u64(file_size, INT64_MAX - cluster_size(h)),
+				cluster_size(h));
+
+	return is_aligned(off, cluster_size(h)) && off >= cluster_size(h) &&
+	       off <= HOST_OFF_MAX && range_is_sane(off, bytes) &&
+	       off + bytes <= end;
+}
+
+static enum defect validate_l1(const struct header *h, uint64_t file_size,
+			       struct fault *fault)
+{
+	uint64_t bytes = (uint64_t)h->l1_size * L1_ENTRY_BYTES;
+	struct geometry g;
+
+	geometry_init(&g, h);
+	if (bytes > L1_TABLE_BYTES_MAX)
+		return fault_set(fault, DEFECT_HEADER_L1_SIZE, "l1_size",
+				 HEADER_OFF_L1_SIZE, h->l1_size,
+				 L1_TABLE_BYTES_MAX / L1_ENTRY_BYTES);
+	if (h->l1_size < geometry_l1_entries(&g, h->size))
+		return fault_set(fault, DEFECT_HEADER_L1_SIZE, "l1_size",
+				 HEADER_OFF_L1_SIZE, h->l1_size,
+				 geometry_l1_entries(&g, h->size));
+	if (h->l1_size == 0)
+		return DEFECT_NONE;
+	if (!table_fits(h, h->l1_off, bytes, file_size))
+		return fault_set(fault, DEFECT_HEADER_L1_OFFSET,
+				 "l1_table_offset", HEADER_OFF_L1_OFF,
+				 h->l1_off, file_size);
+	return DEFECT_NONE;
+}
+
+static enum defect validate_refcount_table(const struct header *h,
+					   uint64_t file_size,
+					   struct fault *fault)
+{
+	uint64_t bytes = (uint64_t)h->refcount_table_clusters
+			 << h->cluster_bits;
+
+	if (bytes > REFCOUNT_TABLE_BYTES_MAX)
+		return fault_set(fault, DEFECT_HEADER_REFCOUNT_TABLE_SIZE,
+				 "refcount_table_clusters",
+				 HEADER_OFF_REFCOUNT_TABLE_CLUSTERS,
+				 h->refcount_table_clusters,
+				 REFCOUNT_TABLE_BYTES_MAX >> h->cluster_bits);
+	if (h->refcount_table_clusters == 0)
+		return DEFECT_NONE;
+	if (!table_fits(h, h->refcount_table_off, bytes, file_size))
+		return fault_set(fault, DEFECT_HEADER_REFCOUNT_TABLE_OFFSET,
+				 "refcount_table_offset",
+				 HEADER_OFF_REFCOUNT_TABLE_OFF,
+				 h->refcount_table_off, file_size);
+	return DEFECT_NONE;
+}
+
+static enum defect validate_overlap(const struct header *h,
+				    struct fault *fault)
+{
+	struct range l1 = { h->l1_off, (uint64_t)h->l1_size * L1_ENTRY_BYTES };
+	struct range rt = { h->refcount_table_off,
+			    (uint64_t)h->refcount_table_clusters
+				    << h->cluster_bits };
+
+	if (range_overlaps(l1, rt))
+		return fault_set(fault, DEFECT_HEADER_L1_OFFSET,
+				 "l1_table_offset", HEADER_OFF_L1_OFF,
+				 h->l1_off, h->refcount_table_off);
+	return DEFECT_NONE;
+}
+
+static enum defect validate_snapshots(const struct header *h,
+				      uint64_t file_size, struct fault *fault)
+{
+	if (h->n_snapshots > SNAPSHOTS_MAX)
+		return fault_set(fault, DEFECT_HEADER_SNAPSHOT_COUNT,
+				 "nb_snapshots", HEADER_OFF_SNAPSHOT_COUNT,
+				 h->n_snapshots, SNAPSHOTS_MAX);
+	if (h->n_snapshots == 0)
+		return DEFECT_NONE;
+	if (!table_fits(h, h->snapshots_off,
+			(uint64_t)h->n_snapshots * SNAPSHOT_HEADER_BYTES,
+			file_size) ||
+	    h->snapshots_off >= file_size)
+		return fault_set(fault, DEFECT_HEADER_SNAPSHOT_OFFSET,
+				 "snapshots_offset", HEADER_OFF_SNAPSHOTS_OFF,
+				 h->snapshots_off, file_size);
+	if (header_has_data_file(h))
+		return fault_set(fault, DEFECT_HEADER_DATA_FILE_SNAPSHOTS,
+				 "nb_snapshots", HEADER_OFF_SNAPSHOT_COUNT,
+				 h->n_snapshots, 0);
+	return DEFECT_NONE;
+}
+
+static enum defect validate_backing(const struct header *h,
+				    struct fault *fault)
+{
+	if (h->backing_off == 0)
+		return DEFECT_NONE;
+	if (h->backing_len == 0)
+		return fault_set(fault, DEFECT_HEADER_BACKING_TEXT,
+				 "backing_file_size", HEADER_OFF_BACKING_LEN,
+				 0, 0);
+	if (h->backing_len > BACKING_NAME_BYTES_MAX)
+		return fault_set(fault, DEFECT_HEADER_BACKING_NAME,
+				 "backing_file_size", HEADER_OFF_BACKING_LEN,
+				 h->backing_len, BACKING_NAME_BYTES_MAX);
+	if (h->backing_off < h->header_length ||
+	    h->backing_off > cluster_size(h) ||
+	    h->backing_len > cluster_size(h) - h->backing_off)
+		return fault_set(fault, DEFECT_HEADER_BACKING_NAME,
+				 "backing_file_offset", HEADER_OFF_BACKING_OFF,
+				 h->backing_off, cluster_size(h));
+	if (header_has_data_file(h) &&
+	    (h->autoclear_features & AUTOCLEAR_DATA_FILE_RAW))
+		return fault_set(fault, DEFECT_HEADER_DATA_FILE_BACKING,
+				 "backing_file_offset", HEADER_OFF_BACKING_OFF,
+				 h->backing_off, 0);
+	return DEFECT_NONE;
+}
+
+static enum defect validate_features(const struct header *h,
+				     struct fault *fault)
+{
+	bool bit = (h->incompatible_features & INCOMPAT_COMPRESSION) != 0;
+
+	if (h->crypt_method > CRYPT_LUKS)
+		return fault_set(fault, DEFECT_HEADER_CRYPT_METHOD,
+				 "crypt_method", HEADER_OFF_CRYPT_METHOD,
+				 h->crypt_method, CRYPT_LUKS);
+	if (h->compression_type > COMPRESSION_ZSTD ||
+	    bit != (h->compression_type != COMPRESSION_ZLIB))
+		return fault_set(fault, DEFECT_HEADER_COMPRESSION_TYPE,
+				 "compression_type", HEADER_OFF_COMPRESSION,
+				 h->compression_type, COMPRESSION_ZSTD);
+	if ((h->incompatible_features & INCOMPAT_EXTENDED_L2) &&
+	    h->cluster_bits < CLUSTER_BITS_MIN_EXTENDED_L2)
+		return fault_set(fault, DEFECT_HEADER_EXTENDED_L2_CLUSTER,
+				 "cluster_bits", HEADER_OFF_CLUSTER_BITS,
+				 h->cluster_bits, CLUSTER_BITS_MIN_EXTENDED_L2);
+	return DEFECT_NONE;
+}
+
+enum defect header_validate(const struct header *h, uint64_t file_size,
+			    struct fault *fault)
+{
+	enum defect bad;
+
+	if (h->size > VIRTUAL_SIZE_MAX)
+		return fault_set(fault, DEFECT_HEADER_SIZE, "size",
+				 HEADER_OFF_SIZE, h->size, VIRTUAL_SIZE_MAX);
+	bad = validate_features(h, fault);
+	if (!bad)
+		bad = validate_l1(h, file_size, fault);
+	if (!bad)
+		bad = validate_refcount_table(h, file_size, fault);
+	if (!bad)
+		bad = validate_overlap(h, fault);
+	if (!bad)
+		bad = validate_snapshots(h, file_size, fault);
+	if (!bad)
+		bad = validate_backing(h, fault);
+	return bad;
+}
+
+/* ---- Encode ---------------------------------------------------------------- */
+
+static void write_v2(const struct header *h, struct writer *w)
+{
+	write_be32(w, HEADER_MAGIC);
+	write_be32(w, h->version);
+	write_be64(w, h->backing_off);
+	write_be32(w, h->backing_len);
+	write_be32(w, h->cluster_bits);
+	write_be64(w, h->size);
+	write_be32(w, h->crypt_method);
+	write_be32(w, h->l1_size);
+	write_be64(w, h->l1_off);
+	write_be64(w, h->refcount_table_off);
+	write_be32(w, h->refcount_table_clusters);
+	write_be32(w, h->n_snapshots);
+	write_be64(w, h->snapshots_off);
+}
+
+static void write_v3(const struct header *h, struct writer *w)
+{
+	write_be64(w, h->incompatible_features);
+	write_be64(w, h->compatible_features);
+	write_be64(w, h->autoclear_features);
+	write_be32(w, h->refcount_order);
+	write_be32(w, h->header_length);
+	if (h->header_length < HEADER_LENGTH_V3)
+		return;
+	write_u8(w, h->compression_type);
+	write_bytes(w, h->padding, sizeof(h->padding));
+	write_bytes(w, h->tail, h->tail_len);
+}
+
+size_t header_encode(const struct header *h, void *buf, size_t len)
+{
+	struct writer w = writer_init(buf, len);
+
+	write_v2(h, &w);
+	if (h->version >= 3)
+		write_v3(h, &w);
+	if (w.failed || writer_len(&w) != h->header_length)
+		return 0;
+	return writer_len(&w);
+}
