@@ -1,0 +1,79 @@
+/*
+ * A cache of table slices: fixed-size, aligned pieces of L2 tables or refcount
+ * blocks, in their on-disk form, keyed by host offset.
+ *
+ * The cache is sharded by key.  A hit takes one shard's lock for a few
+ * instructions and pins the slice; no lock is held during I/O.  Who misses
+ * inserts a slice in the LOADING state and reads it; others who want it wait
+ * for that one read.
+ *
+ * Memory: at most n_slices slices stay; pinned slices beyond that (as many as
+ * there are concurrent requests at worst) go when they are put back.
+ *
+ * Locks: cache_shard.lock is a leaf: nothing is locked or read under it.
+ */
+#ifndef META_CACHE_H
+#define META_CACHE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <qcow2.h>
+
+enum slice_state {
+	SLICE_LOADING,
+	SLICE_READY,
+	SLICE_FAILED, /* already out of the cache; waiters ask again */
+};
+
+struct slice {
+	uint64_t host_off;
+	struct slice *hash_next;
+	struct slice *lru_prev; /* towards more recently used */
+	struct slice *lru_next;
+	uint32_t pins;          /* under the shard's lock */
+	enum slice_state state; /* under the shard's lock */
+	uint8_t data[];
+};
+
+struct cache_shard {
+	pthread_mutex_t lock;
+	pthread_cond_t loaded;  /* some slice left LOADING */
+	struct slice **buckets;
+	struct slice *lru_first; /* most recently used */
+	struct slice *lru_last;
+	uint32_t n_slices;
+	uint32_t max_slices;
+	uint32_t bucket_mask;
+	uint64_t n_hits;
+	uint64_t n_misses;
+};
+
+struct cache {
+	struct qcow2_store *file; /* borrowed */
+	struct cache_shard *shards;
+	uint32_t n_shards;        /* a power of two */
+	uint32_t slice_bytes;
+	_Atomic uint64_t next_off; /* where a sequential reader would miss next */
+};
+
+/* @slice_bytes: power of two. @cache_bytes: what the slices may take, at least
+ * two slices are kept.  -ENOMEM. */
+int cache_init(struct cache *c, struct qcow2_store *file,
+	       uint64_t cache_bytes, uint32_t slice_bytes,
+	       struct qcow2_error *err);
+void cache_release(struct cache *c);
+
+/*
+ * Pins the slice at @host_off (aligned to the slice size) and returns it in
+ * *out.  On a miss it is read, and when the misses are sequential also the
+ * slices after it, up to @ahead_end (end of the table it belongs to).
+ * flags: QCOW2_STORE_NOWAIT gives -EAGAIN rather than wait for I/O.
+ */
+int cache_get(struct cache *c, uint64_t host_off, uint64_t ahead_end,
+	      unsigned flags, struct slice **out, struct qcow2_error *err);
+void cache_put(struct cache *c, struct slice *s);
+
+#endif
