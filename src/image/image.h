@@ -1,0 +1,98 @@
+/*
+ * One qcow2 image, read: what its own file (and external data file) say about
+ * each guest byte.  What an image does not have, the chain above looks for in
+ * the backing file; this layer never opens anything.
+ *
+ * Each part of struct image has one owner, the file of the same name, and
+ * functions take the part they need.  After image_open() (and
+ * image_attach_data()) everything here is immutable except the caches, which
+ * lock for themselves; so all functions may run concurrently.
+ */
+#ifndef IMAGE_IMAGE_H
+#define IMAGE_IMAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include <qcow2.h>
+
+#include "base/iov.h"
+#include "format/geometry.h"
+#include "format/header.h"
+#include "image/bitmaps.h"
+#include "image/compressed.h"
+#include "image/luks.h"
+#include "image/map.h"
+#include "image/names.h"
+#include "image/preallocated.h"
+#include "image/snapshots.h"
+
+struct image {
+	struct qcow2_store *file;
+	struct qcow2_store *data;   /* == file without external data file; NULL
+				     * until it is attached */
+	struct geometry geo;
+	struct header header;       /* tail points into names.cluster0 */
+	uint64_t virtual_size;      /* of the snapshot in a snapshot's view */
+	uint64_t file_size;         /* at open */
+	uint64_t data_size;
+	bool metadata_only;
+	struct names names;
+	struct map map;
+	struct compressed_reader compressed;
+	struct snapshots snapshots;
+	struct bitmaps bitmaps;
+	struct luks luks;
+	struct preallocated preallocated;
+};
+
+/*
+ * Opens the image in @file (takes its own reference).  Uses from @opts: flags,
+ * snapshot, budget, cache sizes; never NULL.  With an external data file the
+ * image is complete only after image_attach_data().
+ */
+int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
+	       struct image **out, struct qcow2_error *err);
+void image_close(struct image *img); /* NULL is fine */
+
+/* Gives the image the data file it names; takes its own reference. */
+int image_attach_data(struct image *img, struct qcow2_store *data,
+		      struct qcow2_error *err);
+
+static inline bool image_is_encrypted(const struct image *img)
+{
+	return img->header.crypt_method != CRYPT_NONE;
+}
+
+/* What a run of guest bytes is in this image. */
+struct image_extent {
+	enum subcluster_kind kind;
+	uint64_t len;
+	uint64_t host_off;  /* NORMAL, ZERO_ALLOC, UNALLOCATED_ALLOC: in data */
+	uint64_t desc;      /* COMPRESSED: the descriptor, one cluster */
+};
+
+/*
+ * The longest run of one kind from @guest_off on, at most @len bytes (not 0):
+ * host offsets contiguous, compressed clusters one at a time.  Damage at the
+ * first byte is -EIO; damage later ends the run.  flags: QCOW2_NOWAIT.
+ */
+int image_map(struct image *img, uint64_t len, uint64_t guest_off,
+	      unsigned flags, struct image_extent *out,
+	      struct qcow2_error *err);
+
+/* Reads the first @len bytes of an extent that has NORMAL, ZERO_* or
+ * COMPRESSED kind into the vector; @guest_off is where it was mapped. */
+int image_read(struct image *img, struct iov_cursor *dst, uint64_t len,
+	       uint64_t guest_off, const struct image_extent *extent,
+	       unsigned flags, struct qcow2_error *err);
+
+/* Shortens NORMAL extents to where the host file changes between data and
+ * hole, if this image was preallocated; *hole says which it is. */
+int image_split_holes(struct image *img, struct image_extent *extent,
+		      bool *hole, struct qcow2_error *err);
+
+void image_get_info(struct image *img, struct qcow2_info *out);
+
+#endif

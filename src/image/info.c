@@ -1,0 +1,43 @@
+#include "image/image.h"
+#include "store/store.h"
+
+static void get_features(const struct image *img, struct qcow2_info *out)
+{
+	const struct header *h = &img->header;
+
+	out->incompatible_features = h->incompatible_features;
+	out->compatible_features = h->compatible_features;
+	out->autoclear_features = h->autoclear_features;
+	out->dirty = (h->incompatible_features & INCOMPAT_DIRTY) != 0;
+	out->corrupt = (h->incompatible_features & INCOMPAT_CORRUPT) != 0;
+	out->lazy_refcounts =
+		(h->compatible_features & COMPAT_LAZY_REFCOUNTS) != 0;
+	out->extended_l2 = img->geo.extended_l2;
+	out->has_data_file = img->geo.has_data_file;
+	out->data_file_raw = img->geo.data_file_raw;
+}
+
+void image_get_info(struct image *img, struct qcow2_info *out)
+{
+	out->format = QCOW2_FORMAT_QCOW2;
+	out->version = img->geo.version;
+	out->virtual_size = img->virtual_size;
+	out->file_size = img->file_size;
+	if (store_allocated(img->file, &out->allocated_bytes, NULL) < 0)
+		out->allocated_bytes = img->file_size;
+	out->cluster_size = img->geo.cluster_size;
+	out->refcount_bits = img->geo.refcount_bits;
+	get_features(img, out);
+	out->compression = img->header.compression_type == COMPRESSION_ZSTD
+				   ? QCOW2_COMPRESSION_ZSTD
+				   : QCOW2_COMPRESSION_ZLIB;
+	out->encryption = (enum qcow2_encryption)img->header.crypt_method;
+	out->self_contained = !img->names.backing_file &&
+			      !img->geo.has_data_file;
+	out->n_snapshots = img->snapshots.n;
+	out->n_bitmaps = img->bitmaps.n;
+	out->filename = store_name(img->file);
+	out->backing_file = img->names.backing_file;
+	out->backing_format = img->names.backing_format;
+	out->data_file = img->names.data_file;
+}

@@ -1,0 +1,150 @@
+#include "image/map.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/error.h"
+#include "store/store.h"
+
+static uint64_t slice_bytes(const struct geometry *g,
+			    const struct qcow2_open_opts *opts)
+{
+	if (opts->l2_slice_bytes)
+		return opts->l2_slice_bytes;
+	return min_u64(L2_SLICE_BYTES_DEFAULT, g->cluster_size);
+}
+
+/* No more than all L2 tables of the disk, whatever was asked. */
+static uint64_t cache_bytes(const struct geometry *g,
+			    const struct qcow2_open_opts *opts,
+			    uint64_t l1_size)
+{
+	uint64_t wish = opts->l2_cache_bytes ? opts->l2_cache_bytes
+					     : L2_CACHE_BYTES_DEFAULT;
+	uint64_t budget = opts->budget.metadata_bytes;
+
+	if (budget)
+		wish = min_u64(wish, budget / 2);
+	return min_u64(wish, l1_size << g->cluster_bits);
+}
+
+static int check_slice_bytes(const struct geometry *g, uint64_t bytes,
+			     struct qcow2_error *err)
+{
+	if (bytes >= SECTOR_BYTES && bytes <= g->cluster_size &&
+	    (bytes & (bytes - 1)) == 0)
+		return 0;
+	return error_set(err, -EINVAL,
+			 "the L2 slice size is %" PRIu64
+			 ", it must be a power of two from 512 to the cluster "
+			 "size, %" PRIu32,
+			 bytes, g->cluster_size);
+}
+
+/* Reads @n big-endian entries at @off into host byte order, in place. */
+static int read_l1(struct qcow2_store *file, uint64_t off, uint64_t *table,
+		   uint64_t n, struct qcow2_error *err)
+{
+	int rc = store_pread(file, table, n * L1_ENTRY_BYTES, off, 0, err);
+
+	if (rc < 0)
+		return error_prefix(err, rc, "L1 table");
+	for (uint64_t i = 0; i < n; i++)
+		table[i] = get_be64((const uint8_t *)&table[i]);
+	return 0;
+}
+
+int map_open(struct map *m, const struct geometry *g, struct qcow2_store *file,
+	     const struct map_source *source,
+	     const struct qcow2_open_opts *opts, struct qcow2_error *err)
+{
+	/* Entries past the disk hold VM state, which has its own reader. */
+	uint64_t n = min_u64(source->l1_size,
+			     geometry_l1_entries(g, source->disk_size));
+	uint64_t bytes = n * L1_ENTRY_BYTES;
+	int rc;
+
+	memset(m, 0, sizeof(*m));
+	rc = check_slice_bytes(g, slice_bytes(g, opts), err);
+	if (rc < 0)
+		return rc;
+	m->l1 = calloc(n ? n : 1, L1_ENTRY_BYTES);
+	if (!m->l1)
+		return error_nomem(err, "the L1 table", bytes);
+	m->l1_size = n;
+	rc = n ? read_l1(file, source->l1_off, m->l1, n, err) : 0;
+	if (rc == 0)
+		rc = cache_init(&m->l2, file, cache_bytes(g, opts, n),
+				(uint32_t)slice_bytes(g, opts), err);
+	if (rc < 0)
+		map_release(m);
+	return rc;
+}
+
+void map_release(struct map *m)
+{
+	cache_release(&m->l2);
+	free(m->l1);
+	m->l1 = NULL;
+}
+
+/* Clusters from @guest_off over all empty L1 entries that follow. */
+static uint64_t empty_clusters(const struct map *m, const struct geometry *g,
+			       uint64_t guest_end, uint64_t guest_off)
+{
+	uint64_t i = geometry_l1_index(g, guest_off) + 1;
+	uint64_t end = geometry_l1_index(g, guest_end - 1) + 1;
+
+	while (i < end && i < m->l1_size && l1_table_off(m->l1[i]) == 0)
+		i++;
+	if (i >= m->l1_size)
+		i = end;
+	return (i << g->l2_bits) - (guest_off >> g->cluster_bits);
+}
+
+static int l1_error(uint64_t index, uint64_t entry, enum defect defect,
+		    struct qcow2_error *err)
+{
+	return error_defect(err, -EIO, (int)defect, l1_table_off(entry),
+			    "%s (entry %" PRIu64 " is 0x%" PRIx64 ")",
+			    defect_info((int)defect)->text, index, entry);
+}
+
+int map_window_get(struct map *m, const struct geometry *g, uint64_t file_size,
+		   uint64_t guest_end, uint64_t guest_off, unsigned flags,
+		   struct map_window *w, struct qcow2_error *err)
+{
+	uint64_t i = geometry_l1_index(g, guest_off);
+	uint64_t entry = i < m->l1_size ? m->l1[i] : 0;
+	uint64_t table = l1_table_off(entry);
+	uint64_t in_table, slice_off;
+	enum defect defect;
+
+	if (table == 0) {
+		*w = (struct map_window){
+			.n_entries = empty_clusters(m, g, guest_end, guest_off)
+		};
+		return 0;
+	}
+	defect = l1_entry_defect(g, entry, file_size);
+	if (defect != DEFECT_NONE && defect != DEFECT_L1_ENTRY_RESERVED)
+		return l1_error(i, entry, defect, err);
+	in_table = geometry_l2_index(g, guest_off) * g->l2_entry_bytes;
+	slice_off = table + align_down(in_table, m->l2.slice_bytes);
+	w->host_off = table + in_table;
+	w->first = (w->host_off - slice_off) / g->l2_entry_bytes;
+	w->n_entries = m->l2.slice_bytes / g->l2_entry_bytes - w->first;
+	return cache_get(&m->l2, slice_off, table + g->cluster_size, flags,
+			 &w->slice, err);
+}
+
+void map_window_put(struct map *m, struct map_window *w)
+{
+	if (w->slice)
+		cache_put(&m->l2, w->slice);
+	w->slice = NULL;
+}

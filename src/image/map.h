@@ -1,0 +1,53 @@
+/*
+ * From guest offset to L2 entry: the L1 table in memory, L2 slices in a cache.
+ */
+#ifndef IMAGE_MAP_H
+#define IMAGE_MAP_H
+
+#include <stdint.h>
+
+#include <qcow2.h>
+
+#include "format/geometry.h"
+#include "format/l2.h"
+#include "meta/cache.h"
+
+struct map {
+	uint64_t *l1;       /* host byte order */
+	uint64_t l1_size;   /* entries */
+	struct cache l2;
+};
+
+/* Where the L1 table to use is: the active one's or a snapshot's. */
+struct map_source {
+	uint64_t l1_off;
+	uint64_t l1_size;
+	uint64_t disk_size;
+};
+
+int map_open(struct map *m, const struct geometry *g, struct qcow2_store *file,
+	     const struct map_source *source,
+	     const struct qcow2_open_opts *opts, struct qcow2_error *err);
+void map_release(struct map *m);
+
+/* Entries of one L2 table that lie together in a pinned slice. */
+struct map_window {
+	struct slice *slice;    /* NULL: no L2 table, everything unallocated */
+	uint64_t first;         /* index in the slice of the asked entry */
+	uint64_t n_entries;     /* from there to the end of the slice; without
+				 * slice: clusters to the next L1 entry in use */
+	uint64_t host_off;      /* of the asked entry, for messages */
+};
+
+/*
+ * Finds the window for the cluster at @guest_off.  Where there is no L2 table
+ * the window reaches over all following empty L1 entries, but not further
+ * than @guest_end.  -EIO with a defect for a bad L1 entry.
+ */
+int map_window_get(struct map *m, const struct geometry *g,
+		   uint64_t file_size, uint64_t guest_end, uint64_t guest_off,
+		   unsigned flags, struct map_window *w,
+		   struct qcow2_error *err);
+void map_window_put(struct map *m, struct map_window *w);
+
+#endif

@@ -1,0 +1,108 @@
+#include "image/names.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/text.h"
+
+/* A terminated copy; the decoders have made sure there is no NUL inside. */
+static int copy_text(char **out, const void *src, size_t len,
+		     const char *what, struct qcow2_error *err)
+{
+	*out = malloc(len + 1);
+	if (!*out)
+		return error_nomem(err, what, len + 1);
+	memcpy(*out, src, len);
+	(*out)[len] = '\0';
+	return 0;
+}
+
+static int copy_backing_file(struct names *n, const struct header *h,
+			     struct qcow2_error *err)
+{
+	const uint8_t *name = n->cluster0 + h->backing_off;
+
+	if (!h->backing_off)
+		return 0;
+	if (h->backing_off + h->backing_len > n->cluster0_len)
+		return error_defect(err, -EINVAL, DEFECT_HEADER_BACKING_NAME,
+				    HEADER_OFF_BACKING_OFF,
+				    "the file ends before the backing file "
+				    "name does");
+	if (memchr(name, 0, h->backing_len))
+		return error_defect(err, -EINVAL, DEFECT_HEADER_BACKING_TEXT,
+				    h->backing_off,
+				    "the backing file name \"%s\" contains NUL",
+				    TEXT(name, h->backing_len));
+	return copy_text(&n->backing_file, name, h->backing_len,
+			 "the backing file name", err);
+}
+
+/* Three types of 64 bits each: what is beyond that names nothing. */
+enum { FEATURES_MAX = 3 * 64 };
+
+static int copy_features(struct names *n, const struct extensions *x,
+			 struct qcow2_error *err)
+{
+	uint32_t max = x->feature_names_len / FEATURE_ENTRY_BYTES;
+	struct feature_name f;
+
+	if (!x->feature_names || x->bad_feature_names || max == 0)
+		return 0;
+	if (max > FEATURES_MAX)
+		max = FEATURES_MAX;
+	n->features = calloc(max, sizeof(*n->features));
+	if (!n->features)
+		return error_nomem(err, "the feature names",
+				   max * sizeof(*n->features));
+	while (n->n_features < max &&
+	       feature_name_get(x->feature_names, x->feature_names_len,
+				n->n_features, &f)) {
+		struct feature_text *t = &n->features[n->n_features++];
+
+		t->type = f.type;
+		t->bit = f.bit;
+		memcpy(t->name, f.name, f.len);
+	}
+	return 0;
+}
+
+int names_open(struct names *n, const struct header *h,
+	       const struct extensions *x, struct qcow2_error *err)
+{
+	int rc = copy_backing_file(n, h, err);
+
+	if (rc == 0 && x->backing_format)
+		rc = copy_text(&n->backing_format, x->backing_format,
+			       x->backing_format_len, "the backing format",
+			       err);
+	if (rc == 0 && x->data_file)
+		rc = copy_text(&n->data_file, x->data_file, x->data_file_len,
+			       "the data file name", err);
+	if (rc == 0)
+		rc = copy_features(n, x, err);
+	return rc;
+}
+
+void names_release(struct names *n)
+{
+	free(n->features);
+	free(n->backing_file);
+	free(n->backing_format);
+	free(n->data_file);
+	free(n->cluster0);
+	memset(n, 0, sizeof(*n));
+}
+
+const char *names_feature(const struct names *n, unsigned type, unsigned bit)
+{
+	for (uint32_t i = 0; i < n->n_features; i++) {
+		const struct feature_text *t = &n->features[i];
+
+		if (t->type == type && t->bit == bit && t->name[0])
+			return t->name;
+	}
+	return NULL;
+}

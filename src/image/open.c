@@ -1,0 +1,285 @@
+/*
+ * Opening an image: header, extensions and small tables are read and held
+ * against the rules, in the order in which later ones depend on earlier ones.
+ * Nothing is trusted before it was checked, nothing is changed.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "format/fault_error.h"
+#include "image/image.h"
+#include "store/store.h"
+
+enum { FIRST_READ_BYTES = 4096 };
+
+#define METADATA_BYTES_DEFAULT (256 * MIB)
+
+static uint64_t metadata_budget(const struct qcow2_open_opts *opts)
+{
+	return opts->budget.metadata_bytes ? opts->budget.metadata_bytes
+					   : METADATA_BYTES_DEFAULT;
+}
+
+/* How much of the file is header cluster, as far as its first bytes tell. */
+static size_t cluster0_bytes(const uint8_t *first, uint64_t file_size)
+{
+	uint32_t bits = get_be32(first + HEADER_OFF_CLUSTER_BITS);
+
+	if (bits < CLUSTER_BITS_MIN || bits > CLUSTER_BITS_MAX)
+		bits = CLUSTER_BITS_MIN;
+	return (size_t)min_u64(file_size, UINT64_C(1) << bits);
+}
+
+static int read_cluster0(struct image *img, struct qcow2_error *err)
+{
+	size_t first = (size_t)min_u64(img->file_size, FIRST_READ_BYTES);
+	uint8_t *buf = calloc(1, FIRST_READ_BYTES);
+	size_t len;
+	int rc;
+
+	img->names.cluster0 = buf;
+	if (!buf)
+		return error_nomem(err, "the header", FIRST_READ_BYTES);
+	rc = store_pread(img->file, buf, first, 0, 0, err);
+	if (rc < 0)
+		return rc;
+	len = cluster0_bytes(buf, img->file_size);
+	img->names.cluster0_len = len;
+	if (len <= first)
+		return 0;
+	buf = realloc(buf, len);
+	if (!buf)
+		return error_nomem(err, "the header cluster", len);
+	img->names.cluster0 = buf;
+	return store_pread(img->file, buf + first, len - first, first, 0, err);
+}
+
+static int decode_header(struct image *img, struct qcow2_error *err)
+{
+	struct header *h = &img->header;
+	struct fault fault;
+
+	if (header_decode(h, img->names.cluster0, img->names.cluster0_len,
+			  &fault) ||
+	    header_validate(h, img->file_size, &fault))
+		return fault_error(err, -EINVAL, &fault, 0);
+	return 0;
+}
+
+static int refuse_unknown_features(const struct image *img,
+				   struct qcow2_error *err)
+{
+	uint64_t bits = img->header.incompatible_features & ~INCOMPAT_KNOWN;
+	unsigned bit = (unsigned)__builtin_ctzll(bits);
+	const char *name =
+		names_feature(&img->names, FEATURE_INCOMPATIBLE, bit);
+
+	if (!name)
+		name = "no name in the image";
+	return error_defect(err, -ENOTSUP, DEFECT_HEADER_UNKNOWN_FEATURE,
+			    HEADER_OFF_INCOMPAT,
+			    "the image uses incompatible feature bit %u (%s), "
+			    "which this version does not know (bits 0x%" PRIx64
+			    ")",
+			    bit, TEXT(name, strlen(name)), bits);
+}
+
+/* An unknown feature explains whatever else looks wrong, so it comes first. */
+static int decode_extensions(struct image *img, struct extensions *x,
+			     struct qcow2_error *err)
+{
+	const struct header *h = &img->header;
+	struct fault fault;
+	enum defect bad = extensions_decode(x, h, img->names.cluster0,
+					    img->names.cluster0_len,
+					    img->file_size, &fault);
+	int rc = bad ? 0 : names_open(&img->names, h, x, err);
+
+	if (h->incompatible_features & ~INCOMPAT_KNOWN)
+		return refuse_unknown_features(img, err);
+	if (bad)
+		return fault_error(err, -EINVAL, &fault, 0);
+	return rc;
+}
+
+static int check_encryption(struct image *img, struct qcow2_error *err)
+{
+	if (img->metadata_only || !image_is_encrypted(img))
+		return 0;
+	return error_set(err, -ENOTSUP,
+			 "the image is encrypted (%s): this version reads its "
+			 "metadata only",
+			 img->header.crypt_method == CRYPT_AES ? "AES"
+							       : "LUKS");
+}
+
+static int check_budget(const struct image *img,
+			const struct qcow2_open_opts *opts,
+			struct qcow2_error *err)
+{
+	uint64_t l1_bytes = (uint64_t)img->header.l1_size * L1_ENTRY_BYTES;
+
+	if (opts->budget.virtual_bytes &&
+	    img->header.size > opts->budget.virtual_bytes)
+		return error_set(err, -E2BIG,
+				 "the virtual size is %" PRIu64
+				 ", the budget allows %" PRIu64,
+				 img->header.size, opts->budget.virtual_bytes);
+	if (l1_bytes + img->names.cluster0_len > metadata_budget(opts))
+		return error_set(err, -E2BIG,
+				 "the L1 table takes %" PRIu64
+				 " bytes, the metadata budget allows %" PRIu64,
+				 l1_bytes, metadata_budget(opts));
+	return 0;
+}
+
+static int open_map(struct image *img, const struct qcow2_open_opts *opts,
+		    struct qcow2_error *err)
+{
+	struct map_source source = { img->header.l1_off, img->header.l1_size,
+				     img->header.size };
+	const struct snapshot_info *s;
+	int rc;
+
+	if (opts->snapshot) {
+		s = snapshots_find(&img->snapshots, opts->snapshot);
+		if (!s)
+			return error_set(err, -ENOENT,
+					 "there is no snapshot with the id or "
+					 "name \"%s\"",
+					 TEXT(opts->snapshot,
+					      strlen(opts->snapshot)));
+		rc = snapshot_check_view(&img->geo, s, img->file_size, err);
+		if (rc < 0)
+			return rc;
+		source = (struct map_source){ s->l1_off, s->l1_size,
+					      s->disk_size };
+	}
+	img->virtual_size = source.disk_size;
+	return map_open(&img->map, &img->geo, img->file, &source, opts, err);
+}
+
+static int open_tables(struct image *img, const struct extensions *x,
+		       const struct qcow2_open_opts *opts,
+		       struct qcow2_error *err)
+{
+	int rc = snapshots_open(&img->snapshots, &img->header, img->file,
+				img->file_size, metadata_budget(opts), err);
+
+	if (rc == 0)
+		rc = bitmaps_open(&img->bitmaps, &img->geo, &img->header, x,
+				  img->file, img->file_size, err);
+	img->luks.present = x->has_crypto;
+	img->luks.area = x->crypto;
+	if (rc == 0)
+		rc = open_map(img, opts, err);
+	return rc;
+}
+
+static int open_all(struct image *img, const struct qcow2_open_opts *opts,
+		    struct qcow2_error *err)
+{
+	struct extensions x;
+	int rc = store_size(img->file, &img->file_size, err);
+
+	if (rc == 0)
+		rc = read_cluster0(img, err);
+	if (rc == 0)
+		rc = decode_header(img, err);
+	if (rc == 0)
+		rc = decode_extensions(img, &x, err);
+	if (rc == 0)
+		rc = check_encryption(img, err);
+	if (rc == 0)
+		rc = check_budget(img, opts, err);
+	if (rc < 0)
+		return rc;
+	geometry_init(&img->geo, &img->header);
+	compressed_reader_init(&img->compressed, img->file,
+			       img->geo.cluster_size,
+			       img->header.compression_type == COMPRESSION_ZSTD
+				       ? CODEC_ZSTD
+				       : CODEC_ZLIB);
+	rc = open_tables(img, &x, opts, err);
+	if (rc == 0 && !img->geo.has_data_file) {
+		img->data = store_ref(img->file);
+		img->data_size = img->file_size;
+	}
+	return rc;
+}
+
+int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
+	       struct image **out, struct qcow2_error *err)
+{
+	struct image *img = calloc(1, sizeof(*img));
+	int rc;
+
+	if (!img)
+		return error_nomem(err, "the image", sizeof(*img));
+	img->file = store_ref(file);
+	img->metadata_only = opts->flags & QCOW2_OPEN_METADATA_ONLY;
+	/* Mapping works without the data file; only its size is unknown. */
+	img->data_size = INT64_MAX;
+	rc = open_all(img, opts, err);
+	if (rc < 0) {
+		image_close(img);
+		return error_prefix(err, rc, "%s",
+				    TEXT(store_name(file),
+					 strlen(store_name(file))));
+	}
+	*out = img;
+	return 0;
+}
+
+void image_close(struct image *img)
+{
+	if (!img)
+		return;
+	map_release(&img->map);
+	bitmaps_release(&img->bitmaps);
+	snapshots_release(&img->snapshots);
+	if (img->compressed.cluster_size)
+		compressed_reader_release(&img->compressed);
+	names_release(&img->names);
+	store_unref(img->data);
+	store_unref(img->file);
+	free(img);
+}
+
+int image_attach_data(struct image *img, struct qcow2_store *data,
+		      struct qcow2_error *err)
+{
+	int rc = store_size(data, &img->data_size, err);
+
+	if (rc == 0)
+		img->data = store_ref(data);
+	return rc;
+}
+
+int image_split_holes(struct image *img, struct image_extent *extent,
+		      bool *hole, struct qcow2_error *err)
+{
+	uint64_t len = extent->len;
+	bool yes, is_data = true;
+	int rc;
+
+	*hole = false;
+	if (extent->kind != SUBCLUSTER_NORMAL || !img->data ||
+	    image_is_encrypted(img))
+		return 0;
+	rc = preallocated_detect(&img->preallocated, &img->geo, &img->header,
+				 img->file, &yes, err);
+	if (rc < 0 || !yes)
+		return rc;
+	rc = store_extent(img->data, &len, extent->host_off, &is_data, err);
+	if (rc < 0)
+		return rc;
+	extent->len = min_u64(len, extent->len);
+	*hole = !is_data;
+	return 0;
+}

@@ -1,0 +1,115 @@
+#include "image/preallocated.h"
+
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "format/refcount.h"
+#include "store/store.h"
+
+/* What the count runs through: one refcount block at a time. */
+struct count {
+	const struct geometry *g;
+	struct qcow2_store *file;
+	uint64_t file_size;
+	uint64_t end_cluster;  /* clusters of the host file */
+	uint64_t threshold;    /* enough: stop counting */
+	uint64_t n_used;
+	uint8_t *block;
+};
+
+static void count_block(struct count *c, uint64_t first_cluster)
+{
+	uint64_t n = UINT64_C(1) << c->g->refcount_block_bits;
+
+	n = min_u64(n, c->end_cluster - first_cluster);
+	for (uint64_t i = 0; i < n && c->n_used < c->threshold; i++)
+		c->n_used += refcount_get(c->block, i,
+					  c->g->refcount_order) != 0;
+}
+
+static int count_entry(struct count *c, uint64_t index, uint64_t entry,
+		       struct qcow2_error *err)
+{
+	int rc;
+
+	if ((entry & REFCOUNT_TABLE_OFFSET_MASK) == 0 ||
+	    refcount_table_entry_defect(c->g, entry, c->file_size))
+		return 0;
+	rc = store_pread(c->file, c->block, c->g->cluster_size,
+			 entry & REFCOUNT_TABLE_OFFSET_MASK, 0, err);
+	if (rc == 0)
+		count_block(c, index << c->g->refcount_block_bits);
+	return rc;
+}
+
+static int count_used(struct count *c, const struct header *h,
+		      struct qcow2_error *err)
+{
+	uint64_t n_blocks =
+		min_u64(((uint64_t)h->refcount_table_clusters
+			 << c->g->cluster_bits) /
+				REFCOUNT_TABLE_ENTRY_BYTES,
+			div_round_up(c->end_cluster,
+				     UINT64_C(1)
+					     << c->g->refcount_block_bits));
+	CLEANUP_FREE uint8_t *table =
+		calloc(n_blocks + 1, REFCOUNT_TABLE_ENTRY_BYTES);
+	CLEANUP_FREE uint8_t *block = malloc(c->g->cluster_size);
+	int rc;
+
+	if (!table || !block)
+		return error_nomem(err, "the refcount table",
+				   n_blocks * REFCOUNT_TABLE_ENTRY_BYTES);
+	c->block = block;
+	rc = store_pread(c->file, table,
+			 n_blocks * REFCOUNT_TABLE_ENTRY_BYTES,
+			 h->refcount_table_off, 0, err);
+	for (uint64_t i = 0;
+	     rc == 0 && i < n_blocks && c->n_used < c->threshold; i++)
+		rc = count_entry(c, i, get_be64(table + 8 * i), err);
+	return rc;
+}
+
+static int detect(const struct geometry *g, const struct header *h,
+		  struct qcow2_store *file, bool *yes, struct qcow2_error *err)
+{
+	struct count c = { .g = g, .file = file };
+	uint64_t allocated, n_real;
+	int rc = store_size(file, &c.file_size, err);
+
+	if (rc == 0)
+		rc = store_allocated(file, &allocated, err);
+	if (rc < 0)
+		return rc;
+	n_real = allocated >> g->cluster_bits;
+	c.end_cluster = geometry_clusters(g, c.file_size);
+	c.threshold = max_u64(n_real + n_real / 9, n_real + 2);
+	*yes = false;
+	if (c.end_cluster < c.threshold)
+		return 0;
+	rc = count_used(&c, h, err);
+	*yes = c.n_used >= c.threshold;
+	return rc;
+}
+
+int preallocated_detect(struct preallocated *p, const struct geometry *g,
+			const struct header *h, struct qcow2_store *file,
+			bool *yes, struct qcow2_error *err)
+{
+	int state = atomic_load_explicit(&p->state, memory_order_acquire);
+	int rc;
+
+	*yes = state == PREALLOC_YES;
+	if (state != PREALLOC_UNKNOWN)
+		return 0;
+	/* Two threads may both work it out; they come to the same result. */
+	rc = detect(g, h, file, yes, err);
+	if (rc == 0)
+		atomic_store_explicit(&p->state,
+				      *yes ? PREALLOC_YES : PREALLOC_NO,
+				      memory_order_release);
+	return rc;
+}

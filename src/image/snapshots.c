@@ -1,0 +1,188 @@
+/*
+ * The table has entries of variable length and no length of its own, so it is
+ * read through a window that moves along as entries are decoded.
+ */
+#include "image/snapshots.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "format/fault_error.h"
+#include "store/store.h"
+
+/* Twice the largest entry: every entry fits into a refilled window. */
+enum { WINDOW_BYTES = 512 * 1024 };
+
+struct window {
+	struct qcow2_store *file;
+	uint64_t file_size;
+	uint64_t host_off;   /* of buf[0] */
+	size_t len;          /* bytes in buf */
+	size_t pos;          /* of the next entry */
+	uint8_t *buf;
+};
+
+/* Moves the window so that it begins at the next entry. */
+static int window_refill(struct window *w, struct qcow2_error *err)
+{
+	uint64_t left;
+
+	w->host_off += w->pos;
+	w->pos = 0;
+	left = w->host_off < w->file_size ? w->file_size - w->host_off : 0;
+	w->len = (size_t)min_u64(left, WINDOW_BYTES);
+	if (w->len == 0)
+		return 0;
+	return store_pread(w->file, w->buf, w->len, w->host_off, 0, err);
+}
+
+/* Makes a whole entry available, as far as the file has it. */
+static int window_entry(struct window *w, struct qcow2_error *err)
+{
+	size_t left = w->len - w->pos;
+	uint64_t need = SNAPSHOT_HEADER_BYTES;
+
+	if (left >= need)
+		need = snapshot_entry_bytes(w->buf + w->pos);
+	if (left >= need)
+		return 0;
+	return window_refill(w, err);
+}
+
+static int info_init(struct snapshot_info *info, const struct snapshot *s,
+		     struct qcow2_error *err)
+{
+	size_t bytes = (size_t)s->id_len + s->name_len + 2;
+
+	info->id = calloc(1, bytes);
+	if (!info->id)
+		return error_nomem(err, "a snapshot's names", bytes);
+	info->name = info->id + s->id_len + 1;
+	memcpy(info->id, s->id, s->id_len);
+	memcpy(info->name, s->name, s->name_len);
+	info->l1_off = s->l1_off;
+	info->l1_size = s->l1_size;
+	info->date_sec = s->date_sec;
+	info->date_nsec = s->date_nsec;
+	info->vm_clock_nsec = s->vm_clock_nsec;
+	info->vm_state_size = s->vm_state_size;
+	info->disk_size = s->disk_size;
+	info->icount = s->icount;
+	return 0;
+}
+
+static int read_entry(struct snapshots *s, struct window *w,
+		      uint64_t disk_size, struct qcow2_error *err)
+{
+	struct snapshot entry;
+	struct fault fault;
+	struct reader r;
+	int rc = window_entry(w, err);
+
+	if (rc < 0)
+		return rc;
+	r = reader_init(w->buf + w->pos, w->len - w->pos);
+	if (snapshot_decode(&entry, &r, disk_size, &fault))
+		return fault_error(err, -EINVAL, &fault, w->host_off + w->pos);
+	w->pos = w->len - reader_left(&r);
+	rc = info_init(&s->list[s->n], &entry, err);
+	if (rc == 0)
+		s->n++;
+	return rc;
+}
+
+static int check_table(const struct header *h, const struct window *w,
+		       uint64_t budget_bytes, struct qcow2_error *err)
+{
+	uint64_t used = w->host_off + w->pos - h->snapshots_off;
+
+	if (used > SNAPSHOT_TABLE_BYTES_MAX)
+		return error_defect(err, -EINVAL, DEFECT_SNAPSHOT_TABLE,
+				    h->snapshots_off,
+				    "the snapshot table is larger than %" PRIu64
+				    " bytes",
+				    SNAPSHOT_TABLE_BYTES_MAX);
+	if (used > budget_bytes)
+		return error_set(err, -E2BIG,
+				 "the snapshot table exceeds the metadata "
+				 "budget of %" PRIu64 " bytes",
+				 budget_bytes);
+	return 0;
+}
+
+int snapshots_open(struct snapshots *s, const struct header *h,
+		   struct qcow2_store *file, uint64_t file_size,
+		   uint64_t budget_bytes, struct qcow2_error *err)
+{
+	CLEANUP_FREE uint8_t *buf = NULL;
+	struct window w = { .file = file, .file_size = file_size,
+			    .host_off = h->snapshots_off };
+	int rc = 0;
+
+	if (h->n_snapshots == 0)
+		return 0;
+	/* Every entry has 40 bytes at least: the file bounds the list. */
+	if (h->n_snapshots > (file_size - h->snapshots_off) /
+				     SNAPSHOT_HEADER_BYTES)
+		return error_defect(err, -EINVAL, DEFECT_SNAPSHOT_TABLE,
+				    h->snapshots_off,
+				    "%" PRIu32 " snapshots do not fit into the "
+				    "file",
+				    h->n_snapshots);
+	w.buf = buf = malloc(WINDOW_BYTES);
+	s->list = calloc(h->n_snapshots, sizeof(*s->list));
+	if (!buf || !s->list)
+		return error_nomem(err, "the snapshot list",
+				   h->n_snapshots * sizeof(*s->list));
+	while (rc == 0 && s->n < h->n_snapshots) {
+		rc = read_entry(s, &w, h->size, err);
+		if (rc == 0)
+			rc = check_table(h, &w, budget_bytes, err);
+	}
+	return rc;
+}
+
+void snapshots_release(struct snapshots *s)
+{
+	for (uint32_t i = 0; i < s->n; i++)
+		free(s->list[i].id);
+	free(s->list);
+	memset(s, 0, sizeof(*s));
+}
+
+const struct snapshot_info *snapshots_find(const struct snapshots *s,
+					   const char *id_or_name)
+{
+	for (uint32_t i = 0; i < s->n; i++)
+		if (strcmp(s->list[i].id, id_or_name) == 0)
+			return &s->list[i];
+	for (uint32_t i = 0; i < s->n; i++)
+		if (strcmp(s->list[i].name, id_or_name) == 0)
+			return &s->list[i];
+	return NULL;
+}
+
+int snapshot_check_view(const struct geometry *g,
+			const struct snapshot_info *s, uint64_t file_size,
+			struct qcow2_error *err)
+{
+	struct snapshot probe = { .l1_off = s->l1_off,
+				  .l1_size = s->l1_size,
+				  .disk_size = s->disk_size };
+	enum defect bad = snapshot_l1_defect(g, &probe, file_size);
+
+	if (bad == DEFECT_NONE)
+		return 0;
+	return error_defect(err, -EINVAL, (int)bad, s->l1_off,
+			    "snapshot \"%s\": %s (L1 table of %" PRIu32
+			    " entries at %" PRIu64 ", disk size %" PRIu64 ")",
+			    TEXT(s->name, strlen(s->name)),
+			    defect_info((int)bad)->text, s->l1_size, s->l1_off,
+			    s->disk_size);
+}

@@ -1,0 +1,49 @@
+/*
+ * The internal snapshots, as the table lists them.
+ */
+#ifndef IMAGE_SNAPSHOTS_H
+#define IMAGE_SNAPSHOTS_H
+
+#include <stdint.h>
+
+#include <qcow2.h>
+
+#include "format/geometry.h"
+#include "format/header.h"
+#include "format/snapshot.h"
+
+struct snapshot_info {
+	char *id;       /* both point into one allocation, terminated; NUL inside
+			 * a name ends it, as everywhere */
+	char *name;
+	uint64_t l1_off;
+	uint32_t l1_size;
+	uint32_t date_sec;
+	uint32_t date_nsec;
+	uint64_t vm_clock_nsec;
+	uint64_t vm_state_size;
+	uint64_t disk_size;
+	uint64_t icount;
+};
+
+struct snapshots {
+	struct snapshot_info *list;
+	uint32_t n;
+};
+
+/* Reads the table; @budget_bytes bounds the memory. */
+int snapshots_open(struct snapshots *s, const struct header *h,
+		   struct qcow2_store *file, uint64_t file_size,
+		   uint64_t budget_bytes, struct qcow2_error *err);
+void snapshots_release(struct snapshots *s);
+
+/* By id first, then by name, as QEMU looks; NULL when there is none. */
+const struct snapshot_info *snapshots_find(const struct snapshots *s,
+					   const char *id_or_name);
+
+/* -EINVAL with the defect when the snapshot's disk cannot be read. */
+int snapshot_check_view(const struct geometry *g,
+			const struct snapshot_info *s, uint64_t file_size,
+			struct qcow2_error *err);
+
+#endif
