@@ -18,6 +18,7 @@
 #include <qcow2.h>
 
 struct disk;
+struct image;
 
 int disk_open_path(const char *path, const struct qcow2_open_opts *opts,
 		   struct disk **out, struct qcow2_error *err);
@@ -36,12 +37,8 @@ int disk_preadv(struct disk *d, const struct iovec *iov, int iovcnt,
 int disk_pread(struct disk *d, void *buf, size_t len, uint64_t off,
 	       unsigned flags, struct qcow2_error *err);
 
-/*
- * The maximal extent that begins at @off and is at most @len bytes; see
- * qcow2_map().  flags: QCOW2_MAP_TOP_ONLY, and internally:
- */
-#define DISK_MAP_HOLES 0x100u /* split data at holes of the host file */
-
+/* The maximal extent that begins at @off and is at most @len bytes (not 0);
+ * see qcow2_map().  flags: QCOW2_MAP_TOP_ONLY. */
 int disk_map(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 	     struct qcow2_extent *out, struct qcow2_error *err);
 
@@ -57,8 +54,15 @@ struct qcow2_store *disk_extent_store(struct disk *d,
  * jobs do well to split their work. */
 uint32_t disk_cluster_size(const struct disk *d);
 
-/* True when layer @depth keeps its clusters compressed or encrypted etc. is
- * asked of info: */
+/* The top layer's image for what only qcow2 has (snapshots, bitmaps); NULL
+ * when it is raw. */
+struct image *disk_top_image(struct disk *d);
+
+/* Paths as opened; NULL when there is no such layer (data file). */
+const char *disk_layer_filename(const struct disk *d, uint32_t depth);
+const char *disk_layer_data_filename(const struct disk *d, uint32_t depth);
+
+/* Fills all of *out but struct_size; -EINVAL when there is no such layer. */
 int disk_get_info(struct disk *d, uint32_t depth, struct qcow2_info *out,
 		  struct qcow2_error *err);
 

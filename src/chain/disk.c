@@ -1,0 +1,263 @@
+/*
+ * Opening and closing a chain.
+ */
+#include "chain/disk.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "chain/disk_impl.h"
+#include "store/file.h"
+#include "store/store.h"
+
+enum { CHAIN_DEPTH_DEFAULT = 64 };
+
+static uint32_t depth_max(const struct qcow2_open_opts *opts)
+{
+	return opts->budget.chain_depth ? opts->budget.chain_depth
+					: CHAIN_DEPTH_DEFAULT;
+}
+
+/* Opens @store as the next layer down; takes @store and @place over. */
+static int add_layer(struct disk *d, struct qcow2_store *store,
+		     struct place place, enum qcow2_format format,
+		     const struct qcow2_open_opts *opts,
+		     struct identities *ids, struct qcow2_error *err)
+{
+	struct layer *list = realloc(d->layers,
+				     (d->n_layers + UINT64_C(1)) *
+					     sizeof(*list));
+	int rc;
+
+	if (!list) {
+		store_unref(store);
+		place_release(&place);
+		return error_nomem(err, "a layer", sizeof(*list));
+	}
+	d->layers = list;
+	rc = layer_open(&list[d->n_layers], store, place, format, d->n_layers,
+			opts, ids, err);
+	if (rc == 0)
+		d->n_layers++;
+	return rc;
+}
+
+/* The format to open the backing file of @img as. */
+static int backing_format(const struct image *img,
+			  const struct qcow2_open_opts *opts,
+			  enum qcow2_format *format, struct qcow2_error *err)
+{
+	const char *name = img->names.backing_format;
+	const char *file = img->names.backing_file;
+
+	*format = opts->backing_format;
+	if (!name && *format != QCOW2_FORMAT_DEFAULT)
+		return 0;
+	if (!name)
+		return error_set(err, -EINVAL,
+				 "%s does not say which format its backing file "
+				 "\"%s\" has, and guessing it is not safe: "
+				 "record it (rebase -u -F FORMAT)",
+				 TEXT(store_name(img->file),
+				      strlen(store_name(img->file))),
+				 TEXT(file, strlen(file)));
+	if (strcmp(name, "qcow2") == 0)
+		*format = QCOW2_FORMAT_QCOW2;
+	else if (strcmp(name, "raw") == 0)
+		*format = QCOW2_FORMAT_RAW;
+	else
+		return error_set(err, -ENOTSUP,
+				 "%s: the backing file has the format \"%s\", "
+				 "only qcow2 and raw are supported",
+				 TEXT(store_name(img->file),
+				      strlen(store_name(img->file))),
+				 TEXT(name, strlen(name)));
+	return 0;
+}
+
+static int open_backing(struct disk *d, const struct qcow2_open_opts *opts,
+			struct identities *ids, struct qcow2_error *err)
+{
+	const struct layer *above = &d->layers[d->n_layers - 1];
+	const struct names *names = &above->image->names;
+	struct qcow2_reference ref = {
+		.kind = QCOW2_REFERENCE_BACKING,
+		.name = names->backing_file,
+		.format = names->backing_format,
+		.image = store_name(above->store),
+		.depth = d->n_layers - 1,
+	};
+	enum qcow2_format format;
+	struct qcow2_store *store;
+	struct place at;
+	int rc;
+
+	if (d->n_layers >= depth_max(opts))
+		return error_set(err, -E2BIG,
+				 "the backing chain is deeper than %" PRIu32
+				 " images",
+				 depth_max(opts));
+	rc = backing_format(above->image, opts, &format, err);
+	if (rc == 0)
+		rc = gate_open(opts->gate, &above->place, &ref,
+			       layer_store_flags(opts), &store, &at, err);
+	if (rc < 0)
+		return rc;
+	return add_layer(d, store, at, format, opts, ids, err);
+}
+
+static bool wants_backing(const struct disk *d,
+			  const struct qcow2_open_opts *opts)
+{
+	const struct layer *last = &d->layers[d->n_layers - 1];
+
+	return last->image && last->image->names.backing_file &&
+	       !(opts->flags &
+		 (QCOW2_OPEN_NO_BACKING | QCOW2_OPEN_METADATA_ONLY));
+}
+
+static int open_chain(struct disk *d, struct qcow2_store *store,
+		      struct place place, const struct qcow2_open_opts *opts,
+		      struct qcow2_error *err)
+{
+	enum qcow2_format format = opts->format == QCOW2_FORMAT_DEFAULT
+					   ? QCOW2_FORMAT_QCOW2
+					   : opts->format;
+	struct identities ids = { NULL, 0 };
+	int rc = add_layer(d, store, place, format, opts, &ids, err);
+
+	while (rc == 0 && wants_backing(d, opts))
+		rc = open_backing(d, opts, &ids, err);
+	free(ids.list);
+	return rc;
+}
+
+static int disk_open(struct qcow2_store *store, struct place place,
+		     const struct qcow2_open_opts *opts, struct disk **out,
+		     struct qcow2_error *err)
+{
+	struct disk *d = calloc(1, sizeof(*d));
+	int rc;
+
+	if (!d) {
+		store_unref(store);
+		place_release(&place);
+		return error_nomem(err, "the disk", sizeof(*d));
+	}
+	d->metadata_only = opts->flags & QCOW2_OPEN_METADATA_ONLY;
+	rc = open_chain(d, store, place, opts, err);
+	if (rc < 0) {
+		disk_close(d);
+		return rc;
+	}
+	*out = d;
+	return 0;
+}
+
+int disk_open_path(const char *path, const struct qcow2_open_opts *opts,
+		   struct disk **out, struct qcow2_error *err)
+{
+	struct qcow2_store *store;
+	struct place place;
+	int rc = store_file_open(path, layer_store_flags(opts), &store, err);
+
+	if (rc < 0)
+		return rc;
+	rc = place_init(&place, path, err);
+	if (rc < 0) {
+		store_unref(store);
+		return rc;
+	}
+	return disk_open(store, place, opts, out, err);
+}
+
+int disk_open_store(struct qcow2_store *file,
+		    const struct qcow2_open_opts *opts, struct disk **out,
+		    struct qcow2_error *err)
+{
+	return disk_open(store_ref(file), PLACE_NONE, opts, out, err);
+}
+
+void disk_close(struct disk *d)
+{
+	if (!d)
+		return;
+	for (uint32_t i = 0; i < d->n_layers; i++)
+		layer_release(&d->layers[i]);
+	free(d->layers);
+	free(d);
+}
+
+uint64_t disk_size(const struct disk *d)
+{
+	return d->layers[0].size;
+}
+
+uint32_t disk_layer_count(const struct disk *d)
+{
+	return d->n_layers;
+}
+
+uint32_t disk_cluster_size(const struct disk *d)
+{
+	const struct image *img = d->layers[0].image;
+
+	return img ? img->geo.cluster_size : UINT32_C(1)
+						     << CLUSTER_BITS_DEFAULT;
+}
+
+static void raw_info(const struct layer *l, struct qcow2_info *out)
+{
+	out->format = QCOW2_FORMAT_RAW;
+	out->virtual_size = l->size;
+	out->file_size = l->size;
+	if (store_allocated(l->store, &out->allocated_bytes, NULL) < 0)
+		out->allocated_bytes = l->size;
+	out->self_contained = 1;
+	out->filename = store_name(l->store);
+}
+
+int disk_get_info(struct disk *d, uint32_t depth, struct qcow2_info *out,
+		  struct qcow2_error *err)
+{
+	size_t struct_size = out->struct_size;
+	const struct layer *l;
+
+	if (depth >= d->n_layers)
+		return error_set(err, -EINVAL,
+				 "there is no layer %" PRIu32
+				 ", the chain has %" PRIu32,
+				 depth, d->n_layers);
+	l = &d->layers[depth];
+	memset(out, 0, sizeof(*out));
+	out->struct_size = struct_size;
+	if (l->image)
+		image_get_info(l->image, out);
+	else
+		raw_info(l, out);
+	return 0;
+}
+
+struct image *disk_top_image(struct disk *d)
+{
+	return d->layers[0].image;
+}
+
+const char *disk_layer_filename(const struct disk *d, uint32_t depth)
+{
+	return depth < d->n_layers ? store_name(d->layers[depth].store) : NULL;
+}
+
+const char *disk_layer_data_filename(const struct disk *d, uint32_t depth)
+{
+	const struct image *img =
+		depth < d->n_layers ? d->layers[depth].image : NULL;
+
+	return img && img->geo.has_data_file && img->data
+		       ? store_name(img->data)
+		       : NULL;
+}

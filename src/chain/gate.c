@@ -1,0 +1,331 @@
+#include "chain/gate.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "store/file.h"
+#include "store/store.h"
+
+static const char *kind_name(enum qcow2_reference_kind kind)
+{
+	return kind == QCOW2_REFERENCE_BACKING ? "backing file" : "data file";
+}
+
+/* "img.qcow2: backing file "base.raw"", the subject of every message here. */
+#define REF_FMT "%s: %s \"%s\""
+#define REF_ARGS(ref)                                                          \
+	TEXT((ref)->image, strlen((ref)->image)), kind_name((ref)->kind),      \
+		TEXT((ref)->name, strlen((ref)->name))
+
+static int refuse(const struct qcow2_reference *ref, struct qcow2_error *err)
+{
+	return error_set(err, -EPERM,
+			 REF_FMT " is not opened: the external reference "
+				 "policy does not allow it",
+			 REF_ARGS(ref));
+}
+
+/* ---- Paths ----------------------------------------------------------------- */
+
+/* Length of the directory part of @path with its slash; 0: no slash. */
+static size_t dir_len(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
+static char *dir_of(const char *path)
+{
+	size_t n = dir_len(path);
+
+	return n ? strndup(path, n) : strdup(".");
+}
+
+/* @name as seen from the directory of @from; absolute names stay. */
+static char *join(const char *from, const char *name)
+{
+	char *out;
+
+	if (name[0] == '/')
+		return strdup(name);
+	if (asprintf(&out, "%.*s%s", (int)dir_len(from), from, name) < 0)
+		return NULL;
+	return out;
+}
+
+static int open_dir(const char *path)
+{
+	return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* Opens @name so that no component, dot-dot or symlink leaves @dirfd. */
+static int open_beneath(int dirfd, const char *name, uint64_t flags)
+{
+	struct open_how how = {
+		.flags = flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+	};
+	long fd = syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+int place_init(struct place *p, const char *path, struct qcow2_error *err)
+{
+	CLEANUP_FREE char *dir = dir_of(path);
+
+	p->path = strdup(path);
+	p->dirfd = dir ? open_dir(dir) : -1;
+	if (p->path && p->dirfd >= 0)
+		return 0;
+	if (!p->path || !dir) {
+		place_release(p);
+		return error_nomem(err, "a path", strlen(path));
+	}
+	place_release(p);
+	return error_set(err, -errno, "the directory of %s: %s",
+			 TEXT(path, strlen(path)), strerror(errno));
+}
+
+void place_release(struct place *p)
+{
+	free(p->path);
+	if (p->dirfd >= 0)
+		close(p->dirfd);
+	*p = PLACE_NONE;
+}
+
+/* ---- The modes ------------------------------------------------------------- */
+
+static int check_regular(int fd, const struct qcow2_reference *ref,
+			 struct qcow2_error *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return error_set(err, -errno, REF_FMT ": %s", REF_ARGS(ref),
+				 strerror(errno));
+	if (S_ISREG(st.st_mode))
+		return 0;
+	return error_set(err, -EPERM,
+			 REF_FMT " is not opened: it is not a regular file",
+			 REF_ARGS(ref));
+}
+
+static int beneath_failed(int rc, const struct qcow2_reference *ref,
+			  struct qcow2_error *err)
+{
+	if (rc == -EXDEV || rc == -ELOOP)
+		return refuse(ref, err);
+	if (rc == -ENOSYS)
+		return error_set(err, rc,
+				 REF_FMT " is not opened: this kernel has no "
+					 "openat2, which keeps references in "
+					 "their directory",
+				 REF_ARGS(ref));
+	return error_set(err, rc, REF_FMT ": %s", REF_ARGS(ref), strerror(-rc));
+}
+
+/* Opens @rest below @dirfd, in two steps so that the directory in which the
+ * file was found can serve for its own references. */
+static int open_two_steps(int dirfd, const char *rest, int *fd, int *in_dir)
+{
+	CLEANUP_FREE char *dir = dir_of(rest);
+
+	if (!dir)
+		return -ENOMEM;
+	*in_dir = open_beneath(dirfd, dir, O_PATH | O_DIRECTORY);
+	if (*in_dir < 0)
+		return *in_dir;
+	*fd = open_beneath(*in_dir, rest + dir_len(rest), O_RDONLY);
+	if (*fd >= 0)
+		return 0;
+	close(*in_dir);
+	*in_dir = -1;
+	return *fd;
+}
+
+/* @path is taken over, for the place and the messages. */
+static int open_at(int dirfd, const char *rest, char *path,
+		   const struct qcow2_reference *ref, unsigned store_flags,
+		   struct qcow2_store **out, struct place *at,
+		   struct qcow2_error *err)
+{
+	int fd = -1;
+	int rc;
+
+	*at = (struct place){ path, -1 };
+	if (!path)
+		return error_nomem(err, "a path", strlen(rest));
+	rc = open_two_steps(dirfd, rest, &fd, &at->dirfd);
+	if (rc < 0) {
+		place_release(at);
+		return beneath_failed(rc, ref, err);
+	}
+	rc = check_regular(fd, ref, err);
+	if (rc == 0)
+		rc = store_file_from_fd(fd, path, store_flags, out, err);
+	if (rc < 0) {
+		close(fd);
+		place_release(at);
+	}
+	return rc;
+}
+
+static int open_in_dir(const struct place *from,
+		       const struct qcow2_reference *ref, unsigned store_flags,
+		       struct qcow2_store **out, struct place *at,
+		       struct qcow2_error *err)
+{
+	if (ref->name[0] == '/' || from->dirfd < 0)
+		return refuse(ref, err);
+	return open_at(from->dirfd, ref->name, join(from->path, ref->name), ref,
+		       store_flags, out, at, err);
+}
+
+/* What remains of @path below @dir, both real paths; NULL when it is not. */
+static const char *below(const char *dir, const char *path)
+{
+	size_t n = strlen(dir);
+
+	if (n && dir[n - 1] == '/')
+		n--;
+	if (strncmp(dir, path, n) != 0 || path[n] != '/')
+		return NULL;
+	return path + n + 1;
+}
+
+/* The path with its directory part made real, so that prefixes mean
+ * something; the last component stays as it is. */
+static char *real_dir_path(const char *path)
+{
+	CLEANUP_FREE char *dir = dir_of(path);
+	CLEANUP_FREE char *real = dir ? realpath(dir, NULL) : NULL;
+	char *out;
+
+	if (!real ||
+	    asprintf(&out, "%s/%s", strcmp(real, "/") ? real : "",
+		     path + dir_len(path)) < 0)
+		return NULL;
+	return out;
+}
+
+/* 1 when @path was below @allowed and *rc tells how opening it went. */
+static int try_allowed(const char *allowed, const char *path,
+		       const struct qcow2_reference *ref, unsigned store_flags,
+		       struct qcow2_store **out, struct place *at, int *rc,
+		       struct qcow2_error *err)
+{
+	CLEANUP_FREE char *dir = realpath(allowed, NULL);
+	const char *rest = dir ? below(dir, path) : NULL;
+	int dirfd = rest ? open_dir(dir) : -1;
+
+	if (dirfd < 0)
+		return 0;
+	*rc = open_at(dirfd, rest, strdup(path), ref, store_flags, out, at,
+		      err);
+	close(dirfd);
+	return 1;
+}
+
+static int open_allowed(const struct qcow2_gate *gate,
+			const struct place *from,
+			const struct qcow2_reference *ref, unsigned store_flags,
+			struct qcow2_store **out, struct place *at,
+			struct qcow2_error *err)
+{
+	CLEANUP_FREE char *joined = NULL;
+	CLEANUP_FREE char *path = NULL;
+	int rc = open_in_dir(from, ref, store_flags, out, at, err);
+
+	if (rc == 0 || (ref->name[0] != '/' && !from->path))
+		return rc;
+	joined = join(from->path ? from->path : "", ref->name);
+	path = joined ? real_dir_path(joined) : NULL;
+	for (size_t i = 0; path && gate->allow_dirs && gate->allow_dirs[i];
+	     i++)
+		if (try_allowed(gate->allow_dirs[i], path, ref, store_flags,
+				out, at, &rc, err))
+			return rc;
+	return rc;
+}
+
+static int open_any(const struct place *from,
+		    const struct qcow2_reference *ref, unsigned store_flags,
+		    struct qcow2_store **out, struct place *at,
+		    struct qcow2_error *err)
+{
+	CLEANUP_FREE char *path = NULL;
+	int rc;
+
+	if (ref->name[0] != '/' && !from->path)
+		return refuse(ref, err);
+	path = join(from->path ? from->path : "", ref->name);
+	if (!path)
+		return error_nomem(err, "a path", strlen(ref->name));
+	rc = store_file_open(path, store_flags, out, err);
+	if (rc < 0)
+		return error_prefix(err, rc, REF_FMT, REF_ARGS(ref));
+	rc = place_init(at, path, err);
+	if (rc < 0) {
+		store_unref(*out);
+		*out = NULL;
+	}
+	return rc;
+}
+
+static int open_by_caller(const struct qcow2_gate *gate,
+			  const struct qcow2_reference *ref,
+			  struct qcow2_store **out, struct place *at,
+			  struct qcow2_error *err)
+{
+	struct qcow2_error own = { 0 };
+	int rc = gate->open(gate->opaque, ref, out, &own);
+
+	*at = PLACE_NONE;
+	if (rc == 0)
+		return 0;
+	if (!own.message[0])
+		return error_set(err, rc, REF_FMT " is refused by the caller",
+				 REF_ARGS(ref));
+	if (err)
+		*err = own;
+	return error_prefix(err, rc, REF_FMT, REF_ARGS(ref));
+}
+
+int gate_open(const struct qcow2_gate *gate, const struct place *from,
+	      const struct qcow2_reference *ref, unsigned store_flags,
+	      struct qcow2_store **out, struct place *at,
+	      struct qcow2_error *err)
+{
+	*out = NULL;
+	*at = PLACE_NONE;
+	if (!gate)
+		return refuse(ref, err);
+	if (gate->open)
+		return open_by_caller(gate, ref, out, at, err);
+	switch (gate->mode) {
+	case QCOW2_EXTERNAL_DIR:
+		return open_in_dir(from, ref, store_flags, out, at, err);
+	case QCOW2_EXTERNAL_ALLOW:
+		return open_allowed(gate, from, ref, store_flags, out, at, err);
+	case QCOW2_EXTERNAL_ANY:
+		return open_any(from, ref, store_flags, out, at, err);
+	case QCOW2_EXTERNAL_NONE:
+		break;
+	}
+	return refuse(ref, err);
+}

@@ -1,0 +1,168 @@
+#include "chain/layer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "store/store.h"
+
+unsigned layer_store_flags(const struct qcow2_open_opts *opts)
+{
+	return opts->flags & QCOW2_OPEN_DIRECT ? QCOW2_STORE_DIRECT : 0;
+}
+
+int identities_add(struct identities *ids, struct qcow2_store *store,
+		   struct qcow2_error *err)
+{
+	int fd = store_fd(store);
+	struct identity *list;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return 0;
+	for (uint32_t i = 0; i < ids->n; i++)
+		if (ids->list[i].dev == st.st_dev &&
+		    ids->list[i].ino == st.st_ino)
+			return error_set(err, -ELOOP,
+					 "%s is already open in this chain: an "
+					 "image must not refer to itself or "
+					 "to one that refers to it",
+					 TEXT(store_name(store),
+					      strlen(store_name(store))));
+	list = realloc(ids->list, (ids->n + UINT64_C(1)) * sizeof(*list));
+	if (!list)
+		return error_nomem(err, "the list of files", ids->n);
+	list[ids->n++] = (struct identity){ st.st_dev, st.st_ino };
+	ids->list = list;
+	return 0;
+}
+
+static int lock_store(struct qcow2_store *store,
+		      const struct qcow2_open_opts *opts,
+		      struct qcow2_error *err)
+{
+	if (opts->flags & QCOW2_OPEN_NO_LOCK)
+		return 0;
+	return store_lock(store, QCOW2_STORE_LOCK_READ, err);
+}
+
+static int probe(struct qcow2_store *store, enum qcow2_format *format,
+		 struct qcow2_error *err)
+{
+	uint8_t magic[4];
+	int rc = store_pread(store, magic, sizeof(magic), 0, 0, err);
+
+	*format = get_be32(magic) == HEADER_MAGIC ? QCOW2_FORMAT_QCOW2
+						  : QCOW2_FORMAT_RAW;
+	return rc;
+}
+
+static int attach_data_file(struct layer *l, uint32_t depth,
+			    const struct qcow2_open_opts *opts,
+			    struct identities *ids, struct qcow2_error *err)
+{
+	struct qcow2_reference ref = {
+		.kind = QCOW2_REFERENCE_DATA_FILE,
+		.name = l->image->names.data_file,
+		.format = "raw",
+		.image = store_name(l->store),
+		.depth = depth,
+	};
+	CLEANUP_STORE struct qcow2_store *data = NULL;
+	struct place at;
+	int rc = gate_open(opts->gate, &l->place, &ref,
+			   layer_store_flags(opts), &data, &at, err);
+
+	if (rc < 0)
+		return rc;
+	place_release(&at);
+	rc = lock_store(data, opts, err);
+	if (rc == 0)
+		rc = identities_add(ids, data, err);
+	if (rc == 0)
+		rc = image_attach_data(l->image, data, err);
+	return rc;
+}
+
+static int open_qcow2(struct layer *l, uint32_t depth,
+		      const struct qcow2_open_opts *opts,
+		      struct identities *ids, struct qcow2_error *err)
+{
+	struct qcow2_open_opts own = *opts;
+	int rc;
+
+	if (depth > 0)
+		own.snapshot = NULL;
+	rc = image_open(l->store, &own, &l->image, err);
+	if (rc < 0)
+		return rc;
+	l->size = l->image->virtual_size;
+	if (!l->image->geo.has_data_file ||
+	    (opts->flags & QCOW2_OPEN_METADATA_ONLY))
+		return 0;
+	return attach_data_file(l, depth, opts, ids, err);
+}
+
+static int open_raw(struct layer *l, uint32_t depth,
+		    const struct qcow2_open_opts *opts,
+		    struct qcow2_error *err)
+{
+	if (depth == 0 && opts->snapshot)
+		return error_set(err, -EINVAL,
+				 "%s: a raw image has no snapshots",
+				 TEXT(store_name(l->store),
+				      strlen(store_name(l->store))));
+	if (opts->budget.virtual_bytes &&
+	    store_size(l->store, &l->size, NULL) == 0 &&
+	    l->size > opts->budget.virtual_bytes)
+		return error_set(err, -E2BIG,
+				 "%s is larger than the budget allows",
+				 TEXT(store_name(l->store),
+				      strlen(store_name(l->store))));
+	return store_size(l->store, &l->size, err);
+}
+
+static int open_format(struct layer *l, enum qcow2_format format,
+		       uint32_t depth, const struct qcow2_open_opts *opts,
+		       struct identities *ids, struct qcow2_error *err)
+{
+	int rc = lock_store(l->store, opts, err);
+
+	if (rc == 0)
+		rc = identities_add(ids, l->store, err);
+	if (rc == 0 && format == QCOW2_FORMAT_PROBE)
+		rc = probe(l->store, &format, err);
+	if (rc < 0)
+		return rc;
+	if (format == QCOW2_FORMAT_RAW)
+		return open_raw(l, depth, opts, err);
+	return open_qcow2(l, depth, opts, ids, err);
+}
+
+int layer_open(struct layer *l, struct qcow2_store *store, struct place place,
+	       enum qcow2_format format, uint32_t depth,
+	       const struct qcow2_open_opts *opts, struct identities *ids,
+	       struct qcow2_error *err)
+{
+	int rc;
+
+	*l = (struct layer){ .store = store, .place = place };
+	rc = open_format(l, format, depth, opts, ids, err);
+	if (rc < 0)
+		layer_release(l);
+	return rc;
+}
+
+void layer_release(struct layer *l)
+{
+	image_close(l->image);
+	store_unref(l->store);
+	place_release(&l->place);
+	l->image = NULL;
+	l->store = NULL;
+}

@@ -1,0 +1,53 @@
+/*
+ * One layer of a disk: a qcow2 image or a raw file, opened.
+ */
+#ifndef CHAIN_LAYER_H
+#define CHAIN_LAYER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <qcow2.h>
+
+#include "chain/gate.h"
+#include "image/image.h"
+
+struct layer {
+	struct qcow2_store *store;  /* the image file or raw file */
+	struct image *image;        /* NULL: raw */
+	uint64_t size;              /* of the virtual disk */
+	struct place place;
+};
+
+/* Everything a disk opened so far, to find a chain that contains itself. */
+struct identity {
+	dev_t dev;
+	ino_t ino;
+};
+
+struct identities {
+	struct identity *list;
+	uint32_t n;
+};
+
+/* Adds the file behind @store; -ELOOP when it is there already.  Stores that
+ * are no files are not compared. */
+int identities_add(struct identities *ids, struct qcow2_store *store,
+		   struct qcow2_error *err);
+
+/*
+ * Opens @store as @format (QCOW2, RAW or PROBE) with its data file.  Takes the
+ * reference to @store and @place over, whatever happens.  @depth: 0 for the
+ * top, which alone uses opts->snapshot.
+ */
+int layer_open(struct layer *l, struct qcow2_store *store, struct place place,
+	       enum qcow2_format format, uint32_t depth,
+	       const struct qcow2_open_opts *opts, struct identities *ids,
+	       struct qcow2_error *err);
+void layer_release(struct layer *l);
+
+/* QCOW2_STORE_* for the files of a disk opened with @opts. */
+unsigned layer_store_flags(const struct qcow2_open_opts *opts);
+
+#endif
