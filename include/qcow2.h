@@ -38,6 +38,11 @@
 extern "C" {
 #endif
 
+/* Exported from the library, however the code around it is compiled. */
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
+
 #define QCOW2_VERSION_MAJOR 0
 #define QCOW2_VERSION_MINOR 1
 #define QCOW2_VERSION_PATCH 0
@@ -459,6 +464,7 @@ struct qcow2_bitmap_info {
 	uint32_t reserved;
 };
 
+/* Bitmap `index`, 0 to n_bitmaps - 1, in directory order; else -EINVAL. */
 int qcow2_get_bitmap(struct qcow2_image *img, uint32_t index,
 		     struct qcow2_bitmap_info *out, struct qcow2_error *err);
 
@@ -555,9 +561,11 @@ struct qcow2_finding {
 	const char *message;        /* escaped */
 };
 
+#define QCOW2_CHECK_NO_LOCK 0x1u /* also when others write: may see tears */
+
 struct qcow2_check_opts {
 	size_t struct_size;
-	uint32_t flags;             /* 0 */
+	uint32_t flags;             /* QCOW2_CHECK_* */
 	uint32_t reserved;
 	struct qcow2_budget budget;
 	void (*report)(void *opaque, const struct qcow2_finding *finding);
@@ -678,6 +686,10 @@ int qcow2_convert_raw(struct qcow2_image *img, const char *path,
 int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
 			    const struct qcow2_convert_opts *opts,
 			    struct qcow2_error *err);
+
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }

@@ -35,3 +35,22 @@ int options_copy(void *dst, size_t dst_size, const void *src,
 	memcpy(dst, &dst_size, sizeof(dst_size));
 	return 0;
 }
+
+int options_give(void *dst, const void *full, size_t full_size,
+		 struct qcow2_error *err)
+{
+	size_t size = 0;
+	size_t known;
+
+	if (dst)
+		memcpy(&size, dst, sizeof(size));
+	if (size < sizeof(size) || size > OPTIONS_BYTES_MAX)
+		return error_set(err, -EINVAL,
+				 "struct_size of the result structure is not "
+				 "set");
+	known = size < full_size ? size : full_size;
+	memcpy((char *)dst + sizeof(size), (const char *)full + sizeof(size),
+	       known - sizeof(size));
+	memset((char *)dst + known, 0, size - known);
+	return 0;
+}

@@ -23,4 +23,13 @@
 int options_copy(void *dst, size_t dst_size, const void *src,
 		 const char *name, struct qcow2_error *err);
 
+/*
+ * The way back: fills the caller's result structure @dst, whose struct_size
+ * says how much of it there is, from @full (@full_size bytes).  A smaller @dst
+ * gets the part it knows, the rest of a larger one becomes zero; its
+ * struct_size stays.  -EINVAL when @dst is NULL or its size cannot be one.
+ */
+int options_give(void *dst, const void *full, size_t full_size,
+		 struct qcow2_error *err);
+
 #endif

@@ -1,0 +1,83 @@
+/*
+ * The consistency check, by path or over a store.
+ */
+#include "check/check.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/options.h"
+#include "base/text.h"
+#include "store/file.h"
+#include "store/store.h"
+
+#define CHECK_FLAGS_KNOWN QCOW2_CHECK_NO_LOCK
+
+static int take_opts(const struct qcow2_check_opts *opts,
+		     struct qcow2_check_opts *own, struct qcow2_error *err)
+{
+	int rc = options_copy(own, sizeof(*own), opts, "qcow2_check_opts", err);
+
+	if (rc < 0)
+		return rc;
+	if (own->flags & ~CHECK_FLAGS_KNOWN)
+		return error_set(err, -EINVAL,
+				 "check flags 0x%" PRIx32 " are not known",
+				 own->flags & ~CHECK_FLAGS_KNOWN);
+	if (own->reserved || own->budget.reserved)
+		return error_set(err, -EINVAL,
+				 "a reserved field of the check options is not "
+				 "zero");
+	return 0;
+}
+
+static int check_locked(struct qcow2_store *store,
+			const struct qcow2_check_opts *opts,
+			struct qcow2_check_result *result,
+			struct qcow2_error *err)
+{
+	struct qcow2_check_result full = { .struct_size = sizeof(full) };
+	int rc = 0;
+
+	if (!(opts->flags & QCOW2_CHECK_NO_LOCK))
+		rc = store_lock(store, QCOW2_STORE_LOCK_READ, err);
+	if (rc == 0)
+		rc = check_store(store, opts, &full, err);
+	if (rc < 0)
+		return rc;
+	return options_give(result, &full, sizeof(full), err);
+}
+
+int qcow2_check_store(struct qcow2_store *store,
+		      const struct qcow2_check_opts *opts,
+		      struct qcow2_check_result *result,
+		      struct qcow2_error *err)
+{
+	struct qcow2_check_opts own;
+	int rc;
+
+	if (!store || !result)
+		return error_set(err, -EINVAL,
+				 "store and result must not be NULL");
+	rc = take_opts(opts, &own, err);
+	return rc < 0 ? rc : check_locked(store, &own, result, err);
+}
+
+int qcow2_check_path(const char *path, const struct qcow2_check_opts *opts,
+		     struct qcow2_check_result *result,
+		     struct qcow2_error *err)
+{
+	CLEANUP_STORE struct qcow2_store *store = NULL;
+	struct qcow2_check_opts own;
+	int rc;
+
+	if (!path || !result)
+		return error_set(err, -EINVAL,
+				 "path and result must not be NULL");
+	rc = take_opts(opts, &own, err);
+	if (rc == 0)
+		rc = store_file_open(path, 0, &store, err);
+	return rc < 0 ? rc : check_locked(store, &own, result, err);
+}

@@ -1,0 +1,213 @@
+/*
+ * Open, close, read and map: argument checks, then the chain.
+ */
+#include "api/image.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/iov.h"
+#include "base/options.h"
+#include "format/luks.h"
+
+#define OPEN_FLAGS_KNOWN                                                       \
+	(QCOW2_OPEN_RDWR | QCOW2_OPEN_NO_BACKING | QCOW2_OPEN_NO_LOCK |        \
+	 QCOW2_OPEN_DIRECT | QCOW2_OPEN_METADATA_ONLY)
+
+static int check_formats(const struct qcow2_open_opts *o,
+			 struct qcow2_error *err)
+{
+	if (o->format > QCOW2_FORMAT_PROBE)
+		return error_set(err, -EINVAL, "format %d does not exist",
+				 (int)o->format);
+	if (o->backing_format > QCOW2_FORMAT_PROBE)
+		return error_set(err, -EINVAL,
+				 "backing_format %d does not exist",
+				 (int)o->backing_format);
+	return 0;
+}
+
+static int check_open_opts(const struct qcow2_open_opts *o,
+			   struct qcow2_error *err)
+{
+	if (o->flags & ~OPEN_FLAGS_KNOWN)
+		return error_set(err, -EINVAL,
+				 "open flags 0x%" PRIx32 " are not known",
+				 o->flags & ~OPEN_FLAGS_KNOWN);
+	if (o->reserved || o->budget.reserved)
+		return error_set(err, -EINVAL,
+				 "a reserved field of the open options is not "
+				 "zero");
+	if (o->flags & QCOW2_OPEN_RDWR)
+		return error_set(err, -ENOTSUP,
+				 "this version opens images for reading only");
+	return check_formats(o, err);
+}
+
+static int check_gate(const struct qcow2_gate *gate, struct qcow2_gate *own,
+		      struct qcow2_error *err)
+{
+	int rc = options_copy(own, sizeof(*own), gate, "qcow2_gate", err);
+
+	if (rc == 0 && own->mode > QCOW2_EXTERNAL_ANY)
+		rc = error_set(err, -EINVAL,
+			       "external reference mode %d does not exist",
+			       (int)own->mode);
+	return rc;
+}
+
+/* The caller's options in their current size, checked; @gate is storage for
+ * the copy of the gate, which @own then points to. */
+static int take_open_opts(const struct qcow2_open_opts *opts,
+			  struct qcow2_open_opts *own, struct qcow2_gate *gate,
+			  struct qcow2_error *err)
+{
+	int rc = options_copy(own, sizeof(*own), opts, "qcow2_open_opts", err);
+
+	if (rc == 0)
+		rc = check_open_opts(own, err);
+	if (rc < 0 || !own->gate)
+		return rc;
+	rc = check_gate(own->gate, gate, err);
+	own->gate = gate;
+	return rc;
+}
+
+/* Makes the handle of an opened disk, or closes the disk. */
+static int image_new(struct disk *disk, struct qcow2_image **out,
+		     struct qcow2_error *err)
+{
+	struct qcow2_image *img = calloc(1, sizeof(*img));
+
+	if (!img) {
+		disk_close(disk);
+		return error_nomem(err, "the image handle", sizeof(*img));
+	}
+	pthread_mutex_init(&img->lock, NULL);
+	img->disk = disk;
+	*out = img;
+	return 0;
+}
+
+int qcow2_open_path(const char *path, const struct qcow2_open_opts *opts,
+		    struct qcow2_image **out, struct qcow2_error *err)
+{
+	struct qcow2_open_opts own;
+	struct qcow2_gate gate;
+	struct disk *disk;
+	int rc;
+
+	if (!path || !out)
+		return error_set(err, -EINVAL, "path and out must not be NULL");
+	rc = take_open_opts(opts, &own, &gate, err);
+	if (rc == 0)
+		rc = disk_open_path(path, &own, &disk, err);
+	return rc < 0 ? rc : image_new(disk, out, err);
+}
+
+int qcow2_open_store(struct qcow2_store *store,
+		     const struct qcow2_open_opts *opts,
+		     struct qcow2_image **out, struct qcow2_error *err)
+{
+	struct qcow2_open_opts own;
+	struct qcow2_gate gate;
+	struct disk *disk;
+	int rc;
+
+	if (!store || !out)
+		return error_set(err, -EINVAL,
+				 "store and out must not be NULL");
+	rc = take_open_opts(opts, &own, &gate, err);
+	if (rc == 0)
+		rc = disk_open_store(store, &own, &disk, err);
+	return rc < 0 ? rc : image_new(disk, out, err);
+}
+
+int qcow2_close(struct qcow2_image *img, struct qcow2_error *err)
+{
+	(void)err;
+	if (!img)
+		return 0;
+	disk_close(img->disk);
+	pthread_mutex_destroy(&img->lock);
+	free(img->luks);
+	free(img);
+	return 0;
+}
+
+uint64_t qcow2_size(const struct qcow2_image *img)
+{
+	return disk_size(img->disk);
+}
+
+static int check_range(const struct qcow2_image *img, uint64_t len,
+		       uint64_t off, struct qcow2_error *err)
+{
+	uint64_t size = disk_size(img->disk);
+
+	if (off <= size && len <= size - off)
+		return 0;
+	return error_set(err, -EINVAL,
+			 "%" PRIu64 " bytes at offset %" PRIu64
+			 " are not inside the disk of %" PRIu64 " bytes",
+			 len, off, size);
+}
+
+static int check_vector(const struct iovec *iov, int iovcnt, uint64_t *len,
+			struct qcow2_error *err)
+{
+	*len = 0;
+	if (iovcnt < 0 || (iovcnt > 0 && !iov))
+		return error_set(err, -EINVAL, "the I/O vector is not valid");
+	for (int i = 0; i < iovcnt; i++)
+		if (__builtin_add_overflow(*len, iov[i].iov_len, len))
+			return error_set(err, -EINVAL,
+					 "the I/O vector is longer than any "
+					 "disk");
+	return 0;
+}
+
+int qcow2_preadv(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
+		 uint64_t off, unsigned flags, struct qcow2_error *err)
+{
+	uint64_t len;
+	int rc = check_vector(iov, iovcnt, &len, err);
+
+	if (rc == 0)
+		rc = check_range(img, len, off, err);
+	if (rc < 0)
+		return rc;
+	if (flags & ~QCOW2_NOWAIT)
+		return error_set(err, -EINVAL,
+				 "read flags 0x%x are not known",
+				 flags & ~QCOW2_NOWAIT);
+	return disk_preadv(img->disk, iov, iovcnt, off, flags, err);
+}
+
+int qcow2_pread(struct qcow2_image *img, void *buf, size_t len, uint64_t off,
+		unsigned flags, struct qcow2_error *err)
+{
+	struct iovec iov = { buf, len };
+
+	return qcow2_preadv(img, &iov, 1, off, flags, err);
+}
+
+int qcow2_map(struct qcow2_image *img, uint64_t len, uint64_t off,
+	      unsigned flags, struct qcow2_extent *out,
+	      struct qcow2_error *err)
+{
+	int rc = check_range(img, len, off, err);
+
+	if (rc < 0)
+		return rc;
+	if (len == 0)
+		return error_set(err, -EINVAL, "an extent has no length 0");
+	if (flags & ~QCOW2_MAP_TOP_ONLY)
+		return error_set(err, -EINVAL, "map flags 0x%x are not known",
+				 flags & ~QCOW2_MAP_TOP_ONLY);
+	return disk_map(img->disk, len, off, flags, out, err);
+}
