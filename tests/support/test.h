@@ -1,0 +1,35 @@
+/*
+ * What every test program starts from: cmocka with its includes in order, a
+ * seeded random source, and buffers that end at a guard page.
+ */
+#ifndef SUPPORT_TEST_H
+#define SUPPORT_TEST_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+/* The seed of this run: TEST_SEED from the environment, else the clock.
+ * Prints it, so that a failure can be repeated. */
+uint64_t test_seed(void);
+
+struct test_rng {
+	uint64_t state;
+};
+
+struct test_rng test_rng_init(uint64_t seed);
+uint64_t test_rng_next(struct test_rng *rng);
+/* 0 to @limit - 1; @limit not 0. */
+uint64_t test_rng_below(struct test_rng *rng, uint64_t limit);
+void test_rng_fill(struct test_rng *rng, void *buf, size_t len);
+
+/* @len bytes whose end is the end of the accessible page, so that reading one
+ * byte further is a crash. */
+void *guard_alloc(size_t len);
+void guard_free(void *p, size_t len);
+
+#endif

@@ -1,0 +1,141 @@
+/*
+ * A store over a memory store that fails when told to, and that can have the
+ * fixed size of a block device.
+ */
+#ifndef TEST_CREATE_STORE_H
+#define TEST_CREATE_STORE_H
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include <qcow2.h>
+
+#include "base/cleanup.h"
+#include "base/iov.h"
+#include "store/mem.h"
+#include "store/store.h"
+
+struct shim {
+	struct qcow2_store *inner;
+	unsigned calls;      /* that can fail, so far */
+	unsigned fail_at;    /* this one does, counted from 1; 0: none */
+	bool fixed_size;
+	unsigned n_flushes;
+	uint64_t bytes_written;
+	uint64_t n_writes;
+};
+
+static inline int shim_step(struct shim *s)
+{
+	s->calls++;
+	return s->calls == s->fail_at ? -EIO : 0;
+}
+
+static inline int shim_preadv(void *self, const struct iovec *iov, int iovcnt,
+			      uint64_t off, unsigned flags)
+{
+	struct shim *s = self;
+	int rc = shim_step(s);
+
+	return rc < 0 ? rc : store_preadv(s->inner, iov, iovcnt, off, flags,
+					  NULL);
+}
+
+static inline int shim_pwritev(void *self, const struct iovec *iov, int iovcnt,
+			       uint64_t off, unsigned flags)
+{
+	struct shim *s = self;
+	uint64_t len = iov_len(iov, iovcnt);
+	uint64_t size = 0;
+	int rc = shim_step(s);
+
+	if (rc < 0)
+		return rc;
+	rc = store_size(s->inner, &size, NULL);
+	if (rc < 0)
+		return rc;
+	if (s->fixed_size && off + len > size)
+		return -ENOSPC;
+	s->n_writes++;
+	s->bytes_written += len;
+	return store_pwritev(s->inner, iov, iovcnt, off, flags, NULL);
+}
+
+static inline int shim_flush(void *self)
+{
+	struct shim *s = self;
+
+	s->n_flushes++;
+	return shim_step(s);
+}
+
+static inline int shim_zero(void *self, uint64_t len, uint64_t off,
+			    unsigned flags)
+{
+	struct shim *s = self;
+	int rc = shim_step(s);
+
+	return rc < 0 ? rc : store_zero(s->inner, len, off, flags, NULL);
+}
+
+static inline int shim_truncate(void *self, uint64_t size)
+{
+	struct shim *s = self;
+	uint64_t have = 0;
+	int rc = shim_step(s);
+
+	if (rc < 0)
+		return rc;
+	if (!s->fixed_size)
+		return store_truncate(s->inner, size, NULL);
+	rc = store_size(s->inner, &have, NULL);
+	return rc < 0 ? rc : size <= have ? 0 : -ENOSPC;
+}
+
+static inline int shim_size(void *self, uint64_t *size)
+{
+	struct shim *s = self;
+	int rc = shim_step(s);
+
+	return rc < 0 ? rc : store_size(s->inner, size, NULL);
+}
+
+/* The store over @s, which gets an empty memory store inside. */
+static inline struct qcow2_store *shim_store(struct shim *s)
+{
+	static const struct qcow2_store_ops ops = {
+		.struct_size = sizeof(ops),
+		.preadv = shim_preadv,
+		.pwritev = shim_pwritev,
+		.flush = shim_flush,
+		.zero = shim_zero,
+		.truncate = shim_truncate,
+		.size = shim_size,
+	};
+	struct qcow2_store *store = NULL;
+	int rc = store_mem_new(&s->inner, NULL);
+
+	assert(rc == 0);
+	rc = store_new(&ops, s, "shim", false, &store, NULL);
+	assert(rc == 0);
+	(void)rc;
+	return store;
+}
+
+/* Makes the store a device: @size bytes of 0xff, for good. */
+static inline void shim_become_device(struct shim *s, uint64_t size)
+{
+	CLEANUP_FREE uint8_t *junk = malloc(size);
+	int rc;
+
+	assert(junk);
+	memset(junk, 0xff, size);
+	rc = store_pwrite(s->inner, junk, size, 0, 0, NULL);
+	assert(rc == 0);
+	(void)rc;
+	s->fixed_size = true;
+}
+
+#endif
