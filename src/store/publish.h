@@ -6,6 +6,10 @@
  * publish_commit() flushes it, renames it over @path and flushes the
  * directory; publish_abort() removes it.  Where @path is a block device there
  * is nothing to rename: the store is the device and `in_place` is set.
+ *
+ * The store is locked for writing, and so is the file that will be replaced:
+ * an image that another program has open is refused with -EBUSY, as if it were
+ * to be overwritten in place.
  */
 #ifndef STORE_PUBLISH_H
 #define STORE_PUBLISH_H
@@ -16,16 +20,20 @@
 
 struct publish {
 	struct qcow2_store *store; /* one reference, owned by this struct */
+	struct qcow2_store *replaced; /* likewise, holds its lock; or NULL */
 	char *final_path;
 	char *temp_path;           /* NULL when in place */
 	bool in_place;
 };
 
-/* flags: QCOW2_STORE_DIRECT. An existing file's mode is kept; special files
- * other than block devices are refused. */
+/* flags: QCOW2_STORE_DIRECT.  An existing file's mode and, where permitted,
+ * owner are kept; special files other than block devices are refused.  A file
+ * that may not be written is not replaced either.  Nothing to release after a
+ * failure. */
 int publish_begin(struct publish *p, const char *path, unsigned flags,
 		  struct qcow2_error *err);
-/* Either way the struct is released.  @sync: flush file and directory. */
+/* Either way the struct is released, and no temporary file is left.  @sync:
+ * flush file and directory. */
 int publish_commit(struct publish *p, bool sync, struct qcow2_error *err);
 void publish_abort(struct publish *p);
 

@@ -1,0 +1,352 @@
+/*
+ * The file store: opening, identity, size, flush and close.
+ */
+#include "store/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "store/file_impl.h"
+#include "store/store.h"
+
+#define DEFAULT_ALIGN 4096
+#define SECTOR_BYTES 512
+#define FIRST_FREE_FD 3 /* 0 to 2 are what stray prints and reads go to */
+
+#define NAME(name) TEXT(name, strlen(name))
+
+static int fail(const char *name, const char *what, struct qcow2_error *err)
+{
+	int rc = -errno;
+	char buf[64];
+
+	return error_set(err, rc, "%s: cannot %s: %s", NAME(name), what,
+			 strerror_r(-rc, buf, sizeof(buf)));
+}
+
+int file_check_kind(const struct stat *st, const char *name,
+		    struct qcow2_error *err)
+{
+	const char *kind = "a special file";
+
+	if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
+		return 0;
+	if (S_ISDIR(st->st_mode))
+		kind = "a directory";
+	else if (S_ISFIFO(st->st_mode))
+		kind = "a pipe";
+	else if (S_ISSOCK(st->st_mode))
+		kind = "a socket";
+	else if (S_ISCHR(st->st_mode))
+		kind = "a character device";
+	return error_set(err, -EINVAL,
+			 "%s: is %s, not a regular file or block device",
+			 NAME(name), kind);
+}
+
+static int file_flush(void *self)
+{
+	struct file *f = self;
+	SCOPED_LOCK(&f->flush_lock);
+
+	if (f->flush_rc < 0)
+		return f->flush_rc;
+	while (fdatasync(f->fd) < 0) {
+		if (errno == EINTR)
+			continue;
+		f->flush_rc = -errno;
+		break;
+	}
+	return f->flush_rc;
+}
+
+int file_size(void *self, uint64_t *size)
+{
+	struct file *f = self;
+	FILE_BLOCKS = file_blocks_share(f);
+	struct stat st;
+	off_t end;
+
+	if (f->is_device) {
+		end = lseek(f->fd, 0, SEEK_END);
+		if (end < 0)
+			return -errno;
+		*size = (uint64_t)end;
+		return 0;
+	}
+	if (fstat(f->fd, &st) < 0)
+		return -errno;
+	*size = (uint64_t)st.st_size;
+	return 0;
+}
+
+static int file_allocated(void *self, uint64_t *bytes)
+{
+	struct file *f = self;
+	struct stat st;
+
+	if (f->is_device)
+		return file_size(f, bytes);
+	if (fstat(f->fd, &st) < 0)
+		return -errno;
+	*bytes = (uint64_t)st.st_blocks * SECTOR_BYTES;
+	return 0;
+}
+
+static int file_fd(void *self)
+{
+	return ((struct file *)self)->fd;
+}
+
+static void file_free(struct file *f)
+{
+	pthread_rwlock_destroy(&f->blocks);
+	pthread_mutex_destroy(&f->flush_lock);
+	pthread_mutex_destroy(&f->lock_lock);
+	free(f);
+}
+
+/* Copies of the descriptor elsewhere would keep the locks, so they go first. */
+static void file_close(void *self)
+{
+	struct file *f = self;
+
+	file_lock(f, QCOW2_STORE_UNLOCK, NULL);
+	close(f->fd);
+	file_free(f);
+}
+
+static const struct qcow2_store_ops file_ops = {
+	.struct_size = sizeof(file_ops),
+	.preadv = file_preadv,
+	.pwritev = file_pwritev,
+	.flush = file_flush,
+	.zero = file_zero,
+	.truncate = file_truncate,
+	.size = file_size,
+	.allocated = file_allocated,
+	.extent = file_extent,
+	.lock = file_lock,
+	.fd = file_fd,
+	.close = file_close,
+};
+
+static struct file *file_new(void)
+{
+	struct file *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	/* On Linux these fail for attributes only, of which there are none. */
+	pthread_rwlock_init(&f->blocks, NULL);
+	pthread_mutex_init(&f->flush_lock, NULL);
+	pthread_mutex_init(&f->lock_lock, NULL);
+	f->fd = -1;
+	return f;
+}
+
+static bool lives_in_memory(int fd)
+{
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return false;
+	return fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC ||
+	       fs.f_type == HUGETLBFS_MAGIC;
+}
+
+static uint32_t sane_align(uint64_t align)
+{
+	bool ok = align >= SECTOR_BYTES && align <= 65536 &&
+		  is_aligned(align, align);
+
+	return ok ? (uint32_t)align : DEFAULT_ALIGN;
+}
+
+static uint32_t device_align(int fd)
+{
+	int bytes = 0;
+
+	if (ioctl(fd, BLKSSZGET, &bytes) < 0 || bytes <= 0)
+		return DEFAULT_ALIGN;
+	return sane_align((uint64_t)bytes);
+}
+
+/* What O_DIRECT wants of a regular file, as far as the kernel tells. */
+static uint32_t direct_align(int fd)
+{
+#ifdef STATX_DIOALIGN
+	struct statx stx;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) == 0 &&
+	    (stx.stx_mask & STATX_DIOALIGN) && stx.stx_dio_offset_align)
+		return sane_align(max_u64(stx.stx_dio_mem_align,
+					  stx.stx_dio_offset_align));
+#else
+	(void)fd;
+#endif
+	return DEFAULT_ALIGN;
+}
+
+/* O_NONBLOCK has done its work at open; O_APPEND would ignore offsets. */
+static int set_status_flags(struct file *f, const char *name, unsigned flags,
+			    struct qcow2_error *err)
+{
+	int old = fcntl(f->fd, F_GETFL);
+	int want = old & ~(O_NONBLOCK | O_APPEND);
+
+	if (flags & QCOW2_STORE_DIRECT)
+		want |= O_DIRECT;
+	f->is_direct = (want & O_DIRECT) != 0;
+	if (want == old || fcntl(f->fd, F_SETFL, want) == 0)
+		return 0;
+	if (errno == EINVAL && (flags & QCOW2_STORE_DIRECT))
+		return error_set(err, -EINVAL,
+				 "%s: its file system has no O_DIRECT",
+				 NAME(name));
+	return fail(name, "set the descriptor's flags", err);
+}
+
+/* The access that the descriptor was opened with is what was asked for. */
+static int check_access(int fd, const char *name, unsigned flags,
+			struct qcow2_error *err)
+{
+	int fl = fcntl(fd, F_GETFL);
+
+	if (fl < 0)
+		return fail(name, "look at the descriptor", err);
+	if ((fl & O_PATH) || (fl & O_ACCMODE) == O_WRONLY)
+		return error_set(err, -EBADF,
+				 "%s: descriptor %d is not open for reading",
+				 NAME(name), fd);
+	if ((flags & QCOW2_STORE_RDWR) && (fl & O_ACCMODE) != O_RDWR)
+		return error_set(err, -EBADF,
+				 "%s: descriptor %d is not open for writing",
+				 NAME(name), fd);
+	return 0;
+}
+
+/* Uses @fd itself, or a copy above 2 in its place. */
+static int adopt_fd(struct file *f, int fd, const char *name,
+		    struct qcow2_error *err)
+{
+	f->fd = fd;
+	if (fd < FIRST_FREE_FD)
+		f->fd = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+	else if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return fail(name, "set close-on-exec", err);
+	return f->fd < 0 ? fail(name, "copy the descriptor", err) : 0;
+}
+
+/* Whoever has the old contents open is asked first, by their locks. */
+static int empty(struct file *f, const char *name, struct qcow2_error *err)
+{
+	struct stat st;
+	int rc;
+
+	if (fstat(f->fd, &st) < 0)
+		return fail(name, "look at the file", err);
+	if (f->is_device || st.st_size == 0)
+		return 0;
+	rc = file_lock(f, QCOW2_STORE_LOCK_WRITE, err);
+	if (rc < 0)
+		return error_prefix(err, rc, "%s", NAME(name));
+	if (ftruncate(f->fd, 0) < 0)
+		return fail(name, "empty the file", err);
+	return file_lock(f, QCOW2_STORE_UNLOCK, err);
+}
+
+static int prepare(struct file *f, int fd, const char *name, unsigned flags,
+		   struct qcow2_error *err)
+{
+	struct stat st;
+	int rc;
+
+	if (fstat(fd, &st) < 0)
+		return fail(name, "look at the file", err);
+	rc = file_check_kind(&st, name, err);
+	if (rc < 0)
+		return rc;
+	rc = check_access(fd, name, flags, err);
+	if (rc < 0)
+		return rc;
+	rc = adopt_fd(f, fd, name, err);
+	if (rc < 0)
+		return rc;
+	rc = set_status_flags(f, name, flags, err);
+	if (rc < 0)
+		return rc;
+	f->is_device = S_ISBLK(st.st_mode);
+	f->is_ram = lives_in_memory(f->fd);
+	f->align = f->is_device ? device_align(f->fd) : direct_align(f->fd);
+	return flags & QCOW2_STORE_CREATE ? empty(f, name, err) : 0;
+}
+
+int store_file_from_fd(int fd, const char *name, unsigned flags,
+		       struct qcow2_store **out, struct qcow2_error *err)
+{
+	struct file *f = file_new();
+	int rc;
+
+	if (!f)
+		return error_nomem(err, "an open file", sizeof(*f));
+	rc = prepare(f, fd, name, flags, err);
+	if (rc == 0)
+		rc = store_new(&file_ops, f, name, !(flags & QCOW2_STORE_RDWR),
+			       out, err);
+	if (rc < 0) {
+		if (f->fd >= 0 && f->fd != fd)
+			close(f->fd);
+		file_free(f);
+		return rc;
+	}
+	if (f->fd != fd)
+		close(fd);
+	return 0;
+}
+
+static int open_flags(unsigned flags)
+{
+	int fl = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+
+	fl |= flags & QCOW2_STORE_RDWR ? O_RDWR : O_RDONLY;
+	fl |= flags & QCOW2_STORE_CREATE ? O_CREAT : 0;
+	return fl;
+}
+
+int store_file_open(const char *path, unsigned flags, struct qcow2_store **out,
+		    struct qcow2_error *err)
+{
+	struct stat st;
+	int rc;
+	int fd;
+
+	/* Opening alone can rewind a tape or wake the other end of a pipe;
+	 * prepare() looks again at what really was opened. */
+	if (stat(path, &st) == 0) {
+		rc = file_check_kind(&st, path, err);
+		if (rc < 0)
+			return rc;
+	}
+	do {
+		fd = open(path, open_flags(flags), 0666);
+	} while (fd < 0 && errno == EINTR);
+	if (fd < 0)
+		return fail(path, "open", err);
+	rc = store_file_from_fd(fd, path, flags, out, err);
+	if (rc < 0)
+		close(fd);
+	return rc;
+}

@@ -1,0 +1,98 @@
+/*
+ * The parts of the file store, for its own files only.
+ *
+ *	file.c         open, identity, size, flush, close
+ *	file_io.c      transfers, buffered and O_DIRECT when aligned
+ *	file_direct.c  O_DIRECT for what is not aligned
+ *	file_space.c   zeroing, punching, truncation, holes
+ *	file_lock.c    locks against other programs
+ */
+#ifndef STORE_FILE_IMPL_H
+#define STORE_FILE_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+
+#include <qcow2.h>
+
+/* What a kernel feature turned out to be on this file.  Learned once; two
+ * threads that learn at the same time learn the same. */
+enum file_ability {
+	FILE_UNKNOWN = 0,
+	FILE_CAN,
+	FILE_CANNOT,
+};
+
+struct file {
+	int fd;              /* above 2, owned */
+	bool is_device;      /* a block device, else a regular file */
+	bool is_direct;      /* O_DIRECT is set */
+	bool is_ram;         /* the file system lives in memory */
+	uint32_t align;      /* of memory, offset and length for O_DIRECT and
+			      * for zeroing a device; a power of two */
+	atomic_int can_punch;      /* enum file_ability */
+	atomic_int can_zero_range; /* enum file_ability */
+
+	/* O_DIRECT only.  Held alone by whoever reads a block, changes part of
+	 * it and writes it back, and by whoever sets the size; shared by all
+	 * other changes, which might otherwise be undone by the former.
+	 * Taken before no other lock. */
+	pthread_rwlock_t blocks;
+
+	/* One flush at a time, so that the error of a writeback, which the
+	 * kernel tells only once, stops those that waited too. */
+	pthread_mutex_t flush_lock;
+	int flush_rc; /* of the flush that failed, for ever after */
+
+	pthread_mutex_t lock_lock; /* guards `locked` */
+	unsigned locked;           /* LOCK_* bits of file_lock.c */
+};
+
+/* file_io.c.  The whole vector or an error; reads end in zeros. */
+int file_preadv(void *self, const struct iovec *iov, int iovcnt, uint64_t off,
+		unsigned flags);
+int file_pwritev(void *self, const struct iovec *iov, int iovcnt, uint64_t off,
+		 unsigned flags);
+
+/* The same without looking at alignment and without the block lock. */
+int file_read_plain(struct file *f, const struct iovec *iov, int iovcnt,
+		    uint64_t off, unsigned flags);
+int file_write_plain(struct file *f, const struct iovec *iov, int iovcnt,
+		     uint64_t off, unsigned flags);
+
+/* file_direct.c */
+bool file_is_aligned(const struct file *f, const struct iovec *iov, int iovcnt,
+		     uint64_t off);
+int file_direct_read(struct file *f, const struct iovec *iov, int iovcnt,
+		     uint64_t off);
+int file_direct_write(struct file *f, const struct iovec *iov, int iovcnt,
+		      uint64_t off);
+
+/* Holds f->blocks until the end of the scope; nothing without O_DIRECT. */
+struct file *file_blocks_share(struct file *f);
+struct file *file_blocks_alone(struct file *f);
+void file_blocks_release(struct file **f);
+
+#define FILE_BLOCKS                                                            \
+	__attribute__((cleanup(file_blocks_release), unused)) struct file *held
+
+/* file_space.c */
+int file_zero(void *self, uint64_t len, uint64_t off, unsigned flags);
+int file_truncate(void *self, uint64_t size);
+int file_extent(void *self, uint64_t off, uint64_t *len, int *is_data);
+
+/* file_lock.c */
+int file_lock(void *self, enum qcow2_store_lock lock, struct qcow2_error *err);
+
+/* file.c */
+int file_size(void *self, uint64_t *size);
+
+/* -EINVAL for anything but a regular file or a block device. */
+int file_check_kind(const struct stat *st, const char *name,
+		    struct qcow2_error *err);
+
+#endif

@@ -1,0 +1,268 @@
+#include "store/publish.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "store/file.h"
+#include "store/file_impl.h"
+#include "store/store.h"
+
+#define MAX_LINKS 40      /* as the kernel's own limit */
+#define MAX_NAME_PART 200 /* leaves room for the rest below NAME_MAX */
+#define MAX_TRIES 100
+#define RANDOM_CHARS 6
+
+#define NAME(name) TEXT(name, strlen(name))
+
+static int fail(const char *name, const char *what, struct qcow2_error *err)
+{
+	int rc = -errno;
+	char buf[64];
+
+	return error_set(err, rc, "%s: cannot %s: %s", NAME(name), what,
+			 strerror_r(-rc, buf, sizeof(buf)));
+}
+
+/* Bytes of @path up to and with the last slash; 0 when it has none. */
+static size_t dir_len(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? (size_t)(slash + 1 - path) : 0;
+}
+
+/* What the link at @path points to, as a path; NULL with errno set. */
+static char *follow_once(const char *path)
+{
+	char target[PATH_MAX];
+	ssize_t n = readlink(path, target, sizeof(target) - 1);
+	char *next;
+
+	if (n < 0)
+		return NULL;
+	target[n] = '\0';
+	if (target[0] == '/')
+		return strdup(target);
+	if (asprintf(&next, "%.*s%s", (int)dir_len(path), path, target) < 0)
+		return NULL;
+	return next;
+}
+
+/* The name behind all symlinks, which need not exist: realpath() would insist
+ * that it does. */
+static int resolve(const char *path, char **out, struct qcow2_error *err)
+{
+	char *name = strdup(path);
+
+	for (int i = 0; name && i <= MAX_LINKS; i++) {
+		struct stat st;
+		char *next;
+
+		if (lstat(name, &st) < 0 || !S_ISLNK(st.st_mode)) {
+			*out = name;
+			return 0;
+		}
+		next = follow_once(name);
+		free(name);
+		name = next;
+		errno = name ? ELOOP : errno;
+	}
+	free(name);
+	return fail(path, "follow the symbolic links", err);
+}
+
+/* Only so that two programs do not collide; O_EXCL is what keeps us safe. */
+static void random_chars(char *dst)
+{
+	static const char set[] = "abcdefghijklmnopqrstuvwxyz012345";
+	uint8_t bytes[RANDOM_CHARS] = { 0 };
+
+	if (getrandom(bytes, sizeof(bytes), GRND_NONBLOCK) < 0)
+		memset(bytes, 0, sizeof(bytes));
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		dst[i] = set[(bytes[i]) % 32];
+}
+
+/* Creates DIR/.NAME.XXXXXX.tmp; its descriptor and its name. */
+static int create_temp(struct publish *p, mode_t mode, struct qcow2_error *err)
+{
+	size_t dir = dir_len(p->final_path);
+	const char *name = p->final_path + dir;
+	char unique[RANDOM_CHARS + 1] = { 0 };
+	int fd;
+
+	for (int i = 0; i < MAX_TRIES; i++) {
+		random_chars(unique);
+		if (asprintf(&p->temp_path, "%.*s.%.*s.%s.tmp", (int)dir,
+			     p->final_path, MAX_NAME_PART, name, unique) < 0) {
+			p->temp_path = NULL;
+			return error_nomem(err, "a name", PATH_MAX);
+		}
+		fd = open(p->temp_path,
+			  O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY,
+			  mode);
+		if (fd >= 0)
+			return fd;
+		free(p->temp_path);
+		p->temp_path = NULL;
+		if (errno != EEXIST && errno != EINTR)
+			break;
+	}
+	return fail(p->final_path, "create a temporary file beside it", err);
+}
+
+/* Mode and owner of the file to be replaced.  Where the group cannot be kept,
+ * the new group gets no more than everybody. */
+static int copy_mode(int fd, const struct stat *old, const char *name,
+		     struct qcow2_error *err)
+{
+	mode_t mode = old->st_mode & 0777;
+	struct stat now;
+
+	if (fstat(fd, &now) < 0)
+		return fail(name, "look at the temporary file", err);
+	if ((now.st_uid != old->st_uid || now.st_gid != old->st_gid) &&
+	    fchown(fd, old->st_uid, old->st_gid) < 0 &&
+	    fchown(fd, (uid_t)-1, old->st_gid) < 0)
+		mode = (mode & ~(mode_t)070) | (mode & 07 & mode >> 3) << 3;
+	if (fchmod(fd, mode) < 0)
+		return fail(name, "keep the mode of the old file", err);
+	return 0;
+}
+
+/* @old: what is to be replaced, NULL if nothing.  Its contents may be private,
+ * so the new file begins that way; else the umask decides. */
+static int begin_temp(struct publish *p, const char *path, unsigned flags,
+		      const struct stat *old, struct qcow2_error *err)
+{
+	int fd = create_temp(p, old ? 0600 : 0666, err);
+	int rc;
+
+	if (fd < 0)
+		return fd;
+	rc = old ? copy_mode(fd, old, path, err) : 0;
+	if (rc == 0)
+		rc = store_file_from_fd(fd, path, flags | QCOW2_STORE_RDWR,
+					&p->store, err);
+	if (rc < 0)
+		close(fd);
+	return rc < 0 ? rc : store_lock(p->store, QCOW2_STORE_LOCK_WRITE, err);
+}
+
+static int open_locked(const char *path, unsigned flags,
+		       struct qcow2_store **out, struct qcow2_error *err)
+{
+	int rc = store_file_open(path, flags | QCOW2_STORE_RDWR, out, err);
+
+	return rc < 0 ? rc : store_lock(*out, QCOW2_STORE_LOCK_WRITE, err);
+}
+
+static int begin_new(struct publish *p, const char *path, unsigned flags,
+		     struct qcow2_error *err)
+{
+	if (p->final_path[dir_len(p->final_path)] == '\0')
+		return error_set(err, -EINVAL, "%s: is not the name of a file",
+				 NAME(path));
+	return begin_temp(p, path, flags, NULL, err);
+}
+
+static int begin(struct publish *p, const char *path, unsigned flags,
+		 struct qcow2_error *err)
+{
+	struct stat st;
+	int rc = resolve(path, &p->final_path, err);
+
+	if (rc < 0)
+		return rc;
+	if (stat(p->final_path, &st) < 0)
+		return errno == ENOENT ? begin_new(p, path, flags, err)
+				       : fail(path, "look at the file", err);
+	rc = file_check_kind(&st, path, err);
+	if (rc < 0)
+		return rc;
+	p->in_place = S_ISBLK(st.st_mode);
+	if (p->in_place)
+		return open_locked(path, flags, &p->store, err);
+	rc = open_locked(path, 0, &p->replaced, err);
+	return rc < 0 ? rc : begin_temp(p, path, flags, &st, err);
+}
+
+int publish_begin(struct publish *p, const char *path, unsigned flags,
+		  struct qcow2_error *err)
+{
+	int rc;
+
+	*p = (struct publish){ 0 };
+	rc = begin(p, path, flags, err);
+	if (rc < 0)
+		publish_abort(p);
+	return rc;
+}
+
+/* Makes the rename durable.  A directory that may be entered but not opened is
+ * made durable with all of its file system. */
+static int sync_dir(const struct publish *p)
+{
+	size_t len = dir_len(p->final_path);
+	CLEANUP_FREE char *dir = len ? strndup(p->final_path, len)
+				     : strdup(".");
+	int rc;
+	int fd;
+
+	if (!dir)
+		return -ENOMEM;
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return syncfs(store_fd(p->store)) < 0 ? -errno : 0;
+	rc = fsync(fd) < 0 && errno != EINVAL ? -errno : 0;
+	close(fd);
+	return rc;
+}
+
+static int put_in_place(struct publish *p, bool sync, struct qcow2_error *err)
+{
+	int rc;
+
+	if (rename(p->temp_path, p->final_path) < 0)
+		return fail(p->final_path, "rename the finished file to it",
+			    err);
+	free(p->temp_path);
+	p->temp_path = NULL;
+	rc = sync ? sync_dir(p) : 0;
+	if (rc == 0)
+		return 0;
+	errno = -rc;
+	return fail(p->final_path, "make its new name durable", err);
+}
+
+int publish_commit(struct publish *p, bool sync, struct qcow2_error *err)
+{
+	int rc = sync ? store_flush(p->store, err) : 0;
+
+	if (rc == 0 && !p->in_place)
+		rc = put_in_place(p, sync, err);
+	publish_abort(p);
+	return rc;
+}
+
+void publish_abort(struct publish *p)
+{
+	if (p->temp_path)
+		unlink(p->temp_path);
+	store_unref(p->store);
+	store_unref(p->replaced);
+	free(p->temp_path);
+	free(p->final_path);
+	*p = (struct publish){ 0 };
+}
