@@ -1,0 +1,60 @@
+/*
+ * Images for reading tests, put together entry by entry in a memory store.
+ *
+ * Only what a reader looks at is made: header, extensions, L1, L2, data.
+ * Refcounts are not; tests of check and of writers start from real images.
+ */
+#ifndef SUPPORT_BUILDER_H
+#define SUPPORT_BUILDER_H
+
+#include <stdint.h>
+
+#include <qcow2.h>
+
+#include "format/extension.h"
+#include "format/geometry.h"
+#include "format/header.h"
+#include "format/l2.h"
+
+struct builder {
+	struct qcow2_store *file;  /* the image */
+	struct qcow2_store *data;  /* where guest data goes: file, or own */
+	struct geometry geo;
+	struct header header;
+	uint64_t next_off;         /* of the next free host cluster in file */
+	uint64_t next_data_off;    /* the same in data, if it is another */
+	uint64_t *l1;
+	const char *backing_file;  /* set before builder_finish() */
+	const char *backing_format;
+	const char *data_file;
+};
+
+struct builder_opts {
+	uint32_t version;          /* 2 or 3 */
+	uint32_t cluster_bits;
+	uint64_t size;
+	uint64_t incompatible_features;
+	uint64_t autoclear_features;
+	uint8_t compression_type;
+};
+
+void builder_init(struct builder *b, const struct builder_opts *opts);
+
+/* Writes L1, header and extensions; the stores stay the caller's. */
+void builder_finish(struct builder *b);
+void builder_release(struct builder *b);
+
+/* A free host cluster for data (in the data file if there is one), filled from
+ * @src (a whole cluster) unless it is NULL. */
+uint64_t builder_add_data(struct builder *b, const void *src);
+
+/* Sets the L2 entry of the cluster at @guest_off, making its table. */
+void builder_set_entry(struct builder *b, uint64_t guest_off,
+		       struct l2_entry e);
+
+/* Compresses a cluster at @src, stores it packed to the byte, and sets the
+ * entry.  False when it does not shrink. */
+bool builder_add_compressed(struct builder *b, uint64_t guest_off,
+			    const void *src);
+
+#endif
