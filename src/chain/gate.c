@@ -75,7 +75,7 @@ static int open_dir(const char *path)
 static int open_beneath(int dirfd, const char *name, uint64_t flags)
 {
 	struct open_how how = {
-		.flags = flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+		.flags = flags | O_CLOEXEC,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
 	};
 	long fd = syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
@@ -150,7 +150,8 @@ static int open_two_steps(int dirfd, const char *rest, int *fd, int *in_dir)
 	*in_dir = open_beneath(dirfd, dir, O_PATH | O_DIRECTORY);
 	if (*in_dir < 0)
 		return *in_dir;
-	*fd = open_beneath(*in_dir, rest + dir_len(rest), O_RDONLY);
+	*fd = open_beneath(*in_dir, rest + dir_len(rest),
+			   O_RDONLY | O_NOCTTY | O_NONBLOCK);
 	if (*fd >= 0)
 		return 0;
 	close(*in_dir);
