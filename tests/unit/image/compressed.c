@@ -47,9 +47,9 @@ struct fixture {
 /* The L2 entry of cluster 0. */
 static struct l2_entry first_entry(struct builder *b)
 {
-	uint8_t raw[L2_ENTRY_BYTES];
+	uint8_t raw[L2_ENTRY_BYTES_EXTENDED];
 
-	assert_int_equal(store_pread(b->file, raw, sizeof(raw),
+	assert_int_equal(store_pread(b->file, raw, L2_ENTRY_BYTES,
 				     l1_table_off(b->l1[0]), 0, NULL),
 			 0);
 	return l2_get(&b->geo, raw, 0);
