@@ -1,0 +1,48 @@
+# A thin front to meson.
+#
+#	make            build; leaves the command at build/qcow2
+#	make demo       show it at work on a real file system
+#	make check      run all tests
+#	make bench      measure it against qemu-img
+#	make install    DESTDIR and PREFIX are honoured
+#	make clean      remove the build directory
+#
+# As root, missing Debian packages are installed first; others are told the
+# one line that does it.  BUILD is the build directory, MESON_ARGS go to
+# `meson setup`.
+
+BUILD = build
+MESON_ARGS =
+BENCH_ARGS =
+
+all: build
+
+build: build-packages
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) $(MESON_ARGS)
+	@ninja -C $(BUILD)
+	@tools/link-commands $(BUILD)
+
+build-packages:
+	@tools/install-deps build
+
+test-packages:
+	@tools/install-deps build test
+
+demo: test-packages build
+	@tools/demo $(BUILD)
+
+# All suites; the last line is the count.
+check: test-packages build
+	@tools/run-tests $(BUILD)
+
+bench: test-packages build
+	@bench/run --build $(BUILD) $(BENCH_ARGS)
+
+install: build
+	@test -z "$(PREFIX)" || meson configure $(BUILD) -Dprefix="$(PREFIX)"
+	meson install -C $(BUILD) $(if $(DESTDIR),--destdir "$(DESTDIR)")
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: all build build-packages test-packages demo check bench install clean
