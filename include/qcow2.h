@@ -267,6 +267,9 @@ struct qcow2_image;
  * not opened, encrypted images need no passphrase, and reading data fails with
  * -EPERM. */
 #define QCOW2_OPEN_METADATA_ONLY 0x10u
+/* With METADATA_ONLY: the backing chain is opened after all, its layers for
+ * their metadata only too. */
+#define QCOW2_OPEN_METADATA_CHAIN 0x20u
 
 struct qcow2_open_opts {
 	size_t struct_size;

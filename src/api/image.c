@@ -16,7 +16,8 @@
 
 #define OPEN_FLAGS_KNOWN                                                       \
 	(QCOW2_OPEN_RDWR | QCOW2_OPEN_NO_BACKING | QCOW2_OPEN_NO_LOCK |        \
-	 QCOW2_OPEN_DIRECT | QCOW2_OPEN_METADATA_ONLY)
+	 QCOW2_OPEN_DIRECT | QCOW2_OPEN_METADATA_ONLY |                        \
+	 QCOW2_OPEN_METADATA_CHAIN)
 
 static int check_formats(const struct qcow2_open_opts *o,
 			 struct qcow2_error *err)

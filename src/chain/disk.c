@@ -115,9 +115,12 @@ static bool wants_backing(const struct disk *d,
 {
 	const struct layer *last = &d->layers[d->n_layers - 1];
 
-	return last->image && last->image->names.backing_file &&
-	       !(opts->flags &
-		 (QCOW2_OPEN_NO_BACKING | QCOW2_OPEN_METADATA_ONLY));
+	if (!last->image || !last->image->names.backing_file)
+		return false;
+	if (opts->flags & QCOW2_OPEN_NO_BACKING)
+		return false;
+	return !(opts->flags & QCOW2_OPEN_METADATA_ONLY) ||
+	       (opts->flags & QCOW2_OPEN_METADATA_CHAIN);
 }
 
 static int open_chain(struct disk *d, struct qcow2_store *store,
