@@ -1,0 +1,321 @@
+/*
+ * qcow2 convert
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "command.h"
+#include "json.h"
+#include "open.h"
+#include "progress.h"
+
+#define SPARSE_MAX (16 << 20)
+#define THREADS_MAX 256
+
+struct convert_options {
+	struct common common;
+	enum qcow2_format format;
+	const char *output_format;
+	const char *snapshot;
+	const struct cache_mode *cache;
+	const struct cache_mode *source_cache;
+	uint64_t sparse_bytes;
+	uint64_t n_threads;
+	bool existing_target;
+};
+
+static const struct option_spec convert_table[] = {
+	{ "format", 'f', "FMT", set_format,
+	  offsetof(struct convert_options, format),
+	  "format of the source: qcow2, raw, or probe (the default)" },
+	{ "output-format", 'O', "FMT", set_text,
+	  offsetof(struct convert_options, output_format),
+	  "format of the target; in this version raw, the default" },
+	{ "snapshot", 'l', "SNAPSHOT", set_text,
+	  offsetof(struct convert_options, snapshot),
+	  "convert this internal snapshot: its id, else its name, or "
+	  "snapshot.id=ID, snapshot.name=NAME, or both with a comma" },
+	{ "sparse-size", 'S', "SIZE", set_size,
+	  offsetof(struct convert_options, sparse_bytes),
+	  "zeros of at least this length become holes: a multiple of 512 "
+	  "up to 16M, 4k by default; 0 writes everything" },
+	{ "threads", 'm', "N", set_size,
+	  offsetof(struct convert_options, n_threads),
+	  "work with this many threads instead of one per processor" },
+	{ "cache", 't', "CACHE", set_cache,
+	  offsetof(struct convert_options, cache),
+	  "how the target is written: none and directsync go around the page "
+	  "cache; unsafe does not flush at the end; writeback, the default, "
+	  "and writethrough do" },
+	{ "source-cache", 'T', "CACHE", set_cache,
+	  offsetof(struct convert_options, source_cache),
+	  "how the source is read: none and directsync go around the page "
+	  "cache" },
+	{ "no-create", 'n', NULL, set_flag,
+	  offsetof(struct convert_options, existing_target),
+	  "the target, a block device, is there already" },
+	{ "out-of-order", 'W', NULL, set_nothing, 0,
+	  "accepted for scripts: writes are always out of order" },
+	OPTION_PROGRESS,
+	OPTION_JSON_PROGRESS,
+	OPTION_QUIET,
+	OPTION_FORCE_SHARE,
+	OPTION_OUTPUT,
+	OPTION_BACKING_FORMAT,
+	OPTION_EXTERNAL,
+	OPTION_HELP,
+	OPTION_REFUSED("options", 'o', "KEY=VALUE,..."),
+	OPTION_REFUSED("compress", 'c', NULL),
+	OPTION_REFUSED("backing-file", 'B', "FILE"),
+	OPTION_REFUSED("target-backing-format", 'F', "FMT"),
+	OPTION_REFUSED("copy-offload", 'C', NULL),
+	OPTION_REFUSED("rate-limit", 'r', "RATE"),
+	OPTION_REFUSED("bitmaps", 0, NULL),
+	OPTION_REFUSED("salvage", 0, NULL),
+	OPTION_REFUSED("target-image-opts", 0, NULL),
+	OPTION_REFUSED("target-is-zero", 0, NULL),
+	OPTION_OBJECTS,
+	OPTION_END,
+};
+
+static const struct example convert_examples[] = {
+	{ "convert -O raw disk.qcow2 disk.raw",
+	  "the whole disk, with its backing files, as a raw file" },
+	{ "convert -O raw -l before-upgrade disk.qcow2 disk.raw",
+	  "as it was at a snapshot" },
+	{ "convert -O raw --json-progress 3 disk.qcow2 disk.raw 3>progress",
+	  "with progress for a program" },
+	{ NULL, NULL },
+};
+
+/* ------------------------------------------------------------------------- */
+/* Options that need more than their own value to be judged                  */
+
+static int check_output_format(const struct cli *cli, const char *name)
+{
+	if (strcmp(name, "raw") == 0)
+		return 0;
+	cli_error(cli, "-O",
+		  "format '%s' is not supported yet: this version "
+		  "writes only raw",
+		  ESC(name));
+	return -1;
+}
+
+static int check_sparse(const struct cli *cli, struct convert_options *o)
+{
+	if (o->sparse_bytes == 0) {
+		o->sparse_bytes = QCOW2_CONVERT_NOT_SPARSE;
+		return 0;
+	}
+	if (o->sparse_bytes % 512 == 0 && o->sparse_bytes <= SPARSE_MAX)
+		return 0;
+	cli_error(cli, "-S",
+		  "the size must be 0 or a multiple of 512 up to "
+		  "%d",
+		  SPARSE_MAX);
+	return -1;
+}
+
+static int check_threads(const struct cli *cli, uint64_t n)
+{
+	if (n >= 1 && n <= THREADS_MAX)
+		return 0;
+	cli_error(cli, "-m", "the number of threads must be between 1 and %d",
+		  THREADS_MAX);
+	return -1;
+}
+
+static int check_existing(const struct cli *cli, const char *target)
+{
+	struct stat st;
+
+	if (stat(target, &st) < 0) {
+		cli_error(cli, target, "%s", strerror(errno));
+		return -1;
+	}
+	if (S_ISBLK(st.st_mode))
+		return 0;
+	cli_error(cli, "-n",
+		  "this version writes into existing block devices "
+		  "only; without -n the file is replaced");
+	return -1;
+}
+
+static int check_options(const struct cli *cli, struct convert_options *o,
+			 const char *target)
+{
+	if (check_output_format(cli, o->output_format) < 0)
+		return -1;
+	if (check_sparse(cli, o) < 0)
+		return -1;
+	/* 0 stands for the default, which nobody can ask for by number. */
+	if (o->n_threads != UINT64_MAX && check_threads(cli, o->n_threads) < 0)
+		return -1;
+	return o->existing_target ? check_existing(cli, target) : 0;
+}
+
+/* ------------------------------------------------------------------------- */
+/* A target that is also read would be lost                                  */
+
+static bool is_file(const struct stat *target, const char *path)
+{
+	struct stat st;
+
+	return path && stat(path, &st) == 0 && st.st_dev == target->st_dev &&
+	       st.st_ino == target->st_ino;
+}
+
+static bool is_read_by(const struct stat *target, struct qcow2_image *img)
+{
+	for (uint32_t i = 0; i < qcow2_layer_count(img); i++)
+		if (is_file(target, qcow2_layer_filename(img, i)) ||
+		    is_file(target, qcow2_layer_data_filename(img, i)))
+			return true;
+	return false;
+}
+
+static int check_distinct(const struct cli *cli, struct qcow2_image *img,
+			  const char *target)
+{
+	struct stat st;
+
+	if (stat(target, &st) < 0 || !is_read_by(&st, img))
+		return 0;
+	cli_error(cli, target, "the source reads from this very file");
+	return -1;
+}
+
+/* ------------------------------------------------------------------------- */
+
+static void print_json(struct qcow2_image *img, char **paths)
+{
+	struct json j;
+
+	json_init(&j, stdout, JSON_PRETTY);
+	json_object(&j, NULL);
+	json_string(&j, "source", paths[0]);
+	json_string(&j, "filename", paths[1]);
+	json_string(&j, "format", "raw");
+	json_u64(&j, "virtual-size", qcow2_size(img));
+	json_end(&j);
+}
+
+static void fill_opts(struct qcow2_convert_opts *opts,
+		      const struct convert_options *o)
+{
+	if (o->n_threads != UINT64_MAX)
+		opts->n_threads = (uint32_t)o->n_threads;
+	opts->sparse_bytes = o->sparse_bytes;
+	if (o->cache && o->cache->no_sync)
+		opts->flags |= QCOW2_CONVERT_NO_SYNC;
+	if (o->cache && o->cache->direct)
+		opts->flags |= QCOW2_CONVERT_DIRECT;
+}
+
+/* Ends as the signal would have ended the program, so that a shell knows. */
+static int end_by_signal(const struct cli *cli, const char *target)
+{
+	int sig = progress_signal();
+
+	cli_error(cli, target,
+		  "interrupted; the target is as it was, unless "
+		  "it is a block device");
+	signal(sig, SIG_DFL);
+	raise(sig);
+	return 1;
+}
+
+static int convert_image(const struct cli *cli, const struct convert_options *o,
+			 struct qcow2_image *img, char **paths)
+{
+	struct qcow2_convert_opts opts = QCOW2_CONVERT_OPTS_INIT;
+	struct progress progress;
+	struct qcow2_error err;
+	int ret;
+
+	if (check_distinct(cli, img, paths[1]) < 0)
+		return 1;
+	fill_opts(&opts, o);
+	opts.progress = progress_update;
+	opts.opaque = &progress;
+	progress_cancel_on_signals();
+	progress_begin(&progress, cli, &o->common, "convert");
+	ret = qcow2_convert_raw(img, paths[1], &opts, &err);
+	progress_end(&progress, ret < 0 ? err.message : NULL);
+	if (ret == -ECANCELED && progress_signal())
+		return end_by_signal(cli, paths[1]);
+	if (ret < 0) {
+		cli_report(cli, paths[1], &err);
+		return 1;
+	}
+	if (o->common.output == OUTPUT_JSON)
+		print_json(img, paths);
+	return 0;
+}
+
+static int convert_files(const struct cli *cli, const struct convert_options *o,
+			 char **paths)
+{
+	struct source src = { paths[0], o->format, 0, NULL };
+	struct qcow2_image *img;
+	char *snapshot = NULL;
+	int ret = 0;
+
+	if (o->source_cache && o->source_cache->direct)
+		src.flags |= QCOW2_OPEN_DIRECT;
+	if (o->snapshot)
+		ret = source_find_snapshot(cli, &o->common, &src, o->snapshot,
+					   &snapshot);
+	src.snapshot = snapshot;
+	if (ret == 0)
+		ret = source_open(cli, &o->common, &src, &img);
+	free(snapshot);
+	if (ret < 0)
+		return 1;
+	ret = convert_image(cli, o, img, paths);
+	qcow2_close(img, NULL);
+	return ret;
+}
+
+static int convert_run(const struct cli *cli, int argc, char **argv)
+{
+	struct convert_options o = {
+		.common = COMMON_INIT(cli),
+		.format = QCOW2_FORMAT_PROBE,
+		.output_format = "raw",
+		.sparse_bytes = 4096,
+		.n_threads = UINT64_MAX,
+	};
+	int status;
+	int first =
+		command_begin(cli, &command_convert, argc, argv, &o, &status);
+
+	if (first == 0)
+		return status;
+	if (argc - first > 2) {
+		cli_error(cli, NULL,
+			  "several sources are not supported in "
+			  "this version");
+		return 1;
+	}
+	if (check_options(cli, &o, argv[first + 1]) < 0)
+		return 1;
+	return convert_files(cli, &o, argv + first);
+}
+
+const struct command command_convert = {
+	.name = "convert",
+	.summary = "write the disk in an image to a raw file or device",
+	.operands = "SOURCE TARGET",
+	.n_operands_min = 2,
+	.n_operands_max = INT32_MAX,
+	.options = convert_table,
+	.examples = convert_examples,
+	.failure = 1,
+	.run = convert_run,
+};

@@ -1,0 +1,337 @@
+/*
+ * qcow2 create
+ */
+#include "create.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "json.h"
+#include "open.h"
+#include "size.h"
+
+#define LISTS_MAX 32
+
+/* Every -o of the command line. */
+struct lists {
+	const char *text[LISTS_MAX];
+	size_t n;
+};
+
+struct create_options {
+	struct common common;
+	const char *format;
+	const char *backing_file;
+	const char *backing_format;
+	struct lists lists;
+	bool unsafe;
+};
+
+static int add_list(const struct option_value *v)
+{
+	struct lists *lists = v->field;
+
+	if (lists->n == LISTS_MAX) {
+		cli_error(v->cli, v->name, "given more than %d times",
+			  LISTS_MAX);
+		return -1;
+	}
+	lists->text[lists->n++] = v->arg;
+	return 0;
+}
+
+static const struct option_spec create_table[] = {
+	{ "format", 'f', "FMT", set_text,
+	  offsetof(struct create_options, format),
+	  "what to make: qcow2 or raw" },
+	{ "backing-file", 'b', "FILE", set_text,
+	  offsetof(struct create_options, backing_file),
+	  "the new image shows what is in FILE until it is overwritten; a "
+	  "relative name counts from the new image's directory" },
+	{ "backing-file-format", 'F', "FMT", set_text,
+	  offsetof(struct create_options, backing_format),
+	  "format of the backing file" },
+	{ "unsafe", 'u', NULL, set_flag,
+	  offsetof(struct create_options, unsafe),
+	  "do not look at the backing file, which need not exist" },
+	{ "options", 'o', "KEY=VALUE,...", add_list,
+	  offsetof(struct create_options, lists),
+	  "properties of the image; 'help' lists them; a comma in a value is "
+	  "written twice" },
+	OPTION_QUIET,
+	OPTION_OUTPUT,
+	OPTION_EXTERNAL,
+	OPTION_HELP,
+	OPTION_REFUSED("object", 0, "DEF"),
+	OPTION_END,
+};
+
+static const struct example create_examples[] = {
+	{ "create disk.qcow2 20G", "an empty disk" },
+	{ "create -b base.qcow2 -F qcow2 disk.qcow2",
+	  "a disk that begins as another and leaves that as it is" },
+	{ "create -o cluster_size=128k,extended_l2=on disk.qcow2 1T",
+	  "a large disk with small units of allocation" },
+	{ NULL, NULL },
+};
+
+/* ------------------------------------------------------------------------- */
+/* The backing file                                                          */
+
+static int refuse(const struct cli *cli, const struct create_plan *plan,
+		  const char *why)
+{
+	cli_error(cli, plan->path, "%s", why);
+	return -1;
+}
+
+/* Suggests a format by the first bytes, if the file can be read. */
+static void hint_format(const struct cli *cli, const char *path)
+{
+	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
+	struct qcow2_info info = { .struct_size = sizeof(info) };
+	struct qcow2_image *img;
+
+	opts.format = QCOW2_FORMAT_PROBE;
+	opts.flags = QCOW2_OPEN_METADATA_ONLY;
+	if (qcow2_open_path(path, &opts, &img, NULL) < 0)
+		return;
+	if (qcow2_get_info(img, 0, &info, NULL) == 0)
+		cli_hint(cli, "the file looks like %s: -F %s",
+			 format_name(info.format), format_name(info.format));
+	qcow2_close(img, NULL);
+}
+
+/* Opens what @path names, to see that it is there and how large it is. */
+static int measure_backing(const struct cli *cli, const struct common *common,
+			   const struct create_plan *plan, const char *path,
+			   uint64_t *size)
+{
+	const char *format = plan->values[KEY_BACKING_FMT].text;
+	struct source src = { .path = path, .flags = QCOW2_OPEN_METADATA_ONLY };
+	struct qcow2_image *img;
+
+	if (!format) {
+		refuse(cli, plan, "a backing file needs its format with it");
+		hint_format(cli, path);
+		return -1;
+	}
+	if (!format_by_name(format, &src.format)) {
+		cli_error(cli, plan->path, "unknown backing format '%s'",
+			  ESC(format));
+		return -1;
+	}
+	if (source_open(cli, common, &src, &img) < 0)
+		return -1;
+	*size = qcow2_size(img);
+	qcow2_close(img, NULL);
+	return 0;
+}
+
+static int look_at_backing(const struct cli *cli,
+			   const struct create_options *o,
+			   struct create_plan *plan)
+{
+	const char *name = plan->values[KEY_BACKING_FILE].text;
+	uint64_t size = 0;
+	char *path;
+	int ret;
+
+	path = path_beside(plan->path, name);
+	if (!path)
+		return refuse(cli, plan, "out of memory");
+	ret = measure_backing(cli, &o->common, plan, path, &size);
+	free(path);
+	if (ret == 0 && !plan->values[KEY_SIZE].text)
+		create_set_size(plan, size);
+	return ret;
+}
+
+static int check_backing(const struct cli *cli, const struct create_options *o,
+			 struct create_plan *plan)
+{
+	const char *name = plan->values[KEY_BACKING_FILE].text;
+
+	if (!name)
+		return 0;
+	if (!*name)
+		return refuse(cli, plan,
+			      "the name of the backing file is "
+			      "empty");
+	if (strcmp(name, plan->path) == 0)
+		return refuse(cli, plan,
+			      "the image cannot be its own backing "
+			      "file");
+	return o->unsafe ? 0 : look_at_backing(cli, o, plan);
+}
+
+/* ------------------------------------------------------------------------- */
+/* From the command line to a plan                                           */
+
+static int take_lists(const struct cli *cli, const struct lists *lists,
+		      char **copies, struct create_plan *plan)
+{
+	for (size_t i = 0; i < lists->n; i++) {
+		copies[i] = strdup(lists->text[i]);
+		if (!copies[i])
+			return refuse(cli, plan, "out of memory");
+		if (create_parse(cli, plan, copies[i]) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* -b and -F come before what -o says of the same. */
+static int take_backing(const struct cli *cli, const struct create_options *o,
+			struct create_plan *plan)
+{
+	bool raw = plan->format == QCOW2_FORMAT_RAW;
+
+	if (raw && (o->backing_file || o->backing_format))
+		return refuse(cli, plan, "raw files have no backing files");
+	if (o->backing_file)
+		plan->values[KEY_BACKING_FILE].text = o->backing_file;
+	if (o->backing_format)
+		plan->values[KEY_BACKING_FMT].text = o->backing_format;
+	return 0;
+}
+
+static int take_size(const struct cli *cli, const char *text,
+		     struct create_plan *plan)
+{
+	uint64_t size = 0;
+	struct option_value v = {
+		.cli = cli, .name = "SIZE", .arg = text, .field = &size
+	};
+
+	if (!text)
+		return 0;
+	if (plan->values[KEY_SIZE].text)
+		return refuse(cli, plan, "the size is given twice");
+	if (set_size(&v) < 0)
+		return -1;
+	create_set_size(plan, size);
+	return 0;
+}
+
+static int check_size(const struct cli *cli, const struct create_plan *plan)
+{
+	const struct create_value *size = &plan->values[KEY_SIZE];
+
+	if (!size->text)
+		return refuse(cli, plan, "the image needs a size");
+	if (size->number > INT64_MAX - 511)
+		return refuse(cli, plan, "the size is beyond 8 EiB");
+	return 0;
+}
+
+/* ------------------------------------------------------------------------- */
+
+static void print_json(const struct create_plan *plan)
+{
+	struct json j;
+
+	json_init(&j, stdout, JSON_PRETTY);
+	json_object(&j, NULL);
+	json_string(&j, "filename", plan->path);
+	json_string(&j, "format", format_name(plan->format));
+	json_u64(&j, "virtual-size",
+		 (plan->values[KEY_SIZE].number + 511) & ~511ull);
+	json_end(&j);
+}
+
+static int make_qcow2(const struct cli *cli, const struct create_plan *plan,
+		      const struct qcow2_create_opts *opts)
+{
+	struct qcow2_error err;
+
+	if (qcow2_create_path(plan->path, opts, &err) == 0)
+		return 0;
+	cli_report(cli, plan->path, &err);
+	return -1;
+}
+
+static int make(const struct cli *cli, const struct create_options *o,
+		const struct create_plan *plan)
+{
+	struct qcow2_create_opts opts = QCOW2_CREATE_OPTS_INIT;
+	bool raw = plan->format == QCOW2_FORMAT_RAW;
+	int ret;
+
+	if (!raw && create_fill_opts(cli, plan, &opts) < 0)
+		return 1;
+	if (!o->common.quiet && o->common.output == OUTPUT_HUMAN)
+		create_print_plan(plan);
+	ret = raw ? create_raw(cli, plan) : make_qcow2(cli, plan, &opts);
+	if (ret == 0 && o->common.output == OUTPUT_JSON)
+		print_json(plan);
+	return ret < 0;
+}
+
+static int create_image(const struct cli *cli, const struct create_options *o,
+			struct create_plan *plan, const char *size)
+{
+	char *copies[LISTS_MAX] = { NULL };
+	int status = 1;
+
+	if (take_lists(cli, &o->lists, copies, plan) == 0 &&
+	    take_backing(cli, o, plan) == 0 &&
+	    take_size(cli, size, plan) == 0 &&
+	    check_backing(cli, o, plan) == 0 && check_size(cli, plan) == 0)
+		status = make(cli, o, plan);
+	for (size_t i = 0; i < LISTS_MAX; i++)
+		free(copies[i]);
+	return status;
+}
+
+static bool wants_help(const struct lists *lists)
+{
+	for (size_t i = 0; i < lists->n; i++)
+		if (create_wants_help(lists->text[i]))
+			return true;
+	return false;
+}
+
+static int create_run(const struct cli *cli, int argc, char **argv)
+{
+	struct create_options o = { .common = COMMON_INIT(cli),
+				    .format = cli->as->create_format };
+	struct create_plan plan = { .path = NULL };
+	int status;
+	int first =
+		command_begin(cli, &command_create, argc, argv, &o, &status);
+
+	if (first == 0)
+		return status;
+	if (!format_by_name(o.format, &plan.format)) {
+		cli_error(cli, "-f",
+			  "unknown format '%s'; this version makes "
+			  "qcow2 and raw",
+			  ESC(o.format));
+		return 1;
+	}
+	if (wants_help(&o.lists)) {
+		create_print_help(plan.format);
+		return 0;
+	}
+	if (first == argc) {
+		cli_error(cli, NULL, "create needs the name of a new image");
+		return 1;
+	}
+	plan.path = argv[first];
+	return create_image(cli, &o, &plan, argv[first + 1]);
+}
+
+const struct command command_create = {
+	.name = "create",
+	.summary = "make a new image",
+	.operands = "FILE [SIZE]",
+	.n_operands_max = 2,
+	.options = create_table,
+	.examples = create_examples,
+	.failure = 1,
+	.run = create_run,
+};

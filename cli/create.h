@@ -1,0 +1,62 @@
+/*
+ * What `create -o` understands.
+ */
+#ifndef CLI_CREATE_H
+#define CLI_CREATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cli.h"
+
+/* In the order in which `create` tells what it makes. */
+enum create_key {
+	KEY_CLUSTER_SIZE,
+	KEY_EXTENDED_L2,
+	KEY_PREALLOCATION,
+	KEY_COMPRESSION_TYPE,
+	KEY_SIZE,
+	KEY_COMPAT,
+	KEY_BACKING_FILE,
+	KEY_BACKING_FMT,
+	KEY_DATA_FILE,
+	KEY_DATA_FILE_RAW,
+	KEY_LAZY_REFCOUNTS,
+	KEY_REFCOUNT_BITS,
+	N_CREATE_KEYS,
+};
+
+struct create_value {
+	const char *text; /* as given; NULL: not given */
+	uint64_t number;  /* of sizes, numbers and booleans */
+};
+
+struct create_plan {
+	const char *path;
+	enum qcow2_format format;
+	struct create_value values[N_CREATE_KEYS];
+};
+
+/* True when the list @text asks for help rather than sets anything. */
+bool create_wants_help(const char *text);
+void create_print_help(enum qcow2_format format);
+
+/* Reads a list into @plan, which keeps pointers into @text.  Returns 0, or -1
+ * after saying what is wrong. */
+int create_parse(const struct cli *cli, struct create_plan *plan, char *text);
+
+void create_set_size(struct create_plan *plan, uint64_t size);
+
+/* The line that says what is about to be made, as qemu-img prints it. */
+void create_print_plan(const struct create_plan *plan);
+
+/* The library's options for a qcow2 image.  Returns 0, or -1 after saying
+ * what is wrong. */
+int create_fill_opts(const struct cli *cli, const struct create_plan *plan,
+		     struct qcow2_create_opts *opts);
+
+/* Makes a raw file or overwrites a block device.  Returns 0, or -1 after
+ * saying what is wrong. */
+int create_raw(const struct cli *cli, const struct create_plan *plan);
+
+#endif

@@ -1,0 +1,114 @@
+/*
+ * New raw files: a disk of zeros, converted to its place.
+ */
+#include "create.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A store of zeros; self points to its size. */
+
+static int zeros_preadv(void *self, const struct iovec *iov, int iovcnt,
+			uint64_t off, unsigned flags)
+{
+	(void)self, (void)off, (void)flags;
+	for (int i = 0; i < iovcnt; i++)
+		memset(iov[i].iov_base, 0, iov[i].iov_len);
+	return 0;
+}
+
+static int zeros_size(void *self, uint64_t *size)
+{
+	*size = *(uint64_t *)self;
+	return 0;
+}
+
+static int zeros_extent(void *self, uint64_t off, uint64_t *len, int *is_data)
+{
+	(void)self, (void)off, (void)len;
+	*is_data = 0;
+	return 0;
+}
+
+/* The disk keeps the pointer to @size. */
+static int open_zeros(uint64_t *size, struct qcow2_image **out,
+		      struct qcow2_error *err)
+{
+	struct qcow2_store_ops ops = {
+		.struct_size = sizeof(ops),
+		.preadv = zeros_preadv,
+		.size = zeros_size,
+		.extent = zeros_extent,
+	};
+	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
+	struct qcow2_store *store;
+	int ret;
+
+	ret = qcow2_store_new(&ops, size, &store, err);
+	if (ret < 0)
+		return ret;
+	opts.format = QCOW2_FORMAT_RAW;
+	ret = qcow2_open_store(store, &opts, out, err);
+	qcow2_store_unref(store);
+	return ret;
+}
+
+static int write_zeros(const char *path, uint64_t size, bool full,
+		       struct qcow2_error *err)
+{
+	struct qcow2_convert_opts opts = QCOW2_CONVERT_OPTS_INIT;
+	struct qcow2_image *img;
+	int ret;
+
+	ret = open_zeros(&size, &img, err);
+	if (ret < 0)
+		return ret;
+	if (full)
+		opts.sparse_bytes = QCOW2_CONVERT_NOT_SPARSE;
+	ret = qcow2_convert_raw(img, path, &opts, err);
+	qcow2_close(img, NULL);
+	return ret;
+}
+
+/* Reserves the space; a file that cannot have it does not stay. */
+static int reserve(const struct cli *cli, const char *path, uint64_t size)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	struct stat st;
+	int ret = 0;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && size > 0)
+		ret = posix_fallocate(fd, 0, (off_t)size);
+	if (fd >= 0)
+		close(fd);
+	if (ret == 0)
+		return 0;
+	unlink(path);
+	cli_error(cli, path, "cannot reserve %llu bytes: %s",
+		  (unsigned long long)size, strerror(ret));
+	return -1;
+}
+
+int create_raw(const struct cli *cli, const struct create_plan *plan)
+{
+	const char *mode = plan->values[KEY_PREALLOCATION].text;
+	uint64_t size = (plan->values[KEY_SIZE].number + 511) & ~511ull;
+	bool falloc = mode && strcmp(mode, "falloc") == 0;
+	bool full = mode && strcmp(mode, "full") == 0;
+	struct qcow2_error err;
+
+	if (mode && !falloc && !full && strcmp(mode, "off") != 0) {
+		cli_error(cli, plan->path,
+			  "raw files have no preallocation "
+			  "'%s', only off, falloc and full",
+			  ESC(mode));
+		return -1;
+	}
+	if (write_zeros(plan->path, size, full, &err) < 0) {
+		cli_report(cli, plan->path, &err);
+		return -1;
+	}
+	return falloc ? reserve(cli, plan->path, size) : 0;
+}

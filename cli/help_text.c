@@ -1,0 +1,74 @@
+/*
+ * Help, written from the tables.
+ */
+#include "command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define HELP_COLUMN 26
+#define HELP_WIDTH 78
+
+static bool is_shown(const struct option_spec *row)
+{
+	return row->set != set_refuse;
+}
+
+/* @text folded between HELP_COLUMN and HELP_WIDTH; the cursor is at @at. */
+static void print_folded(const char *text, int at)
+{
+	while (*text) {
+		size_t word = strcspn(text, " ");
+
+		if (at > HELP_COLUMN && at + 1 + (int)word > HELP_WIDTH) {
+			putchar('\n');
+			at = 0;
+		}
+		if (at < HELP_COLUMN)
+			at += printf("%*s", HELP_COLUMN - at, "");
+		else if (at > HELP_COLUMN)
+			at += printf(" ");
+		at += printf("%.*s", (int)word, text);
+		text += word;
+		text += strspn(text, " ");
+	}
+	putchar('\n');
+}
+
+static void print_option(const struct option_spec *row)
+{
+	char head[96];
+	int len;
+
+	len = snprintf(head, sizeof(head), "  %c%c%s --%s%s%s",
+		       row->letter ? '-' : ' ', row->letter ? row->letter : ' ',
+		       row->letter ? "," : " ", row->name, row->arg ? " " : "",
+		       row->arg ? row->arg : "");
+	fputs(head, stdout);
+	if (len > HELP_COLUMN - 2) {
+		putchar('\n');
+		len = 0;
+	}
+	print_folded(row->help, len);
+}
+
+static void print_examples(const struct cli *cli, const struct command *cmd)
+{
+	for (const struct example *e = cmd->examples; e->args; e++)
+		printf("  # %s\n  %s %s\n", e->what, cli->as->name, e->args);
+}
+
+void command_help_text(const struct cli *cli, const struct command *cmd)
+{
+	printf("%s %s: %s\n\nExamples:\n", cli->as->name, cmd->name,
+	       cmd->summary);
+	print_examples(cli, cmd);
+	printf("\nUsage: %s %s [OPTION]...%s%s\n\nOptions:\n", cli->as->name,
+	       cmd->name, *cmd->operands ? " " : "", cmd->operands);
+	for (const struct option_spec *row = cmd->options; row->help; row++)
+		if (is_shown(row))
+			print_option(row);
+	printf("\nExit status:\n%s", cmd->exit_status ? cmd->exit_status
+						      : "  0  it worked\n"
+							"  1  it did not\n");
+}

@@ -1,0 +1,35 @@
+/*
+ * What `info` knows of one layer, and its two ways to print it.
+ */
+#ifndef CLI_INFO_H
+#define CLI_INFO_H
+
+#include "cli.h"
+#include "json.h"
+
+struct layer {
+	struct qcow2_image *img;
+	struct qcow2_info info;
+	const char *path;   /* as it was opened */
+	/* Where the backing file is looked for; NULL without one.  Equal to
+	 * info.backing_file where nothing had to be resolved. */
+	char *backing_path;
+	bool has_luks;      /* `luks` is filled */
+	struct qcow2_luks_info luks;
+};
+
+void info_print_text(const struct cli *cli, const struct layer *layer);
+/* A whole object: at the top, or an item of the open list. */
+void info_print_json(const struct cli *cli, struct json *j,
+		     const struct layer *layer);
+
+/* The members that are particular to qcow2, for both. */
+void info_print_specific(struct json *j, const struct layer *layer);
+
+/* Calls @print for every snapshot; stops and returns at the first that cannot
+ * be read. */
+void info_each_snapshot(const struct layer *layer, void *opaque,
+			void (*print)(void *opaque,
+				      const struct qcow2_snapshot_info *s));
+
+#endif

@@ -1,0 +1,135 @@
+/*
+ * The qcow2 command: finds the subcommand and runs it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+
+static const struct personality qcow2_personality = {
+	.name = "qcow2",
+	.external = QCOW2_EXTERNAL_DIR,
+	.backing_format = QCOW2_FORMAT_DEFAULT,
+	.create_format = "qcow2",
+	.extras = true,
+	.bar = true,
+	.version = "qcow2 " QCOW2_VERSION_STRING,
+};
+
+/* Programs ask for the version in these words and look at the numbers to know
+ * which command line they may use. */
+static const struct personality qemu_img_personality = {
+	.name = "qemu-img",
+	.external = QCOW2_EXTERNAL_ANY,
+	.backing_format = QCOW2_FORMAT_PROBE,
+	.create_format = "raw",
+	.extras = false,
+	.bar = false,
+	.version = "qemu-img version 7.2.22",
+};
+
+const struct command *const commands[] = {
+	&command_info,	  &command_map,	   &command_compare,
+	&command_convert, &command_create, &command_check,
+	&command_version, &command_help,   NULL,
+};
+
+const struct command *command_find(const char *name)
+{
+	for (size_t i = 0; commands[i]; i++)
+		if (strcmp(commands[i]->name, name) == 0)
+			return commands[i];
+	return NULL;
+}
+
+int command_begin(const struct cli *cli, const struct command *cmd, int argc,
+		  char **argv, void *values, int *status)
+{
+	int first = options_parse(cli, cmd->options, argc, argv, values);
+	int n = argc - first;
+
+	*status = cmd->failure;
+	if (first < 0)
+		return 0;
+	if (first == 0) {
+		command_help_text(cli, cmd);
+		*status = 0;
+		return 0;
+	}
+	if (n >= cmd->n_operands_min && n <= cmd->n_operands_max)
+		return first;
+	cli_error(cli, cmd->name, "%s operand: expected %s",
+		  n < cmd->n_operands_min ? "missing" : "unexpected",
+		  *cmd->operands ? cmd->operands : "none");
+	return 0;
+}
+
+/* The same by option, as users of any command expect. */
+static const char *command_name(const char *word)
+{
+	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+		return "help";
+	if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0)
+		return "version";
+	return word;
+}
+
+static int dispatch(const struct cli *cli, int argc, char **argv)
+{
+	const struct command *cmd;
+
+	if (argc < 2) {
+		cli_error(cli, NULL, "which subcommand?");
+		cli_hint(cli, "'%s help' lists them", cli->as->name);
+		return 1;
+	}
+	cmd = command_find(command_name(argv[1]));
+	if (!cmd) {
+		cli_error(cli, argv[1], "no such subcommand in this version");
+		cli_hint(cli, "'%s help' lists them", cli->as->name);
+		return 1;
+	}
+	return cmd->run(cli, argc - 1, argv + 1);
+}
+
+/* A file opened as descriptor 1 would receive what is printed. */
+static void occupy_standard_descriptors(void)
+{
+	int fd = open("/dev/null", O_RDWR);
+
+	while (fd >= 0 && fd <= STDERR_FILENO)
+		fd = open("/dev/null", O_RDWR);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
+/* Output that did not arrive is a failure, whatever else was achieved. */
+static int finish_output(const struct cli *cli, int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	cli_error(cli, NULL, "cannot write to standard output: %s",
+		  strerror(errno));
+	return status ? status : 1;
+}
+
+static const struct personality *personality_of(const char *argv0)
+{
+	const char *slash = argv0 ? strrchr(argv0, '/') : NULL;
+	const char *name = slash ? slash + 1 : argv0;
+
+	return name && strcmp(name, qemu_img_personality.name) == 0
+		       ? &qemu_img_personality
+		       : &qcow2_personality;
+}
+
+int main(int argc, char **argv)
+{
+	struct cli cli = { personality_of(argv[0]) };
+
+	occupy_standard_descriptors();
+	return finish_output(&cli, dispatch(&cli, argc, argv));
+}

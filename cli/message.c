@@ -1,0 +1,78 @@
+/*
+ * Messages for people, on standard error.
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *escaped_into(struct escaped *e, const char *s)
+{
+	qcow2_escape(e->s, sizeof(e->s), s, strlen(s));
+	return e->s;
+}
+
+void cli_error(const struct cli *cli, const char *subject, const char *fmt, ...)
+{
+	va_list args;
+
+	fflush(stdout); /* both may be the same terminal or log */
+	fprintf(stderr, "%s: ", cli->as->name);
+	if (subject)
+		fprintf(stderr, "%s: ", ESC(subject));
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
+void cli_hint(const struct cli *cli, const char *fmt, ...)
+{
+	va_list args;
+
+	fprintf(stderr, "%s: hint: ", cli->as->name);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
+static const char *hint_for(int code)
+{
+	switch (code) {
+	case -EPERM:
+		return "to open a file that an image names, say "
+		       "--external=allow:DIR for its directory, or "
+		       "--external=any";
+	case -EBUSY:
+		return "-U reads the image although another program has it "
+		       "open; what it changes meanwhile may be torn";
+	default:
+		return NULL;
+	}
+}
+
+/* The library names the file in some messages, and then it is not said
+ * twice. */
+static bool starts_with_subject(const char *message, const char *subject)
+{
+	const char *escaped = ESC(subject);
+	size_t len = strlen(escaped);
+
+	return strncmp(message, escaped, len) == 0 &&
+	       (message[len] == ':' || message[len] == ' ');
+}
+
+void cli_report(const struct cli *cli, const char *subject,
+		const struct qcow2_error *err)
+{
+	const char *hint = hint_for(err->code);
+
+	if (subject && starts_with_subject(err->message, subject))
+		subject = NULL;
+	cli_error(cli, subject, "%s", err->message);
+	if (hint)
+		cli_hint(cli, "%s", hint);
+}

@@ -1,0 +1,35 @@
+/*
+ * Opening the images that a command line names.
+ */
+#ifndef CLI_OPEN_H
+#define CLI_OPEN_H
+
+#include "options.h"
+
+struct source {
+	const char *path;
+	enum qcow2_format format;
+	uint32_t flags;        /* QCOW2_OPEN_* besides what options add */
+	const char *snapshot;  /* id or name; NULL: the active disk */
+};
+
+/* Opens @src as the options say.  Returns 0, or -1 after reporting why
+ * not. */
+int source_open(const struct cli *cli, const struct common *common,
+		const struct source *src, struct qcow2_image **out);
+
+/* @name as seen from the directory of the file at @path; allocated, NULL
+ * without memory. */
+char *path_beside(const char *path, const char *name);
+
+/*
+ * Translates -l's argument, "snapshot.id=ID", "snapshot.name=NAME", both, or
+ * an id or a name, into what the library opens: an id or name in *snapshot,
+ * allocated.  Looks into the image at @src to do so.  Returns 0, or -1 after
+ * reporting why not.
+ */
+int source_find_snapshot(const struct cli *cli, const struct common *common,
+			 const struct source *src, const char *param,
+			 char **snapshot);
+
+#endif
