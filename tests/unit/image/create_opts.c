@@ -17,7 +17,7 @@
 
 /* Fields that are not named are zero, the default. */
 #define OPTS(...) { .struct_size = sizeof(struct qcow2_create_opts), \
-		    .virtual_size = MIB, __VA_ARGS__ }
+		    __VA_ARGS__ }
 
 /* What a message must mention, and the code it comes with. */
 struct refusal {
@@ -149,7 +149,8 @@ static void defaults_are_filled_in(void **state)
 
 static void a_raw_data_file_is_always_mapped(void **state)
 {
-	struct qcow2_create_opts opts = OPTS(.data_file = "d", .flags = RAW);
+	struct qcow2_create_opts opts = OPTS(.data_file = "d", .flags = RAW,
+					       .virtual_size = MIB);
 	struct create_plan plan;
 
 	(void)state;
