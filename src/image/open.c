@@ -221,6 +221,7 @@ int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
 
 	if (!img)
 		return error_nomem(err, "the image", sizeof(*img));
+	preallocated_init(&img->preallocated);
 	img->file = store_ref(file);
 	img->metadata_only = opts->flags & QCOW2_OPEN_METADATA_ONLY;
 	/* Mapping works without the data file; only its size is unknown. */
@@ -246,6 +247,7 @@ void image_close(struct image *img)
 	if (img->compressed.cluster_size)
 		compressed_reader_release(&img->compressed);
 	names_release(&img->names);
+	preallocated_release(&img->preallocated);
 	store_unref(img->data);
 	store_unref(img->file);
 	free(img);
@@ -264,7 +266,6 @@ int image_attach_data(struct image *img, struct qcow2_store *data,
 int image_split_holes(struct image *img, struct image_extent *extent,
 		      bool *hole, struct qcow2_error *err)
 {
-	uint64_t len = extent->len;
 	bool yes, is_data = true;
 	int rc;
 
@@ -276,10 +277,8 @@ int image_split_holes(struct image *img, struct image_extent *extent,
 				 img->file, &yes, err);
 	if (rc < 0 || !yes)
 		return rc;
-	rc = store_extent(img->data, &len, extent->host_off, &is_data, err);
-	if (rc < 0)
-		return rc;
-	extent->len = min_u64(len, extent->len);
-	*hole = !is_data;
-	return 0;
+	rc = preallocated_extent(&img->preallocated, img->data, &extent->len,
+				 extent->host_off, &is_data, err);
+	*hole = rc == 0 && !is_data;
+	return rc;
 }

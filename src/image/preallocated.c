@@ -9,6 +9,55 @@
 #include "format/refcount.h"
 #include "store/store.h"
 
+void preallocated_init(struct preallocated *p)
+{
+	pthread_mutex_init(&p->lock, NULL);
+}
+
+void preallocated_release(struct preallocated *p)
+{
+	pthread_mutex_destroy(&p->lock);
+}
+
+static bool recall(struct preallocated *p, uint64_t *len, uint64_t host_off,
+		   bool *is_data)
+{
+	SCOPED_LOCK(&p->lock);
+
+	if (host_off < p->off || host_off >= p->end)
+		return false;
+	*len = min_u64(*len, p->end - host_off);
+	*is_data = p->is_data;
+	return true;
+}
+
+static void remember(struct preallocated *p, uint64_t len, uint64_t host_off,
+		     bool is_data)
+{
+	SCOPED_LOCK(&p->lock);
+
+	p->off = host_off;
+	p->end = host_off + len;
+	p->is_data = is_data;
+}
+
+int preallocated_extent(struct preallocated *p, struct qcow2_store *data,
+			uint64_t *len, uint64_t host_off, bool *is_data,
+			struct qcow2_error *err)
+{
+	uint64_t ask = INT64_MAX - host_off;
+	int rc;
+
+	if (recall(p, len, host_off, is_data))
+		return 0;
+	rc = store_extent(data, &ask, host_off, is_data, err);
+	if (rc < 0)
+		return rc;
+	remember(p, ask, host_off, *is_data);
+	*len = min_u64(*len, ask);
+	return 0;
+}
+
 /* What the count runs through: one refcount block at a time. */
 struct count {
 	const struct geometry *g;

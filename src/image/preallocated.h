@@ -8,6 +8,7 @@
 #ifndef IMAGE_PREALLOCATED_H
 #define IMAGE_PREALLOCATED_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,8 +25,15 @@ enum prealloc_state {
 };
 
 struct preallocated {
-	_Atomic int state; /* enum prealloc_state, worked out on first use */
+	_Atomic int state;     /* enum prealloc_state, worked out on first use */
+	pthread_mutex_t lock;  /* a leaf; protects what follows */
+	uint64_t off;          /* the host extent that was asked for last: */
+	uint64_t end;          /* holes between tables are long, and neighbours */
+	bool is_data;          /* ask for the same one again and again */
 };
+
+void preallocated_init(struct preallocated *p);
+void preallocated_release(struct preallocated *p);
 
 /*
  * True when distinctly more clusters have a refcount than the host file system
@@ -34,5 +42,10 @@ struct preallocated {
 int preallocated_detect(struct preallocated *p, const struct geometry *g,
 			const struct header *h, struct qcow2_store *file,
 			bool *yes, struct qcow2_error *err);
+
+/* Is @host_off data or hole, and for how many bytes (at most *len)? */
+int preallocated_extent(struct preallocated *p, struct qcow2_store *data,
+			uint64_t *len, uint64_t host_off, bool *is_data,
+			struct qcow2_error *err);
 
 #endif
