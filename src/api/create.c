@@ -5,6 +5,8 @@
  * data file first: an image never names a data file that is not there yet.
  */
 #include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -14,16 +16,7 @@
 #include "base/error.h"
 #include "base/options.h"
 #include "image/create.h"
-#include "store/file.h"
 #include "store/publish.h"
-#include "store/store.h"
-
-/* A file in the making, and the hold on what it will replace. */
-struct target {
-	struct publish publish;
-	struct qcow2_store *old; /* locked, so that nobody is using it; NULL
-				  * when nothing, or a device, is there */
-};
 
 static int copy_opts(struct qcow2_create_opts *dst,
 		     const struct qcow2_create_opts *src,
@@ -47,113 +40,102 @@ int qcow2_create_store(struct qcow2_store *store, struct qcow2_store *data,
 	return rc < 0 ? rc : image_create(store, data, &o, err);
 }
 
+static size_t dir_len(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
 /* @name as the image at @image_path will find it: relative to its directory.
  * The caller frees the result; NULL when memory is short. */
 static char *resolve_name(const char *image_path, const char *name)
 {
-	const char *slash = strrchr(image_path, '/');
-	size_t dir_len = slash && name[0] != '/'
-			 ? (size_t)(slash - image_path) + 1 : 0;
+	size_t dir = name[0] == '/' ? 0 : dir_len(image_path);
 	size_t name_len = strlen(name);
-	char *path = malloc(dir_len + name_len + 1);
+	char *path = malloc(dir + name_len + 1);
 
 	if (!path)
 		return NULL;
-	memcpy(path, image_path, dir_len);
-	memcpy(path + dir_len, name, name_len + 1);
+	memcpy(path, image_path, dir);
+	memcpy(path + dir, name, name_len + 1);
 	return path;
 }
 
-/* A regular file that is in use by another program must not be replaced. */
-static int hold_old(struct target *t, const char *path, struct qcow2_error *err)
+static bool same_dir(const char *a, const char *b)
 {
-	struct stat st;
-	int rc;
+	CLEANUP_FREE char *dir_a = strndup(a, dir_len(a));
+	CLEANUP_FREE char *dir_b = strndup(b, dir_len(b));
+	struct stat st_a;
+	struct stat st_b;
 
-	t->old = NULL;
-	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
-		return 0; /* the rest is publish's to judge */
-	rc = store_file_open(path, QCOW2_STORE_RDWR, &t->old, err);
-	if (rc < 0)
-		return rc;
-	rc = store_lock(t->old, QCOW2_STORE_LOCK_WRITE, err);
-	if (rc < 0)
-		store_unref(t->old);
-	return rc;
+	if (!dir_a || !dir_b || stat(*dir_a ? dir_a : ".", &st_a) < 0 ||
+	    stat(*dir_b ? dir_b : ".", &st_b) < 0)
+		return false;
+	return st_a.st_dev == st_b.st_dev && st_a.st_ino == st_b.st_ino;
 }
 
-static int target_begin(struct target *t, const char *path,
-			struct qcow2_error *err)
+/* An image that is its own data file would be published over it. */
+static int check_apart(const char *image, const char *data,
+		       struct qcow2_error *err)
 {
-	int rc = hold_old(t, path, err);
-
-	if (rc < 0)
-		return rc;
-	rc = publish_begin(&t->publish, path, 0, err);
-	if (rc < 0) {
-		store_unref(t->old);
-		return rc;
-	}
-	if (!t->publish.in_place)
+	if (strcmp(image + dir_len(image), data + dir_len(data)) ||
+	    !same_dir(image, data))
 		return 0;
-	rc = store_lock(t->publish.store, QCOW2_STORE_LOCK_WRITE, err);
-	if (rc < 0)
-		publish_abort(&t->publish);
-	return rc;
-}
-
-static void target_abort(struct target *t)
-{
-	publish_abort(&t->publish);
-	store_unref(t->old);
-}
-
-static int target_commit(struct target *t, struct qcow2_error *err)
-{
-	int rc = publish_commit(&t->publish, true, err);
-
-	store_unref(t->old);
-	return rc;
+	return error_set(err, -EINVAL, "data_file is the image itself");
 }
 
 static int create_plain(const char *path, const struct qcow2_create_opts *opts,
 			struct qcow2_error *err)
 {
-	struct target image;
-	int rc = target_begin(&image, path, err);
+	struct publish image;
+	int rc = publish_begin(&image, path, 0, err);
 
 	if (rc < 0)
 		return rc;
-	rc = image_create(image.publish.store, NULL, opts, err);
+	rc = image_create(image.store, NULL, opts, err);
 	if (rc < 0) {
-		target_abort(&image);
+		publish_abort(&image);
 		return rc;
 	}
-	return target_commit(&image, err);
+	return publish_commit(&image, true, err);
 }
 
-static int create_two(struct target *image, struct target *data,
-		      const struct qcow2_create_opts *opts,
-		      struct qcow2_error *err)
+static int fill_both(struct publish *image, struct publish *data,
+		     const struct qcow2_create_opts *opts,
+		     struct qcow2_error *err)
 {
-	int rc;
+	/* Again, since symbolic links have been followed only now. */
+	int rc = check_apart(image->final_path, data->final_path, err);
 
-	if (!strcmp(image->publish.final_path, data->publish.final_path))
-		rc = error_set(err, -EINVAL, "data_file is the image itself");
+	return rc < 0 ? rc : image_create(image->store, data->store, opts, err);
+}
+
+static int create_both(const char *path, const char *data_path,
+		       const struct qcow2_create_opts *opts,
+		       struct qcow2_error *err)
+{
+	struct publish image;
+	struct publish data;
+	int rc = publish_begin(&image, path, 0, err);
+
+	if (rc < 0)
+		return rc;
+	rc = publish_begin(&data, data_path, 0, err);
+	if (rc < 0) {
+		publish_abort(&image);
+		return error_prefix(err, rc, "data_file");
+	}
+	rc = fill_both(&image, &data, opts, err);
+	if (rc < 0)
+		publish_abort(&data);
 	else
-		rc = image_create(image->publish.store, data->publish.store,
-				  opts, err);
+		rc = publish_commit(&data, true, err);
 	if (rc < 0) {
-		target_abort(data);
-		target_abort(image);
+		publish_abort(&image);
 		return rc;
 	}
-	rc = target_commit(data, err);
-	if (rc < 0) {
-		target_abort(image);
-		return rc;
-	}
-	return target_commit(image, err);
+	return publish_commit(&image, true, err);
 }
 
 static int create_with_data(const char *path,
@@ -161,22 +143,13 @@ static int create_with_data(const char *path,
 			    struct qcow2_error *err)
 {
 	CLEANUP_FREE char *data_path = resolve_name(path, opts->data_file);
-	struct target image;
-	struct target data;
 	int rc;
 
 	if (!data_path)
 		return error_nomem(err, "the path of the data file",
 				   strlen(path) + strlen(opts->data_file));
-	rc = target_begin(&image, path, err);
-	if (rc < 0)
-		return rc;
-	rc = target_begin(&data, data_path, err);
-	if (rc < 0) {
-		target_abort(&image);
-		return error_prefix(err, rc, "data_file");
-	}
-	return create_two(&image, &data, opts, err);
+	rc = check_apart(path, data_path, err);
+	return rc < 0 ? rc : create_both(path, data_path, opts, err);
 }
 
 int qcow2_create_path(const char *path, const struct qcow2_create_opts *opts,
