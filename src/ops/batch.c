@@ -1,0 +1,96 @@
+#include "ops/batch.h"
+
+#include <assert.h>
+
+#include "base/checked.h"
+
+/*
+ * Small enough that the bytes are still in the processor's cache when they are
+ * looked at and written, large enough that system calls do not count.
+ */
+#define WINDOW_BYTES_MIN (512 * 1024)
+#define WINDOW_BYTES_MAX (2 * 1024 * 1024)
+
+/* So much is zeroed at a time: where the host has no better way than writing,
+ * progress and cancellation still come through. */
+#define ZERO_BYTES_MAX (256 * 1024 * 1024)
+
+/* A worker comes back from a long walk over nothing, for the same reason. */
+#define STEPS_MAX 4096
+
+uint64_t batch_window_bytes(struct disk *d)
+{
+	uint64_t window = max_u64(WINDOW_BYTES_MIN, disk_cluster_size(d));
+
+	for (uint32_t i = 1; i < disk_layer_count(d); i++) {
+		struct qcow2_info info = { .struct_size = sizeof(info) };
+
+		if (disk_get_info(d, i, &info, NULL) == 0)
+			window = max_u64(window, info.cluster_size);
+	}
+	assert(window <= WINDOW_BYTES_MAX && (window & (window - 1)) == 0);
+	return window;
+}
+
+void batch_clear(struct batch *b, uint64_t window_bytes)
+{
+	b->window_bytes = window_bytes;
+	b->data_bytes = 0;
+	b->covered = 0;
+	b->n = 0;
+	b->n_steps = 0;
+}
+
+bool batch_is_full(const struct batch *b, uint64_t pos)
+{
+	if (b->n == BATCH_PIECES || b->n_steps >= STEPS_MAX)
+		return true;
+	if (b->n && b->pieces[b->n - 1].reads == 0 &&
+	    b->pieces[b->n - 1].len >= b->window_bytes)
+		return true;
+	return is_aligned(pos, b->window_bytes) &&
+	       b->data_bytes >= b->window_bytes / 2;
+}
+
+uint64_t batch_room(const struct batch *b, uint64_t pos, unsigned reads)
+{
+	if (!reads)
+		return ZERO_BYTES_MAX;
+	return b->window_bytes - pos % b->window_bytes;
+}
+
+static bool same_window(const struct batch *b, uint64_t off1, uint64_t off2)
+{
+	return off1 / b->window_bytes == off2 / b->window_bytes;
+}
+
+/* Whether the piece [off, off+len) becomes part of @last. */
+static bool joins(const struct batch *b, const struct piece *last, uint64_t len,
+		  uint64_t off, unsigned reads)
+{
+	uint64_t gap = off - (last->off + last->len);
+
+	if (!last->reads || !reads)
+		return gap == 0 && last->reads == reads &&
+		       last->len + len <= ZERO_BYTES_MAX;
+	if (gap > BATCH_GAP_BYTES || !same_window(b, last->off, off))
+		return false;
+	return last->reads == reads ||
+	       min_u64(last->len, len) <= BATCH_GAP_BYTES;
+}
+
+void batch_add(struct batch *b, uint64_t len, uint64_t off, unsigned reads)
+{
+	struct piece *last = b->n ? &b->pieces[b->n - 1] : NULL;
+
+	assert(b->n < BATCH_PIECES && len <= batch_room(b, off, reads));
+	assert(!last || off >= last->off + last->len);
+	if (reads)
+		b->data_bytes += len;
+	if (last && joins(b, last, len, off, reads)) {
+		last->len = off + len - last->off;
+		last->reads |= reads;
+		return;
+	}
+	b->pieces[b->n++] = (struct piece){ off, len, reads };
+}

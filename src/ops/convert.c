@@ -1,0 +1,206 @@
+/*
+ * Copying a disk out to raw.
+ *
+ * One walk over the source's extents, under one lock, hands batches to the
+ * workers; what the source has no data for is passed over there.  Workers
+ * read, look for zeros and write on their own.
+ */
+#include "ops/convert.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "ops/batch.h"
+#include "ops/extents.h"
+#include "ops/offload.h"
+#include "ops/progress.h"
+#include "ops/target.h"
+#include "ops/workers.h"
+#include "store/publish.h"
+#include "store/store.h"
+
+#define SPARSE_BYTES_DEFAULT 4096
+
+struct convert {
+	struct disk *src;
+	uint64_t size;
+	uint64_t window_bytes;
+	struct target target;
+	struct progress progress;
+
+	pthread_mutex_t lock; /* guards the walk: */
+	struct extents extents;
+	struct offload offload;
+	uint64_t pos;
+};
+
+/* Passes over the extent at the walk's place, or puts its beginning into the
+ * batch. */
+static int convert_step(struct convert *c, struct batch *b,
+			struct qcow2_error *err)
+{
+	struct qcow2_extent extent;
+	unsigned reads = READ_FIRST;
+	uint64_t shared;
+	int rc = extents_at(&c->extents, c->pos, &extent, err);
+
+	if (rc < 0)
+		return rc;
+	if (extent.flags & QCOW2_EXTENT_ZERO)
+		reads = 0;
+	if (!reads && !target_wants_zeros(&c->target)) {
+		c->pos += extent.len;
+		return 0;
+	}
+	shared = reads ? offload_share(&c->offload, &extent) : 0;
+	if (!shared) {
+		extent.len = min_u64(extent.len, batch_room(b, c->pos, reads));
+		batch_add(b, extent.len, c->pos, reads);
+		shared = extent.len;
+	}
+	c->pos += shared;
+	return 0;
+}
+
+/* The next batch; it covers nothing when the walk is at its end. */
+static int convert_next(struct convert *c, struct batch *b,
+			struct qcow2_error *err)
+{
+	uint64_t begin;
+	int rc;
+
+	batch_clear(b, c->window_bytes);
+	SCOPED_LOCK(&c->lock);
+	begin = c->pos;
+	while (c->pos < c->size && !batch_is_full(b, c->pos)) {
+		b->n_steps++;
+		rc = convert_step(c, b, err);
+		if (rc < 0)
+			return rc;
+	}
+	b->covered = c->pos - begin;
+	return 0;
+}
+
+static int convert_piece(struct convert *c, const struct piece *p, uint8_t *buf,
+			 struct qcow2_error *err)
+{
+	int rc;
+
+	if (!p->reads)
+		return target_zero(&c->target, p->len, p->off, err);
+	rc = disk_pread(c->src, buf, (size_t)p->len, p->off, 0, err);
+	if (rc < 0)
+		return rc;
+	return target_write(&c->target, buf, (size_t)p->len, p->off, err);
+}
+
+static int convert_batch(struct workers *w, struct convert *c,
+			 const struct batch *b, uint8_t *buf,
+			 struct qcow2_error *err)
+{
+	for (unsigned i = 0; i < b->n && !workers_stopped(w); i++) {
+		int rc = convert_piece(c, &b->pieces[i], buf, err);
+
+		if (rc < 0)
+			return rc;
+	}
+	return progress_add(&c->progress, b->covered, err);
+}
+
+static int convert_work(struct workers *w, unsigned index, void *opaque,
+			struct qcow2_error *err)
+{
+	struct convert *c = opaque;
+	CLEANUP_FREE uint8_t *buf =
+		aligned_alloc(BUFFER_ALIGN, c->window_bytes);
+	struct batch b;
+	int rc;
+
+	(void)index;
+	if (!buf)
+		return error_nomem(err, "a copy buffer", c->window_bytes);
+	while (!workers_stopped(w)) {
+		rc = convert_next(c, &b, err);
+		if (rc == 0 && !b.covered)
+			return 0;
+		if (rc == 0)
+			rc = convert_batch(w, c, &b, buf, err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int convert_run(struct convert *c, const struct qcow2_convert_opts *opts,
+		       struct qcow2_error *err)
+{
+	uint64_t n_windows = div_round_up(c->size, c->window_bytes);
+	int rc;
+
+	pthread_mutex_init(&c->lock, NULL);
+	progress_init(&c->progress, opts->progress, opts->opaque, c->size);
+	rc = workers_run(workers_count(opts->n_threads, n_windows),
+			 convert_work, c, err);
+	if (rc == 0)
+		rc = progress_finish(&c->progress, err);
+	progress_release(&c->progress);
+	pthread_mutex_destroy(&c->lock);
+	return rc;
+}
+
+static int copy_out(struct disk *src, struct qcow2_store *store,
+		    const struct qcow2_convert_opts *opts,
+		    struct qcow2_error *err)
+{
+	struct convert c = {
+		.src = src,
+		.size = disk_size(src),
+		.window_bytes = batch_window_bytes(src),
+	};
+	uint64_t sparse = opts->sparse_bytes;
+	int rc;
+
+	rc = target_init(&c.target, store, c.size,
+			 sparse ? sparse : SPARSE_BYTES_DEFAULT, err);
+	if (rc < 0)
+		return rc;
+	extents_init(&c.extents, src);
+	offload_init(&c.offload, src, store,
+		     !(opts->flags & QCOW2_CONVERT_NO_REFLINK) &&
+			     !c.target.write_all);
+	return convert_run(&c, opts, err);
+}
+
+int ops_convert_raw_store(struct disk *src, struct qcow2_store *target,
+			  const struct qcow2_convert_opts *opts,
+			  struct qcow2_error *err)
+{
+	int rc = copy_out(src, target, opts, err);
+
+	if (rc < 0 || (opts->flags & QCOW2_CONVERT_NO_SYNC))
+		return rc;
+	return store_flush(target, err);
+}
+
+int ops_convert_raw(struct disk *src, const char *path,
+		    const struct qcow2_convert_opts *opts,
+		    struct qcow2_error *err)
+{
+	bool direct = opts->flags & QCOW2_CONVERT_DIRECT;
+	struct publish p;
+	int rc;
+
+	rc = publish_begin(&p, path, direct ? QCOW2_STORE_DIRECT : 0, err);
+	if (rc < 0)
+		return rc;
+	rc = copy_out(src, p.store, opts, err);
+	if (rc < 0) {
+		publish_abort(&p);
+		return rc;
+	}
+	return publish_commit(&p, !(opts->flags & QCOW2_CONVERT_NO_SYNC), err);
+}

@@ -1,0 +1,27 @@
+/*
+ * The extents of one disk, in order, remembered between questions: what is
+ * left of a long extent is not looked up again.  Not thread-safe; the walk
+ * that owns it has a lock.
+ */
+#ifndef OPS_EXTENTS_H
+#define OPS_EXTENTS_H
+
+#include "chain/disk.h"
+
+struct extents {
+	struct disk *disk;
+	uint64_t size;	    /* of the disk */
+	uint64_t ask_bytes; /* how far the next look-up looks */
+	struct qcow2_extent current;
+};
+
+void extents_init(struct extents *e, struct disk *d);
+
+/*
+ * What is left of the extent at @pos, which never goes back from one call to
+ * the next.  Past the end of the disk there are endless zeros, not present.
+ */
+int extents_at(struct extents *e, uint64_t pos, struct qcow2_extent *out,
+	       struct qcow2_error *err);
+
+#endif

@@ -1,0 +1,149 @@
+#include "ops/batch.h"
+
+#include "fake_disk.h"
+
+#define KIB 1024
+#define MIB (1024 * 1024)
+#define WINDOW (512 * KIB)
+
+static void window_is_never_smaller_than_a_cluster(void **state)
+{
+	(void)state;
+	for (uint32_t cluster = 512; cluster <= 2 * MIB; cluster *= 2) {
+		struct disk *d = fake_new(cluster);
+		uint64_t window = batch_window_bytes(d);
+
+		assert_true(window >= cluster);
+		assert_true(window >= WINDOW && window <= 2 * MIB);
+		fake_free(d);
+	}
+}
+
+static void neighbours_become_one_piece(void **state)
+{
+	struct batch b;
+
+	(void)state;
+	batch_clear(&b, WINDOW);
+	batch_add(&b, 4 * KIB, 0, READ_FIRST);
+	batch_add(&b, 4 * KIB, 4 * KIB, READ_FIRST);
+	batch_add(&b, 4 * KIB, 8 * KIB + BATCH_GAP_BYTES, READ_FIRST);
+	assert_int_equal(b.n, 1);
+	assert_int_equal(b.pieces[0].len, 12 * KIB + BATCH_GAP_BYTES);
+	assert_int_equal(b.data_bytes, 12 * KIB);
+}
+
+static void a_wide_gap_is_not_read(void **state)
+{
+	struct batch b;
+
+	(void)state;
+	batch_clear(&b, WINDOW);
+	batch_add(&b, 4 * KIB, 0, READ_FIRST);
+	batch_add(&b, 4 * KIB, 4 * KIB + BATCH_GAP_BYTES + 512, READ_FIRST);
+	assert_int_equal(b.n, 2);
+}
+
+static void no_piece_crosses_into_the_next_window(void **state)
+{
+	struct batch b;
+
+	(void)state;
+	batch_clear(&b, WINDOW);
+	assert_int_equal(batch_room(&b, WINDOW - 512, READ_FIRST), 512);
+	assert_int_equal(batch_room(&b, WINDOW, READ_FIRST), WINDOW);
+	batch_add(&b, 512, WINDOW - 512, READ_FIRST);
+	batch_add(&b, 512, WINDOW, READ_FIRST);
+	assert_int_equal(b.n, 2);
+}
+
+static void is_full_at_the_end_of_a_window_with_enough_in_it(void **state)
+{
+	struct batch b;
+
+	(void)state;
+	batch_clear(&b, WINDOW);
+	batch_add(&b, WINDOW / 2 - 512, 0, READ_FIRST);
+	assert_false(batch_is_full(&b, WINDOW));
+	batch_add(&b, 512, WINDOW / 2 - 512, READ_FIRST);
+	assert_false(batch_is_full(&b, WINDOW / 2));
+	assert_true(batch_is_full(&b, WINDOW));
+}
+
+static void is_full_after_so_many_pieces_or_steps(void **state)
+{
+	struct batch b;
+
+	(void)state;
+	batch_clear(&b, WINDOW);
+	for (unsigned i = 0; i < BATCH_PIECES; i++) {
+		assert_false(batch_is_full(&b, i * MIB + 512));
+		batch_add(&b, 512, (uint64_t)i * MIB, READ_FIRST);
+	}
+	assert_true(batch_is_full(&b, BATCH_PIECES * MIB + 512));
+
+	batch_clear(&b, WINDOW);
+	b.n_steps = 1000000;
+	assert_true(batch_is_full(&b, 512));
+}
+
+static void zeros_merge_over_windows_but_not_with_data(void **state)
+{
+	struct batch b;
+
+	(void)state;
+	batch_clear(&b, WINDOW);
+	batch_add(&b, 512, 0, READ_FIRST);
+	batch_add(&b, 512, 512, 0);
+	batch_add(&b, 10 * MIB, 1024, 0);
+	batch_add(&b, 512, 1024 + 10 * MIB, READ_FIRST);
+	assert_int_equal(b.n, 3);
+	assert_int_equal(b.pieces[1].len, 10 * MIB + 512);
+	assert_int_equal(b.pieces[1].reads, 0);
+	assert_int_equal(b.data_bytes, 1024);
+}
+
+static void a_long_range_of_zeros_fills_a_batch(void **state)
+{
+	struct batch b;
+
+	(void)state;
+	batch_clear(&b, WINDOW);
+	batch_add(&b, WINDOW, 0, 0);
+	assert_true(batch_is_full(&b, WINDOW));
+}
+
+static void small_pieces_of_different_disks_are_read_together(void **state)
+{
+	struct batch b;
+
+	(void)state;
+	batch_clear(&b, WINDOW);
+	batch_add(&b, 100 * KIB, 0, READ_FIRST);
+	batch_add(&b, 4 * KIB, 100 * KIB, READ_SECOND);
+	assert_int_equal(b.n, 1);
+	assert_int_equal(b.pieces[0].reads, READ_FIRST | READ_SECOND);
+	batch_add(&b, 100 * KIB, 104 * KIB, READ_FIRST | READ_SECOND);
+	assert_int_equal(b.n, 1);
+	batch_add(&b, 100 * KIB, 204 * KIB, READ_SECOND);
+	assert_int_equal(b.n, 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(window_is_never_smaller_than_a_cluster),
+		cmocka_unit_test(neighbours_become_one_piece),
+		cmocka_unit_test(a_wide_gap_is_not_read),
+		cmocka_unit_test(no_piece_crosses_into_the_next_window),
+		cmocka_unit_test(
+			is_full_at_the_end_of_a_window_with_enough_in_it),
+		cmocka_unit_test(is_full_after_so_many_pieces_or_steps),
+		cmocka_unit_test(zeros_merge_over_windows_but_not_with_data),
+		cmocka_unit_test(a_long_range_of_zeros_fills_a_batch),
+		cmocka_unit_test(
+			small_pieces_of_different_disks_are_read_together),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,124 @@
+#include "ops/extents.h"
+
+#include <errno.h>
+
+#include "fake_disk.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+#define PIB (UINT64_C(1) << 50)
+
+static void what_is_left_of_an_extent_is_not_looked_up_again(void **state)
+{
+	struct disk *d = fake_new(65536);
+	struct qcow2_extent x;
+	struct extents e;
+
+	(void)state;
+	fake_add(d, MIB, FAKE_DATA | QCOW2_EXTENT_HOST_OFF);
+	fake_add(d, MIB, FAKE_HOLE);
+	extents_init(&e, d);
+	for (uint64_t pos = 0; pos < MIB; pos += 65536) {
+		assert_int_equal(extents_at(&e, pos, &x, NULL), 0);
+		assert_int_equal(x.off, pos);
+		assert_int_equal(x.host_off, pos);
+		assert_int_equal(x.len, MIB - pos);
+	}
+	assert_int_equal(d->n_maps, 1);
+	assert_int_equal(extents_at(&e, MIB, &x, NULL), 0);
+	assert_int_equal(x.flags, FAKE_HOLE);
+	assert_int_equal(d->n_maps, 2);
+	fake_free(d);
+}
+
+static void past_the_end_there_are_zeros_without_asking(void **state)
+{
+	struct disk *d = fake_new(65536);
+	struct qcow2_extent x;
+	struct extents e;
+
+	(void)state;
+	fake_add(d, 512, FAKE_DATA);
+	extents_init(&e, d);
+	assert_int_equal(extents_at(&e, 512, &x, NULL), 0);
+	assert_int_equal(x.off, 512);
+	assert_int_equal(x.flags, QCOW2_EXTENT_ZERO);
+	assert_true(x.len > PIB);
+	assert_int_equal(d->n_maps, 0);
+	fake_free(d);
+}
+
+/* Walks to the end; returns how many look-ups that took. */
+static unsigned walk(struct disk *d)
+{
+	struct qcow2_extent x;
+	struct extents e;
+
+	extents_init(&e, d);
+	for (uint64_t pos = 0; pos < d->size; pos += x.len)
+		assert_int_equal(extents_at(&e, pos, &x, NULL), 0);
+	return d->n_maps;
+}
+
+static void petabytes_of_holes_take_few_look_ups(void **state)
+{
+	struct disk *d = fake_new(65536);
+
+	(void)state;
+	fake_add(d, 4096 * PIB, FAKE_HOLE);
+	assert_true(walk(d) < 64);
+	fake_free(d);
+}
+
+static void over_data_look_ups_stay_short(void **state)
+{
+	struct disk *d = fake_new(65536);
+	struct qcow2_extent x;
+	struct extents e;
+
+	(void)state;
+	fake_add(d, 64 * GIB, FAKE_HOLE);
+	d->size = 128 * GIB; /* data that nobody reads */
+	d->extents[0].len = 64 * GIB;
+	fake_add(d, 0, FAKE_DATA);
+	d->extents[1].off = 64 * GIB;
+	d->extents[1].len = 64 * GIB;
+	extents_init(&e, d);
+	for (uint64_t pos = 0; pos < d->size; pos += x.len) {
+		assert_int_equal(extents_at(&e, pos, &x, NULL), 0);
+		/* One long look may follow the holes. */
+		if (pos > 100 * GIB)
+			assert_true(x.len <= GIB);
+	}
+	fake_free(d);
+}
+
+static void a_failed_look_up_is_told(void **state)
+{
+	struct disk *d = fake_new(65536);
+	struct qcow2_error err = { 0 };
+	struct qcow2_extent x;
+	struct extents e;
+
+	(void)state;
+	fake_add(d, MIB, FAKE_DATA);
+	d->fail_map_off = 0;
+	extents_init(&e, d);
+	assert_int_equal(extents_at(&e, 0, &x, &err), -EIO);
+	assert_int_equal(err.code, -EIO);
+	fake_free(d);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			what_is_left_of_an_extent_is_not_looked_up_again),
+		cmocka_unit_test(past_the_end_there_are_zeros_without_asking),
+		cmocka_unit_test(petabytes_of_holes_take_few_look_ups),
+		cmocka_unit_test(over_data_look_ups_stay_short),
+		cmocka_unit_test(a_failed_look_up_is_told),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,113 @@
+#include "ops/progress.h"
+
+#include <errno.h>
+#include <stdbool.h>
+
+#include "ops/workers.h"
+#include "support/test.h"
+
+struct watcher {
+	uint64_t last;
+	uint64_t total;
+	unsigned n_calls;
+	bool fell;
+	atomic_int inside; /* threads in the callback */
+	bool overlapped;
+	uint64_t stop_at;
+};
+
+static int watch(void *opaque, uint64_t done, uint64_t total)
+{
+	struct watcher *w = opaque;
+
+	if (atomic_fetch_add(&w->inside, 1))
+		w->overlapped = true;
+	if (done < w->last || done > total)
+		w->fell = true;
+	w->last = done;
+	w->total = total;
+	w->n_calls++;
+	atomic_fetch_sub(&w->inside, 1);
+	return done >= w->stop_at;
+}
+
+static void says_each_step_and_the_end(void **state)
+{
+	struct watcher w = { .stop_at = UINT64_MAX };
+	struct progress p;
+
+	(void)state;
+	progress_init(&p, watch, &w, 100);
+	assert_int_equal(progress_add(&p, 30, NULL), 0);
+	assert_int_equal(w.last, 30);
+	assert_int_equal(progress_add(&p, 20, NULL), 0);
+	assert_int_equal(w.last, 50);
+	assert_int_equal(progress_finish(&p, NULL), 0);
+	assert_int_equal(w.last, 100);
+	assert_int_equal(w.total, 100);
+	assert_int_equal(w.n_calls, 3);
+	progress_release(&p);
+}
+
+static void works_when_nobody_watches(void **state)
+{
+	struct progress p;
+
+	(void)state;
+	progress_init(&p, NULL, NULL, 10);
+	assert_int_equal(progress_add(&p, 10, NULL), 0);
+	assert_int_equal(progress_finish(&p, NULL), 0);
+	progress_release(&p);
+}
+
+static void cancels_when_the_watcher_says_so(void **state)
+{
+	struct watcher w = { .stop_at = 50 };
+	struct qcow2_error err = { 0 };
+	struct progress p;
+
+	(void)state;
+	progress_init(&p, watch, &w, 100);
+	assert_int_equal(progress_add(&p, 49, &err), 0);
+	assert_int_equal(progress_add(&p, 1, &err), -ECANCELED);
+	assert_int_equal(err.code, -ECANCELED);
+	progress_release(&p);
+}
+
+static int add_many(struct workers *w, unsigned index, void *opaque,
+		    struct qcow2_error *err)
+{
+	(void)w;
+	(void)index;
+	for (unsigned i = 0; i < 20000; i++)
+		if (progress_add(opaque, 3, err) < 0)
+			return -1;
+	return 0;
+}
+
+static void never_falls_and_never_overlaps_under_threads(void **state)
+{
+	struct watcher w = { .stop_at = UINT64_MAX };
+	struct progress p;
+
+	(void)state;
+	progress_init(&p, watch, &w, 4 * 20000 * 3);
+	assert_int_equal(workers_run(4, add_many, &p, NULL), 0);
+	assert_int_equal(progress_finish(&p, NULL), 0);
+	assert_false(w.fell);
+	assert_false(w.overlapped);
+	assert_int_equal(w.last, w.total);
+	progress_release(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(says_each_step_and_the_end),
+		cmocka_unit_test(works_when_nobody_watches),
+		cmocka_unit_test(cancels_when_the_watcher_says_so),
+		cmocka_unit_test(never_falls_and_never_overlaps_under_threads),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,73 @@
+#include "ops/verdict.h"
+
+#include <errno.h>
+
+#include "ops/workers.h"
+#include "support/test.h"
+
+static void knows_nothing_at_first(void **state)
+{
+	struct verdict v;
+
+	(void)state;
+	verdict_init(&v);
+	assert_int_equal(v.event.off, UINT64_MAX);
+	assert_false(verdict_covers(&v, 0));
+	assert_false(verdict_covers(&v, UINT64_MAX - 1));
+	verdict_release(&v);
+}
+
+static void keeps_the_smallest_offset(void **state)
+{
+	struct verdict v;
+
+	(void)state;
+	verdict_init(&v);
+	verdict_add(&v, &(struct event){
+				.off = 500, .rc = -EIO, .failed_image = 2 });
+	verdict_add(&v, &(struct event){ .off = 900, .rc = -ENOENT });
+	assert_int_equal(v.event.off, 500);
+	assert_int_equal(v.event.failed_image, 2);
+	verdict_add(&v,
+		    &(struct event){ .off = 100,
+				     .difference = QCOW2_DIFFERENT_CONTENT });
+	assert_int_equal(v.event.off, 100);
+	assert_int_equal(v.event.failed_image, 0);
+	assert_int_equal(v.event.rc, 0);
+	assert_true(verdict_covers(&v, 100));
+	assert_false(verdict_covers(&v, 99));
+	verdict_release(&v);
+}
+
+static int add_many(struct workers *w, unsigned index, void *opaque,
+		    struct qcow2_error *err)
+{
+	(void)w;
+	(void)err;
+	for (uint64_t i = 0; i < 5000; i++)
+		verdict_add(opaque,
+			    &(struct event){ .off = 10000 - i * 2 + index });
+	return 0;
+}
+
+static void keeps_the_smallest_of_many_threads(void **state)
+{
+	struct verdict v;
+
+	(void)state;
+	verdict_init(&v);
+	assert_int_equal(workers_run(4, add_many, &v, NULL), 0);
+	assert_int_equal(v.event.off, 2);
+	verdict_release(&v);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(knows_nothing_at_first),
+		cmocka_unit_test(keeps_the_smallest_offset),
+		cmocka_unit_test(keeps_the_smallest_of_many_threads),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,132 @@
+#include "ops/workers.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "support/test.h"
+
+static void never_counts_more_workers_than_pieces(void **state)
+{
+	(void)state;
+	assert_int_equal(workers_count(8, 3), 3);
+	assert_int_equal(workers_count(8, 0), 1);
+	assert_int_equal(workers_count(3, 1000), 3);
+	assert_int_equal(workers_count(0, 1), 1);
+	assert_true(workers_count(0, UINT64_MAX) >= 1);
+}
+
+struct roll_call {
+	atomic_uint seen[16];
+	atomic_uint unblocked;
+};
+
+static int answer(struct workers *w, unsigned index, void *opaque,
+		  struct qcow2_error *err)
+{
+	struct roll_call *call = opaque;
+	sigset_t blocked;
+
+	(void)err;
+	assert_false(workers_stopped(w));
+	atomic_fetch_add(&call->seen[index], 1);
+	pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+	if (!sigismember(&blocked, SIGTERM))
+		atomic_fetch_add(&call->unblocked, 1);
+	return 0;
+}
+
+static void runs_the_function_once_for_each_worker(void **state)
+{
+	(void)state;
+	for (unsigned n = 1; n <= 16; n++) {
+		struct roll_call call = { 0 };
+
+		assert_int_equal(workers_run(n, answer, &call, NULL), 0);
+		for (unsigned i = 0; i < 16; i++)
+			assert_int_equal(call.seen[i], i < n);
+	}
+}
+
+static void only_the_callers_own_thread_takes_signals(void **state)
+{
+	struct roll_call call = { 0 };
+
+	(void)state;
+	assert_int_equal(workers_run(8, answer, &call, NULL), 0);
+	assert_int_equal(call.unblocked, 1);
+}
+
+/* Worker 2 fails; the others work until they are told to stop. */
+static int fail_as_second(struct workers *w, unsigned index, void *opaque,
+			  struct qcow2_error *err)
+{
+	atomic_uint *stopped = opaque;
+
+	if (index == 2)
+		return error_set(err, -ENOSPC, "worker %u is full", index);
+	while (!workers_stopped(w))
+		sched_yield();
+	atomic_fetch_add(stopped, 1);
+	return 0;
+}
+
+static void one_failure_stops_the_others_and_is_told(void **state)
+{
+	struct qcow2_error err = { 0 };
+	atomic_uint stopped = 0;
+
+	(void)state;
+	assert_int_equal(workers_run(5, fail_as_second, &stopped, &err),
+			 -ENOSPC);
+	assert_int_equal(stopped, 4);
+	assert_int_equal(err.code, -ENOSPC);
+	assert_string_equal(err.message, "worker 2 is full");
+}
+
+/* All fail; each says who was first, and there was one first only. */
+static int fail_in_order(struct workers *w, unsigned index, void *opaque,
+			 struct qcow2_error *err)
+{
+	atomic_uint *next = opaque;
+
+	while (atomic_load(next) != index)
+		sched_yield();
+	/* The first failure is on record before the next worker fails. */
+	if (index)
+		while (!workers_stopped(w))
+			sched_yield();
+	atomic_fetch_add(next, 1);
+	return error_set(err, -1 - (int)index, "worker %u", index);
+}
+
+static void of_several_failures_one_is_told_whole(void **state)
+{
+	struct qcow2_error err = { 0 };
+	char want[32];
+	atomic_uint next = 0;
+	int rc;
+
+	(void)state;
+	rc = workers_run(4, fail_in_order, &next, &err);
+	assert_in_range(-rc, 1, 4);
+	assert_int_equal(err.code, rc);
+	snprintf(want, sizeof(want), "worker %d", -rc - 1);
+	assert_string_equal(err.message, want);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(never_counts_more_workers_than_pieces),
+		cmocka_unit_test(runs_the_function_once_for_each_worker),
+		cmocka_unit_test(only_the_callers_own_thread_takes_signals),
+		cmocka_unit_test(one_failure_stops_the_others_and_is_told),
+		cmocka_unit_test(of_several_failures_one_is_told_whole),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
