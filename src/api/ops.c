@@ -1,0 +1,117 @@
+/*
+ * Whole-disk jobs: argument checks.
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "api/image.h"
+#include "base/error.h"
+#include "base/options.h"
+#include "ops/compare.h"
+#include "ops/convert.h"
+
+#define COMPARE_FLAGS_KNOWN QCOW2_COMPARE_STRICT
+#define CONVERT_FLAGS_KNOWN                                 \
+	(QCOW2_CONVERT_NO_SYNC | QCOW2_CONVERT_NO_REFLINK | \
+	 QCOW2_CONVERT_DIRECT)
+
+#define THREADS_MAX 1024
+#define SPARSE_UNIT 512
+#define SPARSE_BYTES_MAX (16 * 1024 * 1024)
+
+static int check_common(uint32_t flags, uint32_t known, uint32_t n_threads,
+			const char *job, struct qcow2_error *err)
+{
+	if (flags & ~known)
+		return error_set(err, -EINVAL,
+				 "%s flags 0x%" PRIx32 " are not known", job,
+				 flags & ~known);
+	if (n_threads > THREADS_MAX)
+		return error_set(err, -EINVAL,
+				 "n_threads is %" PRIu32
+				 ", more than the limit of %d",
+				 n_threads, THREADS_MAX);
+	return 0;
+}
+
+static int check_sparse(uint64_t sparse_bytes, struct qcow2_error *err)
+{
+	if (sparse_bytes == QCOW2_CONVERT_NOT_SPARSE)
+		return 0;
+	if (sparse_bytes % SPARSE_UNIT || sparse_bytes > SPARSE_BYTES_MAX)
+		return error_set(err, -EINVAL,
+				 "sparse_bytes is %" PRIu64
+				 ", not a multiple of %d up to %d",
+				 sparse_bytes, SPARSE_UNIT, SPARSE_BYTES_MAX);
+	return 0;
+}
+
+static int take_convert_opts(const struct qcow2_convert_opts *opts,
+			     struct qcow2_convert_opts *own,
+			     struct qcow2_error *err)
+{
+	int rc = options_copy(own, sizeof(*own), opts, "qcow2_convert_opts",
+			      err);
+
+	if (rc == 0)
+		rc = check_common(own->flags, CONVERT_FLAGS_KNOWN,
+				  own->n_threads, "convert", err);
+	return rc < 0 ? rc : check_sparse(own->sparse_bytes, err);
+}
+
+int qcow2_convert_raw(struct qcow2_image *img, const char *path,
+		      const struct qcow2_convert_opts *opts,
+		      struct qcow2_error *err)
+{
+	struct qcow2_convert_opts own;
+	int rc;
+
+	if (!img || !path)
+		return error_set(err, -EINVAL, "img and path must not be NULL");
+	rc = take_convert_opts(opts, &own, err);
+	return rc < 0 ? rc : ops_convert_raw(img->disk, path, &own, err);
+}
+
+int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
+			    const struct qcow2_convert_opts *opts,
+			    struct qcow2_error *err)
+{
+	struct qcow2_convert_opts own;
+	int rc;
+
+	if (!img || !target)
+		return error_set(err, -EINVAL,
+				 "img and target must not be NULL");
+	rc = take_convert_opts(opts, &own, err);
+	if (rc == 0 && own.flags & QCOW2_CONVERT_DIRECT)
+		return error_set(err, -EINVAL,
+				 "QCOW2_CONVERT_DIRECT is for paths: an open "
+				 "store has decided already");
+	return rc < 0 ? rc
+		      : ops_convert_raw_store(img->disk, target, &own, err);
+}
+
+int qcow2_compare(struct qcow2_image *a, struct qcow2_image *b,
+		  const struct qcow2_compare_opts *opts,
+		  struct qcow2_compare_result *result, struct qcow2_error *err)
+{
+	struct qcow2_compare_result full = { .struct_size = sizeof(full) };
+	struct qcow2_compare_opts own;
+	int rc;
+
+	if (!a || !b)
+		return error_set(err, -EINVAL, "a and b must not be NULL");
+	/* A result that cannot be given is found before the work. */
+	rc = options_give(result, &full, sizeof(full), err);
+	if (rc == 0)
+		rc = options_copy(&own, sizeof(own), opts, "qcow2_compare_opts",
+				  err);
+	if (rc == 0)
+		rc = check_common(own.flags, COMPARE_FLAGS_KNOWN, own.n_threads,
+				  "compare", err);
+	if (rc < 0)
+		return rc;
+	rc = ops_compare(a->disk, b->disk, &own, &full, err);
+	options_give(result, &full, sizeof(full), NULL);
+	return rc;
+}
