@@ -1,6 +1,22 @@
 #include "format/geometry.h"
 
+#include "base/checked.h"
 #include "format/header.h"
+#include "format/l2.h"
+
+/*
+ * What a plain entry of a plain image consists of: the COPIED flag and an
+ * aligned offset.  Subclusters and data files have rules beyond single bits,
+ * so there no bit is plain.
+ */
+static uint64_t l2_odd_mask(const struct geometry *g)
+{
+	uint64_t in_cluster = g->cluster_size - UINT64_C(1);
+
+	if (g->extended_l2 || g->has_data_file)
+		return UINT64_MAX;
+	return ~(ENTRY_COPIED | (ENTRY_OFFSET_MASK & ~in_cluster));
+}
 
 void geometry_init(struct geometry *g, const struct header *h)
 {
@@ -27,6 +43,7 @@ void geometry_init(struct geometry *g, const struct header *h)
 	g->csize_shift = 62 - (h->cluster_bits - 8);
 	g->csize_mask = (UINT64_C(1) << (h->cluster_bits - 8)) - 1;
 	g->coffset_mask = (UINT64_C(1) << g->csize_shift) - 1;
+	g->l2_odd_mask = l2_odd_mask(g);
 }
 
 uint64_t geometry_l1_entries(const struct geometry *g, uint64_t size)
@@ -35,4 +52,15 @@ uint64_t geometry_l1_entries(const struct geometry *g, uint64_t size)
 	uint64_t reach = UINT64_C(1) << bits;
 
 	return (size >> bits) + ((size & (reach - 1)) != 0);
+}
+
+bool geometry_table_fits(const struct geometry *g, uint64_t off,
+			 uint64_t bytes, uint64_t file_size)
+{
+	uint64_t end;
+
+	if (!checked_align_up(file_size, g->cluster_size, &end))
+		end = UINT64_MAX;
+	return is_aligned(off, g->cluster_size) && off >= g->cluster_size &&
+	       off <= HOST_OFF_MAX && bytes <= end && off <= end - bytes;
 }

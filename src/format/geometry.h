@@ -26,6 +26,7 @@ struct geometry {
 	uint64_t csize_mask;
 	uint64_t coffset_mask;       /* compressed descriptor: offset field */
 	uint64_t refcount_max;
+	uint64_t l2_odd_mask;        /* bits that plain L2 entries lack */
 	bool extended_l2;
 	bool has_data_file;
 	bool data_file_raw;
@@ -78,5 +79,13 @@ static inline uint64_t geometry_clusters(const struct geometry *g,
 
 /* L1 entries needed for @size bytes of virtual disk (any uint64_t). */
 uint64_t geometry_l1_entries(const struct geometry *g, uint64_t size);
+
+/*
+ * True where a table of @bytes may begin: at a cluster boundary behind the
+ * header cluster, below 2^56, and so that it ends inside @file_size rounded up
+ * to a cluster, since the last cluster of a file need not be complete.
+ */
+bool geometry_table_fits(const struct geometry *g, uint64_t off,
+			 uint64_t bytes, uint64_t file_size);
 
 #endif

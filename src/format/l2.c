@@ -41,8 +41,8 @@ bool compressed_encode(const struct geometry *g, uint64_t host_off,
 	return true;
 }
 
-/* Compressed data may be cut off by less than a cluster at the end of the
- * file, as its padding is not always written. */
+/* Sectors are counted whole, so the last one may reach past the end of the
+ * file; a cluster or more of nothing is no compressed data. */
 static enum defect compressed_unreadable(const struct geometry *g,
 					 uint64_t desc, uint64_t file_size)
 {
@@ -53,33 +53,48 @@ static enum defect compressed_unreadable(const struct geometry *g,
 	if (c.host_off > HOST_OFF_MAX || c.host_off < g->cluster_size)
 		return DEFECT_COMPRESSED_OFFSET;
 	if (c.host_off >= file_size ||
-	    c.host_off + c.len >= file_size + g->cluster_size)
+	    c.len - min_u64(c.len, file_size - c.host_off) >= g->cluster_size)
 		return DEFECT_COMPRESSED_BEYOND_EOF;
 	return DEFECT_NONE;
 }
 
-static enum defect bitmap_unreadable(const struct geometry *g,
-				     struct l2_entry e, bool has_offset)
+/*
+ * Offset 0 is a place for data only in an external data file, where COPIED,
+ * which all its clusters have, tells it from no offset.  A zero flag without
+ * offset stays without.
+ */
+static bool has_host_cluster(const struct geometry *g, struct l2_entry e)
 {
-	(void)g;
+	bool zero = !g->extended_l2 && (e.desc & L2_ZERO);
+
+	if (l2_host_off(e))
+		return true;
+	return g->has_data_file && (e.desc & ENTRY_COPIED) && !zero;
+}
+
+static bool has_data(const struct geometry *g, struct l2_entry e)
+{
+	if (g->extended_l2)
+		return e.bitmap & SUB_ALL_ALLOC;
+	return has_host_cluster(g, e) && !(e.desc & L2_ZERO);
+}
+
+static enum defect bitmap_unreadable(const struct geometry *g,
+				     struct l2_entry e)
+{
 	if ((e.bitmap >> 32) & e.bitmap)
 		return DEFECT_L2_BITMAP_CONFLICT;
-	if (!has_offset && (e.bitmap & SUB_ALL_ALLOC))
+	if (!has_host_cluster(g, e) && (e.bitmap & SUB_ALL_ALLOC))
 		return DEFECT_L2_BITMAP_WITHOUT_OFFSET;
 	return DEFECT_NONE;
 }
 
-static bool has_host_cluster(const struct geometry *g, struct l2_entry e)
-{
-	return l2_host_off(e) || (g->has_data_file && (e.desc & ENTRY_COPIED));
-}
-
-enum defect l2_entry_unreadable(const struct geometry *g, struct l2_entry e,
-				uint64_t guest_off, uint64_t file_size,
-				uint64_t data_size)
+enum defect l2_odd_entry_unreadable(const struct geometry *g,
+				    struct l2_entry e, uint64_t guest_off,
+				    uint64_t file_size, uint64_t data_size)
 {
 	uint64_t off = l2_host_off(e);
-	bool has_offset = has_host_cluster(g, e);
+	enum defect bad = DEFECT_NONE;
 
 	if (e.desc & L2_COMPRESSED)
 		return compressed_unreadable(g, e.desc, file_size);
@@ -87,18 +102,32 @@ enum defect l2_entry_unreadable(const struct geometry *g, struct l2_entry e,
 		return DEFECT_L2_ENTRY_UNALIGNED;
 	if (!g->extended_l2 && (e.desc & L2_ZERO) && g->version < 3)
 		return DEFECT_L2_ENTRY_ZERO_V2;
-	if (g->extended_l2) {
-		enum defect bad = bitmap_unreadable(g, e, has_offset);
-
-		if (bad)
-			return bad;
-	}
-	if (!has_offset)
-		return DEFECT_NONE;
-	if (g->data_file_raw && off != align_down(guest_off, g->cluster_size))
+	if (g->extended_l2)
+		bad = bitmap_unreadable(g, e);
+	if (bad)
+		return bad;
+	if (g->has_data_file && has_host_cluster(g, e) &&
+	    off != align_down(guest_off, g->cluster_size))
 		return DEFECT_L2_ENTRY_DATA_FILE_OFFSET;
-	if (off >= align_up(data_size, g->cluster_size) && off)
+	if (has_data(g, e) && off >= data_size)
 		return DEFECT_L2_ENTRY_BEYOND_EOF;
+	if (e.desc & L2_HIGH_OFFSET_MASK)
+		return DEFECT_L2_ENTRY_RESERVED;
+	return DEFECT_NONE;
+}
+
+static enum defect standard_entry_defect(const struct geometry *g,
+					 struct l2_entry e,
+					 uint64_t data_size)
+{
+	uint64_t reserved = L2_RESERVED_MASK | (g->extended_l2 ? L2_ZERO : 0);
+
+	if (has_host_cluster(g, e) && l2_host_off(e) >= data_size)
+		return DEFECT_L2_ENTRY_BEYOND_EOF;
+	if (e.desc & reserved)
+		return DEFECT_L2_ENTRY_RESERVED;
+	if ((e.desc & ENTRY_COPIED) && !l2_host_off(e) && !g->has_data_file)
+		return DEFECT_L2_ENTRY_COPIED_WITHOUT_OFFSET;
 	return DEFECT_NONE;
 }
 
@@ -111,18 +140,9 @@ enum defect l2_entry_defect(const struct geometry *g, struct l2_entry e,
 
 	if (bad)
 		return bad;
-	if (e.desc & L2_COMPRESSED) {
-		if (e.bitmap)
-			return DEFECT_L2_BITMAP_COMPRESSED;
-		return DEFECT_NONE;
-	}
-	if (e.desc & L2_RESERVED_MASK)
-		return DEFECT_L2_ENTRY_RESERVED;
-	if (g->extended_l2 && (e.desc & L2_ZERO))
-		return DEFECT_L2_ENTRY_RESERVED;
-	if ((e.desc & ENTRY_COPIED) && !has_host_cluster(g, e))
-		return DEFECT_L2_ENTRY_COPIED_WITHOUT_OFFSET;
-	return DEFECT_NONE;
+	if (!(e.desc & L2_COMPRESSED))
+		return standard_entry_defect(g, e, data_size);
+	return e.bitmap ? DEFECT_L2_BITMAP_COMPRESSED : DEFECT_NONE;
 }
 
 enum cluster_kind l2_cluster_kind(const struct geometry *g, struct l2_entry e)

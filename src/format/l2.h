@@ -18,9 +18,16 @@
 #define L1_RESERVED_MASK UINT64_C(0x7f000000000001ff)
 /* Bit 0 is the zero flag in normal entries and reserved in extended ones. */
 #define L2_RESERVED_MASK UINT64_C(0x3f000000000001fe)
+/* Those of them that would lift the offset above HOST_OFF_MAX. */
+#define L2_HIGH_OFFSET_MASK UINT64_C(0x3f00000000000000)
+/* Offset and size of a compressed cluster: the descriptor without its flags. */
+#define L2_COMPRESSED_MASK UINT64_C(0x3fffffffffffffff)
 
 #define SUB_ALLOC(i) (UINT64_C(1) << (i))
 #define SUB_ZERO(i) (UINT64_C(1) << ((i) + 32))
+/* Subclusters @from to @to - 1; 0 <= @from <= @to <= 32. */
+#define SUB_ALLOC_RANGE(from, to) (SUB_ALLOC(to) - SUB_ALLOC(from))
+#define SUB_ZERO_RANGE(from, to) (SUB_ALLOC_RANGE(from, to) << 32)
 #define SUB_ALL_ALLOC UINT64_C(0x00000000ffffffff)
 #define SUB_ALL_ZERO UINT64_C(0xffffffff00000000)
 
@@ -89,23 +96,38 @@ enum defect l1_entry_defect(const struct geometry *g, uint64_t entry,
  * The rule an L2 entry breaks by itself, or DEFECT_NONE.  Reserved bits are a
  * defect here (check reports them) but do not make an entry unreadable: see
  * l2_entry_unreadable().  @data_size: size of the file that holds guest data
- * (data file or image); @file_size: of the image.  @guest_off matters for raw
- * data files only.
+ * (data file or image); @file_size: of the image.  @guest_off matters for
+ * external data files only, which map every cluster to its own offset.
  */
 enum defect l2_entry_defect(const struct geometry *g, struct l2_entry e,
 			    uint64_t guest_off, uint64_t file_size,
 			    uint64_t data_size);
 
+/* For l2_entry_unreadable(), which has the common case inline. */
+enum defect l2_odd_entry_unreadable(const struct geometry *g,
+				    struct l2_entry e, uint64_t guest_off,
+				    uint64_t file_size, uint64_t data_size);
+
 /*
  * The defect that makes reading through the entry impossible, or DEFECT_NONE:
- * unaligned offset, zero flag in version 2, offset bits 56 and up, subcluster
+ * unaligned offset, offset bits 56 to 61, zero flag in version 2, subcluster
  * conflicts, compressed descriptors that reach past the end of the image by a
- * cluster or more, data beyond the end of file by a cluster or more, offsets
- * that differ from the guest's in a raw data file.
+ * cluster or more or lie in a data file, data to be read that begins at the
+ * end of file or behind it, offsets that differ from the guest's in an
+ * external data file.
  */
-enum defect l2_entry_unreadable(const struct geometry *g, struct l2_entry e,
-				uint64_t guest_off, uint64_t file_size,
-				uint64_t data_size);
+static inline enum defect l2_entry_unreadable(const struct geometry *g,
+					      struct l2_entry e,
+					      uint64_t guest_off,
+					      uint64_t file_size,
+					      uint64_t data_size)
+{
+	bool odd = (e.desc & g->l2_odd_mask) || e.bitmap;
+
+	if (!odd && l2_host_off(e) < data_size)
+		return DEFECT_NONE;
+	return l2_odd_entry_unreadable(g, e, guest_off, file_size, data_size);
+}
 
 enum cluster_kind l2_cluster_kind(const struct geometry *g, struct l2_entry e);
 

@@ -111,9 +111,17 @@ void builder_finish(struct builder *b)
 
 uint64_t builder_add_data(struct builder *b, const void *src)
 {
-	bool own = b->data != b->file;
-	uint64_t off = take_clusters(own ? &b->next_data_off : &b->next_off,
-				     &b->geo, 1);
+	assert(!b->geo.has_data_file);
+	return builder_add_data_for(b, 0, src);
+}
+
+uint64_t builder_add_data_for(struct builder *b, uint64_t guest_off,
+			      const void *src)
+{
+	uint64_t off = align_down(guest_off, b->geo.cluster_size);
+
+	if (!b->geo.has_data_file)
+		off = take_clusters(&b->next_off, &b->geo, 1);
 
 	if (src)
 		must(store_pwrite(b->data, src, b->geo.cluster_size, off, 0,

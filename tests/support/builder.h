@@ -22,7 +22,6 @@ struct builder {
 	struct geometry geo;
 	struct header header;
 	uint64_t next_off;         /* of the next free host cluster in file */
-	uint64_t next_data_off;    /* the same in data, if it is another */
 	uint64_t *l1;
 	const char *backing_file;  /* set before builder_finish() */
 	const char *backing_format;
@@ -44,9 +43,14 @@ void builder_init(struct builder *b, const struct builder_opts *opts);
 void builder_finish(struct builder *b);
 void builder_release(struct builder *b);
 
-/* A free host cluster for data (in the data file if there is one), filled from
- * @src (a whole cluster) unless it is NULL. */
+/* A free host cluster of the image, filled from @src (a whole cluster) unless
+ * it is NULL. */
 uint64_t builder_add_data(struct builder *b, const void *src);
+
+/* The same for the guest cluster at @guest_off, which in an external data file
+ * has its place: the same offset. */
+uint64_t builder_add_data_for(struct builder *b, uint64_t guest_off,
+			      const void *src);
 
 /* Sets the L2 entry of the cluster at @guest_off, making its table. */
 void builder_set_entry(struct builder *b, uint64_t guest_off,

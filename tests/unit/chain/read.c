@@ -59,7 +59,7 @@ static void add_subclusters(struct model *m, struct builder *b,
 	struct l2_entry e = { 0 };
 
 	if (allocated)
-		e.desc = builder_add_data(b, buf) | ENTRY_COPIED;
+		e.desc = builder_add_data_for(b, guest_off, buf) | ENTRY_COPIED;
 	for (unsigned i = 0; i < SUBCLUSTERS_PER_CLUSTER; i++) {
 		uint64_t off = guest_off + i * sub_size;
 		/* Runs of equal subclusters, so that merging is exercised. */
@@ -90,13 +90,14 @@ static void add_cluster(struct model *m, struct builder *b, uint64_t guest_off)
 	} else if (b->geo.extended_l2 && what < 5) {
 		add_subclusters(m, b, guest_off, buf);
 	} else if (what < 4 && !b->geo.extended_l2) {
-		e.desc = builder_add_data(b, buf) | ENTRY_COPIED;
+		e.desc = builder_add_data_for(b, guest_off, buf) | ENTRY_COPIED;
 		oracle_put(m, guest_off, buf, size);
 		builder_set_entry(b, guest_off, e);
 	} else if (what == 4 && b->geo.version >= 3 && !b->geo.extended_l2) {
 		e.desc = L2_ZERO;
 		if (chance(m, 50))
-			e.desc |= builder_add_data(b, buf) | ENTRY_COPIED;
+			e.desc |= builder_add_data_for(b, guest_off, buf) |
+				  ENTRY_COPIED;
 		oracle_put(m, guest_off, NULL, size);
 		builder_set_entry(b, guest_off, e);
 	}
