@@ -1,7 +1,6 @@
 #include "format/bitmap.h"
 
 #include "base/checked.h"
-#include "base/range.h"
 
 enum {
 	BITMAP_OFF_TABLE_OFF = 0,
@@ -58,8 +57,12 @@ static enum defect check_fields(const struct bitmap *b, struct fault *fault)
 	if (b->type != BITMAP_TYPE_DIRTY)
 		return fault_set(fault, DEFECT_BITMAP_ENTRY, "type",
 				 BITMAP_OFF_TYPE, b->type, BITMAP_TYPE_DIRTY);
-	if (b->granularity_bits < BITMAP_GRANULARITY_BITS_MIN ||
-	    b->granularity_bits > BITMAP_GRANULARITY_BITS_MAX)
+	if (b->granularity_bits < BITMAP_GRANULARITY_BITS_MIN)
+		return fault_set(fault, DEFECT_BITMAP_ENTRY,
+				 "granularity_bits", BITMAP_OFF_GRANULARITY,
+				 b->granularity_bits,
+				 BITMAP_GRANULARITY_BITS_MIN);
+	if (b->granularity_bits > BITMAP_GRANULARITY_BITS_MAX)
 		return fault_set(fault, DEFECT_BITMAP_ENTRY,
 				 "granularity_bits", BITMAP_OFF_GRANULARITY,
 				 b->granularity_bits,
@@ -71,35 +74,40 @@ static enum defect check_fields(const struct bitmap *b, struct fault *fault)
 	return DEFECT_NONE;
 }
 
+/* A bitmap in use may be of the disk as it was before a resize. */
+static enum defect check_table_size(const struct geometry *g,
+				    const struct bitmap *b, uint64_t disk_size,
+				    struct fault *fault)
+{
+	uint64_t max = min_u64(BITMAP_TABLE_ENTRIES_MAX,
+			       BITMAP_DATA_BYTES_MAX >> g->cluster_bits);
+	uint64_t need = bitmap_table_entries(g, disk_size,
+					     b->granularity_bits);
+	bool exact = b->table_size == need || (b->flags & BITMAP_FLAG_IN_USE);
+
+	if (b->table_size == 0 || b->table_size > max)
+		return fault_set(fault, DEFECT_BITMAP_TABLE,
+				 "bitmap_table_size", BITMAP_OFF_TABLE_SIZE,
+				 b->table_size, max);
+	if (!exact)
+		return fault_set(fault, DEFECT_BITMAP_TABLE,
+				 "bitmap_table_size", BITMAP_OFF_TABLE_SIZE,
+				 b->table_size, need);
+	return DEFECT_NONE;
+}
+
 enum defect bitmap_validate(const struct geometry *g, const struct bitmap *b,
 			    uint64_t disk_size, uint64_t file_size,
 			    struct fault *fault)
 {
-	uint64_t bytes = (uint64_t)b->table_size * 8;
+	uint64_t bytes = (uint64_t)b->table_size * BITMAP_TABLE_ENTRY_BYTES;
 	enum defect bad = check_fields(b, fault);
 
+	if (!bad)
+		bad = check_table_size(g, b, disk_size, fault);
 	if (bad)
 		return bad;
-	if (b->table_size > BITMAP_TABLE_ENTRIES_MAX ||
-	    (uint64_t)b->table_size * g->cluster_size > BITMAP_DATA_BYTES_MAX)
-		return fault_set(fault, DEFECT_BITMAP_TABLE,
-				 "bitmap_table_size", BITMAP_OFF_TABLE_SIZE,
-				 b->table_size,
-				 min_u64(BITMAP_TABLE_ENTRIES_MAX,
-					 BITMAP_DATA_BYTES_MAX /
-						 g->cluster_size));
-	if (b->table_size !=
-		    bitmap_table_entries(g, disk_size, b->granularity_bits) &&
-	    !(b->flags & BITMAP_FLAG_IN_USE))
-		return fault_set(fault, DEFECT_BITMAP_TABLE,
-				 "bitmap_table_size", BITMAP_OFF_TABLE_SIZE,
-				 b->table_size,
-				 bitmap_table_entries(g, disk_size,
-						      b->granularity_bits));
-	if (b->table_size &&
-	    (!is_aligned(b->table_off, g->cluster_size) ||
-	     b->table_off < g->cluster_size || b->table_off > HOST_OFF_MAX ||
-	     b->table_off + bytes > align_up(file_size, g->cluster_size)))
+	if (!geometry_table_fits(g, b->table_off, bytes, file_size))
 		return fault_set(fault, DEFECT_BITMAP_TABLE,
 				 "bitmap_table_offset", BITMAP_OFF_TABLE_OFF,
 				 b->table_off, file_size);

@@ -4,6 +4,9 @@
 
 #include "base/checked.h"
 #include "base/range.h"
+#include "format/geometry.h"
+
+enum { BITMAPS_EXT_BYTES = 24, CRYPTO_EXT_BYTES = 16 };
 
 /* ---- The walk -------------------------------------------------------------- */
 
@@ -20,16 +23,18 @@ void extension_iter_init(struct extension_iter *it, const struct header *h,
 	it->n_seen = 0;
 }
 
-/* Less than a type and a length, or the end mark: the list ends. */
+/* Used up to the last byte, or the end mark. */
 static bool at_end(const struct extension_iter *it)
 {
-	return reader_left(&it->r) < 8 || get_be32(it->r.pos) == EXT_END;
+	size_t left = reader_left(&it->r);
+
+	return left == 0 || (left >= 8 && get_be32(it->r.pos) == EXT_END);
 }
 
 bool extension_next(struct extension_iter *it, struct extension *ext,
 		    struct fault *fault)
 {
-	size_t padded;
+	size_t left, padding;
 
 	fault->defect = DEFECT_NONE;
 	if (at_end(it))
@@ -37,143 +42,176 @@ bool extension_next(struct extension_iter *it, struct extension *ext,
 	ext->off = (uint32_t)(it->r.pos - it->base);
 	ext->type = read_be32(&it->r);
 	ext->len = read_be32(&it->r);
+	left = reader_left(&it->r);
 	if (++it->n_seen > EXTENSIONS_MAX) {
 		fault_set(fault, DEFECT_EXTENSION_COUNT, "count", ext->off,
 			  it->n_seen, EXTENSIONS_MAX);
 		return false;
 	}
-	if (ext->len > reader_left(&it->r)) {
+	if (it->r.failed || ext->len > left) {
 		fault_set(fault, DEFECT_EXTENSION_LENGTH, "length",
-			  ext->off + 4, ext->len, reader_left(&it->r));
+			  ext->off + UINT64_C(4), ext->len, left);
 		return false;
 	}
 	ext->data = read_bytes(&it->r, ext->len);
 	/* The padding of the last extension may be cut off by the area. */
-	padded = (size_t)(-(uint64_t)ext->len & 7);
-	read_bytes(&it->r, min_u64(padded, reader_left(&it->r)));
+	padding = (size_t)(-(uint64_t)ext->len & 7);
+	read_bytes(&it->r, min_u64(padding, left - ext->len));
 	return true;
 }
 
 /* ---- Known extensions ------------------------------------------------------ */
 
-static bool is_text(const struct extension *e, uint32_t max)
+static bool is_text(const struct extension *e)
 {
-	return e->len > 0 && e->len <= max && !memchr(e->data, 0, e->len);
+	return e->len > 0 && !memchr(e->data, 0, e->len);
 }
 
-static enum defect duplicate(const struct extension *e, struct fault *fault)
-{
-	return fault_set(fault, DEFECT_EXTENSION_DUPLICATE, "type", e->off,
-			 e->type, 0);
-}
-
+/* A format name is wrong only where there is a file that it is the format of;
+ * a long one always is. */
 static enum defect take_backing_format(struct extensions *x,
+				       const struct header *h,
 				       const struct extension *e,
 				       struct fault *fault)
 {
-	if (x->backing_format)
-		return duplicate(e, fault);
-	if (!is_text(e, BACKING_FORMAT_BYTES_MAX))
+	if (e->len > BACKING_FORMAT_BYTES_MAX ||
+	    (h->backing_off && !is_text(e)))
 		return fault_set(fault, DEFECT_EXTENSION_BACKING_FORMAT,
-				 "length", e->off + 4, e->len,
+				 "length", e->off + UINT64_C(4), e->len,
 				 BACKING_FORMAT_BYTES_MAX);
+	if (!is_text(e))
+		return DEFECT_NONE;
 	x->backing_format = e->data;
 	x->backing_format_len = e->len;
 	return DEFECT_NONE;
 }
 
-static enum defect take_data_file(struct extensions *x,
+/* Without its feature bit the name says nothing, whatever it is. */
+static enum defect take_data_file(struct extensions *x, const struct header *h,
 				  const struct extension *e,
 				  struct fault *fault)
 {
-	if (x->data_file)
-		return duplicate(e, fault);
-	if (!is_text(e, DATA_FILE_NAME_BYTES_MAX))
+	bool good = is_text(e) && e->len <= DATA_FILE_NAME_BYTES_MAX;
+
+	if (!good && header_has_data_file(h))
 		return fault_set(fault, DEFECT_EXTENSION_DATA_FILE, "length",
-				 e->off + 4, e->len, DATA_FILE_NAME_BYTES_MAX);
+				 e->off + UINT64_C(4), e->len,
+				 DATA_FILE_NAME_BYTES_MAX);
+	if (!good)
+		return DEFECT_NONE;
 	x->data_file = e->data;
 	x->data_file_len = e->len;
 	return DEFECT_NONE;
 }
 
-static enum defect take_feature_names(struct extensions *x,
-				      const struct extension *e,
-				      struct fault *fault)
+static void take_feature_names(struct extensions *x, const struct extension *e)
 {
-	if (x->feature_names || x->bad_feature_names)
-		return duplicate(e, fault);
 	x->bad_feature_names = e->len % FEATURE_ENTRY_BYTES != 0;
 	if (x->bad_feature_names)
-		return DEFECT_NONE;
+		return;
 	x->feature_names = e->data;
 	x->feature_names_len = e->len;
-	return DEFECT_NONE;
 }
 
-/* The directory lies behind the header cluster and inside the file. */
-static bool directory_fits(const struct bitmaps_ext *b, const struct header *h,
-			   uint64_t file_size)
+/* Where the header itself says other tables are. */
+static bool overlaps_tables(const struct header *h, struct range r)
 {
-	uint64_t cluster = UINT64_C(1) << h->cluster_bits;
+	struct range l1 = { h->l1_off, (uint64_t)h->l1_size * L1_ENTRY_BYTES };
+	struct range refcounts = { h->refcount_table_off,
+				   (uint64_t)h->refcount_table_clusters
+					   << h->cluster_bits };
+
+	return range_overlaps(r, l1) || range_overlaps(r, refcounts);
+}
+
+static bool area_fits(const struct header *h, struct range r,
+		      uint64_t file_size)
+{
+	struct geometry g;
+
+	geometry_init(&g, h);
+	return geometry_table_fits(&g, r.off, r.len, file_size) &&
+	       !overlaps_tables(h, r);
+}
+
+static bool bitmaps_are_valid(const struct bitmaps_ext *b,
+			      const struct header *h, uint64_t file_size)
+{
+	struct range directory = { b->directory_off, b->directory_size };
 
 	return b->n_bitmaps > 0 && b->n_bitmaps <= BITMAPS_MAX &&
-	       b->directory_size > 0 &&
 	       b->directory_size <= BITMAP_DIRECTORY_BYTES_MAX &&
-	       is_aligned(b->directory_off, cluster) &&
-	       b->directory_off >= cluster &&
-	       range_is_sane(b->directory_off, b->directory_size) &&
-	       b->directory_off + b->directory_size <= file_size;
+	       b->directory_size >=
+		       b->n_bitmaps * (uint64_t)BITMAP_DIR_ENTRY_BYTES &&
+	       area_fits(h, directory, file_size);
 }
 
-static enum defect take_bitmaps(struct extensions *x, const struct header *h,
-				const struct extension *e, uint64_t file_size,
-				struct fault *fault)
+static void take_bitmaps(struct extensions *x, const struct header *h,
+			 const struct extension *e, uint64_t file_size)
 {
 	struct reader r = reader_init(e->data, e->len);
 	uint32_t reserved;
 
-	if (x->has_bitmaps)
-		return duplicate(e, fault);
 	x->has_bitmaps = true;
 	x->bitmaps.n_bitmaps = read_be32(&r);
 	reserved = read_be32(&r);
 	x->bitmaps.directory_size = read_be64(&r);
 	x->bitmaps.directory_off = read_be64(&r);
 	x->bad_bitmaps = r.failed || reader_left(&r) || reserved ||
-			 !directory_fits(&x->bitmaps, h, file_size);
-	return DEFECT_NONE;
+			 !bitmaps_are_valid(&x->bitmaps, h, file_size);
 }
 
 static enum defect take_crypto(struct extensions *x, const struct header *h,
 			       const struct extension *e, uint64_t file_size,
 			       struct fault *fault)
 {
-	uint64_t cluster = UINT64_C(1) << h->cluster_bits;
 	struct reader r = reader_init(e->data, e->len);
+	struct range area;
 
-	if (x->has_crypto)
-		return duplicate(e, fault);
 	x->has_crypto = true;
 	x->crypto.off = read_be64(&r);
 	x->crypto.len = read_be64(&r);
+	area = (struct range){ x->crypto.off, x->crypto.len };
 	if (r.failed || reader_left(&r))
 		return fault_set(fault, DEFECT_EXTENSION_CRYPTO, "length",
-				 e->off + 4, e->len, 16);
+				 e->off + UINT64_C(4), e->len,
+				 CRYPTO_EXT_BYTES);
 	if (h->crypt_method != CRYPT_LUKS)
 		return fault_set(fault, DEFECT_HEADER_CRYPT_METHOD,
 				 "crypt_method", HEADER_OFF_CRYPT_METHOD,
 				 h->crypt_method, CRYPT_LUKS);
-	if (!is_aligned(x->crypto.off, cluster) || x->crypto.off < cluster ||
-	    !range_is_sane(x->crypto.off, x->crypto.len) ||
-	    x->crypto.off + x->crypto.len > align_up(file_size, cluster))
-		return fault_set(fault, DEFECT_EXTENSION_CRYPTO, "offset",
-				 e->off + 8, x->crypto.off, file_size);
-	if (x->crypto.len < LUKS_HEADER_BYTES ||
-	    x->crypto.len > LUKS_CRYPTO_AREA_BYTES_MAX)
+	if (x->crypto.len < LUKS_HEADER_BYTES)
 		return fault_set(fault, DEFECT_EXTENSION_CRYPTO, "length",
-				 e->off + 16, x->crypto.len,
+				 e->off + UINT64_C(16), x->crypto.len,
+				 LUKS_HEADER_BYTES);
+	if (x->crypto.len > LUKS_CRYPTO_AREA_BYTES_MAX)
+		return fault_set(fault, DEFECT_EXTENSION_CRYPTO, "length",
+				 e->off + UINT64_C(16), x->crypto.len,
 				 LUKS_CRYPTO_AREA_BYTES_MAX);
+	if (!area_fits(h, area, file_size))
+		return fault_set(fault, DEFECT_EXTENSION_CRYPTO, "offset",
+				 e->off + UINT64_C(8), x->crypto.off,
+				 file_size);
 	return DEFECT_NONE;
+}
+
+/* A bit for each known type, 0 for others. */
+static unsigned type_bit(uint32_t type)
+{
+	switch (type) {
+	case EXT_BACKING_FORMAT:
+		return 1u << 0;
+	case EXT_FEATURE_NAMES:
+		return 1u << 1;
+	case EXT_BITMAPS:
+		return 1u << 2;
+	case EXT_CRYPTO:
+		return 1u << 3;
+	case EXT_DATA_FILE:
+		return 1u << 4;
+	default:
+		return 0;
+	}
 }
 
 static enum defect take(struct extensions *x, const struct header *h,
@@ -182,15 +220,17 @@ static enum defect take(struct extensions *x, const struct header *h,
 {
 	switch (e->type) {
 	case EXT_BACKING_FORMAT:
-		return take_backing_format(x, e, fault);
+		return take_backing_format(x, h, e, fault);
 	case EXT_FEATURE_NAMES:
-		return take_feature_names(x, e, fault);
+		take_feature_names(x, e);
+		return DEFECT_NONE;
 	case EXT_BITMAPS:
-		return take_bitmaps(x, h, e, file_size, fault);
+		take_bitmaps(x, h, e, file_size);
+		return DEFECT_NONE;
 	case EXT_CRYPTO:
 		return take_crypto(x, h, e, file_size, fault);
 	case EXT_DATA_FILE:
-		return take_data_file(x, e, fault);
+		return take_data_file(x, h, e, fault);
 	default:
 		return DEFECT_NONE;
 	}
@@ -216,12 +256,18 @@ enum defect extensions_decode(struct extensions *x, const struct header *h,
 {
 	struct extension_iter it;
 	struct extension e;
+	unsigned seen = 0;
 
 	memset(x, 0, sizeof(*x));
 	extension_iter_init(&it, h, cluster0, len);
 	while (extension_next(&it, &e, fault)) {
-		enum defect bad = take(x, h, &e, file_size, fault);
+		enum defect bad;
 
+		if (seen & type_bit(e.type))
+			return fault_set(fault, DEFECT_EXTENSION_DUPLICATE,
+					 "type", e.off, e.type, 0);
+		seen |= type_bit(e.type);
+		bad = take(x, h, &e, file_size, fault);
 		if (bad)
 			return bad;
 		x->n_total++;
@@ -245,7 +291,7 @@ void extension_encode(struct writer *w, uint32_t type, const void *data,
 void extension_encode_bitmaps(struct writer *w, const struct bitmaps_ext *b)
 {
 	write_be32(w, EXT_BITMAPS);
-	write_be32(w, 24);
+	write_be32(w, BITMAPS_EXT_BYTES);
 	write_be32(w, b->n_bitmaps);
 	write_be32(w, 0);
 	write_be64(w, b->directory_size);
@@ -255,7 +301,7 @@ void extension_encode_bitmaps(struct writer *w, const struct bitmaps_ext *b)
 void extension_encode_crypto(struct writer *w, const struct crypto_ext *c)
 {
 	write_be32(w, EXT_CRYPTO);
-	write_be32(w, 16);
+	write_be32(w, CRYPTO_EXT_BYTES);
 	write_be64(w, c->off);
 	write_be64(w, c->len);
 }

@@ -38,25 +38,24 @@ static void read_v3(struct header *h, struct reader *r)
 	h->header_length = read_be32(r);
 }
 
-/* Compression type, its padding, and whatever later versions added. */
+/* The compression type, its padding, and whatever later versions added. */
 static void read_additional(struct header *h, struct reader *r)
 {
-	const uint8_t *padding;
-
 	if (h->header_length < HEADER_LENGTH_V3)
 		return;
 	h->compression_type = read_u8(r);
-	padding = read_bytes(r, sizeof(h->padding));
-	if (padding)
-		memcpy(h->padding, padding, sizeof(h->padding));
-	h->tail_len = h->header_length - HEADER_LENGTH_V3;
+	h->tail_len = h->header_length - HEADER_OFF_COMPRESSION - 1;
 	h->tail = read_bytes(r, h->tail_len);
 }
 
 static enum defect check_v3(const struct header *h, struct fault *fault)
 {
 	if (h->header_length < HEADER_LENGTH_V3_MIN ||
-	    h->header_length % 8 != 0 || h->header_length > cluster_size(h))
+	    h->header_length % 8 != 0)
+		return fault_set(fault, DEFECT_HEADER_LENGTH, "header_length",
+				 HEADER_OFF_HEADER_LENGTH, h->header_length,
+				 HEADER_LENGTH_V3_MIN);
+	if (h->header_length > cluster_size(h))
 		return fault_set(fault, DEFECT_HEADER_LENGTH, "header_length",
 				 HEADER_OFF_HEADER_LENGTH, h->header_length,
 				 cluster_size(h));
@@ -107,8 +106,11 @@ enum defect header_decode(struct header *h, const void *buf, size_t len,
 	if (r.failed)
 		return fault_set(fault, DEFECT_HEADER_TOO_SHORT, "length", 0,
 				 len, HEADER_LENGTH_V2);
-	if (h->cluster_bits < CLUSTER_BITS_MIN ||
-	    h->cluster_bits > CLUSTER_BITS_MAX)
+	if (h->cluster_bits < CLUSTER_BITS_MIN)
+		return fault_set(fault, DEFECT_HEADER_CLUSTER_BITS,
+				 "cluster_bits", HEADER_OFF_CLUSTER_BITS,
+				 h->cluster_bits, CLUSTER_BITS_MIN);
+	if (h->cluster_bits > CLUSTER_BITS_MAX)
 		return fault_set(fault, DEFECT_HEADER_CLUSTER_BITS,
 				 "cluster_bits", HEADER_OFF_CLUSTER_BITS,
 				 h->cluster_bits, CLUSTER_BITS_MAX);
@@ -119,37 +121,30 @@ enum defect header_decode(struct header *h, const void *buf, size_t len,
 
 /* ---- Validate -------------------------------------------------------------- */
 
-/* A table of @bytes at @off: aligned, behind the header cluster, inside the
- * file (whose last cluster need not be complete). */
-static bool table_fits(const struct header *h, uint64_t off, uint64_t bytes,
-		       uint64_t file_size)
+/* A table without entries is nowhere, but its offset must be one. */
+static bool place_is_valid(const struct geometry *g, uint64_t off,
+			   uint64_t bytes, uint64_t file_size)
 {
-	uint64_t end = align_up(min_u64(file_size, INT64_MAX - cluster_size(h)),
-				cluster_size(h));
-
-	return is_aligned(off, cluster_size(h)) && off >= cluster_size(h) &&
-	       off <= HOST_OFF_MAX && range_is_sane(off, bytes) &&
-	       off + bytes <= end;
+	if (bytes == 0)
+		return off <= INT64_MAX && is_aligned(off, g->cluster_size);
+	return geometry_table_fits(g, off, bytes, file_size);
 }
 
-static enum defect validate_l1(const struct header *h, uint64_t file_size,
+static enum defect validate_l1(const struct header *h,
+			       const struct geometry *g, uint64_t file_size,
 			       struct fault *fault)
 {
 	uint64_t bytes = (uint64_t)h->l1_size * L1_ENTRY_BYTES;
-	struct geometry g;
 
-	geometry_init(&g, h);
 	if (bytes > L1_TABLE_BYTES_MAX)
 		return fault_set(fault, DEFECT_HEADER_L1_SIZE, "l1_size",
 				 HEADER_OFF_L1_SIZE, h->l1_size,
 				 L1_TABLE_BYTES_MAX / L1_ENTRY_BYTES);
-	if (h->l1_size < geometry_l1_entries(&g, h->size))
+	if (h->l1_size < geometry_l1_entries(g, h->size))
 		return fault_set(fault, DEFECT_HEADER_L1_SIZE, "l1_size",
 				 HEADER_OFF_L1_SIZE, h->l1_size,
-				 geometry_l1_entries(&g, h->size));
-	if (h->l1_size == 0)
-		return DEFECT_NONE;
-	if (!table_fits(h, h->l1_off, bytes, file_size))
+				 geometry_l1_entries(g, h->size));
+	if (!place_is_valid(g, h->l1_off, bytes, file_size))
 		return fault_set(fault, DEFECT_HEADER_L1_OFFSET,
 				 "l1_table_offset", HEADER_OFF_L1_OFF,
 				 h->l1_off, file_size);
@@ -157,21 +152,20 @@ static enum defect validate_l1(const struct header *h, uint64_t file_size,
 }
 
 static enum defect validate_refcount_table(const struct header *h,
+					   const struct geometry *g,
 					   uint64_t file_size,
 					   struct fault *fault)
 {
 	uint64_t bytes = (uint64_t)h->refcount_table_clusters
-			 << h->cluster_bits;
+			 << g->cluster_bits;
 
 	if (bytes > REFCOUNT_TABLE_BYTES_MAX)
 		return fault_set(fault, DEFECT_HEADER_REFCOUNT_TABLE_SIZE,
 				 "refcount_table_clusters",
 				 HEADER_OFF_REFCOUNT_TABLE_CLUSTERS,
 				 h->refcount_table_clusters,
-				 REFCOUNT_TABLE_BYTES_MAX >> h->cluster_bits);
-	if (h->refcount_table_clusters == 0)
-		return DEFECT_NONE;
-	if (!table_fits(h, h->refcount_table_off, bytes, file_size))
+				 REFCOUNT_TABLE_BYTES_MAX >> g->cluster_bits);
+	if (!place_is_valid(g, h->refcount_table_off, bytes, file_size))
 		return fault_set(fault, DEFECT_HEADER_REFCOUNT_TABLE_OFFSET,
 				 "refcount_table_offset",
 				 HEADER_OFF_REFCOUNT_TABLE_OFF,
@@ -195,22 +189,20 @@ static enum defect validate_overlap(const struct header *h,
 }
 
 static enum defect validate_snapshots(const struct header *h,
+				      const struct geometry *g,
 				      uint64_t file_size, struct fault *fault)
 {
+	uint64_t bytes = (uint64_t)h->n_snapshots * SNAPSHOT_HEADER_BYTES;
+
 	if (h->n_snapshots > SNAPSHOTS_MAX)
 		return fault_set(fault, DEFECT_HEADER_SNAPSHOT_COUNT,
 				 "nb_snapshots", HEADER_OFF_SNAPSHOT_COUNT,
 				 h->n_snapshots, SNAPSHOTS_MAX);
-	if (h->n_snapshots == 0)
-		return DEFECT_NONE;
-	if (!table_fits(h, h->snapshots_off,
-			(uint64_t)h->n_snapshots * SNAPSHOT_HEADER_BYTES,
-			file_size) ||
-	    h->snapshots_off >= file_size)
+	if (!place_is_valid(g, h->snapshots_off, bytes, file_size))
 		return fault_set(fault, DEFECT_HEADER_SNAPSHOT_OFFSET,
 				 "snapshots_offset", HEADER_OFF_SNAPSHOTS_OFF,
 				 h->snapshots_off, file_size);
-	if (header_has_data_file(h))
+	if (h->n_snapshots && header_has_data_file(h))
 		return fault_set(fault, DEFECT_HEADER_DATA_FILE_SNAPSHOTS,
 				 "nb_snapshots", HEADER_OFF_SNAPSHOT_COUNT,
 				 h->n_snapshots, 0);
@@ -230,8 +222,11 @@ static enum defect validate_backing(const struct header *h,
 		return fault_set(fault, DEFECT_HEADER_BACKING_NAME,
 				 "backing_file_size", HEADER_OFF_BACKING_LEN,
 				 h->backing_len, BACKING_NAME_BYTES_MAX);
-	if (h->backing_off < h->header_length ||
-	    h->backing_off > cluster_size(h) ||
+	if (h->backing_off < h->header_length)
+		return fault_set(fault, DEFECT_HEADER_BACKING_NAME,
+				 "backing_file_offset", HEADER_OFF_BACKING_OFF,
+				 h->backing_off, h->header_length);
+	if (h->backing_off > cluster_size(h) ||
 	    h->backing_len > cluster_size(h) - h->backing_off)
 		return fault_set(fault, DEFECT_HEADER_BACKING_NAME,
 				 "backing_file_offset", HEADER_OFF_BACKING_OFF,
@@ -269,20 +264,22 @@ static enum defect validate_features(const struct header *h,
 enum defect header_validate(const struct header *h, uint64_t file_size,
 			    struct fault *fault)
 {
+	struct geometry g;
 	enum defect bad;
 
+	geometry_init(&g, h);
 	if (h->size > VIRTUAL_SIZE_MAX)
 		return fault_set(fault, DEFECT_HEADER_SIZE, "size",
 				 HEADER_OFF_SIZE, h->size, VIRTUAL_SIZE_MAX);
 	bad = validate_features(h, fault);
 	if (!bad)
-		bad = validate_l1(h, file_size, fault);
+		bad = validate_l1(h, &g, file_size, fault);
 	if (!bad)
-		bad = validate_refcount_table(h, file_size, fault);
+		bad = validate_refcount_table(h, &g, file_size, fault);
 	if (!bad)
 		bad = validate_overlap(h, fault);
 	if (!bad)
-		bad = validate_snapshots(h, file_size, fault);
+		bad = validate_snapshots(h, &g, file_size, fault);
 	if (!bad)
 		bad = validate_backing(h, fault);
 	return bad;
@@ -317,8 +314,10 @@ static void write_v3(const struct header *h, struct writer *w)
 	if (h->header_length < HEADER_LENGTH_V3)
 		return;
 	write_u8(w, h->compression_type);
-	write_bytes(w, h->padding, sizeof(h->padding));
-	write_bytes(w, h->tail, h->tail_len);
+	if (h->tail)
+		write_bytes(w, h->tail, h->tail_len);
+	else
+		write_zeros(w, HEADER_LENGTH_V3 - HEADER_OFF_COMPRESSION - 1);
 }
 
 size_t header_encode(const struct header *h, void *buf, size_t len)

@@ -85,9 +85,8 @@ struct header {
 	uint64_t autoclear_features;
 	uint32_t header_length;        /* 72 in version 2 */
 	uint8_t compression_type;
-	uint8_t padding[7];            /* bytes 105..111, kept as found */
-	/* Fields of later versions, bytes 112..header_length, kept as found;
-	 * points into the decoded buffer. */
+	/* Padding and fields of later versions, bytes 105..header_length, kept
+	 * as found; points into the decoded buffer.  NULL: zero padding. */
 	const uint8_t *tail;
 	uint32_t tail_len;
 };
@@ -113,7 +112,7 @@ enum defect header_decode(struct header *h, const void *buf, size_t len,
 enum defect header_validate(const struct header *h, uint64_t file_size,
 			    struct fault *fault);
 
-/* Writes the fixed part, padding and tail: h->header_length bytes.  Returns
+/* Writes the fixed part and the tail: h->header_length bytes.  Returns
  * that number, or 0 when @len is too small or header_length is not what
  * version and tail_len imply. */
 size_t header_encode(const struct header *h, void *buf, size_t len);

@@ -56,13 +56,14 @@
 #define BITMAPS_MAX 65535
 #define BITMAP_DIRECTORY_BYTES_MAX (1024 * UINT64_C(65535))
 #define BITMAP_NAME_BYTES_MAX 1023
-/* QEMU's BME limits: granularity 2^9 to 2^31, table entries that make a
- * bitmap of 2^29 bits per ... 32 MiB of table, 2 GiB of data. */
+/* From one sector to 2 GiB of disk for each bit; at most 2^27 table entries,
+ * and 512 MiB of bitmap: 256 TiB of disk at 64 KiB for each bit. */
 #define BITMAP_GRANULARITY_BITS_MIN 9
 #define BITMAP_GRANULARITY_BITS_MAX 31
 #define BITMAP_TABLE_ENTRIES_MAX UINT32_C(0x8000000)
 #define BITMAP_DATA_BYTES_MAX UINT64_C(0x20000000)
 #define BITMAP_DIR_ENTRY_BYTES 24
+#define BITMAP_TABLE_ENTRY_BYTES 8
 
 /* Specification: "must not be longer than 1023 bytes". */
 #define BACKING_NAME_BYTES_MAX 1023
@@ -75,7 +76,9 @@
 #define FEATURE_NAME_BYTES 46
 #define FEATURE_ENTRY_BYTES 48
 
+/* Compressed data is counted in sectors of this size, aligned to it. */
 #define COMPRESSED_SECTOR_BYTES 512
+#define COMPRESSED_SECTOR_MASK (~(COMPRESSED_SECTOR_BYTES - UINT64_C(1)))
 
 #define L1_ENTRY_BYTES 8
 #define L2_ENTRY_BYTES 8
@@ -88,8 +91,10 @@
 
 #define LUKS_HEADER_BYTES 592
 #define LUKS_SLOTS 8
-/* Key material of one slot at 4000 stripes of 64 bytes is 256 KB. */
-#define LUKS_STRIPES_MAX 4000
+/* All writers of LUKS1 spread a key over this many stripes, so that an erased
+ * key is gone; any other number is damage.  Key material of one slot is up to
+ * 256,000 bytes. */
+#define LUKS_STRIPES 4000
 #define LUKS_KEY_BYTES_MAX 64
 #define LUKS_CRYPTO_AREA_BYTES_MAX (64 * MIB)
 

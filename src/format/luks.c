@@ -12,27 +12,17 @@ enum {
 	LUKS_UUID_BYTES = 40,
 	LUKS_OFF_VERSION = 6,
 	LUKS_OFF_CIPHER = 8,
+	LUKS_OFF_PAYLOAD = 104,
 	LUKS_OFF_KEY_BYTES = 108,
 	LUKS_OFF_DIGEST_ITERATIONS = 164,
 	LUKS_OFF_SLOTS = 208,
 	LUKS_SLOT_BYTES = 48,
+	LUKS_PAYLOAD_SECTORS_MIN = 2, /* what 592 bytes take */
 };
 
 static const uint8_t magic[6] = { 'L', 'U', 'K', 'S', 0xba, 0xbe };
 
-/* A text field must end inside its field. */
-static bool read_text(struct reader *r, char *dst, size_t len)
-{
-	const uint8_t *p = read_bytes(r, len);
-
-	dst[len] = '\0';
-	if (!p)
-		return false;
-	memcpy(dst, p, len);
-	return memchr(p, 0, len) != NULL;
-}
-
-static void read_array(struct reader *r, uint8_t *dst, size_t len)
+static void read_array(struct reader *r, void *dst, size_t len)
 {
 	const uint8_t *p = read_bytes(r, len);
 
@@ -40,18 +30,17 @@ static void read_array(struct reader *r, uint8_t *dst, size_t len)
 		memcpy(dst, p, len);
 }
 
-static bool read_fields(struct luks_header *l, struct reader *r)
+static void read_fields(struct luks_header *l, struct reader *r)
 {
-	bool texts = read_text(r, l->cipher_name, LUKS_TEXT_BYTES);
-
-	texts &= read_text(r, l->cipher_mode, LUKS_TEXT_BYTES);
-	texts &= read_text(r, l->hash, LUKS_TEXT_BYTES);
+	read_array(r, l->cipher_name, LUKS_TEXT_BYTES);
+	read_array(r, l->cipher_mode, LUKS_TEXT_BYTES);
+	read_array(r, l->hash, LUKS_TEXT_BYTES);
 	l->payload_off_sectors = read_be32(r);
 	l->key_bytes = read_be32(r);
 	read_array(r, l->digest, sizeof(l->digest));
 	read_array(r, l->digest_salt, sizeof(l->digest_salt));
 	l->digest_iterations = read_be32(r);
-	texts &= read_text(r, l->uuid, LUKS_UUID_BYTES);
+	read_array(r, l->uuid, LUKS_UUID_BYTES);
 	for (unsigned i = 0; i < LUKS_SLOTS; i++) {
 		struct luks_slot *s = &l->slots[i];
 
@@ -61,7 +50,6 @@ static bool read_fields(struct luks_header *l, struct reader *r)
 		s->key_off_sectors = read_be32(r);
 		s->stripes = read_be32(r);
 	}
-	return texts;
 }
 
 static struct range slot_range(const struct luks_header *l, unsigned i)
@@ -77,21 +65,23 @@ static enum defect check_slot(const struct luks_header *l, unsigned i,
 {
 	const struct luks_slot *s = &l->slots[i];
 	uint64_t off = LUKS_OFF_SLOTS + (uint64_t)LUKS_SLOT_BYTES * i;
+	uint64_t payload = (uint64_t)l->payload_off_sectors * SECTOR_BYTES;
+	uint64_t end = min_u64(area_len, payload);
 	struct range key = slot_range(l, i);
 
 	if (s->state != LUKS_SLOT_ACTIVE && s->state != LUKS_SLOT_INACTIVE)
 		return fault_set(fault, DEFECT_LUKS_SLOT, "active", off,
 				 s->state, LUKS_SLOT_ACTIVE);
-	if (s->stripes == 0 || s->stripes > LUKS_STRIPES_MAX)
+	if (s->stripes != LUKS_STRIPES)
 		return fault_set(fault, DEFECT_LUKS_SLOT, "stripes", off + 44,
-				 s->stripes, LUKS_STRIPES_MAX);
+				 s->stripes, LUKS_STRIPES);
 	if (s->state == LUKS_SLOT_ACTIVE && s->iterations == 0)
 		return fault_set(fault, DEFECT_LUKS_SLOT, "iterations",
 				 off + 4, 0, 0);
-	if (key.off < LUKS_HEADER_BYTES || range_end(key) > area_len)
+	if (key.off < LUKS_HEADER_BYTES || range_end(key) > end)
 		return fault_set(fault, DEFECT_LUKS_SLOT,
 				 "key_material_offset", off + 40, key.off,
-				 area_len);
+				 end);
 	for (unsigned j = 0; j < i; j++)
 		if (range_overlaps(key, slot_range(l, j)))
 			return fault_set(fault, DEFECT_LUKS_SLOT,
@@ -100,8 +90,30 @@ static enum defect check_slot(const struct luks_header *l, unsigned i,
 	return DEFECT_NONE;
 }
 
-static enum defect check(const struct luks_header *l, uint64_t area_len,
-			 struct fault *fault)
+static enum defect check_texts(const struct luks_header *l,
+			       struct fault *fault)
+{
+	const struct {
+		const char *text;
+		const char *field;
+	} texts[] = {
+		{ l->cipher_name, "cipher_name" },
+		{ l->cipher_mode, "cipher_mode" },
+		{ l->hash, "hash_spec" },
+	};
+
+	for (unsigned i = 0; i < 3; i++)
+		if (strlen(texts[i].text) == LUKS_TEXT_BYTES)
+			return fault_set(fault, DEFECT_LUKS_HEADER,
+					 texts[i].field,
+					 LUKS_OFF_CIPHER +
+						 i * LUKS_TEXT_BYTES,
+					 LUKS_TEXT_BYTES, LUKS_TEXT_BYTES - 1);
+	return DEFECT_NONE;
+}
+
+static enum defect check_numbers(const struct luks_header *l,
+				 struct fault *fault)
 {
 	if (l->key_bytes == 0 || l->key_bytes > LUKS_KEY_BYTES_MAX)
 		return fault_set(fault, DEFECT_LUKS_HEADER, "key_bytes",
@@ -111,13 +123,24 @@ static enum defect check(const struct luks_header *l, uint64_t area_len,
 		return fault_set(fault, DEFECT_LUKS_HEADER,
 				 "mk_digest_iterations",
 				 LUKS_OFF_DIGEST_ITERATIONS, 0, 0);
-	for (unsigned i = 0; i < LUKS_SLOTS; i++) {
-		enum defect bad = check_slot(l, i, area_len, fault);
-
-		if (bad)
-			return bad;
-	}
+	/* qcow2 does not use the payload offset, but a real header has one. */
+	if (l->payload_off_sectors < LUKS_PAYLOAD_SECTORS_MIN)
+		return fault_set(fault, DEFECT_LUKS_HEADER, "payload_offset",
+				 LUKS_OFF_PAYLOAD, l->payload_off_sectors,
+				 LUKS_PAYLOAD_SECTORS_MIN);
 	return DEFECT_NONE;
+}
+
+static enum defect check(const struct luks_header *l, uint64_t area_len,
+			 struct fault *fault)
+{
+	enum defect bad = check_texts(l, fault);
+
+	if (!bad)
+		bad = check_numbers(l, fault);
+	for (unsigned i = 0; !bad && i < LUKS_SLOTS; i++)
+		bad = check_slot(l, i, area_len, fault);
+	return bad;
 }
 
 enum defect luks_decode(struct luks_header *l, const void *buf, size_t len,
@@ -126,19 +149,18 @@ enum defect luks_decode(struct luks_header *l, const void *buf, size_t len,
 	struct reader r = reader_init(buf, len);
 	const uint8_t *m = read_bytes(&r, sizeof(magic));
 	uint16_t version = read_be16(&r);
-	bool texts;
 
 	memset(l, 0, sizeof(*l));
-	texts = read_fields(l, &r);
-	if (r.failed || memcmp(m, magic, sizeof(magic)) != 0)
-		return fault_set(fault, DEFECT_LUKS_HEADER, "magic", 0, len,
+	read_fields(l, &r);
+	if (r.failed)
+		return fault_set(fault, DEFECT_LUKS_HEADER, "length", 0, len,
 				 LUKS_HEADER_BYTES);
+	if (memcmp(m, magic, sizeof(magic)) != 0)
+		return fault_set(fault, DEFECT_LUKS_HEADER, "magic", 0,
+				 get_be32(m), get_be32(magic));
 	if (version != LUKS_VERSION)
 		return fault_set(fault, DEFECT_LUKS_HEADER, "version",
 				 LUKS_OFF_VERSION, version, LUKS_VERSION);
-	if (!texts)
-		return fault_set(fault, DEFECT_LUKS_HEADER, "cipher_name",
-				 LUKS_OFF_CIPHER, 0, 0);
 	return check(l, area_len, fault);
 }
 

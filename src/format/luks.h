@@ -36,8 +36,9 @@ struct luks_header {
 };
 
 /* Decodes LUKS_HEADER_BYTES and checks magic, version, texts, key length,
- * slot states, stripes, and that key material lies in [header end, @area_len)
- * without overlap.  Returns 0, DEFECT_LUKS_HEADER or DEFECT_LUKS_SLOT. */
+ * payload offset, slot states, stripes, and that key material lies between
+ * the header and both @area_len and the payload, without overlap.  Returns 0,
+ * DEFECT_LUKS_HEADER or DEFECT_LUKS_SLOT. */
 enum defect luks_decode(struct luks_header *l, const void *buf, size_t len,
 			uint64_t area_len, struct fault *fault);
 

@@ -65,7 +65,7 @@ enum defect refcount_table_entry_defect(const struct geometry *g,
 		return DEFECT_REFCOUNT_TABLE_ENTRY_RESERVED;
 	if (!is_aligned(off, g->cluster_size))
 		return DEFECT_REFCOUNT_TABLE_ENTRY_UNALIGNED;
-	if (off > HOST_OFF_MAX || off >= file_size)
-		return off ? DEFECT_REFCOUNT_BLOCK_BEYOND_EOF : DEFECT_NONE;
+	if (off && (off > HOST_OFF_MAX || off >= file_size))
+		return DEFECT_REFCOUNT_BLOCK_BEYOND_EOF;
 	return DEFECT_NONE;
 }

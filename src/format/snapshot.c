@@ -1,7 +1,6 @@
 #include "format/snapshot.h"
 
 #include "base/checked.h"
-#include "base/range.h"
 
 enum {
 	SNAPSHOT_OFF_ID_LEN = 12,
@@ -97,9 +96,7 @@ enum defect snapshot_l1_defect(const struct geometry *g,
 	if (bytes > L1_TABLE_BYTES_MAX)
 		return DEFECT_SNAPSHOT_L1;
 	if (s->l1_size &&
-	    (!is_aligned(s->l1_off, g->cluster_size) ||
-	     s->l1_off < g->cluster_size || s->l1_off > HOST_OFF_MAX ||
-	     s->l1_off + bytes > align_up(file_size, g->cluster_size)))
+	    !geometry_table_fits(g, s->l1_off, bytes, file_size))
 		return DEFECT_SNAPSHOT_L1;
 	if (s->disk_size > VIRTUAL_SIZE_MAX ||
 	    geometry_l1_entries(g, s->disk_size) > s->l1_size)
