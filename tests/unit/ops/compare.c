@@ -104,12 +104,12 @@ static void the_first_difference_is_found_by_any_threads(void **state)
 	struct test_rng r = test_rng_init(test_seed());
 
 	(void)state;
-	for (unsigned i = 0; i < 40; i++) {
+	for (unsigned i = 0; i < 12; i++) {
 		uint64_t first = UINT64_MAX;
 		struct disk *a = fake_new(65536);
 		struct disk *b;
 
-		fake_add_random(a, &r, 16 * MIB);
+		fake_add_random(a, &r, 6 * MIB);
 		fake_add(a, 512, FAKE_DATA);
 		b = same_bytes_of(a, &r);
 		for (uint64_t k = 0; k < 1 + i % 6; k++) {
