@@ -2,23 +2,10 @@
  * Random operations on a store and on a plain byte array give the same bytes:
  * in memory, in a file, in a file with O_DIRECT.
  */
-#include <inttypes.h>
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "store/file.h"
-#include "store/mem.h"
-#include "store/store.h"
 #include "store_test.h"
 
 #define MAX_BYTES (256 * 1024)
-#define ROUNDS 1500
+#define ROUNDS 600
 
 /* What the store should hold; bytes past `size` are zero. */
 struct model {
@@ -42,22 +29,22 @@ static void check_all(struct qcow2_store *s, const struct model *m)
 }
 
 /* Lengths of every kind: tiny, around blocks, large. */
-static uint64_t random_len(struct rng *r, uint64_t limit)
+static uint64_t random_len(struct test_rng *r, uint64_t limit)
 {
 	static const uint64_t typical[] = { 1,    511,	512,   513,   4095,
 					    4096, 4097, 65536, 70000, 131072 };
-	uint64_t len = rng_below(r, 3)
-			       ? typical[rng_below(r, 10)]
-			       : 1 + rng_below(r, MAX_BYTES / 3);
+	uint64_t len = test_rng_below(r, 3)
+			       ? typical[test_rng_below(r, 10)]
+			       : 1 + test_rng_below(r, MAX_BYTES / 3);
 
 	return len < limit ? len : limit;
 }
 
-static uint64_t random_off(struct rng *r)
+static uint64_t random_off(struct test_rng *r)
 {
-	uint64_t off = rng_below(r, MAX_BYTES);
+	uint64_t off = test_rng_below(r, MAX_BYTES);
 
-	switch (rng_below(r, 3)) {
+	switch (test_rng_below(r, 3)) {
 	case 0:
 		return off & ~UINT64_C(4095);
 	case 1:
@@ -68,15 +55,15 @@ static uint64_t random_off(struct rng *r)
 }
 
 /* Cuts [buf, len) into up to 80 segments. */
-static int random_iov(struct rng *r, uint8_t *buf, uint64_t len,
+static int random_iov(struct test_rng *r, uint8_t *buf, uint64_t len,
 		      struct iovec *iov)
 {
 	int n = 0;
 
-	while (len && n < 79 && rng_below(r, 40)) {
-		uint64_t part = rng_below(r, len) / 4;
+	while (len && n < 79 && test_rng_below(r, 40)) {
+		uint64_t part = test_rng_below(r, len) / 4;
 
-		if (rng_below(r, 2))
+		if (test_rng_below(r, 2))
 			part &= ~UINT64_C(511);
 		iov[n++] = (struct iovec){ buf, part };
 		buf += part;
@@ -86,7 +73,7 @@ static int random_iov(struct rng *r, uint8_t *buf, uint64_t len,
 	return n;
 }
 
-static void do_write(struct qcow2_store *s, struct model *m, struct rng *r)
+static void do_write(struct qcow2_store *s, struct model *m, struct test_rng *r)
 {
 	static _Alignas(4096) uint8_t buf[MAX_BYTES];
 	struct qcow2_error err = { 0 };
@@ -95,10 +82,9 @@ static void do_write(struct qcow2_store *s, struct model *m, struct rng *r)
 	struct iovec iov[80];
 	int n = 1;
 
-	for (uint64_t i = 0; i < len; i++)
-		buf[i] = (uint8_t)rng_next(r);
+	test_rng_fill(r, buf, len);
 	iov[0] = (struct iovec){ buf, len };
-	if (rng_below(r, 2))
+	if (test_rng_below(r, 2))
 		n = random_iov(r, buf, len, iov);
 	assert_int_equal(store_pwritev(s, iov, n, off, 0, &err), 0);
 	memcpy(m->bytes + off, buf, len);
@@ -106,7 +92,7 @@ static void do_write(struct qcow2_store *s, struct model *m, struct rng *r)
 		m->size = off + len;
 }
 
-static void do_read(struct qcow2_store *s, struct model *m, struct rng *r)
+static void do_read(struct qcow2_store *s, struct model *m, struct test_rng *r)
 {
 	static _Alignas(4096) uint8_t buf[MAX_BYTES];
 	struct qcow2_error err = { 0 };
@@ -120,12 +106,12 @@ static void do_read(struct qcow2_store *s, struct model *m, struct rng *r)
 	assert_memory_equal(buf, m->bytes + off, len);
 }
 
-static void do_zero(struct qcow2_store *s, struct model *m, struct rng *r)
+static void do_zero(struct qcow2_store *s, struct model *m, struct test_rng *r)
 {
 	struct qcow2_error err = { 0 };
 	uint64_t off = random_off(r);
 	uint64_t len = random_len(r, 2 * MAX_BYTES);
-	unsigned flags = rng_below(r, 2) ? QCOW2_STORE_UNMAP : 0;
+	unsigned flags = test_rng_below(r, 2) ? QCOW2_STORE_UNMAP : 0;
 
 	assert_int_equal(store_zero(s, len, off, flags, &err), 0);
 	if (off + len > MAX_BYTES)
@@ -133,7 +119,7 @@ static void do_zero(struct qcow2_store *s, struct model *m, struct rng *r)
 	memset(m->bytes + off, 0, len);
 }
 
-static void do_truncate(struct qcow2_store *s, struct model *m, struct rng *r)
+static void do_truncate(struct qcow2_store *s, struct model *m, struct test_rng *r)
 {
 	struct qcow2_error err = { 0 };
 	uint64_t size = random_off(r);
@@ -164,11 +150,11 @@ static void do_extents(struct qcow2_store *s, struct model *m)
 static void run(struct qcow2_store *s, unsigned rounds)
 {
 	struct model *m = calloc(1, sizeof(*m));
-	struct rng r = rng_seeded();
+	struct test_rng r = test_rng_init(test_seed());
 
 	assert_non_null(m);
 	for (unsigned i = 0; i < rounds; i++) {
-		switch (rng_below(&r, 12)) {
+		switch (test_rng_below(&r, 12)) {
 		case 0:
 			do_truncate(s, m, &r);
 			break;
@@ -207,23 +193,6 @@ static void memory_store_equals_the_byte_array(void **state)
 	run(s, ROUNDS * 4);
 }
 
-/* Opens an unlinked temporary file in @dir; NULL when that is impossible. */
-static struct qcow2_store *open_temp(const char *dir, unsigned flags)
-{
-	struct qcow2_store *s = NULL;
-	struct qcow2_error err = { 0 };
-	char path[200];
-
-	temp_name(path, sizeof(path), dir);
-	if (store_file_open(path, flags | QCOW2_STORE_RDWR | QCOW2_STORE_CREATE,
-			    &s, &err) < 0) {
-		print_message("%s\n", err.message);
-		s = NULL;
-	}
-	unlink(path);
-	return s;
-}
-
 static void file_store_equals_the_byte_array(void **state)
 {
 	struct qcow2_store *s = open_temp(".", 0);
@@ -250,7 +219,7 @@ static void direct_file_store_equals_the_byte_array(void **state)
 	(void)state;
 	if (!s)
 		skip();
-	run(s, ROUNDS / 4);
+	run(s, ROUNDS / 3);
 }
 
 int main(void)

@@ -4,38 +4,22 @@
 #ifndef STORE_TEST_H
 #define STORE_TEST_H
 
-#include <stdint.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-struct rng {
-	uint64_t state;
-};
+#include "store/file.h"
+#include "store/mem.h"
+#include "store/store.h"
+#include "support/test.h"
 
-static inline uint64_t rng_next(struct rng *r)
-{
-	uint64_t z = (r->state += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return z ^ (z >> 31);
-}
-
-static inline uint64_t rng_below(struct rng *r, uint64_t n)
-{
-	return rng_next(r) % n;
-}
-
-static inline struct rng rng_seeded(void)
-{
-	const char *s = getenv("TEST_SEED");
-	struct rng r = { s ? strtoull(s, NULL, 0) : (uint64_t)time(NULL) };
-
-	printf("TEST_SEED=%llu\n", (unsigned long long)r.state);
-	return r;
-}
+#define ok(expression) assert_int_equal((expression), 0)
 
 /* A name in @dir that no other test uses; nothing is created. */
 static inline void temp_name(char *path, size_t size, const char *dir)
@@ -44,6 +28,65 @@ static inline void temp_name(char *path, size_t size, const char *dir)
 
 	snprintf(path, size, "%s/store-test-%d-%u.tmp", dir, (int)getpid(),
 		 n++);
+}
+
+/* An open, empty store whose file is already unlinked; NULL when that is
+ * impossible in @dir with these flags. */
+static inline struct qcow2_store *open_temp(const char *dir, unsigned flags)
+{
+	struct qcow2_store *s = NULL;
+	struct qcow2_error err = { 0 };
+	char path[200];
+
+	temp_name(path, sizeof(path), dir);
+	flags |= QCOW2_STORE_RDWR | QCOW2_STORE_CREATE;
+	if (store_file_open(path, flags, &s, &err) < 0)
+		print_message("%s\n", err.message);
+	unlink(path);
+	return s;
+}
+
+/* Creates a file with these contents and gives its name. */
+static inline void make_file(char *path, size_t size, const char *text)
+{
+	FILE *f;
+
+	temp_name(path, size, ".");
+	f = fopen(path, "w");
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	ok(fclose(f));
+}
+
+static inline void assert_contents(const char *path, const char *text)
+{
+	char buf[256] = { 0 };
+	FILE *f = fopen(path, "r");
+
+	assert_non_null(f);
+	assert_true(fread(buf, 1, sizeof(buf) - 1, f) < sizeof(buf));
+	fclose(f);
+	assert_string_equal(buf, text);
+}
+
+/* True when @fn(@arg) ends in a failed assertion. */
+static inline bool aborts(void (*fn)(void *arg), void *arg)
+{
+	pid_t pid = fork();
+	int status = 0;
+
+	if (pid == 0) {
+		const struct rlimit no_core = { 0, 0 };
+
+		setrlimit(RLIMIT_CORE, &no_core);
+		if (!freopen("/dev/null", "w", stderr))
+			_exit(1);
+		signal(SIGABRT, SIG_DFL);
+		fn(arg);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
 }
 
 #endif

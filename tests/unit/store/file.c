@@ -1,0 +1,256 @@
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "store_test.h"
+
+/* The kernel reports a lost page once; this plays it. */
+static int fdatasync_errno;
+static int fdatasync_calls;
+
+int fdatasync(int fd)
+{
+	fdatasync_calls++;
+	if (!fdatasync_errno)
+		return fsync(fd);
+	errno = fdatasync_errno;
+	fdatasync_errno = 0;
+	return -1;
+}
+
+static int refuse(const char *path, unsigned flags, const char *reason)
+{
+	struct qcow2_error err = { 0 };
+	struct qcow2_store *s;
+	int rc = store_file_open(path, flags, &s, &err);
+
+	assert_non_null(strstr(err.message, reason));
+	return rc;
+}
+
+static void refuses_what_is_no_file_without_blocking(void **state)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	char path[200];
+	int fd;
+
+	(void)state;
+	assert_int_equal(refuse(".", 0, "is a directory"), -EINVAL);
+	assert_int_equal(refuse(".", QCOW2_STORE_RDWR, "is a directory"),
+			 -EINVAL);
+	assert_int_equal(refuse("/dev/zero", 0, "is a character device"),
+			 -EINVAL);
+	temp_name(path, sizeof(path), ".");
+	ok(mkfifo(path, 0600));
+	assert_int_equal(refuse(path, 0, "is a pipe"), -EINVAL);
+	assert_int_equal(refuse(path, QCOW2_STORE_RDWR | QCOW2_STORE_CREATE,
+				"is a pipe"),
+			 -EINVAL);
+	ok(unlink(path));
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_true(fd >= 0);
+	temp_name(addr.sun_path, sizeof(addr.sun_path), ".");
+	ok(bind(fd, (struct sockaddr *)&addr, sizeof(addr)));
+	assert_int_equal(refuse(addr.sun_path, 0, "is a socket"), -EINVAL);
+	close(fd);
+	ok(unlink(addr.sun_path));
+}
+
+static void says_why_a_file_does_not_open(void **state)
+{
+	char path[200];
+
+	(void)state;
+	assert_int_equal(refuse("no/such\nfile", 0,
+				"no/such\\x0afile: cannot open: No such file "
+				"or directory"),
+			 -ENOENT);
+	temp_name(path, sizeof(path), ".");
+	ok(symlink(path, path));
+	assert_int_equal(refuse(path, 0, "Too many levels"), -ELOOP);
+	ok(unlink(path));
+}
+
+static void refuses_descriptors_of_pipes(void **state)
+{
+	struct qcow2_store *s;
+	int fds[2];
+
+	(void)state;
+	ok(pipe(fds));
+	assert_int_equal(store_file_from_fd(fds[0], "p", 0, &s, NULL), -EINVAL);
+	assert_int_equal(fcntl(fds[0], F_GETFD), 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void checks_the_access_of_a_descriptor(void **state)
+{
+	struct qcow2_store *s;
+	char path[200];
+	int fd;
+
+	(void)state;
+	make_file(path, sizeof(path), "x");
+	fd = open(path, O_WRONLY);
+	assert_int_equal(store_file_from_fd(fd, "f", 0, &s, NULL), -EBADF);
+	close(fd);
+	fd = open(path, O_RDONLY);
+	assert_int_equal(store_file_from_fd(fd, "f", QCOW2_STORE_RDWR, &s,
+					    NULL),
+			 -EBADF);
+	close(fd);
+	fd = open(path, O_PATH);
+	assert_int_equal(store_file_from_fd(fd, "f", 0, &s, NULL), -EBADF);
+	close(fd);
+	ok(unlink(path));
+}
+
+static void offsets_count_also_for_append_only_descriptors(void **state)
+{
+	struct qcow2_store *s;
+	char path[200];
+	int fd;
+
+	(void)state;
+	make_file(path, sizeof(path), "abcd");
+	fd = open(path, O_RDWR | O_APPEND | O_NONBLOCK);
+	ok(store_file_from_fd(fd, path, QCOW2_STORE_RDWR, &s, NULL));
+	assert_int_equal(store_fd(s), fd);
+	assert_int_equal(fcntl(fd, F_GETFL) & (O_APPEND | O_NONBLOCK), 0);
+	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	ok(store_pwrite(s, "X", 1, 1, 0, NULL));
+	store_unref(s);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	assert_contents(path, "aXcd");
+	ok(unlink(path));
+}
+
+static void never_uses_the_standard_descriptors(void **state)
+{
+	int saved = dup(0);
+	struct qcow2_store *s;
+	char path[200];
+	int rc;
+	int fd;
+
+	(void)state;
+	make_file(path, sizeof(path), "x");
+	close(0);
+	rc = store_file_open(path, 0, &s, NULL);
+	fd = rc < 0 ? -1 : store_fd(s);
+	rc = fcntl(0, F_GETFD);
+	assert_int_equal(dup2(saved, 0), 0);
+	close(saved);
+	assert_true(fd > 2);
+	assert_int_equal(rc, -1);
+	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	assert_int_equal(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
+	store_unref(s);
+	ok(unlink(path));
+}
+
+static void create_empties_an_existing_file(void **state)
+{
+	unsigned flags = QCOW2_STORE_RDWR | QCOW2_STORE_CREATE;
+	struct qcow2_store *s;
+	char path[200];
+	uint64_t size;
+
+	(void)state;
+	make_file(path, sizeof(path), "old");
+	ok(store_file_open(path, flags, &s, NULL));
+	ok(store_size(s, &size, NULL));
+	assert_int_equal(size, 0);
+	store_unref(s);
+	ok(unlink(path));
+}
+
+static void create_spares_a_file_that_others_use(void **state)
+{
+	unsigned flags = QCOW2_STORE_RDWR | QCOW2_STORE_CREATE;
+	struct qcow2_store *user;
+	struct qcow2_error err = { 0 };
+	struct qcow2_store *s;
+	char path[200];
+
+	(void)state;
+	make_file(path, sizeof(path), "old");
+	ok(store_file_open(path, 0, &user, NULL));
+	ok(store_lock(user, QCOW2_STORE_LOCK_READ, NULL));
+	assert_int_equal(store_file_open(path, flags, &s, &err), -EBUSY);
+	assert_non_null(strstr(err.message, "Is another process using"));
+	assert_non_null(strstr(err.message, path + 2));
+	assert_contents(path, "old");
+	store_unref(user);
+	ok(unlink(path));
+}
+
+static void a_read_only_open_reads(void **state)
+{
+	struct qcow2_store *s;
+	uint64_t bytes;
+	char path[200];
+	char buf[8];
+
+	(void)state;
+	make_file(path, sizeof(path), "abc");
+	ok(store_file_open(path, 0, &s, NULL));
+	memset(buf, 'y', sizeof(buf));
+	ok(store_pread(s, buf, sizeof(buf), 1, 0, NULL));
+	assert_memory_equal(buf, "bc\0\0\0\0\0\0", 8);
+	assert_int_equal(store_pwrite(s, "x", 1, 0, 0, NULL), -EBADF);
+	assert_string_equal(store_name(s), path);
+	ok(store_allocated(s, &bytes, NULL));
+	assert_int_equal(bytes % 512, 0);
+	store_unref(s);
+	ok(unlink(path));
+}
+
+static void a_failed_flush_fails_for_ever(void **state)
+{
+	struct qcow2_store *s = open_temp(".", 0);
+	int calls;
+
+	(void)state;
+	ok(store_flush(s, NULL));
+	fdatasync_errno = EIO;
+	assert_int_equal(store_flush(s, NULL), -EIO);
+	calls = fdatasync_calls;
+	assert_int_equal(store_flush(s, NULL), -EIO);
+	assert_int_equal(store_flush(s, NULL), -EIO);
+	assert_int_equal(fdatasync_calls, calls);
+	store_unref(s);
+}
+
+static void an_interrupted_flush_is_repeated(void **state)
+{
+	struct qcow2_store *s = open_temp(".", 0);
+
+	(void)state;
+	fdatasync_errno = EINTR;
+	fdatasync_calls = 0;
+	ok(store_flush(s, NULL));
+	assert_int_equal(fdatasync_calls, 2);
+	store_unref(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(refuses_what_is_no_file_without_blocking),
+		cmocka_unit_test(says_why_a_file_does_not_open),
+		cmocka_unit_test(refuses_descriptors_of_pipes),
+		cmocka_unit_test(checks_the_access_of_a_descriptor),
+		cmocka_unit_test(
+			offsets_count_also_for_append_only_descriptors),
+		cmocka_unit_test(never_uses_the_standard_descriptors),
+		cmocka_unit_test(create_empties_an_existing_file),
+		cmocka_unit_test(create_spares_a_file_that_others_use),
+		cmocka_unit_test(a_read_only_open_reads),
+		cmocka_unit_test(a_failed_flush_fails_for_ever),
+		cmocka_unit_test(an_interrupted_flush_is_repeated),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

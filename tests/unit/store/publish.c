@@ -1,0 +1,351 @@
+#include <dirent.h>
+#include <errno.h>
+
+#include "loop_device.h"
+#include "store/publish.h"
+
+static int fsync_errno;
+static int n_syncs;
+
+int fdatasync(int fd)
+{
+	(void)fd;
+	n_syncs++;
+	errno = fsync_errno;
+	return fsync_errno ? -1 : 0;
+}
+
+int fsync(int fd)
+{
+	(void)fd;
+	n_syncs++;
+	return 0;
+}
+
+/* A directory of its own for each test, left when it ends. */
+static char home[200];
+
+static int enter(void **state)
+{
+	(void)state;
+	fsync_errno = 0;
+	n_syncs = 0;
+	umask(022);
+	temp_name(home, sizeof(home), ".");
+	return mkdir(home, 0755) || chdir(home);
+}
+
+static int n_entries(void)
+{
+	DIR *d = opendir(".");
+	int n = -2; /* itself and its parent */
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static int leave(void **state)
+{
+	(void)state;
+	if (system("rm -rf ./* ./.[!.]*") != 0)
+		return -1;
+	return chdir("..") || rmdir(home);
+}
+
+static void put(const char *name, const char *text, mode_t mode)
+{
+	int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	ok(fchmod(fd, mode));
+	close(fd);
+}
+
+static mode_t mode_of(const char *name)
+{
+	struct stat st;
+
+	ok(stat(name, &st));
+	return st.st_mode & 07777;
+}
+
+static void begin(struct publish *p, const char *name)
+{
+	struct qcow2_error err = { 0 };
+
+	ok(publish_begin(p, name, 0, &err));
+	ok(store_pwrite(p->store, "new", 3, 0, 0, &err));
+}
+
+static void a_new_file_appears_only_when_complete(void **state)
+{
+	struct publish p;
+
+	(void)state;
+	begin(&p, "out");
+	assert_false(p.in_place);
+	assert_int_equal(access("out", F_OK), -1);
+	assert_int_equal(n_entries(), 1);
+	assert_string_equal(store_name(p.store), "out");
+	ok(publish_commit(&p, true, NULL));
+	assert_null(p.store);
+	assert_int_equal(n_syncs, 2);
+	assert_contents("out", "new");
+	assert_int_equal(mode_of("out"), 0644);
+	assert_int_equal(n_entries(), 1);
+}
+
+static void nothing_is_synced_unless_asked(void **state)
+{
+	struct publish p;
+
+	(void)state;
+	begin(&p, "out");
+	ok(publish_commit(&p, false, NULL));
+	assert_int_equal(n_syncs, 0);
+	assert_contents("out", "new");
+}
+
+static void abort_leaves_the_old_file_alone(void **state)
+{
+	struct publish p;
+
+	(void)state;
+	put("out", "old", 0640);
+	begin(&p, "./out");
+	assert_contents("out", "old");
+	publish_abort(&p);
+	assert_contents("out", "old");
+	assert_int_equal(n_entries(), 1);
+	publish_abort(&p);
+}
+
+static void an_old_file_keeps_its_mode(void **state)
+{
+	struct publish p;
+
+	(void)state;
+	put("out", "old", 0600);
+	begin(&p, "out");
+	assert_int_equal(mode_of(p.temp_path), 0600);
+	ok(publish_commit(&p, true, NULL));
+	assert_contents("out", "new");
+	assert_int_equal(mode_of("out"), 0600);
+}
+
+static void an_old_file_keeps_its_owner(void **state)
+{
+	struct publish p;
+	struct stat st;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	put("out", "old", 0660);
+	ok(chown("out", 1234, 4321));
+	begin(&p, "out");
+	ok(publish_commit(&p, true, NULL));
+	ok(stat("out", &st));
+	assert_int_equal(st.st_uid, 1234);
+	assert_int_equal(st.st_gid, 4321);
+	assert_int_equal(st.st_mode & 0777, 0660);
+}
+
+static void symbolic_links_remain(void **state)
+{
+	struct publish p;
+	struct stat st;
+
+	(void)state;
+	ok(mkdir("sub", 0755));
+	put("sub/real", "old", 0644);
+	ok(symlink("real", "sub/second"));
+	ok(symlink("sub/second", "first"));
+	begin(&p, "first");
+	assert_true(strncmp(p.temp_path, "sub/.real.", 10) == 0);
+	ok(publish_commit(&p, true, NULL));
+	ok(lstat("first", &st));
+	assert_true(S_ISLNK(st.st_mode));
+	ok(lstat("sub/real", &st));
+	assert_true(S_ISREG(st.st_mode));
+	assert_contents("sub/real", "new");
+}
+
+static void the_target_of_a_dangling_link_is_made(void **state)
+{
+	struct publish p;
+
+	(void)state;
+	ok(symlink("later", "link"));
+	begin(&p, "link");
+	ok(publish_commit(&p, true, NULL));
+	assert_contents("later", "new");
+	assert_contents("link", "new");
+}
+
+static int refuse(const char *name, const char *reason)
+{
+	struct qcow2_error err = { 0 };
+	struct publish p;
+	int before = n_entries();
+	int rc = publish_begin(&p, name, 0, &err);
+
+	assert_non_null(strstr(err.message, reason));
+	assert_null(p.store);
+	assert_int_equal(n_entries(), before);
+	return rc;
+}
+
+static void refuses_what_cannot_be_replaced(void **state)
+{
+	(void)state;
+	ok(mkfifo("pipe", 0600));
+	ok(symlink("loop", "loop"));
+	assert_int_equal(refuse(".", "is a directory"), -EINVAL);
+	assert_int_equal(refuse("pipe", "is a pipe"), -EINVAL);
+	assert_int_equal(refuse("/dev/null", "is a character device"), -EINVAL);
+	assert_int_equal(refuse("loop", "Too many levels"), -ELOOP);
+	assert_int_equal(refuse("none/", "is not the name of a file"), -EINVAL);
+	assert_int_equal(refuse("", "is not the name of a file"), -EINVAL);
+	assert_int_equal(refuse("none/x",
+				"none/x: cannot create a temporary file beside "
+				"it: No such file or directory"),
+			 -ENOENT);
+}
+
+static void a_file_in_use_is_not_replaced(void **state)
+{
+	struct qcow2_store *user;
+
+	(void)state;
+	put("out", "old", 0644);
+	ok(store_file_open("out", 0, &user, NULL));
+	ok(store_lock(user, QCOW2_STORE_LOCK_READ, NULL));
+	assert_int_equal(refuse("out", "Is another process using"), -EBUSY);
+	store_unref(user);
+}
+
+static void long_names_have_temporary_files_too(void **state)
+{
+	struct publish p;
+	char name[256];
+
+	(void)state;
+	memset(name, 'n', 255);
+	name[255] = '\0';
+	begin(&p, name);
+	ok(publish_commit(&p, true, NULL));
+	assert_contents(name, "new");
+}
+
+static void a_failed_flush_leaves_the_old_file(void **state)
+{
+	struct qcow2_error err = { 0 };
+	struct publish p;
+
+	(void)state;
+	put("out", "old", 0644);
+	begin(&p, "out");
+	fsync_errno = EIO;
+	assert_int_equal(publish_commit(&p, true, &err), -EIO);
+	assert_string_equal(err.message,
+			    "out: cannot flush: Input/output error");
+	assert_contents("out", "old");
+	assert_int_equal(n_entries(), 1);
+}
+
+static void a_failed_rename_cleans_up(void **state)
+{
+	struct qcow2_error err = { 0 };
+	struct publish p;
+
+	(void)state;
+	begin(&p, "out");
+	ok(mkdir("out", 0755));
+	assert_int_equal(publish_commit(&p, true, &err), -EISDIR);
+	assert_non_null(strstr(err.message, "cannot rename the finished file"));
+	assert_int_equal(n_entries(), 1);
+}
+
+/* Root may do everything, so the child stops being root. */
+static int status_in_a_closed_directory(void)
+{
+	struct qcow2_error err = { 0 };
+	struct publish p;
+
+	if (geteuid() == 0 && (setgid(65534) || setuid(65534)))
+		return 1;
+	if (publish_begin(&p, "out", 0, &err) != -EACCES)
+		return 2;
+	return strstr(err.message, "cannot create a temporary file") ? 0 : 3;
+}
+
+static void a_closed_directory_is_reported(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	put("out", "old", 0666);
+	ok(chmod(".", 0555));
+	pid = fork();
+	if (pid == 0)
+		_exit(status_in_a_closed_directory());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	ok(chmod(".", 0755));
+	assert_int_equal(status, 0);
+	assert_contents("out", "old");
+}
+
+static void a_block_device_is_written_in_place(void **state)
+{
+	struct qcow2_store *second;
+	struct loop_device d;
+	struct publish p;
+	char buf[3];
+
+	(void)state;
+	put("disk", "", 0600);
+	ok(truncate("disk", 65536));
+	if (!loop_attach(&d, "disk"))
+		skip();
+	begin(&p, d.path);
+	assert_true(p.in_place);
+	assert_null(p.temp_path);
+	ok(store_file_open(d.path, 0, &second, NULL));
+	assert_int_equal(store_lock(second, QCOW2_STORE_LOCK_READ, NULL),
+			 -EBUSY);
+	ok(publish_commit(&p, true, NULL));
+	ok(store_pread(second, buf, 3, 0, 0, NULL));
+	assert_memory_equal(buf, "new", 3);
+	store_unref(second);
+	loop_detach(&d);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, enter, leave)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_new_file_appears_only_when_complete),
+		TEST(nothing_is_synced_unless_asked),
+		TEST(abort_leaves_the_old_file_alone),
+		TEST(an_old_file_keeps_its_mode),
+		TEST(an_old_file_keeps_its_owner),
+		TEST(symbolic_links_remain),
+		TEST(the_target_of_a_dangling_link_is_made),
+		TEST(refuses_what_cannot_be_replaced),
+		TEST(a_file_in_use_is_not_replaced),
+		TEST(long_names_have_temporary_files_too),
+		TEST(a_failed_flush_leaves_the_old_file),
+		TEST(a_failed_rename_cleans_up),
+		TEST(a_closed_directory_is_reported),
+		TEST(a_block_device_is_written_in_place),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
