@@ -1,0 +1,87 @@
+#include "check/check.h"
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "check/context.h"
+#include "format/limits.h"
+
+static void release(struct check *c)
+{
+	refblocks_release(c);
+	refs_release(&c->refs);
+	l2set_release(&c->l2_tables);
+	bulk_release(&c->bulk);
+}
+
+/* Owners first, sharers after them: see context.h. */
+static int collect(struct check *c, struct qcow2_error *err)
+{
+	struct claim l1 = {
+		.off = c->header.l1_off,
+		.len = (uint64_t)c->header.l1_size * L1_ENTRY_BYTES,
+		.use = USE_L1_TABLE, .n = 1, .from = HEADER_OFF_L1_OFF,
+		.beyond = DEFECT_HEADER_L1_OFFSET,
+	};
+	int rc;
+
+	rc = check_areas(c, err);
+	if (rc >= 0)
+		rc = l1.len ? claim_clusters(c, &l1, err) : 0;
+	if (rc >= 0)
+		rc = refblocks_load(c, err);
+	if (rc >= 0)
+		rc = check_bitmaps(c, err);
+	if (rc >= 0)
+		rc = report_progress(&c->report, 50, err);
+	if (rc >= 0)
+		rc = check_snapshots(c, err);
+	if (rc >= 0)
+		rc = check_l1(c, c->header.l1_off, c->header.l1_size, true,
+			      err);
+	return rc;
+}
+
+static int run(struct check *c, uint64_t virtual_bytes_max,
+	       struct qcow2_error *err)
+{
+	size_t piece_max;
+	int rc;
+
+	rc = check_open(c, virtual_bytes_max, err);
+	if (rc < 0)
+		return rc;
+	piece_max = c->geo.cluster_size;
+	rc = bulk_init(&c->bulk, c->file, &c->budget, piece_max, err);
+	if (rc >= 0)
+		rc = collect(c, err);
+	if (rc >= 0)
+		rc = check_l2_tables(c, err);
+	if (rc >= 0)
+		rc = check_compare(c, err);
+	if (rc >= 0)
+		rc = report_progress(&c->report, 1000, err);
+	return rc < 0 ? rc : 0;
+}
+
+int check_store(struct qcow2_store *file, const struct qcow2_check_opts *opts,
+		struct qcow2_check_result *result, struct qcow2_error *err)
+{
+	static const struct qcow2_check_opts defaults = QCOW2_CHECK_OPTS_INIT;
+	struct qcow2_check_result found = { 0 };
+	struct check c = {
+		.file = file,
+		.report = { .opts = opts ? opts : &defaults, .result = &found },
+	};
+	int rc;
+
+	budget_init(&c.budget, c.report.opts->budget.metadata_bytes);
+	refs_init(&c.refs, &c.budget);
+	l2set_init(&c.l2_tables, &c.budget);
+	rc = run(&c, c.report.opts->budget.virtual_bytes, err);
+	release(&c);
+	if (rc < 0)
+		return rc;
+	found.struct_size = result->struct_size;
+	*result = found;
+	return 0;
+}

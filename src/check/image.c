@@ -1,0 +1,209 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "check/context.h"
+#include "format/fault_error.h"
+#include "store/store.h"
+
+/* Holds every header with its extensions except in large clusters. */
+#define WINDOW_BYTES (UINT64_C(64) << 10)
+#define CLUSTER_BYTES_MAX (UINT64_C(1) << CLUSTER_BITS_MAX)
+
+struct window {
+	struct budget *budget;
+	uint8_t *buf;
+	size_t len;        /* bytes of the file that are in it */
+	size_t capacity;
+};
+
+static void window_release(struct window *w)
+{
+	budget_free(w->budget, w->buf, w->capacity);
+}
+
+static int window_read(struct check *c, struct window *w, uint64_t want,
+		       struct qcow2_error *err)
+{
+	window_release(w);
+	w->buf = NULL;
+	w->capacity = (size_t)want;
+	w->len = (size_t)min_u64(want, c->file_size);
+	w->buf = budget_alloc(&c->budget, w->capacity);
+	if (!w->buf)
+		return budget_error(&c->budget, "the header", err);
+	return store_pread(c->file, w->buf, w->len, 0, 0, err);
+}
+
+/* Decodes the header from as much of the file as that takes. */
+static int decode_header(struct check *c, struct window *w,
+			 struct qcow2_error *err)
+{
+	struct fault fault;
+	enum defect bad;
+	int rc;
+
+	rc = window_read(c, w, WINDOW_BYTES, err);
+	if (rc < 0)
+		return rc;
+	bad = header_decode(&c->header, w->buf, w->len, &fault);
+	if (bad == DEFECT_HEADER_LENGTH ||
+	    (!bad && UINT64_C(1) << c->header.cluster_bits > w->capacity)) {
+		rc = window_read(c, w, CLUSTER_BYTES_MAX, err);
+		if (rc < 0)
+			return rc;
+		bad = header_decode(&c->header, w->buf, w->len, &fault);
+	}
+	if (bad)
+		return fault_error(err, -EINVAL, &fault, 0);
+	w->len = (size_t)min_u64(w->len,
+				 UINT64_C(1) << c->header.cluster_bits);
+	return 0;
+}
+
+/* The name that the image gives to an incompatible feature, or its number. */
+static void feature_text(const struct extensions *x, unsigned bit, char *text,
+			 size_t size)
+{
+	struct feature_name f;
+
+	for (uint32_t i = 0; x->feature_names; i++) {
+		if (!feature_name_get(x->feature_names, x->feature_names_len, i,
+				      &f))
+			break;
+		if (f.type == FEATURE_INCOMPATIBLE && f.bit == bit && f.len) {
+			text_escape(text, size, f.name, f.len);
+			return;
+		}
+	}
+	snprintf(text, size, "bit %u", bit);
+}
+
+/* All of them, as many as the message holds. */
+static int refuse_features(const struct extensions *x, uint64_t unknown,
+			   struct qcow2_error *err)
+{
+	char list[180] = "";
+	size_t used = 0;
+
+	for (unsigned bit = 0; bit < 64 && used + 1 < sizeof(list); bit++) {
+		char text[64];
+		int n;
+
+		if (!(unknown >> bit & 1))
+			continue;
+		feature_text(x, bit, text, sizeof(text));
+		n = snprintf(list + used, sizeof(list) - used, "%s%s",
+			     used ? ", " : "", text);
+		used = min_u64(used + (size_t)n, sizeof(list) - 1);
+	}
+	return error_defect(err, -ENOTSUP, DEFECT_HEADER_UNKNOWN_FEATURE,
+			    HEADER_OFF_INCOMPAT,
+			    "unknown incompatible features: %s", list);
+}
+
+/* What is wrong with the extensions and does not keep the disk from being
+ * read. */
+static void extension_findings(struct check *c, const struct extensions *x)
+{
+	bool in_use = c->header.autoclear_features & AUTOCLEAR_BITMAPS;
+
+	if (x->bad_feature_names)
+		report_note(&c->report, DEFECT_EXTENSION_FEATURE_TABLE,
+			    NOWHERE, "the feature name table is malformed");
+	if (x->bad_bitmaps && in_use) {
+		report_defect(&c->report, DEFECT_EXTENSION_BITMAPS, NOWHERE,
+			      "the bitmaps extension is malformed: what it "
+			      "refers to is not counted");
+		c->report.incomplete = true;
+	}
+	c->has_bitmaps = x->has_bitmaps && !x->bad_bitmaps && in_use;
+	c->has_crypto = x->has_crypto;
+	c->bitmaps = x->bitmaps;
+	c->crypto = x->crypto;
+}
+
+static void header_findings(struct check *c)
+{
+	const struct header *h = &c->header;
+
+	if (h->incompatible_features & INCOMPAT_DIRTY)
+		report_note(&c->report, DEFECT_HEADER_DIRTY_BIT,
+			    HEADER_OFF_INCOMPAT, "the image is marked dirty: "
+			    "refcounts may be stale");
+	if (h->incompatible_features & INCOMPAT_CORRUPT)
+		report_note(&c->report, DEFECT_HEADER_CORRUPT_BIT,
+			    HEADER_OFF_INCOMPAT, "the image is marked corrupt");
+	if (!h->refcount_table_clusters)
+		report_defect(&c->report, DEFECT_HEADER_REFCOUNT_TABLE_EMPTY,
+			      HEADER_OFF_REFCOUNT_TABLE_CLUSTERS,
+			      "there is no refcount table: all refcounts are 0");
+}
+
+/* Faults that other software tolerates are findings; the rest is the reason
+ * why the image cannot be opened. */
+static int validate(struct check *c, struct qcow2_error *err)
+{
+	struct fault fault;
+	enum defect bad;
+
+	bad = header_validate(&c->header, c->file_size, &fault);
+	if (!bad)
+		return 0;
+	if (defect_info((int)bad)->severity == DEFECT_SEVERITY_FATAL)
+		return fault_error(err, -EINVAL, &fault, 0);
+	report_fault(&c->report, &fault, 0, "header");
+	return 0;
+}
+
+static int decode_extensions(struct check *c, const struct window *w,
+			     struct qcow2_error *err)
+{
+	uint64_t unknown = c->header.incompatible_features & ~INCOMPAT_KNOWN;
+	struct extensions x = { 0 };
+	struct fault fault;
+	enum defect bad;
+	int rc;
+
+	bad = extensions_decode(&x, &c->header, w->buf, w->len, c->file_size,
+				&fault);
+	if (unknown)
+		return refuse_features(&x, unknown, err);
+	rc = validate(c, err);
+	if (rc < 0)
+		return rc;
+	if (bad)
+		return fault_error(err, -EINVAL, &fault, 0);
+	extension_findings(c, &x);
+	return 0;
+}
+
+int check_open(struct check *c, uint64_t virtual_bytes_max,
+	       struct qcow2_error *err)
+{
+	CLEANUP(window_release) struct window w = { .budget = &c->budget };
+	int rc;
+
+	rc = store_size(c->file, &c->file_size, err);
+	if (rc >= 0)
+		rc = decode_header(c, &w, err);
+	if (rc >= 0)
+		rc = decode_extensions(c, &w, err);
+	if (rc < 0)
+		return rc;
+	if (virtual_bytes_max && c->header.size > virtual_bytes_max)
+		return error_set(err, -E2BIG, "the virtual size is %" PRIu64
+				 " bytes, the budget (virtual_bytes) %" PRIu64,
+				 c->header.size, virtual_bytes_max);
+	c->header.tail = NULL;
+	c->header.tail_len = 0;
+	geometry_init(&c->geo, &c->header);
+	c->report.result->total_clusters =
+		geometry_clusters(&c->geo, c->header.size);
+	header_findings(c);
+	return 0;
+}

@@ -1,0 +1,107 @@
+#include "check/report.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "format/defect.h"
+
+#define PERMILLE 1000
+
+static void tell(struct report *r, enum defect defect,
+		 enum qcow2_severity severity, uint64_t host_off,
+		 const char *fmt, va_list ap) PRINTF_LIKE(5, 0);
+
+static void tell(struct report *r, enum defect defect,
+		 enum qcow2_severity severity, uint64_t host_off,
+		 const char *fmt, va_list ap)
+{
+	char message[400];
+	struct qcow2_finding finding = {
+		.defect = (int32_t)defect,
+		.severity = severity,
+		.host_off = host_off,
+		.message = message,
+	};
+
+	if (!r->opts->report)
+		return;
+	vsnprintf(message, sizeof(message), fmt, ap);
+	r->opts->report(r->opts->opaque, &finding);
+}
+
+static enum qcow2_severity count(struct report *r, enum defect defect,
+				 uint64_t n)
+{
+	enum defect_severity severity = defect_info((int)defect)->severity;
+
+	if (severity == DEFECT_SEVERITY_LEAK)
+		r->result->leaks += n;
+	else
+		r->result->corruptions += n;
+	return (enum qcow2_severity)severity;
+}
+
+void report_defect(struct report *r, enum defect defect, uint64_t host_off,
+		   const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	tell(r, defect, count(r, defect, 1), host_off, fmt, ap);
+	va_end(ap);
+}
+
+void report_clusters(struct report *r, enum defect defect, uint64_t n,
+		     uint64_t host_off, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	tell(r, defect, count(r, defect, n), host_off, fmt, ap);
+	va_end(ap);
+}
+
+void report_fault(struct report *r, const struct fault *fault,
+		  uint64_t host_base, const char *what)
+{
+	const char *text = defect_info((int)fault->defect)->text;
+
+	report_defect(r, fault->defect, host_base + fault->off,
+		      "%s: %s (%s is %" PRIu64 ", limit %" PRIu64 ")", what,
+		      text, fault->field, fault->value, fault->limit);
+}
+
+void report_note(struct report *r, enum defect defect, uint64_t host_off,
+		 const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	tell(r, defect, QCOW2_SEVERITY_NONE, host_off, fmt, ap);
+	va_end(ap);
+}
+
+void report_unchecked(struct report *r, uint64_t n, uint64_t host_off,
+		      const char *fmt, ...)
+{
+	va_list ap;
+
+	r->result->check_errors += n;
+	va_start(ap, fmt);
+	tell(r, DEFECT_NONE, QCOW2_SEVERITY_NONE, host_off, fmt, ap);
+	va_end(ap);
+}
+
+int report_progress(struct report *r, uint32_t permille,
+		    struct qcow2_error *err)
+{
+	if (permille < r->permille)
+		permille = r->permille;
+	r->permille = permille;
+	if (!r->opts->progress ||
+	    r->opts->progress(r->opts->opaque, permille, PERMILLE) == 0)
+		return 0;
+	return error_set(err, -ECANCELED, "the check was stopped");
+}
