@@ -77,13 +77,18 @@ static inline void out_text(struct outbuf *o, const char *name,
 	out_bytes(o, escaped, n);
 }
 
-/* Marks a cut text and returns it. */
+/* Marks a cut text, at the start of a character, and returns it. */
 static inline const char *out_done(struct outbuf *o)
 {
 	size_t dots = o->size - 1 < 3 ? o->size - 1 : 3;
+	size_t at = o->size - 1 - dots;
 
-	if (o->cut)
-		memset(o->dst + o->size - 1 - dots, '.', dots);
+	if (!o->cut)
+		return o->dst;
+	while (at > 0 && ((uint8_t)o->dst[at] & 0xc0) == 0x80)
+		at--;
+	memset(o->dst + at, '.', dots);
+	o->dst[at + dots] = '\0';
 	return o->dst;
 }
 
