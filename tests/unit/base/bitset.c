@@ -1,0 +1,64 @@
+#include "base/bitset.h"
+
+#include "support/test.h"
+
+enum { N = 1000 };
+
+static void a_new_set_is_empty(void **state)
+{
+	static const uint64_t sizes[] = { 0, 1, 63, 64, 65, 128, N };
+	struct bitset b;
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
+		assert_true(bitset_init(&b, sizes[k]));
+		assert_int_equal(b.n_bits, sizes[k]);
+		for (uint64_t i = 0; i < sizes[k]; i++)
+			assert_false(bitset_test(&b, i));
+		bitset_release(&b);
+	}
+}
+
+static void random_changes_agree_with_an_array(void **state)
+{
+	struct test_rng rng = test_rng_init(test_seed());
+	bool want[N] = { false };
+	struct bitset b;
+
+	(void)state;
+	assert_true(bitset_init(&b, N));
+	for (int k = 0; k < 5000; k++) {
+		uint64_t i = test_rng_below(&rng, N);
+
+		want[i] = test_rng_below(&rng, 2);
+		if (want[i])
+			bitset_set(&b, i);
+		else
+			bitset_clear(&b, i);
+	}
+	for (uint64_t i = 0; i < N; i++)
+		assert_int_equal(bitset_test(&b, i), want[i]);
+	bitset_release(&b);
+}
+
+static void a_released_set_can_be_released_again(void **state)
+{
+	struct bitset b;
+
+	(void)state;
+	assert_true(bitset_init(&b, 10));
+	bitset_release(&b);
+	assert_null(b.words);
+	bitset_release(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_new_set_is_empty),
+		cmocka_unit_test(random_changes_agree_with_an_array),
+		cmocka_unit_test(a_released_set_can_be_released_again),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

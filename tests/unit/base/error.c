@@ -1,0 +1,93 @@
+#include "base/error.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "support/test.h"
+
+static void a_failure_is_one_statement(void **state)
+{
+	struct qcow2_error err;
+
+	(void)state;
+	memset(&err, 0x55, sizeof(err));
+	assert_int_equal(error_set(&err, -EINVAL, "size is %d", 7), -EINVAL);
+	assert_int_equal(err.code, -EINVAL);
+	assert_int_equal(err.defect, 0);
+	assert_true(err.host_off == UINT64_MAX);
+	assert_string_equal(err.message, "size is 7");
+}
+
+static void a_defect_keeps_its_number_and_place(void **state)
+{
+	struct qcow2_error err;
+
+	(void)state;
+	assert_int_equal(error_defect(&err, -EIO, 12, 4096, "bad %s", "entry"),
+			 -EIO);
+	assert_int_equal(err.code, -EIO);
+	assert_int_equal(err.defect, 12);
+	assert_int_equal(err.host_off, 4096);
+	assert_string_equal(err.message, "bad entry");
+}
+
+static void nobody_has_to_ask_why(void **state)
+{
+	(void)state;
+	assert_int_equal(error_set(NULL, -EPERM, "x"), -EPERM);
+	assert_int_equal(error_defect(NULL, -EIO, 1, 0, "x"), -EIO);
+	assert_int_equal(error_prefix(NULL, -EAGAIN, "x"), -EAGAIN);
+	assert_int_equal(error_nomem(NULL, "a table", 1), -ENOMEM);
+}
+
+static void context_goes_in_front_and_the_rest_stays(void **state)
+{
+	struct qcow2_error err;
+
+	(void)state;
+	error_defect(&err, -EIO, 12, 4096, "bad entry");
+	assert_int_equal(error_prefix(&err, -EINVAL, "disk %d", 3), -EINVAL);
+	assert_int_equal(err.code, -EINVAL);
+	assert_int_equal(err.defect, 12);
+	assert_int_equal(err.host_off, 4096);
+	assert_string_equal(err.message, "disk 3: bad entry");
+}
+
+static void long_messages_are_cut_and_terminated(void **state)
+{
+	struct qcow2_error err;
+	char name[1000];
+
+	(void)state;
+	memset(name, 'n', sizeof(name));
+	error_set(&err, -EIO, "%.*s", (int)sizeof(name), name);
+	assert_int_equal(strlen(err.message), sizeof(err.message) - 1);
+	error_prefix(&err, -EIO, "%.*s", 100, name);
+	assert_int_equal(strlen(err.message), sizeof(err.message) - 1);
+	error_prefix(&err, -EIO, "%.*s", (int)sizeof(name), name);
+	assert_int_equal(strlen(err.message), sizeof(err.message) - 1);
+}
+
+static void short_memory_names_what_and_how_much(void **state)
+{
+	struct qcow2_error err;
+
+	(void)state;
+	assert_int_equal(error_nomem(&err, "the L1 table", 4096), -ENOMEM);
+	assert_non_null(strstr(err.message, "the L1 table"));
+	assert_non_null(strstr(err.message, "4096"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_failure_is_one_statement),
+		cmocka_unit_test(a_defect_keeps_its_number_and_place),
+		cmocka_unit_test(nobody_has_to_ask_why),
+		cmocka_unit_test(context_goes_in_front_and_the_rest_stays),
+		cmocka_unit_test(long_messages_are_cut_and_terminated),
+		cmocka_unit_test(short_memory_names_what_and_how_much),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,57 @@
+#include "base/zero.h"
+
+#include <string.h>
+
+#include "support/test.h"
+
+enum { LEN_MAX = 700 };
+
+static void nothing_is_all_zero(void **state)
+{
+	(void)state;
+	assert_true(is_zero("x", 0));
+}
+
+/* Every length, so every path through words, blocks and tails; one bit set at
+ * every place. */
+static void one_bit_anywhere_is_seen(void **state)
+{
+	uint8_t *end = (uint8_t *)guard_alloc(LEN_MAX) + LEN_MAX;
+
+	(void)state;
+	memset(end - LEN_MAX, 0, LEN_MAX);
+	for (size_t len = 1; len <= LEN_MAX; len++) {
+		uint8_t *p = end - len;
+
+		assert_true(is_zero(p, len));
+		for (size_t i = 0; i < len; i++) {
+			p[i] = (uint8_t)(1u << (i % 8));
+			assert_false(is_zero(p, len));
+			p[i] = 0;
+		}
+	}
+	guard_free(end - LEN_MAX, LEN_MAX);
+}
+
+static void bytes_around_the_buffer_do_not_matter(void **state)
+{
+	uint8_t bytes[400];
+
+	(void)state;
+	for (size_t len = 0; len <= 300; len++) {
+		memset(bytes, 0xff, sizeof(bytes));
+		memset(bytes + 33, 0, len);
+		assert_true(is_zero(bytes + 33, len));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_is_all_zero),
+		cmocka_unit_test(one_bit_anywhere_is_seen),
+		cmocka_unit_test(bytes_around_the_buffer_do_not_matter),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
