@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+__attribute__((format(printf, 5, 0)))
 static int error_fill(struct qcow2_error *err, int code, int defect,
 		      uint64_t host_off, const char *fmt, va_list args)
 {
