@@ -53,14 +53,25 @@ static const struct example check_examples[] = {
 /* ------------------------------------------------------------------------- */
 /* The answer                                                                */
 
+static const char *severity_word(enum qcow2_severity severity)
+{
+	switch (severity) {
+	case QCOW2_SEVERITY_NONE:
+		return "Note";
+	case QCOW2_SEVERITY_LEAK:
+		return "Leak";
+	default:
+		return "ERROR";
+	}
+}
+
 /* Findings go to standard error at once: there may be millions. */
 static void print_finding(void *opaque, const struct qcow2_finding *f)
 {
 	const char *name = qcow2_defect_name(f->defect);
 
 	(void)opaque;
-	fprintf(stderr, "%s ",
-		f->severity == QCOW2_SEVERITY_LEAK ? "Leak" : "ERROR");
+	fprintf(stderr, "%s ", severity_word(f->severity));
 	if (f->host_off != UINT64_MAX)
 		fprintf(stderr, "at 0x%" PRIx64 " ", f->host_off);
 	fprintf(stderr, "(%s): %s\n", name ? name : "unnamed", f->message);

@@ -145,8 +145,7 @@ static int set_value(const struct cli *cli, struct create_plan *plan, int key,
 {
 	static const char *const expected[] = {
 		[TYPE_TEXT] = "a text",
-		[TYPE_SIZE] = "a size below 2^64, with one of k M G T P E "
-			      "after it at most",
+		[TYPE_SIZE] = "a size such as 65536, 64k or 1.5G",
 		[TYPE_NUMBER] = "a number",
 		[TYPE_BOOL] = "on or off",
 	};

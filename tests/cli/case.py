@@ -1,0 +1,98 @@
+"""What the tests of the command share.
+
+Each test program gets the path of the command as its argument and works in a
+directory of its own.  `ours` runs the command under its own name, `drop_in`
+under the name qemu-img, `theirs` the qemu-img of the system.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SKIP = 77
+QEMU_IMG = shutil.which("qemu-img")
+QEMU_IO = shutil.which("qemu-io")
+TIMEOUT = 60
+
+
+class Result:
+    """Exit status and output of a command, as bytes and as text."""
+
+    def __init__(self, done):
+        self.status = done.returncode
+        self.raw = done.stdout
+        self.out = done.stdout.decode(errors="replace")
+        self.err = done.stderr.decode(errors="replace")
+
+    def json(self):
+        return json.loads(self.out)
+
+
+def run(program, *args, **more):
+    env = dict(os.environ, LC_ALL="C.UTF-8", TZ="UTC-3")
+    return Result(subprocess.run([program, *args], capture_output=True,
+                                 env=env, timeout=TIMEOUT, check=False,
+                                 stdin=subprocess.DEVNULL, **more))
+
+
+class Case(unittest.TestCase):
+    maxDiff = None
+    program = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.home = os.getcwd()
+        cls.dir = tempfile.mkdtemp(prefix="qcow2-cli-")
+        os.chdir(cls.dir)
+        os.mkdir("bin")
+        os.symlink(cls.program, "bin/qcow2")
+        os.symlink(cls.program, "bin/qemu-img")
+        cls.prepare()
+
+    @classmethod
+    def prepare(cls):
+        """Makes what all tests of the class read."""
+
+    @classmethod
+    def tearDownClass(cls):
+        os.chdir(cls.home)
+        shutil.rmtree(cls.dir)
+
+    def ours(self, *args, **more):
+        return run(f"{self.dir}/bin/qcow2", *args, **more)
+
+    def drop_in(self, *args, **more):
+        return run(f"{self.dir}/bin/qemu-img", *args, **more)
+
+    def theirs(self, *args, **more):
+        return run(QEMU_IMG, *args, **more)
+
+    def assert_same(self, *args):
+        """The drop-in prints to standard output, and exits, as qemu-img."""
+        expected = self.theirs(*args)
+        got = self.drop_in(*args)
+        self.assertEqual((expected.status, expected.out),
+                         (got.status, got.out),
+                         f"{args}\ntheirs: {expected.err}\nours: {got.err}")
+        return got
+
+    def assert_refused(self, result, *words, status=1):
+        """The command failed, printed nothing, and said why in one line that
+        begins with its name."""
+        self.assertEqual(result.status, status, result.err)
+        self.assertEqual(result.out, "")
+        self.assertRegex(result.err, r"^(qcow2|qemu-img): ")
+        for word in words:
+            self.assertIn(word, result.err)
+
+
+def main(needs_qemu=True):
+    if needs_qemu and not (QEMU_IMG and QEMU_IO):
+        print("qemu-img is not installed")
+        sys.exit(SKIP)
+    Case.program = os.path.abspath(sys.argv.pop(1))
+    unittest.main(verbosity=1)

@@ -1,0 +1,225 @@
+"""`convert` writes what qemu-img writes, and takes its options."""
+
+import filecmp
+import os
+import signal
+import subprocess
+import time
+
+import case
+import images
+
+
+class Convert(case.Case):
+    @classmethod
+    def prepare(cls):
+        cls.good = [n for n in images.make_plain() if n != "large.qcow2"]
+        cls.good += (images.make_snapshots() + images.make_data_files() +
+                     images.make_chains())
+        images.make_raw()
+
+    def assert_converts(self, *args):
+        """Both tools write the same bytes and as many blocks or fewer."""
+        theirs = self.theirs("convert", "-O", "raw", *args, "theirs.raw")
+        ours = self.drop_in("convert", "-O", "raw", *args, "ours.raw")
+        self.assertEqual((ours.status, ours.out), (0, ""), ours.err)
+        self.assertEqual(theirs.status, 0, theirs.err)
+        self.assertTrue(filecmp.cmp("theirs.raw", "ours.raw", shallow=False))
+
+    def test_every_image_converts_to_the_same_bytes(self):
+        for name in self.good:
+            with self.subTest(name):
+                self.assert_converts(name)
+
+    def test_a_snapshot_is_found_by_id_by_name_and_by_both(self):
+        for param in ["1", "one", "snapshot.id=1", "snapshot.name=one",
+                      "snapshot.id=1,snapshot.name=one",
+                      "a name that is longer than its column"]:
+            with self.subTest(param):
+                self.assert_converts("-l", param, "snap.qcow2")
+
+    def test_an_unknown_snapshot_is_refused(self):
+        for param in ["3", "two", "snapshot.id=one", "snapshot.name=1",
+                      "snapshot.id=2,snapshot.name=one", "snapshot.key=1",
+                      "snapshot.id", ""]:
+            with self.subTest(param):
+                self.assert_refused(self.ours(
+                    "convert", "-l", param, "snap.qcow2", "x.raw"))
+                self.assertFalse(os.path.exists("x.raw"))
+        self.assert_refused(self.ours("convert", "-l", "1", "base.raw",
+                                      "x.raw"))
+
+    def test_harmless_options_are_accepted(self):
+        for options in [["-W"], ["-m", "3"], ["-m", "16"], ["-S", "64k"],
+                        ["-t", "none"], ["-t", "unsafe"], ["-T", "none"],
+                        ["-T", "writeback"], ["-f", "qcow2"], ["-U"],
+                        ["-t", "writethrough"], ["-q", "-p"]]:
+            with self.subTest(options):
+                self.assert_converts(*options, "mixed.qcow2")
+
+    def test_sparse_size_zero_writes_everything(self):
+        self.ours("convert", "-S", "0", "mixed.qcow2", "all.raw")
+        self.assertGreaterEqual(os.stat("all.raw").st_blocks * 512, 4 << 20)
+        self.ours("convert", "mixed.qcow2", "some.raw")
+        self.assertLess(os.stat("some.raw").st_blocks * 512, 2 << 20)
+        self.assertTrue(filecmp.cmp("all.raw", "some.raw", shallow=False))
+
+    def test_what_is_not_there_yet_is_refused_by_name(self):
+        for options in [["-O", "qcow2"], ["-O", "vmdk"], ["-c"],
+                        ["-o", "size=1M"], ["-B", "base.raw"], ["-F", "raw"],
+                        ["-C"], ["-r", "1M"], ["--bitmaps"], ["--salvage"],
+                        ["--image-opts"], ["--target-image-opts"],
+                        ["--object", "secret,id=x"], ["--target-is-zero"]]:
+            with self.subTest(options):
+                self.assert_refused(
+                    self.ours("convert", *options, "mixed.qcow2", "x.raw"),
+                    options[0], "version")
+        self.assert_refused(self.ours("convert", "mixed.qcow2", "v2.qcow2",
+                                      "x.raw"), "several sources")
+        self.assertFalse(os.path.exists("x.raw"))
+
+    def test_bad_values_are_refused(self):
+        for options in [["-S", "1000"], ["-S", "32M"], ["-S", "x"],
+                        ["-m", "0"], ["-m", "257"], ["-m", "x"],
+                        ["-t", "x"], ["-T", "x"], ["-f", "x"],
+                        ["--json-progress", "99"], ["--json-progress", "x"],
+                        ["--output", "xml"], ["--external", "some"]]:
+            with self.subTest(options):
+                self.assert_refused(
+                    self.ours("convert", *options, "mixed.qcow2", "x.raw"),
+                    options[0])
+
+    def test_a_file_that_is_read_is_not_overwritten(self):
+        os.link("base.raw", "link.raw")
+        for source, target in [("mixed.qcow2", "mixed.qcow2"),
+                               ("mixed.qcow2", "./sub/../mixed.qcow2"),
+                               ("on-qcow2.qcow2", "on-raw.qcow2"),
+                               ("on-qcow2.qcow2", "base.raw"),
+                               ("on-qcow2.qcow2", "link.raw"),
+                               ("data.qcow2", "data.raw")]:
+            with self.subTest(source=source, target=target):
+                before = images.Header(target).bytes
+                self.assert_refused(self.ours("convert", source, target))
+                self.assertEqual(before, images.Header(target).bytes)
+
+    def test_a_failure_leaves_the_target(self):
+        h = images.Header("plain.qcow2")
+        h.put(">Q", h.l2 + 8, h.get(">Q", h.l2 + 8) + 512)
+        h.save("unaligned.qcow2")
+        with open("kept.raw", "w", encoding="ascii") as f:
+            f.write("precious")
+        before = sorted(os.listdir("."))
+        self.assert_refused(self.ours("convert", "unaligned.qcow2",
+                                      "kept.raw"))
+        with open("kept.raw", encoding="ascii") as f:
+            self.assertEqual(f.read(), "precious")
+        self.assertEqual(before, sorted(os.listdir(".")))
+
+    def test_existing_files_are_no_devices(self):
+        self.assert_refused(self.ours("convert", "-n", "mixed.qcow2",
+                                      "base.raw"), "-n")
+        self.assert_refused(self.ours("convert", "-n", "mixed.qcow2",
+                                      "gone.raw"), "gone.raw")
+
+    def test_json_tells_what_was_made(self):
+        made = self.ours("convert", "--output", "json", "mixed.qcow2",
+                         "j.raw").json()
+        self.assertEqual(made, {"source": "mixed.qcow2", "filename": "j.raw",
+                                "format": "raw", "virtual-size": 4 << 20})
+
+
+class Progress(case.Case):
+    @classmethod
+    def prepare(cls):
+        images.make("big.qcow2", size="64M", io=["write -P 1 0 64M"])
+
+    def convert_with_progress(self, *args):
+        """The progress lines, parsed."""
+        reader, writer = os.pipe()
+        with os.fdopen(reader) as lines:
+            result = self.ours("convert", "--json-progress", str(writer),
+                               *args, pass_fds=[writer])
+            os.close(writer)
+            return result, [case.json.loads(line) for line in lines]
+
+    def test_json_progress_is_one_object_a_line(self):
+        result, events = self.convert_with_progress("big.qcow2", "x.raw")
+        self.assertEqual(result.status, 0)
+        self.assertEqual(events[-1], {"event": "end", "job": "convert",
+                                      "success": True, "error": None})
+        done = [e["done"] for e in events[:-1]]
+        self.assertEqual(done, sorted(set(done)))
+        self.assertEqual(events[-2]["done"], 64 << 20)
+        self.assertEqual(events[-2]["percent"], 100)
+        for event in events[:-1]:
+            self.assertEqual(event["total"], 64 << 20)
+
+    def test_json_progress_tells_failures(self):
+        result, events = self.convert_with_progress("big.qcow2", "no/x.raw")
+        self.assertEqual(result.status, 1)
+        self.assertFalse(events[-1]["success"])
+        self.assertIn("No such file", events[-1]["error"])
+
+    def test_a_reader_that_went_away_stops_nothing(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        result = self.ours("convert", "--json-progress", str(writer),
+                           "big.qcow2", "y.raw", pass_fds=[writer])
+        os.close(writer)
+        self.assertEqual(result.status, 0, result.err)
+
+    def test_p_prints_percentages(self):
+        out = self.ours("convert", "-p", "big.qcow2", "z.raw").out
+        self.assertRegex(out, r"^(    \(\d+\.\d\d/100%\)\r)+\n$")
+        self.assertTrue(out.startswith("    (0.00/100%)\r"))
+        self.assertTrue(out.endswith("    (100.00/100%)\r\n"))
+
+    def interrupt(self, sig):
+        """Ends a conversion that waits for its reader of progress."""
+        reader, writer = os.pipe()
+        with subprocess.Popen(
+                [f"{self.dir}/bin/qcow2", "convert", "-m", "1",
+                 "--json-progress", str(writer), "big.qcow2", "kept.raw"],
+                pass_fds=[writer], stderr=subprocess.PIPE) as job:
+            os.close(writer)
+            os.read(reader, 1)
+            job.send_signal(sig)
+            while os.read(reader, 65536):
+                pass
+            os.close(reader)
+            job.stderr.read()
+            return job.wait()
+
+    def test_a_signal_leaves_no_traces(self):
+        with open("kept.raw", "w", encoding="ascii") as f:
+            f.write("precious")
+        before = sorted(os.listdir("."))
+        for sig in [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]:
+            status = self.interrupt(sig)
+            if status == 0:
+                self.skipTest("the conversion was faster than the signal")
+            self.assertEqual(status, -sig)
+            with open("kept.raw", encoding="ascii") as f:
+                self.assertEqual(f.read(), "precious")
+            self.assertEqual(before, sorted(os.listdir(".")))
+
+    def test_usr1_asks_for_a_line(self):
+        with subprocess.Popen(
+                [f"{self.dir}/bin/qcow2", "convert", "-S", "0", "-m", "1",
+                 "big.qcow2", "u.raw"], stderr=subprocess.PIPE) as job:
+            for _ in range(1000):
+                time.sleep(0.002)
+                if job.poll() is not None:
+                    break
+                with open(f"/proc/{job.pid}/status", encoding="ascii") as f:
+                    caught = [x for x in f if x.startswith("SigCgt")][0]
+                if int(caught.split()[1], 16) >> (signal.SIGUSR1 - 1) & 1:
+                    job.send_signal(signal.SIGUSR1)
+                    break
+            err = job.stderr.read().decode()
+            self.assertEqual(job.wait(), 0)
+        self.assertRegex(err, r"^(    \(\d+\.\d\d/100%\)\n)?$")
+
+
+if __name__ == "__main__":
+    case.main()
