@@ -10,6 +10,7 @@
 
 #include "base/checked.h"
 #include "base/zero.h"
+#include "check/check.h"
 #include "create_store.h"
 #include "format/extension.h"
 #include "format/header.h"
@@ -175,6 +176,25 @@ static void check_header(struct subject *s, const struct create_plan *plan)
 			 o->version == 3 && o->cluster_size >= 8192);
 }
 
+/* The checker knows nothing of creation and must find nothing either. */
+static void check_findings(struct qcow2_store *file, struct subject *s,
+			   uint64_t n_mapped)
+{
+	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
+	struct qcow2_check_result result = { .struct_size = sizeof(result) };
+	struct qcow2_error err = { 0 };
+
+	if (check_store(file, &opts, &result, &err))
+		fail_msg("%s: %s", s->what, err.message);
+	if (result.corruptions || result.leaks || result.check_errors)
+		fail_msg("%s: %llu corruptions, %llu leaks", s->what,
+			 (unsigned long long)result.corruptions,
+			 (unsigned long long)result.leaks);
+	assert_int_equal(result.allocated_clusters, n_mapped);
+	assert_int_equal(result.fragmented_clusters, 0);
+	assert_int_equal(result.image_end_off, s->size);
+}
+
 /* Everything about the image follows from the options; nothing is lost. */
 static void check_image(struct qcow2_store *file, struct qcow2_store *data,
 			const struct create_plan *plan, const char *what)
@@ -194,6 +214,7 @@ static void check_image(struct qcow2_store *file, struct qcow2_store *data,
 	check_refcounts(&s);
 	for (uint64_t i = 0; i < s.n_clusters; i++)
 		assert_int_equal(s.refs[i], 1);
+	check_findings(file, &s, plan->layout.n_l2_entries);
 	if (data) {
 		assert_int_equal(store_size(data, &data_size, NULL), 0);
 		assert_int_equal(data_size, plan->opts.virtual_size);
