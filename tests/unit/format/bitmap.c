@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "generate.h"
+#include "support/rules.h"
 
 enum { BUF = 2048 };
 
@@ -303,19 +304,6 @@ static void table_entries_are_zeros_ones_or_clusters(void **state)
 			 BITMAP_CLUSTER_INVALID);
 }
 
-static void assert_limits(const struct geometry *g, const struct bitmap *b,
-			  uint64_t file_size)
-{
-	assert_in_range(b->granularity_bits, 9, 31);
-	assert_in_range(b->name_len, 1, BITMAP_NAME_BYTES_MAX);
-	assert_true(b->table_size > 0);
-	assert_true((uint64_t)b->table_size * g->cluster_size <=
-		    BITMAP_DATA_BYTES_MAX);
-	assert_true(b->table_off >= g->cluster_size);
-	assert_true(b->table_off + b->table_size * UINT64_C(8) <=
-		    align_up(file_size, g->cluster_size));
-}
-
 static void hostile_directories_do_no_harm(void **state)
 {
 	struct test_rng rng = test_rng_init(test_seed());
@@ -348,7 +336,7 @@ static void hostile_directories_do_no_harm(void **state)
 		assert_int_equal(bitmap_decode(&d, &r, &fault), 0);
 		assert_same(&b, &d);
 		if (!bitmap_validate(&g, &b, DISK_SIZE, FILE_SIZE, &fault)) {
-			assert_limits(&g, &b, FILE_SIZE);
+			assert_true(rules_bitmap(&g, &b, FILE_SIZE));
 			valid++;
 		}
 	}

@@ -2,6 +2,7 @@
  * The properties of extension.c over random lists.
  */
 #include "extension_area.h"
+#include "support/rules.h"
 
 /* Every extension, known or not, written again in order gives the same
  * bytes: nothing is lost when a header is rewritten. */
@@ -34,32 +35,6 @@ static void assert_rewrites_alike(const struct header *h, const uint8_t *buf,
 		assert_memory_equal(e.data, f.data, e.len);
 	}
 	assert_false(extension_next(&check, &f, &fault));
-}
-
-static void assert_limits(const struct extensions *x, const struct header *h,
-			  uint64_t file_size)
-{
-	uint64_t cluster = UINT64_C(1) << h->cluster_bits;
-	uint64_t end = align_up(file_size, cluster);
-
-	assert_true(x->n_total <= EXTENSIONS_MAX);
-	assert_true(x->backing_format_len <= BACKING_FORMAT_BYTES_MAX);
-	assert_true(x->data_file_len <= DATA_FILE_NAME_BYTES_MAX);
-	assert_true(x->feature_names_len % 48 == 0);
-	if (header_has_data_file(h))
-		assert_true(x->data_file_len > 0);
-	assert_int_equal(x->has_crypto, h->crypt_method == CRYPT_LUKS);
-	if (x->has_crypto)
-		assert_true(x->crypto.off % cluster == 0 &&
-			    x->crypto.len >= LUKS_HEADER_BYTES &&
-			    x->crypto.off + x->crypto.len <= end);
-	if (x->has_bitmaps && !x->bad_bitmaps)
-		assert_true(x->bitmaps.n_bitmaps >= 1 &&
-			    x->bitmaps.n_bitmaps <= BITMAPS_MAX &&
-			    x->bitmaps.directory_off >= cluster &&
-			    x->bitmaps.directory_off +
-					    x->bitmaps.directory_size <=
-				    end);
 }
 
 static void write_random_extension(struct test_rng *rng, struct writer *w)
@@ -122,7 +97,7 @@ static void random_lists_are_safe_and_rewrite_alike(void **state)
 		bad = extensions_decode(&x, &a.h, buf, len, FILE_SIZE, &fault);
 		assert_int_equal(bad, fault.defect);
 		if (!bad)
-			assert_limits(&x, &a.h, FILE_SIZE);
+			assert_true(rules_extensions(&x, &a.h, FILE_SIZE));
 		accepted += !bad;
 		assert_rewrites_alike(&a.h, buf, len);
 	}

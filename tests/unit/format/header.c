@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "generate.h"
+#include "support/rules.h"
 
 enum { BUF = 512 };
 
@@ -264,51 +265,6 @@ static void what_is_decoded_is_encoded_alike(void **state)
 
 /* ---- Hostile input --------------------------------------------------------- */
 
-/* Whatever was accepted keeps every promise of the header file. */
-static void assert_decoded_limits(const struct header *h, size_t len)
-{
-	assert_true(h->version == 2 || h->version == 3);
-	assert_in_range(h->cluster_bits, CLUSTER_BITS_MIN, CLUSTER_BITS_MAX);
-	assert_true(h->refcount_order <= REFCOUNT_ORDER_MAX);
-	assert_true(h->header_length <= len);
-	assert_true(h->header_length <= 1u << h->cluster_bits);
-	if (h->version == 2)
-		assert_int_equal(h->header_length, HEADER_LENGTH_V2);
-	else
-		assert_true(h->header_length >= HEADER_LENGTH_V3_MIN);
-}
-
-static void assert_valid_limits(const struct header *h, uint64_t size)
-{
-	uint64_t cluster = UINT64_C(1) << h->cluster_bits;
-	uint64_t end = align_up(size, cluster);
-	struct geometry g;
-
-	geometry_init(&g, h);
-	assert_true(h->size <= INT64_MAX);
-	assert_true(h->l1_size * UINT64_C(8) <= L1_TABLE_BYTES_MAX);
-	assert_true(h->l1_size >= geometry_l1_entries(&g, h->size));
-	if (h->l1_size)
-		assert_true(h->l1_off >= cluster &&
-			    h->l1_off + h->l1_size * UINT64_C(8) <= end);
-	assert_true(h->l1_off % cluster == 0);
-	assert_true((uint64_t)h->refcount_table_clusters * cluster <=
-		    REFCOUNT_TABLE_BYTES_MAX);
-	if (h->refcount_table_clusters)
-		assert_true(h->refcount_table_off >= cluster &&
-			    h->refcount_table_off +
-					    h->refcount_table_clusters *
-						    cluster <=
-				    end);
-	assert_true(h->n_snapshots <= SNAPSHOTS_MAX);
-	if (h->backing_off)
-		assert_true(h->backing_off >= h->header_length &&
-			    h->backing_len <= BACKING_NAME_BYTES_MAX &&
-			    h->backing_off + h->backing_len <= cluster);
-	assert_true(h->crypt_method <= CRYPT_LUKS);
-	assert_true(h->compression_type <= COMPRESSION_ZSTD);
-}
-
 /* Returns whether the bytes were accepted. */
 static bool judge(const uint8_t *p, size_t len, uint64_t size)
 {
@@ -321,7 +277,7 @@ static bool judge(const uint8_t *p, size_t len, uint64_t size)
 		assert_int_equal(fault.defect, bad);
 		return false;
 	}
-	assert_decoded_limits(&h, len);
+	assert_true(rules_header_decoded(&h, len));
 	assert_int_equal(header_encode(&h, again, sizeof(again)),
 			 h.header_length);
 	assert_memory_equal(again, p, h.header_length);
@@ -329,7 +285,7 @@ static bool judge(const uint8_t *p, size_t len, uint64_t size)
 	if (bad)
 		assert_int_equal(fault.defect, bad);
 	else
-		assert_valid_limits(&h, size);
+		assert_true(rules_header_valid(&h, size));
 	return !bad;
 }
 

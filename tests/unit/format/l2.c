@@ -1,6 +1,7 @@
 #include "format/l2.h"
 
 #include "generate.h"
+#include "support/rules.h"
 
 #define FILE_SIZE (UINT64_C(1) << 20)
 
@@ -460,38 +461,6 @@ static void entries_survive_their_table(void **state)
 		}
 }
 
-/* The promises that readers rely on. */
-static void assert_readable(const struct geometry *g, struct l2_entry e,
-			    uint64_t guest_off, uint64_t file_size,
-			    uint64_t data_size)
-{
-	struct compressed c = compressed_decode(g, e.desc);
-
-	for (unsigned i = 0; i < g->subclusters; i++)
-		switch (l2_subcluster_kind(g, e, i)) {
-		case SUBCLUSTER_NORMAL:
-			assert_true(l2_host_off(e) % g->cluster_size == 0);
-			assert_true(l2_host_off(e) < data_size);
-			assert_true(g->has_data_file ||
-				    l2_host_off(e) >= g->cluster_size);
-			assert_true(!g->has_data_file ||
-				    l2_host_off(e) ==
-					    align_down(guest_off,
-						       g->cluster_size));
-			break;
-		case SUBCLUSTER_COMPRESSED:
-			assert_false(g->has_data_file);
-			assert_true(c.host_off >= g->cluster_size &&
-				    c.host_off < file_size);
-			assert_true(c.host_off + c.len <
-				    file_size + g->cluster_size);
-			break;
-		default:
-			assert_int_not_equal(l2_subcluster_kind(g, e, i),
-					     SUBCLUSTER_INVALID);
-		}
-}
-
 static void readable_entries_keep_their_promises(void **state)
 {
 	struct test_rng rng = test_rng_init(test_seed());
@@ -521,7 +490,8 @@ static void readable_entries_keep_their_promises(void **state)
 			continue;
 		}
 		readable++;
-		assert_readable(&g, e, guest, file_size, data_size);
+		assert_true(rules_readable(&g, e, guest, file_size,
+					   data_size));
 	}
 	assert_in_range(readable, 30000, 270000);
 }
