@@ -2,6 +2,7 @@
 
 import filecmp
 import os
+import pty
 import signal
 import subprocess
 
@@ -174,6 +175,21 @@ class Progress(case.Case):
         self.assertRegex(out, r"^(    \(\d+\.\d\d/100%\)\r)+\n$")
         self.assertTrue(out.startswith("    (0.00/100%)\r"))
         self.assertTrue(out.endswith("    (100.00/100%)\r\n"))
+
+    def test_a_terminal_gets_a_bar_that_goes_away(self):
+        master, terminal = pty.openpty()
+        for program, options, expected in [
+                ("qcow2", [], rb"convert \[#{40}\] 100\.0 %\r\x1b\[K$"),
+                ("qcow2", ["-q"], rb"^$"), ("qemu-img", [], rb"^$")]:
+            with self.subTest(program=program, options=options):
+                subprocess.run([f"{self.dir}/bin/{program}", "convert",
+                                *options, "big.qcow2", "t.raw"], check=True,
+                               stderr=terminal)
+                os.write(terminal, b"!")  # something to read in any case
+                drawn = os.read(master, 65536)
+                self.assertRegex(drawn[:-1], expected)
+        os.close(master)
+        os.close(terminal)
 
     def test_a_signal_leaves_no_traces(self):
         with open("kept.raw", "w", encoding="ascii") as f:
