@@ -185,8 +185,10 @@ class Progress(case.Case):
                 subprocess.run([f"{self.dir}/bin/{program}", "convert",
                                 *options, "big.qcow2", "t.raw"], check=True,
                                stderr=terminal)
-                os.write(terminal, b"!")  # something to read in any case
-                drawn = os.read(master, 65536)
+                os.write(terminal, b"!")  # ends what is to be read
+                drawn = b""
+                while not drawn.endswith(b"!"):
+                    drawn += os.read(master, 65536)
                 self.assertRegex(drawn[:-1], expected)
         os.close(master)
         os.close(terminal)
