@@ -189,6 +189,8 @@ def is_allowed(name, allowed, args):
         return True
     if not name.startswith('/') and 'AT_FDCWD' not in args:
         return True    # beneath a directory that was opened before
+    if allowed == ('/',):
+        return True
     return any(name == a or a.endswith('/') and name.startswith(a) or
                name == a.rstrip('/') for a in allowed)
 
