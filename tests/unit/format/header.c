@@ -6,15 +6,32 @@
 
 enum { BUF = 512 };
 
+/* Field by field: the bytes between fields have no meaning. */
 static void assert_same_header(const struct header *a, const struct header *b)
 {
-	struct header x = *a, y = *b;
-
-	assert_int_equal(x.tail_len, y.tail_len);
-	if (x.tail_len)
-		assert_memory_equal(x.tail, y.tail, x.tail_len);
-	x.tail = y.tail = NULL;
-	assert_memory_equal(&x, &y, sizeof(x));
+#define SAME(field) assert_true(a->field == b->field)
+	SAME(version);
+	SAME(cluster_bits);
+	SAME(backing_off);
+	SAME(backing_len);
+	SAME(crypt_method);
+	SAME(size);
+	SAME(l1_off);
+	SAME(l1_size);
+	SAME(refcount_table_clusters);
+	SAME(refcount_table_off);
+	SAME(snapshots_off);
+	SAME(n_snapshots);
+	SAME(refcount_order);
+	SAME(incompatible_features);
+	SAME(compatible_features);
+	SAME(autoclear_features);
+	SAME(header_length);
+	SAME(compression_type);
+	SAME(tail_len);
+#undef SAME
+	if (a->tail_len)
+		assert_memory_equal(a->tail, b->tail, a->tail_len);
 }
 
 static void every_field_is_at_its_place(void **state)
