@@ -65,11 +65,11 @@ static void mismatch(struct check *c, struct run *run, uint64_t cluster_idx,
 
 /* The stored refcount, from the digest where that says it all. */
 static bool stored_refcount(struct check *c, uint64_t cluster_idx,
-			    uint64_t *stored)
+			    uint32_t word, uint64_t *stored)
 {
-	enum stored digest;
+	enum stored digest = refs_stored(word);
 
-	if (!refblocks_stored(c, cluster_idx, &digest))
+	if (!refblocks_known(c, cluster_idx))
 		return false;
 	*stored = (uint64_t)digest;
 	if (digest < STORED_MANY || refblocks_exact(c, cluster_idx, stored))
@@ -86,7 +86,7 @@ static void compare_word(struct check *c, struct run *run,
 	uint32_t count = refs_count(word);
 	uint64_t stored;
 
-	if (!stored_refcount(c, cluster_idx, &stored))
+	if (!stored_refcount(c, cluster_idx, word, &stored))
 		return;
 	if (stored == count || (count == REFS_COUNT_MAX && stored > count))
 		return;

@@ -127,7 +127,7 @@ static int plain_entry(struct l2_walk *w, struct l2_entry e, uint32_t i,
 		refs_add(word, USE_DATA, w->table->n_refs, &old);
 	else
 		rc = claim_data(w, off, w->c->geo.cluster_size, i, err);
-	if ((e.desc & ENTRY_COPIED) == 0 || refs_stored(*word) != STORED_ONE)
+	if (!!(e.desc & ENTRY_COPIED) != (refs_stored(*word) == STORED_ONE))
 		check_copied_at(w, e, i);
 	return rc;
 }

@@ -248,13 +248,18 @@ void refblocks_release(struct check *c)
 	c->refblocks = (struct refblocks){ 0 };
 }
 
-bool refblocks_stored(const struct check *c, uint64_t cluster_idx,
-		      enum stored *stored)
+bool refblocks_known(const struct check *c, uint64_t cluster_idx)
 {
 	uint64_t i = cluster_idx >> c->geo.refcount_block_bits;
 
-	*stored = refs_stored(refs_get(&c->refs, cluster_idx));
 	return i >= c->refblocks.n || c->refblocks.offs[i] != REFBLOCK_UNKNOWN;
+}
+
+bool refblocks_stored(const struct check *c, uint64_t cluster_idx,
+		      enum stored *stored)
+{
+	*stored = refs_stored(refs_get(&c->refs, cluster_idx));
+	return refblocks_known(c, cluster_idx);
 }
 
 bool refblocks_exact(struct check *c, uint64_t cluster_idx, uint64_t *value)

@@ -30,6 +30,9 @@ struct refblocks {
 int refblocks_load(struct check *c, struct qcow2_error *err);
 void refblocks_release(struct check *c);
 
+/* False where the stored refcount of a cluster cannot be known. */
+bool refblocks_known(const struct check *c, uint64_t cluster_idx);
+
 /* The digest of a cluster's stored refcount.  False when it is unknown. */
 bool refblocks_stored(const struct check *c, uint64_t cluster_idx,
 		      enum stored *stored);
