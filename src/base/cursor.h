@@ -24,9 +24,10 @@ struct reader {
 	bool failed;
 };
 
+/* @buf may be NULL with @len 0: nothing to read. */
 static inline struct reader reader_init(const void *buf, size_t len)
 {
-	const uint8_t *p = buf;
+	const uint8_t *p = buf ? buf : "";
 
 	return (struct reader){ .pos = p, .end = p + len };
 }

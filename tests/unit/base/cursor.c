@@ -79,6 +79,18 @@ static void a_length_near_the_top_does_not_wrap(void **state)
 	assert_true(w.failed);
 }
 
+static void a_reader_of_nothing_is_at_its_end(void **state)
+{
+	struct reader r = reader_init(NULL, 0);
+
+	(void)state;
+	assert_int_equal(reader_left(&r), 0);
+	assert_non_null(read_bytes(&r, 0));
+	assert_false(r.failed);
+	assert_int_equal(read_u8(&r), 0);
+	assert_true(r.failed);
+}
+
 static void writes_what_the_reader_reads(void **state)
 {
 	uint8_t p[LEN];
@@ -168,6 +180,7 @@ int main(void)
 			reading_past_the_end_fails_for_good_and_moves_nothing),
 		cmocka_unit_test(every_width_fails_one_byte_short),
 		cmocka_unit_test(a_length_near_the_top_does_not_wrap),
+		cmocka_unit_test(a_reader_of_nothing_is_at_its_end),
 		cmocka_unit_test(writes_what_the_reader_reads),
 		cmocka_unit_test(
 			writing_past_the_end_fails_for_good_and_writes_nothing),
