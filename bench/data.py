@@ -5,8 +5,6 @@ import pathlib
 import shutil
 import subprocess
 
-import scattered
-
 GIB = 1 << 30
 MIB = 1 << 20
 
@@ -80,6 +78,12 @@ def make_chain(base, path, size):
         below = name
 
 
+def make_scattered(path, n_clusters, n_snapshots=0):
+    """In a process of its own, whose memory does not stay with this one."""
+    generator = pathlib.Path(__file__).with_name("scattered.py")
+    run(generator, path, n_clusters, n_snapshots)
+
+
 class Data:
     """Names of all images; each is made when it is first asked for."""
 
@@ -122,10 +126,10 @@ class Data:
 
     def scattered(self, n_clusters):
         return self.cached(f"scattered-{n_clusters}.qcow2",
-                           lambda path: scattered.make(path, n_clusters))
+                           lambda path: make_scattered(path, n_clusters))
 
     def snapshots(self):
         n_clusters = self.clusters[1]
         return self.cached(
             f"scattered-{n_clusters}-snapshots-{self.n_snapshots}.qcow2",
-            lambda path: scattered.make(path, n_clusters, self.n_snapshots))
+            lambda path: make_scattered(path, n_clusters, self.n_snapshots))

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Images of 1 TiB in which single clusters are allocated all over the disk.
 
 The tables are written directly: qemu-io would take hours for a million
@@ -6,6 +7,7 @@ themselves are holes in the file.
 """
 
 import random
+import sys
 from array import array
 
 VIRTUAL_SIZE = 1 << 40
@@ -131,3 +133,7 @@ def make(path, n_clusters, n_snapshots=0, seed=1):
         for table in layout.l2_tables():
             f.write(table)
         f.truncate(layout.end * CLUSTER)
+
+
+if __name__ == "__main__":
+    make(sys.argv[1], *map(int, sys.argv[2:]))
