@@ -178,6 +178,30 @@ static void granularity_is_512_bytes_to_2_gib(void **state)
 	}
 }
 
+/* Messages are made of these. */
+static void faults_name_the_limit_that_was_broken(void **state)
+{
+	struct geometry g = gen_geometry(3, 12, 4, 0, 0);
+	struct bitmap b = good_bitmap();
+	struct fault fault;
+
+	(void)state;
+	b.granularity_bits = 8;
+	bitmap_validate(&g, &b, DISK_SIZE, FILE_SIZE, &fault);
+	assert_int_equal(fault.limit, 9);
+	b.granularity_bits = 32;
+	bitmap_validate(&g, &b, DISK_SIZE, FILE_SIZE, &fault);
+	assert_int_equal(fault.limit, 31);
+	b = good_bitmap();
+	b.name_len = 1024;
+	bitmap_validate(&g, &b, DISK_SIZE, FILE_SIZE, &fault);
+	assert_int_equal(fault.limit, 1023);
+	b = good_bitmap();
+	b.table_size = 2;
+	bitmap_validate(&g, &b, DISK_SIZE, FILE_SIZE, &fault);
+	assert_int_equal(fault.limit, 1);
+}
+
 static void names_have_1_to_1023_bytes(void **state)
 {
 	static const uint16_t bad[] = { 0, 1024, 65535 };
@@ -353,6 +377,7 @@ int main(void)
 		cmocka_unit_test(entries_follow_each_other_padded_to_8),
 		cmocka_unit_test(reserved_types_and_flags_are_refused),
 		cmocka_unit_test(granularity_is_512_bytes_to_2_gib),
+		cmocka_unit_test(faults_name_the_limit_that_was_broken),
 		cmocka_unit_test(names_have_1_to_1023_bytes),
 		cmocka_unit_test(the_table_has_the_size_that_the_disk_needs),
 		cmocka_unit_test(bitmap_data_has_a_limit),

@@ -192,6 +192,31 @@ static void the_backing_name_ends_the_area(void **state)
 	assert_int_equal(x.n_total, 1);
 	a.h.backing_off = HEADER + 8;
 	assert_int_equal(decode(&a, &x, &fault), DEFECT_EXTENSION_LENGTH);
+	assert_int_equal(fault.off, HEADER + 4);
+	area_release(&a);
+}
+
+static void the_name_may_follow_without_padding_or_extensions(void **state)
+{
+	struct extensions x;
+	struct fault fault;
+	struct area a;
+
+	(void)state;
+	area_init(&a);
+	a.h.backing_off = HEADER + 11;
+	a.h.backing_len = 8;
+	extension_encode(&a.w, EXT_BACKING_FORMAT, "raw", 3);
+	memcpy(a.buf + HEADER + 11, "base.raw", 8);
+	assert_int_equal(decode(&a, &x, &fault), 0);
+	assert_int_equal(x.n_total, 1);
+	a.h.backing_off = HEADER + 13;
+	assert_int_equal(decode(&a, &x, &fault), 0);
+	assert_int_equal(x.n_total, 1);
+	a.h.backing_off = HEADER;
+	memset(a.buf + HEADER, 'n', 8);
+	assert_int_equal(decode(&a, &x, &fault), 0);
+	assert_int_equal(x.n_total, 0);
 	area_release(&a);
 }
 
@@ -215,6 +240,7 @@ static void more_extensions_than_any_image_has_are_refused(void **state)
 				 n > EXTENSIONS_MAX ? DEFECT_EXTENSION_COUNT
 						    : DEFECT_NONE);
 	}
+	assert_int_equal(fault.limit, 1024);
 	free(buf);
 }
 
@@ -275,6 +301,8 @@ static void a_format_name_is_short_text(void **state)
 		extension_encode(&a.w, EXT_BACKING_FORMAT, "raw", len);
 		assert_int_equal(decode(&a, &x, &fault),
 				 DEFECT_EXTENSION_BACKING_FORMAT);
+		assert_int_equal(fault.off, HEADER + 4);
+		assert_int_equal(fault.limit, 15);
 		area_release(&a);
 	}
 }
@@ -291,6 +319,7 @@ static enum defect data_file(const char *name, uint32_t len,
 	if (name)
 		extension_encode(&a.w, EXT_DATA_FILE, name, len);
 	bad = decode(&a, x, &fault);
+	assert_true(!bad || !name || fault.limit == 1023);
 	area_release(&a);
 	return bad;
 }
@@ -402,6 +431,56 @@ static void the_bitmaps_extension_has_limits(void **state)
 	assert_true(x.bad_bitmaps);
 }
 
+static void a_directory_of_65535_bitmaps_is_the_largest(void **state)
+{
+	struct extensions x;
+	struct fault fault;
+
+	(void)state;
+	for (uint32_t n = BITMAPS_MAX - 1; n <= BITMAPS_MAX + 1; n++) {
+		struct bitmaps_ext b = { n, BITMAP_DIRECTORY_BYTES_MAX,
+					 0x10000 };
+		struct area a;
+
+		area_init(&a);
+		extension_encode_bitmaps(&a.w, &b);
+		assert_int_equal(extensions_decode(&x, &a.h, a.buf, CLUSTER,
+						   1 << 28, &fault), 0);
+		assert_int_equal(x.bad_bitmaps, n > BITMAPS_MAX);
+		put_be64(a.buf + HEADER + 16, BITMAP_DIRECTORY_BYTES_MAX + 1);
+		assert_int_equal(extensions_decode(&x, &a.h, a.buf, CLUSTER,
+						   1 << 28, &fault), 0);
+		assert_true(x.bad_bitmaps);
+		area_release(&a);
+	}
+}
+
+static void the_encryption_header_has_a_limit(void **state)
+{
+	struct extensions x;
+	struct fault fault;
+
+	(void)state;
+	for (uint64_t over = 0; over <= 1; over++) {
+		struct crypto_ext c = { 0x10000,
+					LUKS_CRYPTO_AREA_BYTES_MAX + over };
+		struct area a;
+
+		area_init(&a);
+		a.h.crypt_method = CRYPT_LUKS;
+		extension_encode_crypto(&a.w, &c);
+		assert_int_equal(extensions_decode(&x, &a.h, a.buf, CLUSTER,
+						   1 << 28, &fault),
+				 over ? DEFECT_EXTENSION_CRYPTO : DEFECT_NONE);
+		if (over) {
+			assert_int_equal(fault.limit,
+					 LUKS_CRYPTO_AREA_BYTES_MAX);
+			assert_int_equal(fault.off, HEADER + 16);
+		}
+		area_release(&a);
+	}
+}
+
 static void the_encryption_header_fits_or_the_image_is_refused(void **state)
 {
 	static const struct pointer_row rows[] = {
@@ -450,9 +529,13 @@ static void luks_and_its_header_need_each_other(void **state)
 		assert_int_equal(decode(&a, &x, &fault),
 				 DEFECT_HEADER_CRYPT_METHOD);
 	}
-	put_be32(a.buf + HEADER + 4, 8);
 	a.h.crypt_method = CRYPT_LUKS;
-	assert_int_equal(decode(&a, &x, &fault), DEFECT_EXTENSION_CRYPTO);
+	for (uint32_t len = 0; len <= 24; len++) {
+		put_be32(a.buf + HEADER + 4, len);
+		assert_int_equal(decode(&a, &x, &fault),
+				 len == 16 ? DEFECT_NONE
+					   : DEFECT_EXTENSION_CRYPTO);
+	}
 	area_release(&a);
 }
 
@@ -468,6 +551,8 @@ int main(void)
 		cmocka_unit_test(a_backing_name_is_text),
 		cmocka_unit_test(the_backing_name_ends_the_area),
 		cmocka_unit_test(
+			the_name_may_follow_without_padding_or_extensions),
+		cmocka_unit_test(
 			more_extensions_than_any_image_has_are_refused),
 		cmocka_unit_test(known_extensions_occur_once),
 		cmocka_unit_test(a_format_name_is_short_text),
@@ -475,6 +560,8 @@ int main(void)
 		cmocka_unit_test(a_malformed_feature_table_is_ignored),
 		cmocka_unit_test(the_bitmap_directory_fits_or_bitmaps_are_bad),
 		cmocka_unit_test(the_bitmaps_extension_has_limits),
+		cmocka_unit_test(a_directory_of_65535_bitmaps_is_the_largest),
+		cmocka_unit_test(the_encryption_header_has_a_limit),
 		cmocka_unit_test(
 			the_encryption_header_fits_or_the_image_is_refused),
 		cmocka_unit_test(luks_and_its_header_need_each_other),

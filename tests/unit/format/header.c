@@ -167,6 +167,7 @@ static void refcount_order_is_at_most_6(void **state)
 		assert_int_equal(decode_with(3, HEADER_OFF_REFCOUNT_ORDER,
 					     bad[i], &f),
 				 DEFECT_HEADER_REFCOUNT_ORDER);
+	assert_int_equal(f.limit, 6);
 }
 
 static void header_length_is_a_multiple_of_8_within_the_cluster(void **state)
@@ -184,6 +185,26 @@ static void header_length_is_a_multiple_of_8_within_the_cluster(void **state)
 		assert_int_equal(decode_with(3, HEADER_OFF_HEADER_LENGTH,
 					     bad[i], &f),
 				 DEFECT_HEADER_LENGTH);
+}
+
+static void a_header_may_fill_the_smallest_cluster(void **state)
+{
+	struct header good = small_header(3), h;
+	uint8_t buf[BUF + 8] = { 0 };
+	struct fault fault;
+
+	(void)state;
+	good.cluster_bits = 9;
+	header_encode(&good, buf, sizeof(buf));
+	put_be32(buf + HEADER_OFF_HEADER_LENGTH, 512);
+	assert_int_equal(header_decode(&h, buf, sizeof(buf), &fault), 0);
+	put_be32(buf + HEADER_OFF_HEADER_LENGTH, 520);
+	assert_int_equal(header_decode(&h, buf, sizeof(buf), &fault),
+			 DEFECT_HEADER_LENGTH);
+	assert_int_equal(fault.limit, 512);
+	put_be32(buf + HEADER_OFF_HEADER_LENGTH, 96);
+	header_decode(&h, buf, sizeof(buf), &fault);
+	assert_int_equal(fault.limit, 104);
 }
 
 static void a_header_longer_than_the_buffer_is_too_short_a_buffer(void **state)
@@ -368,6 +389,7 @@ int main(void)
 		cmocka_unit_test(refcount_order_is_at_most_6),
 		cmocka_unit_test(
 			header_length_is_a_multiple_of_8_within_the_cluster),
+		cmocka_unit_test(a_header_may_fill_the_smallest_cluster),
 		cmocka_unit_test(
 			a_header_longer_than_the_buffer_is_too_short_a_buffer),
 		cmocka_unit_test(version_2_ends_at_byte_72),

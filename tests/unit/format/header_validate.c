@@ -128,6 +128,54 @@ static void table_sizes_have_limits(void **state)
 	RUN_ROWS(&h, 1 << 30, rows);
 }
 
+static void a_refcount_table_of_8_mib_is_the_largest(void **state)
+{
+	struct header h = small_header(3);
+	struct fault fault;
+
+	(void)state;
+	h.refcount_table_off = 0x10000;
+	h.refcount_table_clusters = 2048;
+	assert_int_equal(header_validate(&h, 1 << 30, &fault), 0);
+	h.refcount_table_clusters = 2049;
+	assert_int_equal(header_validate(&h, 1 << 30, &fault),
+			 DEFECT_HEADER_REFCOUNT_TABLE_SIZE);
+	assert_int_equal(fault.limit, 2048);
+}
+
+/* Messages are made of these. */
+static void faults_name_the_limit_that_was_broken(void **state)
+{
+	struct header h = small_header(3);
+	struct fault fault;
+
+	(void)state;
+	h.n_snapshots = 65537;
+	header_validate(&h, 1 << 30, &fault);
+	assert_int_equal(fault.value, 65537);
+	assert_int_equal(fault.limit, 65536);
+	h.n_snapshots = 0;
+	h.crypt_method = 3;
+	header_validate(&h, 1 << 30, &fault);
+	assert_int_equal(fault.limit, 2);
+	h.crypt_method = 0;
+	h.size = UINT64_C(1) << 63;
+	header_validate(&h, 1 << 30, &fault);
+	assert_true(fault.limit == INT64_MAX);
+	h.size = 4 << 20;
+	h.l1_size = 1;
+	header_validate(&h, 1 << 30, &fault);
+	assert_int_equal(fault.limit, 2);
+	h.l1_size = 1 << 23;
+	header_validate(&h, 1 << 30, &fault);
+	assert_int_equal(fault.limit, 1 << 22);
+	h.l1_size = 2;
+	h.backing_off = 1024;
+	h.backing_len = 1024;
+	header_validate(&h, 1 << 30, &fault);
+	assert_int_equal(fault.limit, 1023);
+}
+
 static void an_empty_table_is_nowhere_but_aligned(void **state)
 {
 	struct header h = small_header(3);
@@ -305,6 +353,8 @@ int main(void)
 		cmocka_unit_test(tables_must_lie_in_the_file_behind_the_header),
 		cmocka_unit_test(the_last_cluster_of_the_file_may_be_cut),
 		cmocka_unit_test(table_sizes_have_limits),
+		cmocka_unit_test(a_refcount_table_of_8_mib_is_the_largest),
+		cmocka_unit_test(faults_name_the_limit_that_was_broken),
 		cmocka_unit_test(an_empty_table_is_nowhere_but_aligned),
 		cmocka_unit_test(snapshots_must_fit_into_the_file),
 		cmocka_unit_test(

@@ -31,6 +31,8 @@ static void compressed_entries_lie_in_the_image(void **state)
 		{ descriptor(&g, FILE_SIZE, 0), DEFECT_COMPRESSED_BEYOND_EOF },
 		{ descriptor(&g, UINT64_C(1) << 55, 0),
 		  DEFECT_COMPRESSED_BEYOND_EOF },
+		{ descriptor(&g, HOST_OFF_MAX, 0),
+		  DEFECT_COMPRESSED_BEYOND_EOF },
 		{ descriptor(&g, UINT64_C(1) << 56, 0),
 		  DEFECT_COMPRESSED_OFFSET },
 		{ descriptor(&g, UINT64_C(1) << 57, 0),

@@ -145,6 +145,7 @@ static void keys_have_1_to_64_bytes(void **state)
 	(void)state;
 	assert_int_equal(with32(108, 0), DEFECT_LUKS_HEADER);
 	assert_int_equal(with32(108, 65), DEFECT_LUKS_HEADER);
+	assert_int_equal(with32(108, 64), 0);
 	assert_int_equal(with32(108, 0x80000000), DEFECT_LUKS_HEADER);
 	assert_int_equal(with32(108, 1), 0);
 	assert_int_equal(with32(108, 16), 0);

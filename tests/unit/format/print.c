@@ -62,6 +62,9 @@ static void table_entries_show_flags_and_reserved_bits(void **state)
 	EXPECT(l1_entry_to_text(0, dst, sizeof(dst)), "unallocated");
 	EXPECT(l1_entry_to_text(0x8000000000005001, dst, sizeof(dst)),
 	       "L2 table @0x5000 copied reserved=0x1");
+	EXPECT(l1_entry_to_text(0x5000, dst, sizeof(dst)), "L2 table @0x5000");
+	EXPECT(refcount_table_entry_to_text(0x5000, dst, sizeof(dst)),
+	       "refcount block @0x5000");
 	EXPECT(refcount_table_entry_to_text(0, dst, sizeof(dst)),
 	       "no refcount block");
 	EXPECT(refcount_table_entry_to_text(0x5001, dst, sizeof(dst)),
@@ -76,6 +79,8 @@ static void l2_entries_show_their_kind(void **state)
 
 	(void)state;
 	EXPECT(l2_entry_to_text(&g, e, dst, sizeof(dst)), "unallocated");
+	e.desc = 0x5000;
+	EXPECT(l2_entry_to_text(&g, e, dst, sizeof(dst)), "normal @0x5000");
 	e.desc = 0x5002 | ENTRY_COPIED;
 	EXPECT(l2_entry_to_text(&g, e, dst, sizeof(dst)),
 	       "normal @0x5000 copied reserved=0x2");

@@ -113,7 +113,7 @@ static enum defect decode_extra(uint32_t extra_len, struct snapshot *s)
 	if (bad)
 		assert_int_equal(fault.defect, bad);
 	if (bad == DEFECT_SNAPSHOT_EXTRA_SIZE)
-		assert_int_equal(fault.value, extra_len);
+		assert_true(fault.value == extra_len && fault.limit == 1024);
 	return bad;
 }
 
@@ -145,6 +145,18 @@ static void too_much_extra_data_is_refused(void **state)
 	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++)
 		assert_int_equal(decode_extra(lens[i], &s),
 				 DEFECT_SNAPSHOT_EXTRA_SIZE);
+}
+
+static void an_l1_table_of_32_mib_is_the_largest(void **state)
+{
+	struct geometry g = gen_geometry(3, 12, 4, 0, 0);
+	struct snapshot s = { .l1_off = 0x5000, .l1_size = (32 << 20) / 8 };
+
+	(void)state;
+	assert_int_equal(snapshot_l1_defect(&g, &s, 1 << 30), 0);
+	s.l1_size++;
+	assert_int_equal(snapshot_l1_defect(&g, &s, 1 << 30),
+			 DEFECT_SNAPSHOT_L1);
 }
 
 static void rejects_every_cut_entry(void **state)
@@ -214,6 +226,10 @@ static void the_size_of_an_entry_is_bounded(void **state)
 	(void)state;
 	memset(fixed, 0, sizeof(fixed));
 	assert_int_equal(snapshot_entry_bytes(fixed), 40);
+	put_be32(fixed + 36, UINT32_MAX);
+	assert_int_equal(snapshot_entry_bytes(fixed), 40 + 1024);
+	put_be16(fixed + 12, 8);
+	assert_int_equal(snapshot_entry_bytes(fixed), 40 + 1024 + 8);
 	memset(fixed, 0xff, sizeof(fixed));
 	assert_int_equal(snapshot_entry_bytes(fixed),
 			 (40 + 1024 + 2 * 65535 + 7) / 8 * 8);
@@ -338,6 +354,7 @@ int main(void)
 		cmocka_unit_test(every_field_is_at_its_place),
 		cmocka_unit_test(extra_data_counts_as_far_as_it_goes),
 		cmocka_unit_test(too_much_extra_data_is_refused),
+		cmocka_unit_test(an_l1_table_of_32_mib_is_the_largest),
 		cmocka_unit_test(rejects_every_cut_entry),
 		cmocka_unit_test(entries_follow_each_other_padded_to_8),
 		cmocka_unit_test(the_size_of_an_entry_is_bounded),
