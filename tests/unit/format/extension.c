@@ -211,6 +211,7 @@ static void the_name_may_follow_without_padding_or_extensions(void **state)
 	assert_int_equal(decode(&a, &x, &fault), 0);
 	assert_int_equal(x.n_total, 1);
 	a.h.backing_off = HEADER + 13;
+	a.h.backing_len = 6;
 	assert_int_equal(decode(&a, &x, &fault), 0);
 	assert_int_equal(x.n_total, 1);
 	a.h.backing_off = HEADER;
