@@ -19,19 +19,20 @@ class Manual(case.Case):
 
     @unittest.skipUnless(shutil.which("groff"), "groff is not installed")
     def test_it_formats_without_a_warning(self):
-        done = subprocess.run(["groff", "-man", "-Tascii", "-ww", "qcow2.1"],
+        done = subprocess.run(["groff", "-mdoc", "-Tascii", "-ww", "qcow2.1"],
                               capture_output=True, check=True)
         self.assertEqual(done.stderr, b"")
 
     def test_every_option_is_in_it(self):
         with open("qcow2.1", encoding="utf-8") as f:
-            text = f.read().replace("\\-", "-")
+            text = f.read()
         for command in self.ours("help", "--output=json").json():
-            section = text[text.index(f'.SS "{command["name"]} '):]
-            section = section[:section.find(".SS", 3)]
+            section = text[text.index(f".Ss {command['name']}:"):]
+            section = section[:section.find("\n.S", 3)]
             for option in command["options"]:
                 if option["supported"]:
-                    self.assertIn(f"--{option['long']}\\fR", section)
+                    self.assertRegex(section,
+                                     f"Fl -{option['long']}( |\n)")
 
 
 if __name__ == "__main__":
