@@ -22,7 +22,7 @@ struct compressed compressed_decode(const struct geometry *g, uint64_t desc)
 	struct compressed c = { .host_off = desc & g->coffset_mask };
 
 	c.len = (uint32_t)(sectors * COMPRESSED_SECTOR_BYTES -
-			   (c.host_off & (COMPRESSED_SECTOR_BYTES - 1)));
+			   (c.host_off & ~COMPRESSED_SECTOR_MASK));
 	return c;
 }
 

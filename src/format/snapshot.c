@@ -69,7 +69,7 @@ enum defect snapshot_decode(struct snapshot *s, struct reader *r,
 
 	*s = (struct snapshot){ 0 };
 	read_fixed(s, r);
-	if (s->extra_len > SNAPSHOT_EXTRA_BYTES_MAX && !r->failed)
+	if (s->extra_len > SNAPSHOT_EXTRA_BYTES_MAX)
 		return fault_set(fault, DEFECT_SNAPSHOT_EXTRA_SIZE,
 				 "extra_data_size", SNAPSHOT_OFF_EXTRA_LEN,
 				 s->extra_len, SNAPSHOT_EXTRA_BYTES_MAX);

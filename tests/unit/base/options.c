@@ -95,6 +95,40 @@ static void a_size_that_cannot_be_one_is_refused(void **state)
 	}
 }
 
+static void a_result_is_given_as_far_as_the_caller_knows_it(void **state)
+{
+	const struct known full = { sizeof(full), 2, 3, "x" };
+	struct newer newer = { { sizeof(newer), 9, 9, NULL }, 9 };
+	struct known k = { offsetof(struct known, b), 9, 9, NULL };
+
+	(void)state;
+	assert_int_equal(options_give(&k, &full, sizeof(full), NULL), 0);
+	assert_int_equal(k.struct_size, offsetof(struct known, b));
+	assert_int_equal(k.a, 2);
+	assert_int_equal(k.b, 9);
+	k.struct_size = sizeof(k);
+	assert_int_equal(options_give(&k, &full, sizeof(full), NULL), 0);
+	assert_memory_equal(&k, &full, sizeof(full));
+	assert_int_equal(options_give(&newer, &full, sizeof(full), NULL), 0);
+	assert_int_equal(newer.known.struct_size, sizeof(newer));
+	assert_int_equal(newer.known.b, 3);
+	assert_int_equal(newer.d, 0);
+}
+
+static void a_result_without_size_is_refused(void **state)
+{
+	const struct known full = { sizeof(full), 2, 3, "x" };
+	struct known k = { 0, 9, 9, NULL };
+
+	(void)state;
+	assert_int_equal(options_give(NULL, &full, sizeof(full), NULL),
+			 -EINVAL);
+	assert_int_equal(options_give(&k, &full, sizeof(full), NULL), -EINVAL);
+	k.struct_size = 4097;
+	assert_int_equal(options_give(&k, &full, sizeof(full), NULL), -EINVAL);
+	assert_int_equal(k.a, 9);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -105,6 +139,9 @@ int main(void)
 			a_newer_structure_is_taken_when_the_rest_is_zero),
 		cmocka_unit_test(a_newer_structure_that_wants_more_is_refused),
 		cmocka_unit_test(a_size_that_cannot_be_one_is_refused),
+		cmocka_unit_test(
+			a_result_is_given_as_far_as_the_caller_knows_it),
+		cmocka_unit_test(a_result_without_size_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -266,6 +266,26 @@ static void large_vm_states_leave_the_small_field_empty(void **state)
 	assert_int_equal(get_be32(buf + 32), UINT32_MAX);
 }
 
+/* An icount of all ones means that there is none, but it has a place where
+ * something follows it. */
+static void unknown_extra_data_stays_behind_an_absent_icount(void **state)
+{
+	struct snapshot s = { .icount = UINT64_MAX, .unknown_extra_len = 4,
+			      .unknown_extra = (const uint8_t *)"more" };
+	uint8_t buf[80];
+	struct writer w = writer_init(buf, sizeof(buf));
+	struct reader r;
+	struct snapshot d;
+	struct fault fault;
+
+	(void)state;
+	snapshot_encode(&w, &s);
+	r = reader_init(buf, writer_len(&w));
+	assert_int_equal(snapshot_decode(&d, &r, DISK_SIZE, &fault), 0);
+	assert_same(&d, &s);
+	assert_int_equal(d.extra_len, 28);
+}
+
 static void the_l1_table_of_a_snapshot_keeps_the_rules(void **state)
 {
 	struct geometry g = gen_geometry(3, 12, 4, 0, 0);
@@ -360,6 +380,8 @@ int main(void)
 		cmocka_unit_test(the_size_of_an_entry_is_bounded),
 		cmocka_unit_test(a_small_buffer_fails_the_writer),
 		cmocka_unit_test(large_vm_states_leave_the_small_field_empty),
+		cmocka_unit_test(
+			unknown_extra_data_stays_behind_an_absent_icount),
 		cmocka_unit_test(the_l1_table_of_a_snapshot_keeps_the_rules),
 		cmocka_unit_test(hostile_tables_do_no_harm),
 	};
