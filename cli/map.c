@@ -56,23 +56,58 @@ struct map_printer {
 	struct qcow2_extent pending; /* may still grow */
 };
 
-static const char *truth(uint32_t flags, uint32_t flag)
+/*
+ * A disk can have millions of extents, and printf would take longer than
+ * finding them; so their lines are put together by hand.
+ */
+struct line {
+	char text[320]; /* six numbers of 20 digits and the words between */
+	size_t len;
+};
+
+static void line_text(struct line *l, const char *text)
 {
-	return flags & flag ? "true" : "false";
+	size_t n = strlen(text);
+
+	memcpy(l->text + l->len, text, n);
+	l->len += n;
+}
+
+static void line_number(struct line *l, const char *before, uint64_t value)
+{
+	char digits[20];
+	size_t n = sizeof(digits);
+
+	do {
+		digits[--n] = (char)('0' + value % 10);
+		value /= 10;
+	} while (value);
+	line_text(l, before);
+	memcpy(l->text + l->len, digits + n, sizeof(digits) - n);
+	l->len += sizeof(digits) - n;
+}
+
+static void line_truth(struct line *l, const char *before, bool value)
+{
+	line_text(l, before);
+	line_text(l, value ? "true" : "false");
 }
 
 static void print_json(struct map_printer *p, const struct qcow2_extent *e)
 {
-	printf("%s{ \"start\": %" PRIu64 ", \"length\": %" PRIu64
-	       ", \"depth\": %" PRIu32 ", \"present\": %s, \"zero\": %s, "
-	       "\"data\": %s",
-	       p->first ? "[" : ",\n", e->off, e->len, e->depth,
-	       truth(e->flags, QCOW2_EXTENT_PRESENT),
-	       truth(e->flags, QCOW2_EXTENT_ZERO),
-	       truth(e->flags, QCOW2_EXTENT_DATA));
+	struct line l = { .len = 0 };
+
+	line_text(&l, p->first ? "[" : ",\n");
+	line_number(&l, "{ \"start\": ", e->off);
+	line_number(&l, ", \"length\": ", e->len);
+	line_number(&l, ", \"depth\": ", e->depth);
+	line_truth(&l, ", \"present\": ", e->flags & QCOW2_EXTENT_PRESENT);
+	line_truth(&l, ", \"zero\": ", e->flags & QCOW2_EXTENT_ZERO);
+	line_truth(&l, ", \"data\": ", e->flags & QCOW2_EXTENT_DATA);
 	if (e->flags & QCOW2_EXTENT_HOST_OFF)
-		printf(", \"offset\": %" PRIu64, e->host_off);
-	putchar('}');
+		line_number(&l, ", \"offset\": ", e->host_off);
+	line_text(&l, "}");
+	fwrite(l.text, 1, l.len, stdout);
 	p->first = false;
 }
 
