@@ -2,8 +2,8 @@
 """A program outside this tree builds against the installed library and runs.
 
 Installs into a temporary directory, then compiles docs/examples with what
-pkg-config says, once against the shared and once against the static library,
-and runs both on an image.
+pkg-config says: each against the shared library, and the one that is named
+against the static library too, which is run on an image both ways.
 
 Usage: consumer.py BUILD EXAMPLE MESON CC...
 """
@@ -83,6 +83,11 @@ def main():
         libdir = str(directory.parent)
         check_program(shared, image,
                       env=os.environ | {"LD_LIBRARY_PATH": libdir})
+
+        for other in pathlib.Path(example).parent.glob("*.c"):
+            run(*cc, *strict, str(other),
+                *pkg_config(directory, destdir, "--cflags", "--libs"),
+                "-o", str(work / other.stem))
 
         # The shared library is out of the way: the linker takes the other.
         for path in directory.parent.glob("libqcow2.so*"):
