@@ -259,7 +259,7 @@ struct qcow2_budget {
 /* One virtual disk: a qcow2 or raw image with its backing chain. */
 struct qcow2_image;
 
-#define QCOW2_OPEN_RDWR 0x1u /* for writing; -ENOTSUP in this version */
+#define QCOW2_OPEN_RDWR 0x1u /* for writing too; qcow2 only, no snapshot view */
 #define QCOW2_OPEN_NO_BACKING 0x2u /* unallocated reads as zeros */
 #define QCOW2_OPEN_NO_LOCK 0x4u /* also when others write; contents may tear */
 #define QCOW2_OPEN_DIRECT 0x8u /* O_DIRECT on all files */
@@ -290,11 +290,22 @@ struct qcow2_open_opts {
 	const void *passphrase;     /* for encrypted images; this version opens
 				     * none and says so (-ENOTSUP) */
 	size_t passphrase_len;
+	uint32_t discard;           /* QCOW2_DISCARD_*: which freed clusters
+				     * give their space back to the host */
+	uint32_t reserved2;         /* must be 0 */
 };
+
+/* Freed clusters are always used again; these punch holes as well. */
+#define QCOW2_DISCARD_REQUEST 0x1u  /* guest discards, unmapping zeroes */
+#define QCOW2_DISCARD_SNAPSHOT 0x2u /* deleting snapshots */
+#define QCOW2_DISCARD_OTHER 0x4u    /* clusters that a write replaces */
+/* Discarded clusters stay allocated (and punched, with REQUEST), so that the
+ * image does not fragment. */
+#define QCOW2_DISCARD_NO_UNREF 0x8u
 
 #define QCOW2_OPEN_OPTS_INIT { sizeof(struct qcow2_open_opts), 0, \
 	QCOW2_FORMAT_DEFAULT, QCOW2_FORMAT_DEFAULT, 0, NULL, NULL,   \
-	{ 0, 0, 0, 0 }, 0, 0, 0, NULL, 0 }
+	{ 0, 0, 0, 0 }, 0, 0, 0, NULL, 0, 0, 0 }
 
 /*
  * Opens the image at `path` with its backing chain and data file as far as
@@ -337,6 +348,54 @@ int qcow2_pread(struct qcow2_image *img, void *buf, size_t len, uint64_t off,
 		unsigned flags, struct qcow2_error *err);
 int qcow2_preadv(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 		 uint64_t off, unsigned flags, struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------- */
+/* Writing                                                                   */
+
+#define QCOW2_FUA 0x2u /* durable when the call returns, as if flushed */
+#define QCOW2_ZERO_MAY_UNMAP 0x4u /* the host may take the space back */
+#define QCOW2_ZERO_NO_FALLBACK 0x8u /* -ENOTSUP rather than write zeros */
+
+/*
+ * Writes guest bytes.  [off, off+len) must lie inside the virtual disk
+ * (-EINVAL); the image must be open for writing (-EBADF).  Overlapping writes
+ * of several threads take effect one after the other.  Durable after the next
+ * qcow2_flush() that succeeds; after a crash before that, every sector has its
+ * old or its new contents.
+ *
+ * -ENOSPC and -EFBIG when there is no room, -EIO when the image is damaged at
+ * that place (it is marked corrupt then, and takes no more writes) or the host
+ * failed, -EAGAIN under QCOW2_NOWAIT when an overlapping write is under way.
+ * On failure sectors of the range may have old or new contents, and nothing
+ * outside it has changed.
+ */
+int qcow2_pwrite(struct qcow2_image *img, const void *buf, size_t len,
+		 uint64_t off, unsigned flags, struct qcow2_error *err);
+int qcow2_pwritev(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
+		  uint64_t off, unsigned flags, struct qcow2_error *err);
+
+/*
+ * Makes guest bytes read as zeros, by metadata where whole clusters (or
+ * subclusters) are concerned and with written zeros elsewhere.  Flags:
+ * QCOW2_ZERO_*, QCOW2_FUA, QCOW2_NOWAIT; the rest as for qcow2_pwrite().
+ */
+int qcow2_zero(struct qcow2_image *img, uint64_t len, uint64_t off,
+	       unsigned flags, struct qcow2_error *err);
+
+/*
+ * Says that the contents of guest bytes do not matter any more.  Whole
+ * clusters read as zeros afterwards (version 2 images with a backing file:
+ * stay as they are); parts of clusters stay as they are.
+ */
+int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
+		  unsigned flags, struct qcow2_error *err);
+
+/*
+ * Makes everything durable that completed before the call.  When it fails
+ * once, the image takes no more writes and every later flush fails too, until
+ * it is opened again: what reached the disk is not known.
+ */
+int qcow2_flush(struct qcow2_image *img, struct qcow2_error *err);
 
 /* ------------------------------------------------------------------------- */
 /* Map                                                                       */

@@ -28,6 +28,8 @@
 #include "image/preallocated.h"
 #include "image/snapshots.h"
 
+struct rw;
+
 struct image {
 	struct qcow2_store *file;
 	struct qcow2_store *data;   /* == file without external data file; NULL
@@ -45,6 +47,7 @@ struct image {
 	struct bitmaps bitmaps;
 	struct luks luks;
 	struct preallocated preallocated;
+	struct rw *rw;              /* NULL: read-only */
 };
 
 /*
@@ -59,6 +62,11 @@ void image_close(struct image *img); /* NULL is fine */
 /* Gives the image the data file it names; takes its own reference. */
 int image_attach_data(struct image *img, struct qcow2_store *data,
 		      struct qcow2_error *err);
+
+/* Where the image file, and the file with the guest's data, end at most: what
+ * lies beyond cannot be pointed to. */
+uint64_t image_file_end(const struct image *img);
+uint64_t image_data_end(const struct image *img);
 
 static inline bool image_is_encrypted(const struct image *img)
 {

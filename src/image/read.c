@@ -70,13 +70,15 @@ static int map_window(struct image *img, const struct map_window *w,
 {
 	const struct geometry *g = &img->geo;
 	uint64_t base = align_down(guest_off + x->len, g->cluster_size);
+	uint64_t file_end = image_file_end(img);
+	uint64_t data_end = image_data_end(img);
 
 	for (uint64_t i = 0; i < w->n_entries && x->len < want;) {
 		uint64_t at = guest_off + x->len;
-		struct l2_entry e = l2_get(g, w->slice->data, w->first + i);
+		struct l2_entry e = map_window_entry(w, g, i);
 		enum defect bad = l2_entry_unreadable(
-			g, e, base + (i << g->cluster_bits), img->file_size,
-			img->data_size);
+			g, e, base + (i << g->cluster_bits), file_end,
+			data_end);
 		struct piece p;
 
 		if (bad != DEFECT_NONE && x->len)
@@ -123,7 +125,7 @@ static int map_step(struct image *img, uint64_t want, uint64_t guest_off,
 {
 	struct map_window w;
 	uint64_t at = guest_off + x->len;
-	int rc = map_window_get(&img->map, &img->geo, img->file_size,
+	int rc = map_window_get(&img->map, &img->geo, image_file_end(img),
 				guest_off + want, at, flags, &w, err);
 
 	/* What was found so far is a good answer. */
