@@ -13,22 +13,40 @@ static void release(struct check *c)
 	bulk_release(&c->bulk);
 }
 
-/* Owners first, sharers after them: see context.h. */
-static int collect(struct check *c, struct qcow2_error *err)
+static int claim_header(struct check *c, struct qcow2_error *err)
 {
-	struct claim l1 = {
+	struct claim claim = {
+		.len = c->geo.cluster_size, .use = USE_HEADER, .n = 1,
+		.beyond = DEFECT_HEADER_TOO_SHORT,
+	};
+
+	return claim_clusters(c, &claim, err);
+}
+
+static int claim_l1(struct check *c, struct qcow2_error *err)
+{
+	struct claim claim = {
 		.off = c->header.l1_off,
 		.len = (uint64_t)c->header.l1_size * L1_ENTRY_BYTES,
 		.use = USE_L1_TABLE, .n = 1, .from = HEADER_OFF_L1_OFF,
 		.beyond = DEFECT_HEADER_L1_OFFSET,
 	};
+
+	return claim.len ? claim_clusters(c, &claim, err) : 0;
+}
+
+/* Owners first, sharers after them: see context.h. */
+static int collect(struct check *c, struct qcow2_error *err)
+{
 	int rc;
 
-	rc = check_areas(c, err);
+	rc = claim_header(c, err);
 	if (rc >= 0)
-		rc = l1.len ? claim_clusters(c, &l1, err) : 0;
+		rc = claim_l1(c, err);
 	if (rc >= 0)
 		rc = refblocks_load(c, err);
+	if (rc >= 0)
+		rc = check_crypto(c, err);
 	if (rc >= 0)
 		rc = check_bitmaps(c, err);
 	if (rc >= 0)

@@ -67,8 +67,8 @@ struct claim {
 int claim_clusters(struct check *c, const struct claim *claim,
 		   struct qcow2_error *err);
 
-/* areas.c: the header cluster and the encryption header. */
-int check_areas(struct check *c, struct qcow2_error *err);
+/* crypto.c: the encryption header. */
+int check_crypto(struct check *c, struct qcow2_error *err);
 
 /* l1.c: one L1 table of @n_entries at @off; collects its L2 tables. */
 int check_l1(struct check *c, uint64_t off, uint32_t n_entries, bool active,

@@ -51,7 +51,7 @@ static int decode_header(struct check *c, struct window *w,
 	if (rc < 0)
 		return rc;
 	bad = header_decode(&c->header, w->buf, w->len, &fault);
-	if (bad == DEFECT_HEADER_LENGTH ||
+	if (bad == DEFECT_HEADER_TOO_SHORT || bad == DEFECT_HEADER_LENGTH ||
 	    (!bad && UINT64_C(1) << c->header.cluster_bits > w->capacity)) {
 		rc = window_read(c, w, CLUSTER_BYTES_MAX, err);
 		if (rc < 0)

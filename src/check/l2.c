@@ -178,7 +178,8 @@ static int odd_entry(struct l2_walk *w, struct l2_entry e, uint32_t i,
 		bad_entry(w, bad, e, i, defect_info((int)bad)->text);
 	if (e.desc & L2_COMPRESSED)
 		return compressed_entry(w, e, i, bad, err);
-	if (l2_host_off(e) || (g->has_data_file && (e.desc & ENTRY_COPIED)))
+	/* Offset 0 is a place in data files only. */
+	if (l2_host_off(e) || l2_cluster_kind(g, e) == CLUSTER_NORMAL)
 		return allocated_entry(w, e, i, bad, err);
 	return 0;
 }

@@ -250,6 +250,22 @@ static enum defect check_complete(const struct extensions *x,
 	return DEFECT_NONE;
 }
 
+/* The name behind the list.  Whether it is inside the cluster is a question of
+ * header_validate(). */
+static enum defect check_backing_text(const struct header *h,
+				      const uint8_t *cluster0, size_t len,
+				      struct fault *fault)
+{
+	if (h->backing_off > len || h->backing_len > len - h->backing_off)
+		return DEFECT_NONE;
+	if (h->backing_off &&
+	    memchr(cluster0 + h->backing_off, 0, h->backing_len))
+		return fault_set(fault, DEFECT_HEADER_BACKING_TEXT,
+				 "backing_file_offset", h->backing_off,
+				 h->backing_off, 0);
+	return DEFECT_NONE;
+}
+
 enum defect extensions_decode(struct extensions *x, const struct header *h,
 			      const uint8_t *cluster0, size_t len,
 			      uint64_t file_size, struct fault *fault)
@@ -273,6 +289,8 @@ enum defect extensions_decode(struct extensions *x, const struct header *h,
 		x->n_total++;
 	}
 	if (fault->defect)
+		return fault->defect;
+	if (check_backing_text(h, cluster0, len, fault))
 		return fault->defect;
 	return check_complete(x, h, fault);
 }

@@ -85,7 +85,8 @@ struct extensions {
  * Walks the list and checks every known extension by its own rules (length,
  * text without NUL, limits; offsets against @file_size).  Returns 0 or the
  * defect.  Contradictions with the header (crypt_method without extension,
- * data file bit without name when one is needed) are checked here too.
+ * data file bit without name when one is needed) are checked here too, and that
+ * the backing file name has no NUL.
  */
 enum defect extensions_decode(struct extensions *x, const struct header *h,
 			      const uint8_t *cluster0, size_t len,

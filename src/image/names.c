@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/text.h"
 
 /* A terminated copy; the decoders have made sure there is no NUL inside. */
 static int copy_text(char **out, const void *src, size_t len,
@@ -31,11 +30,6 @@ static int copy_backing_file(struct names *n, const struct header *h,
 				    HEADER_OFF_BACKING_OFF,
 				    "the file ends before the backing file "
 				    "name does");
-	if (memchr(name, 0, h->backing_len))
-		return error_defect(err, -EINVAL, DEFECT_HEADER_BACKING_TEXT,
-				    h->backing_off,
-				    "the backing file name \"%s\" contains NUL",
-				    TEXT(name, h->backing_len));
 	return copy_text(&n->backing_file, name, h->backing_len,
 			 "the backing file name", err);
 }

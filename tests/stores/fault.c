@@ -2,7 +2,7 @@
 
 #include "base/cleanup.h"
 
-void fault_arm(struct fault *f, const struct fault_plan *plan)
+void fault_arm(struct fault_injector *f, const struct fault_plan *plan)
 {
 	SCOPED_LOCK(&f->lock);
 
@@ -11,14 +11,14 @@ void fault_arm(struct fault *f, const struct fault_plan *plan)
 	f->n_fired = 0;
 }
 
-uint64_t fault_fired(struct fault *f)
+uint64_t fault_fired(struct fault_injector *f)
 {
 	SCOPED_LOCK(&f->lock);
 
 	return f->n_fired;
 }
 
-uint64_t fault_seen(struct fault *f)
+uint64_t fault_seen(struct fault_injector *f)
 {
 	SCOPED_LOCK(&f->lock);
 
@@ -26,7 +26,7 @@ uint64_t fault_seen(struct fault *f)
 }
 
 /* Counts the call and says whether it is one that fails. */
-static bool is_hit(struct fault *f, enum store_op op)
+static bool is_hit(struct fault_injector *f, enum store_op op)
 {
 	const struct fault_plan *p = &f->plan;
 
@@ -41,7 +41,7 @@ static bool is_hit(struct fault *f, enum store_op op)
 static struct hook_answer fault_enter(void *opaque,
 				      const struct store_call *call)
 {
-	struct fault *f = opaque;
+	struct fault_injector *f = opaque;
 	struct hook_answer a = { .what = HOOK_PASS };
 	SCOPED_LOCK(&f->lock);
 
@@ -54,7 +54,7 @@ static struct hook_answer fault_enter(void *opaque,
 	return a;
 }
 
-int fault_store_new(struct fault *f, struct qcow2_store *inner,
+int fault_store_new(struct fault_injector *f, struct qcow2_store *inner,
 		    struct qcow2_store **out)
 {
 	struct hook hook = { .enter = fault_enter, .opaque = f };

@@ -46,7 +46,7 @@ struct fault_plan {
 
 /* Owned by the test, outlives the stores made of it.  Several stores may share
  * one: then their calls count together. */
-struct fault {
+struct fault_injector {
 	pthread_mutex_t lock; /* guards all below */
 	struct fault_plan plan;
 	uint64_t n_seen;  /* calls of plan.ops since fault_arm() */
@@ -56,11 +56,11 @@ struct fault {
 #define FAULT_INIT { .lock = PTHREAD_MUTEX_INITIALIZER }
 
 /* Starts counting anew; NULL @plan only counts, all operations. */
-void fault_arm(struct fault *f, const struct fault_plan *plan);
-uint64_t fault_fired(struct fault *f);
-uint64_t fault_seen(struct fault *f);
+void fault_arm(struct fault_injector *f, const struct fault_plan *plan);
+uint64_t fault_fired(struct fault_injector *f);
+uint64_t fault_seen(struct fault_injector *f);
 
-int fault_store_new(struct fault *f, struct qcow2_store *inner,
+int fault_store_new(struct fault_injector *f, struct qcow2_store *inner,
 		    struct qcow2_store **out);
 
 #endif

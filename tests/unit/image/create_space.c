@@ -95,6 +95,21 @@ static void a_device_that_is_too_small_is_refused(void **state)
 			 -ENOSPC);
 }
 
+static void a_store_without_truncate_grows_by_a_write(void **state)
+{
+	struct shim s = { .no_truncate = true };
+	CLEANUP_STORE struct qcow2_store *store = shim_store(&s);
+	bool zeroed = false;
+
+	(void)state;
+	assert_int_equal(create_space_empty(store, SIZE, &zeroed, NULL), 0);
+	assert_true(zeroed);
+	assert_int_equal(size_of(store), SIZE);
+	assert_int_equal(create_space_empty(store, SIZE, &zeroed, NULL), 0);
+	assert_false(zeroed);
+	assert_int_equal(size_of(store), SIZE);
+}
+
 static void every_mode_leaves_zeros_on_a_device(void **state)
 {
 	static const enum qcow2_preallocation modes[] = {
@@ -138,6 +153,7 @@ int main(void)
 		cmocka_unit_test(a_new_file_needs_no_flush),
 		cmocka_unit_test(a_device_loses_its_magic_first),
 		cmocka_unit_test(a_device_that_is_too_small_is_refused),
+		cmocka_unit_test(a_store_without_truncate_grows_by_a_write),
 		cmocka_unit_test(every_mode_leaves_zeros_on_a_device),
 		cmocka_unit_test(full_writes_every_byte),
 	};

@@ -31,6 +31,7 @@ struct shim {
 	unsigned calls;      /* that can fail, so far */
 	unsigned fail_at;    /* this one does, counted from 1; 0: none */
 	bool fixed_size;
+	bool no_truncate;    /* grows by writes only */
 	unsigned n_flushes;
 	uint64_t bytes_written;
 	uint64_t n_writes;
@@ -103,6 +104,8 @@ static inline int shim_truncate(void *self, uint64_t size)
 
 	if (rc < 0)
 		return rc;
+	if (s->no_truncate)
+		return -ENOTSUP;
 	if (!s->fixed_size)
 		return store_truncate(s->inner, size, NULL);
 	rc = store_size(s->inner, &have, NULL);

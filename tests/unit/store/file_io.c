@@ -209,6 +209,25 @@ static void with_o_direct_nowait_says_try_again(void **state)
 	store_unref(s);
 }
 
+static void with_o_direct_a_short_read_is_the_end(void **state)
+{
+	struct qcow2_store *s = open_temp(".", QCOW2_STORE_DIRECT);
+	static _Alignas(4096) char buf[8192];
+
+	(void)state;
+	if (!s)
+		skip();
+	ok(store_pwrite(s, "a", 1, 4096, 0, NULL));
+	memset(buf, 'x', sizeof(buf));
+	kernel.n_calls = 0;
+	ok(store_pread(s, buf, sizeof(buf), 0, 0, NULL));
+	assert_int_equal(kernel.n_calls, 1);
+	assert_int_equal(buf[4096], 'a');
+	for (size_t i = 4097; i < sizeof(buf); i++)
+		assert_int_equal(buf[i], 0);
+	store_unref(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -224,6 +243,8 @@ int main(void)
 			where_nobody_can_tell_nowait_says_try_again, reset),
 		cmocka_unit_test_setup(files_in_memory_never_wait, reset),
 		cmocka_unit_test_setup(with_o_direct_nowait_says_try_again,
+				       reset),
+		cmocka_unit_test_setup(with_o_direct_a_short_read_is_the_end,
 				       reset),
 	};
 

@@ -3,7 +3,7 @@
 #include "store_test.h"
 #include "stores/fault.h"
 
-static struct fault fault = FAULT_INIT;
+static struct fault_injector fault = FAULT_INIT;
 
 static struct qcow2_store *over_memory(void)
 {
@@ -120,7 +120,7 @@ static void a_lying_flush_succeeds_without_flushing(void **state)
 	struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_FLUSH),
 				   .nth = 1,
 				   .kind = FAULT_LIE };
-	struct fault below = FAULT_INIT;
+	struct fault_injector below = FAULT_INIT;
 	struct qcow2_store *mem;
 	struct qcow2_store *seen;
 	struct qcow2_store *s;

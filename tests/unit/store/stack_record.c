@@ -128,7 +128,7 @@ static void a_failed_flush_makes_nothing_durable(void **state)
 	struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_FLUSH),
 				   .nth = 1,
 				   .code = -EIO };
-	struct fault fault = FAULT_INIT;
+	struct fault_injector fault = FAULT_INIT;
 	struct record_log *log = record_log_new();
 	struct qcow2_store *mem = memory();
 	struct qcow2_store *failing;

@@ -1,0 +1,131 @@
+"""The images that are measured, made once and kept."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+
+import scattered
+
+GIB = 1 << 30
+MIB = 1 << 20
+
+CHAIN_DEPTH = 32
+
+
+def directory(build):
+    """Where data is kept: QCOW2_BENCH_DIR, memory if there is plenty, else
+    the build directory."""
+    if "QCOW2_BENCH_DIR" in os.environ:
+        return pathlib.Path(os.environ["QCOW2_BENCH_DIR"])
+    shm = pathlib.Path("/dev/shm")
+    if os.access(shm, os.W_OK) and shutil.disk_usage(shm).free > 14 * GIB:
+        return shm / f"qcow2-bench-{os.getuid()}"
+    return pathlib.Path(build) / "bench"
+
+
+def run(*command, **options):
+    subprocess.run([str(c) for c in command], check=True,
+                   stdout=subprocess.DEVNULL, **options)
+
+
+def copy_tree(source, target, limit):
+    """Files of a directory up to a number of bytes; returns how many."""
+    total = 0
+    for where, names, files in os.walk(source):
+        names.sort()
+        for name in sorted(files):
+            path = os.path.join(where, name)
+            if os.path.islink(path) or not os.access(path, os.R_OK):
+                continue
+            size = os.path.getsize(path) + 8192 & ~4095
+            if size > limit // 4 or total + size > limit:
+                continue
+            copy = target / path.lstrip("/")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+            total += size
+    return total
+
+
+def make_disk(path, size):
+    """An ext4 file system full of /usr, several times if it is small."""
+    tree = path.with_suffix(".tree")
+    shutil.rmtree(tree, ignore_errors=True)
+    left = size * 3 // 4
+    for copy in range(64):
+        copied = copy_tree("/usr", tree / str(copy), left)
+        left -= copied
+        if left < size // 50 or not copied:
+            break
+    mkfs = shutil.which("mkfs.ext4", path=f"{os.environ['PATH']}:/usr/sbin")
+    run(mkfs, "-q", "-i", "8192", "-d", tree, path, f"{size // MIB}M")
+    shutil.rmtree(tree)
+
+
+def make_chain(base, path, size):
+    """Overlays over a disk; each one writes a few clusters of its own."""
+    def place(number):
+        return number * 7919 * 65536 % size
+
+    below = base.name
+    for depth in range(1, CHAIN_DEPTH):
+        name = f"{path.name}.{depth}" if depth < CHAIN_DEPTH - 1 \
+            else path.name
+        run("qemu-img", "create", "-f", "qcow2", "-b", below, "-F", "qcow2",
+            name, cwd=path.parent)
+        writes = [word for i in range(8) for word in
+                  ("-c", f"write -P {depth} {place(depth * 8 + i)} 64k")]
+        run("qemu-io", "-t", "unsafe", *writes, name, cwd=path.parent)
+        below = name
+
+
+class Data:
+    """Names of all images; each is made when it is first asked for."""
+
+    def __init__(self, where, size, clusters, snapshots, preallocated):
+        self.where = where
+        self.size = size
+        self.clusters = clusters
+        self.n_snapshots = snapshots
+        self.preallocated = preallocated
+        where.mkdir(parents=True, exist_ok=True)
+
+    def cached(self, name, make):
+        path = self.where / name
+        if not path.exists():
+            print(f"making {path}", flush=True)
+            draft = self.where / f"draft-{name}"
+            make(draft)
+            draft.rename(path)
+        return path
+
+    def disk(self):
+        return self.cached(f"mix-{self.size // MIB}.raw",
+                           lambda path: make_disk(path, self.size))
+
+    def image(self, packing):
+        options = {"plain": [], "zlib": ["-c"],
+                   "zstd": ["-c", "-o", "compression_type=zstd"]}[packing]
+        return self.cached(
+            f"mix-{self.size // MIB}-{packing}.qcow2",
+            lambda path: run("qemu-img", "convert", "-W", "-O", "qcow2",
+                             *options, self.disk(), path))
+
+    def chain(self):
+        base = self.image("plain")
+        path = self.where / f"chain-{self.size // MIB}.qcow2"
+        if not path.exists():
+            print(f"making {path}", flush=True)
+            make_chain(base, path, self.size)
+        return path
+
+    def scattered(self, n_clusters):
+        return self.cached(f"scattered-{n_clusters}.qcow2",
+                           lambda path: scattered.make(path, n_clusters))
+
+    def snapshots(self):
+        n_clusters = self.clusters[1]
+        return self.cached(
+            f"scattered-{n_clusters}-snapshots-{self.n_snapshots}.qcow2",
+            lambda path: scattered.make(path, n_clusters, self.n_snapshots))

@@ -1,0 +1,147 @@
+/*
+ * Two claims to one cluster, through whole images: each pair is found at the
+ * cluster they share.
+ */
+#include "format/defect.h"
+#include "rig.h"
+
+static void guest_data_in_the_header_is_an_overlap(void **state)
+{
+	struct rig *r = rig_new(&(struct rig_opts){ .cluster_bits = 12 });
+	struct small s = rig_small(r);
+
+	(void)state;
+	rig_finish(r);
+	/* Offset 0 cannot be written as a pointer, an odd one can: it covers
+	 * the header cluster and the next. */
+	rig_entry(r, s.l2, 0, 512 | ENTRY_COPIED, 0);
+	EXPECT(r, { DEFECT_L2_ENTRY_UNALIGNED, s.l2 },
+	       { DEFECT_CLUSTER_OVERLAP, 0 },
+	       { DEFECT_CLUSTER_OVERLAP, s.l2 },
+	       { DEFECT_REFCOUNT_LEAK, s.data[0] });
+	rig_free(r);
+}
+
+static void overlap_with(uint64_t (*victim)(struct rig *, struct small *))
+{
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+	struct small s = rig_small(r);
+	uint64_t off;
+
+	rig_bitmap(r, "b");
+	rig_snapshot(r, &s);
+	rig_finish(r);
+	off = victim(r, &s);
+	rig_entry(r, s.l2, 100, off, 0);
+	rig_poke_refcount(r, off, 3);
+	EXPECT(r, { DEFECT_CLUSTER_OVERLAP, off });
+	/* Right refcounts do not make it right, wrong ones not worse. */
+	rig_poke_refcount(r, off, 2);
+	EXPECT(r, { DEFECT_CLUSTER_OVERLAP, off });
+	rig_free(r);
+}
+
+static uint64_t l1_of(struct rig *r, struct small *s)
+{
+	(void)s;
+	return r->l1_off;
+}
+
+static uint64_t table_of(struct rig *r, struct small *s)
+{
+	(void)s;
+	return r->table_off;
+}
+
+static uint64_t snapshots_of(struct rig *r, struct small *s)
+{
+	(void)s;
+	return r->header.snapshots_off;
+}
+
+static uint64_t snapshot_l1_of(struct rig *r, struct small *s)
+{
+	(void)s;
+	return rig_get64(r, r->header.snapshots_off);
+}
+
+static uint64_t directory_of(struct rig *r, struct small *s)
+{
+	(void)s;
+	return r->bitmaps.directory_off;
+}
+
+static uint64_t bitmap_table_of(struct rig *r, struct small *s)
+{
+	(void)s;
+	return rig_get64(r, r->bitmaps.directory_off);
+}
+
+static uint64_t bitmap_data_of(struct rig *r, struct small *s)
+{
+	return rig_get64(r, bitmap_table_of(r, s));
+}
+
+static void guest_data_in_any_metadata_is_an_overlap(void **state)
+{
+	(void)state;
+	overlap_with(l1_of);
+	overlap_with(table_of);
+	overlap_with(snapshots_of);
+	overlap_with(snapshot_l1_of);
+	overlap_with(directory_of);
+	overlap_with(bitmap_table_of);
+	overlap_with(bitmap_data_of);
+}
+
+static void guest_data_in_a_refcount_block_is_an_overlap(void **state)
+{
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+	struct small s = rig_small(r);
+
+	(void)state;
+	rig_finish(r);
+	rig_poke_refcount(r, r->block_off, 2);
+	rig_entry(r, s.l2, 100, r->block_off, 0);
+	EXPECT(r, { DEFECT_CLUSTER_OVERLAP, r->block_off });
+	rig_free(r);
+}
+
+static void an_l2_table_that_maps_itself_is_an_overlap(void **state)
+{
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+	struct small s = rig_small(r);
+
+	(void)state;
+	rig_finish(r);
+	rig_entry(r, s.l2, 7, s.l2 | ENTRY_COPIED, 0);
+	EXPECT(r, { DEFECT_CLUSTER_OVERLAP, s.l2 });
+	rig_free(r);
+}
+
+static void two_tables_in_one_place_are_an_overlap(void **state)
+{
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+	struct small s = rig_small(r);
+
+	(void)state;
+	rig_snapshot(r, &s);
+	rig_finish(r);
+	rig_put64(r, r->header.snapshots_off, r->l1_off);
+	/* The table is not followed: nothing else can be said. */
+	EXPECT(r, { DEFECT_CLUSTER_OVERLAP, r->l1_off });
+	rig_free(r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(guest_data_in_the_header_is_an_overlap),
+		cmocka_unit_test(guest_data_in_any_metadata_is_an_overlap),
+		cmocka_unit_test(guest_data_in_a_refcount_block_is_an_overlap),
+		cmocka_unit_test(an_l2_table_that_maps_itself_is_an_overlap),
+		cmocka_unit_test(two_tables_in_one_place_are_an_overlap),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,103 @@
+#include "check/l2set.h"
+
+#include "support/test.h"
+
+static void a_table_is_kept_once_with_its_references(void **state)
+{
+	struct budget b;
+	struct l2set s;
+
+	(void)state;
+	budget_init(&b, 0);
+	l2set_init(&s, &b);
+	for (uint32_t i = 0; i < 4000000; i++)
+		assert_true(l2set_add(&s, 0x10000, i, true));
+	assert_int_equal(s.n_tables, 1);
+	assert_int_equal(s.tables[0].n_refs, 4000000);
+	assert_int_equal(s.tables[0].n_active, 4000000);
+	assert_int_equal(s.tables[0].l1_idx, 0);
+	assert_true(b.used_bytes < 64 << 10);
+	l2set_release(&s);
+	assert_int_equal(b.used_bytes, 0);
+}
+
+static void the_active_index_wins(void **state)
+{
+	struct budget b;
+	struct l2set s;
+
+	(void)state;
+	budget_init(&b, 0);
+	l2set_init(&s, &b);
+	l2set_add(&s, 512, 7, false);
+	l2set_add(&s, 512, 9, true);
+	l2set_add(&s, 512, 11, true);
+	l2set_add(&s, 512, 13, false);
+	assert_int_equal(s.tables[0].l1_idx, 9);
+	assert_int_equal(s.tables[0].n_refs, 4);
+	assert_int_equal(s.tables[0].n_active, 2);
+	l2set_release(&s);
+}
+
+static void tables_come_out_in_order_of_offset(void **state)
+{
+	struct test_rng rng = test_rng_init(test_seed());
+	struct budget b;
+	struct l2set s;
+	size_t n;
+
+	(void)state;
+	budget_init(&b, 0);
+	l2set_init(&s, &b);
+	for (uint32_t i = 0; i < 10000; i++)
+		l2set_add(&s, test_rng_below(&rng, 5000) << 21, i, i & 1);
+	n = s.n_tables;
+	l2set_sort(&s);
+	assert_int_equal(s.n_tables, n);
+	for (size_t i = 1; i < n; i++)
+		assert_true(s.tables[i - 1].host_off < s.tables[i].host_off);
+	l2set_release(&s);
+}
+
+static void an_empty_set_sorts(void **state)
+{
+	struct budget b;
+	struct l2set s;
+
+	(void)state;
+	budget_init(&b, 0);
+	l2set_init(&s, &b);
+	l2set_sort(&s);
+	assert_int_equal(s.n_tables, 0);
+	l2set_release(&s);
+}
+
+static void the_budget_ends_it_without_harm(void **state)
+{
+	struct budget b;
+	struct l2set s;
+	uint32_t n = 0;
+
+	(void)state;
+	budget_init(&b, 20 << 10);
+	l2set_init(&s, &b);
+	while (l2set_add(&s, (uint64_t)n << 16, n, true))
+		n++;
+	assert_true(b.exceeded);
+	assert_true(n >= 64);
+	l2set_release(&s);
+	assert_int_equal(b.used_bytes, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_table_is_kept_once_with_its_references),
+		cmocka_unit_test(the_active_index_wins),
+		cmocka_unit_test(tables_come_out_in_order_of_offset),
+		cmocka_unit_test(an_empty_set_sorts),
+		cmocka_unit_test(the_budget_ends_it_without_harm),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,166 @@
+#include <stdlib.h>
+
+#include "format/defect.h"
+#include "format/refcount.h"
+#include "rig.h"
+
+/* More clusters than one refcount block counts: 64 of 512 bytes. */
+static struct rig *many_blocks(struct small *s)
+{
+	struct rig *r = rig_new(&(struct rig_opts){
+		.cluster_bits = 9, .refcount_order = 6, .has_order = true });
+
+	*s = rig_small(r);
+	for (uint32_t i = 3; i < 64; i++)
+		rig_data(r, s->l2, i);
+	for (uint32_t idx = 1; idx < 6; idx++) {
+		uint64_t l2 = rig_l2(r, idx);
+
+		for (uint32_t i = 0; i < 64; i++)
+			rig_data(r, l2, i);
+	}
+	rig_finish(r);
+	return r;
+}
+
+static void several_blocks_are_all_read(void **state)
+{
+	struct small s;
+	struct rig *r = many_blocks(&s);
+
+	(void)state;
+	EXPECT_CLEAN(r);
+	rig_poke_refcount(r, 300 * r->cs, 9);
+	EXPECT(r, { DEFECT_REFCOUNT_LEAK, 300 * r->cs },
+	       { DEFECT_COPIED_FLAG, ANYWHERE });
+	rig_free(r);
+}
+
+static void reserved_bits_in_the_table_are_found(void **state)
+{
+	struct small s;
+	struct rig *r = many_blocks(&s);
+
+	(void)state;
+	rig_put64(r, r->table_off + 8, rig_get64(r, r->table_off + 8) | 4);
+	EXPECT(r, { DEFECT_REFCOUNT_TABLE_ENTRY_RESERVED, r->table_off + 8 });
+	rig_free(r);
+}
+
+static void unaligned_blocks_leave_their_clusters_unchecked(void **state)
+{
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+	struct outcome *o;
+
+	(void)state;
+	rig_small(r);
+	rig_finish(r);
+	rig_put64(r, r->table_off, r->block_off + 512);
+	o = check_rig(r);
+	assert_int_equal(o->rc, 0);
+	assert_int_equal(o->result.corruptions, 1);
+	assert_int_equal(o->result.leaks, 0);
+	assert_int_equal(o->result.check_errors, r->n_clusters);
+	assert_int_equal(o->found[0].defect,
+			 DEFECT_REFCOUNT_TABLE_ENTRY_UNALIGNED);
+	assert_int_equal(o->found[0].host_off, r->table_off);
+	free(o);
+	rig_free(r);
+}
+
+static void a_block_past_the_end_counts_nothing(void **state)
+{
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+
+	(void)state;
+	rig_finish(r);
+	rig_put64(r, r->table_off, UINT64_C(1) << 40);
+	/* Header, refcount table and L1 lie in this order behind each other,
+	 * and the block's own cluster has no reference left. */
+	EXPECT(r, { DEFECT_REFCOUNT_BLOCK_BEYOND_EOF, r->table_off },
+	       { DEFECT_REFCOUNT_TOO_LOW, 0 },
+	       { DEFECT_REFCOUNT_TOO_LOW, r->l1_off },
+	       { DEFECT_REFCOUNT_TOO_LOW, r->table_off });
+	rig_free(r);
+}
+
+static void a_shared_block_is_found_and_not_believed(void **state)
+{
+	struct small s;
+	struct rig *r = many_blocks(&s);
+	struct outcome *o;
+
+	(void)state;
+	/* The entry of block 2 points to block 1. */
+	rig_put64(r, r->table_off + 16, rig_get64(r, r->table_off + 8));
+	o = check_rig(r);
+	assert_int_equal(o->rc, 0);
+	assert_int_equal(o->found[0].defect, DEFECT_REFCOUNT_BLOCK_SHARED);
+	assert_int_equal(o->found[0].host_off, r->table_off + 16);
+	assert_int_equal(o->result.check_errors, 64);
+	/* The entry itself, and block 1 with two references. */
+	assert_int_equal(o->result.corruptions, 2);
+	free(o);
+	rig_free(r);
+}
+
+static void a_block_in_a_table_is_an_overlap(void **state)
+{
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+
+	(void)state;
+	rig_finish(r);
+	rig_put64(r, r->table_off + 8, r->l1_off);
+	EXPECT(r, { DEFECT_CLUSTER_OVERLAP, r->l1_off });
+	rig_free(r);
+}
+
+static void a_hole_in_the_table_means_refcount_zero(void **state)
+{
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+
+	(void)state;
+	rig_finish(r);
+	rig_put64(r, r->table_off, 0);
+	EXPECT(r, { DEFECT_REFCOUNT_TOO_LOW, 0 },
+	       { DEFECT_REFCOUNT_TOO_LOW, r->l1_off },
+	       { DEFECT_REFCOUNT_TOO_LOW, r->table_off });
+	rig_free(r);
+}
+
+static void the_largest_refcounts_are_read_as_they_are(void **state)
+{
+	struct outcome *o;
+
+	(void)state;
+	for (uint32_t order = 0; order <= 6; order++) {
+		struct rig *r = rig_new(&(struct rig_opts){
+			.refcount_order = order, .has_order = true });
+		struct small s = rig_small(r);
+
+		rig_finish(r);
+		EXPECT_CLEAN(r);
+		rig_poke_refcount(r, s.data[1], r->geo.refcount_max);
+		o = check_rig(r);
+		assert_int_equal(o->result.leaks, order ? 1 : 0);
+		assert_int_equal(o->result.corruptions, order ? 1 : 0);
+		free(o);
+		rig_free(r);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(several_blocks_are_all_read),
+		cmocka_unit_test(reserved_bits_in_the_table_are_found),
+		cmocka_unit_test(unaligned_blocks_leave_their_clusters_unchecked),
+		cmocka_unit_test(a_block_past_the_end_counts_nothing),
+		cmocka_unit_test(a_shared_block_is_found_and_not_believed),
+		cmocka_unit_test(a_block_in_a_table_is_an_overlap),
+		cmocka_unit_test(a_hole_in_the_table_means_refcount_zero),
+		cmocka_unit_test(the_largest_refcounts_are_read_as_they_are),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
