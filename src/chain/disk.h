@@ -25,7 +25,8 @@ int disk_open_path(const char *path, const struct qcow2_open_opts *opts,
 int disk_open_store(struct qcow2_store *file,
 		    const struct qcow2_open_opts *opts, struct disk **out,
 		    struct qcow2_error *err);
-void disk_close(struct disk *d);
+/* The first error of writing what was left; the disk is gone all the same. */
+int disk_close(struct disk *d, struct qcow2_error *err);
 
 uint64_t disk_size(const struct disk *d);
 uint32_t disk_layer_count(const struct disk *d);
@@ -36,6 +37,16 @@ int disk_preadv(struct disk *d, const struct iovec *iov, int iovcnt,
 		uint64_t off, unsigned flags, struct qcow2_error *err);
 int disk_pread(struct disk *d, void *buf, size_t len, uint64_t off,
 	       unsigned flags, struct qcow2_error *err);
+
+/* Changes of the top layer, which must have been opened for writing (-EBADF);
+ * see qcow2_pwritev() and the functions behind it. */
+int disk_pwritev(struct disk *d, const struct iovec *iov, int iovcnt,
+		 uint64_t off, unsigned flags, struct qcow2_error *err);
+int disk_zero(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
+	      struct qcow2_error *err);
+int disk_discard(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
+		 struct qcow2_error *err);
+int disk_flush(struct disk *d, struct qcow2_error *err);
 
 /* The maximal extent that begins at @off and is at most @len bytes (not 0);
  * see qcow2_map().  flags: QCOW2_MAP_TOP_ONLY. */

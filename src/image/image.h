@@ -57,7 +57,9 @@ struct image {
  */
 int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
 	       struct image **out, struct qcow2_error *err);
-void image_close(struct image *img); /* NULL is fine */
+/* Of a writable image: writes what is left first, and returns the first error.
+ * The image is gone whatever is returned.  NULL is fine. */
+int image_close(struct image *img, struct qcow2_error *err);
 
 /* Gives the image the data file it names; takes its own reference. */
 int image_attach_data(struct image *img, struct qcow2_store *data,

@@ -49,7 +49,7 @@ static int check_slice_bytes(const struct geometry *g, uint64_t bytes,
 static int read_l1(struct l1_table *t, struct qcow2_store *file,
 		   struct qcow2_error *err)
 {
-	uint8_t *raw = (uint8_t *)t->entries;
+	uint8_t *raw = (uint8_t *)(void *)(uintptr_t)t->entries;
 	int rc = store_pread(file, raw, t->n_entries * L1_ENTRY_BYTES,
 			     t->host_off, 0, err);
 

@@ -39,7 +39,7 @@ static int map_in_place(struct image *img, uint64_t len, uint64_t off,
 	int rc = map_window_get(&img->map, g, image_file_end(img), off + len,
 				off, 0, &w, err);
 
-	*here = 0;
+	*here = *host_off = 0;
 	if (rc < 0 || !w.slice)
 		return rc;
 	for (uint64_t i = 0; i < w.n_entries && *here < len; i++) {

@@ -38,8 +38,9 @@ static struct change zero_cluster(const struct image *img, struct l2_entry old,
 	if (is_zero_already(img, old, guest_off) &&
 	    (!own || !(flags & QCOW2_ZERO_MAY_UNMAP)))
 		return (struct change){ .skip = true };
+	/* Version 2 has no zero flag: nothing can stay behind the zeros. */
 	if (img->geo.version < 3)
-		return change;
+		return (struct change){ .frees = true };
 	change.entry.desc = keep ? old.desc : 0;
 	if (img->geo.extended_l2)
 		change.entry.bitmap = SUB_ALL_ZERO;

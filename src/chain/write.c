@@ -1,0 +1,125 @@
+/*
+ * Changing a disk: only its top layer is ever written to.
+ */
+#include <errno.h>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "base/iov.h"
+#include "chain/disk_impl.h"
+#include "image/rw.h"
+#include "store/store.h"
+
+static int read_below_top(void *opaque, struct iov_cursor *dst, uint64_t len,
+			  uint64_t off, struct qcow2_error *err)
+{
+	return disk_read_from(opaque, 1, dst, len, off, 0, err);
+}
+
+int disk_make_writable(struct disk *d, const struct qcow2_open_opts *opts,
+		       struct qcow2_error *err)
+{
+	struct layer *top = &d->layers[0];
+	int rc = 0;
+
+	if (d->metadata_only || opts->snapshot)
+		return error_set(err, -EINVAL,
+				 "a snapshot's view and an image opened for "
+				 "its metadata cannot be written to");
+	if (top->image)
+		rc = rw_open(top->image, opts, err);
+	if (rc == 0 && top->image && d->n_layers > 1)
+		top->image->rw->below = (struct below){ read_below_top, d,
+							d->layers[1].size };
+	d->writable = rc == 0;
+	return rc;
+}
+
+static int check_writable(const struct disk *d, struct qcow2_error *err)
+{
+	if (d->writable)
+		return 0;
+	return error_set(err, -EBADF, "the image is not open for writing");
+}
+
+static int raw_pwritev(struct qcow2_store *store, const struct iovec *iov,
+		       int iovcnt, uint64_t off, unsigned flags,
+		       struct qcow2_error *err)
+{
+	unsigned nowait = flags & QCOW2_NOWAIT ? QCOW2_STORE_NOWAIT : 0;
+	int rc = store_pwritev(store, iov, iovcnt, off, nowait, err);
+
+	if (rc == 0 && (flags & QCOW2_FUA))
+		rc = store_flush(store, err);
+	return rc;
+}
+
+int disk_pwritev(struct disk *d, const struct iovec *iov, int iovcnt,
+		 uint64_t off, unsigned flags, struct qcow2_error *err)
+{
+	struct layer *top = &d->layers[0];
+	int rc = check_writable(d, err);
+
+	if (rc < 0)
+		return rc;
+	if (top->image)
+		return image_pwritev(top->image, iov, iovcnt, off, flags, err);
+	return raw_pwritev(top->store, iov, iovcnt, off, flags, err);
+}
+
+static int raw_zero(struct qcow2_store *store, uint64_t len, uint64_t off,
+		    unsigned flags, struct qcow2_error *err)
+{
+	unsigned store_flags = 0;
+	int rc;
+
+	if (flags & QCOW2_ZERO_MAY_UNMAP)
+		store_flags |= QCOW2_STORE_UNMAP;
+	if (flags & QCOW2_ZERO_NO_FALLBACK)
+		store_flags |= QCOW2_STORE_NO_FALLBACK;
+	rc = store_zero(store, len, off, store_flags, err);
+	if (rc == 0 && (flags & QCOW2_FUA))
+		rc = store_flush(store, err);
+	return rc;
+}
+
+int disk_zero(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
+	      struct qcow2_error *err)
+{
+	struct layer *top = &d->layers[0];
+	int rc = check_writable(d, err);
+
+	if (rc < 0)
+		return rc;
+	if (top->image)
+		return image_zero(top->image, len, off, flags, err);
+	return raw_zero(top->store, len, off, flags, err);
+}
+
+int disk_discard(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
+		 struct qcow2_error *err)
+{
+	struct layer *top = &d->layers[0];
+	int rc = check_writable(d, err);
+
+	if (rc < 0)
+		return rc;
+	if (top->image)
+		return image_discard(top->image, len, off, flags, err);
+	/* Without a map there is nothing to remember: giving space back is all
+	 * that a discard can do, and need not do. */
+	store_zero(top->store, len, off,
+		   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK, NULL);
+	return flags & QCOW2_FUA ? store_flush(top->store, err) : 0;
+}
+
+int disk_flush(struct disk *d, struct qcow2_error *err)
+{
+	struct layer *top = &d->layers[0];
+
+	if (!d->writable)
+		return 0;
+	if (top->image)
+		return image_flush(top->image, err);
+	return store_flush(top->store, err);
+}
