@@ -391,6 +391,16 @@ int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
 		  unsigned flags, struct qcow2_error *err);
 
 /*
+ * Writes clusters compressed with the image's codec.  `off` must be a multiple
+ * of the cluster size, and so must `len` unless the range ends with the disk.
+ * A cluster that does not become smaller is stored plain.  Flags: QCOW2_FUA;
+ * the rest as for qcow2_pwrite(); -ENOTSUP with an external data file.
+ */
+int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
+			   uint64_t off, unsigned flags,
+			   struct qcow2_error *err);
+
+/*
  * Makes everything durable that completed before the call.  When it fails
  * once, the image takes no more writes and every later flush fails too, until
  * it is opened again: what reached the disk is not known.

@@ -61,6 +61,21 @@ int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
 	return rc < 0 ? rc : disk_discard(img->disk, len, off, flags, err);
 }
 
+int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
+			   uint64_t off, unsigned flags,
+			   struct qcow2_error *err)
+{
+	int rc = image_check_range(img, len, off, err);
+
+	if (rc == 0)
+		rc = check_flags(flags, QCOW2_FUA, err);
+	if (rc == 0)
+		rc = disk_write_compressed(img->disk, buf, len, off, err);
+	if (rc == 0 && (flags & QCOW2_FUA))
+		rc = disk_flush(img->disk, err);
+	return rc;
+}
+
 int qcow2_flush(struct qcow2_image *img, struct qcow2_error *err)
 {
 	return disk_flush(img->disk, err);

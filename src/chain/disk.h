@@ -46,6 +46,8 @@ int disk_zero(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 	      struct qcow2_error *err);
 int disk_discard(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 		 struct qcow2_error *err);
+int disk_write_compressed(struct disk *d, const void *buf, uint64_t len,
+			  uint64_t off, struct qcow2_error *err);
 int disk_flush(struct disk *d, struct qcow2_error *err);
 
 /* The maximal extent that begins at @off and is at most @len bytes (not 0);

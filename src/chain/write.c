@@ -113,6 +113,19 @@ int disk_discard(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 	return flags & QCOW2_FUA ? store_flush(top->store, err) : 0;
 }
 
+int disk_write_compressed(struct disk *d, const void *buf, uint64_t len,
+			  uint64_t off, struct qcow2_error *err)
+{
+	struct layer *top = &d->layers[0];
+	int rc = check_writable(d, err);
+
+	if (rc < 0)
+		return rc;
+	if (top->image)
+		return image_write_compressed(top->image, buf, len, off, err);
+	return error_set(err, -ENOTSUP, "a raw image cannot be compressed");
+}
+
 int disk_flush(struct disk *d, struct qcow2_error *err)
 {
 	struct layer *top = &d->layers[0];

@@ -151,10 +151,17 @@ static void rw_init(struct image *img, struct rw *rw)
 	c->grace = &rw->grace;
 	c->l1 = &img->map.l1;
 	alloc_init(&rw->alloc, &rw->refs, c);
+	pack_init(&rw->pack, &rw->alloc);
+	encoder_pool_init(&rw->encoders,
+			  img->header.compression_type == COMPRESSION_ZSTD
+				  ? CODEC_ZSTD
+				  : CODEC_ZLIB,
+			  0);
 }
 
 static void rw_free(struct rw *rw)
 {
+	encoder_pool_release(&rw->encoders);
 	commit_release(&rw->commit);
 	refcounts_release(&rw->refs);
 	inflight_release(&rw->inflight);
@@ -229,6 +236,7 @@ int rw_close(struct image *img, struct qcow2_error *err)
 	struct rw *rw = img->rw;
 	int rc;
 
+	pack_release(&rw->pack);
 	alloc_release(&rw->alloc);
 	rc = commit_drain(&rw->commit, err);
 	if (rc == 0)

@@ -11,8 +11,10 @@
 #include <qcow2.h>
 
 #include "base/iov.h"
+#include "compress/encode.h"
 #include "image/alloc.h"
 #include "image/inflight.h"
+#include "image/pack.h"
 #include "meta/commit.h"
 #include "meta/grace.h"
 #include "meta/refcounts.h"
@@ -41,6 +43,8 @@ struct rw {
 	struct grace grace;
 	struct commit commit;
 	struct alloc alloc;
+	struct pack pack;
+	struct encoder_pool encoders;
 	struct inflight inflight;
 	struct below below;
 	struct discard_policy policy;
@@ -75,6 +79,15 @@ int image_zero(struct image *img, uint64_t len, uint64_t off, unsigned flags,
 	       struct qcow2_error *err);
 int image_discard(struct image *img, uint64_t len, uint64_t off,
 		  unsigned flags, struct qcow2_error *err);
+/* Whole clusters, or up to the end of the disk. */
+int image_write_compressed(struct image *img, const void *buf, uint64_t len,
+			   uint64_t off, struct qcow2_error *err);
+
+/* One cluster that the caller has encoded (@len bytes at @bytes; 0: it did not
+ * become smaller) from @cluster. */
+int image_write_encoded(struct image *img, const void *bytes, size_t len,
+			const void *cluster, uint64_t off,
+			struct qcow2_error *err);
 int image_flush(struct image *img, struct qcow2_error *err);
 
 /* A request that reads, for the grace period of what it looks up; does nothing

@@ -164,6 +164,22 @@ int refcounts_get(struct refcounts *r, uint64_t cluster_idx, uint64_t *value,
 
 /* ---- Claims ---------------------------------------------------------------- */
 
+static bool is_free(const struct refcounts *r, const struct view *v,
+		    uint64_t cluster_idx)
+{
+	return cluster_idx != r->held && view_get(r, v, cluster_idx) == 0;
+}
+
+void refcounts_hold(struct refcounts *r, uint64_t cluster_idx)
+{
+	SCOPED_LOCK(&r->lock);
+
+	/* What was held may have become free meanwhile. */
+	if (r->held)
+		r->next_free = min_u64(r->next_free, r->held);
+	r->held = cluster_idx;
+}
+
 /* Takes the first run of free clusters in the slice from @from on. */
 static uint64_t take_run(struct refcounts *r, struct view *v, uint64_t want,
 			 uint64_t from, uint64_t *first)
@@ -171,10 +187,9 @@ static uint64_t take_run(struct refcounts *r, struct view *v, uint64_t want,
 	uint64_t n = 0;
 
 	*first = from;
-	while (*first < v->end && view_get(r, v, *first) != 0)
+	while (*first < v->end && !is_free(r, v, *first))
 		++*first;
-	while (n < want && *first + n < v->end &&
-	       view_get(r, v, *first + n) == 0)
+	while (n < want && *first + n < v->end && is_free(r, v, *first + n))
 		view_put(r, v, *first + n++, 1);
 	return n;
 }

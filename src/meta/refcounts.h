@@ -47,6 +47,8 @@ struct refcounts {
 	uint64_t n_table;             /* entries */
 	struct dirty dirty;
 	uint64_t next_free;           /* cluster index: all below are in use */
+	uint64_t held;                /* never claimed whatever its refcount;
+				       * 0: none */
 	_Atomic uint64_t high_water;  /* host offset: nothing at or above it was
 				       * ever handed out, it reads as zeros */
 	uint64_t file_size;           /* the file has been extended to here */
@@ -86,6 +88,10 @@ int refcounts_increment(struct refcounts *r, uint64_t n, uint64_t first,
  * is corruption: -EIO with a defect, and nothing is changed for it. */
 int refcounts_decrement(struct refcounts *r, uint64_t n, uint64_t first,
 			struct qcow2_error *err);
+
+/* Keeps one cluster from being claimed, instead of the one held before; 0 for
+ * none. */
+void refcounts_hold(struct refcounts *r, uint64_t cluster_idx);
 
 /* For commit: copies what is dirty; then says that it was written. */
 int refcounts_collect(struct refcounts *r, struct writes *out,
