@@ -11,6 +11,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "image/guarded.h"
 #include "image/image.h"
 #include "store/store.h"
 
@@ -105,6 +106,14 @@ static int move_table(void *opaque, struct reftable_place to,
 	return update_header(img, err);
 }
 
+static int new_metadata(void *opaque, uint64_t len, uint64_t host_off,
+			struct qcow2_error *err)
+{
+	struct image *img = opaque;
+
+	return guard_add(&img->rw->guard, len, host_off, err);
+}
+
 /* ---- Open -------------------------------------------------------------------- */
 
 static int check_writable(const struct image *img, struct qcow2_error *err)
@@ -116,6 +125,12 @@ static int check_writable(const struct image *img, struct qcow2_error *err)
 				    HEADER_OFF_INCOMPAT,
 				    "the image is marked corrupt: it can be "
 				    "read, and written again after check -r");
+	if (h->incompatible_features & INCOMPAT_DIRTY)
+		return error_defect(err, -EROFS, DEFECT_HEADER_DIRTY_BIT,
+				    HEADER_OFF_INCOMPAT,
+				    "the image was not closed properly and its "
+				    "refcounts may be stale: it can be read, "
+				    "and written after check -r");
 	if (h->refcount_table_clusters == 0)
 		return error_defect(err, -EROFS,
 				    DEFECT_HEADER_REFCOUNT_TABLE_EMPTY,
@@ -143,6 +158,7 @@ static void rw_init(struct image *img, struct rw *rw)
 	pthread_mutex_init(&rw->table_lock, NULL);
 	pthread_mutex_init(&rw->header_lock, NULL);
 	rw->refs.move_table = move_table;
+	rw->refs.new_metadata = new_metadata;
 	rw->refs.opaque = img;
 	c->geo = &img->geo;
 	c->file = img->file;
@@ -164,6 +180,7 @@ static void rw_free(struct rw *rw)
 	encoder_pool_release(&rw->encoders);
 	commit_release(&rw->commit);
 	refcounts_release(&rw->refs);
+	guard_release(&rw->guard);
 	inflight_release(&rw->inflight);
 	grace_release(&rw->grace);
 	pthread_mutex_destroy(&rw->table_lock);
@@ -199,6 +216,9 @@ int rw_open(struct image *img, const struct qcow2_open_opts *opts,
 		return rc;
 	}
 	img->rw = rw;
+	rc = guarded_open(img, err);
+	if (rc < 0)
+		return rc;
 	/* Bitmaps would miss our writes: without the bit nobody trusts them. */
 	return rw_set_features(img, img->header.incompatible_features,
 			       img->header.autoclear_features &

@@ -13,6 +13,7 @@
 #include "base/iov.h"
 #include "compress/encode.h"
 #include "image/alloc.h"
+#include "image/guard.h"
 #include "image/inflight.h"
 #include "image/pack.h"
 #include "meta/commit.h"
@@ -46,6 +47,7 @@ struct rw {
 	struct pack pack;
 	struct encoder_pool encoders;
 	struct inflight inflight;
+	struct guard guard;
 	struct below below;
 	struct discard_policy policy;
 	/* One new L2 table at a time; held during I/O, taken before every

@@ -82,6 +82,8 @@ static int make(struct image *img, uint64_t index, struct qcow2_error *err)
 		return rc;
 	rc = fill(img, l1_table_off(old), &a.claim, err);
 	if (rc == 0)
+		rc = guard_add(&img->rw->guard, 1, a.claim.host_off, err);
+	if (rc == 0)
 		rc = link_table(img, index, l1_table_off(old), &a, err);
 	if (rc < 0)
 		refcounts_unclaim(&img->rw->refs, &a.claim);

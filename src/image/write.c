@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "format/fault_error.h"
 #include "image/entry.h"
+#include "image/guarded.h"
 #include "image/image.h"
 #include "image/rw.h"
 #include "image/tables.h"
@@ -92,6 +93,8 @@ static int write_in_place(struct image *img, struct iov_cursor *src,
 		int rc = map_in_place(img, len - *done, off + *done, &here,
 				      &host_off, err);
 
+		if (rc == 0 && here)
+			rc = guarded_check(img, here, host_off, err);
 		if (rc == 0 && here)
 			rc = write_bytes_at(img, src, here, host_off, err);
 		if (rc < 0 || !here)
@@ -386,7 +389,10 @@ static int write_run(struct image *img, struct iov_cursor *src, uint64_t len,
 
 	if (rc < 0)
 		return rc;
-	rc = write_data(img, src, &r, err);
+	rc = guarded_check(img, r.n_clusters << img->geo.cluster_bits,
+			   r.a.claim.host_off, err);
+	if (rc == 0)
+		rc = write_data(img, src, &r, err);
 	if (rc == 0)
 		rc = link_run(img, &r, err);
 	if (rc < 0 && r.owns)

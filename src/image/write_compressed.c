@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "image/entry.h"
+#include "image/guarded.h"
 #include "image/image.h"
 #include "image/rw.h"
 #include "image/tables.h"
@@ -58,6 +59,8 @@ static int write_encoded(struct image *img, const void *bytes, uint32_t len,
 			       "compressed clusters cannot be stored at host "
 			       "offset %" PRIu64,
 			       host_off);
+	if (rc == 0)
+		rc = guarded_check(img, len, host_off, err);
 	if (rc == 0)
 		rc = store_pwrite(img->file, bytes, len, host_off, 0, err);
 	compressed_forget(&img->compressed, len, host_off);

@@ -41,6 +41,9 @@ struct refcounts {
 	 * make it durable. */
 	int (*move_table)(void *opaque, struct reftable_place to,
 			  struct qcow2_error *err);
+	/* Tells that [host_off, host_off + len) holds refcount metadata now. */
+	int (*new_metadata)(void *opaque, uint64_t len, uint64_t host_off,
+			    struct qcow2_error *err);
 	void *opaque;
 	pthread_mutex_t lock;         /* protects what follows */
 	uint64_t *table;              /* host byte order */

@@ -83,7 +83,9 @@ static int add_block(struct refcounts *r, uint64_t index,
 		return error_set(err, -EFBIG,
 				 "no refcount block fits into the 2^56 bytes "
 				 "that the format can address");
-	rc = write_block(r, 1, place, host_off, err);
+	rc = r->new_metadata(r->opaque, r->geo->cluster_size, host_off, err);
+	if (rc == 0)
+		rc = write_block(r, 1, place, host_off, err);
 	if (rc == 0)
 		rc = store_flush(r->file, err);
 	return rc < 0 ? rc : link_block(r, index, host_off, err);
@@ -219,7 +221,11 @@ static int grow_table(struct refcounts *r, uint64_t index,
 	if (!g.entries)
 		return error_nomem(err, "a refcount table", g.n_entries * 8);
 	memcpy(g.entries, r->table, r->n_table * sizeof(*g.entries));
-	rc = write_growth_blocks(r, &g, err);
+	rc = r->new_metadata(r->opaque,
+			     (g.n_table + g.n_blocks) << r->geo->cluster_bits,
+			     g.first << r->geo->cluster_bits, err);
+	if (rc == 0)
+		rc = write_growth_blocks(r, &g, err);
 	if (rc == 0)
 		rc = write_table(r, &g, err);
 	if (rc == 0)
