@@ -47,6 +47,9 @@ const struct command *command_find(const char *name);
 int command_begin(const struct cli *cli, const struct command *cmd, int argc,
 		  char **argv, void *values, int *status);
 
+/* The lines of the exit status. */
+const char *command_exit_status(const struct command *cmd);
+
 /* The --help text of one subcommand, on standard output. */
 void command_help_text(const struct cli *cli, const struct command *cmd);
 

@@ -60,6 +60,14 @@ static void json_option(struct json *j, const struct option_spec *row)
 	json_end(j);
 }
 
+static void json_example(struct json *j, const struct example *e)
+{
+	json_object(j, NULL);
+	json_string(j, "arguments", e->args);
+	json_string(j, "about", e->what);
+	json_end(j);
+}
+
 static void json_command(struct json *j, const struct command *cmd)
 {
 	json_object(j, NULL);
@@ -72,8 +80,9 @@ static void json_command(struct json *j, const struct command *cmd)
 	json_end(j);
 	json_list(j, "examples");
 	for (const struct example *e = cmd->examples; e->args; e++)
-		json_string(j, NULL, e->args);
+		json_example(j, e);
 	json_end(j);
+	json_string(j, "exit-status", command_exit_status(cmd));
 	json_end(j);
 }
 

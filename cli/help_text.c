@@ -58,6 +58,13 @@ static void print_examples(const struct cli *cli, const struct command *cmd)
 		printf("  # %s\n  %s %s\n", e->what, cli->as->name, e->args);
 }
 
+const char *command_exit_status(const struct command *cmd)
+{
+	return cmd->exit_status ? cmd->exit_status
+				: "  0  it worked\n"
+				  "  1  it did not\n";
+}
+
 void command_help_text(const struct cli *cli, const struct command *cmd)
 {
 	printf("%s %s: %s\n\nExamples:\n", cli->as->name, cmd->name,
@@ -68,7 +75,5 @@ void command_help_text(const struct cli *cli, const struct command *cmd)
 	for (const struct option_spec *row = cmd->options; row->help; row++)
 		if (is_shown(row))
 			print_option(row);
-	printf("\nExit status:\n%s", cmd->exit_status ? cmd->exit_status
-						      : "  0  it worked\n"
-							"  1  it did not\n");
+	printf("\nExit status:\n%s", command_exit_status(cmd));
 }

@@ -95,13 +95,14 @@ static int dispatch(const struct cli *cli, int argc, char **argv)
 	return cmd->run(cli, argc - 1, argv + 1);
 }
 
-/* A file opened as descriptor 1 would receive what is printed. */
+/* A file opened as descriptor 1 would receive what is printed.  Read-only, so
+ * that output without a place to go stays an error. */
 static void occupy_standard_descriptors(void)
 {
-	int fd = open("/dev/null", O_RDWR);
+	int fd = open("/dev/null", O_RDONLY);
 
 	while (fd >= 0 && fd <= STDERR_FILENO)
-		fd = open("/dev/null", O_RDWR);
+		fd = open("/dev/null", O_RDONLY);
 	if (fd > STDERR_FILENO)
 		close(fd);
 }

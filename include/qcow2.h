@@ -136,7 +136,9 @@ struct qcow2_store_ops {
 		       uint64_t off, unsigned flags);
 	/* Makes durable everything completed before the call. */
 	int (*flush)(void *self);
-	/* Makes [off, off+len) read as zeros; never changes the size. */
+	/* Makes [off, off+len) read as zeros; never changes the size.  Without
+	 * QCOW2_STORE_UNMAP the host space stays or becomes reserved, if the
+	 * store can do that. */
 	int (*zero)(void *self, uint64_t len, uint64_t off, unsigned flags);
 	/* Sets the size; new bytes read as zeros. */
 	int (*truncate)(void *self, uint64_t size);

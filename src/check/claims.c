@@ -40,8 +40,12 @@ int claim_clusters(struct check *c, const struct claim *claim,
 			      i << c->geo.cluster_bits, use_name(old),
 			      use_name(claim->use), claim->from);
 		answer = 1;
-		if (claim->use >= USE_HEADER)
-			break;
+		if (claim->use < USE_HEADER)
+			continue;
+		/* What was not counted must not be called a leak. */
+		if (i < last)
+			c->report.incomplete = true;
+		break;
 	}
 	return answer;
 }

@@ -8,6 +8,9 @@
 #include "check/context.h"
 #include "format/refcount.h"
 
+/* How often the caller hears from us, in blocks. */
+#define PROGRESS_BLOCKS 256
+
 static uint64_t table_bytes(const struct check *c)
 {
 	return (uint64_t)c->header.refcount_table_clusters *
@@ -189,15 +192,39 @@ static int load_block(struct check *c, uint64_t i, struct qcow2_error *err)
 	return 0;
 }
 
-int refblocks_load(struct check *c, struct qcow2_error *err)
+static int load_blocks(struct check *c, struct qcow2_error *err)
 {
-	struct refblocks *b = &c->refblocks;
+	const struct refblocks *b = &c->refblocks;
+
+	for (size_t i = 0; i < b->n; i++) {
+		int rc = 0;
+
+		if (b->offs[i] && b->offs[i] != REFBLOCK_UNKNOWN)
+			rc = load_block(c, i, err);
+		if (rc >= 0 && i % PROGRESS_BLOCKS == 0)
+			rc = report_progress(&c->report,
+					     (uint32_t)(i * 50 / b->n), err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int claim_table(struct check *c, struct qcow2_error *err)
+{
 	struct claim claim = {
 		.off = c->header.refcount_table_off, .len = table_bytes(c),
 		.use = USE_REFCOUNT_TABLE, .n = 1,
 		.from = HEADER_OFF_REFCOUNT_TABLE_OFF,
 		.beyond = DEFECT_HEADER_REFCOUNT_TABLE_OFFSET,
 	};
+
+	return claim.len ? claim_clusters(c, &claim, err) : 0;
+}
+
+int refblocks_load(struct check *c, struct qcow2_error *err)
+{
+	struct refblocks *b = &c->refblocks;
 	uint64_t n_file = geometry_clusters(&c->geo, c->file_size);
 	int rc;
 
@@ -206,14 +233,12 @@ int refblocks_load(struct check *c, struct qcow2_error *err)
 	b->offs = budget_alloc(&c->budget, b->n * sizeof(*b->offs));
 	if (!b->offs)
 		return budget_error(&c->budget, "the refcount table", err);
-	rc = claim.len ? claim_clusters(c, &claim, err) : 0;
+	rc = claim_table(c, err);
 	if (rc >= 0)
 		rc = read_table(c, err);
-	for (size_t i = 0; rc >= 0 && i < b->n; i++) {
-		if (b->offs[i] && b->offs[i] != REFBLOCK_UNKNOWN)
-			rc = load_block(c, i, err);
-	}
-	return rc < 0 ? rc : 0;
+	if (rc >= 0)
+		rc = load_blocks(c, err);
+	return rc;
 }
 
 void refblocks_release(struct check *c)

@@ -18,20 +18,24 @@
  * taking two apart for a call that zeroes. */
 #define ZERO_CALL_BYTES_MIN (64 * 1024)
 
-/* True when the store is now of size 0; a device keeps the size it has. */
+/*
+ * Finds out in *emptied whether the store is now of size 0; a device keeps the
+ * size it has.  A file that is empty already is left alone: ext4 takes
+ * truncating it for the rewriting of an old file, and writes it all to the
+ * disk when it is closed.
+ */
 static int empty(struct qcow2_store *store, bool *emptied,
 		 struct qcow2_error *err)
 {
-	uint64_t size = 0;
-	int rc = store_truncate(store, 0, err);
+	uint64_t size;
+	int rc = store_size(store, &size, err);
 
-	*emptied = false;
-	if (rc == -ENOTSUP)
-		return 0;
-	if (rc == 0)
+	if (rc == 0 && size)
+		rc = store_truncate(store, 0, err);
+	if (rc == 0 && size)
 		rc = store_size(store, &size, err);
 	*emptied = rc == 0 && size == 0;
-	return rc;
+	return rc == -ENOTSUP ? 0 : rc;
 }
 
 static int fixed_size(struct target *t, uint64_t size_bytes,

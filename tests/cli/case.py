@@ -8,9 +8,11 @@ under the name qemu-img, `theirs` the qemu-img of the system.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 SKIP = 77
@@ -37,6 +39,18 @@ def run(program, *args, **more):
     return Result(subprocess.run([program, *args], capture_output=True,
                                  env=env, timeout=TIMEOUT, check=False,
                                  stdin=subprocess.DEVNULL, **more))
+
+
+def catches(pid, sig):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        caught = [line for line in f if line.startswith("SigCgt")][0]
+    return int(caught.split()[1], 16) >> (sig - 1) & 1
+
+
+def drain(reader):
+    while os.read(reader, 65536):
+        pass
+    os.close(reader)
 
 
 class Case(unittest.TestCase):
@@ -70,6 +84,25 @@ class Case(unittest.TestCase):
 
     def theirs(self, *args, **more):
         return run(QEMU_IMG, *args, **more)
+
+    def start_blocked(self, *args, **more):
+        """Starts our command with --json-progress to a full pipe: the job
+        stands still at its first report.  Returns it, once it catches
+        SIGUSR1, and the end of the pipe that lets it go on when read."""
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        try:
+            while True:
+                os.write(writer, b" " * 512)
+        except BlockingIOError:
+            os.set_blocking(writer, True)
+        job = subprocess.Popen(
+            [f"{self.dir}/bin/qcow2", *args, "--json-progress", str(writer)],
+            pass_fds=[writer], **more)
+        os.close(writer)
+        while not catches(job.pid, signal.SIGUSR1):
+            time.sleep(0.001)
+        return job, reader
 
     def assert_same(self, *args):
         """The drop-in prints to standard output, and exits, as qemu-img."""

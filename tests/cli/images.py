@@ -127,11 +127,16 @@ def make_bitmaps():
     return ["bitmaps.qcow2", "in-use.qcow2"]
 
 
-def find_bitmap_directory(h):
+def find_extension(h, magic):
+    """Where the contents of a header extension begin."""
     off = 104
-    while h.get(">I", off) != 0x23852875:
+    while h.get(">I", off) != magic:
         off += 8 + (h.get(">I", off + 4) + 7) // 8 * 8
-    return h.get(">Q", off + 8 + 16)
+    return off + 8
+
+
+def find_bitmap_directory(h):
+    return h.get(">Q", find_extension(h, 0x23852875) + 16)
 
 
 def make_data_files():
@@ -157,6 +162,9 @@ def make_chains():
         make("on-qcow2.qcow2", "-b", "on-raw.qcow2", "-F", "qcow2",
              io=["write -z 1M 64k"]),
         make("absolute.qcow2", "-b", os.path.abspath("base.raw"), "-F", "raw"),
+        make("zeros.qcow2", io=["write -z 128k 64k"]),
+        make("zeros-on-zeros.qcow2", "-b", "zeros.qcow2", "-F", "qcow2",
+             io=["write -z 64k 64k"]),
         make("sub/up.qcow2", "-b", "../base.raw", "-F", "raw"),
         make("sub/dir/up.qcow2", "-b", "../up.qcow2", "-F", "qcow2",
              io=["write -P 4 64k 64k"]),
@@ -177,8 +185,8 @@ def make_broken_chains():
 
 
 def make_luks(path, *options, more=""):
-    """qemu-img measures the processor to choose the iterations, and gives up
-    on a busy machine: then it is asked again."""
+    """qemu-img measures the processor for seconds to choose the iterations,
+    and gives up on a busy machine: then it is asked again."""
     for _ in range(50):
         try:
             return make(path, *SECRET, *options, "-o", LUKS + more)
@@ -188,22 +196,31 @@ def make_luks(path, *options, more=""):
     raise RuntimeError("qemu-img makes no LUKS image")
 
 
+def change_cipher(source, target, cipher, mode, hash_name, key_bytes):
+    """The names in the LUKS header; nobody who lacks the key notices."""
+    h = Header(source)
+    luks = h.get(">Q", find_extension(h, 0x0537be77))
+    for off, text in [(8, cipher), (40, mode), (72, hash_name)]:
+        h.bytes[luks + off:luks + off + 32] = text.ljust(32, b"\0")
+    return h.put(">I", luks + 108, key_bytes).save(target)
+
+
 def make_encrypted():
-    make_luks("luks.qcow2")
-    make_luks("luks-data.qcow2", more=",data_file=luks-data.raw")
-    make_luks("luks-essiv.qcow2", "-u", "-b", "gone.raw", "-F", "raw",
-              more=",encrypt.cipher-mode=cbc,encrypt.cipher-alg=aes-128,"
-              "encrypt.ivgen-alg=essiv,encrypt.ivgen-hash-alg=sha256,"
-              "encrypt.hash-alg=sha512")
-    make_luks("luks-cast5.qcow2",
-              more=",encrypt.cipher-alg=cast5-128,encrypt.cipher-mode=cbc,"
-              "encrypt.ivgen-alg=plain")
-    make("aes.qcow2", *SECRET, "-o",
-         "encrypt.format=aes,encrypt.key-secret=key")
-    make("aes-v2.qcow2", *SECRET, "-o",
-         "compat=0.10,encrypt.format=aes,encrypt.key-secret=key")
-    return ["luks.qcow2", "luks-data.qcow2", "luks-essiv.qcow2",
-            "luks-cast5.qcow2", "aes.qcow2", "aes-v2.qcow2"]
+    luks = make_luks("luks.qcow2", more=",data_file=luks-data.raw")
+    aes = "encrypt.format=aes,encrypt.key-secret=key"
+    return [
+        luks,
+        change_cipher(luks, "luks-essiv.qcow2", b"aes", b"cbc-essiv:sha256",
+                      b"sha512", 16),
+        change_cipher(luks, "luks-cast5.qcow2", b"cast5", b"cbc-plain",
+                      b"sha1", 16),
+        change_cipher(luks, "luks-serpent.qcow2", b"serpent", b"xts-plain64",
+                      b"sha256", 64),
+        make("aes.qcow2", *SECRET, "-o", aes),
+        make("aes-v2.qcow2", *SECRET, "-o", "compat=0.10," + aes),
+        make("aes-backing.qcow2", *SECRET, "-u", "-b", "gone.raw", "-F",
+             "raw", "-o", aes),
+    ]
 
 
 def make_flagged():

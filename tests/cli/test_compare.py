@@ -14,6 +14,8 @@ class Compare(case.Case):
         images.make_chains()
         images.make_raw()
         images.make_refused()
+        images.make("one.qcow2", size="1M")
+        images.make("beyond.qcow2", size="2M", io=["write 1M 64k"])
         for name in ["mixed", "v2", "on-qcow2"]:
             images.qemu_img("convert", "-O", "raw", f"{name}.qcow2",
                             f"{name}.raw")
@@ -32,7 +34,9 @@ class Compare(case.Case):
         for pair in [("mixed.qcow2", "v2.raw"), ("empty.qcow2", "full.qcow2"),
                      ("mixed.qcow2", "ext.qcow2"), ("mixed.raw", "large.qcow2"),
                      ("nothing.qcow2", "on-raw.qcow2"),
-                     ("large.qcow2", "empty.qcow2")]:
+                     ("large.qcow2", "empty.qcow2"),
+                     # The first difference is the first byte past the end.
+                     ("one.qcow2", "beyond.qcow2")]:
             with self.subTest(pair):
                 self.assert_same("compare", *pair)
                 self.assert_same("compare", *reversed(pair))

@@ -35,16 +35,12 @@ def install(build, meson, destdir):
 
 
 def pkg_config(directory, destdir, *arguments):
-    """What pkg-config says, with our own directories moved to destdir; the
-    directories of the libraries that we need are left alone."""
-    out = output("pkg-config", *arguments, "libqcow2",
-                 env=os.environ | {"PKG_CONFIG_PATH": str(directory)})
+    """What pkg-config says, as if the prefix were below destdir."""
+    environment = os.environ | {"PKG_CONFIG_PATH": str(directory)}
     prefix = output("pkg-config", "--variable=prefix", "libqcow2",
-                    env=os.environ | {"PKG_CONFIG_PATH": str(directory)})
-    prefix = prefix.strip()
-    return [flag.replace(prefix, f"{destdir}{prefix}", 1)
-            if flag.startswith((f"-L{prefix}", f"-I{prefix}")) else flag
-            for flag in out.split()]
+                    env=environment).strip()
+    return output("pkg-config", f"--define-variable=prefix={destdir}{prefix}",
+                  *arguments, "libqcow2", env=environment).split()
 
 
 def make_image(path):

@@ -82,6 +82,7 @@ static int sink_truncate(void *self, uint64_t size)
 	SCOPED_LOCK(&s->lock);
 
 	assert(size <= SINK_BYTES);
+	s->n_truncates++;
 	if (s->keeps_quiet)
 		return size <= s->size ? 0 : -ENOSPC;
 	if (s->fixed_size)

@@ -32,6 +32,7 @@ struct sink {
 	unsigned n_writes;
 	unsigned n_zeros;
 	unsigned n_flushes;
+	unsigned n_truncates;
 	uint8_t *bytes;
 	uint8_t *state; /* enum sink_state per sector */
 };

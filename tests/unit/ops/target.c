@@ -60,6 +60,22 @@ static void an_emptied_store_reads_zero(void **state)
 	sink_release(&s, store);
 }
 
+/* ext4 would write the whole file to the disk when it is closed. */
+static void an_empty_store_is_not_emptied_again(void **state)
+{
+	struct qcow2_store *store;
+	struct target t;
+	struct sink s;
+
+	(void)state;
+	sink_init(&s, &store);
+	assert_int_equal(target_init(&t, store, MIB, 4096, NULL), 0);
+	assert_true(t.reads_zero);
+	assert_int_equal(s.size, MIB);
+	assert_int_equal(s.n_truncates, 1);
+	sink_release(&s, store);
+}
+
 static void a_device_is_zeroed_at_once_where_that_is_cheap(void **state)
 {
 	struct qcow2_store *store;
@@ -252,6 +268,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_emptied_store_reads_zero),
+		cmocka_unit_test(an_empty_store_is_not_emptied_again),
 		cmocka_unit_test(
 			a_device_is_zeroed_at_once_where_that_is_cheap),
 		cmocka_unit_test(

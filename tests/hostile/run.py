@@ -1,0 +1,260 @@
+#!/usr/bin/env python3
+"""Runs every command over every hostile image.
+
+  run.py --command BUILD/cli/qcow2 --libread BUILD/tests/hostile/libread
+         [--slice I/N] [--sanitized] [--keep DIR] [-v] [CASE...]
+
+A case passes when each command gives the verdict that the case expects and
+keeps to the rules of oracle.py.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+
+import oracle
+from generate import all_cases
+
+
+class Failure:
+    def __init__(self, case, command, what):
+        self.case, self.command, self.what = case, command, what
+
+    def __str__(self):
+        return f'FAIL {self.case.ident}: {self.command}: {self.what}'
+
+
+class Bench:
+    """The programs under test, and the rules."""
+
+    def __init__(self, args):
+        self.command = os.path.abspath(args.command)
+        self.libread = os.path.abspath(args.libread)
+        self.verbose = args.verbose
+        self.runner = oracle.Runner(args.sanitized)
+        self.n_runs = 0
+
+    def argv(self, name, image, out):
+        q = self.command
+        return {
+            'info': [q, 'info', '-f', 'qcow2', image],
+            'info-json': [q, 'info', '-f', 'qcow2', '--output=json', image],
+            'chain': [q, 'info', '-f', 'qcow2', '--backing-chain',
+                      '--output=json', image],
+            'map': [q, 'map', '-f', 'qcow2', '--output=json', image],
+            'check': [q, 'check', '-f', 'qcow2', image],
+            'compare': [q, 'compare', '-f', 'qcow2', '-F', 'qcow2', image,
+                        image],
+            'convert': [q, 'convert', '-f', 'qcow2', '-O', 'raw', image, out],
+            'convert-any': [q, 'convert', '-f', 'qcow2', '-O', 'raw',
+                            '--external=any', image, out],
+            'read': [self.libread, image],
+        }[name]
+
+    def names(self, case):
+        """The commands worth running for a case."""
+        if case.only:
+            return case.only
+        every = ['info', 'info-json', 'chain', 'map', 'check', 'compare',
+                 'convert', 'read']
+        if not case.files and not case.trace and case.row not in ('N6', 'N7'):
+            every.remove('chain')
+        # Who allows all names still gets files only, and literal names.
+        if case.row in ('N3', 'N4', 'N6'):
+            every.append('convert-any')
+        return every
+
+
+def verdict_of(name, code):
+    if code == 0:
+        return 'ok'
+    if name == 'read' and code == 2:
+        return 'eio'
+    return 'rej'
+
+
+def judge(name, want, r):
+    """Complaints about the exit code."""
+    if r.code is None or r.code < 0:
+        return []
+    if want == 'any':
+        return []
+    if not isinstance(want, str):
+        return [] if r.code in want else [f'exit {r.code}, expected one of '
+                                          f'{sorted(want)}{tail(r)}']
+    got = verdict_of(name, r.code)
+    if got == want or (want == 'eio' and got == 'rej'):
+        return []
+    if name == 'read' and want == 'rej' and got == 'eio':
+        return []
+    return [f'{got} (exit {r.code}), expected {want}{tail(r)}']
+
+
+def tail(r):
+    text = (r.err or r.out[:200]).decode('utf-8', 'replace')
+    return ': ' + ' | '.join(text.split('\n'))[:400]
+
+
+def message(case, name, r):
+    """A failure says why, in the words that the case asks for."""
+    if r.code in (0, None) or r.code < 0:
+        return []
+    if name == 'check' and r.code != 1:
+        return []
+    text = (r.err + (r.out if name == 'read' else b'')).decode('utf-8',
+                                                               'replace')
+    if not text.strip():
+        return ['failed without a word']
+    if name in ('compare', 'read'):
+        return []
+    return [f'message lacks {m!r}: {text.strip()[:300]}'
+            for m in case.expect.msg if m not in text]
+
+
+def convert_result(case, want, r, out):
+    """The target is there whole or not at all."""
+    there = os.path.exists(out)
+    left = [f for f in os.listdir(os.path.dirname(out)) if f != 'target.raw']
+    bad = [f'left {f} behind' for f in left]
+    if r.code != 0:
+        return bad + (['left a target after failing'] if there else [])
+    if not there:
+        return bad + ['no target']
+    raw = case.raw() if want == 'ok' else None
+    if raw is not None:
+        with open(out, 'rb') as f:
+            if f.read() != raw:
+                bad.append('the target is not what the disk holds')
+    return bad
+
+
+def allowed_files(root, image, out):
+    box = os.path.join(root, 'box') + '/'
+    return (image, box, os.path.dirname(out) + '/', '/dev/null',
+            os.path.dirname(os.path.dirname(root)) + '/lib/')
+
+
+class Run:
+    """One case."""
+
+    def __init__(self, bench, case, root):
+        self.bench, self.case, self.root = bench, case, root
+        self.image = case.write(root)
+        self.failures = []
+        self.cwd = os.path.join(root, 'cwd')
+        self.target_dir = os.path.join(root, 'target')
+        self.before = oracle.fingerprint(self.image)
+
+    def fail(self, command, complaints):
+        self.failures += [Failure(self.case, command, c) for c in complaints]
+
+    def one(self, name):
+        """One command; its result."""
+        case, bench = self.case, self.bench
+        os.makedirs(self.target_dir, exist_ok=True)
+        out = os.path.join(self.target_dir, 'target.raw')
+        trace = os.path.join(self.root, 'trace') if case.trace else None
+        argv = bench.argv(name, self.image, out)
+        r = bench.runner.run(argv, self.cwd, case.cpu, trace)
+        bench.n_runs += 1
+        bad = oracle.trouble(r)
+        want = case.expect.verdict[name]
+        if not bad:
+            bad = judge(name, want, r)
+            bad += message(case, name, r)
+        if r.code == 0 and name in ('info-json', 'chain', 'map'):
+            bad += oracle.bad_json(r.out)
+        if name.startswith('convert'):
+            bad += convert_result(case, want, r, out)
+        bad += oracle.foreign_opens(
+            r.opened, ('/',) if name == 'convert-any' else
+            allowed_files(self.root, self.image, out))
+        self.fail(name, bad)
+        shutil.rmtree(self.target_dir)
+        return r
+
+    def all(self):
+        trap = oracle.Trap(os.path.join(self.root, 'out'), self.cwd)
+        first = {}
+        for name in self.bench.names(self.case):
+            first[name] = self.one(name)
+            self.fail(name, [f'opened {f}' for f in trap.sprung()])
+        if self.case.oracle:
+            self.absent(first)
+        trap.close()
+        if oracle.fingerprint(self.image) != self.before:
+            self.fail('all', ['the image changed'])
+        return self.failures
+
+    def absent(self, first):
+        """Without the file that the image names, not a word may differ."""
+        os.unlink(os.path.join(self.root, self.case.oracle))
+        for name, with_it in first.items():
+            r = self.one(name)
+            if (r.code, r.err, r.out) != (with_it.code, with_it.err,
+                                          with_it.out):
+                self.fail(name, ['tells whether the file exists: '
+                                 f'{with_it.err[:200]!r} / {r.err[:200]!r}'])
+
+
+def in_slice(case, part, parts):
+    digest = hashlib.blake2b(case.ident.encode(), digest_size=4).digest()
+    return int.from_bytes(digest, 'big') % parts == part
+
+
+def selected(args):
+    part, parts = (int(n) for n in args.slice.split('/'))
+    for case in all_cases():
+        if args.cases:
+            if case.ident in args.cases or case.row in args.cases:
+                yield case
+        elif in_slice(case, part, parts):
+            yield case
+
+
+def run_cases(args, bench, root):
+    failures = n = 0
+    for case in selected(args):
+        directory = os.path.join(root, case.ident)
+        os.mkdir(directory)
+        found = Run(bench, case, directory).all()
+        n += 1
+        failures += bool(found)
+        for f in found:
+            print(f)
+        if args.verbose and not found:
+            print('ok  ', case.ident)
+        if not args.keep:
+            shutil.rmtree(directory)
+    print(f'{n} images, {bench.n_runs} runs: {n - failures} passed, '
+          f'{failures} failed')
+    return failures
+
+
+def main():
+    ap = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument('--command', required=True)
+    ap.add_argument('--libread', required=True)
+    ap.add_argument('--slice', default='0/1')
+    ap.add_argument('--sanitized', action='store_true')
+    ap.add_argument('--keep', metavar='DIR')
+    ap.add_argument('-v', '--verbose', action='store_true')
+    ap.add_argument('cases', nargs='*')
+    args = ap.parse_args()
+    bench = Bench(args)
+    if not bench.runner.strace:
+        print('strace cannot be used here: opens are watched by inotify only')
+    if args.keep:
+        os.makedirs(args.keep)
+        return 1 if run_cases(args, bench, args.keep) else 0
+    with tempfile.TemporaryDirectory(prefix='hostile-') as tmp:
+        return 1 if run_cases(args, bench, tmp) else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

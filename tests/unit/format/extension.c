@@ -1,0 +1,484 @@
+#include "format/extension.h"
+
+#include "base/bytes.h"
+#include "extension_area.h"
+
+static enum defect decode(const struct area *a, struct extensions *x,
+			  struct fault *fault)
+{
+	enum defect bad;
+
+	memset(fault, 0x55, sizeof(*fault));
+	bad = extensions_decode(x, &a->h, a->buf, CLUSTER, FILE_SIZE, fault);
+	if (bad) {
+		assert_int_equal(fault->defect, bad);
+		assert_non_null(fault->field);
+		assert_true(fault->off < CLUSTER);
+	}
+	return bad;
+}
+
+/* The verdict on a list of one extension. */
+static enum defect one(uint32_t type, const void *data, uint32_t len,
+		       struct extensions *x)
+{
+	struct fault fault;
+	struct area a;
+	enum defect bad;
+
+	area_init(&a);
+	extension_encode(&a.w, type, data, len);
+	bad = decode(&a, x, &fault);
+	area_release(&a);
+	return bad;
+}
+
+/* ---- The walk -------------------------------------------------------------- */
+
+static void an_empty_area_has_no_extensions(void **state)
+{
+	struct extensions x;
+	struct fault fault;
+	struct area a;
+
+	(void)state;
+	area_init(&a);
+	assert_int_equal(decode(&a, &x, &fault), 0);
+	assert_int_equal(x.n_total, 0);
+	assert_null(x.backing_format);
+	assert_null(x.data_file);
+	assert_null(x.feature_names);
+	assert_false(x.has_bitmaps || x.has_crypto);
+	assert_int_equal(extensions_decode(&x, &a.h, a.buf, HEADER, FILE_SIZE,
+					   &fault), 0);
+	area_release(&a);
+}
+
+static void the_walk_shows_every_extension_in_order(void **state)
+{
+	struct extension_iter it;
+	struct extension e;
+	struct fault fault;
+	struct area a;
+
+	(void)state;
+	area_init(&a);
+	extension_encode(&a.w, 0x11111111, "abc", 3);
+	extension_encode(&a.w, 0x22222222, NULL, 0);
+	extension_encode(&a.w, 0x11111111, "12345678", 8);
+	extension_encode_end(&a.w);
+	extension_encode(&a.w, 0x33333333, "hidden", 6);
+	extension_iter_init(&it, &a.h, a.buf, CLUSTER);
+	assert_true(extension_next(&it, &e, &fault));
+	assert_int_equal(e.type, 0x11111111);
+	assert_int_equal(e.len, 3);
+	assert_int_equal(e.off, HEADER);
+	assert_memory_equal(e.data, "abc", 3);
+	assert_true(extension_next(&it, &e, &fault));
+	assert_int_equal(e.type, 0x22222222);
+	assert_int_equal(e.len, 0);
+	assert_int_equal(e.off, HEADER + 16);
+	assert_true(extension_next(&it, &e, &fault));
+	assert_int_equal(e.len, 8);
+	assert_int_equal(e.off, HEADER + 24);
+	assert_false(extension_next(&it, &e, &fault));
+	assert_int_equal(fault.defect, DEFECT_NONE);
+	assert_int_equal(it.n_seen, 3);
+	area_release(&a);
+}
+
+static void an_extension_past_its_area_is_refused(void **state)
+{
+	static const uint32_t lens[] = { CLUSTER - HEADER - 7,
+					 CLUSTER,
+					 0x7fffffff,
+					 0xfffffff8,
+					 0xfffffff9,
+					 0xffffffff };
+	struct extensions x;
+	struct fault fault;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		struct area a;
+
+		area_init(&a);
+		put_be32(a.buf + HEADER, 0x12345678);
+		put_be32(a.buf + HEADER + 4, lens[i]);
+		assert_int_equal(decode(&a, &x, &fault),
+				 DEFECT_EXTENSION_LENGTH);
+		assert_int_equal(fault.value, lens[i]);
+		assert_int_equal(fault.limit, CLUSTER - HEADER - 8);
+		area_release(&a);
+	}
+}
+
+static void an_extension_may_fill_the_area_without_end_mark(void **state)
+{
+	struct extensions x;
+	struct fault fault;
+	struct area a;
+
+	(void)state;
+	for (uint32_t cut = 0; cut < 8; cut++) {
+		area_init(&a);
+		put_be32(a.buf + HEADER, 0x12345678);
+		put_be32(a.buf + HEADER + 4, CLUSTER - HEADER - 8 - cut);
+		assert_int_equal(decode(&a, &x, &fault), 0);
+		assert_int_equal(x.n_total, 1);
+		area_release(&a);
+	}
+}
+
+/* No extension fits into 1 to 7 bytes, not even the end mark. */
+static void a_rest_too_small_for_an_extension_is_damage(void **state)
+{
+	struct extensions x;
+	struct fault fault;
+	struct area a;
+
+	(void)state;
+	for (uint32_t rest = 0; rest <= 8; rest++) {
+		area_init(&a);
+		memset(a.buf + HEADER, 'n', 32);
+		if (rest == 8)
+			memset(a.buf + HEADER + 16, 0, 8);
+		extension_encode(&a.w, 0x12345678, "12345678", 8);
+		a.h.backing_off = HEADER + 16 + rest;
+		a.h.backing_len = 1;
+		assert_int_equal(decode(&a, &x, &fault),
+				 rest == 0 || rest == 8
+					 ? DEFECT_NONE
+					 : DEFECT_EXTENSION_LENGTH);
+		area_release(&a);
+	}
+}
+
+static void a_backing_name_is_text(void **state)
+{
+	struct extensions x;
+	struct fault fault;
+	struct area a;
+
+	(void)state;
+	area_init(&a);
+	memcpy(a.buf + CLUSTER - 8, "base.raw", 8);
+	a.h.backing_off = CLUSTER - 8;
+	a.h.backing_len = 8;
+	assert_int_equal(decode(&a, &x, &fault), 0);
+	a.buf[CLUSTER - 1] = 0;
+	assert_int_equal(decode(&a, &x, &fault), DEFECT_HEADER_BACKING_TEXT);
+	a.h.backing_len = 9;
+	decode(&a, &x, &fault);
+	a.h.backing_off = UINT64_MAX;
+	a.h.backing_len = UINT32_MAX;
+	decode(&a, &x, &fault);
+	area_release(&a);
+}
+
+static void the_backing_name_ends_the_area(void **state)
+{
+	struct extensions x;
+	struct fault fault;
+	struct area a;
+
+	(void)state;
+	area_init(&a);
+	a.h.backing_off = HEADER + 16;
+	a.h.backing_len = 8;
+	extension_encode(&a.w, EXT_BACKING_FORMAT, "raw", 3);
+	write_bytes(&a.w, "base.raw", 8);
+	assert_int_equal(decode(&a, &x, &fault), 0);
+	assert_int_equal(x.n_total, 1);
+	a.h.backing_off = HEADER + 8;
+	assert_int_equal(decode(&a, &x, &fault), DEFECT_EXTENSION_LENGTH);
+	area_release(&a);
+}
+
+static void more_extensions_than_any_image_has_are_refused(void **state)
+{
+	struct extensions x;
+	struct fault fault;
+	uint8_t *buf = calloc(1, 65536);
+	struct header h = small_header(3);
+
+	(void)state;
+	h.cluster_bits = 16;
+	for (uint32_t n = EXTENSIONS_MAX; n <= EXTENSIONS_MAX + 1; n++) {
+		struct writer w = writer_init(buf, 65536);
+
+		write_reserve(&w, HEADER);
+		for (uint32_t i = 0; i < n; i++)
+			extension_encode(&w, 0x12345678, NULL, 0);
+		assert_int_equal(extensions_decode(&x, &h, buf, 65536,
+						   FILE_SIZE, &fault),
+				 n > EXTENSIONS_MAX ? DEFECT_EXTENSION_COUNT
+						    : DEFECT_NONE);
+	}
+	free(buf);
+}
+
+static void known_extensions_occur_once(void **state)
+{
+	static const uint32_t types[] = { EXT_BACKING_FORMAT, EXT_FEATURE_NAMES,
+					  EXT_BITMAPS, EXT_DATA_FILE,
+					  EXT_CRYPTO };
+	struct extensions x;
+	struct fault fault;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		uint8_t data[16] = { 0 };
+		struct area a;
+
+		put_be64(data, 0x10000);
+		put_be64(data + 8, 4096);
+		area_init(&a);
+		a.h.crypt_method = types[i] == EXT_CRYPTO ? CRYPT_LUKS
+							  : CRYPT_NONE;
+		extension_encode(&a.w, types[i], data,
+				 types[i] == EXT_CRYPTO ? 16 : 0);
+		assert_int_equal(decode(&a, &x, &fault), 0);
+		extension_encode(&a.w, 0x12345678, NULL, 0);
+		extension_encode(&a.w, types[i], data, 0);
+		assert_int_equal(decode(&a, &x, &fault),
+				 DEFECT_EXTENSION_DUPLICATE);
+		assert_int_equal(fault.value, types[i]);
+		area_release(&a);
+	}
+}
+
+/* ---- Names ----------------------------------------------------------------- */
+
+static void a_format_name_is_short_text(void **state)
+{
+	struct extensions x;
+	struct fault fault;
+	struct area a;
+
+	(void)state;
+	assert_int_equal(one(EXT_BACKING_FORMAT, "qcow2", 5, &x), 0);
+	assert_int_equal(x.backing_format_len, 5);
+	assert_int_equal(one(EXT_BACKING_FORMAT, "123456789012345", 15, &x), 0);
+	assert_int_equal(one(EXT_BACKING_FORMAT, "1234567890123456", 16, &x),
+			 DEFECT_EXTENSION_BACKING_FORMAT);
+	/* Without backing file, what is no name is no harm either. */
+	assert_int_equal(one(EXT_BACKING_FORMAT, "", 0, &x), 0);
+	assert_null(x.backing_format);
+	assert_int_equal(one(EXT_BACKING_FORMAT, "raw\0qcow2", 9, &x), 0);
+	assert_null(x.backing_format);
+	for (uint32_t len = 0; len <= 4; len += 4) {
+		area_init(&a);
+		a.buf[2048] = 'n';
+		a.h.backing_off = 2048;
+		a.h.backing_len = 1;
+		extension_encode(&a.w, EXT_BACKING_FORMAT, "raw", len);
+		assert_int_equal(decode(&a, &x, &fault),
+				 DEFECT_EXTENSION_BACKING_FORMAT);
+		area_release(&a);
+	}
+}
+
+static enum defect data_file(const char *name, uint32_t len,
+			     struct extensions *x)
+{
+	struct fault fault;
+	struct area a;
+	enum defect bad;
+
+	area_init(&a);
+	a.h.incompatible_features = INCOMPAT_DATA_FILE;
+	if (name)
+		extension_encode(&a.w, EXT_DATA_FILE, name, len);
+	bad = decode(&a, x, &fault);
+	area_release(&a);
+	return bad;
+}
+
+static void a_data_file_has_a_name(void **state)
+{
+	char name[1025];
+	struct extensions x;
+
+	(void)state;
+	memset(name, 'n', sizeof(name));
+	assert_int_equal(data_file(name, 1, &x), 0);
+	assert_int_equal(x.data_file_len, 1);
+	assert_int_equal(data_file(name, 1023, &x), 0);
+	assert_int_equal(data_file(name, 1024, &x), DEFECT_EXTENSION_DATA_FILE);
+	assert_int_equal(data_file(name, 0, &x), DEFECT_EXTENSION_DATA_FILE);
+	assert_int_equal(data_file("a\0b", 3, &x), DEFECT_EXTENSION_DATA_FILE);
+	assert_int_equal(data_file(NULL, 0, &x), DEFECT_EXTENSION_DATA_FILE);
+	/* Without the feature bit the name is just there. */
+	assert_int_equal(one(EXT_DATA_FILE, "data.raw", 8, &x), 0);
+	assert_int_equal(x.data_file_len, 8);
+	assert_int_equal(one(EXT_DATA_FILE, "", 0, &x), 0);
+	assert_null(x.data_file);
+}
+
+static void a_malformed_feature_table_is_ignored(void **state)
+{
+	uint8_t table[97] = { 0 };
+	struct extensions x;
+
+	(void)state;
+	assert_int_equal(one(EXT_FEATURE_NAMES, table, 96, &x), 0);
+	assert_int_equal(x.feature_names_len, 96);
+	assert_false(x.bad_feature_names);
+	for (uint32_t len = 1; len <= 97; len++) {
+		if (len % 48 == 0)
+			continue;
+		assert_int_equal(one(EXT_FEATURE_NAMES, table, len, &x), 0);
+		assert_true(x.bad_feature_names);
+		assert_null(x.feature_names);
+	}
+}
+
+/* ---- Pointers -------------------------------------------------------------- */
+
+struct pointer_row {
+	uint64_t off;
+	uint64_t len;
+	bool good;
+};
+
+static void the_bitmap_directory_fits_or_bitmaps_are_bad(void **state)
+{
+	static const struct pointer_row rows[] = {
+		{ 0x10000, 64, true },	      { 0x10000, 48, true },
+		{ 0x10000, 47, false },	      { 0x10000, 0, false },
+		{ 0x10000, 67107840, false }, { 0x10200, 64, false },
+		{ 0, 64, false },	      { 0xff000, 4096, true },
+		{ 0xff000, 4097, false },     { 0x100000, 64, false },
+		{ 0x3000, 64, false },	      { 0x1000, 64, false },
+		{ UINT64_MAX - 4095, 8192, false },
+		{ 0x10000, UINT64_MAX, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct bitmaps_ext b = { 2, rows[i].len, rows[i].off };
+		struct extensions x;
+		struct fault fault;
+		struct area a;
+
+		area_init(&a);
+		extension_encode_bitmaps(&a.w, &b);
+		assert_int_equal(decode(&a, &x, &fault), 0);
+		assert_true(x.has_bitmaps);
+		assert_int_equal(x.bad_bitmaps, !rows[i].good);
+		area_release(&a);
+	}
+}
+
+static void the_bitmaps_extension_has_limits(void **state)
+{
+	struct extensions x;
+	uint8_t data[32] = { 0 };
+
+	(void)state;
+	put_be32(data, 65535);
+	put_be64(data + 8, 65535 * 24);
+	put_be64(data + 16, 0x10000);
+	assert_int_equal(one(EXT_BITMAPS, data, 24, &x), 0);
+	assert_true(x.bad_bitmaps); /* larger than the file */
+	put_be32(data, 1);
+	put_be64(data + 8, 32);
+	assert_int_equal(one(EXT_BITMAPS, data, 24, &x), 0);
+	assert_false(x.bad_bitmaps);
+	for (uint32_t len = 0; len <= 32; len++) {
+		assert_int_equal(one(EXT_BITMAPS, data, len, &x), 0);
+		assert_int_equal(x.bad_bitmaps, len != 24);
+	}
+	put_be32(data, 0);
+	assert_int_equal(one(EXT_BITMAPS, data, 24, &x), 0);
+	assert_true(x.bad_bitmaps);
+	put_be32(data, 65536);
+	assert_int_equal(one(EXT_BITMAPS, data, 24, &x), 0);
+	assert_true(x.bad_bitmaps);
+	put_be32(data, 1);
+	data[7] = 1;
+	assert_int_equal(one(EXT_BITMAPS, data, 24, &x), 0);
+	assert_true(x.bad_bitmaps);
+}
+
+static void the_encryption_header_fits_or_the_image_is_refused(void **state)
+{
+	static const struct pointer_row rows[] = {
+		{ 0x10000, 592, true },	     { 0x10000, 591, false },
+		{ 0x10000, 0, false },	     { 0x10000, 0xf0000, true },
+		{ 0x10000, 0xf0001, false }, { 0x10200, 592, false },
+		{ 0, 592, false },	     { 0x100000, 592, false },
+		{ 0x3000, 592, false },	     { 0x1000, 592, false },
+		{ 0x10000, UINT64_MAX, false },
+		{ UINT64_MAX - 4095, 592, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct crypto_ext c = { rows[i].off, rows[i].len };
+		struct extensions x;
+		struct fault fault;
+		struct area a;
+
+		area_init(&a);
+		a.h.crypt_method = CRYPT_LUKS;
+		extension_encode_crypto(&a.w, &c);
+		assert_int_equal(decode(&a, &x, &fault),
+				 rows[i].good ? DEFECT_NONE
+					      : DEFECT_EXTENSION_CRYPTO);
+		area_release(&a);
+	}
+}
+
+static void luks_and_its_header_need_each_other(void **state)
+{
+	static const uint32_t methods[] = { CRYPT_NONE, CRYPT_AES };
+	struct crypto_ext c = { 0x10000, 4096 };
+	struct extensions x;
+	struct fault fault;
+	struct area a;
+
+	(void)state;
+	area_init(&a);
+	a.h.crypt_method = CRYPT_LUKS;
+	assert_int_equal(decode(&a, &x, &fault), DEFECT_HEADER_CRYPT_METHOD);
+	extension_encode_crypto(&a.w, &c);
+	assert_int_equal(decode(&a, &x, &fault), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		a.h.crypt_method = methods[i];
+		assert_int_equal(decode(&a, &x, &fault),
+				 DEFECT_HEADER_CRYPT_METHOD);
+	}
+	put_be32(a.buf + HEADER + 4, 8);
+	a.h.crypt_method = CRYPT_LUKS;
+	assert_int_equal(decode(&a, &x, &fault), DEFECT_EXTENSION_CRYPTO);
+	area_release(&a);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_empty_area_has_no_extensions),
+		cmocka_unit_test(the_walk_shows_every_extension_in_order),
+		cmocka_unit_test(an_extension_past_its_area_is_refused),
+		cmocka_unit_test(
+			an_extension_may_fill_the_area_without_end_mark),
+		cmocka_unit_test(a_rest_too_small_for_an_extension_is_damage),
+		cmocka_unit_test(a_backing_name_is_text),
+		cmocka_unit_test(the_backing_name_ends_the_area),
+		cmocka_unit_test(
+			more_extensions_than_any_image_has_are_refused),
+		cmocka_unit_test(known_extensions_occur_once),
+		cmocka_unit_test(a_format_name_is_short_text),
+		cmocka_unit_test(a_data_file_has_a_name),
+		cmocka_unit_test(a_malformed_feature_table_is_ignored),
+		cmocka_unit_test(the_bitmap_directory_fits_or_bitmaps_are_bad),
+		cmocka_unit_test(the_bitmaps_extension_has_limits),
+		cmocka_unit_test(
+			the_encryption_header_fits_or_the_image_is_refused),
+		cmocka_unit_test(luks_and_its_header_need_each_other),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,35 @@
+/*
+ * A first cluster that is put together extension by extension.
+ */
+#ifndef UNIT_FORMAT_EXTENSION_AREA_H
+#define UNIT_FORMAT_EXTENSION_AREA_H
+
+#include "format/extension.h"
+#include "generate.h"
+
+enum { CLUSTER = 4096, HEADER = HEADER_LENGTH_V3 };
+
+#define FILE_SIZE (UINT64_C(1) << 20)
+
+/* A first cluster under construction, which ends at a guard page. */
+struct area {
+	struct header h;
+	uint8_t *buf;
+	struct writer w;
+};
+
+static inline void area_init(struct area *a)
+{
+	a->h = small_header(3);
+	a->buf = guard_alloc(CLUSTER);
+	memset(a->buf, 0, CLUSTER);
+	a->w = writer_init(a->buf, CLUSTER);
+	write_reserve(&a->w, HEADER);
+}
+
+static inline void area_release(struct area *a)
+{
+	guard_free(a->buf, CLUSTER);
+}
+
+#endif
