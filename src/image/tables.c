@@ -26,6 +26,8 @@ static int fill(struct image *img, uint64_t old_off, const struct claim *c,
 	CLEANUP_FREE uint8_t *table = NULL;
 	int rc = 0;
 
+	/* The cluster may have held another table before. */
+	cache_forget(&img->map.l2, size, c->host_off);
 	if (!old_off && c->reads_zero)
 		return 0;
 	table = calloc(1, size);

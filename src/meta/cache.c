@@ -219,6 +219,23 @@ void cache_pin(struct cache *c, struct slice *s)
 	s->pins++;
 }
 
+void cache_forget(struct cache *c, uint64_t len, uint64_t host_off)
+{
+	for (uint64_t off = host_off; off < host_off + len;
+	     off += c->slice_bytes) {
+		struct cache_shard *sh = shard_of(c, off);
+		struct slice *s;
+		SCOPED_LOCK(&sh->lock);
+
+		s = shard_find(c, sh, off);
+		if (!s)
+			continue;
+		assert(s->pins == 0 && !s->dirty);
+		shard_remove(c, sh, s);
+		free(s);
+	}
+}
+
 uint64_t cache_capacity(const struct cache *c)
 {
 	return (uint64_t)c->shards[0].max_slices * c->n_shards;

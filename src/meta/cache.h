@@ -81,6 +81,10 @@ void cache_put(struct cache *c, struct slice *s);
 /* One more pin for a slice that is pinned already. */
 void cache_pin(struct cache *c, struct slice *s);
 
+/* Forgets the slices of [host_off, host_off + len), which are clean and not
+ * pinned: other contents are written there past the cache. */
+void cache_forget(struct cache *c, uint64_t len, uint64_t host_off);
+
 /* Slices the cache keeps at most. */
 uint64_t cache_capacity(const struct cache *c);
 
