@@ -367,7 +367,8 @@ int qcow2_preadv(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
  *
  * -ENOSPC and -EFBIG when there is no room, -EIO when the image is damaged at
  * that place (it is marked corrupt then, and takes no more writes) or the host
- * failed, -EAGAIN under QCOW2_NOWAIT when an overlapping write is under way.
+ * failed, -EAGAIN under QCOW2_NOWAIT when an overlapping write is under way,
+ * new clusters are needed, or metadata is not in memory.
  * On failure sectors of the range may have old or new contents, and nothing
  * outside it has changed.
  */

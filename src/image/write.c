@@ -32,13 +32,13 @@ enum { IOV_COUNT = 64 };
 /* Bytes from @off that lie in host clusters of their own and hold data: they
  * can be overwritten without touching metadata.  0 when the first cannot. */
 static int map_in_place(struct image *img, uint64_t len, uint64_t off,
-			uint64_t *here, uint64_t *host_off,
-			struct qcow2_error *err)
+			unsigned store_flags, uint64_t *here,
+			uint64_t *host_off, struct qcow2_error *err)
 {
 	const struct geometry *g = &img->geo;
 	struct map_window w;
 	int rc = map_window_get(&img->map, g, image_file_end(img), off + len,
-				off, 0, &w, err);
+				off, store_flags, &w, err);
 
 	*here = *host_off = 0;
 	if (rc < 0 || !w.slice)
@@ -66,13 +66,14 @@ static int map_in_place(struct image *img, uint64_t len, uint64_t off,
 
 static int write_bytes_at(struct image *img, struct iov_cursor *src,
 			  uint64_t len, uint64_t host_off,
-			  struct qcow2_error *err)
+			  unsigned store_flags, struct qcow2_error *err)
 {
 	while (len) {
 		struct iovec iov[IOV_COUNT];
 		int n;
 		uint64_t part = iov_take(src, len, iov, IOV_COUNT, &n);
-		int rc = store_pwritev(img->data, iov, n, host_off, 0, err);
+		int rc = store_pwritev(img->data, iov, n, host_off,
+				       store_flags, err);
 
 		if (rc < 0)
 			return rc;
@@ -84,19 +85,20 @@ static int write_bytes_at(struct image *img, struct iov_cursor *src,
 
 /* Writes from @off as far as it goes in place; *done is where it stopped. */
 static int write_in_place(struct image *img, struct iov_cursor *src,
-			  uint64_t len, uint64_t off, uint64_t *done,
-			  struct qcow2_error *err)
+			  uint64_t len, uint64_t off, unsigned store_flags,
+			  uint64_t *done, struct qcow2_error *err)
 {
 	*done = 0;
 	while (*done < len) {
 		uint64_t here, host_off;
-		int rc = map_in_place(img, len - *done, off + *done, &here,
-				      &host_off, err);
+		int rc = map_in_place(img, len - *done, off + *done,
+				      store_flags, &here, &host_off, err);
 
 		if (rc == 0 && here)
 			rc = guarded_check(img, here, host_off, err);
 		if (rc == 0 && here)
-			rc = write_bytes_at(img, src, here, host_off, err);
+			rc = write_bytes_at(img, src, here, host_off,
+					    store_flags, err);
 		if (rc < 0 || !here)
 			return rc;
 		*done += here;
@@ -407,7 +409,7 @@ int write_in_flight(struct image *img, struct iov_cursor *src, uint64_t len,
 {
 	while (len) {
 		uint64_t done;
-		int rc = write_in_place(img, src, len, off, &done, err);
+		int rc = write_in_place(img, src, len, off, 0, &done, err);
 
 		if (rc == 0 && done < len) {
 			uint64_t more;
@@ -429,6 +431,13 @@ static int busy(struct qcow2_error *err)
 	return error_set(err, -EAGAIN, "an overlapping write is under way");
 }
 
+static int would_allocate(struct qcow2_error *err)
+{
+	return error_set(err, -EAGAIN,
+			 "the write needs new clusters, which may have to "
+			 "wait for the disk");
+}
+
 static int write_region(struct image *img, struct iov_cursor *src,
 			uint64_t len, uint64_t off, unsigned flags,
 			struct qcow2_error *err)
@@ -436,21 +445,23 @@ static int write_region(struct image *img, struct iov_cursor *src,
 	uint32_t cluster = img->geo.cluster_size;
 	struct inflight *f = &img->rw->inflight;
 	bool wait = !(flags & QCOW2_NOWAIT);
+	unsigned store_flags = wait ? 0 : QCOW2_STORE_NOWAIT;
 	struct inflight_range range;
 	uint64_t done;
 	int rc;
 
 	if (!inflight_enter(f, &range, off, off + len, wait))
 		return busy(err);
-	rc = write_in_place(img, src, len, off, &done, err);
+	rc = write_in_place(img, src, len, off, store_flags, &done, err);
 	inflight_leave(f, &range);
 	if (rc < 0 || done == len)
 		return rc;
+	if (!wait)
+		return would_allocate(err);
 	off += done;
 	len -= done;
-	if (!inflight_enter(f, &range, align_down(off, cluster),
-			    align_up(off + len, cluster), wait))
-		return busy(err);
+	inflight_enter(f, &range, align_down(off, cluster),
+		       align_up(off + len, cluster), true);
 	rc = write_in_flight(img, src, len, off, err);
 	inflight_leave(f, &range);
 	return rc;
