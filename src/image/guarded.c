@@ -78,12 +78,11 @@ int guarded_open(struct image *img, struct qcow2_error *err)
 int guarded_check(struct image *img, uint64_t len, uint64_t host_off,
 		  struct qcow2_error *err)
 {
-	if (img->geo.has_data_file || !len ||
-	    !guard_hits(&img->rw->guard, len, host_off))
+	if (!guard_hits(&img->rw->guard, len, host_off))
 		return 0;
 	error_defect(err, -EIO, DEFECT_CLUSTER_OVERLAP, host_off,
-		     "a write of %" PRIu64 " bytes of guest data to host "
-		     "offset %" PRIu64 " would overwrite metadata",
+		     "a write of %" PRIu64 " bytes to host offset %" PRIu64
+		     " would overwrite metadata",
 		     len, host_off);
 	return rw_mark_corrupt(img, -EIO);
 }

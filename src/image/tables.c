@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "image/guarded.h"
 #include "image/image.h"
 #include "image/rw.h"
 #include "store/store.h"
@@ -82,7 +83,9 @@ static int make(struct image *img, uint64_t index, struct qcow2_error *err)
 		rc = alloc_clusters(&img->rw->alloc, 1, &a, err);
 	if (rc < 0)
 		return rc;
-	rc = fill(img, l1_table_off(old), &a.claim, err);
+	rc = guarded_check(img, img->geo.cluster_size, a.claim.host_off, err);
+	if (rc == 0)
+		rc = fill(img, l1_table_off(old), &a.claim, err);
 	if (rc == 0)
 		rc = guard_add(&img->rw->guard, 1, a.claim.host_off, err);
 	if (rc == 0)

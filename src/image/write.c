@@ -94,7 +94,7 @@ static int write_in_place(struct image *img, struct iov_cursor *src,
 		int rc = map_in_place(img, len - *done, off + *done,
 				      store_flags, &here, &host_off, err);
 
-		if (rc == 0 && here)
+		if (rc == 0 && here && img->data == img->file)
 			rc = guarded_check(img, here, host_off, err);
 		if (rc == 0 && here)
 			rc = write_bytes_at(img, src, here, host_off,
@@ -391,8 +391,9 @@ static int write_run(struct image *img, struct iov_cursor *src, uint64_t len,
 
 	if (rc < 0)
 		return rc;
-	rc = guarded_check(img, r.n_clusters << img->geo.cluster_bits,
-			   r.a.claim.host_off, err);
+	if (img->data == img->file)
+		rc = guarded_check(img, r.n_clusters << img->geo.cluster_bits,
+				   r.a.claim.host_off, err);
 	if (rc == 0)
 		rc = write_data(img, src, &r, err);
 	if (rc == 0)
