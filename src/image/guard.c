@@ -121,14 +121,18 @@ int guard_add(struct guard *g, uint64_t len, uint64_t host_off,
 	return rc;
 }
 
-void guard_remove(struct guard *g, uint64_t host_off)
+void guard_remove(struct guard *g, uint64_t len, uint64_t host_off)
 {
+	uint64_t first = host_off >> g->cluster_bits;
+	uint64_t last = len ? (host_off + len - 1) >> g->cluster_bits : first;
 	SCOPED_LOCK(&g->lock);
-	_Atomic uint64_t *slot = find(atomic_load(&g->table),
-				      host_off >> g->cluster_bits);
 
-	if (*slot)
-		atomic_store(slot, REMOVED);
+	for (uint64_t i = first; len && i <= last; i++) {
+		_Atomic uint64_t *slot = find(atomic_load(&g->table), i);
+
+		if (*slot)
+			atomic_store(slot, REMOVED);
+	}
 }
 
 bool guard_hits(struct guard *g, uint64_t len, uint64_t host_off)

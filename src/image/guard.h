@@ -43,7 +43,7 @@ void guard_release(struct guard *g);
 /* [host_off, host_off + len), in whole clusters. */
 int guard_add(struct guard *g, uint64_t len, uint64_t host_off,
 	      struct qcow2_error *err);
-void guard_remove(struct guard *g, uint64_t host_off);
+void guard_remove(struct guard *g, uint64_t len, uint64_t host_off);
 
 /* True when one of the clusters that the range touches is guarded. */
 bool guard_hits(struct guard *g, uint64_t len, uint64_t host_off);

@@ -3,6 +3,7 @@
  */
 #include "image/rw.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -54,9 +55,12 @@ static int write_header(struct image *img, struct qcow2_error *err)
 	size_t len;
 
 	/* What later versions added behind it stays as it is on disk. */
-	h.header_length -= h.tail_len;
-	h.tail_len = 0;
+	if (h.header_length > HEADER_LENGTH_V3) {
+		h.tail_len -= h.header_length - HEADER_LENGTH_V3;
+		h.header_length = HEADER_LENGTH_V3;
+	}
 	len = header_encode(&h, buf, sizeof(buf));
+	assert(len);
 	if (img->header.version >= 3)
 		put_be32(buf + HEADER_OFF_HEADER_LENGTH,
 			 img->header.header_length);
@@ -114,6 +118,13 @@ static int new_metadata(void *opaque, uint64_t len, uint64_t host_off,
 	return guard_add(&img->rw->guard, len, host_off, err);
 }
 
+static void old_metadata(void *opaque, uint64_t len, uint64_t host_off)
+{
+	struct image *img = opaque;
+
+	guard_remove(&img->rw->guard, len, host_off);
+}
+
 /* ---- Open -------------------------------------------------------------------- */
 
 static int check_writable(const struct image *img, struct qcow2_error *err)
@@ -159,6 +170,7 @@ static void rw_init(struct image *img, struct rw *rw)
 	pthread_mutex_init(&rw->header_lock, NULL);
 	rw->refs.move_table = move_table;
 	rw->refs.new_metadata = new_metadata;
+	rw->refs.old_metadata = old_metadata;
 	rw->refs.opaque = img;
 	c->geo = &img->geo;
 	c->file = img->file;

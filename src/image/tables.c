@@ -50,8 +50,11 @@ static int link_table(struct image *img, uint64_t index, uint64_t old_off,
 	if (rc < 0)
 		return rc;
 	commit_set_l1(c, index, a->claim.host_off | ENTRY_COPIED);
-	if (old_off)
+	if (old_off) {
+		/* It belongs to a snapshot only, and then to anybody. */
+		guard_remove(&img->rw->guard, 1, old_off);
 		commit_free(c, (struct freed){ old_off, 1, false, false });
+	}
 	/* A table of zeros says what no table says: it may come late. */
 	if (old_off || !a->claim.reads_zero || !a->durable)
 		commit_order(c);

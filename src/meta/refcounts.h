@@ -44,6 +44,8 @@ struct refcounts {
 	/* Tells that [host_off, host_off + len) holds refcount metadata now. */
 	int (*new_metadata)(void *opaque, uint64_t len, uint64_t host_off,
 			    struct qcow2_error *err);
+	/* Tells that it does not any more. */
+	void (*old_metadata)(void *opaque, uint64_t len, uint64_t host_off);
 	void *opaque;
 	pthread_mutex_t lock;         /* protects what follows */
 	uint64_t *table;              /* host byte order */

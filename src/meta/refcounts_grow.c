@@ -205,6 +205,9 @@ static int switch_table(struct refcounts *r, struct growth *g,
 	r->place = to;
 	use_table(r, g);
 	/* Nobody reads the old table once the header is durable. */
+	r->old_metadata(r->opaque,
+			(uint64_t)old.clusters << r->geo->cluster_bits,
+			old.off);
 	return refcounts_decrement(r, old.clusters,
 				   old.off >> r->geo->cluster_bits, err);
 }
