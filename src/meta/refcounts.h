@@ -56,7 +56,8 @@ struct refcounts {
 				       * 0: none */
 	_Atomic uint64_t high_water;  /* host offset: nothing at or above it was
 				       * ever handed out, it reads as zeros */
-	uint64_t file_size;           /* the file has been extended to here */
+	uint64_t file_size;           /* the file has been extended to here;
+				       * under grow_lock */
 };
 
 int refcounts_open(struct refcounts *r, const struct geometry *g,

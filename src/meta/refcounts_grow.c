@@ -22,6 +22,18 @@ static uint64_t table_entries_max(void)
 	return REFCOUNT_TABLE_BYTES_MAX / REFCOUNT_TABLE_ENTRY_BYTES;
 }
 
+/* Writes @len bytes at the end of the file, which grows by it.  Whoever sets
+ * the size later must know, or would cut it off again. */
+static int write_end(struct refcounts *r, const void *buf, size_t len,
+		     uint64_t host_off, struct qcow2_error *err)
+{
+	int rc = store_pwrite(r->file, buf, len, host_off, 0, err);
+
+	if (rc == 0)
+		r->file_size = max_u64(r->file_size, host_off + len);
+	return rc;
+}
+
 /* Writes a block at @host_off in which clusters [first, first + n) of its
  * region have refcount 1. */
 static int write_block(struct refcounts *r, uint64_t n, uint64_t first,
@@ -36,8 +48,7 @@ static int write_block(struct refcounts *r, uint64_t n, uint64_t first,
 	for (uint64_t i = 0; i < n; i++)
 		refcount_put(block, (first + i) & mask, r->geo->refcount_order,
 			     1);
-	return store_pwrite(r->file, block, r->geo->cluster_size, host_off, 0,
-			    err);
+	return write_end(r, block, r->geo->cluster_size, host_off, err);
 }
 
 /* Takes clusters at the end of the file, at or after @min_cluster. */
@@ -176,8 +187,7 @@ static int write_table(struct refcounts *r, const struct growth *g,
 		return error_nomem(err, "a refcount table", bytes);
 	for (uint64_t i = 0; i < g->n_entries; i++)
 		put_be64(raw + 8 * i, g->entries[i]);
-	return store_pwrite(r->file, raw, bytes,
-			    g->first << r->geo->cluster_bits, 0, err);
+	return write_end(r, raw, bytes, g->first << r->geo->cluster_bits, err);
 }
 
 static void use_table(struct refcounts *r, struct growth *g)
