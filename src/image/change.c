@@ -5,6 +5,29 @@
 #include "image/image.h"
 #include "image/rw.h"
 #include "image/tables.h"
+#include "store/store.h"
+
+/* Gives back the space of clusters that stay.  Nobody can use them for anything
+ * else, so there is nothing to wait for; and waiting would be wrong, since the
+ * next write goes to the same place.  Failing to costs space and nothing
+ * else. */
+static void punch_window(struct image *img, const struct map_window *w,
+			 uint64_t n, uint64_t off, change_fn *fn,
+			 unsigned flags)
+{
+	uint32_t size = img->geo.cluster_size;
+
+	for (uint64_t i = 0; i < n; i++) {
+		struct l2_entry old = map_window_entry(w, &img->geo, i);
+		struct change change = fn(
+			img, old, off + (i << img->geo.cluster_bits), flags);
+
+		if (!change.skip && change.punches)
+			store_zero(img->file, size, l2_host_off(old),
+				   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK,
+				   NULL);
+	}
+}
 
 /* Applies @fn to one window; the entries are ours. */
 static int link_window(struct image *img, const struct map_window *w,
@@ -26,9 +49,6 @@ static int link_window(struct image *img, const struct map_window *w,
 		commit_set_l2(c, w->slice, w->first + i, change.entry);
 		if (change.frees)
 			entry_free(img, old, img->rw->policy.request);
-		else if (change.punches)
-			commit_free(c, (struct freed){ l2_host_off(old), 1,
-						       true, true });
 	}
 	commit_end(c);
 	return 0;
@@ -90,6 +110,7 @@ static int change_window(struct image *img, uint64_t end, uint64_t off,
 		rc = get_window(img, end, off, &w, n, err);
 	if (rc < 0)
 		return rc;
+	punch_window(img, &w, *n, off, fn, flags);
 	rc = link_window(img, &w, *n, off, fn, flags, err);
 	map_window_put(&img->map, &w);
 	return rc;

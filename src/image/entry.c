@@ -161,5 +161,5 @@ void entry_free(struct image *img, struct l2_entry old, bool punch)
 	}
 	commit_free(&img->rw->commit,
 		    (struct freed){ first, (end - first) >> g->cluster_bits,
-				    punch, false });
+				    punch });
 }

@@ -53,7 +53,7 @@ static int link_table(struct image *img, uint64_t index, uint64_t old_off,
 	if (old_off) {
 		/* It belongs to a snapshot only, and then to anybody. */
 		guard_remove(&img->rw->guard, 1, old_off);
-		commit_free(c, (struct freed){ old_off, 1, false, false });
+		commit_free(c, (struct freed){ old_off, 1, false });
 	}
 	/* A table of zeros says what no table says: it may come late. */
 	if (old_off || !a->claim.reads_zero || !a->durable)

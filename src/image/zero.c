@@ -175,15 +175,20 @@ static int zero_whole(struct image *img, uint64_t end, uint64_t off,
 	return rc;
 }
 
-/* A raw data file must read like the disk. */
+/* A raw data file must read like the disk, and its readers see no flags: there
+ * the zeros themselves are all that changes, so that no crash can come between
+ * two changes. */
 static int zero_data_file(struct image *img, uint64_t end, uint64_t off,
 			  unsigned flags, struct qcow2_error *err)
 {
-	unsigned store_flags = flags & QCOW2_ZERO_MAY_UNMAP ? QCOW2_STORE_UNMAP
-							    : 0;
+	unsigned store_flags = 0;
 
+	if (flags & QCOW2_ZERO_MAY_UNMAP)
+		store_flags |= QCOW2_STORE_UNMAP;
+	if (flags & QCOW2_ZERO_NO_FALLBACK)
+		store_flags |= QCOW2_STORE_NO_FALLBACK;
 	end = min_u64(end, img->virtual_size);
-	if (!img->geo.data_file_raw || off >= end)
+	if (off >= end)
 		return 0;
 	return store_zero(img->data, end - off, off, store_flags, err);
 }
@@ -194,9 +199,11 @@ static int zero_parts(struct image *img, uint64_t end, uint64_t off,
 	uint32_t cluster = img->geo.cluster_size;
 	uint64_t first = min_u64(align_up(off, cluster), end);
 	uint64_t last = max_u64(align_down(end, cluster), first);
-	int rc = zero_data_file(img, end, off, flags, err);
+	int rc = 0;
 
-	if (rc == 0 && off < first)
+	if (img->geo.data_file_raw)
+		return zero_data_file(img, end, off, flags, err);
+	if (off < first)
 		rc = zero_part(img, first, off, flags, err);
 	if (rc == 0 && first < last)
 		rc = zero_whole(img, last, first, flags, err);

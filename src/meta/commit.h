@@ -40,7 +40,6 @@ struct freed {
 	uint64_t host_off;      /* cluster aligned */
 	uint64_t n_clusters;
 	bool punch;             /* give the space back once nobody needs it */
-	bool keep;              /* punch only: the reference stays */
 };
 
 struct freed_list {

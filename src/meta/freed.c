@@ -84,7 +84,7 @@ int freed_batch_finish(struct freed_batch *b, struct refcounts *refs,
 
 		if (f->punch)
 			rc = punch(f, refs, refs->file, err);
-		if (rc == 0 && !f->keep)
+		if (rc == 0)
 			rc = refcounts_decrement(refs, f->n_clusters,
 						 f->host_off >>
 							 refs->geo->cluster_bits,
