@@ -179,3 +179,19 @@ struct l2_entry map_window_entry(const struct map_window *w,
 	} while ((seq & 1) || atomic_load(&w->slice->seq) != seq);
 	return e;
 }
+
+uint64_t map_window_empty(const struct map_window *w, const struct geometry *g,
+			  uint64_t i)
+{
+	const _Atomic uint64_t *word =
+		(const _Atomic uint64_t *)(const void *)(w->slice->data +
+				(w->first + i) * g->l2_entry_bytes);
+	uint64_t words = g->l2_entry_bytes / sizeof(*word);
+	uint64_t n = (w->n_entries - i) * words;
+	uint64_t k = 0;
+
+	while (k < n && atomic_load_explicit(&word[k], memory_order_relaxed) ==
+				0)
+		k++;
+	return k / words;
+}

@@ -54,6 +54,11 @@ void map_window_put(struct map *m, struct map_window *w);
 struct l2_entry map_window_entry(const struct map_window *w,
 				 const struct geometry *g, uint64_t i);
 
+/* How many entries from @i on are zero: in large sparse disks that is what
+ * most of a walk sees. */
+uint64_t map_window_empty(const struct map_window *w, const struct geometry *g,
+			  uint64_t i);
+
 static inline uint64_t map_l1_entry(const struct map *m, uint64_t index)
 {
 	if (index >= m->l1.n_entries)

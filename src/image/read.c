@@ -29,6 +29,21 @@ static int entry_error(struct image *img, enum defect defect,
 			    defect_info((int)defect)->text, guest_off, e.desc);
 }
 
+/* Extends @x over entries that are zero, as far as they go from entry @i;
+ * false when the run is of another kind. */
+static bool map_zeros(const struct geometry *g, const struct map_window *w,
+		      uint64_t i, uint64_t guest_off, struct image_extent *x)
+{
+	uint64_t n = map_window_empty(w, g, i);
+	uint64_t at = guest_off + x->len;
+
+	if (!n || (x->len && x->kind != SUBCLUSTER_UNALLOCATED_PLAIN))
+		return false;
+	x->kind = SUBCLUSTER_UNALLOCATED_PLAIN;
+	x->len += (n << g->cluster_bits) - geometry_in_cluster(g, at);
+	return true;
+}
+
 /* One cluster's share of a run: from @guest_off to where the kind changes. */
 struct piece {
 	enum subcluster_kind kind;
@@ -76,11 +91,17 @@ static int map_window(struct image *img, const struct map_window *w,
 	for (uint64_t i = 0; i < w->n_entries && x->len < want;) {
 		uint64_t at = guest_off + x->len;
 		struct l2_entry e = map_window_entry(w, g, i);
-		enum defect bad = l2_entry_unreadable(
-			g, e, base + (i << g->cluster_bits), file_end,
-			data_end);
+		enum defect bad;
 		struct piece p;
 
+		if (e.desc == 0 && map_zeros(g, w, i, guest_off, x)) {
+			i = ((guest_off + x->len) >> g->cluster_bits) -
+			    (base >> g->cluster_bits);
+			continue;
+		}
+		bad = l2_entry_unreadable(
+			g, e, base + (i << g->cluster_bits), file_end,
+			data_end);
 		if (bad != DEFECT_NONE && x->len)
 			return 0;
 		if (bad != DEFECT_NONE)
