@@ -728,6 +728,7 @@ int qcow2_compare(struct qcow2_image *a, struct qcow2_image *b,
 #define QCOW2_CONVERT_NO_SYNC 0x1u /* do not flush before publishing */
 #define QCOW2_CONVERT_NO_REFLINK 0x2u /* never share or offload, always copy */
 #define QCOW2_CONVERT_DIRECT 0x4u /* O_DIRECT on the target */
+#define QCOW2_CONVERT_COMPRESS 0x8u /* compressed clusters; to qcow2 only */
 
 struct qcow2_convert_opts {
 	size_t struct_size;
@@ -738,12 +739,18 @@ struct qcow2_convert_opts {
 	uint64_t sparse_bytes;
 	qcow2_progress_fn *progress;
 	void *opaque;
+	/* To qcow2 only: the image that the target's backing_file names, opened
+	 * by the caller (for reading, with its own backing chain); NULL when
+	 * there is none. */
+	struct qcow2_image *backing;
+	uint32_t compress_level;    /* zlib 1 to 9, zstd 1 to 19; 0: usual */
+	uint32_t reserved;          /* must be 0 */
 };
 
 #define QCOW2_CONVERT_NOT_SPARSE UINT64_MAX
 
 #define QCOW2_CONVERT_OPTS_INIT { sizeof(struct qcow2_convert_opts), 0, 0, 0, \
-				  NULL, NULL }
+				  NULL, NULL, NULL, 0, 0 }
 
 /*
  * Writes what `img` reads as to a raw file or block device at `path`.  A
@@ -761,6 +768,21 @@ int qcow2_convert_raw(struct qcow2_image *img, const char *path,
 int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
 			    const struct qcow2_convert_opts *opts,
 			    struct qcow2_error *err);
+
+/*
+ * Writes what `img` reads as into a new qcow2 image at `path`, made with
+ * `create` (NULL: the defaults; virtual_size 0: the size of `img`).  What reads
+ * as zeros is left out, and over opts->backing also what `img` itself takes
+ * from that very file.  The same image and options give the same bytes
+ * whatever n_threads is.  The target appears when it is complete, as with
+ * qcow2_convert_raw(); its data file, if any, first.  -EINVAL when `create`
+ * names a backing file and opts->backing is NULL, or the other way round, or
+ * when virtual_size is smaller than `img`.
+ */
+int qcow2_convert(struct qcow2_image *img, const char *path,
+		  const struct qcow2_convert_opts *opts,
+		  const struct qcow2_create_opts *create,
+		  struct qcow2_error *err);
 
 #ifdef __GNUC__
 #pragma GCC visibility pop

@@ -50,6 +50,26 @@ int disk_write_compressed(struct disk *d, const void *buf, uint64_t len,
 			  uint64_t off, struct qcow2_error *err);
 int disk_flush(struct disk *d, struct qcow2_error *err);
 
+/* disk_write_compressed() of one cluster in two steps, the first of which many
+ * threads can take at once.  *n is how many bytes at @dst (which has room for
+ * a cluster) became of the cluster @src; 0 when it cannot be made smaller.  The
+ * same cluster always gives the same bytes. */
+int disk_encode(struct disk *d, void *dst, const void *src, size_t *n,
+		struct qcow2_error *err);
+int disk_write_encoded(struct disk *d, const void *bytes, size_t n,
+		       const void *cluster, uint64_t off,
+		       struct qcow2_error *err);
+
+/* Before the first encoding: 0 for the codec's usual level. */
+int disk_set_level(struct disk *d, int level, struct qcow2_error *err);
+
+/* @d, opened for writing with QCOW2_OPEN_NO_BACKING, reads what it does not
+ * have from @below, which is open as long as @d, when it fills clusters up. */
+void disk_set_below(struct disk *d, struct disk *below);
+
+/* The layer of @d that is the file at the top of @other; UINT32_MAX if none. */
+uint32_t disk_find(const struct disk *d, const struct disk *other);
+
 /* The maximal extent that begins at @off and is at most @len bytes (not 0);
  * see qcow2_map().  flags: QCOW2_MAP_TOP_ONLY. */
 int disk_map(struct disk *d, uint64_t len, uint64_t off, unsigned flags,

@@ -2,6 +2,7 @@
  * Changing a disk: only its top layer is ever written to.
  */
 #include <errno.h>
+#include <sys/stat.h>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -113,6 +114,11 @@ int disk_discard(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 	return flags & QCOW2_FUA ? store_flush(top->store, err) : 0;
 }
 
+static int refuse_raw(struct qcow2_error *err)
+{
+	return error_set(err, -ENOTSUP, "a raw image cannot be compressed");
+}
+
 int disk_write_compressed(struct disk *d, const void *buf, uint64_t len,
 			  uint64_t off, struct qcow2_error *err)
 {
@@ -123,7 +129,7 @@ int disk_write_compressed(struct disk *d, const void *buf, uint64_t len,
 		return rc;
 	if (top->image)
 		return image_write_compressed(top->image, buf, len, off, err);
-	return error_set(err, -ENOTSUP, "a raw image cannot be compressed");
+	return refuse_raw(err);
 }
 
 int disk_flush(struct disk *d, struct qcow2_error *err)
@@ -135,4 +141,69 @@ int disk_flush(struct disk *d, struct qcow2_error *err)
 	if (top->image)
 		return image_flush(top->image, err);
 	return store_flush(top->store, err);
+}
+
+int disk_encode(struct disk *d, void *dst, const void *src, size_t *n,
+		struct qcow2_error *err)
+{
+	struct image *img = d->layers[0].image;
+	int rc = check_writable(d, err);
+
+	if (rc < 0)
+		return rc;
+	return img ? image_encode(img, dst, src, n, err) : refuse_raw(err);
+}
+
+int disk_write_encoded(struct disk *d, const void *bytes, size_t n,
+		       const void *cluster, uint64_t off,
+		       struct qcow2_error *err)
+{
+	struct image *img = d->layers[0].image;
+	int rc = check_writable(d, err);
+
+	if (rc < 0)
+		return rc;
+	return img ? image_write_encoded(img, bytes, n, cluster, off, err)
+		   : refuse_raw(err);
+}
+
+int disk_set_level(struct disk *d, int level, struct qcow2_error *err)
+{
+	struct image *img = d->layers[0].image;
+	int rc = check_writable(d, err);
+
+	if (rc < 0)
+		return rc;
+	return img ? image_set_level(img, level, err) : refuse_raw(err);
+}
+
+static int read_other(void *opaque, struct iov_cursor *dst, uint64_t len,
+		      uint64_t off, struct qcow2_error *err)
+{
+	return disk_read_from(opaque, 0, dst, len, off, 0, err);
+}
+
+void disk_set_below(struct disk *d, struct disk *below)
+{
+	d->layers[0].image->rw->below =
+		(struct below){ read_other, below, disk_size(below) };
+}
+
+static bool is_same_file(struct qcow2_store *a, struct qcow2_store *b)
+{
+	struct stat sa, sb;
+
+	if (a == b)
+		return true;
+	return store_fd(a) >= 0 && store_fd(b) >= 0 &&
+	       fstat(store_fd(a), &sa) == 0 && fstat(store_fd(b), &sb) == 0 &&
+	       sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+}
+
+uint32_t disk_find(const struct disk *d, const struct disk *other)
+{
+	for (uint32_t i = 0; i < d->n_layers; i++)
+		if (is_same_file(d->layers[i].store, other->layers[0].store))
+			return i;
+	return UINT32_MAX;
 }

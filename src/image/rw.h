@@ -85,6 +85,13 @@ int image_discard(struct image *img, uint64_t len, uint64_t off,
 int image_write_compressed(struct image *img, const void *buf, uint64_t len,
 			   uint64_t off, struct qcow2_error *err);
 
+/* Encodes a cluster at @src into @dst, which has room for one; *n is 0 when it
+ * does not become smaller.  Thread-safe. */
+int image_encode(struct image *img, void *dst, const void *src, size_t *n,
+		 struct qcow2_error *err);
+/* Before the first encoding: 0 for the codec's usual level. */
+int image_set_level(struct image *img, int level, struct qcow2_error *err);
+
 /* One cluster that the caller has encoded (@len bytes at @bytes; 0: it did not
  * become smaller) from @cluster. */
 int image_write_encoded(struct image *img, const void *bytes, size_t len,

@@ -17,6 +17,8 @@
 #include "image/write.h"
 #include "store/store.h"
 
+enum { LEVEL_MAX_ZLIB = 9, LEVEL_MAX_ZSTD = 19 };
+
 static int link_compressed(struct image *img, uint64_t desc, uint64_t off,
 			   struct qcow2_error *err)
 {
@@ -120,6 +122,31 @@ static int check_request(const struct image *img, uint64_t len, uint64_t off,
 			 size, len, off);
 }
 
+int image_encode(struct image *img, void *dst, const void *src, size_t *n,
+		 struct qcow2_error *err)
+{
+	uint32_t size = img->geo.cluster_size;
+	int rc = encoder_pool_encode(&img->rw->encoders, dst, size - 1, src,
+				     size, n);
+
+	return rc < 0 ? error_nomem(err, "compression", size) : 0;
+}
+
+int image_set_level(struct image *img, int level, struct qcow2_error *err)
+{
+	struct encoder_pool *pool = &img->rw->encoders;
+	enum codec codec = pool->codec;
+	int max = codec == CODEC_ZSTD ? LEVEL_MAX_ZSTD : LEVEL_MAX_ZLIB;
+
+	if (level < 0 || level > max)
+		return error_set(err, -EINVAL,
+				 "compression level %d: %s has 1 to %d", level,
+				 codec == CODEC_ZSTD ? "zstd" : "zlib", max);
+	encoder_pool_release(pool);
+	encoder_pool_init(pool, codec, level);
+	return 0;
+}
+
 int image_write_compressed(struct image *img, const void *buf, uint64_t len,
 			   uint64_t off, struct qcow2_error *err)
 {
@@ -136,8 +163,7 @@ int image_write_compressed(struct image *img, const void *buf, uint64_t len,
 
 		memcpy(cluster, (const uint8_t *)buf + done, part);
 		memset(cluster + part, 0, size - part);
-		rc = encoder_pool_encode(&img->rw->encoders, encoded, size - 1,
-					 cluster, size, &n);
+		rc = image_encode(img, encoded, cluster, &n, err);
 		if (rc == 0)
 			rc = image_write_encoded(img, encoded, n, cluster,
 						 off + done, err);
