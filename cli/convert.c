@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "command.h"
+#include "convert.h"
 #include "json.h"
 #include "open.h"
 #include "progress.h"
@@ -26,6 +27,7 @@ struct convert_options {
 	uint64_t sparse_bytes;
 	uint64_t n_threads;
 	bool existing_target;
+	struct convert_target target; /* of qcow2 */
 };
 
 static const struct option_spec convert_table[] = {
@@ -34,7 +36,7 @@ static const struct option_spec convert_table[] = {
 	  "format of the source: qcow2, raw, or probe (the default)" },
 	{ "output-format", 'O', "FMT", set_text,
 	  offsetof(struct convert_options, output_format),
-	  "format of the target; in this version raw, the default" },
+	  "format of the target: raw, the default, or qcow2" },
 	{ "snapshot", 'l', "SNAPSHOT", set_text,
 	  offsetof(struct convert_options, snapshot),
 	  "convert this internal snapshot: its id, else its name, or "
@@ -59,7 +61,7 @@ static const struct option_spec convert_table[] = {
 	  offsetof(struct convert_options, existing_target),
 	  "the target, a block device, is there already" },
 	{ "out-of-order", 'W', NULL, set_nothing, 0,
-	  "accepted for scripts: writes are always out of order" },
+	  "accepted for scripts; changes nothing" },
 	OPTION_PROGRESS,
 	OPTION_JSON_PROGRESS,
 	OPTION_QUIET,
@@ -68,10 +70,26 @@ static const struct option_spec convert_table[] = {
 	OPTION_BACKING_FORMAT,
 	OPTION_EXTERNAL,
 	OPTION_HELP,
-	OPTION_REFUSED("options", 'o', "KEY=VALUE,..."),
-	OPTION_REFUSED("compress", 'c', NULL),
-	OPTION_REFUSED("backing-file", 'B', "FILE"),
-	OPTION_REFUSED("target-backing-format", 'F', "FMT"),
+	{ "options", 'o', "KEY=VALUE,...", create_add_list,
+	  offsetof(struct convert_options, target.lists),
+	  "properties of a qcow2 target, as in create; 'help' lists them" },
+	{ "compress", 'c', NULL, set_flag,
+	  offsetof(struct convert_options, target.compress),
+	  "compress the clusters of a qcow2 target" },
+	{ "compress-level", 0, "N", set_size,
+	  offsetof(struct convert_options, target.level),
+	  "how hard to compress: 1 to 9 with zlib, 1 to 19 with zstd" },
+	{ "backing-file", 'B', "FILE", set_text,
+	  offsetof(struct convert_options, target.backing_file),
+	  "put a qcow2 target over this file and leave out what the source "
+	  "takes from it; a relative name counts from the target's "
+	  "directory" },
+	{ "target-backing-file", 'b', "FILE", set_text,
+	  offsetof(struct convert_options, target.backing_file),
+	  "the same as -B" },
+	{ "target-backing-format", 'F', "FMT", set_text,
+	  offsetof(struct convert_options, target.backing_format),
+	  "format of that backing file" },
 	OPTION_REFUSED("copy-offload", 'C', NULL),
 	OPTION_REFUSED("rate-limit", 'r', "RATE"),
 	OPTION_REFUSED("bitmaps", 0, NULL),
@@ -87,6 +105,8 @@ static const struct example convert_examples[] = {
 	  "the whole disk, with its backing files, as a raw file" },
 	{ "convert -O raw -l before-upgrade disk.qcow2 disk.raw",
 	  "as it was at a snapshot" },
+	{ "convert -O qcow2 -c -o compression_type=zstd disk.raw disk.qcow2",
+	  "as a compressed image" },
 	{ "convert -O raw --json-progress 3 disk.qcow2 disk.raw 3>progress",
 	  "with progress for a program" },
 	{ NULL, NULL },
@@ -97,13 +117,39 @@ static const struct example convert_examples[] = {
 
 static int check_output_format(const struct cli *cli, const char *name)
 {
-	if (strcmp(name, "raw") == 0)
+	if (strcmp(name, "raw") == 0 || strcmp(name, "qcow2") == 0)
 		return 0;
 	cli_error(cli, "-O",
-		  "format '%s' is not supported yet: this version "
-		  "writes only raw",
+		  "format '%s' is not supported: this version "
+		  "writes raw and qcow2",
 		  ESC(name));
 	return -1;
+}
+
+static bool is_to_qcow2(const struct convert_options *o)
+{
+	return strcmp(o->output_format, "qcow2") == 0;
+}
+
+static int check_target(const struct cli *cli, const struct convert_options *o)
+{
+	const char *option = convert_target_option(&o->target);
+
+	if (!is_to_qcow2(o) && option) {
+		cli_error(cli, option, "raw files do not have that: -O qcow2");
+		return -1;
+	}
+	if (is_to_qcow2(o) && o->existing_target) {
+		cli_error(cli, "-n",
+			  "this version makes qcow2 targets anew; without -n "
+			  "the file is replaced");
+		return -1;
+	}
+	if (o->target.level > 19) {
+		cli_error(cli, "--compress-level", "no codec goes beyond 19");
+		return -1;
+	}
+	return 0;
 }
 
 static int check_sparse(const struct cli *cli, struct convert_options *o)
@@ -151,7 +197,7 @@ static int check_options(const struct cli *cli, struct convert_options *o,
 {
 	if (check_output_format(cli, o->output_format) < 0)
 		return -1;
-	if (check_sparse(cli, o) < 0)
+	if (check_target(cli, o) < 0 || check_sparse(cli, o) < 0)
 		return -1;
 	/* 0 stands for the default, which nobody can ask for by number. */
 	if (o->n_threads != UINT64_MAX && check_threads(cli, o->n_threads) < 0)
@@ -192,7 +238,8 @@ static int check_distinct(const struct cli *cli, struct qcow2_image *img,
 
 /* ------------------------------------------------------------------------- */
 
-static void print_json(struct qcow2_image *img, char **paths)
+static void print_json(const struct convert_options *o,
+		       struct qcow2_image *img, char **paths)
 {
 	struct json j;
 
@@ -200,7 +247,7 @@ static void print_json(struct qcow2_image *img, char **paths)
 	json_object(&j, NULL);
 	json_string(&j, "source", paths[0]);
 	json_string(&j, "filename", paths[1]);
-	json_string(&j, "format", "raw");
+	json_string(&j, "format", o->output_format);
 	json_u64(&j, "virtual-size", qcow2_size(img));
 	json_end(&j);
 }
@@ -230,7 +277,7 @@ static int end_by_signal(const struct cli *cli, const char *target)
 	return 1;
 }
 
-static int convert_image(const struct cli *cli, const struct convert_options *o,
+static int convert_image(const struct cli *cli, struct convert_options *o,
 			 struct qcow2_image *img, char **paths)
 {
 	struct qcow2_convert_opts opts = QCOW2_CONVERT_OPTS_INIT;
@@ -245,8 +292,16 @@ static int convert_image(const struct cli *cli, const struct convert_options *o,
 	opts.opaque = &progress;
 	progress_cancel_on_signals();
 	progress_begin(&progress, cli, &o->common, "convert");
-	ret = qcow2_convert_raw(img, paths[1], &opts, &err);
-	progress_end(&progress, ret < 0 ? err.message : NULL);
+	if (is_to_qcow2(o))
+		ret = convert_qcow2(cli, &o->common, &o->target, img, paths[1],
+				    &opts, &err);
+	else
+		ret = qcow2_convert_raw(img, paths[1], &opts, &err);
+	progress_end(&progress, ret < 0 ? err.message
+				: ret	? "bad options"
+					: NULL);
+	if (ret > 0)
+		return 1;
 	if (ret == -ECANCELED && progress_signal())
 		return end_by_signal(cli, paths[1]);
 	if (ret < 0) {
@@ -254,11 +309,11 @@ static int convert_image(const struct cli *cli, const struct convert_options *o,
 		return 1;
 	}
 	if (o->common.output == OUTPUT_JSON)
-		print_json(img, paths);
+		print_json(o, img, paths);
 	return 0;
 }
 
-static int convert_files(const struct cli *cli, const struct convert_options *o,
+static int convert_files(const struct cli *cli, struct convert_options *o,
 			 char **paths)
 {
 	struct source src = { paths[0], o->format, 0, NULL };
@@ -297,6 +352,11 @@ static int convert_run(const struct cli *cli, int argc, char **argv)
 
 	if (first == 0)
 		return status;
+	if (create_lists_want_help(&o.target.lists)) {
+		create_print_help(is_to_qcow2(&o) ? QCOW2_FORMAT_QCOW2
+						  : QCOW2_FORMAT_RAW);
+		return 0;
+	}
 	if (argc - first > 2) {
 		cli_error(cli, NULL,
 			  "several sources are not supported in "
@@ -310,7 +370,7 @@ static int convert_run(const struct cli *cli, int argc, char **argv)
 
 const struct command command_convert = {
 	.name = "convert",
-	.summary = "write the disk in an image to a raw file or device",
+	.summary = "write the disk in an image to a raw file or a qcow2 image",
 	.operands = "SOURCE TARGET",
 	.n_operands_min = 2,
 	.n_operands_max = INT32_MAX,

@@ -13,35 +13,14 @@
 #include "open.h"
 #include "size.h"
 
-#define LISTS_MAX 32
-
-/* Every -o of the command line. */
-struct lists {
-	const char *text[LISTS_MAX];
-	size_t n;
-};
-
 struct create_options {
 	struct common common;
 	const char *format;
 	const char *backing_file;
 	const char *backing_format;
-	struct lists lists;
+	struct create_lists lists;
 	bool unsafe;
 };
-
-static int add_list(const struct option_value *v)
-{
-	struct lists *lists = v->field;
-
-	if (lists->n == LISTS_MAX) {
-		cli_error(v->cli, v->name, "given more than %d times",
-			  LISTS_MAX);
-		return -1;
-	}
-	lists->text[lists->n++] = v->arg;
-	return 0;
-}
 
 static const struct option_spec create_table[] = {
 	{ "format", 'f', "FMT", set_text,
@@ -57,7 +36,7 @@ static const struct option_spec create_table[] = {
 	{ "unsafe", 'u', NULL, set_flag,
 	  offsetof(struct create_options, unsafe),
 	  "do not look at the backing file, which need not exist" },
-	{ "options", 'o', "KEY=VALUE,...", add_list,
+	{ "options", 'o', "KEY=VALUE,...", create_add_list,
 	  offsetof(struct create_options, lists),
 	  "properties of the image; 'help' lists them; a comma in a value is "
 	  "written twice" },
@@ -171,19 +150,6 @@ static int check_backing(const struct cli *cli, const struct create_options *o,
 /* ------------------------------------------------------------------------- */
 /* From the command line to a plan                                           */
 
-static int take_lists(const struct cli *cli, const struct lists *lists,
-		      char **copies, struct create_plan *plan)
-{
-	for (size_t i = 0; i < lists->n; i++) {
-		copies[i] = strdup(lists->text[i]);
-		if (!copies[i])
-			return refuse(cli, plan, "out of memory");
-		if (create_parse(cli, plan, copies[i]) < 0)
-			return -1;
-	}
-	return 0;
-}
-
 /* -b and -F come before what -o says of the same. */
 static int take_backing(const struct cli *cli, const struct create_options *o,
 			struct create_plan *plan)
@@ -271,28 +237,17 @@ static int make(const struct cli *cli, const struct create_options *o,
 	return ret < 0;
 }
 
-static int create_image(const struct cli *cli, const struct create_options *o,
+static int create_image(const struct cli *cli, struct create_options *o,
 			struct create_plan *plan, const char *size)
 {
-	char *copies[LISTS_MAX] = { NULL };
 	int status = 1;
 
-	if (take_lists(cli, &o->lists, copies, plan) == 0 &&
+	if (create_take_lists(cli, &o->lists, plan) == 0 &&
 	    take_backing(cli, o, plan) == 0 &&
 	    take_size(cli, size, plan) == 0 &&
 	    check_backing(cli, o, plan) == 0 && check_size(cli, plan) == 0)
 		status = make(cli, o, plan);
-	for (size_t i = 0; i < LISTS_MAX; i++)
-		free(copies[i]);
 	return status;
-}
-
-static bool wants_help(const struct lists *lists)
-{
-	for (size_t i = 0; i < lists->n; i++)
-		if (create_wants_help(lists->text[i]))
-			return true;
-	return false;
 }
 
 static int create_run(const struct cli *cli, int argc, char **argv)
@@ -313,7 +268,7 @@ static int create_run(const struct cli *cli, int argc, char **argv)
 			  ESC(o.format));
 		return 1;
 	}
-	if (wants_help(&o.lists)) {
+	if (create_lists_want_help(&o.lists)) {
 		create_print_help(plan.format);
 		return 0;
 	}
@@ -322,7 +277,9 @@ static int create_run(const struct cli *cli, int argc, char **argv)
 		return 1;
 	}
 	plan.path = argv[first];
-	return create_image(cli, &o, &plan, argv[first + 1]);
+	status = create_image(cli, &o, &plan, argv[first + 1]);
+	create_lists_release(&o.lists);
+	return status;
 }
 
 const struct command command_create = {

@@ -37,6 +37,26 @@ struct create_plan {
 	struct create_value values[N_CREATE_KEYS];
 };
 
+#define CREATE_LISTS_MAX 32
+
+/* Every -o of a command line, as given. */
+struct create_lists {
+	const char *text[CREATE_LISTS_MAX];
+	char *copies[CREATE_LISTS_MAX]; /* cut up by the parser */
+	size_t n;
+};
+
+struct option_value;
+
+/* For tables of options: the field is a struct create_lists. */
+int create_add_list(const struct option_value *v);
+bool create_lists_want_help(const struct create_lists *lists);
+/* Reads all of them into @plan, which keeps pointers into @lists.  Returns 0,
+ * or -1 after saying what is wrong. */
+int create_take_lists(const struct cli *cli, struct create_lists *lists,
+		      struct create_plan *plan);
+void create_lists_release(struct create_lists *lists);
+
 /* True when the list @text asks for help rather than sets anything. */
 bool create_wants_help(const char *text);
 void create_print_help(enum qcow2_format format);

@@ -261,7 +261,7 @@ struct qcow2_budget {
 /* One virtual disk: a qcow2 or raw image with its backing chain. */
 struct qcow2_image;
 
-#define QCOW2_OPEN_RDWR 0x1u /* for writing; -ENOTSUP in this version */
+#define QCOW2_OPEN_RDWR 0x1u /* for writing too; qcow2 only, no snapshot view */
 #define QCOW2_OPEN_NO_BACKING 0x2u /* unallocated reads as zeros */
 #define QCOW2_OPEN_NO_LOCK 0x4u /* also when others write; contents may tear */
 #define QCOW2_OPEN_DIRECT 0x8u /* O_DIRECT on all files */
@@ -292,11 +292,22 @@ struct qcow2_open_opts {
 	const void *passphrase;     /* for encrypted images; this version opens
 				     * none and says so (-ENOTSUP) */
 	size_t passphrase_len;
+	uint32_t discard;           /* QCOW2_DISCARD_*: which freed clusters
+				     * give their space back to the host */
+	uint32_t reserved2;         /* must be 0 */
 };
+
+/* Freed clusters are always used again; these punch holes as well. */
+#define QCOW2_DISCARD_REQUEST 0x1u  /* guest discards, unmapping zeroes */
+#define QCOW2_DISCARD_SNAPSHOT 0x2u /* deleting snapshots */
+#define QCOW2_DISCARD_OTHER 0x4u    /* clusters that a write replaces */
+/* Discarded clusters stay allocated (and punched, with REQUEST), so that the
+ * image does not fragment. */
+#define QCOW2_DISCARD_NO_UNREF 0x8u
 
 #define QCOW2_OPEN_OPTS_INIT { sizeof(struct qcow2_open_opts), 0, \
 	QCOW2_FORMAT_DEFAULT, QCOW2_FORMAT_DEFAULT, 0, NULL, NULL,   \
-	{ 0, 0, 0, 0 }, 0, 0, 0, NULL, 0 }
+	{ 0, 0, 0, 0 }, 0, 0, 0, NULL, 0, 0, 0 }
 
 /*
  * Opens the image at `path` with its backing chain and data file as far as
@@ -339,6 +350,65 @@ int qcow2_pread(struct qcow2_image *img, void *buf, size_t len, uint64_t off,
 		unsigned flags, struct qcow2_error *err);
 int qcow2_preadv(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 		 uint64_t off, unsigned flags, struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------- */
+/* Writing                                                                   */
+
+#define QCOW2_FUA 0x2u /* durable when the call returns, as if flushed */
+#define QCOW2_ZERO_MAY_UNMAP 0x4u /* the host may take the space back */
+#define QCOW2_ZERO_NO_FALLBACK 0x8u /* -ENOTSUP rather than write zeros */
+
+/*
+ * Writes guest bytes.  [off, off+len) must lie inside the virtual disk
+ * (-EINVAL); the image must be open for writing (-EBADF).  Overlapping writes
+ * of several threads take effect one after the other.  Durable after the next
+ * qcow2_flush() that succeeds; after a crash before that, every sector has its
+ * old or its new contents.
+ *
+ * -ENOSPC and -EFBIG when there is no room, -EIO when the image is damaged at
+ * that place (it is marked corrupt then, and takes no more writes) or the host
+ * failed, -EAGAIN under QCOW2_NOWAIT when an overlapping write is under way,
+ * new clusters are needed, or metadata is not in memory.
+ * On failure sectors of the range may have old or new contents, and nothing
+ * outside it has changed.
+ */
+int qcow2_pwrite(struct qcow2_image *img, const void *buf, size_t len,
+		 uint64_t off, unsigned flags, struct qcow2_error *err);
+int qcow2_pwritev(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
+		  uint64_t off, unsigned flags, struct qcow2_error *err);
+
+/*
+ * Makes guest bytes read as zeros, by metadata where whole clusters (or
+ * subclusters) are concerned and with written zeros elsewhere.  Flags:
+ * QCOW2_ZERO_*, QCOW2_FUA, QCOW2_NOWAIT; the rest as for qcow2_pwrite().
+ */
+int qcow2_zero(struct qcow2_image *img, uint64_t len, uint64_t off,
+	       unsigned flags, struct qcow2_error *err);
+
+/*
+ * Says that the contents of guest bytes do not matter any more.  Whole
+ * clusters read as zeros afterwards (version 2 images with a backing file:
+ * stay as they are); parts of clusters stay as they are.
+ */
+int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
+		  unsigned flags, struct qcow2_error *err);
+
+/*
+ * Writes clusters compressed with the image's codec.  `off` must be a multiple
+ * of the cluster size, and so must `len` unless the range ends with the disk.
+ * A cluster that does not become smaller is stored plain.  Flags: QCOW2_FUA;
+ * the rest as for qcow2_pwrite(); -ENOTSUP with an external data file.
+ */
+int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
+			   uint64_t off, unsigned flags,
+			   struct qcow2_error *err);
+
+/*
+ * Makes everything durable that completed before the call.  When it fails
+ * once, the image takes no more writes and every later flush fails too, until
+ * it is opened again: what reached the disk is not known.
+ */
+int qcow2_flush(struct qcow2_image *img, struct qcow2_error *err);
 
 /* ------------------------------------------------------------------------- */
 /* Map                                                                       */
@@ -658,6 +728,7 @@ int qcow2_compare(struct qcow2_image *a, struct qcow2_image *b,
 #define QCOW2_CONVERT_NO_SYNC 0x1u /* do not flush before publishing */
 #define QCOW2_CONVERT_NO_REFLINK 0x2u /* never share or offload, always copy */
 #define QCOW2_CONVERT_DIRECT 0x4u /* O_DIRECT on the target */
+#define QCOW2_CONVERT_COMPRESS 0x8u /* compressed clusters; to qcow2 only */
 
 struct qcow2_convert_opts {
 	size_t struct_size;
@@ -668,12 +739,18 @@ struct qcow2_convert_opts {
 	uint64_t sparse_bytes;
 	qcow2_progress_fn *progress;
 	void *opaque;
+	/* To qcow2 only: the image that the target's backing_file names, opened
+	 * by the caller (for reading, with its own backing chain); NULL when
+	 * there is none. */
+	struct qcow2_image *backing;
+	uint32_t compress_level;    /* zlib 1 to 9, zstd 1 to 19; 0: usual */
+	uint32_t reserved;          /* must be 0 */
 };
 
 #define QCOW2_CONVERT_NOT_SPARSE UINT64_MAX
 
 #define QCOW2_CONVERT_OPTS_INIT { sizeof(struct qcow2_convert_opts), 0, 0, 0, \
-				  NULL, NULL }
+				  NULL, NULL, NULL, 0, 0 }
 
 /*
  * Writes what `img` reads as to a raw file or block device at `path`.  A
@@ -691,6 +768,21 @@ int qcow2_convert_raw(struct qcow2_image *img, const char *path,
 int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
 			    const struct qcow2_convert_opts *opts,
 			    struct qcow2_error *err);
+
+/*
+ * Writes what `img` reads as into a new qcow2 image at `path`, made with
+ * `create` (NULL: the defaults; virtual_size 0: the size of `img`).  What reads
+ * as zeros is left out, and over opts->backing also what `img` itself takes
+ * from that very file.  The same image and options give the same bytes
+ * whatever n_threads is.  The target appears when it is complete, as with
+ * qcow2_convert_raw(); its data file, if any, first.  -EINVAL when `create`
+ * names a backing file and opts->backing is NULL, or the other way round, or
+ * when virtual_size is smaller than `img`.
+ */
+int qcow2_convert(struct qcow2_image *img, const char *path,
+		  const struct qcow2_convert_opts *opts,
+		  const struct qcow2_create_opts *create,
+		  struct qcow2_error *err);
 
 #ifdef __GNUC__
 #pragma GCC visibility pop

@@ -12,6 +12,7 @@
 
 #include <qcow2.h>
 
+#include "api/create.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/options.h"
@@ -47,9 +48,7 @@ static size_t dir_len(const char *path)
 	return slash ? (size_t)(slash - path) + 1 : 0;
 }
 
-/* @name as the image at @image_path will find it: relative to its directory.
- * The caller frees the result; NULL when memory is short. */
-static char *resolve_name(const char *image_path, const char *name)
+char *create_data_path(const char *image_path, const char *name)
 {
 	size_t dir = name[0] == '/' ? 0 : dir_len(image_path);
 	size_t name_len = strlen(name);
@@ -75,8 +74,7 @@ static bool same_dir(const char *a, const char *b)
 	return st_a.st_dev == st_b.st_dev && st_a.st_ino == st_b.st_ino;
 }
 
-/* An image that is its own data file would be published over it. */
-static int check_apart(const char *image, const char *data,
+int create_check_apart(const char *image, const char *data,
 		       struct qcow2_error *err)
 {
 	if (strcmp(image + dir_len(image), data + dir_len(data)) ||
@@ -106,7 +104,7 @@ static int fill_both(struct publish *image, struct publish *data,
 		     struct qcow2_error *err)
 {
 	/* Again, since symbolic links have been followed only now. */
-	int rc = check_apart(image->final_path, data->final_path, err);
+	int rc = create_check_apart(image->final_path, data->final_path, err);
 
 	return rc < 0 ? rc : image_create(image->store, data->store, opts, err);
 }
@@ -142,13 +140,13 @@ static int create_with_data(const char *path,
 			    const struct qcow2_create_opts *opts,
 			    struct qcow2_error *err)
 {
-	CLEANUP_FREE char *data_path = resolve_name(path, opts->data_file);
+	CLEANUP_FREE char *data_path = create_data_path(path, opts->data_file);
 	int rc;
 
 	if (!data_path)
 		return error_nomem(err, "the path of the data file",
 				   strlen(path) + strlen(opts->data_file));
-	rc = check_apart(path, data_path, err);
+	rc = create_check_apart(path, data_path, err);
 	return rc < 0 ? rc : create_both(path, data_path, opts, err);
 }
 

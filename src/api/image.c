@@ -14,6 +14,10 @@
 #include "base/options.h"
 #include "format/luks.h"
 
+#define DISCARD_KNOWN                                                          \
+	(QCOW2_DISCARD_REQUEST | QCOW2_DISCARD_SNAPSHOT |                     \
+	 QCOW2_DISCARD_OTHER | QCOW2_DISCARD_NO_UNREF)
+
 #define OPEN_FLAGS_KNOWN                                                       \
 	(QCOW2_OPEN_RDWR | QCOW2_OPEN_NO_BACKING | QCOW2_OPEN_NO_LOCK |        \
 	 QCOW2_OPEN_DIRECT | QCOW2_OPEN_METADATA_ONLY |                        \
@@ -43,9 +47,14 @@ static int check_open_opts(const struct qcow2_open_opts *o,
 		return error_set(err, -EINVAL,
 				 "a reserved field of the open options is not "
 				 "zero");
-	if (o->flags & QCOW2_OPEN_RDWR)
-		return error_set(err, -ENOTSUP,
-				 "this version opens images for reading only");
+	if ((o->flags & QCOW2_OPEN_RDWR) && o->format == QCOW2_FORMAT_PROBE)
+		return error_set(err, -EINVAL,
+				 "the format of an image that is written to is "
+				 "never guessed: name it");
+	if ((o->discard & ~DISCARD_KNOWN) || o->reserved2)
+		return error_set(err, -EINVAL,
+				 "discard policy 0x%" PRIx32 " is not known",
+				 o->discard);
 	return check_formats(o, err);
 }
 
@@ -85,7 +94,7 @@ static int image_new(struct disk *disk, struct qcow2_image **out,
 	struct qcow2_image *img = calloc(1, sizeof(*img));
 
 	if (!img) {
-		disk_close(disk);
+		disk_close(disk, NULL);
 		return error_nomem(err, "the image handle", sizeof(*img));
 	}
 	pthread_mutex_init(&img->lock, NULL);
@@ -130,14 +139,15 @@ int qcow2_open_store(struct qcow2_store *store,
 
 int qcow2_close(struct qcow2_image *img, struct qcow2_error *err)
 {
-	(void)err;
+	int rc;
+
 	if (!img)
 		return 0;
-	disk_close(img->disk);
+	rc = disk_close(img->disk, err);
 	pthread_mutex_destroy(&img->lock);
 	free(img->luks);
 	free(img);
-	return 0;
+	return rc;
 }
 
 uint64_t qcow2_size(const struct qcow2_image *img)
@@ -145,8 +155,8 @@ uint64_t qcow2_size(const struct qcow2_image *img)
 	return disk_size(img->disk);
 }
 
-static int check_range(const struct qcow2_image *img, uint64_t len,
-		       uint64_t off, struct qcow2_error *err)
+int image_check_range(const struct qcow2_image *img, uint64_t len, uint64_t off,
+		      struct qcow2_error *err)
 {
 	uint64_t size = disk_size(img->disk);
 
@@ -158,8 +168,8 @@ static int check_range(const struct qcow2_image *img, uint64_t len,
 			 len, off, size);
 }
 
-static int check_vector(const struct iovec *iov, int iovcnt, uint64_t *len,
-			struct qcow2_error *err)
+int image_check_vector(const struct iovec *iov, int iovcnt, uint64_t *len,
+		       struct qcow2_error *err)
 {
 	*len = 0;
 	if (iovcnt < 0 || (iovcnt > 0 && !iov))
@@ -176,10 +186,10 @@ int qcow2_preadv(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 		 uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	uint64_t len;
-	int rc = check_vector(iov, iovcnt, &len, err);
+	int rc = image_check_vector(iov, iovcnt, &len, err);
 
 	if (rc == 0)
-		rc = check_range(img, len, off, err);
+		rc = image_check_range(img, len, off, err);
 	if (rc < 0)
 		return rc;
 	if (flags & ~QCOW2_NOWAIT)
@@ -201,7 +211,7 @@ int qcow2_map(struct qcow2_image *img, uint64_t len, uint64_t off,
 	      unsigned flags, struct qcow2_extent *out,
 	      struct qcow2_error *err)
 {
-	int rc = check_range(img, len, off, err);
+	int rc = image_check_range(img, len, off, err);
 
 	if (rc < 0)
 		return rc;

@@ -18,4 +18,12 @@ struct qcow2_image {
 	struct luks_header *luks;  /* NULL until asked for */
 };
 
+/* -EINVAL unless [off, off+len) lies inside the disk. */
+int image_check_range(const struct qcow2_image *img, uint64_t len, uint64_t off,
+		      struct qcow2_error *err);
+
+/* The length of a vector; -EINVAL when it cannot be one. */
+int image_check_vector(const struct iovec *iov, int iovcnt, uint64_t *len,
+		       struct qcow2_error *err);
+
 #endif

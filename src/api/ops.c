@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "api/ops.h"
+
 #include "api/image.h"
 #include "base/error.h"
 #include "base/options.h"
@@ -46,17 +48,33 @@ static int check_sparse(uint64_t sparse_bytes, struct qcow2_error *err)
 	return 0;
 }
 
-static int take_convert_opts(const struct qcow2_convert_opts *opts,
-			     struct qcow2_convert_opts *own,
-			     struct qcow2_error *err)
+int ops_take_convert_opts(const struct qcow2_convert_opts *opts, uint32_t more,
+			  struct qcow2_convert_opts *own,
+			  struct qcow2_error *err)
 {
 	int rc = options_copy(own, sizeof(*own), opts, "qcow2_convert_opts",
 			      err);
 
 	if (rc == 0)
-		rc = check_common(own->flags, CONVERT_FLAGS_KNOWN,
+		rc = check_common(own->flags, CONVERT_FLAGS_KNOWN | more,
 				  own->n_threads, "convert", err);
+	if (rc == 0 && own->reserved)
+		rc = error_set(err, -EINVAL,
+			       "qcow2_convert_opts.reserved is not 0");
 	return rc < 0 ? rc : check_sparse(own->sparse_bytes, err);
+}
+
+static int take_raw_opts(const struct qcow2_convert_opts *opts,
+			 struct qcow2_convert_opts *own,
+			 struct qcow2_error *err)
+{
+	int rc = ops_take_convert_opts(opts, 0, own, err);
+
+	if (rc == 0 && (own->backing || own->compress_level))
+		rc = error_set(err, -EINVAL,
+			       "raw files have neither backing files nor "
+			       "compression");
+	return rc;
 }
 
 int qcow2_convert_raw(struct qcow2_image *img, const char *path,
@@ -68,7 +86,7 @@ int qcow2_convert_raw(struct qcow2_image *img, const char *path,
 
 	if (!img || !path)
 		return error_set(err, -EINVAL, "img and path must not be NULL");
-	rc = take_convert_opts(opts, &own, err);
+	rc = take_raw_opts(opts, &own, err);
 	return rc < 0 ? rc : ops_convert_raw(img->disk, path, &own, err);
 }
 
@@ -82,7 +100,7 @@ int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
 	if (!img || !target)
 		return error_set(err, -EINVAL,
 				 "img and target must not be NULL");
-	rc = take_convert_opts(opts, &own, err);
+	rc = take_raw_opts(opts, &own, err);
 	if (rc == 0 && own.flags & QCOW2_CONVERT_DIRECT)
 		return error_set(err, -EINVAL,
 				 "QCOW2_CONVERT_DIRECT is for paths: an open "

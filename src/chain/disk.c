@@ -104,7 +104,7 @@ static int open_backing(struct disk *d, const struct qcow2_open_opts *opts,
 	rc = backing_format(above->image, opts, &format, err);
 	if (rc == 0)
 		rc = gate_open(opts->gate, &above->place, &ref,
-			       layer_store_flags(opts), &store, &at, err);
+			       layer_store_flags(opts, d->n_layers), &store, &at, err);
 	if (rc < 0)
 		return rc;
 	return add_layer(d, store, at, format, opts, ids, err);
@@ -153,8 +153,10 @@ static int disk_open(struct qcow2_store *store, struct place place,
 	}
 	d->metadata_only = opts->flags & QCOW2_OPEN_METADATA_ONLY;
 	rc = open_chain(d, store, place, opts, err);
+	if (rc == 0 && (opts->flags & QCOW2_OPEN_RDWR))
+		rc = disk_make_writable(d, opts, err);
 	if (rc < 0) {
-		disk_close(d);
+		disk_close(d, NULL);
 		return rc;
 	}
 	*out = d;
@@ -166,7 +168,7 @@ int disk_open_path(const char *path, const struct qcow2_open_opts *opts,
 {
 	struct qcow2_store *store;
 	struct place place;
-	int rc = store_file_open(path, layer_store_flags(opts), &store, err);
+	int rc = store_file_open(path, layer_store_flags(opts, 0), &store, err);
 
 	if (rc < 0)
 		return rc;
@@ -185,14 +187,21 @@ int disk_open_store(struct qcow2_store *file,
 	return disk_open(store_ref(file), PLACE_NONE, opts, out, err);
 }
 
-void disk_close(struct disk *d)
+int disk_close(struct disk *d, struct qcow2_error *err)
 {
+	int rc = 0;
+
 	if (!d)
-		return;
-	for (uint32_t i = 0; i < d->n_layers; i++)
-		layer_release(&d->layers[i]);
+		return 0;
+	/* The top first: what it still writes may need those below. */
+	for (uint32_t i = 0; i < d->n_layers; i++) {
+		int one = layer_close(&d->layers[i], rc == 0 ? err : NULL);
+
+		rc = rc < 0 ? rc : one;
+	}
 	free(d->layers);
 	free(d);
+	return rc;
 }
 
 uint64_t disk_size(const struct disk *d)

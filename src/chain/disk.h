@@ -25,7 +25,8 @@ int disk_open_path(const char *path, const struct qcow2_open_opts *opts,
 int disk_open_store(struct qcow2_store *file,
 		    const struct qcow2_open_opts *opts, struct disk **out,
 		    struct qcow2_error *err);
-void disk_close(struct disk *d);
+/* The first error of writing what was left; the disk is gone all the same. */
+int disk_close(struct disk *d, struct qcow2_error *err);
 
 uint64_t disk_size(const struct disk *d);
 uint32_t disk_layer_count(const struct disk *d);
@@ -36,6 +37,38 @@ int disk_preadv(struct disk *d, const struct iovec *iov, int iovcnt,
 		uint64_t off, unsigned flags, struct qcow2_error *err);
 int disk_pread(struct disk *d, void *buf, size_t len, uint64_t off,
 	       unsigned flags, struct qcow2_error *err);
+
+/* Changes of the top layer, which must have been opened for writing (-EBADF);
+ * see qcow2_pwritev() and the functions behind it. */
+int disk_pwritev(struct disk *d, const struct iovec *iov, int iovcnt,
+		 uint64_t off, unsigned flags, struct qcow2_error *err);
+int disk_zero(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
+	      struct qcow2_error *err);
+int disk_discard(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
+		 struct qcow2_error *err);
+int disk_write_compressed(struct disk *d, const void *buf, uint64_t len,
+			  uint64_t off, struct qcow2_error *err);
+int disk_flush(struct disk *d, struct qcow2_error *err);
+
+/* disk_write_compressed() of one cluster in two steps, the first of which many
+ * threads can take at once.  *n is how many bytes at @dst (which has room for
+ * a cluster) became of the cluster @src; 0 when it cannot be made smaller.  The
+ * same cluster always gives the same bytes. */
+int disk_encode(struct disk *d, void *dst, const void *src, size_t *n,
+		struct qcow2_error *err);
+int disk_write_encoded(struct disk *d, const void *bytes, size_t n,
+		       const void *cluster, uint64_t off,
+		       struct qcow2_error *err);
+
+/* Before the first encoding: 0 for the codec's usual level. */
+int disk_set_level(struct disk *d, int level, struct qcow2_error *err);
+
+/* @d, opened for writing with QCOW2_OPEN_NO_BACKING, reads what it does not
+ * have from @below, which is open as long as @d, when it fills clusters up. */
+void disk_set_below(struct disk *d, struct disk *below);
+
+/* The layer of @d that is the file at the top of @other; UINT32_MAX if none. */
+uint32_t disk_find(const struct disk *d, const struct disk *other);
 
 /* The maximal extent that begins at @off and is at most @len bytes (not 0);
  * see qcow2_map().  flags: QCOW2_MAP_TOP_ONLY. */

@@ -11,6 +11,16 @@ struct disk {
 	struct layer *layers;   /* from the top down */
 	uint32_t n_layers;
 	bool metadata_only;
+	bool writable;
 };
+
+/* Makes the top layer of an opened chain writable. */
+int disk_make_writable(struct disk *d, const struct qcow2_open_opts *opts,
+		       struct qcow2_error *err);
+
+/* Reads from layer @depth down; past the end of a layer are zeros. */
+int disk_read_from(struct disk *d, uint32_t depth, struct iov_cursor *dst,
+		   uint64_t len, uint64_t off, unsigned flags,
+		   struct qcow2_error *err);
 
 #endif

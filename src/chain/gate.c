@@ -141,8 +141,10 @@ static int beneath_failed(int rc, const struct qcow2_reference *ref,
 
 /* Opens @rest below @dirfd, in two steps so that the directory in which the
  * file was found can serve for its own references. */
-static int open_two_steps(int dirfd, const char *rest, int *fd, int *in_dir)
+static int open_two_steps(int dirfd, const char *rest, unsigned store_flags,
+			  int *fd, int *in_dir)
 {
+	uint64_t access = store_flags & QCOW2_STORE_RDWR ? O_RDWR : O_RDONLY;
 	CLEANUP_FREE char *dir = dir_of(rest);
 
 	if (!dir)
@@ -151,7 +153,7 @@ static int open_two_steps(int dirfd, const char *rest, int *fd, int *in_dir)
 	if (*in_dir < 0)
 		return *in_dir;
 	*fd = open_beneath(*in_dir, rest + dir_len(rest),
-			   O_RDONLY | O_NOCTTY | O_NONBLOCK);
+			   access | O_NOCTTY | O_NONBLOCK);
 	if (*fd >= 0)
 		return 0;
 	close(*in_dir);
@@ -171,7 +173,7 @@ static int open_at(int dirfd, const char *rest, char *path,
 	*at = (struct place){ path, -1 };
 	if (!path)
 		return error_nomem(err, "a path", strlen(rest));
-	rc = open_two_steps(dirfd, rest, &fd, &at->dirfd);
+	rc = open_two_steps(dirfd, rest, store_flags, &fd, &at->dirfd);
 	if (rc < 0) {
 		place_release(at);
 		return beneath_failed(rc, ref, err);

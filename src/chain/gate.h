@@ -25,8 +25,8 @@ int place_init(struct place *p, const char *path, struct qcow2_error *err);
 void place_release(struct place *p);
 
 /*
- * Asks @gate (NULL: refuse everything) for the file that @ref names, read-only
- * (@store_flags may add QCOW2_STORE_DIRECT).  @from is the place of the image
+ * Asks @gate (NULL: refuse everything) for the file that @ref names, opened
+ * with @store_flags (QCOW2_STORE_RDWR, QCOW2_STORE_DIRECT).  @from is the place of the image
  * that refers to it.  Gives the store, and in *at the place it was found.
  * -EPERM when it is not allowed; the message does not depend on whether the
  * file exists.

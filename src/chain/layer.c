@@ -11,9 +11,17 @@
 #include "base/text.h"
 #include "store/store.h"
 
-unsigned layer_store_flags(const struct qcow2_open_opts *opts)
+static bool is_written(const struct qcow2_open_opts *opts, uint32_t depth)
 {
-	return opts->flags & QCOW2_OPEN_DIRECT ? QCOW2_STORE_DIRECT : 0;
+	return depth == 0 && (opts->flags & QCOW2_OPEN_RDWR);
+}
+
+unsigned layer_store_flags(const struct qcow2_open_opts *opts, uint32_t depth)
+{
+	unsigned flags = opts->flags & QCOW2_OPEN_DIRECT ? QCOW2_STORE_DIRECT
+							 : 0;
+
+	return is_written(opts, depth) ? flags | QCOW2_STORE_RDWR : flags;
 }
 
 int identities_add(struct identities *ids, struct qcow2_store *store,
@@ -43,12 +51,15 @@ int identities_add(struct identities *ids, struct qcow2_store *store,
 }
 
 static int lock_store(struct qcow2_store *store,
-		      const struct qcow2_open_opts *opts,
+		      const struct qcow2_open_opts *opts, uint32_t depth,
 		      struct qcow2_error *err)
 {
 	if (opts->flags & QCOW2_OPEN_NO_LOCK)
 		return 0;
-	return store_lock(store, QCOW2_STORE_LOCK_READ, err);
+	return store_lock(store,
+			  is_written(opts, depth) ? QCOW2_STORE_LOCK_WRITE
+						  : QCOW2_STORE_LOCK_READ,
+			  err);
 }
 
 static int probe(struct qcow2_store *store, enum qcow2_format *format,
@@ -76,12 +87,12 @@ static int attach_data_file(struct layer *l, uint32_t depth,
 	CLEANUP_STORE struct qcow2_store *data = NULL;
 	struct place at;
 	int rc = gate_open(opts->gate, &l->place, &ref,
-			   layer_store_flags(opts), &data, &at, err);
+			   layer_store_flags(opts, depth), &data, &at, err);
 
 	if (rc < 0)
 		return rc;
 	place_release(&at);
-	rc = lock_store(data, opts, err);
+	rc = lock_store(data, opts, depth, err);
 	if (rc == 0)
 		rc = identities_add(ids, data, err);
 	if (rc == 0)
@@ -131,7 +142,7 @@ static int open_format(struct layer *l, enum qcow2_format format,
 		       uint32_t depth, const struct qcow2_open_opts *opts,
 		       struct identities *ids, struct qcow2_error *err)
 {
-	int rc = lock_store(l->store, opts, err);
+	int rc = lock_store(l->store, opts, depth, err);
 
 	if (rc == 0)
 		rc = identities_add(ids, l->store, err);
@@ -154,15 +165,17 @@ int layer_open(struct layer *l, struct qcow2_store *store, struct place place,
 	*l = (struct layer){ .store = store, .place = place };
 	rc = open_format(l, format, depth, opts, ids, err);
 	if (rc < 0)
-		layer_release(l);
+		layer_close(l, NULL);
 	return rc;
 }
 
-void layer_release(struct layer *l)
+int layer_close(struct layer *l, struct qcow2_error *err)
 {
-	image_close(l->image);
+	int rc = image_close(l->image, err);
+
 	store_unref(l->store);
 	place_release(&l->place);
 	l->image = NULL;
 	l->store = NULL;
+	return rc;
 }

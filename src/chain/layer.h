@@ -45,9 +45,10 @@ int layer_open(struct layer *l, struct qcow2_store *store, struct place place,
 	       enum qcow2_format format, uint32_t depth,
 	       const struct qcow2_open_opts *opts, struct identities *ids,
 	       struct qcow2_error *err);
-void layer_release(struct layer *l);
+/* Closes what the layer has; the first error of a writable image. */
+int layer_close(struct layer *l, struct qcow2_error *err);
 
-/* QCOW2_STORE_* for the files of a disk opened with @opts. */
-unsigned layer_store_flags(const struct qcow2_open_opts *opts);
+/* QCOW2_STORE_* for the files of layer @depth: only the top is written to. */
+unsigned layer_store_flags(const struct qcow2_open_opts *opts, uint32_t depth);
 
 #endif

@@ -9,11 +9,8 @@
 #include "base/error.h"
 #include "base/iov.h"
 #include "chain/disk_impl.h"
+#include "image/rw.h"
 #include "store/store.h"
-
-static int read_layer(struct disk *d, uint32_t depth, struct iov_cursor *dst,
-		      uint64_t len, uint64_t off, unsigned flags,
-		      struct qcow2_error *err);
 
 static int read_raw(const struct layer *l, struct iov_cursor *dst,
 		    uint64_t len, uint64_t off, unsigned flags,
@@ -41,7 +38,8 @@ static int read_below(struct disk *d, uint32_t depth, struct iov_cursor *dst,
 		      struct qcow2_error *err)
 {
 	if (depth + 1 < d->n_layers)
-		return read_layer(d, depth + 1, dst, len, off, flags, err);
+		return disk_read_from(d, depth + 1, dst, len, off, flags,
+				      err);
 	iov_zero(dst, len);
 	return 0;
 }
@@ -59,15 +57,15 @@ static int read_image(struct disk *d, uint32_t depth, struct iov_cursor *dst,
 	struct image *img = d->layers[depth].image;
 
 	while (len) {
+		struct grace_ref ref = image_begin(img);
 		struct image_extent x;
 		int rc = image_map(img, len, off, flags, &x, err);
 
-		if (rc < 0)
-			return rc;
-		if (is_unallocated(x.kind))
+		if (rc == 0 && is_unallocated(x.kind))
 			rc = read_below(d, depth, dst, x.len, off, flags, err);
-		else
+		else if (rc == 0)
 			rc = image_read(img, dst, x.len, off, &x, flags, err);
+		image_end(ref);
 		if (rc < 0)
 			return rc;
 		len -= x.len;
@@ -76,9 +74,9 @@ static int read_image(struct disk *d, uint32_t depth, struct iov_cursor *dst,
 	return 0;
 }
 
-static int read_layer(struct disk *d, uint32_t depth, struct iov_cursor *dst,
-		      uint64_t len, uint64_t off, unsigned flags,
-		      struct qcow2_error *err)
+int disk_read_from(struct disk *d, uint32_t depth, struct iov_cursor *dst,
+		   uint64_t len, uint64_t off, unsigned flags,
+		   struct qcow2_error *err)
 {
 	const struct layer *l = &d->layers[depth];
 	uint64_t here = off < l->size ? min_u64(len, l->size - off) : 0;
@@ -103,7 +101,7 @@ int disk_preadv(struct disk *d, const struct iovec *iov, int iovcnt,
 	if (d->metadata_only)
 		return error_set(err, -EPERM,
 				 "the image was opened for its metadata only");
-	return read_layer(d, 0, &dst, len, off, flags, err);
+	return disk_read_from(d, 0, &dst, len, off, flags, err);
 }
 
 int disk_pread(struct disk *d, void *buf, size_t len, uint64_t off,

@@ -81,6 +81,8 @@ int bitmaps_open(struct bitmaps *b, const struct geometry *g,
 		b->defect = DEFECT_BITMAP_DIRECTORY;
 		return 0;
 	}
+	b->directory_off = off;
+	b->directory_bytes = len;
 	buf = malloc(len);
 	b->list = calloc(x->bitmaps.n_bitmaps, sizeof(*b->list));
 	if (!buf || !b->list)

@@ -24,6 +24,8 @@ struct bitmap_entry {
 struct bitmaps {
 	struct bitmap_entry *list;
 	uint32_t n;
+	uint64_t directory_off;   /* 0 bytes when there is none */
+	uint64_t directory_bytes;
 	enum defect defect;
 };
 

@@ -178,6 +178,29 @@ static void spare_put(struct compressed_reader *cr, struct spare_buffer *b)
 	cr->spare = b;
 }
 
+void compressed_forget(struct compressed_reader *cr, uint64_t len,
+		       uint64_t host_off)
+{
+	struct decoded_cluster **p = &cr->decoded;
+	SCOPED_LOCK(&cr->lock);
+
+	while (*p) {
+		struct decoded_cluster *d = *p;
+
+		if (d->where.host_off >= host_off + len ||
+		    host_off >= d->where.host_off + d->where.len) {
+			p = &d->next;
+			continue;
+		}
+		*p = d->next;
+		cr->n_decoded--;
+		d->listed = false;
+		if (d->pins == 0)
+			free(d);
+	}
+	cr->last_direct = UINT64_MAX;
+}
+
 /* ---- Decoding ------------------------------------------------------------- */
 
 static int decode_failed(int rc, struct compressed where,

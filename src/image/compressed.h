@@ -46,4 +46,9 @@ int compressed_read(struct compressed_reader *cr, struct compressed where,
 		    struct iov_cursor *dst, uint64_t len, uint64_t in_cluster,
 		    unsigned flags, struct qcow2_error *err);
 
+/* Forgets what was decoded from [host_off, host_off + len): other data is
+ * there now. */
+void compressed_forget(struct compressed_reader *cr, uint64_t len,
+		       uint64_t host_off);
+
 #endif

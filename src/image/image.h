@@ -28,6 +28,8 @@
 #include "image/preallocated.h"
 #include "image/snapshots.h"
 
+struct rw;
+
 struct image {
 	struct qcow2_store *file;
 	struct qcow2_store *data;   /* == file without external data file; NULL
@@ -45,6 +47,7 @@ struct image {
 	struct bitmaps bitmaps;
 	struct luks luks;
 	struct preallocated preallocated;
+	struct rw *rw;              /* NULL: read-only */
 };
 
 /*
@@ -54,11 +57,18 @@ struct image {
  */
 int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
 	       struct image **out, struct qcow2_error *err);
-void image_close(struct image *img); /* NULL is fine */
+/* Of a writable image: writes what is left first, and returns the first error.
+ * The image is gone whatever is returned.  NULL is fine. */
+int image_close(struct image *img, struct qcow2_error *err);
 
 /* Gives the image the data file it names; takes its own reference. */
 int image_attach_data(struct image *img, struct qcow2_store *data,
 		      struct qcow2_error *err);
+
+/* Where the image file, and the file with the guest's data, end at most: what
+ * lies beyond cannot be pointed to. */
+uint64_t image_file_end(const struct image *img);
+uint64_t image_data_end(const struct image *img);
 
 static inline bool image_is_encrypted(const struct image *img)
 {

@@ -45,16 +45,18 @@ static int check_slice_bytes(const struct geometry *g, uint64_t bytes,
 			 bytes, g->cluster_size);
 }
 
-/* Reads @n big-endian entries at @off into host byte order, in place. */
-static int read_l1(struct qcow2_store *file, uint64_t off, uint64_t *table,
-		   uint64_t n, struct qcow2_error *err)
+/* Reads the table into host byte order, in place. */
+static int read_l1(struct l1_table *t, struct qcow2_store *file,
+		   struct qcow2_error *err)
 {
-	int rc = store_pread(file, table, n * L1_ENTRY_BYTES, off, 0, err);
+	uint8_t *raw = (uint8_t *)(void *)(uintptr_t)t->entries;
+	int rc = store_pread(file, raw, t->n_entries * L1_ENTRY_BYTES,
+			     t->host_off, 0, err);
 
 	if (rc < 0)
 		return error_prefix(err, rc, "L1 table");
-	for (uint64_t i = 0; i < n; i++)
-		table[i] = get_be64((const uint8_t *)&table[i]);
+	for (uint64_t i = 0; i < t->n_entries; i++)
+		atomic_init(&t->entries[i], get_be64(raw + i * L1_ENTRY_BYTES));
 	return 0;
 }
 
@@ -72,11 +74,12 @@ int map_open(struct map *m, const struct geometry *g, struct qcow2_store *file,
 	rc = check_slice_bytes(g, slice_bytes(g, opts), err);
 	if (rc < 0)
 		return rc;
-	m->l1 = calloc(n ? n : 1, L1_ENTRY_BYTES);
-	if (!m->l1)
+	m->l1.entries = calloc(n ? n : 1, L1_ENTRY_BYTES);
+	if (!m->l1.entries)
 		return error_nomem(err, "the L1 table", bytes);
-	m->l1_size = n;
-	rc = n ? read_l1(file, source->l1_off, m->l1, n, err) : 0;
+	m->l1.n_entries = n;
+	m->l1.host_off = source->l1_off;
+	rc = n ? read_l1(&m->l1, file, err) : 0;
 	if (rc == 0)
 		rc = cache_init(&m->l2, file, cache_bytes(g, opts, n),
 				(uint32_t)slice_bytes(g, opts), err);
@@ -88,8 +91,8 @@ int map_open(struct map *m, const struct geometry *g, struct qcow2_store *file,
 void map_release(struct map *m)
 {
 	cache_release(&m->l2);
-	free(m->l1);
-	m->l1 = NULL;
+	free(m->l1.entries);
+	m->l1.entries = NULL;
 }
 
 /* Clusters from @guest_off over all empty L1 entries that follow. */
@@ -99,9 +102,10 @@ static uint64_t empty_clusters(const struct map *m, const struct geometry *g,
 	uint64_t i = geometry_l1_index(g, guest_off) + 1;
 	uint64_t end = geometry_l1_index(g, guest_end - 1) + 1;
 
-	while (i < end && i < m->l1_size && l1_table_off(m->l1[i]) == 0)
+	while (i < end && i < m->l1.n_entries &&
+	       l1_table_off(map_l1_entry(m, i)) == 0)
 		i++;
-	if (i >= m->l1_size)
+	if (i >= m->l1.n_entries)
 		i = end;
 	return (i << g->l2_bits) - (guest_off >> g->cluster_bits);
 }
@@ -119,7 +123,7 @@ int map_window_get(struct map *m, const struct geometry *g, uint64_t file_size,
 		   struct map_window *w, struct qcow2_error *err)
 {
 	uint64_t i = geometry_l1_index(g, guest_off);
-	uint64_t entry = i < m->l1_size ? m->l1[i] : 0;
+	uint64_t entry = map_l1_entry(m, i);
 	uint64_t table = l1_table_off(entry);
 	uint64_t in_table, slice_off;
 	enum defect defect;
@@ -147,4 +151,47 @@ void map_window_put(struct map *m, struct map_window *w)
 	if (w->slice)
 		cache_put(&m->l2, w->slice);
 	w->slice = NULL;
+}
+
+static uint64_t load_be64(const _Atomic uint64_t *word)
+{
+	uint64_t raw = atomic_load_explicit(word, memory_order_acquire);
+
+	return get_be64((const uint8_t *)&raw);
+}
+
+/* An entry of two words is read again when a writer was in between. */
+struct l2_entry map_window_entry(const struct map_window *w,
+				 const struct geometry *g, uint64_t i)
+{
+	const _Atomic uint64_t *word =
+		(const _Atomic uint64_t *)(const void *)(w->slice->data +
+				(w->first + i) * g->l2_entry_bytes);
+	struct l2_entry e = { load_be64(word), 0 };
+	uint32_t seq;
+
+	if (!g->extended_l2)
+		return e;
+	do {
+		seq = atomic_load(&w->slice->seq);
+		e.desc = load_be64(&word[0]);
+		e.bitmap = load_be64(&word[1]);
+	} while ((seq & 1) || atomic_load(&w->slice->seq) != seq);
+	return e;
+}
+
+uint64_t map_window_empty(const struct map_window *w, const struct geometry *g,
+			  uint64_t i)
+{
+	const _Atomic uint64_t *word =
+		(const _Atomic uint64_t *)(const void *)(w->slice->data +
+				(w->first + i) * g->l2_entry_bytes);
+	uint64_t words = g->l2_entry_bytes / sizeof(*word);
+	uint64_t n = (w->n_entries - i) * words;
+	uint64_t k = 0;
+
+	while (k < n && atomic_load_explicit(&word[k], memory_order_relaxed) ==
+				0)
+		k++;
+	return k / words;
 }

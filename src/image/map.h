@@ -11,10 +11,10 @@
 #include "format/geometry.h"
 #include "format/l2.h"
 #include "meta/cache.h"
+#include "meta/commit.h"
 
 struct map {
-	uint64_t *l1;       /* host byte order */
-	uint64_t l1_size;   /* entries */
+	struct l1_table l1;
 	struct cache l2;
 };
 
@@ -49,5 +49,22 @@ int map_window_get(struct map *m, const struct geometry *g,
 		   unsigned flags, struct map_window *w,
 		   struct qcow2_error *err);
 void map_window_put(struct map *m, struct map_window *w);
+
+/* Entry @i of the window's slice; writers may be at work on it. */
+struct l2_entry map_window_entry(const struct map_window *w,
+				 const struct geometry *g, uint64_t i);
+
+/* How many entries from @i on are zero: in large sparse disks that is what
+ * most of a walk sees. */
+uint64_t map_window_empty(const struct map_window *w, const struct geometry *g,
+			  uint64_t i);
+
+static inline uint64_t map_l1_entry(const struct map *m, uint64_t index)
+{
+	if (index >= m->l1.n_entries)
+		return 0;
+	return atomic_load_explicit(&m->l1.entries[index],
+				    memory_order_acquire);
+}
 
 #endif

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "format/fault_error.h"
 #include "image/image.h"
+#include "image/rw.h"
 #include "store/store.h"
 
 enum { FIRST_READ_BYTES = 4096 };
@@ -228,7 +229,7 @@ int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
 	img->data_size = INT64_MAX;
 	rc = open_all(img, opts, err);
 	if (rc < 0) {
-		image_close(img);
+		image_close(img, NULL);
 		return error_prefix(err, rc, "%s",
 				    TEXT(store_name(file),
 					 strlen(store_name(file))));
@@ -237,10 +238,14 @@ int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
 	return 0;
 }
 
-void image_close(struct image *img)
+int image_close(struct image *img, struct qcow2_error *err)
 {
+	int rc = 0;
+
 	if (!img)
-		return;
+		return 0;
+	if (img->rw)
+		rc = rw_close(img, err);
 	map_release(&img->map);
 	bitmaps_release(&img->bitmaps);
 	snapshots_release(&img->snapshots);
@@ -251,6 +256,7 @@ void image_close(struct image *img)
 	store_unref(img->data);
 	store_unref(img->file);
 	free(img);
+	return rc;
 }
 
 int image_attach_data(struct image *img, struct qcow2_store *data,

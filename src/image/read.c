@@ -29,6 +29,21 @@ static int entry_error(struct image *img, enum defect defect,
 			    defect_info((int)defect)->text, guest_off, e.desc);
 }
 
+/* Extends @x over entries that are zero, as far as they go from entry @i;
+ * false when the run is of another kind. */
+static bool map_zeros(const struct geometry *g, const struct map_window *w,
+		      uint64_t i, uint64_t guest_off, struct image_extent *x)
+{
+	uint64_t n = map_window_empty(w, g, i);
+	uint64_t at = guest_off + x->len;
+
+	if (!n || (x->len && x->kind != SUBCLUSTER_UNALLOCATED_PLAIN))
+		return false;
+	x->kind = SUBCLUSTER_UNALLOCATED_PLAIN;
+	x->len += (n << g->cluster_bits) - geometry_in_cluster(g, at);
+	return true;
+}
+
 /* One cluster's share of a run: from @guest_off to where the kind changes. */
 struct piece {
 	enum subcluster_kind kind;
@@ -70,15 +85,23 @@ static int map_window(struct image *img, const struct map_window *w,
 {
 	const struct geometry *g = &img->geo;
 	uint64_t base = align_down(guest_off + x->len, g->cluster_size);
+	uint64_t file_end = image_file_end(img);
+	uint64_t data_end = image_data_end(img);
 
 	for (uint64_t i = 0; i < w->n_entries && x->len < want;) {
 		uint64_t at = guest_off + x->len;
-		struct l2_entry e = l2_get(g, w->slice->data, w->first + i);
-		enum defect bad = l2_entry_unreadable(
-			g, e, base + (i << g->cluster_bits), img->file_size,
-			img->data_size);
+		struct l2_entry e = map_window_entry(w, g, i);
+		enum defect bad;
 		struct piece p;
 
+		if (e.desc == 0 && map_zeros(g, w, i, guest_off, x)) {
+			i = ((guest_off + x->len) >> g->cluster_bits) -
+			    (base >> g->cluster_bits);
+			continue;
+		}
+		bad = l2_entry_unreadable(
+			g, e, base + (i << g->cluster_bits), file_end,
+			data_end);
 		if (bad != DEFECT_NONE && x->len)
 			return 0;
 		if (bad != DEFECT_NONE)
@@ -123,7 +146,7 @@ static int map_step(struct image *img, uint64_t want, uint64_t guest_off,
 {
 	struct map_window w;
 	uint64_t at = guest_off + x->len;
-	int rc = map_window_get(&img->map, &img->geo, img->file_size,
+	int rc = map_window_get(&img->map, &img->geo, image_file_end(img),
 				guest_off + want, at, flags, &w, err);
 
 	/* What was found so far is a good answer. */

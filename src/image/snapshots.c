@@ -97,10 +97,13 @@ static int read_entry(struct snapshots *s, struct window *w,
 	return rc;
 }
 
-static int check_table(const struct header *h, const struct window *w,
-		       uint64_t budget_bytes, struct qcow2_error *err)
+static int check_table(struct snapshots *s, const struct header *h,
+		       const struct window *w, uint64_t budget_bytes,
+		       struct qcow2_error *err)
 {
 	uint64_t used = w->host_off + w->pos - h->snapshots_off;
+
+	s->table_bytes = used;
 
 	if (used > SNAPSHOT_TABLE_BYTES_MAX)
 		return error_defect(err, -EINVAL, DEFECT_SNAPSHOT_TABLE,
@@ -143,7 +146,7 @@ int snapshots_open(struct snapshots *s, const struct header *h,
 	while (rc == 0 && s->n < h->n_snapshots) {
 		rc = read_entry(s, &w, h->size, err);
 		if (rc == 0)
-			rc = check_table(h, &w, budget_bytes, err);
+			rc = check_table(s, h, &w, budget_bytes, err);
 	}
 	return rc;
 }

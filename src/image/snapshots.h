@@ -29,6 +29,7 @@ struct snapshot_info {
 struct snapshots {
 	struct snapshot_info *list;
 	uint32_t n;
+	uint64_t table_bytes;   /* of the table in the file */
 };
 
 /* Reads the table; @budget_bytes bounds the memory. */

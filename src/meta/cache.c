@@ -177,12 +177,15 @@ static struct slice *shard_insert(const struct cache *c,
 	struct slice *s;
 
 	shard_make_room(c, sh);
-	s = malloc(sizeof(*s) + c->slice_bytes);
+	s = aligned_alloc(_Alignof(struct slice),
+			  sizeof(*s) + c->slice_bytes);
 	if (!s)
 		return NULL;
 	s->host_off = host_off;
 	s->pins = 1;
 	s->state = SLICE_LOADING;
+	s->dirty = false;
+	atomic_init(&s->seq, 0);
 	s->hash_next = *bucket;
 	*bucket = s;
 	lru_push(sh, s);
@@ -206,6 +209,36 @@ void cache_put(struct cache *c, struct slice *s)
 	SCOPED_LOCK(&shard_of(c, s->host_off)->lock);
 
 	unpin(s);
+}
+
+void cache_pin(struct cache *c, struct slice *s)
+{
+	SCOPED_LOCK(&shard_of(c, s->host_off)->lock);
+
+	assert(s->pins > 0 && s->state == SLICE_READY);
+	s->pins++;
+}
+
+void cache_forget(struct cache *c, uint64_t len, uint64_t host_off)
+{
+	for (uint64_t off = host_off; off < host_off + len;
+	     off += c->slice_bytes) {
+		struct cache_shard *sh = shard_of(c, off);
+		struct slice *s;
+		SCOPED_LOCK(&sh->lock);
+
+		s = shard_find(c, sh, off);
+		if (!s)
+			continue;
+		assert(s->pins == 0 && !s->dirty);
+		shard_remove(c, sh, s);
+		free(s);
+	}
+}
+
+uint64_t cache_capacity(const struct cache *c)
+{
+	return (uint64_t)c->shards[0].max_slices * c->n_shards;
 }
 
 static void slice_loaded(struct cache *c, struct slice *s, int error,

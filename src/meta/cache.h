@@ -35,7 +35,9 @@ struct slice {
 	struct slice *lru_next;
 	uint32_t pins;          /* under the shard's lock */
 	enum slice_state state; /* under the shard's lock */
-	uint8_t data[];
+	bool dirty;             /* under the lock of the set that lists it */
+	_Atomic uint32_t seq;   /* odd while an entry of two words changes */
+	_Alignas(16) uint8_t data[];
 };
 
 struct cache_shard {
@@ -75,5 +77,15 @@ void cache_release(struct cache *c);
 int cache_get(struct cache *c, uint64_t host_off, uint64_t ahead_end,
 	      unsigned flags, struct slice **out, struct qcow2_error *err);
 void cache_put(struct cache *c, struct slice *s);
+
+/* One more pin for a slice that is pinned already. */
+void cache_pin(struct cache *c, struct slice *s);
+
+/* Forgets the slices of [host_off, host_off + len), which are clean and not
+ * pinned: other contents are written there past the cache. */
+void cache_forget(struct cache *c, uint64_t len, uint64_t host_off);
+
+/* Slices the cache keeps at most. */
+uint64_t cache_capacity(const struct cache *c);
 
 #endif

@@ -65,9 +65,7 @@ class Convert(case.Case):
         self.assertTrue(filecmp.cmp("all.raw", "some.raw", shallow=False))
 
     def test_what_is_not_there_yet_is_refused_by_name(self):
-        for options in [["-O", "qcow2"], ["-O", "vmdk"], ["-c"],
-                        ["-o", "size=1M"], ["-B", "base.raw"], ["-F", "raw"],
-                        ["-C"], ["-r", "1M"], ["--bitmaps"], ["--salvage"],
+        for options in [["-O", "vmdk"], ["-C"], ["-r", "1M"], ["--bitmaps"], ["--salvage"],
                         ["--image-opts"], ["--target-image-opts"],
                         ["--object", "secret,id=x"], ["--target-is-zero"]]:
             with self.subTest(options):
@@ -77,6 +75,63 @@ class Convert(case.Case):
         self.assert_refused(self.ours("convert", "mixed.qcow2", "v2.qcow2",
                                       "x.raw"), "several sources")
         self.assertFalse(os.path.exists("x.raw"))
+
+    def compare_with_theirs(self, target, source="mixed.qcow2"):
+        self.assertEqual(self.theirs("check", target).status, 0)
+        self.assertEqual(self.theirs("compare", source, target).status, 0)
+
+    def test_qcow2_targets_read_as_the_source(self):
+        for options in [[], ["-S", "0"], ["-W", "-m", "2"], ["-c"],
+                        ["-c", "--compress-level", "9"],
+                        ["-c", "-o", "compression_type=zstd"],
+                        ["-o", "cluster_size=4k"], ["-o", "compat=0.10"],
+                        ["-o", "extended_l2=on,cluster_size=128k"],
+                        ["-o", "preallocation=metadata"]]:
+            with self.subTest(options):
+                done = self.ours("convert", "-O", "qcow2", *options,
+                                 "mixed.qcow2", "x.qcow2")
+                self.assertEqual(done.status, 0, done.err)
+                self.compare_with_theirs("x.qcow2")
+
+    def test_qcow2_targets_do_not_depend_on_the_number_of_threads(self):
+        for options in [[], ["-c"], ["-o", "cluster_size=512"]]:
+            made = set()
+            for n in ["1", "2", "4", "8"]:
+                done = self.ours("convert", "-O", "qcow2", "-m", n, *options,
+                                 "mixed.qcow2", "x.qcow2")
+                self.assertEqual(done.status, 0, done.err)
+                with open("x.qcow2", "rb") as f:
+                    made.add(f.read())
+            self.assertEqual(len(made), 1, options)
+
+    def test_what_the_backing_file_has_stays_there(self):
+        for base, fmt in [("base.raw", "raw"), ("mixed.qcow2", "qcow2")]:
+            for options in [[], ["-c"], ["-o", "compat=0.10"]]:
+                with self.subTest(base=base, options=options):
+                    done = self.ours("convert", "-O", "qcow2", "-B", base,
+                                     "-F", fmt, *options, "on-raw.qcow2",
+                                     "x.qcow2")
+                    self.assertEqual(done.status, 0, done.err)
+                    self.compare_with_theirs("x.qcow2", "on-raw.qcow2")
+
+    def test_options_of_qcow2_targets_are_checked(self):
+        for options, word in [(["-c"], "-c"), (["-o", "compat=v3"], "-o"),
+                              (["-B", "base.raw"], "-B"), (["-F", "raw"], "-F"),
+                              (["--compress-level", "3"], "--compress-level"),
+                              (["-O", "qcow2", "-B", "base.raw"], "format"),
+                              (["-O", "qcow2", "-n"], "-n"),
+                              (["-O", "qcow2", "-U", "-F", "raw", "-B",
+                                "y.qcow2"], "itself"),
+                              (["-O", "qcow2", "-o", "x=1"], "x"),
+                              (["-O", "qcow2", "-o", "size=1M"], "size"),
+                              (["-O", "qcow2", "-c", "-o", "data_file=d"],
+                               "data file"),
+                              (["-O", "qcow2", "-c", "--compress-level", "10"],
+                               "level")]:
+            with self.subTest(options):
+                self.assert_refused(self.ours("convert", *options,
+                                              "mixed.qcow2", "y.qcow2"), word)
+                self.assertFalse(os.path.exists("y.qcow2"))
 
     def test_bad_values_are_refused(self):
         for options in [["-S", "1000"], ["-S", "32M"], ["-S", "x"],

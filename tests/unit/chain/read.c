@@ -291,7 +291,7 @@ static void any_chain_reads_and_maps_like_the_oracle(void **state)
 		assert_int_equal(disk_size(d), m.size);
 		compare_reads(&m, d);
 		check_map(&m, d);
-		disk_close(d);
+		disk_close(d, NULL);
 		model_release(&m);
 	}
 }
@@ -319,7 +319,7 @@ static void a_walk_over_a_chain_of_terabyte_holes_is_short(void **state)
 	assert_int_equal(disk_map(d, o.size, 0, 0, &x, NULL), 0);
 	assert_int_equal(x.len, o.size);
 	assert_int_equal(x.flags, QCOW2_EXTENT_ZERO);
-	disk_close(d);
+	disk_close(d, NULL);
 	model_release(&m);
 }
 

@@ -89,7 +89,7 @@ static void setup(struct fixture *f, bool shared)
 
 static void teardown(struct fixture *f)
 {
-	image_close(f->img);
+	image_close(f->img, NULL);
 	store_unref(f->store);
 	builder_release(&f->b);
 	free(f->bytes);

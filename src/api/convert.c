@@ -1,0 +1,209 @@
+/*
+ * qcow2_convert(): a new image with the contents of another.
+ *
+ * Image and data file are made beside their places, filled through the engine
+ * as any writer would fill them, and published when they are closed, the data
+ * file first.
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "api/create.h"
+#include "api/image.h"
+#include "api/ops.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/options.h"
+#include "image/create.h"
+#include "ops/fill.h"
+#include "store/publish.h"
+#include "store/store.h"
+
+/* A target in the making. */
+struct making {
+	struct disk *src;
+	const struct qcow2_convert_opts *opts;
+	const struct qcow2_create_opts *create;
+	struct qcow2_store *file;
+	struct qcow2_store *data; /* NULL: inside the image */
+};
+
+/* The data file has no name yet under which it could be opened. */
+static int give_data(void *opaque, const struct qcow2_reference *ref,
+		     struct qcow2_store **out, struct qcow2_error *err)
+{
+	const struct making *m = opaque;
+
+	(void)ref, (void)err;
+	*out = store_ref(m->data);
+	return 0;
+}
+
+static int open_target(struct making *m, struct disk **out,
+		       struct qcow2_error *err)
+{
+	struct qcow2_gate gate = QCOW2_GATE_INIT;
+	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
+
+	gate.open = give_data;
+	gate.opaque = m;
+	opts.gate = &gate;
+	opts.flags = QCOW2_OPEN_RDWR | QCOW2_OPEN_NO_BACKING;
+	return disk_open_store(m->file, &opts, out, err);
+}
+
+static int fill_target(struct making *m, struct disk *dst,
+		       struct qcow2_error *err)
+{
+	struct disk *below = m->opts->backing ? m->opts->backing->disk : NULL;
+	int rc = 0;
+
+	if (below)
+		disk_set_below(dst, below);
+	if (m->opts->flags & QCOW2_CONVERT_COMPRESS)
+		rc = disk_set_level(dst, (int)m->opts->compress_level, err);
+	return rc < 0 ? rc : ops_fill(m->src, dst, below, m->opts, err);
+}
+
+static int make_target(struct making *m, struct qcow2_error *err)
+{
+	struct disk *dst;
+	int rc = image_create(m->file, m->data, m->create, err);
+	int closed;
+
+	if (rc == 0)
+		rc = open_target(m, &dst, err);
+	if (rc < 0)
+		return rc;
+	rc = fill_target(m, dst, err);
+	closed = disk_close(dst, rc == 0 ? err : NULL);
+	return rc < 0 ? rc : closed;
+}
+
+static unsigned publish_flags(const struct making *m)
+{
+	return m->opts->flags & QCOW2_CONVERT_DIRECT ? QCOW2_STORE_DIRECT : 0;
+}
+
+static bool wants_sync(const struct making *m)
+{
+	return !(m->opts->flags & QCOW2_CONVERT_NO_SYNC);
+}
+
+static int make_both(struct making *m, struct publish *image,
+		     struct publish *data, struct qcow2_error *err)
+{
+	int rc = create_check_apart(image->final_path, data->final_path, err);
+
+	m->data = data->store;
+	return rc < 0 ? rc : make_target(m, err);
+}
+
+static int make_with_data(struct making *m, struct publish *image,
+			  const char *path, struct qcow2_error *err)
+{
+	struct publish data;
+	int rc = publish_begin(&data, path, publish_flags(m), err);
+
+	if (rc < 0)
+		return error_prefix(err, rc, "data_file");
+	rc = make_both(m, image, &data, err);
+	if (rc == 0)
+		return publish_commit(&data, wants_sync(m), err);
+	publish_abort(&data);
+	return rc;
+}
+
+static int convert_to(struct making *m, const char *path,
+		      const char *data_path, struct qcow2_error *err)
+{
+	struct publish image;
+	int rc = publish_begin(&image, path, publish_flags(m), err);
+
+	if (rc < 0)
+		return rc;
+	m->file = image.store;
+	rc = data_path ? make_with_data(m, &image, data_path, err)
+		       : make_target(m, err);
+	if (rc == 0)
+		return publish_commit(&image, wants_sync(m), err);
+	publish_abort(&image);
+	return rc;
+}
+
+/* ---- Arguments ---------------------------------------------------------------- */
+
+static int check_size(const struct disk *src, struct qcow2_create_opts *create,
+		      struct qcow2_error *err)
+{
+	if (create->virtual_size == 0)
+		create->virtual_size = disk_size(src);
+	if (create->virtual_size >= disk_size(src))
+		return 0;
+	return error_set(err, -EINVAL,
+			 "the new image is to have %" PRIu64
+			 " bytes, the source has %" PRIu64,
+			 create->virtual_size, disk_size(src));
+}
+
+static int check_pair(const struct qcow2_convert_opts *opts,
+		      const struct qcow2_create_opts *create,
+		      struct qcow2_error *err)
+{
+	if (!opts->backing != !create->backing_file)
+		return error_set(err, -EINVAL,
+				 "backing_file and the opened backing image "
+				 "come together or not at all");
+	if ((opts->flags & QCOW2_CONVERT_COMPRESS) && create->data_file)
+		return error_set(err, -ENOTSUP,
+				 "an image with an external data file has no "
+				 "compressed clusters");
+	if (opts->backing && (create->preallocation != QCOW2_PREALLOC_OFF))
+		return error_set(err, -EINVAL,
+				 "preallocated clusters would hide the backing "
+				 "file");
+	return 0;
+}
+
+static int take_opts(const struct disk *src,
+		     const struct qcow2_convert_opts *opts,
+		     struct qcow2_convert_opts *own_opts,
+		     const struct qcow2_create_opts *create,
+		     struct qcow2_create_opts *own_create,
+		     struct qcow2_error *err)
+{
+	int rc = ops_take_convert_opts(opts, QCOW2_CONVERT_COMPRESS, own_opts,
+				       err);
+
+	if (rc == 0)
+		rc = options_copy(own_create, sizeof(*own_create), create,
+				  "qcow2_create_opts", err);
+	if (rc == 0)
+		rc = check_size(src, own_create, err);
+	if (rc == 0)
+		rc = create_check_opts(own_create, err);
+	return rc < 0 ? rc : check_pair(own_opts, own_create, err);
+}
+
+int qcow2_convert(struct qcow2_image *img, const char *path,
+		  const struct qcow2_convert_opts *opts,
+		  const struct qcow2_create_opts *create,
+		  struct qcow2_error *err)
+{
+	CLEANUP_FREE char *data_path = NULL;
+	struct qcow2_convert_opts own_opts;
+	struct qcow2_create_opts own_create;
+	struct making m = { .opts = &own_opts, .create = &own_create };
+	int rc;
+
+	if (!img || !path)
+		return error_set(err, -EINVAL, "img and path must not be NULL");
+	m.src = img->disk;
+	rc = take_opts(m.src, opts, &own_opts, create, &own_create, err);
+	if (rc == 0 && own_create.data_file) {
+		data_path = create_data_path(path, own_create.data_file);
+		rc = data_path ? create_check_apart(path, data_path, err)
+			       : error_nomem(err, "a path", 0);
+	}
+	return rc < 0 ? rc : convert_to(&m, path, data_path, err);
+}

@@ -1,0 +1,82 @@
+/*
+ * Changing guest bytes: argument checks, then the chain.
+ */
+#include <errno.h>
+
+#include "api/image.h"
+#include "base/error.h"
+#include "base/iov.h"
+
+#define WRITE_FLAGS (QCOW2_NOWAIT | QCOW2_FUA)
+#define ZERO_FLAGS (WRITE_FLAGS | QCOW2_ZERO_MAY_UNMAP | QCOW2_ZERO_NO_FALLBACK)
+
+static int check_flags(unsigned flags, unsigned known, struct qcow2_error *err)
+{
+	if (!(flags & ~known))
+		return 0;
+	return error_set(err, -EINVAL, "flags 0x%x are not known",
+			 flags & ~known);
+}
+
+int qcow2_pwritev(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
+		  uint64_t off, unsigned flags, struct qcow2_error *err)
+{
+	uint64_t len;
+	int rc = image_check_vector(iov, iovcnt, &len, err);
+
+	if (rc == 0)
+		rc = image_check_range(img, len, off, err);
+	if (rc == 0)
+		rc = check_flags(flags, WRITE_FLAGS, err);
+	if (rc < 0)
+		return rc;
+	return disk_pwritev(img->disk, iov, iovcnt, off, flags, err);
+}
+
+int qcow2_pwrite(struct qcow2_image *img, const void *buf, size_t len,
+		 uint64_t off, unsigned flags, struct qcow2_error *err)
+{
+	struct iovec iov = { (void *)(uintptr_t)buf, len };
+
+	return qcow2_pwritev(img, &iov, 1, off, flags, err);
+}
+
+int qcow2_zero(struct qcow2_image *img, uint64_t len, uint64_t off,
+	       unsigned flags, struct qcow2_error *err)
+{
+	int rc = image_check_range(img, len, off, err);
+
+	if (rc == 0)
+		rc = check_flags(flags, ZERO_FLAGS, err);
+	return rc < 0 ? rc : disk_zero(img->disk, len, off, flags, err);
+}
+
+int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
+		  unsigned flags, struct qcow2_error *err)
+{
+	int rc = image_check_range(img, len, off, err);
+
+	if (rc == 0)
+		rc = check_flags(flags, WRITE_FLAGS, err);
+	return rc < 0 ? rc : disk_discard(img->disk, len, off, flags, err);
+}
+
+int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
+			   uint64_t off, unsigned flags,
+			   struct qcow2_error *err)
+{
+	int rc = image_check_range(img, len, off, err);
+
+	if (rc == 0)
+		rc = check_flags(flags, QCOW2_FUA, err);
+	if (rc == 0)
+		rc = disk_write_compressed(img->disk, buf, len, off, err);
+	if (rc == 0 && (flags & QCOW2_FUA))
+		rc = disk_flush(img->disk, err);
+	return rc;
+}
+
+int qcow2_flush(struct qcow2_image *img, struct qcow2_error *err)
+{
+	return disk_flush(img->disk, err);
+}

@@ -1,0 +1,73 @@
+#include "compress/encode.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "base/cleanup.h"
+#include "compress/encoder.h"
+
+void encoder_pool_init(struct encoder_pool *pool, enum codec codec, int level)
+{
+	pthread_mutex_init(&pool->lock, NULL);
+	pool->codec = codec;
+	pool->level = level;
+	pool->idle = NULL;
+}
+
+void encoder_pool_release(struct encoder_pool *pool)
+{
+	struct encoder *e = pool->idle;
+
+	while (e) {
+		struct encoder *next = e->next;
+
+		e->free(e);
+		e = next;
+	}
+	pool->idle = NULL;
+	pthread_mutex_destroy(&pool->lock);
+}
+
+static struct encoder *take(struct encoder_pool *pool)
+{
+	SCOPED_LOCK(&pool->lock);
+	struct encoder *e = pool->idle;
+
+	if (e)
+		pool->idle = e->next;
+	return e;
+}
+
+static void give(struct encoder_pool *pool, struct encoder *e)
+{
+	SCOPED_LOCK(&pool->lock);
+
+	e->next = pool->idle;
+	pool->idle = e;
+}
+
+static struct encoder *encoder_new(const struct encoder_pool *pool)
+{
+	switch (pool->codec) {
+	case CODEC_ZLIB:
+		return deflate_encoder_new(pool->level);
+	case CODEC_ZSTD:
+		return zstd_encoder_new(pool->level);
+	}
+	assert(!"codec out of range");
+	return NULL;
+}
+
+int encoder_pool_encode(struct encoder_pool *pool, void *dst, size_t dst_len,
+			const void *src, size_t src_len, size_t *out)
+{
+	struct encoder *e = take(pool);
+
+	if (!e)
+		e = encoder_new(pool);
+	if (!e)
+		return -ENOMEM;
+	*out = e->encode(e, dst, dst_len, src, src_len);
+	give(pool, e);
+	return 0;
+}

@@ -1,0 +1,37 @@
+/*
+ * Encoding of compressed clusters, with codec state that is reused.
+ *
+ * The same input, codec and level give the same bytes whatever encoder is
+ * used, so that many threads can share one pool and the output of a job does
+ * not depend on their number.
+ */
+#ifndef COMPRESS_ENCODE_H
+#define COMPRESS_ENCODE_H
+
+#include <pthread.h>
+#include <stddef.h>
+
+#include "compress/codec.h"
+
+struct encoder;
+
+struct encoder_pool {
+	pthread_mutex_t lock;   /* a leaf */
+	enum codec codec;
+	int level;
+	struct encoder *idle;
+};
+
+/* @level: 0 for the codec's usual one (zlib 6, zstd 3). */
+void encoder_pool_init(struct encoder_pool *pool, enum codec codec, int level);
+void encoder_pool_release(struct encoder_pool *pool);
+
+/*
+ * Encodes @src_len bytes into at most @dst_len.  Returns 0 and the size in
+ * *out, which is 0 when the data does not become smaller than @dst_len; or
+ * -ENOMEM.  Thread-safe.
+ */
+int encoder_pool_encode(struct encoder_pool *pool, void *dst, size_t dst_len,
+			const void *src, size_t src_len, size_t *out);
+
+#endif

@@ -1,0 +1,21 @@
+/*
+ * Inside compress/: what a codec implements for writing.
+ */
+#ifndef COMPRESS_ENCODER_H
+#define COMPRESS_ENCODER_H
+
+#include <stddef.h>
+
+struct encoder {
+	struct encoder *next; /* in the pool's idle list */
+	/* Returns the size, 0 when it does not fit. */
+	size_t (*encode)(struct encoder *e, void *dst, size_t dst_len,
+			 const void *src, size_t src_len);
+	void (*free)(struct encoder *e);
+};
+
+/* NULL when memory is short. */
+struct encoder *deflate_encoder_new(int level);
+struct encoder *zstd_encoder_new(int level);
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * Which host clusters a writer gets.
+ *
+ * Clusters are claimed ahead in runs, so that a steady stream of small writes
+ * finds its refcounts already durable, and sequential writers get neighbours.
+ * A second run is claimed while the first is still in use: it becomes durable
+ * with a commit that happens anyway.  What was claimed and not used is given
+ * back at close; after a crash it is a leak, bounded by the runs.
+ *
+ * Locks: alloc.lock is taken with nothing of meta/ held and holds nothing
+ * while clusters are claimed.
+ */
+#ifndef IMAGE_ALLOC_H
+#define IMAGE_ALLOC_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <qcow2.h>
+
+#include "meta/commit.h"
+#include "meta/refcounts.h"
+
+enum { ALLOC_RUNS = 2 };
+
+struct alloc_run {
+	struct claim claim;     /* what is left of it */
+	uint64_t generation;    /* see commit_generation() */
+};
+
+struct alloc {
+	struct refcounts *refs;
+	struct commit *commit;
+	uint64_t ahead;         /* clusters in a run */
+	pthread_mutex_t lock;   /* protects what follows */
+	struct alloc_run runs[ALLOC_RUNS]; /* used in order */
+};
+
+void alloc_init(struct alloc *a, struct refcounts *refs,
+		struct commit *commit);
+
+/* Gives back what was claimed ahead. */
+void alloc_release(struct alloc *a);
+
+/* Up to @want clusters in a row: at least one.  out->durable says that their
+ * refcounts survive a crash already. */
+struct allocation {
+	struct claim claim;
+	bool durable;
+};
+
+int alloc_clusters(struct alloc *a, uint64_t want, struct allocation *out,
+		   struct qcow2_error *err);
+
+#endif

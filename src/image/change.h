@@ -1,0 +1,37 @@
+/*
+ * Changing the entries of whole clusters without writing data: what zeroing
+ * and discarding have in common.
+ */
+#ifndef IMAGE_CHANGE_H
+#define IMAGE_CHANGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <qcow2.h>
+
+#include "format/l2.h"
+
+struct image;
+
+/* What becomes of one cluster. */
+struct change {
+	struct l2_entry entry;  /* the new entry */
+	bool skip;              /* leave it as it is */
+	bool frees;             /* the old host clusters lose a reference */
+	bool punches;           /* they stay, without contents */
+};
+
+/* Decides about the cluster at @guest_off; pure. */
+typedef struct change change_fn(const struct image *img, struct l2_entry old,
+				uint64_t guest_off, unsigned flags);
+
+/*
+ * Applies @fn to the clusters of [off, end), both cluster aligned and in
+ * flight.  O9, O10: entries first, then quarantine, space last; where the
+ * cluster stays, the space goes first.
+ */
+int change_clusters(struct image *img, uint64_t end, uint64_t off,
+		    change_fn *fn, unsigned flags, struct qcow2_error *err);
+
+#endif

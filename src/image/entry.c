@@ -1,0 +1,165 @@
+#include "image/entry.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "image/image.h"
+#include "image/rw.h"
+
+static bool has_host(const struct geometry *g, struct l2_entry e)
+{
+	return !(e.desc & L2_COMPRESSED) &&
+	       (l2_host_off(e) || (g->has_data_file && (e.desc & ENTRY_COPIED)));
+}
+
+int entry_check(struct image *img, struct l2_entry e, uint64_t guest_off,
+		struct qcow2_error *err)
+{
+	enum defect bad = l2_entry_unreadable(&img->geo, e, guest_off,
+					      image_file_end(img),
+					      image_data_end(img));
+
+	if (bad == DEFECT_NONE)
+		return 0;
+	error_defect(err, -EIO, (int)bad, UINT64_MAX,
+		     "%s (guest offset %" PRIu64 ", entry 0x%" PRIx64 ")",
+		     defect_info((int)bad)->text, guest_off, e.desc);
+	return rw_mark_corrupt(img, -EIO);
+}
+
+uint64_t entry_in_place(const struct image *img, struct l2_entry e,
+			uint64_t guest_off)
+{
+	const struct geometry *g = &img->geo;
+	uint64_t in_cluster = geometry_in_cluster(g, guest_off);
+	unsigned sub = geometry_subcluster_index(g, guest_off);
+	enum subcluster_kind kind;
+	unsigned n;
+
+	if (!(e.desc & ENTRY_COPIED) || !has_host(g, e))
+		return 0;
+	n = l2_subcluster_run(g, e, sub, &kind);
+	if (kind != SUBCLUSTER_NORMAL)
+		return 0;
+	return ((uint64_t)(sub + n) << g->subcluster_bits) - in_cluster;
+}
+
+bool entry_below_is_zero(const struct image *img, uint64_t guest_off)
+{
+	const struct below *below = &img->rw->below;
+
+	return !below->read || guest_off >= below->size;
+}
+
+static bool plan_reads_zero(const struct image *img, struct l2_entry e,
+			    uint64_t guest_off)
+{
+	const struct geometry *g = &img->geo;
+	bool below = entry_below_is_zero(img, guest_off);
+
+	if (e.desc & L2_COMPRESSED)
+		return false;
+	if (g->extended_l2)
+		return !(e.bitmap & SUB_ALL_ALLOC) &&
+		       (below || (e.bitmap & SUB_ALL_ZERO) == SUB_ALL_ZERO);
+	if (e.desc & L2_ZERO)
+		return true;
+	return !has_host(g, e) && below;
+}
+
+void entry_plan_init(const struct image *img, struct entry_plan *p,
+		     struct l2_entry e, uint64_t guest_off)
+{
+	const struct geometry *g = &img->geo;
+
+	*p = (struct entry_plan){ .old = e, .guest_off = guest_off };
+	p->keeps_host = has_host(g, e) && (e.desc & ENTRY_COPIED);
+	p->reads_zero = plan_reads_zero(img, e, guest_off);
+	p->copy_all = !g->extended_l2 || (e.desc & L2_COMPRESSED) ||
+		      (!p->keeps_host && (e.bitmap & SUB_ALL_ALLOC));
+}
+
+/* The subcluster at @guest_off holds its data already, in its place. */
+static bool is_there(const struct image *img, const struct entry_plan *p,
+		     uint64_t guest_off)
+{
+	return p->keeps_host && entry_in_place(img, p->old, guest_off) != 0;
+}
+
+uint64_t entry_copy_begin(const struct image *img, const struct entry_plan *p,
+			  uint64_t data_off)
+{
+	if (p->copy_all)
+		return p->guest_off;
+	if (is_there(img, p, data_off))
+		return data_off;
+	return align_down(data_off, UINT64_C(1) << img->geo.subcluster_bits);
+}
+
+uint64_t entry_copy_end(const struct image *img, const struct entry_plan *p,
+			uint64_t data_end)
+{
+	uint64_t end = p->guest_off + img->geo.cluster_size;
+
+	if (data_end >= end || p->copy_all)
+		return max_u64(end, data_end);
+	if (is_there(img, p, data_end - 1))
+		return data_end;
+	return align_up(data_end, UINT64_C(1) << img->geo.subcluster_bits);
+}
+
+/* Alloc bits of the subclusters of this cluster that the range touches. */
+static uint64_t touched(const struct image *img, const struct entry_plan *p,
+			uint64_t data_off, uint64_t data_len)
+{
+	uint32_t bits = img->geo.subcluster_bits;
+	uint64_t end = p->guest_off + img->geo.cluster_size;
+	uint64_t from = max_u64(data_off, p->guest_off) - p->guest_off;
+	uint64_t to = min_u64(data_off + data_len, end) - p->guest_off;
+
+	return (SUB_ALLOC((to - 1) >> bits) << 1) - SUB_ALLOC(from >> bits);
+}
+
+struct l2_entry entry_new(const struct image *img, const struct entry_plan *p,
+			  uint64_t host_off, uint64_t data_off,
+			  uint64_t data_len)
+{
+	struct l2_entry e = { host_off | ENTRY_COPIED, 0 };
+	uint64_t alloc;
+
+	if (!img->geo.extended_l2)
+		return e;
+	if (p->copy_all) {
+		e.bitmap = SUB_ALL_ALLOC;
+		return e;
+	}
+	alloc = touched(img, p, data_off, data_len);
+	e.bitmap = (p->old.bitmap | alloc) & ~(alloc << 32);
+	return e;
+}
+
+void entry_free(struct image *img, struct l2_entry old, bool punch)
+{
+	const struct geometry *g = &img->geo;
+	uint64_t first = l2_host_off(old);
+	uint64_t end = first + g->cluster_size;
+
+	if (g->has_data_file)
+		return;
+	if (old.desc & L2_COMPRESSED) {
+		struct compressed c = compressed_decode(g, old.desc);
+
+		first = align_down(c.host_off, g->cluster_size);
+		end = align_up(c.host_off + c.len, g->cluster_size);
+		/* Only its own last sectors can lie past the end. */
+		end = min_u64(end, align_up(image_file_end(img),
+					    g->cluster_size));
+	} else if (!first) {
+		return;
+	}
+	commit_free(&img->rw->commit,
+		    (struct freed){ first, (end - first) >> g->cluster_bits,
+				    punch });
+}

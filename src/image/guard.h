@@ -1,0 +1,51 @@
+/*
+ * The overlap guard: host clusters that hold metadata, which no guest write
+ * may touch.
+ *
+ * In a sound image nothing ever hits it; it stands between a damaged or
+ * hostile L2 entry and the image's own tables.  It knows the header, the L1
+ * and refcount tables, refcount blocks, active L2 tables, the snapshot table
+ * with its L1 tables, and the bitmap directory: what can be known without
+ * further reading.
+ *
+ * A set of cluster numbers: looking one up takes no lock, so that overwrites
+ * do not meet here; adding and removing take guard.lock, a leaf.
+ */
+#ifndef IMAGE_GUARD_H
+#define IMAGE_GUARD_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <qcow2.h>
+
+/* Slots hold a cluster number; 0 is empty, since cluster 0 is the header and
+ * looked up by itself. */
+struct guard_table {
+	struct guard_table *older; /* kept for readers that still use it */
+	uint64_t mask;
+	_Atomic uint64_t slots[];
+};
+
+struct guard {
+	uint32_t cluster_bits;
+	_Atomic(struct guard_table *) table;
+	pthread_mutex_t lock;      /* protects changes and what follows */
+	uint64_t n_used;           /* slots that are not empty */
+};
+
+int guard_init(struct guard *g, uint32_t cluster_bits, uint64_t n_clusters,
+	       struct qcow2_error *err);
+void guard_release(struct guard *g);
+
+/* [host_off, host_off + len), in whole clusters. */
+int guard_add(struct guard *g, uint64_t len, uint64_t host_off,
+	      struct qcow2_error *err);
+void guard_remove(struct guard *g, uint64_t len, uint64_t host_off);
+
+/* True when one of the clusters that the range touches is guarded. */
+bool guard_hits(struct guard *g, uint64_t len, uint64_t host_off);
+
+#endif

@@ -1,0 +1,284 @@
+/*
+ * Opening for writing and closing after it.
+ */
+#include "image/rw.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "image/guarded.h"
+#include "image/image.h"
+#include "store/store.h"
+
+#define REFCOUNT_CACHE_BYTES_DEFAULT (4 * MIB)
+
+uint64_t image_file_end(const struct image *img)
+{
+	return img->rw ? atomic_load_explicit(&img->rw->refs.high_water,
+					      memory_order_relaxed)
+		       : img->file_size;
+}
+
+uint64_t image_data_end(const struct image *img)
+{
+	if (!img->geo.has_data_file)
+		return image_file_end(img);
+	/* A data file that is written to grows as it is needed. */
+	return img->rw ? INT64_MAX : img->data_size;
+}
+
+struct grace_ref image_begin(struct image *img)
+{
+	return img->rw ? grace_enter(&img->rw->grace)
+		       : (struct grace_ref){ NULL };
+}
+
+void image_end(struct grace_ref ref)
+{
+	if (ref.slot)
+		grace_leave(ref);
+}
+
+/* ---- The header -------------------------------------------------------------- */
+
+/* Writes the fixed part of the header, which lies in one sector. */
+static int write_header(struct image *img, struct qcow2_error *err)
+{
+	uint8_t buf[HEADER_LENGTH_V3];
+	struct header h = img->header;
+	size_t len;
+
+	/* What later versions added behind it stays as it is on disk. */
+	if (h.header_length > HEADER_LENGTH_V3) {
+		h.tail_len -= h.header_length - HEADER_LENGTH_V3;
+		h.header_length = HEADER_LENGTH_V3;
+	}
+	len = header_encode(&h, buf, sizeof(buf));
+	assert(len);
+	if (img->header.version >= 3)
+		put_be32(buf + HEADER_OFF_HEADER_LENGTH,
+			 img->header.header_length);
+	return store_pwrite(img->file, buf, len, 0, 0, err);
+}
+
+static int update_header(struct image *img, struct qcow2_error *err)
+{
+	int rc = write_header(img, err);
+
+	return rc < 0 ? rc : store_flush(img->file, err);
+}
+
+int rw_set_features(struct image *img, uint64_t incompatible,
+		    uint64_t autoclear, struct qcow2_error *err)
+{
+	SCOPED_LOCK(&img->rw->header_lock);
+
+	if (img->header.version < 3 ||
+	    (img->header.incompatible_features == incompatible &&
+	     img->header.autoclear_features == autoclear))
+		return 0;
+	img->header.incompatible_features = incompatible;
+	img->header.autoclear_features = autoclear;
+	return update_header(img, err);
+}
+
+int rw_mark_corrupt(struct image *img, int code)
+{
+	const struct header *h = &img->header;
+
+	rw_set_features(img, h->incompatible_features | INCOMPAT_CORRUPT,
+			h->autoclear_features, NULL);
+	commit_poison(&img->rw->commit, code);
+	return code;
+}
+
+/* O12: the header points to the new refcount table, durably. */
+static int move_table(void *opaque, struct reftable_place to,
+		      struct qcow2_error *err)
+{
+	struct image *img = opaque;
+	SCOPED_LOCK(&img->rw->header_lock);
+
+	img->header.refcount_table_off = to.off;
+	img->header.refcount_table_clusters = to.clusters;
+	return update_header(img, err);
+}
+
+static int new_metadata(void *opaque, uint64_t len, uint64_t host_off,
+			struct qcow2_error *err)
+{
+	struct image *img = opaque;
+
+	return guard_add(&img->rw->guard, len, host_off, err);
+}
+
+static void old_metadata(void *opaque, uint64_t len, uint64_t host_off)
+{
+	struct image *img = opaque;
+
+	guard_remove(&img->rw->guard, len, host_off);
+}
+
+/* ---- Open -------------------------------------------------------------------- */
+
+static int check_writable(const struct image *img, struct qcow2_error *err)
+{
+	const struct header *h = &img->header;
+
+	if (h->incompatible_features & INCOMPAT_CORRUPT)
+		return error_defect(err, -EROFS, DEFECT_HEADER_CORRUPT_BIT,
+				    HEADER_OFF_INCOMPAT,
+				    "the image is marked corrupt: it can be "
+				    "read, and written again after check -r");
+	if (h->incompatible_features & INCOMPAT_DIRTY)
+		return error_defect(err, -EROFS, DEFECT_HEADER_DIRTY_BIT,
+				    HEADER_OFF_INCOMPAT,
+				    "the image was not closed properly and its "
+				    "refcounts may be stale: it can be read, "
+				    "and written after check -r");
+	if (h->refcount_table_clusters == 0)
+		return error_defect(err, -EROFS,
+				    DEFECT_HEADER_REFCOUNT_TABLE_EMPTY,
+				    HEADER_OFF_REFCOUNT_TABLE_CLUSTERS,
+				    "the image has no refcount table: it can "
+				    "be read, and written after check -r");
+	return 0;
+}
+
+static void init_policy(struct discard_policy *p,
+			const struct qcow2_open_opts *opts)
+{
+	p->request = opts->discard & QCOW2_DISCARD_REQUEST;
+	p->snapshot = opts->discard & QCOW2_DISCARD_SNAPSHOT;
+	p->other = opts->discard & QCOW2_DISCARD_OTHER;
+	p->no_unref = opts->discard & QCOW2_DISCARD_NO_UNREF;
+}
+
+static void rw_init(struct image *img, struct rw *rw)
+{
+	struct commit *c = &rw->commit;
+
+	grace_init(&rw->grace);
+	inflight_init(&rw->inflight);
+	pthread_mutex_init(&rw->table_lock, NULL);
+	pthread_mutex_init(&rw->header_lock, NULL);
+	rw->refs.move_table = move_table;
+	rw->refs.new_metadata = new_metadata;
+	rw->refs.old_metadata = old_metadata;
+	rw->refs.opaque = img;
+	c->geo = &img->geo;
+	c->file = img->file;
+	c->data = img->data;
+	c->refs = &rw->refs;
+	c->grace = &rw->grace;
+	c->l1 = &img->map.l1;
+	alloc_init(&rw->alloc, &rw->refs, c);
+	pack_init(&rw->pack, &rw->alloc);
+	encoder_pool_init(&rw->encoders,
+			  img->header.compression_type == COMPRESSION_ZSTD
+				  ? CODEC_ZSTD
+				  : CODEC_ZLIB,
+			  0);
+}
+
+static void rw_free(struct rw *rw)
+{
+	encoder_pool_release(&rw->encoders);
+	commit_release(&rw->commit);
+	refcounts_release(&rw->refs);
+	guard_release(&rw->guard);
+	inflight_release(&rw->inflight);
+	grace_release(&rw->grace);
+	pthread_mutex_destroy(&rw->table_lock);
+	pthread_mutex_destroy(&rw->header_lock);
+	free(rw);
+}
+
+int rw_open(struct image *img, const struct qcow2_open_opts *opts,
+	    struct qcow2_error *err)
+{
+	uint64_t cache = opts->refcount_cache_bytes
+				 ? opts->refcount_cache_bytes
+				 : REFCOUNT_CACHE_BYTES_DEFAULT;
+	struct rw *rw;
+	int rc = check_writable(img, err);
+
+	if (rc < 0)
+		return rc;
+	rw = calloc(1, sizeof(*rw));
+	if (!rw)
+		return error_nomem(err, "the writer", sizeof(*rw));
+	rc = refcounts_open(&rw->refs, &img->geo, &img->header, img->file,
+			    cache, err);
+	if (rc < 0) {
+		free(rw);
+		return rc;
+	}
+	rw_init(img, rw);
+	init_policy(&rw->policy, opts);
+	rc = commit_init(&rw->commit, &img->map.l2, err);
+	if (rc < 0) {
+		rw_free(rw);
+		return rc;
+	}
+	img->rw = rw;
+	rc = guarded_open(img, err);
+	if (rc < 0)
+		return rc;
+	/* Bitmaps would miss our writes: without the bit nobody trusts them. */
+	return rw_set_features(img, img->header.incompatible_features,
+			       img->header.autoclear_features &
+				       AUTOCLEAR_DATA_FILE_RAW,
+			       err);
+}
+
+/* ---- Close ------------------------------------------------------------------- */
+
+/* Cuts off what lies behind the last cluster with a refcount. */
+static int cut_tail(struct image *img, struct qcow2_error *err)
+{
+	struct refcounts *r = &img->rw->refs;
+	uint64_t end = img->rw->refs.file_size >> img->geo.cluster_bits;
+	uint64_t count = 0;
+
+	if (r->file_size > img->rw->refs.high_water)
+		return 0;
+	while (end > 1 && count == 0) {
+		int rc = refcounts_get(r, end - 1, &count, err);
+
+		if (rc < 0)
+			return rc;
+		if (count == 0)
+			end--;
+	}
+	if (end << img->geo.cluster_bits >=
+	    align_down(r->file_size, img->geo.cluster_size))
+		return 0;
+	return store_truncate(img->file, end << img->geo.cluster_bits, err);
+}
+
+int rw_close(struct image *img, struct qcow2_error *err)
+{
+	struct rw *rw = img->rw;
+	int rc;
+
+	pack_release(&rw->pack);
+	alloc_release(&rw->alloc);
+	rc = commit_drain(&rw->commit, err);
+	if (rc == 0)
+		rc = cut_tail(img, err);
+	img->rw = NULL;
+	rw_free(rw);
+	return rc;
+}
+
+int image_flush(struct image *img, struct qcow2_error *err)
+{
+	return commit_flush(&img->rw->commit, err);
+}

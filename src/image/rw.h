@@ -1,0 +1,107 @@
+/*
+ * What a writable image has that a readable one has not.
+ */
+#ifndef IMAGE_RW_H
+#define IMAGE_RW_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <qcow2.h>
+
+#include "base/iov.h"
+#include "compress/encode.h"
+#include "image/alloc.h"
+#include "image/guard.h"
+#include "image/inflight.h"
+#include "image/pack.h"
+#include "meta/commit.h"
+#include "meta/grace.h"
+#include "meta/refcounts.h"
+
+struct image;
+
+/* How a writer reads what its image does not have: the backing chain, which
+ * the layer above knows.  Without `read` everything there is zeros. */
+struct below {
+	int (*read)(void *opaque, struct iov_cursor *dst, uint64_t len,
+		    uint64_t off, struct qcow2_error *err);
+	void *opaque;
+	uint64_t size;
+};
+
+/* Which freed clusters give their space back to the host. */
+struct discard_policy {
+	bool request;    /* guest discards and unmapping zeroes */
+	bool snapshot;   /* snapshot deletion */
+	bool other;      /* everything else, such as rewritten clusters */
+	bool no_unref;   /* keep discarded clusters allocated */
+};
+
+struct rw {
+	struct refcounts refs;
+	struct grace grace;
+	struct commit commit;
+	struct alloc alloc;
+	struct pack pack;
+	struct encoder_pool encoders;
+	struct inflight inflight;
+	struct guard guard;
+	struct below below;
+	struct discard_policy policy;
+	/* One new L2 table at a time; held during I/O, taken before every
+	 * lock of meta/ and alloc.lock. */
+	pthread_mutex_t table_lock;
+	/* The header in memory and its fixed part on disk; a leaf, held
+	 * during the write of one sector. */
+	pthread_mutex_t header_lock;
+};
+
+/* Makes an open image writable: clears autoclear bits that this version cannot
+ * keep true, refuses images that are corrupt. */
+int rw_open(struct image *img, const struct qcow2_open_opts *opts,
+	    struct qcow2_error *err);
+
+/* Writes what is left, gives back what was claimed ahead, cuts the free end of
+ * the file off.  The image must be idle.  The first error is returned, and the
+ * image is released all the same. */
+int rw_close(struct image *img, struct qcow2_error *err);
+
+/* Changes feature bits of the header, durably (I6: one sector). */
+int rw_set_features(struct image *img, uint64_t incompatible,
+		    uint64_t autoclear, struct qcow2_error *err);
+
+/* Sets the corrupt bit, durably, before the caller reports @code. */
+int rw_mark_corrupt(struct image *img, int code);
+
+int image_pwritev(struct image *img, const struct iovec *iov, int iovcnt,
+		  uint64_t off, unsigned flags, struct qcow2_error *err);
+int image_zero(struct image *img, uint64_t len, uint64_t off, unsigned flags,
+	       struct qcow2_error *err);
+int image_discard(struct image *img, uint64_t len, uint64_t off,
+		  unsigned flags, struct qcow2_error *err);
+/* Whole clusters, or up to the end of the disk. */
+int image_write_compressed(struct image *img, const void *buf, uint64_t len,
+			   uint64_t off, struct qcow2_error *err);
+
+/* Encodes a cluster at @src into @dst, which has room for one; *n is 0 when it
+ * does not become smaller.  Thread-safe. */
+int image_encode(struct image *img, void *dst, const void *src, size_t *n,
+		 struct qcow2_error *err);
+/* Before the first encoding: 0 for the codec's usual level. */
+int image_set_level(struct image *img, int level, struct qcow2_error *err);
+
+/* One cluster that the caller has encoded (@len bytes at @bytes; 0: it did not
+ * become smaller) from @cluster. */
+int image_write_encoded(struct image *img, const void *bytes, size_t len,
+			const void *cluster, uint64_t off,
+			struct qcow2_error *err);
+int image_flush(struct image *img, struct qcow2_error *err);
+
+/* A request that reads, for the grace period of what it looks up; does nothing
+ * in an image that nobody writes. */
+struct grace_ref image_begin(struct image *img);
+void image_end(struct grace_ref ref);
+
+#endif

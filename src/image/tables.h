@@ -1,0 +1,22 @@
+/*
+ * L2 tables for writers: a new one where there is none, a copy where the
+ * table is shared with a snapshot.
+ */
+#ifndef IMAGE_TABLES_H
+#define IMAGE_TABLES_H
+
+#include <stdint.h>
+
+#include <qcow2.h>
+
+struct image;
+
+/*
+ * Makes sure that the L2 table for @guest_off exists and has no other
+ * reference.  O4: its contents reach the disk before its L1 entry.  O5: a
+ * copied table loses its reference after the L1 entry points to the copy.
+ */
+int tables_make(struct image *img, uint64_t guest_off,
+		struct qcow2_error *err);
+
+#endif

@@ -1,0 +1,24 @@
+/*
+ * Inside image/: writing data to clusters that the caller has in flight.
+ */
+#ifndef IMAGE_WRITE_H
+#define IMAGE_WRITE_H
+
+#include <stdint.h>
+
+#include <qcow2.h>
+
+#include "base/iov.h"
+
+struct image;
+
+/* Writes the next @len bytes of @src at @off; the clusters it touches are in
+ * flight for the caller. */
+int write_in_flight(struct image *img, struct iov_cursor *src, uint64_t len,
+		    uint64_t off, struct qcow2_error *err);
+
+/* The old contents of guest bytes: this image's, and below. */
+int image_read_old(struct image *img, struct iov_cursor *dst, uint64_t len,
+		   uint64_t off, struct qcow2_error *err);
+
+#endif

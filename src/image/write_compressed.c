@@ -1,0 +1,172 @@
+/*
+ * Writing compressed clusters (O7, O8).
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "image/entry.h"
+#include "image/guarded.h"
+#include "image/image.h"
+#include "image/rw.h"
+#include "image/tables.h"
+#include "image/write.h"
+#include "store/store.h"
+
+enum { LEVEL_MAX_ZLIB = 9, LEVEL_MAX_ZSTD = 19 };
+
+static int link_compressed(struct image *img, uint64_t desc, uint64_t off,
+			   struct qcow2_error *err)
+{
+	struct commit *c = &img->rw->commit;
+	struct map_window w;
+	struct l2_entry old;
+	int rc = map_window_get(&img->map, &img->geo, image_file_end(img),
+				off + img->geo.cluster_size, off, 0, &w, err);
+
+	if (rc < 0)
+		return rc;
+	old = map_window_entry(&w, &img->geo, 0);
+	rc = entry_check(img, old, off, err);
+	if (rc == 0)
+		rc = commit_begin(c, ENTRY_FREED_MAX, err);
+	if (rc == 0) {
+		commit_set_l2(c, w.slice, w.first,
+			      (struct l2_entry){ desc, 0 });
+		entry_free(img, old, img->rw->policy.other);
+		commit_order(c);
+		commit_end(c);
+	}
+	map_window_put(&img->map, &w);
+	return rc;
+}
+
+/* @bytes: the cluster at @off, encoded. */
+static int write_encoded(struct image *img, const void *bytes, uint32_t len,
+			 uint64_t off, struct qcow2_error *err)
+{
+	uint64_t host_off, desc;
+	int rc = tables_make(img, off, err);
+
+	if (rc == 0)
+		rc = pack_reserve(&img->rw->pack, len, &host_off, err);
+	if (rc < 0)
+		return rc;
+	if (!compressed_encode(&img->geo, host_off, len, &desc))
+		rc = error_set(err, -EFBIG,
+			       "compressed clusters cannot be stored at host "
+			       "offset %" PRIu64,
+			       host_off);
+	if (rc == 0)
+		rc = guarded_check(img, len, host_off, err);
+	if (rc == 0)
+		rc = store_pwrite(img->file, bytes, len, host_off, 0, err);
+	compressed_forget(&img->compressed, len, host_off);
+	if (rc == 0)
+		rc = link_compressed(img, desc, off, err);
+	if (rc < 0)
+		pack_cancel(&img->rw->pack, len, host_off);
+	return rc;
+}
+
+static int write_plain(struct image *img, const void *cluster, uint64_t off,
+		       struct qcow2_error *err)
+{
+	uint64_t len = min_u64(img->geo.cluster_size, img->virtual_size - off);
+	struct iovec iov = { (void *)(uintptr_t)cluster, len };
+	struct iov_cursor src = iov_cursor_init(&iov, 1);
+
+	return write_in_flight(img, &src, len, off, err);
+}
+
+int image_write_encoded(struct image *img, const void *bytes, size_t len,
+			const void *cluster, uint64_t off,
+			struct qcow2_error *err)
+{
+	uint32_t size = img->geo.cluster_size;
+	struct grace_ref ref = image_begin(img);
+	struct inflight_range range;
+	int rc;
+
+	inflight_enter(&img->rw->inflight, &range, off, off + size, true);
+	if (len)
+		rc = write_encoded(img, bytes, (uint32_t)len, off, err);
+	else
+		rc = write_plain(img, cluster, off, err);
+	inflight_leave(&img->rw->inflight, &range);
+	image_end(ref);
+	if (rc == 0 && commit_wanted(&img->rw->commit))
+		rc = image_flush(img, err);
+	return rc;
+}
+
+static int check_request(const struct image *img, uint64_t len, uint64_t off,
+			 struct qcow2_error *err)
+{
+	uint32_t size = img->geo.cluster_size;
+
+	if (img->geo.has_data_file)
+		return error_set(err, -ENOTSUP,
+				 "an image with an external data file has no "
+				 "compressed clusters");
+	if (is_aligned(off, size) &&
+	    (is_aligned(len, size) || off + len == img->virtual_size))
+		return 0;
+	return error_set(err, -EINVAL,
+			 "compressed writes cover whole clusters of %" PRIu32
+			 " bytes: %" PRIu64 " bytes at %" PRIu64 " do not",
+			 size, len, off);
+}
+
+int image_encode(struct image *img, void *dst, const void *src, size_t *n,
+		 struct qcow2_error *err)
+{
+	uint32_t size = img->geo.cluster_size;
+	int rc = encoder_pool_encode(&img->rw->encoders, dst, size - 1, src,
+				     size, n);
+
+	return rc < 0 ? error_nomem(err, "compression", size) : 0;
+}
+
+int image_set_level(struct image *img, int level, struct qcow2_error *err)
+{
+	struct encoder_pool *pool = &img->rw->encoders;
+	enum codec codec = pool->codec;
+	int max = codec == CODEC_ZSTD ? LEVEL_MAX_ZSTD : LEVEL_MAX_ZLIB;
+
+	if (level < 0 || level > max)
+		return error_set(err, -EINVAL,
+				 "compression level %d: %s has 1 to %d", level,
+				 codec == CODEC_ZSTD ? "zstd" : "zlib", max);
+	encoder_pool_release(pool);
+	encoder_pool_init(pool, codec, level);
+	return 0;
+}
+
+int image_write_compressed(struct image *img, const void *buf, uint64_t len,
+			   uint64_t off, struct qcow2_error *err)
+{
+	uint32_t size = img->geo.cluster_size;
+	CLEANUP_FREE uint8_t *cluster = malloc(size);
+	CLEANUP_FREE uint8_t *encoded = malloc(size);
+	int rc = check_request(img, len, off, err);
+
+	if (rc == 0 && (!cluster || !encoded))
+		rc = error_nomem(err, "compression", 2 * (uint64_t)size);
+	for (uint64_t done = 0; rc == 0 && done < len; done += size) {
+		uint64_t part = min_u64(size, len - done);
+		size_t n;
+
+		memcpy(cluster, (const uint8_t *)buf + done, part);
+		memset(cluster + part, 0, size - part);
+		rc = image_encode(img, encoded, cluster, &n, err);
+		if (rc == 0)
+			rc = image_write_encoded(img, encoded, n, cluster,
+						 off + done, err);
+	}
+	return rc;
+}

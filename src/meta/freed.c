@@ -1,0 +1,110 @@
+#include "meta/freed.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "store/store.h"
+
+int freed_reserve(struct freed_list *l, size_t n, struct qcow2_error *err)
+{
+	size_t capacity = l->capacity ? l->capacity : 16;
+	struct freed *list;
+
+	while (capacity < l->n + n)
+		capacity *= 2;
+	if (capacity == l->capacity)
+		return 0;
+	list = realloc(l->list, capacity * sizeof(*list));
+	if (!list)
+		return error_nomem(err, "the list of freed clusters",
+				   capacity * sizeof(*list));
+	l->list = list;
+	l->capacity = capacity;
+	return 0;
+}
+
+void freed_add(struct freed_list *l, struct freed f)
+{
+	assert(l->n < l->capacity);
+	l->list[l->n++] = f;
+}
+
+void freed_list_release(struct freed_list *l)
+{
+	free(l->list);
+	*l = (struct freed_list){ 0 };
+}
+
+int freed_enqueue(struct freed_batch **queue, struct freed_list *l,
+		  uint64_t ticket)
+{
+	struct freed_batch *b = malloc(sizeof(*b));
+
+	if (!b)
+		return -ENOMEM;
+	*b = (struct freed_batch){ .ticket = ticket, .freed = *l };
+	*l = (struct freed_list){ 0 };
+	while (*queue)
+		queue = &(*queue)->next;
+	*queue = b;
+	return 0;
+}
+
+/* Gives the space of a cluster back if this was its last reference.  Failing
+ * to costs space and nothing else. */
+static int punch(const struct freed *f, struct refcounts *refs,
+		 struct qcow2_store *file, struct qcow2_error *err)
+{
+	uint32_t bits = refs->geo->cluster_bits;
+
+	for (uint64_t i = 0; i < f->n_clusters; i++) {
+		uint64_t host_off = f->host_off + (i << bits);
+		uint64_t count;
+		int rc = refcounts_get(refs, host_off >> bits, &count, err);
+
+		if (rc < 0)
+			return rc;
+		if (count == 1)
+			store_zero(file, UINT64_C(1) << bits, host_off,
+				   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK,
+				   NULL);
+	}
+	return 0;
+}
+
+int freed_batch_finish(struct freed_batch *b, struct refcounts *refs,
+		       struct qcow2_error *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < b->freed.n; i++) {
+		const struct freed *f = &b->freed.list[i];
+
+		if (f->punch)
+			rc = punch(f, refs, refs->file, err);
+		if (rc == 0)
+			rc = refcounts_decrement(refs, f->n_clusters,
+						 f->host_off >>
+							 refs->geo->cluster_bits,
+						 err);
+	}
+	return rc;
+}
+
+void freed_batch_free(struct freed_batch *b)
+{
+	freed_list_release(&b->freed);
+	free(b);
+}
+
+void freed_batches_release(struct freed_batch **queue)
+{
+	while (*queue) {
+		struct freed_batch *b = *queue;
+
+		*queue = b->next;
+		freed_batch_free(b);
+	}
+}

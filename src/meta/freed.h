@@ -1,0 +1,28 @@
+/*
+ * Quarantine: what was freed, from the moment its last pointer left memory
+ * until it may be used again.
+ *
+ * A freed run first belongs to the commit that makes the removal durable, then
+ * waits in a batch for the grace period, and is finished last: punched, if the
+ * policy says so, and uncounted.  Only then can the allocator find it.
+ */
+#ifndef META_FREED_H
+#define META_FREED_H
+
+#include "meta/commit.h"
+
+int freed_reserve(struct freed_list *l, size_t n, struct qcow2_error *err);
+/* Room was reserved. Merges with the run before if it continues it. */
+void freed_add(struct freed_list *l, struct freed f);
+void freed_list_release(struct freed_list *l);
+
+/* Moves @l into a new batch at the end of the queue.  Without memory for it
+ * the clusters leak, which is safe: -ENOMEM. */
+int freed_enqueue(struct freed_batch **queue, struct freed_list *l,
+		  uint64_t ticket);
+int freed_batch_finish(struct freed_batch *b, struct refcounts *refs,
+		       struct qcow2_error *err);
+void freed_batch_free(struct freed_batch *b);
+void freed_batches_release(struct freed_batch **queue);
+
+#endif

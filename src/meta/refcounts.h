@@ -1,0 +1,108 @@
+/*
+ * The refcounts of host clusters: the table in memory, block slices in a
+ * cache, changes collected for commit.
+ *
+ * What is in memory is never lower than what pointers need: increments happen
+ * before a pointer can be written, decrements are asked for only when the
+ * removal of the pointer is durable and nobody can still be using it.  So a
+ * cluster whose refcount in memory is 0 is free, and every state in which a
+ * slice is written is safe.
+ *
+ * Locks: grow_lock, then lock.  No I/O happens under `lock`; new blocks and a
+ * new table are written under grow_lock, which only those who need one take.
+ */
+#ifndef META_REFCOUNTS_H
+#define META_REFCOUNTS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <qcow2.h>
+
+#include "format/geometry.h"
+#include "format/header.h"
+#include "meta/dirty.h"
+
+/* Where the refcount table is; what the header must say after it moved. */
+struct reftable_place {
+	uint64_t off;
+	uint32_t clusters;
+};
+
+struct refcounts {
+	const struct geometry *geo;
+	struct qcow2_store *file;     /* borrowed */
+	struct cache blocks;
+	pthread_mutex_t grow_lock;    /* one new block or table at a time */
+	struct reftable_place place;
+	/* Called with grow_lock held to point the header to a new table; must
+	 * make it durable. */
+	int (*move_table)(void *opaque, struct reftable_place to,
+			  struct qcow2_error *err);
+	/* Tells that [host_off, host_off + len) holds refcount metadata now. */
+	int (*new_metadata)(void *opaque, uint64_t len, uint64_t host_off,
+			    struct qcow2_error *err);
+	/* Tells that it does not any more. */
+	void (*old_metadata)(void *opaque, uint64_t len, uint64_t host_off);
+	void *opaque;
+	pthread_mutex_t lock;         /* protects what follows */
+	uint64_t *table;              /* host byte order */
+	uint64_t n_table;             /* entries */
+	struct dirty dirty;
+	uint64_t next_free;           /* cluster index: all below are in use */
+	uint64_t held;                /* never claimed whatever its refcount;
+				       * 0: none */
+	_Atomic uint64_t high_water;  /* host offset: nothing at or above it was
+				       * ever handed out, it reads as zeros */
+	uint64_t file_size;           /* the file has been extended to here;
+				       * under grow_lock */
+};
+
+int refcounts_open(struct refcounts *r, const struct geometry *g,
+		   const struct header *h, struct qcow2_store *file,
+		   uint64_t cache_bytes, struct qcow2_error *err);
+void refcounts_release(struct refcounts *r);
+
+int refcounts_get(struct refcounts *r, uint64_t cluster_idx, uint64_t *value,
+		  struct qcow2_error *err);
+
+/* A run of clusters that was free and now has refcount 1. */
+struct claim {
+	uint64_t host_off;
+	uint64_t n_clusters;
+	bool reads_zero;   /* never used before: the file has zeros there */
+};
+
+/*
+ * Claims the first free clusters, at most @want of them, in a row.  The file is extended over them.  -ENOSPC, -EFBIG at the end of what
+ * the format can address, -EIO for damaged refcount metadata.
+ */
+int refcounts_claim(struct refcounts *r, uint64_t want, struct claim *out,
+		    struct qcow2_error *err);
+
+/* Gives back what was claimed and never pointed to. */
+void refcounts_unclaim(struct refcounts *r, const struct claim *c);
+
+/* Adds one to each of @n clusters from @first: all or none.  -ERANGE when one
+ * is at its maximum. */
+int refcounts_increment(struct refcounts *r, uint64_t n, uint64_t first,
+			struct qcow2_error *err);
+
+/* Takes one from each of @n clusters from @first.  A cluster without refcount
+ * is corruption: -EIO with a defect, and nothing is changed for it. */
+int refcounts_decrement(struct refcounts *r, uint64_t n, uint64_t first,
+			struct qcow2_error *err);
+
+/* Keeps one cluster from being claimed, instead of the one held before; 0 for
+ * none. */
+void refcounts_hold(struct refcounts *r, uint64_t cluster_idx);
+
+/* For commit: copies what is dirty; then says that it was written. */
+int refcounts_collect(struct refcounts *r, struct writes *out,
+		      struct qcow2_error *err);
+void refcounts_written(struct refcounts *r);
+bool refcounts_is_clean(struct refcounts *r);
+
+#endif

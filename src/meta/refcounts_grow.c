@@ -1,0 +1,261 @@
+#include "meta/refcounts_grow.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "format/refcount.h"
+#include "store/store.h"
+
+static uint64_t block_clusters(const struct refcounts *r)
+{
+	return UINT64_C(1) << r->geo->refcount_block_bits;
+}
+
+static uint64_t table_entries_max(void)
+{
+	return REFCOUNT_TABLE_BYTES_MAX / REFCOUNT_TABLE_ENTRY_BYTES;
+}
+
+/* Writes @len bytes at the end of the file, which grows by it.  Whoever sets
+ * the size later must know, or would cut it off again. */
+static int write_end(struct refcounts *r, const void *buf, size_t len,
+		     uint64_t host_off, struct qcow2_error *err)
+{
+	int rc = store_pwrite(r->file, buf, len, host_off, 0, err);
+
+	if (rc == 0)
+		r->file_size = max_u64(r->file_size, host_off + len);
+	return rc;
+}
+
+/* Writes a block at @host_off in which clusters [first, first + n) of its
+ * region have refcount 1. */
+static int write_block(struct refcounts *r, uint64_t n, uint64_t first,
+		       uint64_t host_off, struct qcow2_error *err)
+{
+	CLEANUP_FREE uint8_t *block = calloc(1, r->geo->cluster_size);
+	uint64_t mask = block_clusters(r) - 1;
+
+	if (!block)
+		return error_nomem(err, "a refcount block",
+				   r->geo->cluster_size);
+	for (uint64_t i = 0; i < n; i++)
+		refcount_put(block, (first + i) & mask, r->geo->refcount_order,
+			     1);
+	return write_end(r, block, r->geo->cluster_size, host_off, err);
+}
+
+/* Takes clusters at the end of the file, at or after @min_cluster. */
+static uint64_t take_end(struct refcounts *r, uint64_t n, uint64_t min_cluster)
+{
+	uint32_t bits = r->geo->cluster_bits;
+	SCOPED_LOCK(&r->lock);
+	uint64_t first = max_u64(r->high_water >> bits, min_cluster);
+
+	r->high_water = (first + n) << bits;
+	return first;
+}
+
+/* ---- A block (O11) --------------------------------------------------------- */
+
+static int link_block(struct refcounts *r, uint64_t index, uint64_t host_off,
+		      struct qcow2_error *err)
+{
+	uint8_t entry[REFCOUNT_TABLE_ENTRY_BYTES];
+	int rc;
+
+	put_be64(entry, host_off);
+	rc = store_pwrite(r->file, entry, sizeof(entry),
+			  r->place.off + index * sizeof(entry), 0, err);
+	if (rc < 0)
+		return rc;
+	mutex_lock(&r->lock);
+	r->table[index] = host_off;
+	mutex_unlock(&r->lock);
+	return 0;
+}
+
+static int add_block(struct refcounts *r, uint64_t index,
+		     struct qcow2_error *err)
+{
+	/* At the end of the file, in the block's own region: so it describes
+	 * itself, and nothing else has to be written for it. */
+	uint64_t place = take_end(r, 1, index << r->geo->refcount_block_bits);
+	uint64_t host_off = place << r->geo->cluster_bits;
+	int rc;
+
+	if (host_off > HOST_OFF_MAX - r->geo->cluster_size)
+		return error_set(err, -EFBIG,
+				 "no refcount block fits into the 2^56 bytes "
+				 "that the format can address");
+	rc = r->new_metadata(r->opaque, r->geo->cluster_size, host_off, err);
+	if (rc == 0)
+		rc = write_block(r, 1, place, host_off, err);
+	if (rc == 0)
+		rc = store_flush(r->file, err);
+	return rc < 0 ? rc : link_block(r, index, host_off, err);
+}
+
+/* ---- A table (O12) --------------------------------------------------------- */
+
+/* A larger table and the blocks that describe it and themselves, at the end of
+ * what the old table could describe. */
+struct growth {
+	uint64_t first;       /* cluster index of the table */
+	uint64_t n_table;     /* clusters of the table */
+	uint64_t n_blocks;    /* right behind it */
+	uint64_t n_entries;
+	uint64_t *entries;
+};
+
+/* The region where the new table begins: behind all that the old one could
+ * describe, and behind the end of the file. */
+static uint64_t growth_index(struct refcounts *r)
+{
+	SCOPED_LOCK(&r->lock);
+	uint64_t used = r->high_water >> r->geo->cluster_bits;
+
+	return max_u64(r->n_table, div_round_up(used, block_clusters(r)));
+}
+
+/* Blocks, table and entries depend on each other: a few rounds settle it. */
+static int plan_growth(struct refcounts *r, uint64_t index, struct growth *g,
+		       struct qcow2_error *err)
+{
+	uint64_t per_cluster = r->geo->cluster_size /
+			       REFCOUNT_TABLE_ENTRY_BYTES;
+	uint64_t own = growth_index(r);
+	uint64_t blocks = 1;
+
+	do {
+		g->n_blocks = blocks;
+		/* Half as much again, so that growing stays rare. */
+		g->n_entries = max_u64(r->n_table + r->n_table / 2,
+				       max_u64(index, own + blocks) + 1);
+		g->n_entries = min_u64(align_up(g->n_entries, per_cluster),
+				       table_entries_max());
+		g->n_table = g->n_entries / per_cluster;
+		blocks = div_round_up(g->n_table + g->n_blocks,
+				      block_clusters(r));
+	} while (blocks != g->n_blocks);
+	if (g->n_entries <= max_u64(index, own + blocks))
+		return error_set(err, -EFBIG,
+				 "the refcount table would exceed its limit "
+				 "of %" PRIu64 " bytes",
+				 (uint64_t)REFCOUNT_TABLE_BYTES_MAX);
+	g->first = take_end(r, g->n_table + g->n_blocks,
+			    own << r->geo->refcount_block_bits);
+	return 0;
+}
+
+static int write_growth_blocks(struct refcounts *r, struct growth *g,
+			       struct qcow2_error *err)
+{
+	uint64_t per_block = block_clusters(r);
+	uint64_t n = g->n_table + g->n_blocks;
+	uint64_t done = 0;
+
+	for (uint64_t b = 0; done < n; b++) {
+		uint64_t first = g->first + done;
+		uint64_t here = min_u64(n - done,
+					per_block - first % per_block);
+		uint64_t host_off = (g->first + g->n_table + b)
+				    << r->geo->cluster_bits;
+		int rc = write_block(r, here, first, host_off, err);
+
+		if (rc < 0)
+			return rc;
+		g->entries[first / per_block] = host_off;
+		done += here;
+	}
+	return 0;
+}
+
+static int write_table(struct refcounts *r, const struct growth *g,
+		       struct qcow2_error *err)
+{
+	uint64_t bytes = g->n_table << r->geo->cluster_bits;
+	CLEANUP_FREE uint8_t *raw = calloc(1, bytes);
+
+	if (!raw)
+		return error_nomem(err, "a refcount table", bytes);
+	for (uint64_t i = 0; i < g->n_entries; i++)
+		put_be64(raw + 8 * i, g->entries[i]);
+	return write_end(r, raw, bytes, g->first << r->geo->cluster_bits, err);
+}
+
+static void use_table(struct refcounts *r, struct growth *g)
+{
+	SCOPED_LOCK(&r->lock);
+
+	free(r->table);
+	r->table = g->entries;
+	r->n_table = g->n_entries;
+	g->entries = NULL;
+}
+
+static int switch_table(struct refcounts *r, struct growth *g,
+			struct qcow2_error *err)
+{
+	struct reftable_place old = r->place;
+	struct reftable_place to = { g->first << r->geo->cluster_bits,
+				     (uint32_t)g->n_table };
+	int rc = store_flush(r->file, err);
+
+	if (rc == 0)
+		rc = r->move_table(r->opaque, to, err);
+	if (rc < 0)
+		return rc;
+	r->place = to;
+	use_table(r, g);
+	/* Nobody reads the old table once the header is durable. */
+	r->old_metadata(r->opaque,
+			(uint64_t)old.clusters << r->geo->cluster_bits,
+			old.off);
+	return refcounts_decrement(r, old.clusters,
+				   old.off >> r->geo->cluster_bits, err);
+}
+
+static int grow_table(struct refcounts *r, uint64_t index,
+		      struct qcow2_error *err)
+{
+	struct growth g = { 0 };
+	int rc = plan_growth(r, index, &g, err);
+
+	if (rc < 0)
+		return rc;
+	g.entries = calloc(g.n_entries, sizeof(*g.entries));
+	if (!g.entries)
+		return error_nomem(err, "a refcount table", g.n_entries * 8);
+	memcpy(g.entries, r->table, r->n_table * sizeof(*g.entries));
+	rc = r->new_metadata(r->opaque,
+			     (g.n_table + g.n_blocks) << r->geo->cluster_bits,
+			     g.first << r->geo->cluster_bits, err);
+	if (rc == 0)
+		rc = write_growth_blocks(r, &g, err);
+	if (rc == 0)
+		rc = write_table(r, &g, err);
+	if (rc == 0)
+		rc = switch_table(r, &g, err);
+	free(g.entries);
+	return rc;
+}
+
+int refcounts_add_block(struct refcounts *r, uint64_t cluster_idx,
+			struct qcow2_error *err)
+{
+	uint64_t index = cluster_idx >> r->geo->refcount_block_bits;
+	SCOPED_LOCK(&r->grow_lock);
+
+	if (index >= r->n_table)
+		return grow_table(r, index, err);
+	if (r->table[index])
+		return 0;
+	return add_block(r, index, err);
+}

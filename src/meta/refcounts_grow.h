@@ -1,0 +1,20 @@
+/*
+ * New refcount blocks and larger refcount tables.
+ */
+#ifndef META_REFCOUNTS_GROW_H
+#define META_REFCOUNTS_GROW_H
+
+#include "meta/refcounts.h"
+
+/*
+ * Makes the refcount block that describes @cluster_idx, and a larger table if
+ * need be.  Another thread may have done it meanwhile: that is success.
+ *
+ * Order (O11): the block, which describes itself, is durable before the table
+ * entry that points to it.  (O12): a new table and the blocks that describe it
+ * are durable before the header points to it; the old table is freed after.
+ */
+int refcounts_add_block(struct refcounts *r, uint64_t cluster_idx,
+			struct qcow2_error *err);
+
+#endif

@@ -1,0 +1,341 @@
+/*
+ * The crash suite: runs workloads, enumerates what a crash may leave of them,
+ * and judges every state.
+ *
+ *	crash [OPTION...] SLICE...
+ *
+ *	--seed N        of everything random; else the clock
+ *	--states N      about so many distinct states per slice; 0: no limit
+ *	--config NAME   only this configuration
+ *	--ops TEXT      this workload instead of a slice's (see workload.h)
+ *	--all N         take all subsets of up to N events
+ *	--list          the configurations
+ *
+ * Slices: scenarios, pairs, triples, random.  A slice may be cut into parts by
+ * `NAME/I/N`.  Exit status 1 after a violation.
+ */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "crash/generate.h"
+#include "crash/scenarios.h"
+#include "crash/trial.h"
+
+enum { VIOLATIONS_MAX = 3 };
+
+struct run {
+	struct trial_env env;
+	struct stats stats;
+	const char *config;   /* NULL: all */
+	const char *ops;      /* NULL: what the slice says */
+	uint64_t limit;       /* distinct states of one slice; 0: none */
+	uint64_t goal;        /* the same as a value of stats.distinct */
+	unsigned part;
+	unsigned n_parts;
+	uint64_t turn;        /* counts workloads, to share them out */
+};
+
+/* ---- One workload ------------------------------------------------------------ */
+
+static bool is_over(const struct run *r)
+{
+	return r->stats.violations >= VIOLATIONS_MAX ||
+	       (r->goal && r->stats.distinct >= r->goal);
+}
+
+static void report(struct run *r, const struct base *b, struct workload *w,
+		   struct failure *f)
+{
+	char text[WORKLOAD_TEXT_BYTES];
+
+	trial_shrink(&r->env, b, w, f);
+	workload_print(w, text, sizeof(text));
+	printf("VIOLATION: %s\n"
+	       "  run it again: crash --seed %" PRIu64
+	       " --config %s --ops '%s'\n"
+	       "  pending when it crashed:\n%s",
+	       f->why, r->env.seed, b->config->name, text, f->events);
+	fflush(stdout);
+}
+
+static void run_workload(struct run *r, const struct base *b,
+			 const struct workload *w)
+{
+	struct workload copy = *w;
+	struct failure failure;
+
+	if (is_over(r) || r->turn++ % r->n_parts != r->part)
+		return;
+	if (trial_run(&r->env, b, w, &failure))
+		return;
+	r->stats.violations++;
+	report(r, b, &copy, &failure);
+}
+
+static bool is_wanted(const struct run *r, const struct config *c)
+{
+	return !r->config || strcmp(r->config, c->name) == 0;
+}
+
+/* ---- Slices ------------------------------------------------------------------ */
+
+static void run_scenarios(struct run *r)
+{
+	for (unsigned i = 0; i < n_scenarios; i++) {
+		const struct config *c = config_find(scenarios[i].config);
+		struct workload w;
+		struct base b;
+
+		if (!c || !workload_parse(&w, scenarios[i].ops)) {
+			fprintf(stderr, "crash: scenario %s is wrong\n",
+				scenarios[i].name);
+			exit(2);
+		}
+		if (!is_wanted(r, c))
+			continue;
+		b = base_new(c);
+		run_workload(r, &b, &w);
+		base_free(&b);
+	}
+}
+
+/* What comes between the operations of a sequence. */
+enum { GAPS = 3 };
+
+static void add_gap(struct workload *w, unsigned gap)
+{
+	for (unsigned i = 0; i < gap; i++)
+		workload_add(w, (struct op){ .kind = OP_FLUSH });
+}
+
+/* @n operations from the menu, number @index of all sequences. */
+static struct workload sequence(const struct workload *menu, unsigned n,
+				uint64_t index)
+{
+	struct workload w = { 0 };
+
+	for (unsigned i = 0; i < n; i++) {
+		workload_add(&w, menu->ops[index % menu->n]);
+		index /= menu->n;
+		add_gap(&w, (unsigned)(index % GAPS));
+		index /= GAPS;
+	}
+	return w;
+}
+
+static uint64_t n_sequences(const struct workload *menu, unsigned n)
+{
+	uint64_t all = 1;
+
+	while (n--)
+		all *= menu->n * GAPS;
+	return all;
+}
+
+/* Every sequence once, in an order that the seed decides; the configurations
+ * take turns, so that a limit cuts all of them alike. */
+static void run_sequences(struct run *r, unsigned n)
+{
+	struct base *bases = calloc(n_configs, sizeof(*bases));
+	uint64_t most = 0;
+
+	for (unsigned i = 0; i < n_configs; i++) {
+		struct workload menu = generate_menu(&configs[i]);
+
+		bases[i] = base_new(&configs[i]);
+		if (n_sequences(&menu, n) > most)
+			most = n_sequences(&menu, n);
+	}
+	for (uint64_t at = 0; at < most && !is_over(r); at++) {
+		for (unsigned i = 0; i < n_configs; i++) {
+			struct workload menu = generate_menu(&configs[i]);
+			uint64_t all = n_sequences(&menu, n);
+			/* A prime step visits each index once. */
+			uint64_t index = (at * UINT64_C(1000003) +
+					  r->env.seed + i) % all;
+			struct workload w = sequence(&menu, n, index);
+
+			if (at < all && is_wanted(r, &configs[i]))
+				run_workload(r, &bases[i], &w);
+		}
+	}
+	for (unsigned i = 0; i < n_configs; i++)
+		base_free(&bases[i]);
+	free(bases);
+}
+
+static void run_pairs(struct run *r)
+{
+	run_sequences(r, 2);
+}
+
+static void run_triples(struct run *r)
+{
+	run_sequences(r, 3);
+}
+
+static void run_random(struct run *r)
+{
+	struct test_rng rng = test_rng_init(r->env.seed ^ r->part);
+	uint64_t limit = r->limit;
+
+	while (!is_over(r)) {
+		const struct config *c =
+			&configs[test_rng_below(&rng, n_configs)];
+		unsigned n = 4 + (unsigned)test_rng_below(&rng, 20);
+		struct workload w;
+		struct base b;
+
+		if (r->config)
+			c = config_find(r->config);
+		w = generate_random(&rng, c, n);
+		b = base_new(c);
+		r->turn = r->part;
+		run_workload(r, &b, &w);
+		base_free(&b);
+		if (!limit && r->stats.distinct > 10000000)
+			return;
+	}
+}
+
+static const struct {
+	const char *name;
+	void (*run)(struct run *r);
+} slices[] = {
+	{ "scenarios", run_scenarios },
+	{ "pairs", run_pairs },
+	{ "triples", run_triples },
+	{ "random", run_random },
+};
+
+/* NAME or NAME/I/N. */
+static bool run_slice(struct run *r, const char *text)
+{
+	size_t len = strcspn(text, "/");
+
+	r->part = 0;
+	r->n_parts = 1;
+	r->turn = 0;
+	if (text[len] && (sscanf(text + len, "/%u/%u", &r->part,
+				 &r->n_parts) != 2 ||
+			  r->part >= r->n_parts))
+		return false;
+	r->goal = r->limit ? r->stats.distinct + r->limit : 0;
+	for (size_t i = 0; i < sizeof(slices) / sizeof(slices[0]); i++) {
+		if (strlen(slices[i].name) != len ||
+		    strncmp(slices[i].name, text, len))
+			continue;
+		slices[i].run(r);
+		return true;
+	}
+	return false;
+}
+
+static bool run_ops(struct run *r)
+{
+	const struct config *c = r->config ? config_find(r->config) : NULL;
+	struct workload w;
+	struct base b;
+
+	if (!c || !workload_parse(&w, r->ops))
+		return false;
+	r->n_parts = 1;
+	b = base_new(c);
+	run_workload(r, &b, &w);
+	base_free(&b);
+	return true;
+}
+
+/* ---- Command line ------------------------------------------------------------ */
+
+static void list_configs(void)
+{
+	for (unsigned i = 0; i < n_configs; i++)
+		printf("%s\n", configs[i].name);
+}
+
+static uint64_t clock_seed(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return ((uint64_t)now.tv_sec * 1000003 + (uint64_t)now.tv_nsec) %
+	       1000000007;
+}
+
+static bool parse_options(struct run *r, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "seed", required_argument, NULL, 's' },
+		{ "states", required_argument, NULL, 'n' },
+		{ "config", required_argument, NULL, 'c' },
+		{ "ops", required_argument, NULL, 'o' },
+		{ "all", required_argument, NULL, 'a' },
+		{ "list", no_argument, NULL, 'l' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (opt == 's')
+			r->env.seed = strtoull(optarg, NULL, 0);
+		else if (opt == 'n')
+			r->limit = strtoull(optarg, NULL, 0);
+		else if (opt == 'c')
+			r->config = optarg;
+		else if (opt == 'o')
+			r->ops = optarg;
+		else if (opt == 'a')
+			r->env.effort.all_max = (unsigned)atoi(optarg);
+		else if (opt == 'l')
+			list_configs();
+		else
+			return false;
+	}
+	return true;
+}
+
+static void print_totals(const struct run *r, const struct timespec *began)
+{
+	struct timespec now;
+	double s;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	s = (double)(now.tv_sec - began->tv_sec) +
+	    1e-9 * (double)(now.tv_nsec - began->tv_nsec);
+	printf("seed %" PRIu64 ": %" PRIu64 " trials, %" PRIu64
+	       " states, %" PRIu64 " distinct, %" PRIu64
+	       " crashed again, %" PRIu64 " violations, %.1f s\n",
+	       r->env.seed, r->stats.trials, r->stats.states,
+	       r->stats.distinct, r->stats.again, r->stats.violations, s);
+}
+
+int main(int argc, char **argv)
+{
+	const char *env_seed = getenv("TEST_SEED");
+	struct run r = { .n_parts = 1 };
+	struct timespec began;
+	bool ok;
+
+	r.env.seed = env_seed ? strtoull(env_seed, NULL, 0) : clock_seed();
+	r.env.effort = (struct effort){ 12, 4, 40 };
+	clock_gettime(CLOCK_MONOTONIC, &began);
+	ok = parse_options(&r, argc, argv);
+	r.env.stats = &r.stats;
+	r.env.seen = seen_new();
+	if (ok && r.ops)
+		ok = run_ops(&r);
+	for (int i = optind; ok && i < argc; i++)
+		ok = run_slice(&r, argv[i]);
+	seen_free(r.env.seen);
+	if (!ok) {
+		fprintf(stderr, "crash: wrong arguments; see crash.c\n");
+		return 2;
+	}
+	print_totals(&r, &began);
+	return r.stats.violations ? 1 : 0;
+}

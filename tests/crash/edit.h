@@ -1,0 +1,23 @@
+/*
+ * Changes of image files that the library does not make by itself.
+ */
+#ifndef CRASH_EDIT_H
+#define CRASH_EDIT_H
+
+#include <stdint.h>
+
+#include <qcow2.h>
+
+#include "crash/base.h"
+
+/* An internal snapshot of the active disk: every cluster it uses gets one
+ * reference more, and loses COPIED. */
+void edit_add_snapshot(struct qcow2_store *file);
+
+/* An autoclear bit that nobody knows. */
+void edit_set_autoclear(struct qcow2_store *file);
+
+/* Takes host clusters away; see enum base_fill. */
+void edit_fill(struct qcow2_store *file, enum base_fill fill);
+
+#endif

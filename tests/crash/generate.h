@@ -1,0 +1,18 @@
+/*
+ * Workloads that nobody wrote: random ones, and the operations from which
+ * small ones are put together exhaustively.
+ */
+#ifndef CRASH_GENERATE_H
+#define CRASH_GENERATE_H
+
+#include "crash/base.h"
+#include "support/test.h"
+
+struct op generate_op(struct test_rng *rng, const struct config *c);
+struct workload generate_random(struct test_rng *rng, const struct config *c,
+				unsigned n_ops);
+
+/* The operations for exhaustive sequences on this configuration. */
+struct workload generate_menu(const struct config *c);
+
+#endif

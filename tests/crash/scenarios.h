@@ -1,0 +1,17 @@
+/*
+ * Workloads with a story: where others lost data, and where the order of our
+ * own steps is most delicate.
+ */
+#ifndef CRASH_SCENARIOS_H
+#define CRASH_SCENARIOS_H
+
+struct scenario {
+	const char *name;
+	const char *config;
+	const char *ops;
+};
+
+extern const struct scenario scenarios[];
+extern const unsigned n_scenarios;
+
+#endif
