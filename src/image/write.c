@@ -48,9 +48,9 @@ static int map_in_place(struct image *img, uint64_t len, uint64_t off,
 		uint64_t at = off + *here;
 		uint64_t room = entry_in_place(img, e, at);
 
-		rc = room ? 0 : entry_check(img, e, at, err);
-		if (!room || (*here && entry_host(g, e, at) !=
-					       *host_off + *here))
+		rc = entry_check(img, e, at, err);
+		if (rc < 0 || !room ||
+		    (*here && entry_host(g, e, at) != *host_off + *here))
 			break;
 		if (*here == 0)
 			*host_off = entry_host(g, e, at);
