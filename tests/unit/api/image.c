@@ -78,12 +78,32 @@ static void unknown_flags_are_refused(void **state)
 	assert_int_equal(qcow2_open_store(f->b.file, &opts, &other, NULL),
 			 -EINVAL);
 	opts.flags = QCOW2_OPEN_RDWR;
+	opts.format = QCOW2_FORMAT_PROBE;
 	assert_int_equal(qcow2_open_store(f->b.file, &opts, &other, NULL),
-			 -ENOTSUP);
+			 -EINVAL);
+	opts.format = QCOW2_FORMAT_DEFAULT;
 	opts.flags = 0;
+	opts.discard = 0x80;
+	assert_int_equal(qcow2_open_store(f->b.file, &opts, &other, NULL),
+			 -EINVAL);
+	opts.discard = 0;
 	opts.reserved = 1;
 	assert_int_equal(qcow2_open_store(f->b.file, &opts, &other, NULL),
 			 -EINVAL);
+}
+
+static void images_opened_for_reading_are_not_written(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t byte = 1;
+
+	assert_int_equal(qcow2_pwrite(f->img, &byte, 1, 0, 0, NULL), -EBADF);
+	assert_int_equal(qcow2_zero(f->img, 1, 0, 0, NULL), -EBADF);
+	assert_int_equal(qcow2_discard(f->img, CLUSTER, 0, 0, NULL), -EBADF);
+	assert_int_equal(qcow2_write_compressed(f->img, f->data, CLUSTER, 0, 0,
+						NULL),
+			 -EBADF);
+	assert_int_equal(qcow2_flush(f->img, NULL), 0);
 }
 
 static void vectors_are_checked(void **state)
@@ -245,6 +265,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(reads_stay_inside_the_disk),
 		TEST(unknown_flags_are_refused),
+		TEST(images_opened_for_reading_are_not_written),
 		TEST(vectors_are_checked),
 		TEST(older_and_newer_structures_are_understood),
 		TEST(results_fill_what_the_caller_knows),
