@@ -3,6 +3,7 @@
 #	make            build; leaves the command at build/qcow2
 #	make demo       show it at work on a real file system
 #	make check      run all tests
+#	make crash-long look at millions of states after a crash
 #	make bench      measure it against qemu-img
 #	make install    DESTDIR and PREFIX are honoured
 #	make clean      remove the build directory
@@ -35,6 +36,12 @@ demo: test-packages build
 check: test-packages build
 	@tools/run-tests $(BUILD)
 
+# Millions of states after a crash, and every deliberate mistake; STATES sets
+# how many for each of the kinds of workload.
+STATES = 2000000
+crash-long: test-packages build
+	@tests/crash/run-long $(BUILD) $(STATES)
+
 bench: test-packages build
 	@bench/run --build $(BUILD) $(BENCH_ARGS)
 
@@ -45,4 +52,4 @@ install: build
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all build build-packages test-packages demo check bench install clean
+.PHONY: all build build-packages test-packages demo check crash-long bench install clean

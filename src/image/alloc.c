@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "base/mutant.h"
 
 enum {
 	AHEAD_BYTES = 4 * 1024 * 1024,
@@ -25,7 +26,7 @@ void alloc_init(struct alloc *a, struct refcounts *refs, struct commit *commit)
 void alloc_release(struct alloc *a)
 {
 	for (unsigned i = 0; i < ALLOC_RUNS; i++)
-		if (a->runs[i].claim.n_clusters)
+		if (a->runs[i].claim.n_clusters && !MUTANT(claims_leak))
 			refcounts_unclaim(a->refs, &a->runs[i].claim);
 	pthread_mutex_destroy(&a->lock);
 }
@@ -36,7 +37,8 @@ static int claim_run(struct alloc *a, uint64_t want, struct alloc_run *out,
 	int rc = refcounts_claim(a->refs, want, &out->claim, err);
 
 	if (rc == 0)
-		out->generation = commit_generation(a->commit);
+		out->generation = commit_generation(a->commit) -
+				  MUTANT(claims_durable_early);
 	return rc;
 }
 

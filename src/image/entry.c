@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/mutant.h"
 #include "image/image.h"
 #include "image/rw.h"
 
@@ -38,7 +39,8 @@ uint64_t entry_in_place(const struct image *img, struct l2_entry e,
 	enum subcluster_kind kind;
 	unsigned n;
 
-	if (!(e.desc & ENTRY_COPIED) || !has_host(g, e))
+	if ((!(e.desc & ENTRY_COPIED) && !MUTANT(write_shared)) ||
+	    !has_host(g, e))
 		return 0;
 	n = l2_subcluster_run(g, e, sub, &kind);
 	if (kind != SUBCLUSTER_NORMAL)

@@ -12,6 +12,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/mutant.h"
 #include "image/guarded.h"
 #include "image/image.h"
 #include "store/store.h"
@@ -71,7 +72,9 @@ static int update_header(struct image *img, struct qcow2_error *err)
 {
 	int rc = write_header(img, err);
 
-	return rc < 0 ? rc : store_flush(img->file, err);
+	if (rc < 0 || MUTANT(no_header_barrier))
+		return rc;
+	return store_flush(img->file, err);
 }
 
 int rw_set_features(struct image *img, uint64_t incompatible,
@@ -270,7 +273,7 @@ int rw_close(struct image *img, struct qcow2_error *err)
 
 	pack_release(&rw->pack);
 	alloc_release(&rw->alloc);
-	rc = commit_drain(&rw->commit, err);
+	rc = MUTANT(close_commits_nothing) ? 0 : commit_drain(&rw->commit, err);
 	if (rc == 0)
 		rc = cut_tail(img, err);
 	img->rw = NULL;

@@ -16,6 +16,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/mutant.h"
 #include "format/fault_error.h"
 #include "image/entry.h"
 #include "image/guarded.h"
@@ -272,7 +273,8 @@ static struct around around_of(const struct image *img, const struct run *r)
 	struct around a = { .head_off = r->data_off };
 
 	/* Untouched clusters read as the zeros that are wanted. */
-	if (r->reads_zero && r->a.claim.reads_zero)
+	if (r->reads_zero &&
+	    (r->a.claim.reads_zero || MUTANT(stale_around)))
 		return a;
 	a.head_off = entry_copy_begin(img, &r->first, r->data_off);
 	a.head_len = r->data_off - a.head_off;
@@ -344,7 +346,9 @@ static int write_data(struct image *img, struct iov_cursor *src,
  * between shows the zeros that were there before. */
 static bool needs_order(const struct image *img, const struct run *r)
 {
-	return !(r->reads_zero && r->a.claim.reads_zero && r->a.durable &&
+	return !((r->reads_zero || MUTANT(old_data_unordered)) &&
+		 (r->a.claim.reads_zero || MUTANT(used_cluster_unordered)) &&
+		 (r->a.durable || MUTANT(refcount_unordered)) &&
 		 !img->geo.has_data_file);
 }
 
@@ -486,7 +490,7 @@ int image_pwritev(struct image *img, const struct iovec *iov, int iovcnt,
 		len -= part;
 		off += part;
 	}
-	if (rc == 0 && (flags & QCOW2_FUA))
+	if (rc == 0 && (flags & QCOW2_FUA) && !MUTANT(fua_ignored))
 		rc = image_flush(img, err);
 	return rc;
 }

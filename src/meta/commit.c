@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/mutant.h"
 #include "meta/freed.h"
 #include "meta/writes.h"
 #include "store/store.h"
@@ -111,12 +112,20 @@ void commit_set_l1(struct commit *c, uint64_t index, uint64_t entry)
 
 void commit_free(struct commit *c, struct freed freed)
 {
-	freed_add(&c->freed, freed);
+	if (MUTANT(no_quarantine))
+		refcounts_decrement(c->refs, freed.n_clusters,
+				    freed.host_off >> c->geo->cluster_bits,
+				    NULL);
+	if (MUTANT(early_punch))
+		store_zero(c->file, freed.n_clusters << c->geo->cluster_bits,
+			   freed.host_off, QCOW2_STORE_UNMAP, NULL);
+	if (!MUTANT(no_quarantine))
+		freed_add(&c->freed, freed);
 }
 
 void commit_order(struct commit *c)
 {
-	c->ordered = true;
+	c->ordered = !MUTANT(never_ordered);
 }
 
 void commit_end(struct commit *c)
@@ -193,21 +202,23 @@ static int collect(struct commit *c, struct epoch *e, struct qcow2_error *err)
 static int write_epoch(struct commit *c, struct epoch *e,
 		       struct qcow2_error *err)
 {
-	int rc = 0;
+	int rc = MUTANT(entries_first)
+			 ? writes_submit(&e->entries, c->file, err)
+			 : 0;
 
 	/* O28: what the data file holds comes before what points to it. */
-	if (c->data != c->file) {
+	if (c->data != c->file && !MUTANT(no_data_barrier)) {
 		rc = store_flush(c->data, err);
 		if (rc < 0 || (!e->refcounts.n && !e->entries.n))
 			return rc;
 	}
 	if (rc == 0)
 		rc = writes_submit(&e->refcounts, c->file, err);
-	if (rc == 0 && e->ordered)
+	if (rc == 0 && e->ordered && !MUTANT(no_ordered_barrier))
 		rc = store_flush(c->file, err);
 	if (rc == 0)
 		rc = writes_submit(&e->entries, c->file, err);
-	if (rc == 0)
+	if (rc == 0 && !MUTANT(no_final_barrier))
 		rc = store_flush(c->file, err);
 	return rc;
 }
@@ -269,6 +280,10 @@ static int commit_run(struct commit *c, struct qcow2_error *err)
 	struct epoch e = { 0 };
 	int rc = begin_epoch(c, &e, err);
 
+	if (rc == 0 && e.freed.n && MUTANT(free_before_entries)) {
+		freed_enqueue(&c->batches, &e.freed, 0);
+		release_freed(c, NULL);
+	}
 	if (rc == 0)
 		rc = write_epoch(c, &e, err);
 	end_epoch(c, &e, rc);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "base/mutant.h"
 #include "store/store.h"
 
 int freed_reserve(struct freed_list *l, size_t n, struct qcow2_error *err)
@@ -66,7 +67,7 @@ static int punch(const struct freed *f, struct refcounts *refs,
 
 		if (rc < 0)
 			return rc;
-		if (count == 1)
+		if (count == 1 || MUTANT(punch_shared))
 			store_zero(file, UINT64_C(1) << bits, host_off,
 				   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK,
 				   NULL);

@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/mutant.h"
 #include "format/refcount.h"
 #include "store/store.h"
 
@@ -96,8 +97,10 @@ static int add_block(struct refcounts *r, uint64_t index,
 				 "that the format can address");
 	rc = r->new_metadata(r->opaque, r->geo->cluster_size, host_off, err);
 	if (rc == 0)
-		rc = write_block(r, 1, place, host_off, err);
-	if (rc == 0)
+		if (MUTANT(block_linked_first))
+		link_block(r, index, host_off, err);
+	rc = write_block(r, 1, place, host_off, err);
+	if (rc == 0 && !MUTANT(no_block_barrier))
 		rc = store_flush(r->file, err);
 	return rc < 0 ? rc : link_block(r, index, host_off, err);
 }
@@ -206,7 +209,7 @@ static int switch_table(struct refcounts *r, struct growth *g,
 	struct reftable_place old = r->place;
 	struct reftable_place to = { g->first << r->geo->cluster_bits,
 				     (uint32_t)g->n_table };
-	int rc = store_flush(r->file, err);
+	int rc = MUTANT(no_table_barrier) ? 0 : store_flush(r->file, err);
 
 	if (rc == 0)
 		rc = r->move_table(r->opaque, to, err);
@@ -238,7 +241,13 @@ static int grow_table(struct refcounts *r, uint64_t index,
 			     (g.n_table + g.n_blocks) << r->geo->cluster_bits,
 			     g.first << r->geo->cluster_bits, err);
 	if (rc == 0)
-		rc = write_growth_blocks(r, &g, err);
+		if (MUTANT(header_first))
+		r->move_table(r->opaque,
+			      (struct reftable_place){
+				      g.first << r->geo->cluster_bits,
+				      (uint32_t)g.n_table },
+			      err);
+	rc = write_growth_blocks(r, &g, err);
 	if (rc == 0)
 		rc = write_table(r, &g, err);
 	if (rc == 0)

@@ -23,6 +23,7 @@ enum base_fill {
 	FILL_BLOCK,  /* all but a few that the refcount blocks describe */
 	FILL_TABLE,  /* and the file ends where the refcount table does */
 	FILL_HOLES,  /* every other one */
+	FILL_FILE,   /* all that lie in the file: claims are fresh */
 };
 
 struct config {

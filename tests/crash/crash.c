@@ -9,9 +9,10 @@
  *	--config NAME   only this configuration
  *	--ops TEXT      this workload instead of a slice's (see workload.h)
  *	--all N         take all subsets of up to N events
+ *	--first         stop at the first violation and shrink nothing
  *	--list          the configurations
  *
- * Slices: scenarios, pairs, triples, random.  A slice may be cut into parts by
+ * Slices: special, scenarios, pairs, triples, random.  A slice may be cut into parts by
  * `NAME/I/N`.  Exit status 1 after a violation.
  */
 #include <getopt.h>
@@ -23,6 +24,7 @@
 
 #include "crash/generate.h"
 #include "crash/scenarios.h"
+#include "crash/special.h"
 #include "crash/trial.h"
 
 enum { VIOLATIONS_MAX = 3 };
@@ -34,6 +36,7 @@ struct run {
 	const char *ops;      /* NULL: what the slice says */
 	uint64_t limit;       /* distinct states of one slice; 0: none */
 	uint64_t goal;        /* the same as a value of stats.distinct */
+	bool first;           /* stop at the first violation, as it is */
 	unsigned part;
 	unsigned n_parts;
 	uint64_t turn;        /* counts workloads, to share them out */
@@ -43,7 +46,7 @@ struct run {
 
 static bool is_over(const struct run *r)
 {
-	return r->stats.violations >= VIOLATIONS_MAX ||
+	return r->stats.violations >= (r->first ? 1 : VIOLATIONS_MAX) ||
 	       (r->goal && r->stats.distinct >= r->goal);
 }
 
@@ -52,7 +55,8 @@ static void report(struct run *r, const struct base *b, struct workload *w,
 {
 	char text[WORKLOAD_TEXT_BYTES];
 
-	trial_shrink(&r->env, b, w, f);
+	if (!r->first)
+		trial_shrink(&r->env, b, w, f);
 	workload_print(w, text, sizeof(text));
 	printf("VIOLATION: %s\n"
 	       "  run it again: crash --seed %" PRIu64
@@ -202,10 +206,45 @@ static void run_random(struct run *r)
 	}
 }
 
+/* What is not a crash of a workload. */
+static void note_special(struct run *r, const struct base *b, bool ok,
+			 const struct failure *f)
+{
+	r->stats.trials++;
+	if (ok)
+		return;
+	r->stats.violations++;
+	printf("VIOLATION: %s\n  seed %" PRIu64 ", %s\n%s", f->why,
+	       r->env.seed, b->config->name, f->events);
+}
+
+enum { READERS = 60 };
+
+static void run_special(struct run *r)
+{
+	for (unsigned i = 0; i < n_configs && !is_over(r); i++) {
+		const struct config *c = &configs[i];
+		struct failure f;
+		struct base b;
+
+		if (!is_wanted(r, c))
+			continue;
+		b = base_new(c);
+		for (uint64_t n = 0; n < READERS && !is_over(r); n++)
+			note_special(r, &b, special_reader(&r->env, &b, n, &f),
+				     &f);
+		if (strcmp(c->name, "4k-used") == 0)
+			note_special(r, &b, special_corrupt(&r->env, &b, &f),
+				     &f);
+		base_free(&b);
+	}
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct run *r);
 } slices[] = {
+	{ "special", run_special },
 	{ "scenarios", run_scenarios },
 	{ "pairs", run_pairs },
 	{ "triples", run_triples },
@@ -275,6 +314,7 @@ static bool parse_options(struct run *r, int argc, char **argv)
 		{ "config", required_argument, NULL, 'c' },
 		{ "ops", required_argument, NULL, 'o' },
 		{ "all", required_argument, NULL, 'a' },
+		{ "first", no_argument, NULL, 'f' },
 		{ "list", no_argument, NULL, 'l' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -291,6 +331,8 @@ static bool parse_options(struct run *r, int argc, char **argv)
 			r->ops = optarg;
 		else if (opt == 'a')
 			r->env.effort.all_max = (unsigned)atoi(optarg);
+		else if (opt == 'f')
+			r->first = true;
 		else if (opt == 'l')
 			list_configs();
 		else

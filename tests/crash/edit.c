@@ -124,12 +124,14 @@ void edit_fill(struct qcow2_store *file, enum base_fill fill)
 		end += UINT64_C(1) << e.g.refcount_block_bits;
 	if (fill == FILL_HOLES)
 		end = min_u64(end, 120);
+	if (fill == FILL_FILE)
+		end = div_round_up(cow_size(file), e.g.cluster_size);
 	for (uint64_t i = 0; i < end - left; i++)
 		if (add_refcount(&e, i, 0) == 0 &&
 		    (fill != FILL_HOLES || i % 2))
 			add_refcount(&e, i, 1);
 	if (fill == FILL_TABLE)
-		end = (n_entries << e.g.refcount_block_bits) - 9;
+		end = n_entries << e.g.refcount_block_bits;
 	rc = store_truncate(file, (end - left) << e.g.cluster_bits, NULL);
 	assert(rc == 0);
 	(void)rc;
@@ -208,4 +210,13 @@ void edit_set_autoclear(struct qcow2_store *file)
 
 	put64(&e, e.h.autoclear_features | UINT64_C(1) << 5,
 	      HEADER_OFF_AUTOCLEAR);
+}
+
+void edit_damage_entry(struct qcow2_store *file)
+{
+	struct edit e = edit_begin(file);
+	uint64_t table = get64(&e, e.h.l1_off) & ~ENTRY_COPIED;
+
+	assert(table);
+	put64(&e, ENTRY_COPIED | UINT64_C(1) << 50, table);
 }

@@ -17,6 +17,9 @@ void edit_add_snapshot(struct qcow2_store *file);
 /* An autoclear bit that nobody knows. */
 void edit_set_autoclear(struct qcow2_store *file);
 
+/* The first cluster of the disk points to where no cluster can be. */
+void edit_damage_entry(struct qcow2_store *file);
+
 /* Takes host clusters away; see enum base_fill. */
 void edit_fill(struct qcow2_store *file, enum base_fill fill);
 
