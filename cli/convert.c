@@ -305,7 +305,8 @@ static int convert_image(const struct cli *cli, struct convert_options *o,
 	if (ret == -ECANCELED && progress_signal())
 		return end_by_signal(cli, paths[1]);
 	if (ret < 0) {
-		cli_report(cli, paths[1], &err);
+		/* Only a source can break a rule of the format. */
+		cli_report(cli, err.defect ? paths[0] : paths[1], &err);
 		return 1;
 	}
 	if (o->common.output == OUTPUT_JSON)

@@ -61,7 +61,7 @@ static int backing_format(const struct image *img,
 		return error_set(err, -EINVAL,
 				 "%s does not say which format its backing file "
 				 "\"%s\" has, and guessing it is not safe: "
-				 "record it (rebase -u -F FORMAT)",
+				 "name it (--backing-format FORMAT)",
 				 TEXT(store_name(img->file),
 				      strlen(store_name(img->file))),
 				 TEXT(file, strlen(file)));

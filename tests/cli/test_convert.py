@@ -252,6 +252,8 @@ class Progress(case.Case):
         with open("kept.raw", "w", encoding="ascii") as f:
             f.write("precious")
         before = sorted(os.listdir("."))
+        # Under nohup it is ignored, and the command rightly leaves it so.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         for sig in [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]:
             with self.subTest(sig):
                 job, reader = self.start_blocked(
