@@ -18,7 +18,8 @@ static bool visit(const struct pending *p, const struct visitor *v,
 
 static void fill(struct pending *p, enum fate fate)
 {
-	memset(p->fates, (int)fate, p->n);
+	if (p->n)
+		memset(p->fates, (int)fate, p->n);
 }
 
 static void fill_random(struct pending *p, const struct visitor *v)
