@@ -311,6 +311,43 @@ int refcounts_claim(struct refcounts *r, uint64_t want, struct claim *out,
 	return rc;
 }
 
+/* Takes clusters [*i, end) as far as the slice reaches; 1 for one in use. */
+static int take_slice(struct refcounts *r, struct view *v, uint64_t *i,
+		      uint64_t end, struct qcow2_error *err)
+{
+	SCOPED_LOCK(&r->lock);
+	int rc = dirty_reserve(&r->dirty, err);
+
+	if (rc < 0)
+		return rc;
+	for (; *i < end && *i < v->end; ++*i) {
+		if (!is_free(r, v, *i))
+			return 1;
+		view_put(r, v, *i, 1);
+	}
+	return 0;
+}
+
+int refcounts_take(struct refcounts *r, uint64_t n, uint64_t first,
+		   struct qcow2_error *err)
+{
+	uint64_t i = first;
+	int rc = 0;
+
+	while (rc == 0 && i < first + n) {
+		struct view v;
+
+		rc = view_open(r, i, &v, err);
+		if (rc != 0)
+			break;
+		rc = take_slice(r, &v, &i, first + n, err);
+		view_close(r, &v);
+	}
+	if (rc != 0 && i > first)
+		refcounts_decrement(r, i - first, first, NULL);
+	return rc;
+}
+
 /* ---- Counting -------------------------------------------------------------- */
 
 static int count_error(const struct refcounts *r, uint64_t cluster_idx, int code,

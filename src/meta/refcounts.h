@@ -58,6 +58,8 @@ struct refcounts {
 				       * ever handed out, it reads as zeros */
 	uint64_t file_size;           /* the file has been extended to here;
 				       * under grow_lock */
+	_Atomic int broken;           /* -errno: growing failed at a point where
+				       * the disk may have either; 0 */
 };
 
 int refcounts_open(struct refcounts *r, const struct geometry *g,
@@ -81,6 +83,17 @@ struct claim {
  */
 int refcounts_claim(struct refcounts *r, uint64_t want, struct claim *out,
 		    struct qcow2_error *err);
+
+/* The same for @n clusters in a row, which tables need: where the first free
+ * place is too small they come from the end of the file, with the refcount
+ * blocks that describe them. */
+int refcounts_claim_row(struct refcounts *r, uint64_t n, struct claim *out,
+			struct qcow2_error *err);
+
+/* Claims exactly [first, first + @n), which have refcount blocks; 1, and
+ * nothing is claimed, when one of them is in use. */
+int refcounts_take(struct refcounts *r, uint64_t n, uint64_t first,
+		   struct qcow2_error *err);
 
 /* Gives back what was claimed and never pointed to. */
 void refcounts_unclaim(struct refcounts *r, const struct claim *c);

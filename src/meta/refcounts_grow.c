@@ -63,6 +63,20 @@ static uint64_t take_end(struct refcounts *r, uint64_t n, uint64_t min_cluster)
 	return first;
 }
 
+/* Where a change of the tables that lead to blocks may or may not have reached
+ * the disk, everything after it would be a guess. */
+static int give_up(struct refcounts *r, int rc)
+{
+	if (rc < 0)
+		r->broken = rc;
+	return rc;
+}
+
+static int barrier(struct refcounts *r, struct qcow2_error *err)
+{
+	return give_up(r, store_flush(r->file, err));
+}
+
 /* ---- A block (O11) --------------------------------------------------------- */
 
 static int link_block(struct refcounts *r, uint64_t index, uint64_t host_off,
@@ -75,7 +89,7 @@ static int link_block(struct refcounts *r, uint64_t index, uint64_t host_off,
 	rc = store_pwrite(r->file, entry, sizeof(entry),
 			  r->place.off + index * sizeof(entry), 0, err);
 	if (rc < 0)
-		return rc;
+		return give_up(r, rc);
 	mutex_lock(&r->lock);
 	r->table[index] = host_off;
 	mutex_unlock(&r->lock);
@@ -96,12 +110,15 @@ static int add_block(struct refcounts *r, uint64_t index,
 				 "no refcount block fits into the 2^56 bytes "
 				 "that the format can address");
 	rc = r->new_metadata(r->opaque, r->geo->cluster_size, host_off, err);
-	if (rc == 0)
-		if (MUTANT(block_linked_first))
+	if (rc == 0 && MUTANT(block_linked_first))
 		link_block(r, index, host_off, err);
-	rc = write_block(r, 1, place, host_off, err);
+	if (rc == 0)
+		rc = write_block(r, 1, place, host_off, err);
 	if (rc == 0 && !MUTANT(no_block_barrier))
-		rc = store_flush(r->file, err);
+		rc = barrier(r, err);
+	/* Nothing points to it: the next one to come may have it. */
+	if (rc < 0)
+		r->old_metadata(r->opaque, r->geo->cluster_size, host_off);
 	return rc < 0 ? rc : link_block(r, index, host_off, err);
 }
 
@@ -209,20 +226,22 @@ static int switch_table(struct refcounts *r, struct growth *g,
 	struct reftable_place old = r->place;
 	struct reftable_place to = { g->first << r->geo->cluster_bits,
 				     (uint32_t)g->n_table };
-	int rc = MUTANT(no_table_barrier) ? 0 : store_flush(r->file, err);
+	int rc = MUTANT(no_table_barrier) ? 0 : barrier(r, err);
 
 	if (rc == 0)
-		rc = r->move_table(r->opaque, to, err);
+		rc = give_up(r, r->move_table(r->opaque, to, err));
 	if (rc < 0)
 		return rc;
 	r->place = to;
 	use_table(r, g);
-	/* Nobody reads the old table once the header is durable. */
+	/* Nobody reads the old table once the header is durable.  Where it
+	 * cannot be uncounted it leaks. */
 	r->old_metadata(r->opaque,
 			(uint64_t)old.clusters << r->geo->cluster_bits,
 			old.off);
-	return refcounts_decrement(r, old.clusters,
-				   old.off >> r->geo->cluster_bits, err);
+	refcounts_decrement(r, old.clusters, old.off >> r->geo->cluster_bits,
+			    NULL);
+	return 0;
 }
 
 static int grow_table(struct refcounts *r, uint64_t index,
@@ -230,6 +249,8 @@ static int grow_table(struct refcounts *r, uint64_t index,
 {
 	struct growth g = { 0 };
 	int rc = plan_growth(r, index, &g, err);
+	uint64_t host_off = g.first << r->geo->cluster_bits;
+	uint64_t bytes = (g.n_table + g.n_blocks) << r->geo->cluster_bits;
 
 	if (rc < 0)
 		return rc;
@@ -237,21 +258,21 @@ static int grow_table(struct refcounts *r, uint64_t index,
 	if (!g.entries)
 		return error_nomem(err, "a refcount table", g.n_entries * 8);
 	memcpy(g.entries, r->table, r->n_table * sizeof(*g.entries));
-	rc = r->new_metadata(r->opaque,
-			     (g.n_table + g.n_blocks) << r->geo->cluster_bits,
-			     g.first << r->geo->cluster_bits, err);
-	if (rc == 0)
-		if (MUTANT(header_first))
+	rc = r->new_metadata(r->opaque, bytes, host_off, err);
+	if (rc == 0 && MUTANT(header_first))
 		r->move_table(r->opaque,
-			      (struct reftable_place){
-				      g.first << r->geo->cluster_bits,
-				      (uint32_t)g.n_table },
+			      (struct reftable_place){ host_off,
+						       (uint32_t)g.n_table },
 			      err);
-	rc = write_growth_blocks(r, &g, err);
+	if (rc == 0)
+		rc = write_growth_blocks(r, &g, err);
 	if (rc == 0)
 		rc = write_table(r, &g, err);
 	if (rc == 0)
 		rc = switch_table(r, &g, err);
+	/* Nothing points to it, or nothing is changed any more. */
+	if (rc < 0)
+		r->old_metadata(r->opaque, bytes, host_off);
 	free(g.entries);
 	return rc;
 }
@@ -267,4 +288,205 @@ int refcounts_add_block(struct refcounts *r, uint64_t cluster_idx,
 	if (r->table[index])
 		return 0;
 	return add_block(r, index, err);
+}
+
+/* ---- Clusters in a row ------------------------------------------------------ */
+
+/* A place at the end of the file, and the blocks that regions of it lack,
+ * which come right behind it. */
+struct row {
+	uint64_t first;       /* cluster index */
+	uint64_t n;
+	uint64_t n_blocks;
+};
+
+static uint64_t row_end(const struct row *row)
+{
+	return row->first + row->n + row->n_blocks;
+}
+
+static uint64_t missing_blocks(const struct refcounts *r, const struct row *row)
+{
+	uint32_t bits = r->geo->refcount_block_bits;
+	uint64_t n = 0;
+
+	for (uint64_t i = row->first >> bits; i << bits < row_end(row); i++)
+		n += i >= r->n_table || !r->table[i];
+	return n;
+}
+
+/* The end of the file, in or behind the last region that has a block: so the
+ * new blocks lie in regions of their own and describe themselves (O11). */
+static uint64_t row_place(const struct refcounts *r)
+{
+	uint32_t bits = r->geo->refcount_block_bits;
+	uint64_t first = r->high_water >> r->geo->cluster_bits;
+	uint64_t last = r->n_table;
+
+	while (last > 0 && !r->table[last - 1])
+		last--;
+	return last > (first >> bits) + 1 ? last << bits : first;
+}
+
+/* Blocks describe themselves too: a few rounds settle their number. */
+static void plan_row(struct refcounts *r, uint64_t n, struct row *row)
+{
+	SCOPED_LOCK(&r->lock);
+	uint64_t blocks = 0;
+
+	*row = (struct row){ row_place(r), n, 0 };
+	do {
+		row->n_blocks = blocks;
+		blocks = missing_blocks(r, row);
+	} while (blocks > row->n_blocks);
+}
+
+/* Finds the place; the table is long enough for it then. */
+static int place_row(struct refcounts *r, uint64_t n, struct row *row,
+		     struct qcow2_error *err)
+{
+	uint64_t limit = HOST_OFF_MAX >> r->geo->cluster_bits;
+	uint64_t last;
+	int rc = 0;
+
+	plan_row(r, n, row);
+	last = (row_end(row) - 1) >> r->geo->refcount_block_bits;
+	if (row_end(row) <= limit && last >= r->n_table) {
+		rc = grow_table(r, last, err);
+		plan_row(r, n, row);
+		last = (row_end(row) - 1) >> r->geo->refcount_block_bits;
+	}
+	if (rc < 0)
+		return rc;
+	if (row_end(row) > limit || last >= r->n_table)
+		return error_set(err, -EFBIG,
+				 "%" PRIu64 " clusters in a row do not fit into "
+				 "what the format can address", n);
+	take_end(r, n + row->n_blocks, row->first);
+	return 0;
+}
+
+static bool has_block(const struct refcounts *r, uint64_t index)
+{
+	return r->table[index] != 0;
+}
+
+/* Walks the regions of the row; @index of the next one, [*from, *to) in it. */
+static bool next_region(const struct refcounts *r, const struct row *row,
+			uint64_t *index, uint64_t *from, uint64_t *to)
+{
+	uint32_t bits = r->geo->refcount_block_bits;
+
+	*from = *to;
+	if (*from >= row_end(row))
+		return false;
+	*index = *from >> bits;
+	*to = min_u64((*index + 1) << bits, row_end(row));
+	return true;
+}
+
+/* Writes the blocks that are missing; all their clusters are the row's. */
+static int write_row_blocks(struct refcounts *r, const struct row *row,
+			    struct qcow2_error *err)
+{
+	uint64_t place = row->first + row->n;
+	uint64_t index, from, to = row->first;
+	int rc = 0;
+
+	while (rc == 0 && next_region(r, row, &index, &from, &to)) {
+		uint64_t host_off = place << r->geo->cluster_bits;
+
+		if (has_block(r, index))
+			continue;
+		rc = r->new_metadata(r->opaque, r->geo->cluster_size, host_off,
+				     err);
+		if (rc == 0)
+			rc = write_block(r, to - from, from, host_off, err);
+		place++;
+	}
+	return rc;
+}
+
+/* O11: all blocks are durable before the first table entry. */
+static int link_row_blocks(struct refcounts *r, const struct row *row,
+			   struct qcow2_error *err)
+{
+	uint64_t place = row->first + row->n;
+	uint64_t index, from, to = row->first;
+	int rc = MUTANT(no_row_barrier) ? 0 : store_flush(r->file, err);
+
+	while (rc == 0 && next_region(r, row, &index, &from, &to)) {
+		if (has_block(r, index))
+			continue;
+		rc = link_block(r, index, place << r->geo->cluster_bits, err);
+		place++;
+	}
+	return rc;
+}
+
+/* Counts the clusters that lie in regions with blocks of their own; 1 when
+ * somebody was faster. */
+static int take_described(struct refcounts *r, const struct row *row,
+			  struct qcow2_error *err)
+{
+	uint64_t index, from, to = row->first;
+	int rc = 0;
+
+	while (rc == 0 && next_region(r, row, &index, &from, &to))
+		if (has_block(r, index))
+			rc = refcounts_take(r, to - from, from, err);
+	return rc;
+}
+
+static int reach_end(struct refcounts *r, const struct row *row,
+		     struct qcow2_error *err)
+{
+	uint64_t end = row_end(row) << r->geo->cluster_bits;
+	int rc;
+
+	if (end <= r->file_size)
+		return 0;
+	rc = store_truncate(r->file, end, err);
+	if (rc == 0)
+		r->file_size = end;
+	return rc == -ENOTSUP ? error_set(err, -ENOSPC,
+					  "the image needs %" PRIu64
+					  " bytes and cannot grow", end)
+			      : rc;
+}
+
+static int claim_end(struct refcounts *r, uint64_t n, struct claim *out,
+		     struct qcow2_error *err)
+{
+	struct row row;
+	SCOPED_LOCK(&r->grow_lock);
+	int rc = place_row(r, n, &row, err);
+
+	if (rc == 0)
+		rc = reach_end(r, &row, err);
+	if (rc == 0)
+		rc = take_described(r, &row, err);
+	if (rc != 0)
+		return rc;
+	if (row.n_blocks) {
+		rc = write_row_blocks(r, &row, err);
+		if (rc == 0)
+			rc = link_row_blocks(r, &row, err);
+	}
+	*out = (struct claim){ row.first << r->geo->cluster_bits, n, true };
+	return rc;
+}
+
+int refcounts_claim_row(struct refcounts *r, uint64_t n, struct claim *out,
+			struct qcow2_error *err)
+{
+	int rc = refcounts_claim(r, n, out, err);
+
+	if (rc < 0 || out->n_clusters == n)
+		return rc;
+	refcounts_unclaim(r, out);
+	do {
+		rc = claim_end(r, n, out, err);
+	} while (rc == 1);
+	return rc;
 }
