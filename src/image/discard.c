@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "image/change.h"
 #include "image/entry.h"
+#include "image/features.h"
 #include "image/image.h"
 #include "image/rw.h"
 #include "store/store.h"
@@ -60,9 +61,11 @@ static struct change discard_cluster(const struct image *img,
 static int discard_data_file(struct image *img, uint64_t end, uint64_t off,
 			     struct qcow2_error *err)
 {
+	int rc = commit_check(&img->rw->commit, err);
+
 	end = min_u64(end, img->virtual_size);
-	if (!img->geo.has_data_file || off >= end)
-		return 0;
+	if (rc < 0 || !img->geo.has_data_file || off >= end)
+		return rc;
 	if (img->geo.data_file_raw)
 		return store_zero(img->data, end - off, off,
 				  QCOW2_STORE_UNMAP, err);
@@ -94,7 +97,7 @@ int image_discard(struct image *img, uint64_t len, uint64_t off,
 {
 	uint32_t cluster = img->geo.cluster_size;
 	uint64_t end = off + len;
-	int rc = 0;
+	int rc = features_before_guest_change(img, err);
 
 	/* The last cluster counts as whole when the disk ends in it. */
 	if (end == img->virtual_size)

@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/mutant.h"
+#include "image/features.h"
 #include "image/image.h"
 #include "image/rw.h"
 
@@ -27,7 +28,7 @@ int entry_check(struct image *img, struct l2_entry e, uint64_t guest_off,
 	error_defect(err, -EIO, (int)bad, UINT64_MAX,
 		     "%s (guest offset %" PRIu64 ", entry 0x%" PRIx64 ")",
 		     defect_info((int)bad)->text, guest_off, e.desc);
-	return rw_mark_corrupt(img, -EIO);
+	return features_mark_corrupt(img, -EIO);
 }
 
 uint64_t entry_in_place(const struct image *img, struct l2_entry e,

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "format/refcount.h"
+#include "image/features.h"
 #include "image/image.h"
 #include "image/rw.h"
 
@@ -84,5 +85,5 @@ int guarded_check(struct image *img, uint64_t len, uint64_t host_off,
 		     "a write of %" PRIu64 " bytes to host offset %" PRIu64
 		     " would overwrite metadata",
 		     len, host_off);
-	return rw_mark_corrupt(img, -EIO);
+	return features_mark_corrupt(img, -EIO);
 }

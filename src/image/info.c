@@ -1,17 +1,32 @@
+#include "base/cleanup.h"
 #include "image/image.h"
+#include "image/rw.h"
 #include "store/store.h"
 
-static void get_features(const struct image *img, struct qcow2_info *out)
+/* A writer changes bits of the header while it is open. */
+static struct header header_now(struct image *img)
 {
-	const struct header *h = &img->header;
+	struct header h;
 
-	out->incompatible_features = h->incompatible_features;
-	out->compatible_features = h->compatible_features;
-	out->autoclear_features = h->autoclear_features;
-	out->dirty = (h->incompatible_features & INCOMPAT_DIRTY) != 0;
-	out->corrupt = (h->incompatible_features & INCOMPAT_CORRUPT) != 0;
+	if (!img->rw)
+		return img->header;
+	mutex_lock(&img->rw->header_lock);
+	h = img->header;
+	mutex_unlock(&img->rw->header_lock);
+	return h;
+}
+
+static void get_features(struct image *img, struct qcow2_info *out)
+{
+	struct header h = header_now(img);
+
+	out->incompatible_features = h.incompatible_features;
+	out->compatible_features = h.compatible_features;
+	out->autoclear_features = h.autoclear_features;
+	out->dirty = (h.incompatible_features & INCOMPAT_DIRTY) != 0;
+	out->corrupt = (h.incompatible_features & INCOMPAT_CORRUPT) != 0;
 	out->lazy_refcounts =
-		(h->compatible_features & COMPAT_LAZY_REFCOUNTS) != 0;
+		(h.compatible_features & COMPAT_LAZY_REFCOUNTS) != 0;
 	out->extended_l2 = img->geo.extended_l2;
 	out->has_data_file = img->geo.has_data_file;
 	out->data_file_raw = img->geo.data_file_raw;

@@ -3,7 +3,6 @@
  */
 #include "image/rw.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/mutant.h"
+#include "image/features.h"
 #include "image/guarded.h"
 #include "image/image.h"
 #include "store/store.h"
@@ -46,60 +46,7 @@ void image_end(struct grace_ref ref)
 		grace_leave(ref);
 }
 
-/* ---- The header -------------------------------------------------------------- */
-
-/* Writes the fixed part of the header, which lies in one sector. */
-static int write_header(struct image *img, struct qcow2_error *err)
-{
-	uint8_t buf[HEADER_LENGTH_V3];
-	struct header h = img->header;
-	size_t len;
-
-	/* What later versions added behind it stays as it is on disk. */
-	if (h.header_length > HEADER_LENGTH_V3) {
-		h.tail_len -= h.header_length - HEADER_LENGTH_V3;
-		h.header_length = HEADER_LENGTH_V3;
-	}
-	len = header_encode(&h, buf, sizeof(buf));
-	assert(len);
-	if (img->header.version >= 3)
-		put_be32(buf + HEADER_OFF_HEADER_LENGTH,
-			 img->header.header_length);
-	return store_pwrite(img->file, buf, len, 0, 0, err);
-}
-
-static int update_header(struct image *img, struct qcow2_error *err)
-{
-	int rc = write_header(img, err);
-
-	if (rc < 0 || MUTANT(no_header_barrier))
-		return rc;
-	return store_flush(img->file, err);
-}
-
-int rw_set_features(struct image *img, uint64_t incompatible,
-		    uint64_t autoclear, struct qcow2_error *err)
-{
-	SCOPED_LOCK(&img->rw->header_lock);
-
-	if (img->header.version < 3 ||
-	    (img->header.incompatible_features == incompatible &&
-	     img->header.autoclear_features == autoclear))
-		return 0;
-	img->header.incompatible_features = incompatible;
-	img->header.autoclear_features = autoclear;
-	return update_header(img, err);
-}
-
-int rw_mark_corrupt(struct image *img, int code)
-{
-	const struct header *h = &img->header;
-
-	rw_set_features(img, h->incompatible_features | INCOMPAT_CORRUPT,
-			h->autoclear_features, NULL);
-	commit_poison(&img->rw->commit, code);
-	return code;
-}
+/* ---- What refcounts tell --------------------------------------------------------- */
 
 /* O12: the header points to the new refcount table, durably. */
 static int move_table(void *opaque, struct reftable_place to,
@@ -110,7 +57,7 @@ static int move_table(void *opaque, struct reftable_place to,
 
 	img->header.refcount_table_off = to.off;
 	img->header.refcount_table_clusters = to.clusters;
-	return update_header(img, err);
+	return header_sector_write(img, err);
 }
 
 static int new_metadata(void *opaque, uint64_t len, uint64_t host_off,
@@ -234,11 +181,7 @@ int rw_open(struct image *img, const struct qcow2_open_opts *opts,
 	rc = guarded_open(img, err);
 	if (rc < 0)
 		return rc;
-	/* Bitmaps would miss our writes: without the bit nobody trusts them. */
-	return rw_set_features(img, img->header.incompatible_features,
-			       img->header.autoclear_features &
-				       AUTOCLEAR_DATA_FILE_RAW,
-			       err);
+	return features_open(img, err);
 }
 
 /* ---- Close ------------------------------------------------------------------- */

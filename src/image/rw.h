@@ -5,6 +5,7 @@
 #define IMAGE_RW_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -54,8 +55,11 @@ struct rw {
 	 * lock of meta/ and alloc.lock. */
 	pthread_mutex_t table_lock;
 	/* The header in memory and its fixed part on disk; a leaf, held
-	 * during the write of one sector. */
+	 * during the write of one sector.  Protects what follows. */
 	pthread_mutex_t header_lock;
+	unsigned dirty_reasons;     /* enum dirty_reason: why the bit is set */
+	_Atomic bool bitmaps_valid; /* no guest data has changed; read without
+				     * the lock */
 };
 
 /* Makes an open image writable: clears autoclear bits that this version cannot
@@ -67,13 +71,6 @@ int rw_open(struct image *img, const struct qcow2_open_opts *opts,
  * the file off.  The image must be idle.  The first error is returned, and the
  * image is released all the same. */
 int rw_close(struct image *img, struct qcow2_error *err);
-
-/* Changes feature bits of the header, durably (I6: one sector). */
-int rw_set_features(struct image *img, uint64_t incompatible,
-		    uint64_t autoclear, struct qcow2_error *err);
-
-/* Sets the corrupt bit, durably, before the caller reports @code. */
-int rw_mark_corrupt(struct image *img, int code);
 
 int image_pwritev(struct image *img, const struct iovec *iov, int iovcnt,
 		  uint64_t off, unsigned flags, struct qcow2_error *err);

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/mutant.h"
+#include "image/features.h"
 #include "image/guarded.h"
 #include "image/image.h"
 #include "image/rw.h"
@@ -76,7 +77,7 @@ static int check_old(struct image *img, uint64_t index, uint64_t entry,
 	error_defect(err, -EIO, (int)bad, l1_table_off(entry),
 		     "%s (entry %" PRIu64 " is 0x%" PRIx64 ")",
 		     defect_info((int)bad)->text, index, entry);
-	return rw_mark_corrupt(img, -EIO);
+	return features_mark_corrupt(img, -EIO);
 }
 
 static int make(struct image *img, uint64_t index, struct qcow2_error *err)
@@ -94,8 +95,11 @@ static int make(struct image *img, uint64_t index, struct qcow2_error *err)
 		rc = fill(img, l1_table_off(old), &a.claim, err);
 	if (rc == 0)
 		rc = guard_add(&img->rw->guard, 1, a.claim.host_off, err);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = link_table(img, index, l1_table_off(old), &a, err);
+		if (rc < 0)
+			guard_remove(&img->rw->guard, 1, a.claim.host_off);
+	}
 	if (rc < 0)
 		refcounts_unclaim(&img->rw->refs, &a.claim);
 	return rc;

@@ -19,6 +19,7 @@
 #include "base/mutant.h"
 #include "format/fault_error.h"
 #include "image/entry.h"
+#include "image/features.h"
 #include "image/guarded.h"
 #include "image/image.h"
 #include "image/rw.h"
@@ -92,9 +93,12 @@ static int write_in_place(struct image *img, struct iov_cursor *src,
 	*done = 0;
 	while (*done < len) {
 		uint64_t here, host_off;
-		int rc = map_in_place(img, len - *done, off + *done,
-				      store_flags, &here, &host_off, err);
+		int rc = commit_check(&img->rw->commit, err);
 
+		if (rc < 0)
+			return rc;
+		rc = map_in_place(img, len - *done, off + *done,
+				  store_flags, &here, &host_off, err);
 		if (rc == 0 && here && img->data == img->file)
 			rc = guarded_check(img, here, host_off, err);
 		if (rc == 0 && here)
@@ -477,7 +481,7 @@ int image_pwritev(struct image *img, const struct iovec *iov, int iovcnt,
 {
 	struct iov_cursor src = iov_cursor_init(iov, iovcnt);
 	uint64_t len = iov_len(iov, iovcnt);
-	int rc = 0;
+	int rc = features_before_guest_change(img, err);
 
 	while (rc == 0 && len) {
 		uint64_t part = min_u64(len, inflight_region_end(off) - off);

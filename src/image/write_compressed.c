@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/mutant.h"
 #include "image/entry.h"
+#include "image/features.h"
 #include "image/guarded.h"
 #include "image/image.h"
 #include "image/rw.h"
@@ -92,8 +93,12 @@ int image_write_encoded(struct image *img, const void *bytes, size_t len,
 	uint32_t size = img->geo.cluster_size;
 	struct grace_ref ref = image_begin(img);
 	struct inflight_range range;
-	int rc;
+	int rc = features_before_guest_change(img, err);
 
+	if (rc < 0) {
+		image_end(ref);
+		return rc;
+	}
 	inflight_enter(&img->rw->inflight, &range, off, off + size, true);
 	if (len)
 		rc = write_encoded(img, bytes, (uint32_t)len, off, err);

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "image/change.h"
 #include "image/entry.h"
+#include "image/features.h"
 #include "image/image.h"
 #include "image/rw.h"
 #include "image/tables.h"
@@ -182,6 +183,7 @@ static int zero_data_file(struct image *img, uint64_t end, uint64_t off,
 			  unsigned flags, struct qcow2_error *err)
 {
 	unsigned store_flags = 0;
+	int rc;
 
 	if (flags & QCOW2_ZERO_MAY_UNMAP)
 		store_flags |= QCOW2_STORE_UNMAP;
@@ -190,7 +192,9 @@ static int zero_data_file(struct image *img, uint64_t end, uint64_t off,
 	end = min_u64(end, img->virtual_size);
 	if (off >= end)
 		return 0;
-	return store_zero(img->data, end - off, off, store_flags, err);
+	rc = commit_check(&img->rw->commit, err);
+	return rc < 0 ? rc : store_zero(img->data, end - off, off,
+					store_flags, err);
 }
 
 static int zero_parts(struct image *img, uint64_t end, uint64_t off,
@@ -233,7 +237,7 @@ int image_zero(struct image *img, uint64_t len, uint64_t off, unsigned flags,
 	       struct qcow2_error *err)
 {
 	uint64_t end = off + len;
-	int rc = 0;
+	int rc = features_before_guest_change(img, err);
 
 	/* The last cluster counts as whole when the disk ends in it. */
 	if (end == img->virtual_size)

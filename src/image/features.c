@@ -1,0 +1,156 @@
+#include "image/features.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "base/mutant.h"
+#include "image/image.h"
+#include "image/rw.h"
+#include "store/store.h"
+
+/* ---- The sector --------------------------------------------------------------- */
+
+static int write_fixed_part(struct image *img, struct qcow2_error *err)
+{
+	uint8_t buf[HEADER_LENGTH_V3];
+	struct header h = img->header;
+	size_t len;
+
+	/* What later versions added behind it stays as it is on disk. */
+	if (h.header_length > HEADER_LENGTH_V3) {
+		h.tail_len -= h.header_length - HEADER_LENGTH_V3;
+		h.header_length = HEADER_LENGTH_V3;
+	}
+	len = header_encode(&h, buf, sizeof(buf));
+	assert(len);
+	if (img->header.version >= 3)
+		put_be32(buf + HEADER_OFF_HEADER_LENGTH,
+			 img->header.header_length);
+	return store_pwrite(img->file, buf, len, 0, 0, err);
+}
+
+int header_sector_write(struct image *img, struct qcow2_error *err)
+{
+	int rc = write_fixed_part(img, err);
+
+	if (rc < 0 || MUTANT(no_header_barrier))
+		return rc;
+	return store_flush(img->file, err);
+}
+
+int header_update(struct image *img, header_change_fn *change, void *opaque,
+		  struct qcow2_error *err)
+{
+	SCOPED_LOCK(&img->rw->header_lock);
+	struct header old = img->header;
+	int rc;
+
+	change(&img->header, opaque);
+	rc = header_sector_write(img, err);
+	if (rc < 0)
+		img->header = old;
+	return rc;
+}
+
+/* ---- Bits --------------------------------------------------------------------- */
+
+static int change_locked(struct image *img, struct feature_change change,
+			 struct qcow2_error *err)
+{
+	struct header *h = &img->header;
+	uint64_t incompatible = (h->incompatible_features &
+				 ~change.clear_incompatible) |
+				change.set_incompatible;
+	uint64_t autoclear = h->autoclear_features & ~change.clear_autoclear;
+	struct header old = *h;
+	int rc;
+
+	if (h->version < 3 || (h->incompatible_features == incompatible &&
+			       h->autoclear_features == autoclear))
+		return 0;
+	h->incompatible_features = incompatible;
+	h->autoclear_features = autoclear;
+	rc = header_sector_write(img, err);
+	if (rc < 0)
+		*h = old;
+	return rc;
+}
+
+int features_change(struct image *img, struct feature_change change,
+		    struct qcow2_error *err)
+{
+	SCOPED_LOCK(&img->rw->header_lock);
+
+	return change_locked(img, change, err);
+}
+
+int features_mark_corrupt(struct image *img, int code)
+{
+	features_change(img,
+			(struct feature_change){
+				.set_incompatible = INCOMPAT_CORRUPT },
+			NULL);
+	commit_poison(&img->rw->commit, code);
+	return code;
+}
+
+int features_open(struct image *img, struct qcow2_error *err)
+{
+	uint64_t known = AUTOCLEAR_DATA_FILE_RAW | AUTOCLEAR_BITMAPS;
+
+	atomic_init(&img->rw->bitmaps_valid,
+		    img->header.autoclear_features & AUTOCLEAR_BITMAPS);
+	return features_change(
+		img, (struct feature_change){ .clear_autoclear = ~known }, err);
+}
+
+int features_before_guest_change(struct image *img, struct qcow2_error *err)
+{
+	struct rw *rw = img->rw;
+	int rc;
+
+	if (!atomic_load_explicit(&rw->bitmaps_valid, memory_order_acquire))
+		return 0;
+	rc = features_change(
+		img,
+		(struct feature_change){ .clear_autoclear = AUTOCLEAR_BITMAPS },
+		err);
+	if (rc == 0)
+		atomic_store_explicit(&rw->bitmaps_valid, false,
+				      memory_order_release);
+	return rc;
+}
+
+/* ---- The dirty bit ------------------------------------------------------------ */
+
+int features_begin_dirty(struct image *img, enum dirty_reason reason,
+			 struct qcow2_error *err)
+{
+	SCOPED_LOCK(&img->rw->header_lock);
+	int rc = change_locked(
+		img,
+		(struct feature_change){ .set_incompatible = INCOMPAT_DIRTY },
+		err);
+
+	if (rc == 0)
+		img->rw->dirty_reasons |= reason;
+	return rc;
+}
+
+int features_end_dirty(struct image *img, enum dirty_reason reason,
+		       struct qcow2_error *err)
+{
+	SCOPED_LOCK(&img->rw->header_lock);
+
+	if (!(img->rw->dirty_reasons & reason))
+		return 0;
+	img->rw->dirty_reasons &= ~(unsigned)reason;
+	if (img->rw->dirty_reasons)
+		return 0;
+	return change_locked(
+		img,
+		(struct feature_change){ .clear_incompatible = INCOMPAT_DIRTY },
+		err);
+}

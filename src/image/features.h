@@ -1,0 +1,66 @@
+/*
+ * The header sector of an image that is written: the feature bits and whatever
+ * else one atomic write of the header switches (I6).
+ *
+ * All changes of img->header happen under header_lock and are durable when the
+ * function returns.  When one fails, memory keeps the old header, and what the
+ * disk has is not known; the next change writes it all again.
+ */
+#ifndef IMAGE_FEATURES_H
+#define IMAGE_FEATURES_H
+
+#include <stdint.h>
+
+#include <qcow2.h>
+
+#include "format/header.h"
+
+struct image;
+
+/* Writes the fixed part of the header, which lies in one sector, and a barrier.
+ * header_lock is held. */
+int header_sector_write(struct image *img, struct qcow2_error *err);
+
+/* What functions do to the header that header_update() writes. */
+typedef void header_change_fn(struct header *h, void *opaque);
+
+/* Changes the header in memory and on disk, durably; the image's old header
+ * comes back when the sector cannot be written. */
+int header_update(struct image *img, header_change_fn *change, void *opaque,
+		  struct qcow2_error *err);
+
+struct feature_change {
+	uint64_t set_incompatible;
+	uint64_t clear_incompatible;
+	uint64_t clear_autoclear;
+};
+
+/* Writes nothing when all is as wanted, or in version 2, which has no bits. */
+int features_change(struct image *img, struct feature_change change,
+		    struct qcow2_error *err);
+
+/* Sets the corrupt bit, durably, before the caller reports @code; no change is
+ * taken after it (O27). */
+int features_mark_corrupt(struct image *img, int code);
+
+/* Clears the autoclear bits that no change of this version keeps true (C5). */
+int features_open(struct image *img, struct qcow2_error *err);
+
+/* Before guest data changes: the persistent bitmaps, which do not record what
+ * this version writes, lose the bit by which they are trusted. */
+int features_before_guest_change(struct image *img, struct qcow2_error *err);
+
+/* Why refcounts and COPIED flags may disagree with the pointers (O26). */
+enum dirty_reason {
+	DIRTY_LAZY = 1,       /* refcounts are written late */
+	DIRTY_OPERATION = 2,  /* an operation changes many at once */
+};
+
+/* The dirty bit is on the disk from the first begin to the last end.  Version 2
+ * has no such bit: nothing happens. */
+int features_begin_dirty(struct image *img, enum dirty_reason reason,
+			 struct qcow2_error *err);
+int features_end_dirty(struct image *img, enum dirty_reason reason,
+		       struct qcow2_error *err);
+
+#endif
