@@ -63,12 +63,21 @@ static int poisoned(const struct commit *c, struct qcow2_error *err)
 			 "again: writing metadata failed, or it is corrupt");
 }
 
+int commit_check(struct commit *c, struct qcow2_error *err)
+{
+	if (c->refs->broken)
+		commit_poison(c, c->refs->broken);
+	return c->poison ? poisoned(c, err) : 0;
+}
+
 int commit_begin(struct commit *c, size_t n_freed, struct qcow2_error *err)
 {
 	int rc;
 
 	mutex_lock(&c->lock);
-	rc = c->poison ? poisoned(c, err) : dirty_reserve(&c->l2, err);
+	rc = commit_check(c, err);
+	if (rc == 0)
+		rc = dirty_reserve(&c->l2, err);
 	if (rc == 0)
 		rc = freed_reserve(&c->freed, n_freed, err);
 	if (rc < 0)
@@ -135,10 +144,9 @@ void commit_end(struct commit *c)
 
 void commit_poison(struct commit *c, int code)
 {
-	SCOPED_LOCK(&c->lock);
+	int none = 0;
 
-	if (!c->poison)
-		c->poison = code;
+	atomic_compare_exchange_strong(&c->poison, &none, code);
 }
 
 bool commit_wanted(struct commit *c)
@@ -227,11 +235,13 @@ static int begin_epoch(struct commit *c, struct epoch *e,
 		       struct qcow2_error *err)
 {
 	SCOPED_LOCK(&c->lock);
-	int rc = c->poison ? poisoned(c, err) : collect(c, e, err);
+	int rc = commit_check(c, err);
 
+	if (rc == 0)
+		rc = collect(c, e, err);
 	/* A collection that failed half-way has lost marks. */
-	if (rc < 0 && !c->poison)
-		c->poison = rc;
+	if (rc < 0)
+		commit_poison(c, rc);
 	return rc;
 }
 
@@ -240,8 +250,8 @@ static void end_epoch(struct commit *c, struct epoch *e, int rc)
 	refcounts_written(c->refs);
 	mutex_lock(&c->lock);
 	dirty_written(&c->l2);
-	if (rc < 0 && !c->poison)
-		c->poison = rc;
+	if (rc < 0)
+		commit_poison(c, rc);
 	if (rc == 0 && e->freed.n)
 		rc = freed_enqueue(&c->batches, &e->freed,
 				   grace_ticket(c->grace));
@@ -263,16 +273,23 @@ static struct freed_batch *take_over(struct commit *c)
 	return b;
 }
 
+/* What was asked for is durable by now.  Clusters that cannot be given back for
+ * want of memory or of a refcount block leak; only damage is worth failing. */
 static int release_freed(struct commit *c, struct qcow2_error *err)
 {
 	struct freed_batch *b;
-	int rc = 0;
+	struct qcow2_error why = { 0 };
 
-	while (rc == 0 && (b = take_over(c))) {
-		rc = freed_batch_finish(b, c->refs, err);
+	while (!why.defect && (b = take_over(c))) {
+		freed_batch_finish(b, c->refs, &why);
 		freed_batch_free(b);
 	}
-	return rc;
+	if (!why.defect)
+		return 0;
+	commit_poison(c, why.code);
+	if (err)
+		*err = why;
+	return why.code;
 }
 
 static int commit_run(struct commit *c, struct qcow2_error *err)
@@ -313,7 +330,7 @@ int commit_flush(struct commit *c, struct qcow2_error *err)
 
 	mutex_lock(&c->lock);
 	run = wait_or_start(c, c->n_started + 1);
-	rc = run ? 0 : c->poison ? poisoned(c, err) : 0;
+	rc = run ? 0 : commit_check(c, err);
 	mutex_unlock(&c->lock);
 	if (!run)
 		return rc;

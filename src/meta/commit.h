@@ -23,6 +23,7 @@
 #define META_COMMIT_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -70,12 +71,12 @@ struct commit {
 	struct grace *grace;
 	struct l1_table *l1;
 	bool lazy;                    /* refcounts may lag: the dirty bit is set */
+	_Atomic int poison;           /* -errno of the failure, 0 */
 
 	pthread_mutex_t lock;         /* protects what follows */
 	pthread_cond_t changed;       /* a commit has ended */
 	uint64_t n_started;
 	uint64_t n_completed;
-	int poison;                   /* -errno of the failure, 0 */
 	struct dirty l2;
 	struct bitset l1_dirty;       /* by sector of the L1 table */
 	bool any_l1_dirty;
@@ -110,6 +111,10 @@ void commit_end(struct commit *c);
 
 /* Refuses all changes from now on, with @code. */
 void commit_poison(struct commit *c, int code);
+
+/* The poison, for changes that need no commit_begin(): those of bytes that
+ * metadata shows already. */
+int commit_check(struct commit *c, struct qcow2_error *err);
 
 /* True when so much is dirty that somebody should commit. */
 bool commit_wanted(struct commit *c);

@@ -78,18 +78,19 @@ static int punch(const struct freed *f, struct refcounts *refs,
 int freed_batch_finish(struct freed_batch *b, struct refcounts *refs,
 		       struct qcow2_error *err)
 {
+	uint32_t bits = refs->geo->cluster_bits;
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < b->freed.n; i++) {
+	/* A run that cannot be freed must not keep the others from it. */
+	for (size_t i = 0; i < b->freed.n; i++) {
 		const struct freed *f = &b->freed.list[i];
+		struct qcow2_error *why = rc < 0 ? NULL : err;
+		int one = f->punch ? punch(f, refs, refs->file, why) : 0;
 
-		if (f->punch)
-			rc = punch(f, refs, refs->file, err);
-		if (rc == 0)
-			rc = refcounts_decrement(refs, f->n_clusters,
-						 f->host_off >>
-							 refs->geo->cluster_bits,
-						 err);
+		if (one == 0)
+			one = refcounts_decrement(refs, f->n_clusters,
+						  f->host_off >> bits, why);
+		rc = rc < 0 ? rc : one;
 	}
 	return rc;
 }

@@ -20,6 +20,7 @@ void freed_list_release(struct freed_list *l);
  * the clusters leak, which is safe: -ENOMEM. */
 int freed_enqueue(struct freed_batch **queue, struct freed_list *l,
 		  uint64_t ticket);
+/* Uncounts all that it can; the first error. */
 int freed_batch_finish(struct freed_batch *b, struct refcounts *refs,
 		       struct qcow2_error *err);
 void freed_batch_free(struct freed_batch *b);
