@@ -139,12 +139,12 @@ static uint64_t view_get(const struct refcounts *r, const struct view *v,
 			    r->geo->refcount_order);
 }
 
+/* The caller marks the slice dirty. */
 static void view_put(struct refcounts *r, struct view *v, uint64_t cluster_idx,
 		     uint64_t value)
 {
 	refcount_put(v->slice->data, cluster_idx - v->first,
 		     r->geo->refcount_order, value);
-	dirty_mark(&r->dirty, v->slice);
 }
 
 int refcounts_get(struct refcounts *r, uint64_t cluster_idx, uint64_t *value,
@@ -160,6 +160,34 @@ int refcounts_get(struct refcounts *r, uint64_t cluster_idx, uint64_t *value,
 	*value = view_get(r, &v, cluster_idx);
 	mutex_unlock(&r->lock);
 	view_close(r, &v);
+	return 0;
+}
+
+static bool view_has_used(struct refcounts *r, const struct view *v,
+			  uint64_t end, uint64_t but)
+{
+	SCOPED_LOCK(&r->lock);
+
+	for (uint64_t i = v->first; i < v->end && i < end; i++)
+		if (i != but && view_get(r, v, i))
+			return true;
+	return false;
+}
+
+int refcounts_find_used(struct refcounts *r, uint64_t first, uint64_t end,
+			uint64_t but, bool *used, struct qcow2_error *err)
+{
+	*used = false;
+	while (first < end && !*used) {
+		struct view v;
+		int rc = view_open(r, first, &v, err);
+
+		if (rc != 0)
+			return rc < 0 ? rc : 0;
+		*used = view_has_used(r, &v, end, but);
+		first = v.end;
+		view_close(r, &v);
+	}
 	return 0;
 }
 
@@ -192,6 +220,8 @@ static uint64_t take_run(struct refcounts *r, struct view *v, uint64_t want,
 		++*first;
 	while (n < want && *first + n < v->end && is_free(r, v, *first + n))
 		view_put(r, v, *first + n++, 1);
+	if (n)
+		dirty_mark(&r->dirty, v->slice);
 	return n;
 }
 
@@ -366,49 +396,71 @@ static int count_error(const struct refcounts *r, uint64_t cluster_idx, int code
 			    host_off);
 }
 
-static int change_one(struct refcounts *r, struct view *v, uint64_t i,
-		      bool increment, struct qcow2_error *err)
+/* The end of what [i, end) shares with one slice. */
+static uint64_t in_slice(const struct refcounts *r, uint64_t i, uint64_t end)
 {
-	uint64_t value = view_get(r, v, i);
-
-	if (increment && value == r->geo->refcount_max)
-		return count_error(r, i, -ERANGE, err);
-	if (!increment && value == 0)
-		return count_error(r, i, -EIO, err);
-	view_put(r, v, i, increment ? value + 1 : value - 1);
-	if (!increment && value == 1)
-		r->next_free = min_u64(r->next_free, i);
-	return 0;
+	return min_u64(align_down(i, per_slice(r)) + per_slice(r), end);
 }
 
-/* Changes clusters [*i, end) as far as the slice reaches. */
-static int change_slice(struct refcounts *r, struct view *v, uint64_t *i,
-			uint64_t end, bool increment, struct qcow2_error *err)
+/* Nothing is changed unless every cluster can be. */
+static int increment_slice(struct refcounts *r, struct view *v, uint64_t i,
+			   uint64_t end, struct qcow2_error *err)
 {
 	SCOPED_LOCK(&r->lock);
 	int rc = dirty_reserve(&r->dirty, err);
 
-	for (; rc == 0 && *i < end && *i < v->end; ++*i) {
-		rc = change_one(r, v, *i, increment, err);
-		if (rc < 0)
-			return rc;
+	if (rc < 0)
+		return rc;
+	for (uint64_t k = i; k < end; k++)
+		if (view_get(r, v, k) == r->geo->refcount_max)
+			return count_error(r, k, -ERANGE, err);
+	for (uint64_t k = i; k < end; k++)
+		view_put(r, v, k, view_get(r, v, k) + 1);
+	dirty_mark(&r->dirty, v->slice);
+	return 0;
+}
+
+/* A bad cluster does not keep its neighbours from being freed. */
+static int decrement_slice(struct refcounts *r, struct view *v, uint64_t i,
+			   uint64_t end, struct qcow2_error *err)
+{
+	SCOPED_LOCK(&r->lock);
+	bool changed = false;
+	int rc = dirty_reserve(&r->dirty, err);
+
+	if (rc < 0)
+		return rc;
+	for (; i < end; i++) {
+		uint64_t value = view_get(r, v, i);
+
+		if (value == 0) {
+			rc = count_error(r, i, -EIO, err);
+			continue;
+		}
+		view_put(r, v, i, value - 1);
+		changed = true;
+		if (value == 1)
+			r->next_free = min_u64(r->next_free, i);
 	}
+	if (changed)
+		dirty_mark(&r->dirty, v->slice);
 	return rc;
 }
 
-static int change(struct refcounts *r, uint64_t *i, uint64_t end,
-		  bool increment, struct qcow2_error *err)
+static int increment_to(struct refcounts *r, uint64_t *i, uint64_t end,
+			struct qcow2_error *err)
 {
 	while (*i < end) {
+		uint64_t stop = in_slice(r, *i, end);
 		struct view v;
 		int rc = view_open(r, *i, &v, err);
 
-		if (rc == 1)
-			rc = increment ? refcounts_add_block(r, *i, err)
-				       : count_error(r, *i, -EIO, err);
-		else if (rc == 0) {
-			rc = change_slice(r, &v, i, end, increment, err);
+		if (rc == 1) {
+			rc = refcounts_add_block(r, *i, err);
+		} else if (rc == 0) {
+			rc = increment_slice(r, &v, *i, stop, err);
 			view_close(r, &v);
+			*i = rc < 0 ? *i : stop;
 		}
 		if (rc < 0)
 			return rc;
@@ -420,7 +472,7 @@ int refcounts_increment(struct refcounts *r, uint64_t n, uint64_t first,
 			struct qcow2_error *err)
 {
 	uint64_t i = first;
-	int rc = change(r, &i, first + n, true, err);
+	int rc = increment_to(r, &i, first + n, err);
 
 	if (rc < 0 && i > first)
 		refcounts_decrement(r, i - first, first, NULL);
@@ -430,15 +482,21 @@ int refcounts_increment(struct refcounts *r, uint64_t n, uint64_t first,
 int refcounts_decrement(struct refcounts *r, uint64_t n, uint64_t first,
 			struct qcow2_error *err)
 {
+	uint64_t end = first + n;
 	int rc = 0;
 
-	/* A bad cluster must not keep its neighbours from being freed. */
-	for (uint64_t i = first; i < first + n; i++) {
-		uint64_t at = i;
-		int one = change(r, &at, i + 1, false, err);
+	for (uint64_t i = first, stop; i < end; i = stop) {
+		struct view v;
+		int here = view_open(r, i, &v, err);
 
-		if (one < 0)
-			rc = one;
+		stop = in_slice(r, i, end);
+		if (here == 1) {
+			here = count_error(r, i, -EIO, err);
+		} else if (here == 0) {
+			here = decrement_slice(r, &v, i, stop, err);
+			view_close(r, &v);
+		}
+		rc = here < 0 ? here : rc;
 	}
 	return rc;
 }
