@@ -34,7 +34,8 @@ static const struct personality qemu_img_personality = {
 const struct command *const commands[] = {
 	&command_info,	  &command_map,	   &command_compare,
 	&command_convert, &command_create, &command_check,
-	&command_version, &command_help,   NULL,
+	&command_resize,  &command_version, &command_help,
+	NULL,
 };
 
 const struct command *command_find(const char *name)

@@ -25,6 +25,30 @@ int source_open(const struct cli *cli, const struct common *common,
 	return -1;
 }
 
+int source_probe_format(const struct cli *cli, const struct common *common,
+			struct source *src)
+{
+	struct source probe = { src->path, QCOW2_FORMAT_PROBE,
+				QCOW2_OPEN_METADATA_ONLY, NULL };
+	struct qcow2_info info = { .struct_size = sizeof(info) };
+	struct qcow2_image *img;
+
+	if (src->format != QCOW2_FORMAT_DEFAULT || cli->as->extras)
+		return 0;
+	if (source_open(cli, common, &probe, &img) < 0)
+		return -1;
+	if (qcow2_get_info(img, 0, &info, NULL) == 0)
+		src->format = info.format;
+	qcow2_close(img, NULL);
+	if (src->format == QCOW2_FORMAT_RAW)
+		fprintf(stderr,
+			"WARNING: Image format was not specified for '%s' and "
+			"probing guessed raw.\n         Say -f raw, so that no "
+			"guess is needed.\n",
+			ESC(src->path));
+	return 0;
+}
+
 char *path_beside(const char *path, const char *name)
 {
 	const char *slash = strrchr(path, '/');

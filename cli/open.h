@@ -18,6 +18,15 @@ struct source {
 int source_open(const struct cli *cli, const struct common *common,
 		const struct source *src, struct qcow2_image **out);
 
+/*
+ * The format of an image that will be written to, where @src does not say: the
+ * library never guesses it.  It is qcow2; under the name of the tool whose
+ * command line we understand, the first bytes decide, with its warning for raw
+ * images.  Returns 0, or -1 after reporting why not.
+ */
+int source_probe_format(const struct cli *cli, const struct common *common,
+			struct source *src);
+
 /* @name as seen from the directory of the file at @path; allocated, NULL
  * without memory. */
 char *path_beside(const char *path, const char *name);

@@ -16,9 +16,9 @@
  *    older, smaller versions of this header are accepted; flag bits that this
  *    version does not know are refused with -EINVAL.
  *  - Any number of threads may use one image or store at the same time; only
- *    qcow2_close() and qcow2_store_unref() of the last reference want the
- *    object to themselves.  The library makes no threads of its own except
- *    inside qcow2_convert() and qcow2_compare(), which say so and end them
+ *    qcow2_close(), qcow2_resize() and qcow2_store_unref() of the last
+ *    reference want the object to themselves.  The library makes no threads of
+ *    its own except inside qcow2_convert() and qcow2_compare(), which say so and end them
  *    before they return.
  *  - Nothing an image names is opened unless the caller's gate agrees (see
  *    struct qcow2_gate); the default gate refuses.
@@ -624,6 +624,41 @@ int qcow2_create_path(const char *path, const struct qcow2_create_opts *opts,
 int qcow2_create_store(struct qcow2_store *store, struct qcow2_store *data,
 		       const struct qcow2_create_opts *opts,
 		       struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------- */
+/* Resize                                                                    */
+
+#define QCOW2_RESIZE_SHRINK 0x1u /* what lies beyond the new end may be lost */
+
+struct qcow2_resize_opts {
+	size_t struct_size;
+	uint32_t flags;             /* QCOW2_RESIZE_* */
+	/* Of what the disk grows by; METADATA is for qcow2 only. */
+	enum qcow2_preallocation preallocation;
+};
+
+#define QCOW2_RESIZE_OPTS_INIT { sizeof(struct qcow2_resize_opts), 0, \
+				 QCOW2_PREALLOC_OFF }
+
+/*
+ * Gives the disk another size, a multiple of 512.  What it grows by reads as
+ * zeros, over a longer backing file too.  The image is open for writing
+ * (-EBADF), and no other call may be running on it, as for qcow2_close().
+ * Snapshots keep the size they have.  `opts` may be NULL.
+ *
+ * Durable when it returns.  After a crash the disk has its old or its new size;
+ * with the new, larger one it has been made completely.
+ *
+ * -EINVAL for a smaller size without QCOW2_RESIZE_SHRINK, preallocation of a
+ * smaller disk, or a size that is no multiple of 512; -EFBIG for one that needs
+ * more than 32 MiB of L1 table; -ENOTSUP for an image of version 2 with
+ * snapshots; -ENOSPC and whatever the host answered.  A disk that could not be
+ * grown keeps its size; one that fails while it shrinks has the new size, and
+ * clusters may leak.
+ */
+int qcow2_resize(struct qcow2_image *img, uint64_t size,
+		 const struct qcow2_resize_opts *opts,
+		 struct qcow2_error *err);
 
 /* ------------------------------------------------------------------------- */
 /* Check                                                                     */

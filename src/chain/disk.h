@@ -49,6 +49,9 @@ int disk_discard(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 int disk_write_compressed(struct disk *d, const void *buf, uint64_t len,
 			  uint64_t off, struct qcow2_error *err);
 int disk_flush(struct disk *d, struct qcow2_error *err);
+/* Alone on the disk; see qcow2_resize(). */
+int disk_resize(struct disk *d, uint64_t size,
+		const struct qcow2_resize_opts *opts, struct qcow2_error *err);
 
 /* disk_write_compressed() of one cluster in two steps, the first of which many
  * threads can take at once.  *n is how many bytes at @dst (which has room for

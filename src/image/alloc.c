@@ -23,11 +23,22 @@ void alloc_init(struct alloc *a, struct refcounts *refs, struct commit *commit)
 	pthread_mutex_init(&a->lock, NULL);
 }
 
+void alloc_give_back(struct alloc *a)
+{
+	struct alloc_run runs[ALLOC_RUNS];
+
+	mutex_lock(&a->lock);
+	memcpy(runs, a->runs, sizeof(runs));
+	memset(a->runs, 0, sizeof(a->runs));
+	mutex_unlock(&a->lock);
+	for (unsigned i = 0; i < ALLOC_RUNS; i++)
+		if (runs[i].claim.n_clusters && !MUTANT(claims_leak))
+			refcounts_unclaim(a->refs, &runs[i].claim);
+}
+
 void alloc_release(struct alloc *a)
 {
-	for (unsigned i = 0; i < ALLOC_RUNS; i++)
-		if (a->runs[i].claim.n_clusters && !MUTANT(claims_leak))
-			refcounts_unclaim(a->refs, &a->runs[i].claim);
+	alloc_give_back(a);
 	pthread_mutex_destroy(&a->lock);
 }
 

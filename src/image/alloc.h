@@ -41,6 +41,8 @@ void alloc_init(struct alloc *a, struct refcounts *refs,
 		struct commit *commit);
 
 /* Gives back what was claimed ahead. */
+void alloc_give_back(struct alloc *a);
+/* The same, and it is not used any more. */
 void alloc_release(struct alloc *a);
 
 /* Up to @want clusters in a row: at least one.  out->durable says that their

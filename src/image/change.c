@@ -48,7 +48,9 @@ static int link_window(struct image *img, const struct map_window *w,
 			continue;
 		commit_set_l2(c, w->slice, w->first + i, change.entry);
 		if (change.frees)
-			entry_free(img, old, img->rw->policy.request);
+			entry_free(img, old,
+				   change.frees_space ||
+					   img->rw->policy.request);
 	}
 	commit_end(c);
 	return 0;

@@ -70,6 +70,11 @@ void refcounts_release(struct refcounts *r);
 int refcounts_get(struct refcounts *r, uint64_t cluster_idx, uint64_t *value,
 		  struct qcow2_error *err);
 
+/* Has any cluster of [first, end), which lie in one block, a refcount?  @but is
+ * not looked at. */
+int refcounts_find_used(struct refcounts *r, uint64_t first, uint64_t end,
+			uint64_t but, bool *used, struct qcow2_error *err);
+
 /* A run of clusters that was free and now has refcount 1. */
 struct claim {
 	uint64_t host_off;

@@ -1,0 +1,35 @@
+/*
+ * Changing what a disk is: argument checks, then the chain.
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "api/image.h"
+#include "base/error.h"
+#include "base/options.h"
+
+static int check_preallocation(enum qcow2_preallocation mode,
+			       struct qcow2_error *err)
+{
+	if (mode <= QCOW2_PREALLOC_FULL)
+		return 0;
+	return error_set(err, -EINVAL,
+			 "preallocation is number %d, must be 0 (off), 1 "
+			 "(metadata), 2 (falloc) or 3 (full)", (int)mode);
+}
+
+int qcow2_resize(struct qcow2_image *img, uint64_t size,
+		 const struct qcow2_resize_opts *opts, struct qcow2_error *err)
+{
+	struct qcow2_resize_opts own = QCOW2_RESIZE_OPTS_INIT;
+	int rc = options_copy(&own, sizeof(own), opts, "qcow2_resize_opts",
+			      err);
+
+	if (rc == 0 && (own.flags & ~QCOW2_RESIZE_SHRINK))
+		rc = error_set(err, -EINVAL,
+			       "resize flags 0x%" PRIx32 " are not known",
+			       own.flags & ~QCOW2_RESIZE_SHRINK);
+	if (rc == 0)
+		rc = check_preallocation(own.preallocation, err);
+	return rc < 0 ? rc : disk_resize(img->disk, size, &own, err);
+}

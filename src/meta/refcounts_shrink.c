@@ -1,0 +1,119 @@
+#include "meta/refcounts_shrink.h"
+
+#include <errno.h>
+
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/mutant.h"
+#include "format/refcount.h"
+#include "store/store.h"
+
+static uint64_t block_off(const struct refcounts *r, uint64_t index)
+{
+	return r->table[index] & REFCOUNT_TABLE_OFFSET_MASK;
+}
+
+static bool describes_itself(const struct refcounts *r, uint64_t index)
+{
+	return block_off(r, index) >> r->geo->cluster_bits >>
+		       r->geo->refcount_block_bits ==
+	       index;
+}
+
+/* True when a cluster that is not the block itself has a refcount there. */
+static int is_used(struct refcounts *r, uint64_t index, bool *used,
+		   struct qcow2_error *err)
+{
+	uint64_t bits = r->geo->refcount_block_bits;
+	uint64_t own = describes_itself(r, index)
+			       ? block_off(r, index) >> r->geo->cluster_bits
+			       : UINT64_MAX;
+
+	return refcounts_find_used(r, index << bits, (index + 1) << bits, own,
+				   used, err);
+}
+
+/* The entry first: then nobody looks for the block any more. */
+static int drop_block(struct refcounts *r, uint64_t index, uint64_t *touched,
+		      struct qcow2_error *err)
+{
+	static const uint8_t none[REFCOUNT_TABLE_ENTRY_BYTES];
+	uint64_t off = block_off(r, index);
+	uint64_t cluster = off >> r->geo->cluster_bits;
+	bool own = describes_itself(r, index);
+	int rc = store_pwrite(r->file, none, sizeof(none),
+			      r->place.off + index * sizeof(none), 0, err);
+
+	if (rc == 0 && !MUTANT(no_drop_barrier))
+		rc = store_flush(r->file, err);
+	if (rc < 0)
+		return rc;
+	mutex_lock(&r->lock);
+	r->table[index] = 0;
+	mutex_unlock(&r->lock);
+	cache_forget(&r->blocks, r->geo->cluster_size, off);
+	r->old_metadata(r->opaque, r->geo->cluster_size, off);
+	if (own)
+		return 0;
+	*touched = max_u64(*touched, cluster >> r->geo->refcount_block_bits);
+	return refcounts_decrement(r, 1, cluster, err);
+}
+
+/* Index 0 describes the header and stays. */
+static int drop_blocks(struct refcounts *r, uint64_t *touched,
+		       struct qcow2_error *err)
+{
+	int rc = 0;
+
+	for (uint64_t i = r->n_table - 1; rc == 0 && i > *touched; i--) {
+		bool used;
+
+		if (!r->table[i])
+			continue;
+		rc = is_used(r, i, &used, err);
+		if (rc < 0 || used)
+			return rc;
+		rc = drop_block(r, i, touched, err);
+	}
+	return rc;
+}
+
+static int cut_table(struct refcounts *r, bool *more, struct qcow2_error *err)
+{
+	uint32_t bits = r->geo->cluster_bits;
+	uint64_t n = r->n_table;
+	struct reftable_place to = r->place;
+	uint64_t gone, gone_off;
+	int rc;
+
+	while (n > 1 && !r->table[n - 1])
+		n--;
+	to.clusters = (uint32_t)div_round_up(n * REFCOUNT_TABLE_ENTRY_BYTES,
+					     r->geo->cluster_size);
+	if (to.clusters >= r->place.clusters)
+		return 0;
+	rc = r->move_table(r->opaque, to, err);
+	if (rc < 0)
+		return rc;
+	gone = r->place.clusters - to.clusters;
+	gone_off = to.off + ((uint64_t)to.clusters << bits);
+	mutex_lock(&r->lock);
+	r->place = to;
+	r->n_table = ((uint64_t)to.clusters << bits) /
+		     REFCOUNT_TABLE_ENTRY_BYTES;
+	mutex_unlock(&r->lock);
+	*more = true;
+	r->old_metadata(r->opaque, gone << bits, gone_off);
+	return refcounts_decrement(r, gone, gone_off >> bits, err);
+}
+
+int refcounts_shrink(struct refcounts *r, bool *more, struct qcow2_error *err)
+{
+	uint64_t touched = 0;
+	SCOPED_LOCK(&r->grow_lock);
+	int rc = drop_blocks(r, &touched, err);
+
+	*more = touched != 0;
+	return rc < 0 ? rc : cut_table(r, more, err);
+}
