@@ -210,6 +210,17 @@ int publish_begin(struct publish *p, const char *path, unsigned flags,
 	return rc;
 }
 
+static int sync_fd(int fd)
+{
+	int rc;
+
+	do {
+		rc = fsync(fd);
+	} while (rc < 0 && errno == EINTR);
+	/* Some file systems cannot sync a directory, and need not. */
+	return rc < 0 && errno != EINVAL ? -errno : 0;
+}
+
 /* Makes the rename durable.  A directory that may be entered but not opened is
  * made durable with all of its file system. */
 static int sync_dir(const struct publish *p)
@@ -222,10 +233,12 @@ static int sync_dir(const struct publish *p)
 
 	if (!dir)
 		return -ENOMEM;
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	do {
+		fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	} while (fd < 0 && errno == EINTR);
 	if (fd < 0)
 		return syncfs(store_fd(p->store)) < 0 ? -errno : 0;
-	rc = fsync(fd) < 0 && errno != EINVAL ? -errno : 0;
+	rc = sync_fd(fd);
 	close(fd);
 	return rc;
 }
