@@ -1,0 +1,346 @@
+#include "faults/session.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crash/cowstore.h"
+#include "store/store.h"
+
+#define VALUE_FIRST 0x1000u
+
+/* Leaks are what a failure may cost; the crash suite bounds them. */
+#define LEAKS_ANY UINT64_MAX
+
+/* Ends a walk over n that never ends by itself. */
+enum { NTH_MAX = 100000 };
+
+struct session {
+	const struct injector *in;
+	struct base base;          /* its backing file is under fire too */
+	const struct base *clean;  /* the same, where nothing fails */
+	struct qcow2_store *disk[BASE_FILES];  /* what survives */
+	struct qcow2_store *files[BASE_FILES]; /* the same, under fire */
+	struct qcow2_image *img;
+	struct model now;      /* what a reader of the open image may see */
+	struct model later;    /* what whoever opens the files may see */
+	bool fired;
+	bool flush_failed;
+	char *why;
+};
+
+__attribute__((format(printf, 2, 3)))
+static bool fail(struct session *s, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(s->why, WHY_BYTES, fmt, args);
+	va_end(args);
+	return false;
+}
+
+/* ---- The injector ------------------------------------------------------------ */
+
+static void arm(struct session *s, uint64_t nth)
+{
+	s->in->arm(s->in->self, nth);
+}
+
+/* What happens until cease_end() is not under fire. */
+static void cease(struct session *s)
+{
+	s->fired |= s->in->fired(s->in->self) != 0;
+	arm(s, 0);
+}
+
+static void cease_end(struct session *s)
+{
+	if (s->in->persistent)
+		arm(s, 1);
+}
+
+/* ---- Judging ----------------------------------------------------------------- */
+
+/* What the open image reads as. */
+static bool read_is_right(struct session *s)
+{
+	size_t bytes = (size_t)s->now.n_sectors * MODEL_SECTOR;
+	uint8_t *disk = malloc(bytes);
+	struct qcow2_error err = { 0 };
+	uint32_t bad;
+	int rc;
+
+	assert(disk);
+	rc = qcow2_pread(s->img, disk, bytes, 0, 0, &err);
+	bad = rc < 0 ? 0 : model_compare(&s->now, disk, false);
+	free(disk);
+	if (rc < 0)
+		return fail(s, "a read after the failure: %s", err.message);
+	if (bad < s->now.n_sectors)
+		return fail(s, "after the failure sector %u is wrong", bad);
+	return true;
+}
+
+static void settle(struct session *s)
+{
+	if (s->in->settle)
+		s->in->settle(s->in->self);
+}
+
+static bool disk_is_right(struct session *s)
+{
+	settle(s);
+	return verify_state(s->clean, s->disk, &s->later, false, LEAKS_ANY,
+			    NULL, s->why);
+}
+
+static bool judge(struct session *s)
+{
+	bool ok;
+
+	cease(s);
+	ok = (!s->img || read_is_right(s)) && disk_is_right(s);
+	cease_end(s);
+	return ok;
+}
+
+/* The sectors that the operation concerns have its value now, or may have it;
+ * values before are gone if it succeeded. */
+static void note_outcome(struct model *m, const struct op *op, uint32_t value,
+			 bool succeeded)
+{
+	struct model before = model_copy(m);
+
+	model_submit(m, op, value);
+	for (uint32_t i = 0; succeeded && i < m->n_sectors; i++) {
+		const struct model_sector *s = &m->sectors[i];
+
+		if (s->n > before.sectors[i].n)
+			model_set(m, i, s->values[s->n - 1]);
+	}
+	model_free(&before);
+}
+
+static void note_durable(struct session *s)
+{
+	model_free(&s->later);
+	s->later = model_copy(&s->now);
+}
+
+/* ---- Operations -------------------------------------------------------------- */
+
+static bool must_fail(const struct session *s, const struct op *op)
+{
+	if (!s->flush_failed)
+		return false;
+	return op->kind == OP_FLUSH || op->kind == OP_WRITE ||
+	       op->kind == OP_COMPRESS || op->fua;
+}
+
+static bool result_is_right(struct session *s, const struct op *op,
+			    bool fires, int rc, const struct qcow2_error *err)
+{
+	if (rc < 0 && !s->fired)
+		return fail(s, "fails without reason: %s", err->message);
+	if (rc < 0 && (err->code != rc || !err->message[0]))
+		return fail(s, "returns %d, explains %d", rc, err->code);
+	if (rc == 0 && must_fail(s, op))
+		return fail(s, "succeeds after a flush that failed");
+	if (rc == 0 && fires && s->in->barriers)
+		return fail(s, "hides a barrier that failed");
+	return true;
+}
+
+static bool perform(struct session *s, const struct op *op, uint32_t value)
+{
+	uint64_t before = s->in->fired(s->in->self);
+	struct qcow2_error err = { 0 };
+	bool fires, first;
+	int rc = base_perform(&s->base, s->files, &s->img, op, value, &err);
+
+	fires = s->in->fired(s->in->self) != before;
+	first = fires && !s->fired;
+	s->fired |= fires;
+	note_outcome(&s->now, op, value, rc == 0);
+	model_submit(&s->later, op, value);
+	if (rc == 0 && op_settles(op))
+		note_durable(s);
+	if (!result_is_right(s, op, fires, rc, &err))
+		return false;
+	if (rc < 0 && (op->kind == OP_FLUSH || (fires && s->in->barriers)))
+		s->flush_failed = true;
+	if (rc == 0 && op->kind == OP_REOPEN)
+		s->flush_failed = false;
+	if (first || (s->fired && (rc < 0 || op_settles(op))))
+		return judge(s);
+	return true;
+}
+
+static bool open_image(struct session *s)
+{
+	struct qcow2_error err = { 0 };
+	int rc = base_open(&s->base, s->files, true, NULL, &s->img, &err);
+
+	s->fired = s->in->fired(s->in->self) != 0;
+	if (rc < 0 && (!s->fired || err.code != rc))
+		return fail(s, "opening: %d: %s", rc, err.message);
+	return true;
+}
+
+static bool close_image(struct session *s)
+{
+	uint64_t before = s->in->fired(s->in->self);
+	struct qcow2_error err = { 0 };
+	int rc = qcow2_close(s->img, &err);
+	bool fires = s->in->fired(s->in->self) != before;
+
+	s->img = NULL;
+	s->fired |= fires;
+	if (rc < 0 && (!s->fired || err.code != rc))
+		return fail(s, "closing: %d: %s", rc, err.message);
+	if (rc == 0 && (s->flush_failed || (fires && s->in->barriers)))
+		return fail(s, "closing hides a barrier that failed");
+	if (rc == 0)
+		note_durable(s);
+	return true;
+}
+
+static bool perform_all(struct session *s, const struct workload *w)
+{
+	for (unsigned i = 0; i < w->n && s->img; i++) {
+		char text[WHY_BYTES];
+
+		if (perform(s, &w->ops[i], VALUE_FIRST + i))
+			continue;
+		memcpy(text, s->why, sizeof(text));
+		return fail(s, "operation %u: %.350s", i, text);
+	}
+	return true;
+}
+
+/* Whoever opens the files afterwards can go on. */
+static bool goes_on(struct session *s)
+{
+	struct qcow2_store *files[BASE_FILES];
+	struct workload w;
+	struct model found;
+	struct base now;
+	bool ok;
+
+	cease(s);
+	settle(s);
+	for (unsigned f = 0; f < BASE_FILES; f++)
+		files[f] = s->disk[f] ? cow_clone(s->disk[f]) : NULL;
+	if (!verify_state(s->clean, files, &s->later, false, LEAKS_ANY, &found,
+			  s->why)) {
+		for (unsigned f = 0; f < BASE_FILES; f++)
+			store_unref(files[f]);
+		return false;
+	}
+	now = base_derive(s->clean, files, &found, LEAKS_ANY);
+	ok = workload_parse(&w, "w 3 9; f; w 60 8; d 0 16; f; w 1 20; z 9 1");
+	assert(ok);
+	ok = verify_goes_on(&now, &w, s->why);
+	base_free(&now);
+	model_free(&found);
+	return ok;
+}
+
+/* ---- One session ------------------------------------------------------------- */
+
+static void session_init(struct session *s, const struct injector *in,
+			 const struct base *b, char *why)
+{
+	int rc = 0;
+
+	*s = (struct session){ .in = in, .base = *b, .clean = b, .why = why };
+	why[0] = '\0';
+	arm(s, 0);
+	for (unsigned f = 0; rc == 0 && f < BASE_FILES; f++) {
+		if (!b->files[f])
+			continue;
+		s->disk[f] = cow_clone(b->files[f]);
+		rc = in->wrap(in->self, s->disk[f], &s->files[f]);
+	}
+	if (rc == 0 && b->backing)
+		rc = in->wrap(in->self, b->backing, &s->base.backing);
+	assert(rc == 0);
+	s->now = model_copy(&b->model);
+	s->later = model_copy(&b->model);
+}
+
+static void session_release(struct session *s)
+{
+	cease(s);
+	qcow2_close(s->img, NULL);
+	if (s->base.backing)
+		store_unref(s->base.backing);
+	for (unsigned f = 0; f < BASE_FILES; f++) {
+		store_unref(s->files[f]);
+		store_unref(s->disk[f]);
+	}
+	model_free(&s->now);
+	model_free(&s->later);
+	if (s->in->release)
+		s->in->release(s->in->self);
+}
+
+static bool run_and_judge(struct session *s, const struct workload *w,
+			  uint64_t nth, bool *reached)
+{
+	bool ok;
+
+	arm(s, nth);
+	ok = open_image(s);
+	if (ok && s->img)
+		ok = perform_all(s, w);
+	if (ok && s->img)
+		ok = close_image(s);
+	*reached = s->fired || s->in->fired(s->in->self);
+	return ok && goes_on(s);
+}
+
+static uint64_t live(const struct injector *in)
+{
+	return in->live ? in->live(in->self) : 0;
+}
+
+bool session_run(const struct injector *in, const struct base *b,
+		 const struct workload *w, uint64_t nth, bool *reached,
+		 char why[WHY_BYTES])
+{
+	uint64_t before = live(in);
+	struct session s;
+	bool ok;
+
+	session_init(&s, in, b, why);
+	ok = run_and_judge(&s, w, nth, reached);
+	session_release(&s);
+	if (ok && live(in) != before)
+		ok = fail(&s, "memory is left behind");
+	return ok;
+}
+
+bool session_run_all(const struct injector *in, const struct base *b,
+		     const struct workload *w, struct session_stats *stats,
+		     uint64_t *nth, char why[WHY_BYTES])
+{
+	bool reached = true;
+
+	for (*nth = 1; reached; ++*nth) {
+		bool ok = session_run(in, b, w, *nth, &reached, why);
+
+		stats->sessions++;
+		stats->faults += reached;
+		if (ok && *nth > NTH_MAX) {
+			snprintf(why, WHY_BYTES, "it never ends");
+			ok = false;
+		}
+		if (!ok)
+			return false;
+	}
+	return true;
+}

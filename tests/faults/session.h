@@ -1,0 +1,67 @@
+/*
+ * A session under fire: an image is opened, a workload runs, the image is
+ * closed, and somewhere in it something fails.
+ *
+ * What fails is an injector's business.  The session asks it to let the n-th
+ * call fail, for n = 1, 2, 3 ... until a whole session passes without reaching
+ * that call, and judges each time:
+ *
+ *  - nothing fails that had no reason to, and what is returned agrees with the
+ *    error that explains it;
+ *  - what succeeded is there, what failed is there or not, nothing else has
+ *    changed;
+ *  - after a flush or a barrier that failed, all later flushes and writes
+ *    fail;
+ *  - what the stores hold, right after the failure and at the end, opens, holds
+ *    everything that was flushed, and has no damage but leaks;
+ *  - it can be written to again;
+ *  - no memory is left behind.
+ */
+#ifndef FAULTS_SESSION_H
+#define FAULTS_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <qcow2.h>
+
+#include "crash/base.h"
+#include "crash/verify.h"
+
+struct injector {
+	/* The @nth call from now on fails; 0: none does. */
+	void (*arm)(void *self, uint64_t nth);
+	/* Calls that failed since arm(). */
+	uint64_t (*fired)(void *self);
+	/* A store to be used in place of @inner, of which it takes its own
+	 * reference. */
+	int (*wrap)(void *self, struct qcow2_store *inner,
+		    struct qcow2_store **out);
+	/* Brings what such a store was made of up to date; NULL: it always is. */
+	void (*settle)(void *self);
+	/* After a session; may be NULL. */
+	void (*release)(void *self);
+	/* What the library has allocated and not freed; NULL: not known. */
+	uint64_t (*live)(void *self);
+	void *self;
+	bool persistent;   /* all calls after the n-th fail too */
+	bool barriers;     /* what fails is a barrier, which nobody may hide */
+};
+
+struct session_stats {
+	uint64_t sessions;
+	uint64_t faults;
+};
+
+/* Runs the workload again and again.  False at the first violation, *nth and
+ * the reason say which. */
+bool session_run_all(const struct injector *in, const struct base *b,
+		     const struct workload *w, struct session_stats *stats,
+		     uint64_t *nth, char why[WHY_BYTES]);
+
+/* Only with the n-th call failing. */
+bool session_run(const struct injector *in, const struct base *b,
+		 const struct workload *w, uint64_t nth, bool *reached,
+		 char why[WHY_BYTES]);
+
+#endif

@@ -1,0 +1,17 @@
+/*
+ * The workloads that run under fire: together every operation that writes, on
+ * clusters in every state.
+ */
+#ifndef FAULTS_WORKLOADS_H
+#define FAULTS_WORKLOADS_H
+
+#include "crash/base.h"
+#include "support/test.h"
+
+enum { WORKLOADS_N = 5 };
+
+/* Number @index of this configuration; the last one is random. */
+struct workload workloads_get(const struct config *c, unsigned index,
+			      struct test_rng *rng);
+
+#endif
