@@ -411,6 +411,75 @@ int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
 int qcow2_flush(struct qcow2_image *img, struct qcow2_error *err);
 
 /* ------------------------------------------------------------------------- */
+/* Snapshots                                                                 */
+
+/*
+ * Internal snapshots of the top layer, which must be qcow2 and open for writing
+ * (-EBADF).  Images with an external data file cannot have any (-ENOTSUP).
+ *
+ * Each operation is durable when it returns 0.  A crash leaves it done or not
+ * done, and lost space at worst.  Creating and deleting may run while other
+ * threads read and write: writers wait until it is done.  Nobody may ask for
+ * information about snapshots meanwhile, and what qcow2_get_snapshot() gave
+ * before is gone afterwards.
+ */
+struct qcow2_snapshot_opts {
+	size_t struct_size;
+	uint32_t flags;             /* must be 0 */
+	uint32_t date_sec;          /* since 1970-01-01 UTC; with date_nsec 0
+				     * too: now */
+	uint32_t date_nsec;
+	uint32_t reserved;          /* must be 0 */
+	uint64_t vm_clock_ns;
+	uint64_t icount;            /* UINT64_MAX: not recorded */
+	uint64_t vm_state_size;     /* bytes that qcow2_vmstate_write() wrote
+				     * for it; they are its alone then */
+	const char *id;             /* NULL: one more than the largest number
+				     * that is an id */
+};
+
+#define QCOW2_SNAPSHOT_OPTS_INIT { sizeof(struct qcow2_snapshot_opts), 0, 0, \
+				   0, 0, 0, 0, 0, NULL }
+
+/*
+ * Keeps the disk as it is under a name, which others may have too.  `opts` may
+ * be NULL.  -EEXIST for an id that exists, -ENAMETOOLONG for a name of more
+ * than 255 bytes, -EFBIG at the limit of snapshots or of their table, -ERANGE
+ * when a refcount is too narrow to count one more, -ENOSPC, -EIO when the
+ * image is damaged; the image has no new snapshot then.
+ */
+int qcow2_snapshot_create(struct qcow2_image *img, const char *name,
+			  const struct qcow2_snapshot_opts *opts,
+			  struct qcow2_error *err);
+
+/*
+ * Makes the disk what the snapshot is, its size too; the snapshot stays.  Finds
+ * it by id, then by name (-ENOENT).  -ENOTSUP when the image has persistent
+ * bitmaps, which would no longer match the disk.  No other call may be running
+ * on the image, as for qcow2_close().
+ */
+int qcow2_snapshot_apply(struct qcow2_image *img, const char *id_or_name,
+			 struct qcow2_error *err);
+
+/* Forgets a snapshot, found likewise, and frees what only it used, by the
+ * discard policy for snapshots. */
+int qcow2_snapshot_delete(struct qcow2_image *img, const char *id_or_name,
+			  struct qcow2_error *err);
+
+/*
+ * The VM state that belongs to the disk: what was written before
+ * qcow2_snapshot_create() is kept with the snapshot, and qcow2_snapshot_apply()
+ * brings it back.  Offsets count from its own start, and it ends where the L1
+ * table would exceed its limit (-EFBIG).  Reading works in a snapshot's view
+ * too; what was never written reads as zeros.  Durable after qcow2_flush().
+ * While VM state is written no other call may be running on the image.
+ */
+int qcow2_vmstate_write(struct qcow2_image *img, const void *buf, size_t len,
+			uint64_t off, struct qcow2_error *err);
+int qcow2_vmstate_read(struct qcow2_image *img, void *buf, size_t len,
+		       uint64_t off, struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------- */
 /* Map                                                                       */
 
 #define QCOW2_EXTENT_DATA 0x1u       /* stored somewhere; read it */

@@ -53,6 +53,20 @@ int disk_flush(struct disk *d, struct qcow2_error *err);
 int disk_resize(struct disk *d, uint64_t size,
 		const struct qcow2_resize_opts *opts, struct qcow2_error *err);
 
+/* Internal snapshots of the top layer; see qcow2_snapshot_create() and the
+ * functions behind it.  -ENOTSUP for a raw layer. */
+int disk_snapshot_create(struct disk *d, const char *name,
+			 const struct qcow2_snapshot_opts *opts,
+			 struct qcow2_error *err);
+int disk_snapshot_apply(struct disk *d, const char *id_or_name,
+			struct qcow2_error *err);
+int disk_snapshot_delete(struct disk *d, const char *id_or_name,
+			 struct qcow2_error *err);
+int disk_vmstate_write(struct disk *d, const void *buf, size_t len,
+		       uint64_t off, struct qcow2_error *err);
+int disk_vmstate_read(struct disk *d, void *buf, size_t len, uint64_t off,
+		      struct qcow2_error *err);
+
 /* disk_write_compressed() of one cluster in two steps, the first of which many
  * threads can take at once.  *n is how many bytes at @dst (which has room for
  * a cluster) became of the cluster @src; 0 when it cannot be made smaller.  The

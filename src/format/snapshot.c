@@ -111,6 +111,13 @@ static uint32_t extra_bytes(const struct snapshot *s)
 	return SNAPSHOT_EXTRA_BYTES_ICOUNT + s->unknown_extra_len;
 }
 
+uint64_t snapshot_encoded_bytes(const struct snapshot *s)
+{
+	return align_up((uint64_t)SNAPSHOT_HEADER_BYTES + extra_bytes(s) +
+				s->id_len + s->name_len,
+			8);
+}
+
 void snapshot_encode(struct writer *w, const struct snapshot *s)
 {
 	uint32_t extra = extra_bytes(s);

@@ -56,4 +56,7 @@ enum defect snapshot_l1_defect(const struct geometry *g,
  * data, unknown extra data kept. */
 void snapshot_encode(struct writer *w, const struct snapshot *s);
 
+/* How many bytes that writes. */
+uint64_t snapshot_encoded_bytes(const struct snapshot *s);
+
 #endif

@@ -53,9 +53,8 @@ bool inflight_enter(struct inflight *f, struct inflight_range *r, uint64_t off,
 	return true;
 }
 
-void inflight_leave(struct inflight *f, struct inflight_range *r)
+static void shard_remove(struct inflight_shard *s, struct inflight_range *r)
 {
-	struct inflight_shard *s = shard_of(f, r->off);
 	struct inflight_range **p = &s->ranges;
 	SCOPED_LOCK(&s->lock);
 
@@ -63,4 +62,33 @@ void inflight_leave(struct inflight *f, struct inflight_range *r)
 		p = &(*p)->next;
 	*p = r->next;
 	pthread_cond_broadcast(&s->left);
+}
+
+void inflight_leave(struct inflight *f, struct inflight_range *r)
+{
+	shard_remove(shard_of(f, r->off), r);
+}
+
+/* Enters first and waits then: writers that keep coming must not keep the
+ * freeze out for ever. */
+static void shard_freeze(struct inflight_shard *s, struct inflight_range *r)
+{
+	SCOPED_LOCK(&s->lock);
+
+	*r = (struct inflight_range){ s->ranges, 0, UINT64_MAX };
+	s->ranges = r;
+	while (s->ranges != r || r->next)
+		pthread_cond_wait(&s->left, &s->lock);
+}
+
+void inflight_freeze(struct inflight *f, struct inflight_freeze *z)
+{
+	for (unsigned i = 0; i < INFLIGHT_SHARDS; i++)
+		shard_freeze(&f->shards[i], &z->all[i]);
+}
+
+void inflight_thaw(struct inflight *f, struct inflight_freeze *z)
+{
+	for (unsigned i = 0; i < INFLIGHT_SHARDS; i++)
+		shard_remove(&f->shards[i], &z->all[i]);
 }

@@ -48,4 +48,14 @@ bool inflight_enter(struct inflight *f, struct inflight_range *r, uint64_t off,
 		    uint64_t end, bool wait);
 void inflight_leave(struct inflight *f, struct inflight_range *r);
 
+/* A range over everything, which keeps all writers out. */
+struct inflight_freeze {
+	struct inflight_range all[INFLIGHT_SHARDS];
+};
+
+/* Waits for the writers that are there; those who come later wait for
+ * inflight_thaw().  One freeze at a time. */
+void inflight_freeze(struct inflight *f, struct inflight_freeze *z);
+void inflight_thaw(struct inflight *f, struct inflight_freeze *z);
+
 #endif

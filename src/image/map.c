@@ -64,9 +64,8 @@ int map_open(struct map *m, const struct geometry *g, struct qcow2_store *file,
 	     const struct map_source *source,
 	     const struct qcow2_open_opts *opts, struct qcow2_error *err)
 {
-	/* Entries past the disk hold VM state, which has its own reader. */
-	uint64_t n = min_u64(source->l1_size,
-			     geometry_l1_entries(g, source->disk_size));
+	/* Entries past the disk hold VM state. */
+	uint64_t n = source->l1_size;
 	uint64_t bytes = n * L1_ENTRY_BYTES;
 	int rc;
 

@@ -22,7 +22,6 @@ struct map {
 struct map_source {
 	uint64_t l1_off;
 	uint64_t l1_size;
-	uint64_t disk_size;
 };
 
 int map_open(struct map *m, const struct geometry *g, struct qcow2_store *file,

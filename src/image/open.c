@@ -142,11 +142,11 @@ static int check_budget(const struct image *img,
 static int open_map(struct image *img, const struct qcow2_open_opts *opts,
 		    struct qcow2_error *err)
 {
-	struct map_source source = { img->header.l1_off, img->header.l1_size,
-				     img->header.size };
+	struct map_source source = { img->header.l1_off, img->header.l1_size };
 	const struct snapshot_info *s;
 	int rc;
 
+	img->virtual_size = img->header.size;
 	if (opts->snapshot) {
 		s = snapshots_find(&img->snapshots, opts->snapshot);
 		if (!s)
@@ -158,10 +158,9 @@ static int open_map(struct image *img, const struct qcow2_open_opts *opts,
 		rc = snapshot_check_view(&img->geo, s, img->file_size, err);
 		if (rc < 0)
 			return rc;
-		source = (struct map_source){ s->l1_off, s->l1_size,
-					      s->disk_size };
+		source = (struct map_source){ s->l1_off, s->l1_size };
+		img->virtual_size = s->disk_size;
 	}
-	img->virtual_size = source.disk_size;
 	return map_open(&img->map, &img->geo, img->file, &source, opts, err);
 }
 

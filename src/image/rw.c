@@ -116,6 +116,7 @@ static void rw_init(struct image *img, struct rw *rw)
 
 	grace_init(&rw->grace);
 	inflight_init(&rw->inflight);
+	pthread_mutex_init(&rw->snapshot_lock, NULL);
 	pthread_mutex_init(&rw->table_lock, NULL);
 	pthread_mutex_init(&rw->header_lock, NULL);
 	rw->refs.move_table = move_table;
@@ -145,6 +146,7 @@ static void rw_free(struct rw *rw)
 	guard_release(&rw->guard);
 	inflight_release(&rw->inflight);
 	grace_release(&rw->grace);
+	pthread_mutex_destroy(&rw->snapshot_lock);
 	pthread_mutex_destroy(&rw->table_lock);
 	pthread_mutex_destroy(&rw->header_lock);
 	free(rw);

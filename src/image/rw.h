@@ -51,6 +51,9 @@ struct rw {
 	struct guard guard;
 	struct below below;
 	struct discard_policy policy;
+	/* One snapshot operation at a time; held during I/O, taken before
+	 * writers are kept out. */
+	pthread_mutex_t snapshot_lock;
 	/* One new L2 table at a time; held during I/O, taken before every
 	 * lock of meta/ and alloc.lock. */
 	pthread_mutex_t table_lock;

@@ -4,6 +4,7 @@
  */
 #include "image/snapshots.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -55,26 +56,42 @@ static int window_entry(struct window *w, struct qcow2_error *err)
 	return window_refill(w, err);
 }
 
-static int info_init(struct snapshot_info *info, const struct snapshot *s,
-		     struct qcow2_error *err)
+int snapshot_info_init(struct snapshot_info *info, const struct snapshot *s,
+		       struct qcow2_error *err)
 {
-	size_t bytes = (size_t)s->id_len + s->name_len + 2;
+	size_t names = (size_t)s->id_len + s->name_len + 2;
+	size_t bytes = names + s->unknown_extra_len;
 
-	info->id = calloc(1, bytes);
+	*info = (struct snapshot_info){
+		.unknown_extra_len = s->unknown_extra_len,
+		.id_len = s->id_len,
+		.name_len = s->name_len,
+		.l1_off = s->l1_off,
+		.l1_size = s->l1_size,
+		.date_sec = s->date_sec,
+		.date_nsec = s->date_nsec,
+		.vm_clock_nsec = s->vm_clock_nsec,
+		.vm_state_size = s->vm_state_size,
+		.disk_size = s->disk_size,
+		.icount = s->icount,
+		.id = calloc(1, bytes),
+	};
 	if (!info->id)
 		return error_nomem(err, "a snapshot's names", bytes);
 	info->name = info->id + s->id_len + 1;
+	info->unknown_extra = (uint8_t *)info->id + names;
 	memcpy(info->id, s->id, s->id_len);
 	memcpy(info->name, s->name, s->name_len);
-	info->l1_off = s->l1_off;
-	info->l1_size = s->l1_size;
-	info->date_sec = s->date_sec;
-	info->date_nsec = s->date_nsec;
-	info->vm_clock_nsec = s->vm_clock_nsec;
-	info->vm_state_size = s->vm_state_size;
-	info->disk_size = s->disk_size;
-	info->icount = s->icount;
+	if (s->unknown_extra_len)
+		memcpy(info->unknown_extra, s->unknown_extra,
+		       s->unknown_extra_len);
 	return 0;
+}
+
+void snapshot_info_release(struct snapshot_info *info)
+{
+	free(info->id);
+	info->id = NULL;
 }
 
 static int read_entry(struct snapshots *s, struct window *w,
@@ -91,7 +108,7 @@ static int read_entry(struct snapshots *s, struct window *w,
 	if (snapshot_decode(&entry, &r, disk_size, &fault))
 		return fault_error(err, -EINVAL, &fault, w->host_off + w->pos);
 	w->pos = w->len - reader_left(&r);
-	rc = info_init(&s->list[s->n], &entry, err);
+	rc = snapshot_info_init(&s->list[s->n], &entry, err);
 	if (rc == 0)
 		s->n++;
 	return rc;
@@ -154,10 +171,58 @@ int snapshots_open(struct snapshots *s, const struct header *h,
 void snapshots_release(struct snapshots *s)
 {
 	for (uint32_t i = 0; i < s->n; i++)
-		free(s->list[i].id);
+		snapshot_info_release(&s->list[i]);
 	free(s->list);
 	memset(s, 0, sizeof(*s));
 }
+
+/* ---- The table ---------------------------------------------------------------- */
+
+static struct snapshot entry_of(const struct snapshot_info *info)
+{
+	return (struct snapshot){
+		.l1_off = info->l1_off,
+		.l1_size = info->l1_size,
+		.date_sec = info->date_sec,
+		.date_nsec = info->date_nsec,
+		.id_len = info->id_len,
+		.name_len = info->name_len,
+		.vm_clock_nsec = info->vm_clock_nsec,
+		.vm_state_size = info->vm_state_size,
+		.disk_size = info->disk_size,
+		.icount = info->icount,
+		.unknown_extra_len = info->unknown_extra_len,
+		.unknown_extra = info->unknown_extra,
+		.id = info->id,
+		.name = info->name,
+	};
+}
+
+uint64_t snapshots_bytes(const struct snapshots *s)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < s->n; i++) {
+		struct snapshot entry = entry_of(&s->list[i]);
+
+		bytes += snapshot_encoded_bytes(&entry);
+	}
+	return bytes;
+}
+
+void snapshots_encode(const struct snapshots *s, uint8_t *buf, uint64_t bytes)
+{
+	struct writer w = writer_init(buf, bytes);
+
+	for (uint32_t i = 0; i < s->n; i++) {
+		struct snapshot entry = entry_of(&s->list[i]);
+
+		snapshot_encode(&w, &entry);
+	}
+	assert(!w.failed && writer_len(&w) == bytes);
+}
+
+/* ---- Looking ------------------------------------------------------------------ */
 
 const struct snapshot_info *snapshots_find(const struct snapshots *s,
 					   const char *id_or_name)

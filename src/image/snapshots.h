@@ -1,5 +1,5 @@
 /*
- * The internal snapshots, as the table lists them.
+ * The internal snapshots, as the table lists them, and the table itself.
  */
 #ifndef IMAGE_SNAPSHOTS_H
 #define IMAGE_SNAPSHOTS_H
@@ -13,9 +13,14 @@
 #include "format/snapshot.h"
 
 struct snapshot_info {
-	char *id;       /* both point into one allocation, terminated; NUL inside
-			 * a name ends it, as everywhere */
+	/* One allocation that begins with the id; id and name are terminated.
+	 * NUL inside a name ends it for all but the table. */
+	char *id;
 	char *name;
+	uint8_t *unknown_extra;
+	uint32_t unknown_extra_len;
+	uint16_t id_len;
+	uint16_t name_len;
 	uint64_t l1_off;
 	uint32_t l1_size;
 	uint32_t date_sec;
@@ -37,6 +42,16 @@ int snapshots_open(struct snapshots *s, const struct header *h,
 		   struct qcow2_store *file, uint64_t file_size,
 		   uint64_t budget_bytes, struct qcow2_error *err);
 void snapshots_release(struct snapshots *s);
+
+/* A snapshot_info of a table entry; snapshot_info_release() takes it. */
+int snapshot_info_init(struct snapshot_info *info, const struct snapshot *s,
+		       struct qcow2_error *err);
+void snapshot_info_release(struct snapshot_info *info);
+
+/* Bytes that the table takes, and the table, @bytes long at @buf.  Version 2
+ * entries get the extra data that version 3 asks for. */
+uint64_t snapshots_bytes(const struct snapshots *s);
+void snapshots_encode(const struct snapshots *s, uint8_t *buf, uint64_t bytes);
 
 /* By id first, then by name, as QEMU looks; NULL when there is none. */
 const struct snapshot_info *snapshots_find(const struct snapshots *s,

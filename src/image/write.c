@@ -476,6 +476,25 @@ static int write_region(struct image *img, struct iov_cursor *src,
 	return rc;
 }
 
+int write_regions(struct image *img, struct iov_cursor *src, uint64_t len,
+		  uint64_t off, unsigned flags, struct qcow2_error *err)
+{
+	int rc = 0;
+
+	while (rc == 0 && len) {
+		uint64_t part = min_u64(len, inflight_region_end(off) - off);
+		struct grace_ref ref = image_begin(img);
+
+		rc = write_region(img, src, part, off, flags, err);
+		image_end(ref);
+		if (rc == 0 && commit_wanted(&img->rw->commit))
+			rc = image_flush(img, err);
+		len -= part;
+		off += part;
+	}
+	return rc;
+}
+
 int image_pwritev(struct image *img, const struct iovec *iov, int iovcnt,
 		  uint64_t off, unsigned flags, struct qcow2_error *err)
 {
@@ -483,17 +502,8 @@ int image_pwritev(struct image *img, const struct iovec *iov, int iovcnt,
 	uint64_t len = iov_len(iov, iovcnt);
 	int rc = features_before_guest_change(img, err);
 
-	while (rc == 0 && len) {
-		uint64_t part = min_u64(len, inflight_region_end(off) - off);
-		struct grace_ref ref = image_begin(img);
-
-		rc = write_region(img, &src, part, off, flags, err);
-		image_end(ref);
-		if (rc == 0 && commit_wanted(&img->rw->commit))
-			rc = image_flush(img, err);
-		len -= part;
-		off += part;
-	}
+	if (rc == 0)
+		rc = write_regions(img, &src, len, off, flags, err);
 	if (rc == 0 && (flags & QCOW2_FUA) && !MUTANT(fua_ignored))
 		rc = image_flush(img, err);
 	return rc;

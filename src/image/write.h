@@ -17,6 +17,11 @@ struct image;
 int write_in_flight(struct image *img, struct iov_cursor *src, uint64_t len,
 		    uint64_t off, struct qcow2_error *err);
 
+/* Writes the next @len bytes of @src at @off, region by region.  flags:
+ * QCOW2_NOWAIT. */
+int write_regions(struct image *img, struct iov_cursor *src, uint64_t len,
+		  uint64_t off, unsigned flags, struct qcow2_error *err);
+
 /* The old contents of guest bytes: this image's, and below. */
 int image_read_old(struct image *img, struct iov_cursor *dst, uint64_t len,
 		   uint64_t off, struct qcow2_error *err);

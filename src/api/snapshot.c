@@ -1,0 +1,81 @@
+/*
+ * Snapshots and VM state: argument checks.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdint.h>
+
+#include "api/image.h"
+#include "base/error.h"
+#include "base/options.h"
+
+int qcow2_snapshot_create(struct qcow2_image *img, const char *name,
+			  const struct qcow2_snapshot_opts *opts,
+			  struct qcow2_error *err)
+{
+	struct qcow2_snapshot_opts own;
+	int rc;
+
+	if (!img || !name)
+		return error_set(err, -EINVAL, "img and name must not be NULL");
+	rc = options_copy(&own, sizeof(own), opts, "qcow2_snapshot_opts", err);
+	if (rc < 0)
+		return rc;
+	if (own.flags || own.reserved)
+		return error_set(err, -EINVAL,
+				 "snapshot flags 0x%" PRIx32 " are not known",
+				 own.flags | own.reserved);
+	return disk_snapshot_create(img->disk, name, &own, err);
+}
+
+static int check_name(const struct qcow2_image *img, const char *id_or_name,
+		      struct qcow2_error *err)
+{
+	if (img && id_or_name)
+		return 0;
+	return error_set(err, -EINVAL, "img and id_or_name must not be NULL");
+}
+
+int qcow2_snapshot_apply(struct qcow2_image *img, const char *id_or_name,
+			 struct qcow2_error *err)
+{
+	int rc = check_name(img, id_or_name, err);
+
+	return rc < 0 ? rc : disk_snapshot_apply(img->disk, id_or_name, err);
+}
+
+int qcow2_snapshot_delete(struct qcow2_image *img, const char *id_or_name,
+			  struct qcow2_error *err)
+{
+	int rc = check_name(img, id_or_name, err);
+
+	return rc < 0 ? rc : disk_snapshot_delete(img->disk, id_or_name, err);
+}
+
+static int check_range(const struct qcow2_image *img, const void *buf,
+		       size_t len, uint64_t off, struct qcow2_error *err)
+{
+	if (!img || (!buf && len))
+		return error_set(err, -EINVAL, "img and buf must not be NULL");
+	if (len > INT64_MAX || off > INT64_MAX - len)
+		return error_set(err, -EINVAL,
+				 "VM state has no byte at offset %" PRIu64,
+				 off);
+	return 0;
+}
+
+int qcow2_vmstate_write(struct qcow2_image *img, const void *buf, size_t len,
+			uint64_t off, struct qcow2_error *err)
+{
+	int rc = check_range(img, buf, len, off, err);
+
+	return rc < 0 ? rc : disk_vmstate_write(img->disk, buf, len, off, err);
+}
+
+int qcow2_vmstate_read(struct qcow2_image *img, void *buf, size_t len,
+		       uint64_t off, struct qcow2_error *err)
+{
+	int rc = check_range(img, buf, len, off, err);
+
+	return rc < 0 ? rc : disk_vmstate_read(img->disk, buf, len, off, err);
+}

@@ -1,0 +1,33 @@
+/*
+ * The COPIED flags of the active disk's tables, where many change at once.
+ *
+ * Writers are kept out meanwhile.  What is changed in memory is committed when
+ * much has gathered, so at the end a flush has to follow.
+ */
+#ifndef IMAGE_COPIED_H
+#define IMAGE_COPIED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <qcow2.h>
+
+struct image;
+
+/* Clears the flags of the entries of all L2 tables that the @n entries @l1
+ * point to.  What is behind them has more than one reference already. */
+int copied_clear_tables(struct image *img, const uint64_t *l1, uint64_t n,
+			struct qcow2_error *err);
+
+/* Clears the flags of the active L1 table. */
+int copied_clear_l1(struct image *img, struct qcow2_error *err);
+
+/*
+ * Makes the flags of the active L1 and L2 tables what the refcounts say.  A
+ * cluster that the disk uses and whose refcount is 0 gets its refcount back:
+ * *n_lost counts those.
+ */
+int copied_restore(struct image *img, uint64_t *n_lost,
+		   struct qcow2_error *err);
+
+#endif

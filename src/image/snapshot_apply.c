@@ -1,0 +1,234 @@
+/*
+ * O17: refcounts of everything that the snapshot uses, a new L1 table -> one
+ * sector of the header switches disk size and L1 table -> refcounts of what the
+ * disk used before.  Every crash leaves one disk or the other, whole.
+ *
+ * No COPIED flag can be on in the new disk: the snapshot still has all of it.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/mutant.h"
+#include "image/copied.h"
+#include "image/features.h"
+#include "image/image.h"
+#include "image/l1_grow.h"
+#include "image/rw.h"
+#include "image/snapshot_ops.h"
+#include "image/snapshot_table.h"
+#include "image/tree.h"
+#include "meta/l1_switch.h"
+
+struct application {
+	struct image *img;
+	struct tree old;        /* the active disk's */
+	struct tree tree;       /* the snapshot's, as long as the disk needs */
+	uint64_t disk_size;
+	uint64_t l1_off;        /* of the new table; 0: none yet */
+	bool counted;           /* `tree` has one reference more */
+	struct l1_switch memory; /* the new table, then the old one */
+};
+
+/* QEMU refuses for the same reason: bitmaps say what has changed since some
+ * time, and nobody knows what changes now. */
+static int check_bitmaps(const struct image *img, struct qcow2_error *err)
+{
+	if (!img->bitmaps.n || !atomic_load(&img->rw->bitmaps_valid))
+		return 0;
+	return error_set(err, -ENOTSUP,
+			 "the image has %" PRIu32
+			 " persistent bitmaps, which would no longer match "
+			 "the disk: remove them first",
+			 img->bitmaps.n);
+}
+
+/* Entries past the snapshot's are empty. */
+static int pad(struct tree *t, uint64_t n, struct qcow2_error *err)
+{
+	uint64_t *l1;
+
+	if (t->n_l1 >= n)
+		return 0;
+	l1 = realloc(t->l1, n * sizeof(*l1));
+	if (!l1)
+		return error_nomem(err, "an L1 table", n * sizeof(*l1));
+	for (uint64_t i = t->n_l1; i < n; i++)
+		l1[i] = 0;
+	t->l1 = l1;
+	t->n_l1 = n;
+	return 0;
+}
+
+static int look(struct application *a, const char *id_or_name,
+		struct qcow2_error *err)
+{
+	struct image *img = a->img;
+	const struct snapshot_info *s;
+	uint32_t index;
+	int rc = snapshot_index(img, id_or_name, &index, err);
+
+	if (rc < 0)
+		return rc;
+	s = &img->snapshots.list[index];
+	a->disk_size = s->disk_size;
+	rc = snapshot_check_view(&img->geo, s, image_file_end(img), err);
+	if (rc == 0)
+		rc = check_bitmaps(img, err);
+	if (rc == 0)
+		rc = tree_read(&a->tree, img, s->l1_size, s->l1_off, err);
+	if (rc == 0)
+		rc = pad(&a->tree, 1, err);
+	return rc < 0 ? rc : tree_of_image(&a->old, img, err);
+}
+
+/* ---- Before the switch -------------------------------------------------------- */
+
+/* A sound snapshot has no COPIED flags; one that has would let the disk write
+ * into it. */
+static int clear_copied(struct application *a, struct qcow2_error *err)
+{
+	for (uint64_t i = 0; i < a->tree.n_l1; i++)
+		a->tree.l1[i] &= ~ENTRY_COPIED;
+	if (!a->tree.has_copied)
+		return 0;
+	return copied_clear_tables(a->img, a->tree.l1, a->tree.n_l1, err);
+}
+
+static int guard_tables(struct application *a, struct qcow2_error *err)
+{
+	int rc = 0;
+
+	for (uint64_t i = 0; rc == 0 && i < a->tree.n_l1; i++)
+		if (l1_table_off(a->tree.l1[i]))
+			rc = guard_add(&a->img->rw->guard, 1,
+				       l1_table_off(a->tree.l1[i]), err);
+	return rc;
+}
+
+/* Tables of @t that @other does not have at the same place. */
+static void unguard_tables(struct application *a, const struct tree *t,
+			   const struct tree *other)
+{
+	for (uint64_t i = 0; i < t->n_l1; i++) {
+		uint64_t off = l1_table_off(t->l1[i]);
+		uint64_t also = i < other->n_l1 ? l1_table_off(other->l1[i])
+						: 0;
+
+		if (off && off != also)
+			guard_remove(&a->img->rw->guard, 1, off);
+	}
+}
+
+static int prepare(struct application *a, struct qcow2_error *err)
+{
+	struct image *img = a->img;
+	int rc = MUTANT(apply_not_counted)
+			 ? 0
+			 : tree_add_references(img, &a->tree, err);
+
+	a->counted = rc == 0;
+	if (rc == 0)
+		rc = clear_copied(a, err);
+	if (rc == 0)
+		rc = guard_tables(a, err);
+	if (rc == 0)
+		rc = fresh_l1_write(img, a->tree.l1, a->tree.n_l1, &a->l1_off,
+				    err);
+	if (rc == 0 && !MUTANT(apply_header_early))
+		rc = commit_flush(&img->rw->commit, err);
+	/* Want of memory must not come after the header. */
+	if (rc == 0)
+		rc = l1_switch_init(&a->memory, a->tree.n_l1, a->l1_off, err);
+	for (uint64_t i = 0; rc == 0 && i < a->tree.n_l1; i++)
+		a->memory.to.entries[i] = a->tree.l1[i];
+	return rc;
+}
+
+static void undo(struct application *a)
+{
+	unguard_tables(a, &a->tree, &a->old);
+	fresh_l1_drop(a->img, a->tree.n_l1, a->l1_off);
+	if (a->counted)
+		tree_drop_references(a->img, &a->tree, NULL);
+}
+
+/* ---- The switch --------------------------------------------------------------- */
+
+static void set_disk(struct header *h, void *opaque)
+{
+	const struct application *a = opaque;
+
+	h->size = a->disk_size;
+	h->l1_off = a->l1_off;
+	h->l1_size = (uint32_t)a->tree.n_l1;
+}
+
+static int switch_disk(struct application *a, struct qcow2_error *err)
+{
+	struct image *img = a->img;
+	int rc = header_update(img, set_disk, a, err);
+
+	if (rc < 0) {
+		/* Nobody knows which disk the image has. */
+		commit_poison(&img->rw->commit, rc);
+		return rc;
+	}
+	l1_switch_use(&a->memory, &img->rw->commit);
+	img->virtual_size = a->disk_size;
+	return 0;
+}
+
+static int forget_old(struct application *a, uint64_t n_l1, uint64_t l1_off,
+		      struct qcow2_error *err)
+{
+	unguard_tables(a, &a->old, &a->tree);
+	fresh_l1_drop(a->img, n_l1, l1_off);
+	return tree_drop_references(a->img, &a->old, err);
+}
+
+static int apply(struct application *a, const char *id_or_name,
+		 struct qcow2_error *err)
+{
+	struct image *img = a->img;
+	uint64_t old_off = img->header.l1_off;
+	uint64_t old_n = l1_entries_in_file(img);
+	int rc = look(a, id_or_name, err);
+
+	if (rc == 0)
+		rc = features_before_guest_change(img, err);
+	if (rc < 0)
+		return rc;
+	rc = prepare(a, err);
+	if (rc < 0) {
+		undo(a);
+		return rc;
+	}
+	if (MUTANT(apply_freed_early)) {
+		tree_drop_references(img, &a->old, NULL);
+		commit_flush(&img->rw->commit, NULL);
+	}
+	rc = switch_disk(a, err);
+	if (rc == 0 && !MUTANT(apply_freed_early))
+		rc = forget_old(a, old_n, old_off, err);
+	return rc < 0 ? rc : commit_flush(&img->rw->commit, err);
+}
+
+int image_snapshot_apply(struct image *img, const char *id_or_name,
+			 struct qcow2_error *err)
+{
+	struct application a = { .img = img };
+	struct inflight_freeze freeze;
+	int rc = snapshot_begin(img, &freeze, err);
+
+	if (rc == 0)
+		rc = apply(&a, id_or_name, err);
+	snapshot_end(img, &freeze);
+	l1_switch_release(&a.memory);
+	tree_release(&a.old);
+	tree_release(&a.tree);
+	return rc;
+}

@@ -1,0 +1,336 @@
+#include "image/tree.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "image/image.h"
+#include "image/rw.h"
+#include "store/store.h"
+
+enum {
+	BATCH_RUNS = 32768,
+	/* L2 tables that lie together are read together, up to this much. */
+	READ_BYTES = 1024 * 1024,
+};
+
+int tree_read(struct tree *t, struct image *img, uint64_t n, uint64_t l1_off,
+	      struct qcow2_error *err)
+{
+	uint64_t bytes = n * L1_ENTRY_BYTES;
+	uint64_t *l1 = malloc(bytes ? bytes : 1);
+	int rc;
+
+	*t = (struct tree){ 0 };
+	if (!l1)
+		return error_nomem(err, "an L1 table", bytes);
+	rc = bytes ? store_pread(img->file, l1, bytes, l1_off, 0, err) : 0;
+	if (rc < 0) {
+		free(l1);
+		return error_prefix(err, rc, "L1 table");
+	}
+	for (uint64_t i = 0; i < n; i++)
+		l1[i] = get_be64((const uint8_t *)&l1[i]);
+	*t = (struct tree){ .l1 = l1, .n_l1 = n };
+	return 0;
+}
+
+int tree_of_image(struct tree *t, struct image *img, struct qcow2_error *err)
+{
+	uint64_t n = img->map.l1.n_entries;
+	uint64_t *l1 = malloc(n ? n * sizeof(*l1) : 1);
+
+	*t = (struct tree){ 0 };
+	if (!l1)
+		return error_nomem(err, "an L1 table", n * sizeof(*l1));
+	for (uint64_t i = 0; i < n; i++)
+		l1[i] = map_l1_entry(&img->map, i);
+	*t = (struct tree){ .l1 = l1, .n_l1 = n };
+	return 0;
+}
+
+void tree_release(struct tree *t)
+{
+	free(t->l1);
+	*t = (struct tree){ 0 };
+}
+
+/* ---- Walking ----------------------------------------------------------------- */
+
+struct walk {
+	struct image *img;
+	tree_fn *fn;
+	void *opaque;
+	struct tree_run *runs;
+	size_t n;
+	bool copied;         /* some entry has the flag */
+	bool sorted;         /* the runs came in order so far */
+};
+
+static int by_first(const void *a, const void *b)
+{
+	const struct tree_run *x = a;
+	const struct tree_run *y = b;
+
+	return (x->first > y->first) - (x->first < y->first);
+}
+
+/* Neighbours become one run.  Runs that overlap stay apart: each counts. */
+static size_t merge(struct tree_run *runs, size_t n)
+{
+	size_t last = 0;
+
+	for (size_t i = 1; i < n; i++) {
+		if (runs[last].first + runs[last].n == runs[i].first)
+			runs[last].n += runs[i].n;
+		else
+			runs[++last] = runs[i];
+	}
+	return n ? last + 1 : 0;
+}
+
+static int end_batch(struct walk *w, struct qcow2_error *err)
+{
+	size_t n = w->n;
+
+	if (!n)
+		return 0;
+	if (!w->sorted)
+		qsort(w->runs, n, sizeof(*w->runs), by_first);
+	w->n = 0;
+	w->sorted = true;
+	return w->fn(w->opaque, w->runs, merge(w->runs, n), err);
+}
+
+/* Adds [host_off, end), both cluster aligned. */
+static int add(struct walk *w, uint64_t host_off, uint64_t end,
+	       struct qcow2_error *err)
+{
+	uint32_t bits = w->img->geo.cluster_bits;
+	struct tree_run run = { host_off >> bits, (end - host_off) >> bits };
+	struct tree_run *last = w->n ? &w->runs[w->n - 1] : NULL;
+
+	if (!w->fn)
+		return 0;
+	if (last && last->first + last->n == run.first) {
+		last->n += run.n;
+		return 0;
+	}
+	w->sorted = w->sorted && (!last || last->first < run.first);
+	w->runs[w->n++] = run;
+	return w->n == BATCH_RUNS ? end_batch(w, err) : 0;
+}
+
+static int bad_entry(enum defect defect, uint64_t host_off, uint64_t value,
+		     struct qcow2_error *err)
+{
+	return error_defect(err, -EIO, (int)defect, host_off,
+			    "%s (entry 0x%" PRIx64 ")",
+			    defect_info((int)defect)->text, value);
+}
+
+/* @at: where the entry lies, for messages. */
+static int walk_entry(struct walk *w, struct l2_entry e, uint64_t guest_off,
+		      uint64_t at, struct qcow2_error *err)
+{
+	const struct geometry *g = &w->img->geo;
+	uint64_t file_end = image_file_end(w->img);
+	uint64_t first = l2_host_off(e);
+	uint64_t end = first + g->cluster_size;
+	enum defect bad = l2_entry_unreadable(g, e, guest_off, file_end,
+					      image_data_end(w->img));
+
+	if (bad)
+		return bad_entry(bad, at, e.desc, err);
+	if (e.desc & L2_COMPRESSED) {
+		struct compressed c = compressed_decode(g, e.desc);
+
+		first = align_down(c.host_off, g->cluster_size);
+		end = align_up(c.host_off + c.len, g->cluster_size);
+		/* Only its own last sectors can lie past the end. */
+		end = min_u64(end, align_up(file_end, g->cluster_size));
+	} else if (!first) {
+		return 0;
+	} else if (end > align_up(file_end, g->cluster_size)) {
+		return bad_entry(DEFECT_L2_ENTRY_BEYOND_EOF, at, e.desc, err);
+	}
+	w->copied |= !(e.desc & L2_COMPRESSED) && (e.desc & ENTRY_COPIED);
+	return add(w, first, end, err);
+}
+
+static bool is_empty(const struct geometry *g, const uint8_t *entry)
+{
+	uint64_t words[2] = { 0, 0 };
+
+	memcpy(words, entry, g->l2_entry_bytes);
+	return !(words[0] | words[1]);
+}
+
+static int walk_table(struct walk *w, const uint8_t *table, uint64_t index,
+		      uint64_t table_off, struct qcow2_error *err)
+{
+	const struct geometry *g = &w->img->geo;
+	uint64_t base = index << (g->l2_bits + g->cluster_bits);
+	int rc = add(w, table_off, table_off + g->cluster_size, err);
+
+	for (uint64_t i = 0; rc == 0 && i < geometry_l2_entries(g); i++) {
+		uint64_t at = i * g->l2_entry_bytes;
+
+		if (is_empty(g, table + at))
+			continue;
+		rc = walk_entry(w, l2_get(g, table, i),
+				base + (i << g->cluster_bits), table_off + at,
+				err);
+	}
+	return rc;
+}
+
+/* How many tables from entry @i on lie one behind the other. */
+static int group_of(struct walk *w, const struct tree *t, uint64_t i,
+		    uint64_t max, uint64_t *n, struct qcow2_error *err)
+{
+	const struct geometry *g = &w->img->geo;
+	uint64_t off = l1_table_off(t->l1[i]);
+
+	for (*n = 0; *n < max && i + *n < t->n_l1; ++*n) {
+		uint64_t entry = t->l1[i + *n];
+		enum defect bad = l1_entry_defect(g, entry,
+						  image_file_end(w->img));
+
+		if (bad && bad != DEFECT_L1_ENTRY_RESERVED)
+			return bad_entry(bad, l1_table_off(entry), entry, err);
+		if (l1_table_off(entry) != off + (*n << g->cluster_bits))
+			break;
+	}
+	return 0;
+}
+
+static int walk_group(struct walk *w, uint8_t *buf, uint64_t n, uint64_t index,
+		      uint64_t off, struct qcow2_error *err)
+{
+	uint32_t bits = w->img->geo.cluster_bits;
+	int rc = store_pread(w->img->file, buf, n << bits, off, 0, err);
+
+	for (uint64_t k = 0; rc == 0 && k < n; k++)
+		rc = walk_table(w, buf + (k << bits), index + k,
+				off + (k << bits), err);
+	return rc;
+}
+
+static int walk_all(struct walk *w, const struct tree *t,
+		    struct qcow2_error *err)
+{
+	uint64_t max = max_u64(READ_BYTES >> w->img->geo.cluster_bits, 1);
+	CLEANUP_FREE uint8_t *buf = malloc(max << w->img->geo.cluster_bits);
+	CLEANUP_FREE struct tree_run *runs = malloc(BATCH_RUNS * sizeof(*runs));
+	int rc = 0;
+
+	if (!buf || !runs)
+		return error_nomem(err, "reading L2 tables",
+				   BATCH_RUNS * sizeof(*runs));
+	w->runs = runs;
+	for (uint64_t i = 0; rc == 0 && i < t->n_l1;) {
+		uint64_t n = 1;
+
+		if (!l1_table_off(t->l1[i])) {
+			i++;
+			continue;
+		}
+		rc = group_of(w, t, i, max, &n, err);
+		if (rc == 0)
+			rc = walk_group(w, buf, n, i, l1_table_off(t->l1[i]),
+					err);
+		i += n;
+	}
+	return rc < 0 ? rc : end_batch(w, err);
+}
+
+int tree_walk(struct image *img, struct tree *t, tree_fn *fn,
+	      void *opaque, struct qcow2_error *err)
+{
+	struct walk w = { .img = img, .fn = fn, .opaque = opaque,
+			  .sorted = true };
+
+	int rc = walk_all(&w, t, err);
+
+	t->has_copied = w.copied;
+	return rc;
+}
+
+/* ---- Counting ---------------------------------------------------------------- */
+
+struct count {
+	struct image *img;
+	uint64_t n_runs;     /* that have been counted */
+	uint64_t limit;      /* stop after so many */
+	int first_error;
+	struct qcow2_error *err;
+};
+
+/* Changed refcounts stay in memory until they are written. */
+static int write_some(struct image *img, struct qcow2_error *err)
+{
+	struct commit *c = &img->rw->commit;
+
+	return commit_wanted(c) ? commit_flush(c, err) : 0;
+}
+
+static int increment(void *opaque, const struct tree_run *runs, size_t n,
+		     struct qcow2_error *err)
+{
+	struct count *c = opaque;
+
+	for (size_t i = 0; i < n; i++) {
+		int rc = refcounts_increment(&c->img->rw->refs, runs[i].n,
+					     runs[i].first, err);
+
+		if (rc < 0)
+			return rc;
+		c->n_runs++;
+	}
+	return write_some(c->img, err);
+}
+
+static int decrement(void *opaque, const struct tree_run *runs, size_t n,
+		     struct qcow2_error *err)
+{
+	struct count *c = opaque;
+
+	for (size_t i = 0; i < n && c->n_runs < c->limit; i++, c->n_runs++) {
+		struct qcow2_error *e = c->first_error ? NULL : c->err;
+		int rc = refcounts_decrement(&c->img->rw->refs, runs[i].n,
+					     runs[i].first, e);
+
+		if (rc < 0 && !c->first_error)
+			c->first_error = rc;
+	}
+	return c->first_error ? 0 : write_some(c->img, err);
+}
+
+int tree_add_references(struct image *img, struct tree *t,
+			struct qcow2_error *err)
+{
+	struct count c = { .img = img };
+	struct count undo = { .img = img };
+	int rc = tree_walk(img, t, increment, &c, err);
+
+	if (rc < 0 && c.n_runs) {
+		undo.limit = c.n_runs;
+		tree_walk(img, t, decrement, &undo, NULL);
+	}
+	return rc;
+}
+
+int tree_drop_references(struct image *img, struct tree *t,
+			 struct qcow2_error *err)
+{
+	struct count c = { .img = img, .limit = UINT64_MAX, .err = err };
+	int rc = tree_walk(img, t, decrement, &c, err);
+
+	return c.first_error ? c.first_error : rc;
+}
