@@ -45,15 +45,18 @@ int preallocated_extent(struct preallocated *p, struct qcow2_store *data,
 			uint64_t *len, uint64_t host_off, bool *is_data,
 			struct qcow2_error *err)
 {
+	/* What can be written to can change, and the answer with it. */
+	bool lasting = store_is_read_only(data);
 	uint64_t ask = INT64_MAX - host_off;
 	int rc;
 
-	if (recall(p, len, host_off, is_data))
+	if (lasting && recall(p, len, host_off, is_data))
 		return 0;
 	rc = store_extent(data, &ask, host_off, is_data, err);
 	if (rc < 0)
 		return rc;
-	remember(p, ask, host_off, *is_data);
+	if (lasting)
+		remember(p, ask, host_off, *is_data);
 	*len = min_u64(*len, ask);
 	return 0;
 }

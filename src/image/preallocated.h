@@ -43,7 +43,8 @@ int preallocated_detect(struct preallocated *p, const struct geometry *g,
 			const struct header *h, struct qcow2_store *file,
 			bool *yes, struct qcow2_error *err);
 
-/* Is @host_off data or hole, and for how many bytes (at most *len)? */
+/* Is @host_off data or hole, and for how many bytes (at most *len)?  Remembers
+ * answers of stores that nobody writes to. */
 int preallocated_extent(struct preallocated *p, struct qcow2_store *data,
 			uint64_t *len, uint64_t host_off, bool *is_data,
 			struct qcow2_error *err);
