@@ -4,6 +4,7 @@
 #	make demo       show it at work on a real file system
 #	make check      run all tests
 #	make crash-long look at millions of states after a crash
+#	make model-long hold OPS=N operations against the model; 0: for ever
 #	make bench      measure it against qemu-img
 #	make install    DESTDIR and PREFIX are honoured
 #	make clean      remove the build directory
@@ -42,6 +43,11 @@ STATES = 2000000
 crash-long: test-packages build
 	@tests/crash/run-long $(BUILD) $(STATES)
 
+# Random operations on all processors; OPS how many on each, 0 for ever.
+OPS = 1000000
+model-long: test-packages build
+	@tests/model/run-long $(BUILD) $(OPS)
+
 bench: test-packages build
 	@bench/run --build $(BUILD) $(BENCH_ARGS)
 
@@ -52,4 +58,4 @@ install: build
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all build build-packages test-packages demo check crash-long bench install clean
+.PHONY: all build build-packages test-packages demo check crash-long model-long bench install clean

@@ -1,0 +1,44 @@
+/*
+ * Runs a sequence and judges it.
+ *
+ * Everything read on the way must be what the oracle says.  At the end the
+ * image is closed; our check finds nothing wrong and nothing leaked, and the
+ * image reads right when it is opened again, every snapshot too.  If asked,
+ * qemu-img must say the same of it.
+ */
+#ifndef MODEL_RUN_H
+#define MODEL_RUN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/config.h"
+#include "model/ops.h"
+
+struct trial {
+	struct config config;
+	struct sequence ops;
+	bool ask_qemu;
+	bool quiet;              /* nothing on standard error */
+	const char *dir;         /* scratch */
+};
+
+enum { WHY_BYTES = 512 };
+
+struct verdict {
+	bool ok;
+	char why[WHY_BYTES];
+	/* Where the disk reads wrong, for a script; len 0: it is something
+	 * else. */
+	uint64_t off;
+	uint64_t len;
+	uint8_t expected;        /* all over that range */
+	bool in_snapshot;
+};
+
+void trial_run(const struct trial *t, struct verdict *v);
+
+/* The same in a process of its own, which may crash or hang. */
+void trial_run_apart(const struct trial *t, struct verdict *v);
+
+#endif

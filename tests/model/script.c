@@ -1,0 +1,238 @@
+#include "model/script.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "model/oracle.h"
+
+/* ---- Making ------------------------------------------------------------------ */
+
+static void print_backing(const struct config *c, FILE *out)
+{
+	const char *format = c->backing == BACKING_RAW ? "raw" : "qcow2";
+
+	if (!c->backing)
+		return;
+	fprintf(out, "\"$QCOW2\" create -q -f %s backing %" PRIu64 "\n",
+		format, c->backing_size);
+	for (unsigned i = 0; i < c->n_windows; i++) {
+		const struct window *w = &c->windows[i];
+		uint64_t end = w->off + w->len;
+
+		if (end > c->backing_size)
+			end = c->backing_size;
+		if (w->off < end)
+			fprintf(out,
+				"\"$QCOW2\" io -f %s -c 'write -q -P %#x "
+				"%" PRIu64 " %" PRIu64 "' backing\n",
+				format, BASE_PATTERN, w->off, end - w->off);
+	}
+	if (!c->plain_base)
+		fputs("# (its contents were more than one byte)\n", out);
+}
+
+static void print_convert(const struct config *c, const char *options,
+			  FILE *out)
+{
+	fprintf(out,
+		"\"$QCOW2\" create -q -f raw full %" PRIu64 "\n"
+		"\"$QCOW2\" io -f raw -c 'write -q -P %#x 0 %" PRIu64
+		"' full\n"
+		"\"$QCOW2\" convert -c -f raw -O qcow2 -o %s full top\n",
+		c->size, BASE_PATTERN, c->size, options);
+}
+
+static void print_exact_size(const struct config *c, FILE *out)
+{
+	if (c->size % 512 == 0)
+		return;
+	fputs("printf '", out);
+	for (int shift = 56; shift >= 0; shift -= 8)
+		fprintf(out, "\\%03o", (unsigned)(c->size >> shift & 0xff));
+	fputs("' | dd of=top bs=1 seek=24 conv=notrunc status=none\n", out);
+}
+
+static void print_make(const struct config *c, FILE *out)
+{
+	char options[256];
+
+	config_print(c, options, sizeof(options));
+	print_backing(c, out);
+	if (c->maker == MAKER_CONVERT) {
+		print_convert(c, options, out);
+		return;
+	}
+	fprintf(out, "\"$QCOW2\" create -q -u -f qcow2 -o %s top %" PRIu64 "\n",
+		options, c->size);
+	print_exact_size(c, out);
+}
+
+/* ---- Operations -------------------------------------------------------------- */
+
+static void print_discard(const struct config *c, FILE *out)
+{
+	static const struct {
+		uint32_t flag;
+		const char *option;
+	} switches[] = {
+		{ QCOW2_DISCARD_REQUEST, "pass-discard-request" },
+		{ QCOW2_DISCARD_SNAPSHOT, "pass-discard-snapshot" },
+		{ QCOW2_DISCARD_OTHER, "pass-discard-other" },
+		{ QCOW2_DISCARD_NO_UNREF, "discard-no-unref" },
+	};
+
+	fprintf(out, "discard=%s",
+		c->discard & QCOW2_DISCARD_REQUEST ? "unmap" : "ignore");
+	for (size_t i = 0; i < sizeof(switches) / sizeof(switches[0]); i++)
+		if (c->discard & switches[i].flag)
+			fprintf(out, ",%s=on", switches[i].option);
+}
+
+/* Opens as the trial did, where that is not the usual way. */
+static void print_open(const struct config *c, FILE *out)
+{
+	if (!c->discard && !c->l2_cache_bytes && !c->l2_slice_bytes &&
+	    !c->refcount_cache_bytes) {
+		fputs("\"$QCOW2\" io -f qcow2", out);
+		return;
+	}
+	fputs("\"$QCOW2\" io -c 'open -o driver=qcow2,", out);
+	print_discard(c, out);
+	if (c->l2_cache_bytes)
+		fprintf(out, ",l2-cache-size=%" PRIu64, c->l2_cache_bytes);
+	if (c->l2_slice_bytes)
+		fprintf(out, ",l2-cache-entry-size=%" PRIu64,
+			c->l2_slice_bytes);
+	if (c->refcount_cache_bytes)
+		fprintf(out, ",refcount-cache-size=%" PRIu64,
+			c->refcount_cache_bytes);
+	fputs(" top'", out);
+}
+
+static void print_close(const struct config *c, FILE *out)
+{
+	bool usual = !c->discard && !c->l2_cache_bytes && !c->l2_slice_bytes &&
+		     !c->refcount_cache_bytes;
+
+	fputs(usual ? " top\n" : "\n", out);
+}
+
+static void print_write(const struct op *op, size_t i, FILE *out)
+{
+	uint64_t parts[OP_PARTS_MAX];
+	unsigned n = op->kind == OP_WRITEV ? op_parts(op, parts) : 0;
+	const char *fua = op->flags & QCOW2_FUA ? " -f" : "";
+
+	if (op->fill != FILL_BYTE) {
+		fprintf(out, " \\\n\t-c 'write%s%s -q -s fill.%zu %" PRIu64
+			     " %" PRIu64 "'",
+			fua, op->kind == OP_COMPRESS ? " -c" : "", i, op->off,
+			op->len);
+		return;
+	}
+	fprintf(out, " \\\n\t-c 'write%s%s%s -q -P %#x %" PRIu64,
+		n ? "v" : "", fua, op->kind == OP_COMPRESS ? " -c" : "",
+		op->pattern, op->off);
+	for (unsigned k = 0; k < n; k++)
+		if (parts[k])
+			fprintf(out, " %" PRIu64, parts[k]);
+	if (!n)
+		fprintf(out, " %" PRIu64, op->len);
+	fputc('\'', out);
+}
+
+static void print_op(const struct op *op, size_t i, FILE *out)
+{
+	if (op_writes(op))
+		print_write(op, i, out);
+	else if (op->kind == OP_ZERO)
+		fprintf(out, " \\\n\t-c 'write%s%s -q -z %" PRIu64 " %" PRIu64
+			     "'",
+			op->flags & QCOW2_FUA ? " -f" : "",
+			op->flags & QCOW2_ZERO_MAY_UNMAP ? " -u" : "",
+			op->off, op->len);
+	else if (op->kind == OP_DISCARD)
+		fprintf(out, " \\\n\t-c 'discard -q %" PRIu64 " %" PRIu64 "'",
+			op->off, op->len);
+	else if (op->kind == OP_READ)
+		fprintf(out, " \\\n\t-c 'read -q %" PRIu64 " %" PRIu64 "'",
+			op->off, op->len);
+	else
+		fprintf(out, " \\\n\t-c %s",
+			op->kind == OP_MAP ? "map" : "flush");
+}
+
+/* Contents that no option of `write` describes. */
+static void print_fills(const struct trial *t, FILE *out)
+{
+	for (size_t i = 0; i < t->ops.n; i++) {
+		const struct op *op = &t->ops.ops[i];
+
+		if (op_writes(op) && op->fill != FILL_BYTE)
+			fprintf(out,
+				"\"$MODEL\" --fill %d,%u,%" PRIu64
+				",%" PRIu64 " >fill.%zu\n",
+				(int)op->fill, op->pattern, op->off, op->len,
+				i);
+	}
+}
+
+static void print_ops(const struct trial *t, FILE *out)
+{
+	unsigned n_snapshots = 0;
+	bool open = false;
+
+	for (size_t i = 0; i < t->ops.n; i++) {
+		const struct op *op = &t->ops.ops[i];
+		bool closes = op->kind == OP_REOPEN || op->kind == OP_SNAPSHOT;
+
+		if (closes && open)
+			print_close(&t->config, out);
+		if (!closes && !open)
+			print_open(&t->config, out);
+		open = !closes;
+		if (op->kind == OP_SNAPSHOT)
+			fprintf(out, "qemu-img snapshot -c s%u top\n",
+				n_snapshots++);
+		else if (!closes)
+			print_op(op, i, out);
+	}
+	if (open)
+		print_close(&t->config, out);
+}
+
+/* ---- The end ----------------------------------------------------------------- */
+
+static void print_verdict(const struct verdict *v, FILE *out)
+{
+	fputs("\"$QCOW2\" check top\n", out);
+	if (v->len && !v->in_snapshot)
+		fprintf(out,
+			"\"$QCOW2\" io -r -f qcow2 -c 'read -P %#x %" PRIu64
+			" %" PRIu64 "' top\n",
+			v->expected, v->off, v->len);
+	else if (v->len)
+		fprintf(out, "# %" PRIu64 " bytes at %" PRIu64
+			     " of a snapshot must be %#x\n",
+			v->len, v->off, v->expected);
+}
+
+void script_print(const struct trial *t, const struct verdict *v, FILE *out)
+{
+	char text[512];
+
+	config_describe(&t->config, text, sizeof(text));
+	fprintf(out,
+		"#!/bin/sh\n"
+		"# %s\n"
+		"# %s\n"
+		"# QCOW2 is the command, MODEL the program that found this; it "
+		"needs an empty directory.\n"
+		"set -eu\n"
+		"QCOW2=${QCOW2:-qcow2} MODEL=${MODEL:-model}\n",
+		v->why, text);
+	print_make(&t->config, out);
+	print_fills(t, out);
+	print_ops(t, out);
+	print_verdict(v, out);
+}
