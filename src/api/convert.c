@@ -18,6 +18,7 @@
 #include "ops/fill.h"
 #include "store/publish.h"
 #include "store/store.h"
+#include "store/unsynced.h"
 
 /* A target in the making. */
 struct making {
@@ -26,6 +27,7 @@ struct making {
 	const struct qcow2_create_opts *create;
 	struct qcow2_store *file;
 	struct qcow2_store *data; /* NULL: inside the image */
+	bool syncs;               /* barriers order what is written */
 };
 
 /* The data file has no name yet under which it could be opened. */
@@ -65,7 +67,7 @@ static int fill_target(struct making *m, struct disk *dst,
 	return rc < 0 ? rc : ops_fill(m->src, dst, below, m->opts, err);
 }
 
-static int make_target(struct making *m, struct qcow2_error *err)
+static int make_in(struct making *m, struct qcow2_error *err)
 {
 	struct disk *dst;
 	int rc = image_create(m->file, m->data, m->create, err);
@@ -78,6 +80,25 @@ static int make_target(struct making *m, struct qcow2_error *err)
 	rc = fill_target(m, dst, err);
 	closed = disk_close(dst, rc == 0 ? err : NULL);
 	return rc < 0 ? rc : closed;
+}
+
+/* A file under a temporary name needs no barrier but the one before it gets its
+ * real name. */
+static int make_target(struct making *m, struct qcow2_error *err)
+{
+	struct making quiet = *m;
+	CLEANUP_STORE struct qcow2_store *file = NULL;
+	CLEANUP_STORE struct qcow2_store *data = NULL;
+	int rc = 0;
+
+	if (m->syncs)
+		return make_in(m, err);
+	rc = store_new_unsynced(m->file, &file, err);
+	if (rc == 0 && m->data)
+		rc = store_new_unsynced(m->data, &data, err);
+	quiet.file = file;
+	quiet.data = data;
+	return rc < 0 ? rc : make_in(&quiet, err);
 }
 
 static unsigned publish_flags(const struct making *m)
@@ -123,6 +144,7 @@ static int convert_to(struct making *m, const char *path,
 	if (rc < 0)
 		return rc;
 	m->file = image.store;
+	m->syncs = image.in_place && wants_sync(m);
 	rc = data_path ? make_with_data(m, &image, data_path, err)
 		       : make_target(m, err);
 	if (rc == 0)

@@ -77,6 +77,25 @@ int disk_write_encoded(struct disk *d, const void *bytes, size_t n,
 		       const void *cluster, uint64_t off,
 		       struct qcow2_error *err);
 
+/*
+ * Filling a disk that is new, writable and qcow2, and that nobody else uses:
+ * places are asked for by one thread at a time, then written to by any.  A
+ * disk for which a place was given and not written is worth nothing.
+ *
+ * disk_place(): where the first *here of @len bytes at @off go; *here is 0
+ * where only disk_pwritev() will do.  disk_place_encoded(): the same for a
+ * cluster that became @len bytes; *host_off is 0 where only
+ * disk_write_encoded() will do.
+ */
+int disk_place(struct disk *d, uint64_t len, uint64_t off, uint64_t *here,
+	       uint64_t *host_off, struct qcow2_error *err);
+int disk_place_encoded(struct disk *d, size_t len, uint64_t off,
+		       uint64_t *host_off, struct qcow2_error *err);
+int disk_write_placed(struct disk *d, const struct iovec *iov, int iovcnt,
+		      uint64_t host_off, struct qcow2_error *err);
+/* The store that host_off counts in. */
+struct qcow2_store *disk_place_store(struct disk *d);
+
 /* Before the first encoding: 0 for the codec's usual level. */
 int disk_set_level(struct disk *d, int level, struct qcow2_error *err);
 

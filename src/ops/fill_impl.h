@@ -1,0 +1,95 @@
+/*
+ * The parts of fill, for its own files only.
+ *
+ *	fill.c        the walk, the workers
+ *	fill_runs.c   what a batch comes to: bytes, zeros, encoded clusters
+ *	fill_place.c  finding places in turn, writing to them
+ */
+#ifndef OPS_FILL_IMPL_H
+#define OPS_FILL_IMPL_H
+
+#include "ops/batch.h"
+#include "ops/extents.h"
+#include "ops/offload.h"
+#include "ops/progress.h"
+#include "ops/turns.h"
+#include "ops/workers.h"
+
+struct fill {
+	struct disk *src;
+	struct disk *dst;
+	struct disk *backing;    /* what dst shows so far; NULL: zeros */
+	uint64_t size;
+	uint64_t window_bytes;
+	uint32_t unit;		 /* a cluster of dst */
+	uint32_t shared_depth;   /* layers of src from here on are backing's */
+	uint64_t sparse_bytes;   /* shorter zeros are written */
+	bool compress;
+	bool is_new;             /* dst has no other use: see disk_place() */
+	bool writes_zeros;       /* dst does not read as zeros or backing */
+	struct progress progress;
+	struct turns turns;
+
+	pthread_mutex_t lock; /* guards the walk: */
+	struct extents extents;
+	struct offload offload;
+	uint64_t pos;
+	uint64_t n_batches;
+};
+
+enum run_kind {
+	RUN_BYTES,
+	RUN_ZERO,
+	RUN_ENCODED, /* one cluster */
+};
+
+/* Guest bytes that are written in one way. */
+struct run {
+	uint64_t off;
+	uint64_t len;
+	const uint8_t *from;    /* not for zeros */
+	size_t n_from;
+	enum run_kind kind;
+};
+
+/* Bytes that have a place and are to be written there. */
+struct placed {
+	uint64_t host_off;
+	uint64_t len;
+	const uint8_t *from;
+};
+
+#define PLACED_MAX 256
+
+/* What a worker has of its batch. */
+struct room {
+	uint8_t *plain;         /* one window */
+	uint8_t *encoded;       /* likewise; clusters at the places they have in
+				 * plain */
+	struct run *runs;
+	size_t n_runs;
+	size_t n_placed;
+	struct placed placed[PLACED_MAX];
+	struct batch batch;
+	uint64_t turn;
+	/* Instead of a batch: an extent whose blocks dst can share. */
+	struct qcow2_extent shared;
+};
+
+/* How many runs a batch can come to. */
+size_t fill_runs_max(const struct fill *f);
+
+/* Reads the batch and cuts it into runs. */
+int fill_runs(struct fill *f, struct room *r, struct qcow2_error *err);
+
+/* Waits for the batch's turn and writes its runs. */
+int fill_place(struct workers *w, struct fill *f, struct room *r,
+	       struct qcow2_error *err);
+
+/* All pieces to be read lie in one window, at their places in it. */
+static inline uint64_t fill_place_of(const struct fill *f, uint64_t off)
+{
+	return off & (f->window_bytes - 1);
+}
+
+#endif

@@ -1,0 +1,97 @@
+#include "store/unsynced.h"
+
+#include "store/store.h"
+
+/* The layers above have the message of the store below; here the number is
+ * enough. */
+
+static int unsynced_preadv(void *self, const struct iovec *iov, int iovcnt,
+			   uint64_t off, unsigned flags)
+{
+	return store_preadv(self, iov, iovcnt, off, flags, NULL);
+}
+
+static int unsynced_pwritev(void *self, const struct iovec *iov, int iovcnt,
+			    uint64_t off, unsigned flags)
+{
+	return store_pwritev(self, iov, iovcnt, off, flags, NULL);
+}
+
+static int unsynced_flush(void *self)
+{
+	(void)self;
+	return 0;
+}
+
+static int unsynced_zero(void *self, uint64_t len, uint64_t off,
+			 unsigned flags)
+{
+	return store_zero(self, len, off, flags, NULL);
+}
+
+static int unsynced_truncate(void *self, uint64_t size)
+{
+	return store_truncate(self, size, NULL);
+}
+
+static int unsynced_size(void *self, uint64_t *size)
+{
+	return store_size(self, size, NULL);
+}
+
+static int unsynced_allocated(void *self, uint64_t *bytes)
+{
+	return store_allocated(self, bytes, NULL);
+}
+
+static int unsynced_extent(void *self, uint64_t off, uint64_t *len,
+			   int *is_data)
+{
+	bool data;
+	int rc = store_extent(self, len, off, &data, NULL);
+
+	*is_data = data;
+	return rc;
+}
+
+static int unsynced_lock(void *self, enum qcow2_store_lock lock,
+			 struct qcow2_error *err)
+{
+	return store_lock(self, lock, err);
+}
+
+static int unsynced_fd(void *self)
+{
+	return store_fd(self);
+}
+
+static void unsynced_close(void *self)
+{
+	store_unref(self);
+}
+
+static const struct qcow2_store_ops unsynced_ops = {
+	.struct_size = sizeof(unsynced_ops),
+	.preadv = unsynced_preadv,
+	.pwritev = unsynced_pwritev,
+	.flush = unsynced_flush,
+	.zero = unsynced_zero,
+	.truncate = unsynced_truncate,
+	.size = unsynced_size,
+	.allocated = unsynced_allocated,
+	.extent = unsynced_extent,
+	.lock = unsynced_lock,
+	.fd = unsynced_fd,
+	.close = unsynced_close,
+};
+
+int store_new_unsynced(struct qcow2_store *below, struct qcow2_store **out,
+		       struct qcow2_error *err)
+{
+	int rc = store_new(&unsynced_ops, store_ref(below), store_name(below),
+			   store_is_read_only(below), out, err);
+
+	if (rc < 0)
+		store_unref(below);
+	return rc;
+}
