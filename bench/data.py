@@ -11,13 +11,21 @@ MIB = 1 << 20
 CHAIN_DEPTH = 32
 
 
+def memory(free=GIB):
+    """A directory in memory with so much room, or None."""
+    shm = pathlib.Path("/dev/shm")
+    if os.access(shm, os.W_OK) and shutil.disk_usage(shm).free > free:
+        return shm
+    return None
+
+
 def directory(build):
     """Where data is kept: QCOW2_BENCH_DIR, memory if there is plenty, else
     the build directory."""
     if "QCOW2_BENCH_DIR" in os.environ:
         return pathlib.Path(os.environ["QCOW2_BENCH_DIR"])
-    shm = pathlib.Path("/dev/shm")
-    if os.access(shm, os.W_OK) and shutil.disk_usage(shm).free > 14 * GIB:
+    shm = memory(14 * GIB)
+    if shm:
         return shm / f"qcow2-bench-{os.getuid()}"
     return pathlib.Path(build) / "bench"
 
@@ -78,10 +86,10 @@ def make_chain(base, path, size):
         below = name
 
 
-def make_scattered(path, n_clusters, n_snapshots=0):
+def make_scattered(path, n_clusters, n_snapshots=0, n_leaked=0):
     """In a process of its own, whose memory does not stay with this one."""
     generator = pathlib.Path(__file__).with_name("scattered.py")
-    run(generator, path, n_clusters, n_snapshots)
+    run(generator, path, n_clusters, n_snapshots, n_leaked)
 
 
 class Data:
@@ -124,12 +132,15 @@ class Data:
             make_chain(base, path, self.size)
         return path
 
-    def scattered(self, n_clusters):
-        return self.cached(f"scattered-{n_clusters}.qcow2",
-                           lambda path: make_scattered(path, n_clusters))
+    def scattered(self, n_clusters, n_snapshots=0, n_leaked=0):
+        name = f"scattered-{n_clusters}"
+        if n_snapshots:
+            name += f"-snapshots-{n_snapshots}"
+        if n_leaked:
+            name += f"-leaked-{n_leaked}"
+        return self.cached(f"{name}.qcow2",
+                           lambda path: make_scattered(path, n_clusters,
+                                                       n_snapshots, n_leaked))
 
     def snapshots(self):
-        n_clusters = self.clusters[1]
-        return self.cached(
-            f"scattered-{n_clusters}-snapshots-{self.n_snapshots}.qcow2",
-            lambda path: make_scattered(path, n_clusters, self.n_snapshots))
+        return self.scattered(self.clusters[1], self.n_snapshots)

@@ -1,6 +1,7 @@
 """Times commands in turns and prints what comes out."""
 
 import os
+import re
 import resource
 import statistics
 import subprocess
@@ -8,63 +9,101 @@ import time
 from collections import namedtuple
 
 Sample = namedtuple("Sample", "seconds kib")
-Result = namedtuple("Result", "case seconds kib best best_name")
+Result = namedtuple("Result", "case ours kib best best_name")
+Times = namedtuple("Times", "median lowest")
 
 # What a case may take in all before its rounds end early, in seconds.
 CASE_BUDGET = 90
 
+# What a program that times itself prints.
+OWN_TIME = re.compile(rb"Run completed in ([0-9.]+) seconds")
+
 
 class Case:
     """One row: our command, and qemu-img's with one or several settings.
-    `target` is a file that every run makes anew."""
 
-    def __init__(self, name, ours, theirs, goal, target=None):
+    `target` is a file that every run makes anew; `prepare` is called before
+    every run, outside of the time.  `n_requests` is set for programs that
+    print how long so many requests took.  `limit` in seconds ends a command
+    of qemu-img's that takes too long: it then counts as if done."""
+
+    def __init__(self, name, ours, theirs, goal, target=None, prepare=None,
+                 n_requests=0, limit=None):
         self.name = name
         self.ours = ours
         self.theirs = theirs
         self.goal = goal
         self.target = target
+        self.prepare = prepare
+        self.n_requests = n_requests
+        self.limit = limit
 
 
 class Failed(Exception):
     """A measured command failed: nothing can be said about its speed."""
 
 
-def once(command, target):
-    """Wall time and peak memory of one run.  The target is removed before
-    and after, outside of the time."""
-    if target:
-        target.unlink(missing_ok=True)
+def remove(path):
+    if path:
+        path.unlink(missing_ok=True)
+
+
+def wait(process, seconds):
+    """Status and usage of a process, which is stopped after @seconds."""
+    if seconds is None:
+        return os.wait4(process.pid, 0)[1:]
+    end = time.perf_counter() + seconds
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            return status, usage
+        if time.perf_counter() > end:
+            process.kill()
+            return 0, os.wait4(process.pid, 0)[2]
+        time.sleep(0.002)
+
+
+def once(case, command, limit=None):
+    """Time and peak memory of one run."""
+    remove(case.target)
+    if case.prepare:
+        case.prepare()
+    out = subprocess.PIPE if case.n_requests else subprocess.DEVNULL
     start = time.perf_counter()
-    with subprocess.Popen([str(c) for c in command], cwd="/",
-                          stdout=subprocess.DEVNULL,
+    with subprocess.Popen([str(c) for c in command], cwd="/", stdout=out,
                           stderr=subprocess.DEVNULL) as process:
-        _, status, usage = os.wait4(process.pid, 0)
+        text = process.stdout.read() if case.n_requests else b""
+        status, usage = wait(process, limit)
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise Failed(f"{' '.join(map(str, command))}: exit status "
                      f"{process.returncode}")
-    if target:
-        target.unlink(missing_ok=True)
+    remove(case.target)
+    if case.n_requests:
+        seconds = float(OWN_TIME.search(text)[1])
     return Sample(seconds, usage.ru_maxrss)
 
 
+def times(samples):
+    seconds = [s.seconds for s in samples]
+    return Times(statistics.median(seconds), min(seconds))
+
+
 def run(case, rounds):
-    """Medians over rounds of ours, theirs, ours, theirs ..."""
+    """Rounds of ours, theirs, ours, theirs ..."""
     ours, theirs = [], {name: [] for name in case.theirs}
     start = time.perf_counter()
     for _ in range(rounds):
-        ours.append(once(case.ours, case.target))
+        ours.append(once(case, case.ours))
         for name, command in case.theirs.items():
-            theirs[name].append(once(command, case.target))
+            theirs[name].append(once(case, command, case.limit))
         if time.perf_counter() - start > CASE_BUDGET:
             break
-    medians = {name: statistics.median(s.seconds for s in samples)
-               for name, samples in theirs.items()}
-    best = min(medians, key=medians.get)
-    return Result(case, statistics.median(s.seconds for s in ours),
-                  max(s.kib for s in ours), medians[best], best)
+    by_name = {name: times(samples) for name, samples in theirs.items()}
+    best = min(by_name, key=lambda name: by_name[name].median)
+    return Result(case, times(ours), max(s.kib for s in ours), by_name[best],
+                  best)
 
 
 def memory(kib):
@@ -76,6 +115,9 @@ def memory(kib):
 
 
 def duration(seconds):
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.1f} µs" if seconds < 1e-4 \
+            else f"{seconds * 1e6:.0f} µs"
     if seconds < 0.1:
         return f"{seconds * 1e3:.1f} ms"
     return f"{seconds * 1e3:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
@@ -98,23 +140,34 @@ def table(header, rows):
         print(line(row))
 
 
+def per_request(case, seconds):
+    """What the table says: of one request where a case has many."""
+    return duration(seconds / max(case.n_requests, 1))
+
+
 def ratios(results):
     rows = []
     for r in results:
-        ratio = r.seconds / r.best
-        rows.append([r.case.name, duration(r.seconds), duration(r.best),
-                     r.best_name, f"{ratio:.3f}", f"≤ {r.case.goal}",
-                     "yes" if ratio <= r.case.goal else "no",
+        ratio = r.ours.median / r.best.median
+        cut = r.case.limit and r.best.median >= r.case.limit
+        rows.append([r.case.name, per_request(r.case, r.ours.median),
+                     ("> " if cut else "")
+                     + per_request(r.case, r.best.median),
+                     r.best_name, ("< " if cut else "") + f"{ratio:.3f}",
+                     f"{r.ours.lowest / r.best.lowest:.3f}",
+                     f"≤ {r.case.goal}" if r.case.goal else "",
+                     "" if not r.case.goal
+                     else "yes" if ratio <= r.case.goal else "no",
                      memory(r.kib)])
     table(["case", "ours", "qemu-img", "its setting", "ours ÷ qemu-img",
-           "goal", "met", "our memory"], rows)
+           "of the fastest runs", "goal", "met", "our memory"], rows)
 
 
 def linearity(job, clusters, results):
     """How the time grows with the clusters that are allocated."""
     rows = []
-    for name, values in (("ours", [r.seconds for r in results]),
-                         ("qemu-img", [r.best for r in results])):
+    for name, values in (("ours", [r.ours.median for r in results]),
+                         ("qemu-img", [r.best.median for r in results])):
         growth = [f"{b / a:.1f}×" for a, b in zip(values, values[1:])]
         rows.append([f"{job}, {name}", *map(duration, values), *growth])
     steps = [f"{b / a:.0f}× the clusters"

@@ -38,9 +38,10 @@ def clusters_for(n_bytes):
 
 class Layout:
     """Where everything lies: header, L1, snapshot L1s, snapshot table,
-    refcount table, refcount blocks, L2 tables, data."""
+    refcount table, refcount blocks, L2 tables, data, and clusters that are
+    counted but belong to nothing."""
 
-    def __init__(self, n_clusters, n_snapshots, seed):
+    def __init__(self, n_clusters, n_snapshots, n_leaked, seed):
         guest = random.Random(seed).sample(range(VIRTUAL_SIZE // CLUSTER),
                                            n_clusters)
         self.by_table = {}
@@ -57,13 +58,15 @@ class Layout:
         self.refcount_table = self.snapshots + clusters_for(
             len(self.snapshot_table()))
         self.refcount_blocks = self.refcount_table + 1
-        others = self.refcount_blocks + len(self.by_table) + n_clusters
+        others = (self.refcount_blocks + len(self.by_table) + n_clusters
+                  + n_leaked)
         self.n_blocks = 1
         while self.n_blocks * CLUSTER // 2 < others + self.n_blocks:
             self.n_blocks += 1
         self.l2 = self.refcount_blocks + self.n_blocks
         self.data = self.l2 + len(self.by_table)
-        self.end = self.data + n_clusters
+        self.leaked = self.data + n_clusters
+        self.end = self.leaked + n_leaked
 
     def entry(self, cluster):
         """A table entry for a host cluster; shared ones are not COPIED."""
@@ -112,7 +115,8 @@ class Layout:
         """All blocks: one for each cluster before the L2 tables, one more
         than there are snapshots for what these share."""
         counts = [1] * self.l2
-        counts += [1 + self.n_snapshots] * (self.end - self.l2)
+        counts += [1 + self.n_snapshots] * (self.leaked - self.l2)
+        counts += [1] * (self.end - self.leaked)
         counts += [0] * (self.n_blocks * CLUSTER // 2 - len(counts))
         return big_endian(counts, "H")
 
@@ -121,8 +125,8 @@ class Layout:
                                  for i in range(self.n_blocks)))
 
 
-def make(path, n_clusters, n_snapshots=0, seed=1):
-    layout = Layout(n_clusters, n_snapshots, seed)
+def make(path, n_clusters, n_snapshots=0, n_leaked=0, seed=1):
+    layout = Layout(n_clusters, n_snapshots, n_leaked, seed)
     l1_table = layout.l1_table()
     with open(path, "wb") as f:
         f.write(padded(layout.header()))
