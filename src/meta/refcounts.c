@@ -350,6 +350,7 @@ static int take_slice(struct refcounts *r, struct view *v, uint64_t *i,
 
 	if (rc < 0)
 		return rc;
+	dirty_mark(&r->dirty, v->slice);
 	for (; *i < end && *i < v->end; ++*i) {
 		if (!is_free(r, v, *i))
 			return 1;

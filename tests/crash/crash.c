@@ -22,6 +22,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "crash/change.h"
 #include "crash/generate.h"
 #include "crash/scenarios.h"
 #include "crash/special.h"
@@ -240,11 +241,33 @@ static void run_special(struct run *r)
 	}
 }
 
+static void run_changes(struct run *r)
+{
+	for (unsigned i = 0; i < n_change_cases && !is_over(r); i++) {
+		const struct change_case *c = &change_cases[i];
+		const struct config *config = config_find(c->config);
+		struct failure f;
+		struct base b;
+
+		if (!is_wanted(r, config))
+			continue;
+		b = base_new(config);
+		if (!change_run(&r->env, &b, c->change, &f)) {
+			r->stats.violations++;
+			printf("VIOLATION: %s\n  seed %" PRIu64
+			       ", %s, change `%s`\n%s", f.why, r->env.seed,
+			       c->config, c->change, f.events);
+		}
+		base_free(&b);
+	}
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct run *r);
 } slices[] = {
 	{ "special", run_special },
+	{ "changes", run_changes },
 	{ "scenarios", run_scenarios },
 	{ "pairs", run_pairs },
 	{ "triples", run_triples },

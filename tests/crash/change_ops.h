@@ -1,0 +1,28 @@
+/*
+ * Changes in words, and what can be seen of them from outside.
+ */
+#ifndef CRASH_CHANGE_OPS_H
+#define CRASH_CHANGE_OPS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <qcow2.h>
+
+/* What a change may change: compared as text. */
+struct change_facts {
+	uint64_t size;
+	char text[600];
+};
+
+void change_facts_get(struct change_facts *f, struct qcow2_image *img);
+bool change_facts_equal(const struct change_facts *a,
+			const struct change_facts *b);
+
+/*
+ *	resize SECTORS              grow MODE SECTORS, with preallocation
+ */
+int change_perform(struct qcow2_image *img, const char *text,
+		   struct qcow2_error *err);
+
+#endif
