@@ -847,11 +847,20 @@ struct qcow2_convert_opts {
 	 * by the caller (for reading, with its own backing chain); NULL when
 	 * there is none. */
 	struct qcow2_image *backing;
-	uint32_t compress_level;    /* zlib 1 to 9, zstd 1 to 19; 0: usual */
+	uint32_t compress_level;    /* zlib 1 to 9 or QCOW2_LEVEL_FAST(), zstd
+				     * 1 to 19; 0: usual, zlib 6, zstd 3 */
 	uint32_t reserved;          /* must be 0 */
 };
 
 #define QCOW2_CONVERT_NOT_SPARSE UINT64_MAX
+
+/*
+ * The fast levels of zlib's format, 1 to 3, each a little slower and better
+ * than the one before: several times as fast as zlib's level 1.  Every reader
+ * of zlib clusters reads them.  -ENOTSUP in a library that was built without
+ * ISA-L.  Processors of another kind may make other bytes at these levels.
+ */
+#define QCOW2_LEVEL_FAST(n) (0x100u + (n))
 
 #define QCOW2_CONVERT_OPTS_INIT { sizeof(struct qcow2_convert_opts), 0, 0, 0, \
 				  NULL, NULL, NULL, 0, 0 }

@@ -9,7 +9,9 @@
 #define COMPRESS_ENCODE_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "compress/codec.h"
 
@@ -21,6 +23,18 @@ struct encoder_pool {
 	int level;
 	struct encoder *idle;
 };
+
+enum {
+	ENCODE_LEVEL_MAX_ZLIB = 9,
+	ENCODE_LEVEL_MAX_ZSTD = 19,
+	/* Above this: the fast levels of zlib's format, where they are built
+	 * in. */
+	ENCODE_LEVEL_FAST = 0x100,
+	ENCODE_LEVEL_MAX_FAST = ENCODE_LEVEL_FAST + 3,
+};
+
+/* Whether encoders of @codec have @level, which for 0 they always do. */
+bool encoder_has_level(enum codec codec, uint32_t level);
 
 /* @level: 0 for the codec's usual one (zlib 6, zstd 3). */
 void encoder_pool_init(struct encoder_pool *pool, enum codec codec, int level);

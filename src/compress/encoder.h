@@ -17,5 +17,6 @@ struct encoder {
 /* NULL when memory is short. */
 struct encoder *deflate_encoder_new(int level);
 struct encoder *zstd_encoder_new(int level);
+struct encoder *fast_encoder_new(int level);
 
 #endif

@@ -19,8 +19,6 @@
 #include "image/write.h"
 #include "store/store.h"
 
-enum { LEVEL_MAX_ZLIB = 9, LEVEL_MAX_ZSTD = 19 };
-
 static int link_compressed(struct image *img, uint64_t desc, uint64_t off,
 			   struct qcow2_error *err)
 {
@@ -139,16 +137,28 @@ int image_encode(struct image *img, void *dst, const void *src, size_t *n,
 	return rc < 0 ? error_nomem(err, "compression", size) : 0;
 }
 
+static int refuse_level(enum codec codec, int level, struct qcow2_error *err)
+{
+	bool zstd = codec == CODEC_ZSTD;
+
+	if (level > ENCODE_LEVEL_FAST && level <= ENCODE_LEVEL_MAX_FAST)
+		return error_set(err, -ENOTSUP,
+				 zstd ? "the fast levels are for zlib: with "
+					"zstd, level 1 is fast"
+				      : "this library was built without "
+					"ISA-L, which has the fast levels");
+	return error_set(err, -EINVAL, "compression level %d: %s has 1 to %d",
+			 level, zstd ? "zstd" : "zlib",
+			 zstd ? ENCODE_LEVEL_MAX_ZSTD : ENCODE_LEVEL_MAX_ZLIB);
+}
+
 int image_set_level(struct image *img, int level, struct qcow2_error *err)
 {
 	struct encoder_pool *pool = &img->rw->encoders;
 	enum codec codec = pool->codec;
-	int max = codec == CODEC_ZSTD ? LEVEL_MAX_ZSTD : LEVEL_MAX_ZLIB;
 
-	if (level < 0 || level > max)
-		return error_set(err, -EINVAL,
-				 "compression level %d: %s has 1 to %d", level,
-				 codec == CODEC_ZSTD ? "zstd" : "zlib", max);
+	if (level < 0 || !encoder_has_level(codec, (uint32_t)level))
+		return refuse_level(codec, level, err);
 	encoder_pool_release(pool);
 	encoder_pool_init(pool, codec, level);
 	return 0;

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "compress/codec.h"
 #include "support/test.h"
@@ -59,6 +60,101 @@ static void every_level_is_read_back(void **state)
 	free(plain);
 }
 
+static bool has_fast(void)
+{
+	return encoder_has_level(CODEC_ZLIB, ENCODE_LEVEL_FAST + 1);
+}
+
+/* A reader with 4 KiB of memory for what went before, which is refused what
+ * lies further back. */
+static void read_narrowly(const uint8_t *packed, size_t n, const uint8_t *plain)
+{
+	uint8_t out[32];
+	z_stream z = { .next_in = (uint8_t *)(uintptr_t)packed,
+		       .avail_in = (uInt)n };
+	int rc = Z_OK;
+
+	assert_int_equal(inflateInit2(&z, -12), Z_OK);
+	for (size_t at = 0; rc == Z_OK; at += sizeof(out)) {
+		z.next_out = out;
+		z.avail_out = sizeof(out);
+		rc = inflate(&z, Z_SYNC_FLUSH);
+		assert_true(rc == Z_OK || rc == Z_STREAM_END);
+		assert_memory_equal(out, plain + at,
+				    sizeof(out) - z.avail_out);
+	}
+	assert_int_equal(z.total_out, CLUSTER);
+	inflateEnd(&z);
+}
+
+/* Repeats itself at all distances. */
+static void make_echoes(uint8_t *plain, struct test_rng *rng)
+{
+	test_rng_fill(rng, plain, 9000);
+	for (size_t at = 9000; at < CLUSTER;) {
+		size_t len = 4 + test_rng_below(rng, 60);
+		size_t back = 1 + test_rng_below(rng, 9000);
+
+		for (; len && at < CLUSTER; len--, at++)
+			plain[at] = plain[at - back];
+	}
+}
+
+static void no_deflate_level_looks_back_further_than_4_kib(void **state)
+{
+	struct test_rng rng = test_rng_init(test_seed());
+	uint8_t *plain = malloc(CLUSTER);
+	uint8_t *packed = malloc(CLUSTER);
+
+	(void)state;
+	for (int level = 0; level <= ENCODE_LEVEL_MAX_FAST; level++) {
+		struct encoder_pool pool;
+		size_t n;
+
+		if (!encoder_has_level(CODEC_ZLIB, (uint32_t)level))
+			continue;
+		encoder_pool_init(&pool, CODEC_ZLIB, level);
+		make_echoes(plain, &rng);
+		assert_int_equal(encoder_pool_encode(&pool, packed,
+						     CLUSTER - 1, plain,
+						     CLUSTER, &n),
+				 0);
+		assert_in_range(n, 1, CLUSTER - 1);
+		read_narrowly(packed, n, plain);
+		encoder_pool_release(&pool);
+	}
+	free(packed);
+	free(plain);
+}
+
+static void fast_levels_are_read_back(void **state)
+{
+	struct test_rng rng = test_rng_init(test_seed());
+	uint8_t *plain = malloc(CLUSTER);
+
+	(void)state;
+	if (!has_fast())
+		skip();
+	for (int i = 0; i < 300; i++) {
+		make_plain(plain, &rng);
+		round_trip(CODEC_ZLIB, ENCODE_LEVEL_FAST + 1 + i % 3, plain);
+	}
+	free(plain);
+}
+
+static void levels_that_are_not_there_are_known(void **state)
+{
+	(void)state;
+	assert_true(encoder_has_level(CODEC_ZLIB, 0));
+	assert_true(encoder_has_level(CODEC_ZLIB, 9));
+	assert_false(encoder_has_level(CODEC_ZLIB, 10));
+	assert_false(encoder_has_level(CODEC_ZLIB, ENCODE_LEVEL_FAST));
+	assert_false(encoder_has_level(CODEC_ZLIB, ENCODE_LEVEL_FAST + 4));
+	assert_true(encoder_has_level(CODEC_ZSTD, 19));
+	assert_false(encoder_has_level(CODEC_ZSTD, 20));
+	assert_false(encoder_has_level(CODEC_ZSTD, ENCODE_LEVEL_FAST + 1));
+}
+
 static void what_does_not_shrink_says_so(void **state)
 {
 	struct test_rng rng = test_rng_init(test_seed());
@@ -103,8 +199,7 @@ static void *encode_all(void *arg)
 	return NULL;
 }
 
-/* Whatever an encoder has done before, and whoever shares the pool. */
-static void threads_make_the_same_bytes(void **state)
+static void make_by_threads(int level)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	uint8_t *plain = malloc(CLUSTERS * CLUSTER);
@@ -112,8 +207,7 @@ static void threads_make_the_same_bytes(void **state)
 	pthread_t threads[THREADS];
 	struct job jobs[THREADS];
 
-	(void)state;
-	encoder_pool_init(&pool, CODEC_ZLIB, 0);
+	encoder_pool_init(&pool, CODEC_ZLIB, level);
 	for (size_t i = 0; i < CLUSTERS; i++)
 		make_plain(plain + i * CLUSTER, &rng);
 	for (int t = 0; t < THREADS; t++) {
@@ -138,10 +232,23 @@ static void threads_make_the_same_bytes(void **state)
 	free(plain);
 }
 
+/* Whatever an encoder has done before, and whoever shares the pool. */
+static void threads_make_the_same_bytes(void **state)
+{
+	(void)state;
+	for (int level = 0; level <= ENCODE_LEVEL_MAX_FAST; level++)
+		if (level % 3 == 0 &&
+		    encoder_has_level(CODEC_ZLIB, (uint32_t)level))
+			make_by_threads(level);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_level_is_read_back),
+		cmocka_unit_test(no_deflate_level_looks_back_further_than_4_kib),
+		cmocka_unit_test(fast_levels_are_read_back),
+		cmocka_unit_test(levels_that_are_not_there_are_known),
 		cmocka_unit_test(what_does_not_shrink_says_so),
 		cmocka_unit_test(threads_make_the_same_bytes),
 	};
