@@ -167,6 +167,9 @@ int qcow2_store_new(const struct qcow2_store_ops *ops, void *self,
 #define QCOW2_STORE_RDWR 0x1u /* open for writing too */
 #define QCOW2_STORE_CREATE 0x2u /* create; an existing regular file is emptied */
 #define QCOW2_STORE_DIRECT 0x4u /* O_DIRECT; any alignment is still accepted */
+/* A flush does nothing: what is written reaches the disk when the host likes,
+ * in any order. */
+#define QCOW2_STORE_NO_FLUSH 0x8u
 
 /* Opens a regular file or block device.  Directories, pipes, sockets and
  * character devices are refused with -EINVAL without blocking on them. */
@@ -272,6 +275,9 @@ struct qcow2_image;
 /* With METADATA_ONLY: the backing chain is opened after all, its layers for
  * their metadata only too. */
 #define QCOW2_OPEN_METADATA_CHAIN 0x20u
+/* A flush writes metadata out, but asks no file that the library opened to make
+ * anything durable: fast, and when the host crashes the image may be lost. */
+#define QCOW2_OPEN_NO_FLUSH 0x40u
 
 struct qcow2_open_opts {
 	size_t struct_size;
@@ -294,8 +300,35 @@ struct qcow2_open_opts {
 	size_t passphrase_len;
 	uint32_t discard;           /* QCOW2_DISCARD_*: which freed clusters
 				     * give their space back to the host */
-	uint32_t reserved2;         /* must be 0 */
+	uint32_t lazy_refcounts;    /* QCOW2_LAZY_* */
+	uint32_t overlap_check;     /* QCOW2_OVERLAP_*: what a write of guest
+				     * data must not hit; 0 is CACHED */
+	uint32_t cache_clean_sec;   /* tables not used for so long leave the
+				     * caches; looked at when a cache is used.
+				     * 0: only when others need the room */
 };
+
+/* Lazy refcounts: a flush writes no refcounts; the dirty bit says so, and after
+ * a crash the next opening for writing counts them anew.  Version 3 only. */
+#define QCOW2_LAZY_DEFAULT 0u /* off in this version */
+#define QCOW2_LAZY_ON 1u
+#define QCOW2_LAZY_OFF 2u
+
+/* Metadata that the overlap guard knows.  A write that would hit it fails with
+ * -EIO and marks the image corrupt. */
+#define QCOW2_OVERLAP_MAIN_HEADER 0x1u
+#define QCOW2_OVERLAP_ACTIVE_L1 0x2u
+#define QCOW2_OVERLAP_ACTIVE_L2 0x4u
+#define QCOW2_OVERLAP_REFCOUNT_TABLE 0x8u
+#define QCOW2_OVERLAP_REFCOUNT_BLOCK 0x10u
+#define QCOW2_OVERLAP_SNAPSHOT_TABLE 0x20u
+#define QCOW2_OVERLAP_INACTIVE_L1 0x40u
+#define QCOW2_OVERLAP_INACTIVE_L2 0x80u /* read when the image is opened */
+#define QCOW2_OVERLAP_BITMAP_DIRECTORY 0x100u
+#define QCOW2_OVERLAP_NONE 0x80000000u  /* alone: no checks */
+#define QCOW2_OVERLAP_CONSTANT 0x12bu   /* what never moves */
+#define QCOW2_OVERLAP_CACHED 0x17fu     /* what is in memory anyhow */
+#define QCOW2_OVERLAP_ALL 0x1ffu
 
 /* Freed clusters are always used again; these punch holes as well. */
 #define QCOW2_DISCARD_REQUEST 0x1u  /* guest discards, unmapping zeroes */
@@ -307,7 +340,7 @@ struct qcow2_open_opts {
 
 #define QCOW2_OPEN_OPTS_INIT { sizeof(struct qcow2_open_opts), 0, \
 	QCOW2_FORMAT_DEFAULT, QCOW2_FORMAT_DEFAULT, 0, NULL, NULL,   \
-	{ 0, 0, 0, 0 }, 0, 0, 0, NULL, 0, 0, 0 }
+	{ 0, 0, 0, 0 }, 0, 0, 0, NULL, 0, 0, 0, 0, 0 }
 
 /*
  * Opens the image at `path` with its backing chain and data file as far as

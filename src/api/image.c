@@ -21,7 +21,7 @@
 #define OPEN_FLAGS_KNOWN                                                       \
 	(QCOW2_OPEN_RDWR | QCOW2_OPEN_NO_BACKING | QCOW2_OPEN_NO_LOCK |        \
 	 QCOW2_OPEN_DIRECT | QCOW2_OPEN_METADATA_ONLY |                        \
-	 QCOW2_OPEN_METADATA_CHAIN)
+	 QCOW2_OPEN_METADATA_CHAIN | QCOW2_OPEN_NO_FLUSH)
 
 static int check_formats(const struct qcow2_open_opts *o,
 			 struct qcow2_error *err)
@@ -51,10 +51,19 @@ static int check_open_opts(const struct qcow2_open_opts *o,
 		return error_set(err, -EINVAL,
 				 "the format of an image that is written to is "
 				 "never guessed: name it");
-	if ((o->discard & ~DISCARD_KNOWN) || o->reserved2)
+	if (o->discard & ~DISCARD_KNOWN)
 		return error_set(err, -EINVAL,
 				 "discard policy 0x%" PRIx32 " is not known",
 				 o->discard);
+	if (o->lazy_refcounts > QCOW2_LAZY_OFF)
+		return error_set(err, -EINVAL,
+				 "lazy_refcounts %" PRIu32 " is not known",
+				 o->lazy_refcounts);
+	if (o->overlap_check != QCOW2_OVERLAP_NONE &&
+	    (o->overlap_check & ~QCOW2_OVERLAP_ALL))
+		return error_set(err, -EINVAL,
+				 "overlap checks 0x%" PRIx32 " are not known",
+				 o->overlap_check);
 	return check_formats(o, err);
 }
 

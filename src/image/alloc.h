@@ -46,7 +46,7 @@ void alloc_give_back(struct alloc *a);
 void alloc_release(struct alloc *a);
 
 /* Up to @want clusters in a row: at least one.  out->durable says that their
- * refcounts survive a crash already. */
+ * refcounts survive a crash already, or need not: with lazy refcounts. */
 struct allocation {
 	struct claim claim;
 	bool durable;

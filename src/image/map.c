@@ -82,9 +82,12 @@ int map_open(struct map *m, const struct geometry *g, struct qcow2_store *file,
 	if (rc == 0)
 		rc = cache_init(&m->l2, file, cache_bytes(g, opts, n),
 				(uint32_t)slice_bytes(g, opts), err);
-	if (rc < 0)
+	if (rc < 0) {
 		map_release(m);
-	return rc;
+		return rc;
+	}
+	cache_set_clean(&m->l2, opts->cache_clean_sec);
+	return 0;
 }
 
 void map_release(struct map *m)

@@ -75,6 +75,12 @@ static void old_metadata(void *opaque, uint64_t len, uint64_t host_off)
 	guard_remove(&img->rw->guard, len, host_off);
 }
 
+/* O26: entries are about to reach the disk before refcounts. */
+static int mark_dirty(void *opaque, struct qcow2_error *err)
+{
+	return features_begin_dirty(opaque, DIRTY_LAZY, err);
+}
+
 /* ---- Open -------------------------------------------------------------------- */
 
 static int check_writable(const struct image *img, struct qcow2_error *err)
@@ -110,7 +116,15 @@ static void init_policy(struct discard_policy *p,
 	p->no_unref = opts->discard & QCOW2_DISCARD_NO_UNREF;
 }
 
-static void rw_init(struct image *img, struct rw *rw)
+static bool is_lazy(const struct image *img,
+		    const struct qcow2_open_opts *opts)
+{
+	return img->header.version >= 3 &&
+	       opts->lazy_refcounts == QCOW2_LAZY_ON;
+}
+
+static void rw_init(struct image *img, const struct qcow2_open_opts *opts,
+		    struct rw *rw)
 {
 	struct commit *c = &rw->commit;
 
@@ -129,6 +143,9 @@ static void rw_init(struct image *img, struct rw *rw)
 	c->refs = &rw->refs;
 	c->grace = &rw->grace;
 	c->l1 = &img->map.l1;
+	c->mark_dirty = is_lazy(img, opts) ? mark_dirty : NULL;
+	c->opaque = img;
+	init_policy(&rw->policy, opts);
 	alloc_init(&rw->alloc, &rw->refs, c);
 	pack_init(&rw->pack, &rw->alloc);
 	encoder_pool_init(&rw->encoders,
@@ -172,8 +189,8 @@ int rw_open(struct image *img, const struct qcow2_open_opts *opts,
 		free(rw);
 		return rc;
 	}
-	rw_init(img, rw);
-	init_policy(&rw->policy, opts);
+	cache_set_clean(&rw->refs.blocks, opts->cache_clean_sec);
+	rw_init(img, opts, rw);
 	rc = commit_init(&rw->commit, &img->map.l2, err);
 	if (rc < 0) {
 		rw_free(rw);
@@ -218,7 +235,11 @@ int rw_close(struct image *img, struct qcow2_error *err)
 
 	pack_release(&rw->pack);
 	alloc_release(&rw->alloc);
+	if (MUTANT(dirty_cleared_early))
+		features_end_dirty(img, DIRTY_LAZY, NULL);
 	rc = MUTANT(close_commits_nothing) ? 0 : commit_drain(&rw->commit, err);
+	if (rc == 0)
+		rc = features_end_dirty(img, DIRTY_LAZY, err);
 	if (rc == 0)
 		rc = cut_tail(img, err);
 	img->rw = NULL;
@@ -228,5 +249,5 @@ int rw_close(struct image *img, struct qcow2_error *err)
 
 int image_flush(struct image *img, struct qcow2_error *err)
 {
-	return commit_flush(&img->rw->commit, err);
+	return commit_flush_guest(&img->rw->commit, err);
 }

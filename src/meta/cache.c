@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/checked.h"
 #include "base/cleanup.h"
@@ -107,6 +108,15 @@ void cache_release(struct cache *c)
 	c->shards = NULL;
 }
 
+static uint32_t now_sec(const struct cache *c)
+{
+	struct timespec ts = { 0 };
+
+	if (c->clean_sec)
+		clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint32_t)ts.tv_sec;
+}
+
 /* ---- Under the shard's lock ---------------------------------------------- */
 
 static void lru_unlink(struct cache_shard *sh, struct slice *s)
@@ -154,6 +164,23 @@ static void shard_remove(const struct cache *c, struct cache_shard *sh,
 	sh->n_slices--;
 }
 
+/* Frees unpinned slices, oldest first, that were last used before @sec. */
+static void shard_clean(const struct cache *c, struct cache_shard *sh,
+			uint32_t sec)
+{
+	struct slice *s = sh->lru_last;
+
+	while (s && s->used_sec < sec) {
+		struct slice *prev = s->lru_prev;
+
+		if (s->pins == 0) {
+			shard_remove(c, sh, s);
+			free(s);
+		}
+		s = prev;
+	}
+}
+
 /* Frees unpinned slices, oldest first, until one more fits. */
 static void shard_make_room(const struct cache *c, struct cache_shard *sh)
 {
@@ -183,6 +210,7 @@ static struct slice *shard_insert(const struct cache *c,
 		return NULL;
 	s->host_off = host_off;
 	s->pins = 1;
+	s->used_sec = now_sec(c);
 	s->state = SLICE_LOADING;
 	s->dirty = false;
 	atomic_init(&s->seq, 0);
@@ -322,6 +350,44 @@ static int load(struct cache *c, struct slice *first, uint64_t ahead_end,
 	return rc;
 }
 
+/* ---- Cleaning ------------------------------------------------------------ */
+
+void cache_set_clean(struct cache *c, uint32_t sec)
+{
+	c->clean_sec = sec;
+}
+
+/* One thread an interval looks at all shards. */
+static void clean_if_due(struct cache *c, uint32_t now)
+{
+	uint32_t due = atomic_load_explicit(&c->clean_due,
+					    memory_order_relaxed);
+
+	if (now < due || now < c->clean_sec ||
+	    !atomic_compare_exchange_strong(&c->clean_due, &due,
+					    now + c->clean_sec))
+		return;
+	for (uint32_t i = 0; i < c->n_shards; i++) {
+		SCOPED_LOCK(&c->shards[i].lock);
+
+		shard_clean(c, &c->shards[i], now - c->clean_sec + 1);
+	}
+}
+
+uint64_t cache_count(const struct cache *c)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < c->n_shards; i++) {
+		SCOPED_LOCK(&c->shards[i].lock);
+
+		n += c->shards[i].n_slices;
+	}
+	return n;
+}
+
+/* ---- Looking up ---------------------------------------------------------- */
+
 enum found {
 	FOUND_READY,   /* pinned */
 	FOUND_ABSENT,  /* inserted and pinned: the caller loads it */
@@ -331,7 +397,8 @@ enum found {
 };
 
 static enum found find_or_insert(struct cache *c, uint64_t host_off,
-				 unsigned flags, struct slice **out)
+				 unsigned flags, uint32_t now,
+				 struct slice **out)
 {
 	struct cache_shard *sh = shard_of(c, host_off);
 	SCOPED_LOCK(&sh->lock);
@@ -346,6 +413,7 @@ static enum found find_or_insert(struct cache *c, uint64_t host_off,
 		return FOUND_BUSY;
 	sh->n_hits++;
 	s->pins++;
+	s->used_sec = now;
 	if (s != sh->lru_first) {
 		lru_unlink(sh, s);
 		lru_push(sh, s);
@@ -357,9 +425,13 @@ static enum found find_or_insert(struct cache *c, uint64_t host_off,
 int cache_get(struct cache *c, uint64_t host_off, uint64_t ahead_end,
 	      unsigned flags, struct slice **out, struct qcow2_error *err)
 {
+	uint32_t now = now_sec(c);
+
 	assert(is_aligned(host_off, c->slice_bytes));
+	if (c->clean_sec)
+		clean_if_due(c, now);
 	for (;;) {
-		switch (find_or_insert(c, host_off, flags, out)) {
+		switch (find_or_insert(c, host_off, flags, now, out)) {
 		case FOUND_READY:
 			return 0;
 		case FOUND_ABSENT:

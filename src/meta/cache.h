@@ -8,7 +8,8 @@
  * for that one read.
  *
  * Memory: at most n_slices slices stay; pinned slices beyond that (as many as
- * there are concurrent requests at worst) go when they are put back.
+ * there are concurrent requests at worst) go when they are put back.  With a
+ * clean interval, slices that were not used for so long go as well.
  *
  * Locks: cache_shard.lock is a leaf: nothing is locked or read under it.
  */
@@ -34,6 +35,7 @@ struct slice {
 	struct slice *lru_prev; /* towards more recently used */
 	struct slice *lru_next;
 	uint32_t pins;          /* under the shard's lock */
+	uint32_t used_sec;      /* last asked for; kept when clean_sec is set */
 	enum slice_state state; /* under the shard's lock */
 	bool dirty;             /* under the lock of the set that lists it */
 	_Atomic uint32_t seq;   /* odd while an entry of two words changes */
@@ -59,6 +61,8 @@ struct cache {
 	uint32_t n_shards;        /* a power of two */
 	uint32_t slice_bytes;
 	_Atomic uint64_t next_off; /* where a sequential reader would miss next */
+	uint32_t clean_sec;       /* 0: never */
+	_Atomic uint32_t clean_due; /* second in which to look again */
 };
 
 /* @slice_bytes: power of two. @cache_bytes: what the slices may take, at least
@@ -84,6 +88,13 @@ void cache_pin(struct cache *c, struct slice *s);
 /* Forgets the slices of [host_off, host_off + len), which are clean and not
  * pinned: other contents are written there past the cache. */
 void cache_forget(struct cache *c, uint64_t len, uint64_t host_off);
+
+/* From now on slices that nobody asked for in @sec seconds are freed, when the
+ * cache is next used; 0: they stay.  Before the first cache_get(). */
+void cache_set_clean(struct cache *c, uint32_t sec);
+
+/* Slices that the cache has. */
+uint64_t cache_count(const struct cache *c);
 
 /* Slices the cache keeps at most. */
 uint64_t cache_capacity(const struct cache *c);

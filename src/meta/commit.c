@@ -164,6 +164,7 @@ struct epoch {
 	struct writes entries;
 	struct freed_list freed;
 	bool ordered;
+	bool lagging;    /* entries may come before the refcounts they need */
 };
 
 static int collect_l1(struct commit *c, struct writes *out,
@@ -191,6 +192,11 @@ static int collect_l1(struct commit *c, struct writes *out,
 	return 0;
 }
 
+static bool refcounts_can_lag(const struct commit *c)
+{
+	return c->mark_dirty && !c->n_settling && !refcounts_wanted(c->refs);
+}
+
 /* Refcounts last: what the entries need was changed before the entries were. */
 static int collect(struct commit *c, struct epoch *e, struct qcow2_error *err)
 {
@@ -198,7 +204,9 @@ static int collect(struct commit *c, struct epoch *e, struct qcow2_error *err)
 
 	if (rc == 0)
 		rc = collect_l1(c, &e->entries, err);
-	if (rc == 0)
+	e->lagging = c->mark_dirty && e->entries.n &&
+		     !refcounts_is_clean(c->refs);
+	if (rc == 0 && !refcounts_can_lag(c))
 		rc = refcounts_collect(c->refs, &e->refcounts, err);
 	e->ordered = c->ordered && e->entries.n;
 	c->ordered = false;
@@ -220,6 +228,8 @@ static int write_epoch(struct commit *c, struct epoch *e,
 		if (rc < 0 || (!e->refcounts.n && !e->entries.n))
 			return rc;
 	}
+	if (rc == 0 && e->lagging && !MUTANT(dirty_bit_missing))
+		rc = c->mark_dirty(c->opaque, err);
 	if (rc == 0)
 		rc = writes_submit(&e->refcounts, c->file, err);
 	if (rc == 0 && e->ordered && !MUTANT(no_ordered_barrier))
@@ -323,23 +333,36 @@ static bool wait_or_start(struct commit *c, uint64_t goal)
 	return false;
 }
 
-int commit_flush(struct commit *c, struct qcow2_error *err)
+static int flush(struct commit *c, bool settle, struct qcow2_error *err)
 {
 	bool run;
-	int rc;
+	int rc = 0;
 
 	mutex_lock(&c->lock);
+	c->n_settling += settle;
 	run = wait_or_start(c, c->n_started + 1);
-	rc = run ? 0 : commit_check(c, err);
-	mutex_unlock(&c->lock);
 	if (!run)
-		return rc;
-	rc = commit_run(c, err);
+		rc = commit_check(c, err);
+	mutex_unlock(&c->lock);
+	if (run)
+		rc = commit_run(c, err);
 	mutex_lock(&c->lock);
-	c->n_completed++;
-	pthread_cond_broadcast(&c->changed);
+	c->n_settling -= settle;
+	c->n_completed += run;
+	if (run)
+		pthread_cond_broadcast(&c->changed);
 	mutex_unlock(&c->lock);
 	return rc;
+}
+
+int commit_flush(struct commit *c, struct qcow2_error *err)
+{
+	return flush(c, true, err);
+}
+
+int commit_flush_guest(struct commit *c, struct qcow2_error *err)
+{
+	return flush(c, false, err);
 }
 
 static bool is_clean(struct commit *c)

@@ -70,16 +70,20 @@ struct commit {
 	struct refcounts *refs;
 	struct grace *grace;
 	struct l1_table *l1;
-	bool lazy;                    /* refcounts may lag: the dirty bit is set */
-	_Atomic int poison;           /* -errno of the failure, 0 */
+	/* Lazy refcounts (O26), where it is set: makes the dirty bit durable. */
+	int (*mark_dirty)(void *opaque, struct qcow2_error *err);
+	void *opaque;
 
 	pthread_mutex_t lock;         /* protects what follows */
 	pthread_cond_t changed;       /* a commit has ended */
 	uint64_t n_started;
 	uint64_t n_completed;
+	_Atomic int poison;           /* -errno of the failure, 0; read without
+				       * the lock too */
 	struct dirty l2;
 	struct bitset l1_dirty;       /* by sector of the L1 table */
 	bool any_l1_dirty;
+	unsigned n_settling;          /* flushes that want refcounts written */
 	bool ordered;                 /* some entry must come after what phase
 				       * 1 makes durable */
 	struct freed_list freed;
@@ -121,6 +125,10 @@ bool commit_wanted(struct commit *c);
 
 /* Makes everything that completed before the call durable. */
 int commit_flush(struct commit *c, struct qcow2_error *err);
+
+/* The same, as the guest needs it: lazy refcounts may lag behind, under the
+ * dirty bit. */
+int commit_flush_guest(struct commit *c, struct qcow2_error *err);
 
 /* Commits until nothing is dirty and nothing freed is waiting; no request may
  * be under way. */

@@ -523,3 +523,10 @@ bool refcounts_is_clean(struct refcounts *r)
 
 	return r->dirty.waiting.n == 0;
 }
+
+bool refcounts_wanted(struct refcounts *r)
+{
+	SCOPED_LOCK(&r->lock);
+
+	return r->dirty.waiting.n > cache_capacity(&r->blocks) / 2;
+}

@@ -122,5 +122,7 @@ int refcounts_collect(struct refcounts *r, struct writes *out,
 		      struct qcow2_error *err);
 void refcounts_written(struct refcounts *r);
 bool refcounts_is_clean(struct refcounts *r);
+/* True when so much is dirty that it should be collected. */
+bool refcounts_wanted(struct refcounts *r);
 
 #endif

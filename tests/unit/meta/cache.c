@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "store/store.h"
@@ -190,6 +191,49 @@ static void threads_see_the_right_slices_under_eviction(void **state)
 	store_unref(store);
 }
 
+static void slices_that_nobody_uses_leave_after_the_interval(void **state)
+{
+	struct counting counting = { 0 };
+	struct qcow2_store *store = make_store(&counting);
+	struct slice *pinned;
+	struct cache c;
+
+	(void)state;
+	assert_int_equal(cache_init(&c, store, 64 * SLICE, SLICE, NULL), 0);
+	cache_set_clean(&c, 1);
+	for (uint64_t i = 0; i < 10; i++)
+		expect_slice(&c, 10 + 2 * i);
+	assert_int_equal(cache_get(&c, 100 * SLICE, 101 * SLICE, 0, &pinned,
+				   NULL),
+			 0);
+	assert_int_equal(cache_count(&c), 11);
+	usleep(2100 * 1000);
+	expect_slice(&c, 10);
+	/* The one that was just used, and the one in use. */
+	assert_int_equal(cache_count(&c), 2);
+	cache_put(&c, pinned);
+	cache_release(&c);
+	store_unref(store);
+}
+
+static void slices_in_use_stay_past_the_interval(void **state)
+{
+	struct counting counting = { 0 };
+	struct qcow2_store *store = make_store(&counting);
+	struct cache c;
+
+	(void)state;
+	assert_int_equal(cache_init(&c, store, 64 * SLICE, SLICE, NULL), 0);
+	cache_set_clean(&c, 2);
+	for (unsigned i = 0; i < 30; i++) {
+		expect_slice(&c, 5);
+		usleep(100 * 1000);
+	}
+	assert_int_equal(counting.n_reads, 1);
+	cache_release(&c);
+	store_unref(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -199,6 +243,8 @@ int main(void)
 		cmocka_unit_test(a_failed_read_leaves_nothing_behind),
 		cmocka_unit_test(nowait_is_answered_from_memory_only),
 		cmocka_unit_test(threads_see_the_right_slices_under_eviction),
+		cmocka_unit_test(slices_that_nobody_uses_leave_after_the_interval),
+		cmocka_unit_test(slices_in_use_stay_past_the_interval),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
