@@ -18,7 +18,12 @@ static uint64_t slice_bytes(const struct geometry *g,
 	return min_u64(L2_SLICE_BYTES_DEFAULT, g->cluster_size);
 }
 
-/* No more than all L2 tables of the disk, whatever was asked. */
+/*
+ * Whatever was asked, no more than twice all L2 tables of the disk and the
+ * default: then neither dirty slices, of which there may be half as many as
+ * fit, nor shards that get more than their share make a disk miss whose tables
+ * all fit.  What is not there costs nothing.
+ */
 static uint64_t cache_bytes(const struct geometry *g,
 			    const struct qcow2_open_opts *opts,
 			    uint64_t l1_size)
@@ -29,7 +34,8 @@ static uint64_t cache_bytes(const struct geometry *g,
 
 	if (budget)
 		wish = min_u64(wish, budget / 2);
-	return min_u64(wish, l1_size << g->cluster_bits);
+	return min_u64(wish, max_u64(L2_CACHE_BYTES_DEFAULT,
+				     2 * (l1_size << g->cluster_bits)));
 }
 
 static int check_slice_bytes(const struct geometry *g, uint64_t bytes,
