@@ -355,6 +355,7 @@ static int take_slice(struct refcounts *r, struct view *v, uint64_t *i,
 		if (!is_free(r, v, *i))
 			return 1;
 		view_put(r, v, *i, 1);
+		dirty_mark(&r->dirty, v->slice);
 	}
 	return 0;
 }

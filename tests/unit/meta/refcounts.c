@@ -194,6 +194,22 @@ static void a_run_dirties_each_slice_once(void **state)
 	rig_release(&t);
 }
 
+/* Once the mark was missing, and the claim was lost unless something else in
+ * the slice changed too. */
+static void what_was_taken_is_written(void **state)
+{
+	struct rig t;
+
+	(void)state;
+	rig_init(&t, 4);
+	assert_int_equal(refcounts_take(&t.r, 2, t.per_slice + 5, NULL), 0);
+	assert_run(&t, 2, t.per_slice + 5, 1);
+	assert_false(refcounts_is_clean(&t.r));
+	assert_int_equal(refcounts_take(&t.r, 2, t.per_slice + 6, NULL), 1);
+	assert_run(&t, 2, t.per_slice + 5, 1);
+	rig_release(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -203,6 +219,7 @@ int main(void)
 		cmocka_unit_test(a_region_without_block_is_skipped),
 		cmocka_unit_test(what_was_freed_first_is_claimed_first),
 		cmocka_unit_test(a_run_dirties_each_slice_once),
+		cmocka_unit_test(what_was_taken_is_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
