@@ -68,8 +68,10 @@ static int reserve_new(struct pack *p, uint32_t len, uint64_t *host_off,
 	if (rc < 0)
 		return rc;
 	*host_off = a.claim.host_off;
-	if (p->next && p->next < p->end && p->end == a.claim.host_off &&
-	    share_open(p))
+	/* A piece that would end in the open cluster is here because that could
+	 * not be shared; another try might succeed, and leave it open. */
+	if (p->next && p->next < p->end && p->next + len > p->end &&
+	    p->end == a.claim.host_off && share_open(p))
 		*host_off = p->next;
 	use(p, *host_off + len, a.claim.host_off + cluster_size(p));
 	return 0;
