@@ -72,6 +72,15 @@ static int give_up(struct refcounts *r, int rc)
 	return rc;
 }
 
+static int check_broken(const struct refcounts *r, struct qcow2_error *err)
+{
+	if (!r->broken)
+		return 0;
+	return error_set(err, r->broken,
+			 "the image takes no more refcount blocks until it is "
+			 "opened again: writing one failed");
+}
+
 static int barrier(struct refcounts *r, struct qcow2_error *err)
 {
 	return give_up(r, store_flush(r->file, err));
@@ -283,6 +292,8 @@ int refcounts_add_block(struct refcounts *r, uint64_t cluster_idx,
 	uint64_t index = cluster_idx >> r->geo->refcount_block_bits;
 	SCOPED_LOCK(&r->grow_lock);
 
+	if (r->broken)
+		return check_broken(r, err);
 	if (index >= r->n_table)
 		return grow_table(r, index, err);
 	if (r->table[index])
@@ -413,7 +424,7 @@ static int link_row_blocks(struct refcounts *r, const struct row *row,
 {
 	uint64_t place = row->first + row->n;
 	uint64_t index, from, to = row->first;
-	int rc = MUTANT(no_row_barrier) ? 0 : store_flush(r->file, err);
+	int rc = MUTANT(no_row_barrier) ? 0 : barrier(r, err);
 
 	while (rc == 0 && next_region(r, row, &index, &from, &to)) {
 		if (has_block(r, index))
@@ -460,8 +471,10 @@ static int claim_end(struct refcounts *r, uint64_t n, struct claim *out,
 {
 	struct row row;
 	SCOPED_LOCK(&r->grow_lock);
-	int rc = place_row(r, n, &row, err);
+	int rc = check_broken(r, err);
 
+	if (rc == 0)
+		rc = place_row(r, n, &row, err);
 	if (rc == 0)
 		rc = reach_end(r, &row, err);
 	if (rc == 0)
@@ -472,6 +485,11 @@ static int claim_end(struct refcounts *r, uint64_t n, struct claim *out,
 		rc = write_row_blocks(r, &row, err);
 		if (rc == 0)
 			rc = link_row_blocks(r, &row, err);
+		if (rc < 0)
+			r->old_metadata(r->opaque,
+					row.n_blocks << r->geo->cluster_bits,
+					(row.first + row.n)
+						<< r->geo->cluster_bits);
 	}
 	*out = (struct claim){ row.first << r->geo->cluster_bits, n, true };
 	return rc;
