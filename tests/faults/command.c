@@ -40,7 +40,7 @@ static bool is_mine(struct command *cmd)
 static struct workload workload_of(const struct command *cmd,
 				   const struct config *c, unsigned index)
 {
-	struct test_rng rng = test_rng_init(cmd->seed + cmd->turn);
+	struct test_rng rng = test_rng_init(cmd->seed + cmd->turn + index);
 	struct workload w;
 
 	if (!cmd->ops)

@@ -6,7 +6,7 @@
 
 /* Offsets and lengths in quarters of a cluster, so that one text serves all
  * cluster sizes; what becomes empty takes one sector. */
-static const char *const texts[WORKLOADS_N - 1] = {
+static const char *const texts[WORKLOADS_FIXED] = {
 	/* Allocate, copy on write, overwrite, flush, all again. */
 	"w 0 4; w 6 1; f; w 0 2; w 4 9; W 1 1; f; w 40 4; w 41 1; f",
 	/* Zero and discard what is there, and use what that frees. */
@@ -15,6 +15,7 @@ static const char *const texts[WORKLOADS_N - 1] = {
 	"w 0 1; w 60 4; w 120 1; w 180 4; o; w 240 2; w 300 4; W 380 3; f",
 	/* Compressed clusters, packed, replaced and read back. */
 	"c 0 8; c 12 4; f; w 1 1; c 16 4; f; c 0 4; z 4 4; f; w 0 20; f",
+	"c 40 4; f; c 0 4; c 16 8; d 40 4; f; f; c 24 12; c 0 12; f",
 };
 
 static uint32_t scaled(const struct config *c, uint32_t quarters)
@@ -46,7 +47,7 @@ struct workload workloads_get(const struct config *c, unsigned index,
 	struct workload w;
 	bool ok;
 
-	if (index == WORKLOADS_N - 1)
+	if (index >= WORKLOADS_FIXED)
 		return generate_random(rng, c, 12);
 	ok = workload_parse(&w, texts[index]);
 	assert(ok);

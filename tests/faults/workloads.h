@@ -8,9 +8,9 @@
 #include "crash/base.h"
 #include "support/test.h"
 
-enum { WORKLOADS_N = 5 };
+enum { WORKLOADS_FIXED = 5, WORKLOADS_N = 8 };
 
-/* Number @index of this configuration; the last one is random. */
+/* Number @index of this configuration; the last ones are random. */
 struct workload workloads_get(const struct config *c, unsigned index,
 			      struct test_rng *rng);
 
