@@ -27,7 +27,12 @@
 #include "image/write.h"
 #include "store/store.h"
 
-enum { IOV_COUNT = 64 };
+enum {
+	IOV_COUNT = 64,
+	/* So much data may lie between what is copied on both sides for one
+	 * read to fetch all of it: another access costs more than the bytes. */
+	READ_THROUGH_MAX = 16 * 1024,
+};
 
 /* ---- In place --------------------------------------------------------------- */
 
@@ -269,6 +274,7 @@ struct around {
 	uint64_t head_off;
 	uint64_t head_len;
 	uint64_t tail_len;
+	uint64_t gap_len;       /* between them when both are read at once */
 };
 
 static struct around around_of(const struct image *img, const struct run *r)
@@ -285,7 +291,30 @@ static struct around around_of(const struct image *img, const struct run *r)
 	a.tail_len = r->last.middle ? 0
 				    : entry_copy_end(img, &r->last, data_end) -
 					      data_end;
+	if (a.head_len && a.tail_len && r->data_len <= READ_THROUGH_MAX)
+		a.gap_len = r->data_len;
 	return a;
+}
+
+/* The old contents of head and tail, and of what is between them as well if
+ * there is a gap; what is overwritten need not be readable, though. */
+static int read_around(struct image *img, const struct run *r,
+		       const struct around *a, uint8_t *copy,
+		       struct qcow2_error *err)
+{
+	uint64_t data_end = r->data_off + r->data_len;
+	uint8_t *tail = copy + a->head_len + a->gap_len;
+	int rc = 0;
+
+	if (a->gap_len &&
+	    read_old(img, a->head_len + a->gap_len + a->tail_len, a->head_off,
+		     copy, NULL) == 0)
+		return 0;
+	if (a->head_len)
+		rc = read_old(img, a->head_len, a->head_off, copy, err);
+	if (rc == 0 && a->tail_len)
+		rc = read_old(img, a->tail_len, data_end, tail, err);
+	return rc;
 }
 
 /* One vector of head, data and tail, as far as IOV_COUNT segments reach; the
@@ -310,7 +339,8 @@ static int write_around(struct image *img, struct iov_cursor *src,
 		n += first;
 		left -= part;
 		if (left == 0 && a->tail_len) {
-			iov[n++] = (struct iovec){ copy + a->head_len,
+			iov[n++] = (struct iovec){ copy + a->head_len +
+							   a->gap_len,
 						   a->tail_len };
 			bytes += a->tail_len;
 		}
@@ -327,20 +357,16 @@ static int write_data(struct image *img, struct iov_cursor *src,
 		      const struct run *r, struct qcow2_error *err)
 {
 	struct around a = around_of(img, r);
+	uint64_t len = a.head_len + a.gap_len + a.tail_len;
 	CLEANUP_FREE uint8_t *copy = NULL;
 	int rc = 0;
 
-	if (a.head_len + a.tail_len) {
-		copy = malloc(a.head_len + a.tail_len);
+	if (len) {
+		copy = malloc(len);
 		if (!copy)
-			return error_nomem(err, "copy-on-write",
-					   a.head_len + a.tail_len);
+			return error_nomem(err, "copy-on-write", len);
+		rc = read_around(img, r, &a, copy, err);
 	}
-	if (a.head_len)
-		rc = read_old(img, a.head_len, a.head_off, copy, err);
-	if (rc == 0 && a.tail_len)
-		rc = read_old(img, a.tail_len, r->data_off + r->data_len,
-			      copy + a.head_len, err);
 	if (rc == 0)
 		rc = write_around(img, src, r, &a, copy, err);
 	return rc;
