@@ -209,7 +209,8 @@ int rw_open(struct image *img, const struct qcow2_open_opts *opts,
 static int cut_tail(struct image *img, struct qcow2_error *err)
 {
 	struct refcounts *r = &img->rw->refs;
-	uint64_t end = img->rw->refs.file_size >> img->geo.cluster_bits;
+	/* Others write files that end within a cluster. */
+	uint64_t end = geometry_clusters(&img->geo, r->file_size);
 	uint64_t count = 0;
 
 	if (r->file_size > img->rw->refs.high_water)
@@ -222,8 +223,7 @@ static int cut_tail(struct image *img, struct qcow2_error *err)
 		if (count == 0)
 			end--;
 	}
-	if (end << img->geo.cluster_bits >=
-	    align_down(r->file_size, img->geo.cluster_size))
+	if (end << img->geo.cluster_bits >= r->file_size)
 		return 0;
 	return store_truncate(img->file, end << img->geo.cluster_bits, err);
 }

@@ -277,7 +277,9 @@ static int write_some(struct image *img, struct qcow2_error *err)
 {
 	struct commit *c = &img->rw->commit;
 
-	return commit_wanted(c) ? commit_flush(c, err) : 0;
+	if (!commit_wanted(c) && !refcounts_wanted(&img->rw->refs))
+		return 0;
+	return commit_flush(c, err);
 }
 
 static int increment(void *opaque, const struct tree_run *runs, size_t n,

@@ -1,0 +1,65 @@
+#include "snapshot_rig.h"
+
+#include "format/limits.h"
+
+static uint64_t file_size(struct rig *r)
+{
+	uint64_t size;
+
+	assert_int_equal(store_size(r->store, &size, NULL), 0);
+	return size;
+}
+
+/* A file may end within its last cluster.  Once such an end was cut off when
+ * the cluster before it was free. */
+static void the_end_of_the_file_stays_within_its_cluster(void **state)
+{
+	struct rig r;
+	uint64_t size;
+
+	(void)state;
+	rig_init(&r, MIB, NULL);
+	rig_write(&r, 1, 65536, 0);
+	rig_write(&r, 2, 512, 65536);
+	memset(r.disk, 0, 65536);
+	assert_int_equal(qcow2_discard(r.img, 65536, 0, 0, NULL), 0);
+	rig_close(&r);
+	size = file_size(&r);
+	assert_int_equal(store_truncate(r.store, size - 65536 + 512, NULL), 0);
+	rig_open(&r);
+	rig_expect(&r);
+	rig_close(&r);
+	rig_check(&r);
+	rig_open(&r);
+	rig_expect(&r);
+	rig_release(&r);
+}
+
+static void what_is_free_at_the_end_is_cut_off(void **state)
+{
+	struct rig r;
+	uint64_t before;
+
+	(void)state;
+	rig_init(&r, MIB, NULL);
+	rig_close(&r);
+	before = file_size(&r);
+	rig_open(&r);
+	rig_write(&r, 1, 65536, 0);
+	assert_int_equal(qcow2_discard(r.img, 65536, 0, 0, NULL), 0);
+	rig_close(&r);
+	/* The L2 table stays. */
+	assert_int_equal(file_size(&r), before + 65536);
+	rig_check(&r);
+	rig_release(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_end_of_the_file_stays_within_its_cluster),
+		cmocka_unit_test(what_is_free_at_the_end_is_cut_off),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
