@@ -7,8 +7,9 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 
-/* A removed number; no cluster has it. */
-#define REMOVED UINT64_MAX
+/* Cluster numbers are below 2^47: 56 bits of offset, clusters of 512 bytes. */
+enum { SECTION_SHIFT = 48 };
+#define CLUSTER_MASK ((UINT64_C(1) << SECTION_SHIFT) - 1)
 
 static uint64_t hash(uint64_t cluster_idx)
 {
@@ -28,13 +29,14 @@ static struct guard_table *table_new(uint64_t n_clusters)
 	return t;
 }
 
-int guard_init(struct guard *g, uint32_t cluster_bits, uint64_t n_clusters,
-	       struct qcow2_error *err)
+int guard_init(struct guard *g, uint32_t sections, uint32_t cluster_bits,
+	       uint64_t n_clusters, struct qcow2_error *err)
 {
 	struct guard_table *t = table_new(n_clusters);
 
 	memset(g, 0, sizeof(*g));
 	g->cluster_bits = cluster_bits;
+	g->sections = sections;
 	pthread_mutex_init(&g->lock, NULL);
 	atomic_init(&g->table, t);
 	return t ? 0 : error_nomem(err, "the overlap guard", n_clusters * 16);
@@ -62,7 +64,7 @@ static _Atomic uint64_t *find(struct guard_table *t, uint64_t cluster_idx)
 		uint64_t v = atomic_load_explicit(&t->slots[i],
 						  memory_order_acquire);
 
-		if (v == cluster_idx || v == 0)
+		if ((v & CLUSTER_MASK) == cluster_idx || v == 0)
 			return &t->slots[i];
 	}
 }
@@ -82,16 +84,16 @@ static int grow(struct guard *g, struct qcow2_error *err)
 	for (uint64_t i = 0; i <= old->mask; i++) {
 		uint64_t v = old->slots[i];
 
-		if (v == 0 || v == REMOVED)
+		if (v >> SECTION_SHIFT == 0)
 			continue;
-		*find(t, v) = v;
+		*find(t, v & CLUSTER_MASK) = v;
 		g->n_used++;
 	}
 	atomic_store(&g->table, t);
 	return 0;
 }
 
-static int add_one(struct guard *g, uint64_t cluster_idx,
+static int add_one(struct guard *g, uint32_t sections, uint64_t cluster_idx,
 		   struct qcow2_error *err)
 {
 	struct guard_table *t = atomic_load(&g->table);
@@ -104,12 +106,13 @@ static int add_one(struct guard *g, uint64_t cluster_idx,
 		return rc;
 	slot = find(atomic_load(&g->table), cluster_idx);
 	g->n_used += *slot == 0;
-	atomic_store(slot, cluster_idx);
+	atomic_store(slot, *slot | cluster_idx |
+				   (uint64_t)sections << SECTION_SHIFT);
 	return 0;
 }
 
-int guard_add(struct guard *g, uint64_t len, uint64_t host_off,
-	      struct qcow2_error *err)
+int guard_add(struct guard *g, uint32_t sections, uint64_t len,
+	      uint64_t host_off, struct qcow2_error *err)
 {
 	uint64_t first = host_off >> g->cluster_bits;
 	uint64_t last = len ? (host_off + len - 1) >> g->cluster_bits : first;
@@ -117,11 +120,18 @@ int guard_add(struct guard *g, uint64_t len, uint64_t host_off,
 	int rc = 0;
 
 	for (uint64_t i = first; len && rc == 0 && i <= last; i++)
-		rc = add_one(g, i, err);
+		rc = add_one(g, sections, i, err);
 	return rc;
 }
 
-void guard_remove(struct guard *g, uint64_t len, uint64_t host_off)
+/* The number stays, so that searches go on past it. */
+static uint64_t without(uint64_t slot, uint32_t sections)
+{
+	return slot & ~((uint64_t)sections << SECTION_SHIFT);
+}
+
+void guard_remove(struct guard *g, uint32_t sections, uint64_t len,
+		  uint64_t host_off)
 {
 	uint64_t first = host_off >> g->cluster_bits;
 	uint64_t last = len ? (host_off + len - 1) >> g->cluster_bits : first;
@@ -131,8 +141,19 @@ void guard_remove(struct guard *g, uint64_t len, uint64_t host_off)
 		_Atomic uint64_t *slot = find(atomic_load(&g->table), i);
 
 		if (*slot)
-			atomic_store(slot, REMOVED);
+			atomic_store(slot, without(*slot, sections));
 	}
+}
+
+void guard_clear(struct guard *g, uint32_t sections)
+{
+	SCOPED_LOCK(&g->lock);
+	struct guard_table *t = atomic_load(&g->table);
+
+	for (uint64_t i = 0; i <= t->mask; i++)
+		if (t->slots[i])
+			atomic_store(&t->slots[i],
+				     without(t->slots[i], sections));
 }
 
 bool guard_hits(struct guard *g, uint64_t len, uint64_t host_off)
@@ -141,8 +162,12 @@ bool guard_hits(struct guard *g, uint64_t len, uint64_t host_off)
 						     memory_order_acquire);
 	uint64_t last = (host_off + len - 1) >> g->cluster_bits;
 
-	for (uint64_t i = host_off >> g->cluster_bits; i <= last; i++)
-		if (i == 0 || *find(t, i) != 0)
+	for (uint64_t i = host_off >> g->cluster_bits; i <= last; i++) {
+		uint64_t in = i ? *find(t, i) >> SECTION_SHIFT
+				: QCOW2_OVERLAP_MAIN_HEADER;
+
+		if (in & g->sections)
 			return true;
+	}
 	return false;
 }

@@ -56,7 +56,8 @@ static int guard_new(struct image *img, const struct l1_switch *s,
 		uint64_t off = l1_table_off(s->to.entries[i]);
 
 		if (off)
-			rc = guard_add(&img->rw->guard, 1, off, err);
+			rc = guard_add(&img->rw->guard,
+				       QCOW2_OVERLAP_ACTIVE_L2, 1, off, err);
 	}
 	return rc;
 }
@@ -78,7 +79,7 @@ static int free_old(struct image *img, uint64_t bytes, uint64_t host_off,
 
 	if (rc < 0 || n == 0)
 		return rc;
-	guard_remove(&img->rw->guard, bytes, host_off);
+	guard_remove(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L1, bytes, host_off);
 	commit_free(c, (struct freed){ host_off, n, false });
 	commit_end(c);
 	return 0;
@@ -97,7 +98,8 @@ static int write_table(struct image *img, struct l1_switch *s,
 	if (rc < 0)
 		return rc;
 	s->to.host_off = claim.host_off;
-	rc = guard_add(&img->rw->guard, bytes, claim.host_off, err);
+	rc = guard_add(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L1, bytes,
+		       claim.host_off, err);
 	if (rc == 0 && MUTANT(l1_header_first))
 		rc = header_update(img, point_to, &s->to, err);
 	if (rc == 0)

@@ -144,7 +144,8 @@ static int cut_table(struct image *img, uint64_t index, uint64_t *n_freed,
 		return rc;
 	commit_set_l1(c, index, 0);
 	if (w.table) {
-		guard_remove(&img->rw->guard, 1, w.table);
+		guard_remove(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
+			     w.table);
 		commit_free(c, (struct freed){ w.table, 1, true });
 	}
 	commit_end(c);

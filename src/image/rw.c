@@ -48,6 +48,9 @@ void image_end(struct grace_ref ref)
 
 /* ---- What refcounts tell --------------------------------------------------------- */
 
+#define REFCOUNT_SECTIONS                                                      \
+	(QCOW2_OVERLAP_REFCOUNT_TABLE | QCOW2_OVERLAP_REFCOUNT_BLOCK)
+
 /* O12: the header points to the new refcount table, durably. */
 static int move_table(void *opaque, struct reftable_place to,
 		      struct qcow2_error *err)
@@ -65,14 +68,15 @@ static int new_metadata(void *opaque, uint64_t len, uint64_t host_off,
 {
 	struct image *img = opaque;
 
-	return guard_add(&img->rw->guard, len, host_off, err);
+	return guard_add(&img->rw->guard, REFCOUNT_SECTIONS, len, host_off,
+			 err);
 }
 
 static void old_metadata(void *opaque, uint64_t len, uint64_t host_off)
 {
 	struct image *img = opaque;
 
-	guard_remove(&img->rw->guard, len, host_off);
+	guard_remove(&img->rw->guard, REFCOUNT_SECTIONS, len, host_off);
 }
 
 /* O26: entries are about to reach the disk before refcounts. */
@@ -197,7 +201,7 @@ int rw_open(struct image *img, const struct qcow2_open_opts *opts,
 		return rc;
 	}
 	img->rw = rw;
-	rc = guarded_open(img, err);
+	rc = guarded_open(img, opts->overlap_check, err);
 	if (rc < 0)
 		return rc;
 	return features_open(img, err);

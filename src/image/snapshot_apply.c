@@ -104,7 +104,8 @@ static int guard_tables(struct application *a, struct qcow2_error *err)
 
 	for (uint64_t i = 0; rc == 0 && i < a->tree.n_l1; i++)
 		if (l1_table_off(a->tree.l1[i]))
-			rc = guard_add(&a->img->rw->guard, 1,
+			rc = guard_add(&a->img->rw->guard,
+				       QCOW2_OVERLAP_ACTIVE_L2, 1,
 				       l1_table_off(a->tree.l1[i]), err);
 	return rc;
 }
@@ -119,7 +120,8 @@ static void unguard_tables(struct application *a, const struct tree *t,
 						: 0;
 
 		if (off && off != also)
-			guard_remove(&a->img->rw->guard, 1, off);
+			guard_remove(&a->img->rw->guard,
+				     QCOW2_OVERLAP_ACTIVE_L2, 1, off);
 	}
 }
 

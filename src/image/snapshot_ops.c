@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "image/guarded.h"
 #include "image/image.h"
 #include "image/rw.h"
 
@@ -22,6 +23,7 @@ int snapshot_begin(struct image *img, struct inflight_freeze *freeze,
 {
 	mutex_lock(&img->rw->snapshot_lock);
 	inflight_freeze(&img->rw->inflight, freeze);
+	guarded_forget_inactive_l2(img);
 	if (img->geo.has_data_file)
 		return snapshot_refuse_data_file(err);
 	return commit_flush(&img->rw->commit, err);
@@ -29,6 +31,8 @@ int snapshot_begin(struct image *img, struct inflight_freeze *freeze,
 
 void snapshot_end(struct image *img, struct inflight_freeze *freeze)
 {
+	/* A guard that knows less is no reason to fail. */
+	guarded_learn_inactive_l2(img, NULL);
 	inflight_thaw(&img->rw->inflight, freeze);
 	mutex_unlock(&img->rw->snapshot_lock);
 }

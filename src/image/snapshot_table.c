@@ -15,6 +15,12 @@
 #include "image/rw.h"
 #include "store/store.h"
 
+/* A table becomes the active L1 table, a snapshot's, or the snapshot table; the
+ * guard does not have to know which. */
+#define FRESH_SECTIONS                                                         \
+	(QCOW2_OVERLAP_ACTIVE_L1 | QCOW2_OVERLAP_INACTIVE_L1 |                \
+	 QCOW2_OVERLAP_SNAPSHOT_TABLE)
+
 static uint64_t n_clusters(const struct image *img, uint64_t bytes)
 {
 	return geometry_clusters(&img->geo, bytes);
@@ -38,7 +44,8 @@ int fresh_table_write(struct image *img, const uint8_t *buf, uint64_t bytes,
 	if (rc == 0)
 		rc = store_pwrite(img->file, buf, len, claim.host_off, 0, err);
 	if (rc == 0)
-		rc = guard_add(&img->rw->guard, len, claim.host_off, err);
+		rc = guard_add(&img->rw->guard, FRESH_SECTIONS, len,
+			       claim.host_off, err);
 	if (rc < 0) {
 		refcounts_unclaim(&img->rw->refs, &claim);
 		return rc;
@@ -54,7 +61,7 @@ void fresh_table_drop(struct image *img, const struct fresh_table *t)
 
 	if (!t->bytes)
 		return;
-	guard_remove(&img->rw->guard, t->bytes, t->host_off);
+	guard_remove(&img->rw->guard, FRESH_SECTIONS, t->bytes, t->host_off);
 	refcounts_unclaim(&img->rw->refs, &claim);
 }
 

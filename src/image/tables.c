@@ -54,7 +54,8 @@ static int link_table(struct image *img, uint64_t index, uint64_t old_off,
 	commit_set_l1(c, index, a->claim.host_off | ENTRY_COPIED);
 	if (old_off) {
 		/* It belongs to a snapshot only, and then to anybody. */
-		guard_remove(&img->rw->guard, 1, old_off);
+		guard_remove(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
+			     old_off);
 		commit_free(c, (struct freed){ old_off, 1, false });
 	}
 	/* A table of zeros says what no table says: it may come late. */
@@ -94,11 +95,13 @@ static int make(struct image *img, uint64_t index, struct qcow2_error *err)
 	if (rc == 0)
 		rc = fill(img, l1_table_off(old), &a.claim, err);
 	if (rc == 0)
-		rc = guard_add(&img->rw->guard, 1, a.claim.host_off, err);
+		rc = guard_add(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
+			       a.claim.host_off, err);
 	if (rc == 0) {
 		rc = link_table(img, index, l1_table_off(old), &a, err);
 		if (rc < 0)
-			guard_remove(&img->rw->guard, 1, a.claim.host_off);
+			guard_remove(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L2,
+				     1, a.claim.host_off);
 	}
 	if (rc < 0)
 		refcounts_unclaim(&img->rw->refs, &a.claim);

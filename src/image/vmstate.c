@@ -180,7 +180,8 @@ static int unlink_tables(struct image *img, const struct tree *t,
 			return rc;
 		commit_set_l1(c, i, 0);
 		commit_end(c);
-		guard_remove(&img->rw->guard, 1, l1_table_off(t->l1[i]));
+		guard_remove(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
+			     l1_table_off(t->l1[i]));
 	}
 	return commit_flush(c, err);
 }
