@@ -765,15 +765,27 @@ int qcow2_resize(struct qcow2_image *img, uint64_t size,
 /* ------------------------------------------------------------------------- */
 /* Check                                                                     */
 
+/* What was done about a finding. */
+#define QCOW2_ACTION_NONE 0u     /* nothing: not asked for, or not possible */
+#define QCOW2_ACTION_REPAIRED 1u /* repaired, unless the call fails */
+#define QCOW2_ACTION_FAILED 2u   /* still there, though it was to be repaired */
+
 /* One finding of qcow2_check.  Valid only during the callback. */
 struct qcow2_finding {
 	int32_t defect;
 	enum qcow2_severity severity;
 	uint64_t host_off;          /* UINT64_MAX when it has none */
 	const char *message;        /* escaped */
+	uint32_t action;            /* QCOW2_ACTION_* */
+	uint32_t reserved;
 };
 
 #define QCOW2_CHECK_NO_LOCK 0x1u /* also when others write: may see tears */
+/* Repair: refcounts that are higher than references; and the COPIED flags when
+ * nothing else is wrong. */
+#define QCOW2_CHECK_REPAIR_LEAKS 0x2u
+/* Repair: whatever can be, without guessing what data was meant. */
+#define QCOW2_CHECK_REPAIR_ALL 0x4u
 
 struct qcow2_check_opts {
 	size_t struct_size;
@@ -799,6 +811,8 @@ struct qcow2_check_result {
 	uint64_t fragmented_clusters;
 	uint64_t compressed_clusters;
 	uint64_t image_end_off;     /* past the last cluster in use */
+	uint64_t leaks_fixed;       /* by the repair of this call */
+	uint64_t corruptions_fixed;
 };
 
 /*
@@ -807,7 +821,19 @@ struct qcow2_check_result {
  * against the rules of the format.  Each finding goes to opts->report.
  * Returns 0 when the check ran to its end, whatever it found; -EINVAL etc.
  * when the image cannot be opened at all.  Time is proportional to the
- * metadata that exists; memory to the clusters of the image file.
+ * metadata that exists; memory to the clusters of the image file: 4 bytes for
+ * each cluster in use, and what opts->budget allows at most.
+ *
+ * With QCOW2_CHECK_REPAIR_* what was found is repaired, and the image checked
+ * again: the result tells what is left, and leaks_fixed and corruptions_fixed
+ * what was repaired.  A finding is reported once: when it is repaired, or when
+ * it is left.  The image must not be open elsewhere: a write lock is taken, and
+ * -EINVAL is the answer to QCOW2_CHECK_NO_LOCK.  A repair that is interrupted,
+ * or fails, leaves the image as it was or better, and another one continues
+ * it.  The dirty and the corrupt bit go last, when nothing but leaks is left.
+ * Repairing makes the file longer by no more than new refcounts, one copy of
+ * each cluster that serves as data and as something else, and a new snapshot
+ * table.
  */
 int qcow2_check_path(const char *path, const struct qcow2_check_opts *opts,
 		     struct qcow2_check_result *result,

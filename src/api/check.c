@@ -10,10 +10,12 @@
 #include "base/error.h"
 #include "base/options.h"
 #include "base/text.h"
+#include "repair/repair.h"
 #include "store/file.h"
 #include "store/store.h"
 
-#define CHECK_FLAGS_KNOWN QCOW2_CHECK_NO_LOCK
+#define REPAIR_FLAGS (QCOW2_CHECK_REPAIR_LEAKS | QCOW2_CHECK_REPAIR_ALL)
+#define CHECK_FLAGS_KNOWN (QCOW2_CHECK_NO_LOCK | REPAIR_FLAGS)
 
 static int take_opts(const struct qcow2_check_opts *opts,
 		     struct qcow2_check_opts *own, struct qcow2_error *err)
@@ -26,6 +28,9 @@ static int take_opts(const struct qcow2_check_opts *opts,
 		return error_set(err, -EINVAL,
 				 "check flags 0x%" PRIx32 " are not known",
 				 own->flags & ~CHECK_FLAGS_KNOWN);
+	if ((own->flags & REPAIR_FLAGS) && (own->flags & QCOW2_CHECK_NO_LOCK))
+		return error_set(err, -EINVAL,
+				 "an image cannot be repaired without a lock");
 	if (own->reserved || own->budget.reserved)
 		return error_set(err, -EINVAL,
 				 "a reserved field of the check options is not "
@@ -41,9 +46,19 @@ static int check_locked(struct qcow2_store *store,
 	struct qcow2_check_result full = { .struct_size = sizeof(full) };
 	int rc = 0;
 
-	if (!(opts->flags & QCOW2_CHECK_NO_LOCK))
+	if (opts->flags & REPAIR_FLAGS)
+		rc = store_lock(store, QCOW2_STORE_LOCK_WRITE, err);
+	else if (!(opts->flags & QCOW2_CHECK_NO_LOCK))
 		rc = store_lock(store, QCOW2_STORE_LOCK_READ, err);
-	if (rc == 0)
+	if (rc < 0)
+		return rc;
+	if (opts->flags & REPAIR_FLAGS)
+		rc = repair_store(store, opts,
+				  opts->flags & QCOW2_CHECK_REPAIR_ALL
+					  ? REPAIR_ALL
+					  : REPAIR_LEAKS,
+				  &full, err);
+	else
 		rc = check_store(store, opts, &full, err);
 	if (rc < 0)
 		return rc;
@@ -78,6 +93,10 @@ int qcow2_check_path(const char *path, const struct qcow2_check_opts *opts,
 				 "path and result must not be NULL");
 	rc = take_opts(opts, &own, err);
 	if (rc == 0)
-		rc = store_file_open(path, 0, &store, err);
+		rc = store_file_open(path,
+				     own.flags & REPAIR_FLAGS
+					     ? QCOW2_STORE_RDWR
+					     : 0,
+				     &store, err);
 	return rc < 0 ? rc : check_locked(store, &own, result, err);
 }

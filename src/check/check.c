@@ -5,10 +5,13 @@
 #include "check/context.h"
 #include "format/limits.h"
 
-static void release(struct check *c)
+void check_end(struct check *c)
 {
 	refblocks_release(c);
 	refs_release(&c->refs);
+	budget_free(&c->budget, c->l1_tables.places,
+		    c->l1_tables.capacity * sizeof(*c->l1_tables.places));
+	budget_free(&c->budget, c->long_entry, SNAPSHOT_ENTRY_BYTES_MAX);
 	l2set_release(&c->l2_tables);
 	bulk_release(&c->bulk);
 }
@@ -59,13 +62,12 @@ static int collect(struct check *c, struct qcow2_error *err)
 	return rc;
 }
 
-static int run(struct check *c, uint64_t virtual_bytes_max,
-	       struct qcow2_error *err)
+int check_run(struct check *c, struct qcow2_error *err)
 {
 	size_t piece_max;
 	int rc;
 
-	rc = check_open(c, virtual_bytes_max, err);
+	rc = check_open(c, c->report.opts->budget.virtual_bytes, err);
 	if (rc < 0)
 		return rc;
 	piece_max = c->geo.cluster_size;
@@ -81,22 +83,30 @@ static int run(struct check *c, uint64_t virtual_bytes_max,
 	return rc < 0 ? rc : 0;
 }
 
+void check_begin(struct check *c, struct qcow2_store *file,
+		 const struct qcow2_check_opts *opts,
+		 struct qcow2_check_result *result)
+{
+	static const struct qcow2_check_opts defaults = QCOW2_CHECK_OPTS_INIT;
+
+	*c = (struct check){ .file = file };
+	c->report.opts = opts ? opts : &defaults;
+	c->report.result = result;
+	budget_init(&c->budget, c->report.opts->budget.metadata_bytes);
+	refs_init(&c->refs, &c->budget);
+	l2set_init(&c->l2_tables, &c->budget);
+}
+
 int check_store(struct qcow2_store *file, const struct qcow2_check_opts *opts,
 		struct qcow2_check_result *result, struct qcow2_error *err)
 {
-	static const struct qcow2_check_opts defaults = QCOW2_CHECK_OPTS_INIT;
 	struct qcow2_check_result found = { 0 };
-	struct check c = {
-		.file = file,
-		.report = { .opts = opts ? opts : &defaults, .result = &found },
-	};
+	struct check c;
 	int rc;
 
-	budget_init(&c.budget, c.report.opts->budget.metadata_bytes);
-	refs_init(&c.refs, &c.budget);
-	l2set_init(&c.l2_tables, &c.budget);
-	rc = run(&c, c.report.opts->budget.virtual_bytes, err);
-	release(&c);
+	check_begin(&c, file, opts, &found);
+	rc = check_run(&c, err);
+	check_end(&c);
 	if (rc < 0)
 		return rc;
 	found.struct_size = result->struct_size;

@@ -17,6 +17,9 @@ struct run {
 
 static void tell_low(struct check *c, const struct run *run, uint64_t off)
 {
+	/* What no refcount of this width can say is not repaired. */
+	if (c->report.only && run->count > c->geo.refcount_max)
+		return;
 	report_clusters(&c->report, DEFECT_REFCOUNT_TOO_LOW, run->n, off,
 			"%" PRIu64 " cluster%s from 0x%" PRIx64
 			" (%s): refcount %" PRIu64 ", references %" PRIu32

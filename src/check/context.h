@@ -25,12 +25,44 @@
 #include "format/extension.h"
 #include "format/geometry.h"
 #include "format/header.h"
+#include "format/snapshot.h"
+
+/* For repair, which asks what the image would be without some of its parts. */
+struct check_mode {
+	/* What can be repaired in the header is a finding, not an error. */
+	bool tolerant;
+	/* There is no refcount table. */
+	bool no_refcounts;
+	/* The snapshot table is about to be replaced by one that ends where
+	 * this one can no longer be followed. */
+	bool no_snapshot_table;
+};
+
+/* An L1 table that was followed. */
+struct l1_place {
+	uint64_t off;
+	uint32_t n_entries;
+	bool active;
+};
+
+struct l1_places {
+	struct l1_place *places;
+	size_t n;
+	size_t capacity;
+};
+
+/* Of an entry whose extra data has the length that is allowed. */
+#define SNAPSHOT_ENTRY_BYTES_MAX                                               \
+	(SNAPSHOT_HEADER_BYTES + SNAPSHOT_EXTRA_BYTES_MAX + 2 * 65535 + 8)
 
 struct check {
 	struct qcow2_store *file;
+	struct check_mode mode;
 	uint64_t file_size;
 	struct header header;         /* without tail */
 	struct geometry geo;
+	bool refcounts_dropped;       /* the table is out of place */
+	bool snapshots_capped;        /* their number is made up */
 	bool has_bitmaps;             /* there, and not marked stale */
 	bool has_crypto;
 	struct bitmaps_ext bitmaps;
@@ -40,8 +72,21 @@ struct check {
 	struct bulk bulk;
 	struct refs refs;
 	struct refblocks refblocks;
+	struct l1_places l1_tables;
+	uint8_t *long_entry;          /* of the snapshot table, shortened */
 	struct l2set l2_tables;
 };
+
+/*
+ * check.c: check_store() in parts, for repair.  check_begin() sets everything
+ * up but the file is not looked at; check_run() goes through the image, and
+ * leaves in *@c what it learnt, whatever it returns.
+ */
+void check_begin(struct check *c, struct qcow2_store *file,
+		 const struct qcow2_check_opts *opts,
+		 struct qcow2_check_result *result);
+int check_run(struct check *c, struct qcow2_error *err);
+void check_end(struct check *c);
 
 /* image.c: reads header and extensions into the context; fails for an image
  * that cannot be opened. */
@@ -76,6 +121,15 @@ int check_l1(struct check *c, uint64_t off, uint32_t n_entries, bool active,
 
 /* l2.c: every L2 table that was collected, and the data they point to. */
 int check_l2_tables(struct check *c, struct qcow2_error *err);
+
+/*
+ * snapshots.c: decodes the snapshot table entry at *off and moves *off past it.
+ * The entry's pointers are valid until the next read.  1: the table cannot be
+ * followed any further, and *bad says why; else *bad is DEFECT_NONE, or
+ * DEFECT_SNAPSHOT_EXTRA_SIZE when extra data was left out.
+ */
+int check_snapshot_entry(struct check *c, uint64_t *off, struct snapshot *s,
+			 enum defect *bad, struct qcow2_error *err);
 
 /* snapshots.c: the snapshot table and the L1 tables it names. */
 int check_snapshots(struct check *c, struct qcow2_error *err);

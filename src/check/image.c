@@ -138,26 +138,82 @@ static void header_findings(struct check *c)
 	if (h->incompatible_features & INCOMPAT_CORRUPT)
 		report_note(&c->report, DEFECT_HEADER_CORRUPT_BIT,
 			    HEADER_OFF_INCOMPAT, "the image is marked corrupt");
-	if (!h->refcount_table_clusters)
+	if (!h->refcount_table_clusters && !c->refcounts_dropped)
 		report_defect(&c->report, DEFECT_HEADER_REFCOUNT_TABLE_EMPTY,
 			      HEADER_OFF_REFCOUNT_TABLE_CLUSTERS,
 			      "there is no refcount table: all refcounts are 0");
+}
+
+static void forget_refcounts(struct header *h)
+{
+	h->refcount_table_off = 0;
+	h->refcount_table_clusters = 0;
+}
+
+/* As many snapshots as there may be and the file has room for, if the table
+ * begins in a sane place. */
+static bool cap_snapshots(struct check *c)
+{
+	struct header *h = &c->header;
+	struct header capped = *h;
+	struct fault fault;
+	uint64_t room;
+
+	if (h->snapshots_off >= c->file_size || c->snapshots_capped)
+		return false;
+	room = (c->file_size - h->snapshots_off) / SNAPSHOT_HEADER_BYTES;
+	capped.n_snapshots = (uint32_t)min_u64(room, SNAPSHOTS_MAX);
+	if (header_validate(&capped, c->file_size, &fault) ==
+	    DEFECT_HEADER_SNAPSHOT_OFFSET)
+		return false;
+	h->n_snapshots = capped.n_snapshots;
+	c->snapshots_capped = true;
+	return true;
+}
+
+/* Takes out of the header what a repair puts right, if that is what keeps the
+ * image from being opened. */
+static bool tolerate(struct check *c, const struct fault *fault)
+{
+	struct header *h = &c->header;
+	struct header without = *h;
+	struct fault other;
+
+	forget_refcounts(&without);
+	if (fault->defect == DEFECT_HEADER_SNAPSHOT_COUNT ||
+	    fault->defect == DEFECT_HEADER_SNAPSHOT_OFFSET) {
+		if (!cap_snapshots(c))
+			return false;
+	} else if (h->refcount_table_clusters &&
+		 header_validate(&without, c->file_size, &other) !=
+			 fault->defect) {
+		forget_refcounts(h);
+	} else {
+		return false;
+	}
+	report_fault(&c->report, fault, 0, "header");
+	c->refcounts_dropped = !h->refcount_table_clusters;
+	return true;
 }
 
 /* Faults that other software tolerates are findings; the rest is the reason
  * why the image cannot be opened. */
 static int validate(struct check *c, struct qcow2_error *err)
 {
-	struct fault fault;
-	enum defect bad;
+	for (;;) {
+		struct fault fault;
+		enum defect bad = header_validate(&c->header, c->file_size,
+						  &fault);
 
-	bad = header_validate(&c->header, c->file_size, &fault);
-	if (!bad)
+		if (bad && c->mode.tolerant && tolerate(c, &fault))
+			continue;
+		if (bad && defect_info((int)bad)->severity ==
+				   DEFECT_SEVERITY_FATAL)
+			return fault_error(err, -EINVAL, &fault, 0);
+		if (bad)
+			report_fault(&c->report, &fault, 0, "header");
 		return 0;
-	if (defect_info((int)bad)->severity == DEFECT_SEVERITY_FATAL)
-		return fault_error(err, -EINVAL, &fault, 0);
-	report_fault(&c->report, &fault, 0, "header");
-	return 0;
+	}
 }
 
 static int decode_extensions(struct check *c, const struct window *w,
@@ -173,6 +229,8 @@ static int decode_extensions(struct check *c, const struct window *w,
 				&fault);
 	if (unknown)
 		return refuse_features(&x, unknown, err);
+	if (c->mode.no_refcounts)
+		forget_refcounts(&c->header);
 	rc = validate(c, err);
 	if (rc < 0)
 		return rc;

@@ -117,8 +117,20 @@ static int unreadable(const struct l1_walk *w, int rc, struct qcow2_error *err)
 	return 0;
 }
 
-int check_l1(struct check *c, uint64_t off, uint32_t n_entries, bool active,
-	     struct qcow2_error *err)
+static int remember(struct check *c, struct l1_place place,
+		    struct qcow2_error *err)
+{
+	struct l1_places *list = &c->l1_tables;
+
+	if (!budget_grow(&c->budget, (void **)&list->places,
+			 sizeof(*list->places), list->n, &list->capacity))
+		return budget_error(&c->budget, "the list of L1 tables", err);
+	list->places[list->n++] = place;
+	return 0;
+}
+
+static int walk(struct check *c, uint64_t off, uint32_t n_entries, bool active,
+		struct qcow2_error *err)
 {
 	struct l1_walk w = { .c = c, .active = active, .entry_off = off };
 	uint64_t end = off + (uint64_t)n_entries * L1_ENTRY_BYTES;
@@ -146,4 +158,13 @@ int check_l1(struct check *c, uint64_t off, uint32_t n_entries, bool active,
 			return rc;
 	}
 	return 0;
+}
+
+int check_l1(struct check *c, uint64_t off, uint32_t n_entries, bool active,
+	     struct qcow2_error *err)
+{
+	struct l1_place place = { off, n_entries, active };
+	int rc = remember(c, place, err);
+
+	return rc < 0 ? rc : walk(c, off, n_entries, active, err);
 }

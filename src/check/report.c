@@ -13,6 +13,11 @@ static void tell(struct report *r, enum defect defect,
 		 enum qcow2_severity severity, uint64_t host_off,
 		 const char *fmt, va_list ap) PRINTF_LIKE(5, 0);
 
+static bool is_wanted(const struct report *r, enum defect defect)
+{
+	return !r->only || defect_set_has(r->only, defect);
+}
+
 static void tell(struct report *r, enum defect defect,
 		 enum qcow2_severity severity, uint64_t host_off,
 		 const char *fmt, va_list ap)
@@ -23,9 +28,11 @@ static void tell(struct report *r, enum defect defect,
 		.severity = severity,
 		.host_off = host_off,
 		.message = message,
+		.action = r->action,
 	};
 
-	if (!r->opts->report)
+	r->noted = true;
+	if (!r->opts->report || !is_wanted(r, defect))
 		return;
 	vsnprintf(message, sizeof(message), fmt, ap);
 	r->opts->report(r->opts->opaque, &finding);
@@ -36,6 +43,9 @@ static enum qcow2_severity count(struct report *r, enum defect defect,
 {
 	enum defect_severity severity = defect_info((int)defect)->severity;
 
+	defect_set_add(&r->found, defect);
+	if (!is_wanted(r, defect))
+		return (enum qcow2_severity)severity;
 	if (severity == DEFECT_SEVERITY_LEAK)
 		r->result->leaks += n;
 	else
@@ -78,6 +88,7 @@ void report_note(struct report *r, enum defect defect, uint64_t host_off,
 {
 	va_list ap;
 
+	defect_set_add(&r->found, defect);
 	va_start(ap, fmt);
 	tell(r, defect, QCOW2_SEVERITY_NONE, host_off, fmt, ap);
 	va_end(ap);
@@ -88,7 +99,8 @@ void report_unchecked(struct report *r, uint64_t n, uint64_t host_off,
 {
 	va_list ap;
 
-	r->result->check_errors += n;
+	if (!r->only)
+		r->result->check_errors += n;
 	va_start(ap, fmt);
 	tell(r, DEFECT_NONE, QCOW2_SEVERITY_NONE, host_off, fmt, ap);
 	va_end(ap);

@@ -14,11 +14,35 @@
 #include <qcow2.h>
 
 #include "base/error.h"
+#include "format/defect.h"
 #include "format/fault.h"
+
+/* A set of defects. */
+struct defect_set {
+	uint64_t words[(DEFECT_COUNT + 63) / 64];
+};
+
+static inline void defect_set_add(struct defect_set *set, enum defect defect)
+{
+	set->words[(unsigned)defect / 64] |= UINT64_C(1) << (unsigned)defect %
+					     64;
+}
+
+static inline bool defect_set_has(const struct defect_set *set,
+				  enum defect defect)
+{
+	return set->words[(unsigned)defect / 64] >> (unsigned)defect % 64 & 1;
+}
 
 struct report {
 	const struct qcow2_check_opts *opts;
 	struct qcow2_check_result *result;
+	/* Tell and count these only; NULL: all. */
+	const struct defect_set *only;
+	uint32_t action;    /* QCOW2_ACTION_*, of what is told */
+	/* What would have been told or counted without `only`. */
+	struct defect_set found;
+	bool noted;         /* anything at all was to be told */
 	/* Some references could not be read: a cluster without references may
 	 * have one, so leaks are no longer reported. */
 	bool incomplete;

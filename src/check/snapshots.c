@@ -1,9 +1,12 @@
 #include <inttypes.h>
 
+#include "base/bytes.h"
 #include "base/checked.h"
 #include "base/text.h"
+#include "base/zero.h"
 #include "check/context.h"
 #include "format/snapshot.h"
+#include "store/store.h"
 
 /* What is kept of a table entry once it is decoded. */
 struct l1_table {
@@ -25,6 +28,8 @@ static void cut_off(struct check *c, enum defect defect, uint32_t idx,
 	report_defect(&c->report, defect, off, "snapshot table entry %" PRIu32
 		      " of %" PRIu32 ": %s", idx, c->header.n_snapshots,
 		      defect_info((int)defect)->text);
+	if (c->mode.no_snapshot_table)
+		return;
 	report_unchecked(&c->report, 1, off, "snapshots from table entry %"
 			 PRIu32 " on cannot be checked", idx);
 	c->report.incomplete = true;
@@ -80,17 +85,60 @@ static int check_entry(struct check *c, struct l1_list *list,
 	return remember(c, list, s, off, err);
 }
 
-/* Decodes the entry at *off and moves *off past it.  1: the table ends here. */
-static int next_entry(struct check *c, struct l1_list *list, uint32_t idx,
-		      uint64_t *off, struct qcow2_error *err)
+enum {
+	FIXED_ID_LEN = 12,
+	FIXED_NAME_LEN = 14,
+	FIXED_EXTRA_LEN = 36,
+};
+
+static uint64_t table_end(const struct check *c)
 {
-	uint64_t end = c->header.snapshots_off + SNAPSHOT_TABLE_BYTES_MAX;
+	return c->header.snapshots_off + SNAPSHOT_TABLE_BYTES_MAX;
+}
+
+/* Extra data of more than the limit may be damage, or of a later version: it is
+ * followed as far as that leads to what an entry can be. */
+static int read_long(struct check *c, const uint8_t *fixed, uint64_t *off,
+		     struct snapshot *s, enum defect *bad,
+		     struct qcow2_error *err)
+{
+	size_t kept = SNAPSHOT_HEADER_BYTES + SNAPSHOT_EXTRA_BYTES_MAX;
+	size_t names = (size_t)get_be16(fixed + FIXED_ID_LEN) +
+		       get_be16(fixed + FIXED_NAME_LEN);
+	uint64_t tail = *off + SNAPSHOT_HEADER_BYTES +
+			(uint64_t)get_be32(fixed + FIXED_EXTRA_LEN);
+	uint64_t end = align_up(tail + names, 8);
+	struct fault fault;
+	struct reader r;
+	int rc;
+
+	*bad = DEFECT_SNAPSHOT_EXTRA_SIZE;
+	if (end > c->file_size || end > table_end(c))
+		return 1;
+	if (!c->long_entry)
+		c->long_entry = budget_alloc(&c->budget,
+					     SNAPSHOT_ENTRY_BYTES_MAX);
+	if (!c->long_entry)
+		return budget_error(&c->budget, "a snapshot", err);
+	rc = store_pread(c->file, c->long_entry, kept, *off, 0, err);
+	if (rc == 0 && names)
+		rc = store_pread(c->file, c->long_entry + kept, names, tail, 0,
+				 err);
+	if (rc < 0)
+		return rc;
+	put_be32(c->long_entry + FIXED_EXTRA_LEN, SNAPSHOT_EXTRA_BYTES_MAX);
+	r = reader_init(c->long_entry, kept + names);
+	*off = end;
+	return snapshot_decode(s, &r, c->header.size, &fault) ? 1 : 0;
+}
+
+int check_snapshot_entry(struct check *c, uint64_t *off, struct snapshot *s,
+			 enum defect *bad, struct qcow2_error *err)
+{
 	static const uint8_t nothing[SNAPSHOT_HEADER_BYTES];
-	struct snapshot s;
 	struct fault fault;
 	struct reader r;
 	const uint8_t *p;
-	enum defect bad;
 	uint64_t len;
 	int rc;
 
@@ -98,24 +146,47 @@ static int next_entry(struct check *c, struct l1_list *list, uint32_t idx,
 		       err);
 	if (rc < 0)
 		return rc;
+	if (p && get_be32(p + FIXED_EXTRA_LEN) > SNAPSHOT_EXTRA_BYTES_MAX)
+		return read_long(c, p, off, s, bad, err);
 	len = p ? snapshot_entry_bytes(p) : SNAPSHOT_HEADER_BYTES;
-	if (*off >= c->file_size || len > end - *off) {
-		cut_off(c, DEFECT_SNAPSHOT_TABLE, idx, *off);
+	*bad = DEFECT_SNAPSHOT_TABLE;
+	/* Nothing but zeros is no entry where nobody says that it is one. */
+	if (c->snapshots_capped && (!p || is_zero(p, SNAPSHOT_HEADER_BYTES)))
 		return 1;
-	}
+	if (*off >= c->file_size || len > table_end(c) - *off)
+		return 1;
 	rc = bulk_read(&c->bulk, (size_t)len, BULK_BYTES, *off, &p, err);
 	if (rc < 0)
 		return rc;
 	r = p ? reader_init(p, (size_t)len)
 	      : reader_init(nothing, sizeof(nothing));
-	bad = snapshot_decode(&s, &r, c->header.size, &fault);
-	if (bad) {
-		cut_off(c, bad, idx, *off);
+	*bad = snapshot_decode(s, &r, c->header.size, &fault);
+	if (*bad)
+		return 1;
+	*off += len;
+	return 0;
+}
+
+/* Checks the entry at *off and moves *off past it.  1: the table ends here. */
+static int next_entry(struct check *c, struct l1_list *list, uint32_t idx,
+		      uint64_t *off, struct qcow2_error *err)
+{
+	uint64_t at = *off;
+	struct snapshot s;
+	enum defect bad;
+	int rc = check_snapshot_entry(c, off, &s, &bad, err);
+
+	if (rc < 0)
+		return rc;
+	if (rc > 0) {
+		cut_off(c, bad, idx, at);
 		return 1;
 	}
-	rc = check_entry(c, list, &s, idx, *off, err);
-	*off += len;
-	return rc;
+	if (bad)
+		report_defect(&c->report, bad, at, "snapshot table entry %"
+			      PRIu32 " (%s): %s", idx, TEXT(s.id, s.id_len),
+			      defect_info((int)bad)->text);
+	return check_entry(c, list, &s, idx, at, err);
 }
 
 static int read_entries(struct check *c, struct l1_list *list, uint64_t *end,
@@ -143,7 +214,9 @@ static int claim_table(struct check *c, uint64_t end, struct qcow2_error *err)
 		.beyond = DEFECT_SNAPSHOT_TABLE,
 	};
 
-	return claim.len ? claim_clusters(c, &claim, err) : 0;
+	if (!claim.len || c->mode.no_snapshot_table)
+		return 0;
+	return claim_clusters(c, &claim, err);
 }
 
 static int walk_table(struct check *c, const struct l1_table *t,

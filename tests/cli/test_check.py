@@ -59,11 +59,6 @@ class Check(case.Case):
                 self.assert_same("check", name)
                 self.assert_refused(self.ours("check", name), name)
 
-    def test_repair_is_refused(self):
-        for mode in ["leaks", "all"]:
-            self.assert_refused(self.ours("check", "-r", mode, "leak.qcow2"),
-                                "not in this version")
-
     def test_the_image_is_left_as_it_is(self):
         for name in self.damaged + ["dirty.qcow2"]:
             before = images.Header(name).bytes

@@ -1,0 +1,84 @@
+#include "repair/snapshots.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/error.h"
+
+bool snapshots_are_damaged(const struct repair *r)
+{
+	const struct defect_set *found = &r->c.report.found;
+
+	return r->c.snapshots_capped ||
+	       defect_set_has(found, DEFECT_SNAPSHOT_TABLE) ||
+	       defect_set_has(found, DEFECT_SNAPSHOT_EXTRA_SIZE) ||
+	       defect_set_has(found, DEFECT_SNAPSHOT_EXTRA_MISSING);
+}
+
+/* Room for one more entry of any length. */
+static int make_room(struct repair *r, struct new_snapshots *s,
+		     struct qcow2_error *err)
+{
+	size_t room = s->capacity ? s->capacity * 2
+				  : 2 * (size_t)SNAPSHOT_ENTRY_BYTES_MAX;
+	uint8_t *buf;
+
+	if (s->capacity - s->len >= SNAPSHOT_ENTRY_BYTES_MAX)
+		return 0;
+	buf = budget_alloc(&r->c.budget, room);
+	if (!buf)
+		return budget_error(&r->c.budget, "the snapshot table", err);
+	if (s->len)
+		memcpy(buf, s->buf, s->len);
+	budget_free(&r->c.budget, s->buf, s->capacity);
+	s->buf = buf;
+	s->capacity = room;
+	return 0;
+}
+
+static int append(struct repair *r, struct new_snapshots *out,
+		  const struct snapshot *s, struct qcow2_error *err)
+{
+	struct writer w;
+	int rc = make_room(r, out, err);
+
+	if (rc < 0)
+		return rc;
+	w = writer_init(out->buf + out->len, out->capacity - out->len);
+	snapshot_encode(&w, s);
+	out->len = (size_t)(w.pos - out->buf);
+	out->n++;
+	if (out->len > SNAPSHOT_TABLE_BYTES_MAX)
+		return error_set(err, -EFBIG, "with the extra data that version "
+				 "3 requires the snapshot table would be too "
+				 "long");
+	return 0;
+}
+
+int snapshots_renew(struct repair *r, struct new_snapshots *out,
+		    struct qcow2_error *err)
+{
+	uint64_t off = r->c.header.snapshots_off;
+
+	*out = (struct new_snapshots){ 0 };
+	for (uint32_t i = 0; i < r->c.header.n_snapshots; i++) {
+		struct snapshot s;
+		enum defect bad;
+		int rc = check_snapshot_entry(&r->c, &off, &s, &bad, err);
+
+		if (rc == 0)
+			rc = append(r, out, &s, err);
+		if (rc < 0)
+			snapshots_drop(r, out);
+		if (rc)
+			return rc < 0 ? rc : 0;
+	}
+	return 0;
+}
+
+void snapshots_drop(struct repair *r, struct new_snapshots *s)
+{
+	budget_free(&r->c.budget, s->buf, s->capacity);
+	*s = (struct new_snapshots){ 0 };
+}

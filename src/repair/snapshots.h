@@ -1,0 +1,32 @@
+/*
+ * A snapshot table that replaces a damaged one.
+ */
+#ifndef REPAIR_SNAPSHOTS_H
+#define REPAIR_SNAPSHOTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "repair/context.h"
+
+struct new_snapshots {
+	uint8_t *buf;         /* from the budget of the check */
+	size_t capacity;
+	size_t len;
+	uint32_t n;
+};
+
+/* Whether the table breaks a rule that writing it anew mends. */
+bool snapshots_are_damaged(const struct repair *r);
+
+/*
+ * Encodes every entry up to where the table can no longer be followed, or has
+ * the number of entries that is allowed: extra data that is missing is added,
+ * and cut where it is too long.  To be released with snapshots_drop().
+ */
+int snapshots_renew(struct repair *r, struct new_snapshots *out,
+		    struct qcow2_error *err);
+void snapshots_drop(struct repair *r, struct new_snapshots *s);
+
+#endif

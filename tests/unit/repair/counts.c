@@ -1,0 +1,186 @@
+#include "format/defect.h"
+#include "mend.h"
+
+struct base {
+	struct rig *r;
+	struct small s;
+};
+
+static struct base fresh(uint32_t order)
+{
+	struct base b = { .r = rig_new(&(struct rig_opts){
+				  .refcount_order = order, .has_order = true,
+			  }) };
+
+	b.s = rig_small(b.r);
+	rig_finish(b.r);
+	return b;
+}
+
+static void every_width_is_raised_and_lowered(void **state)
+{
+	(void)state;
+	for (uint32_t order = 0; order <= REFCOUNT_ORDER_MAX; order++) {
+		struct base b = fresh(order);
+		uint64_t unused = b.r->n_clusters * b.r->cs;
+		struct mended m;
+
+		assert_int_equal(store_truncate(b.r->store,
+						unused + 4 * b.r->cs, NULL), 0);
+		rig_poke_refcount(b.r, b.s.data[1], 0);
+		rig_poke_refcount(b.r, unused, 1);
+		if (order > 0)
+			rig_poke_refcount(b.r, b.s.data[2],
+					  b.r->geo.refcount_max);
+		m = mend(b.r, REPAIR_ALL);
+		assert_int_equal(m.result.corruptions_fixed, 1);
+		assert_int_equal(m.result.leaks_fixed, order ? 2 : 1);
+		assert_int_equal(mended_count(&m, DEFECT_REFCOUNT_TOO_LOW,
+					      QCOW2_ACTION_REPAIRED), 1);
+		rig_free(b.r);
+	}
+}
+
+/* R26: what is wrong besides leaks stays, and nothing is made worse. */
+static void repairing_leaks_leaves_the_rest(void **state)
+{
+	struct base b = fresh(4);
+	struct mended m;
+
+	(void)state;
+	rig_poke_refcount(b.r, b.s.data[0], 0);
+	rig_poke_refcount(b.r, b.s.data[1], 9);
+	m = mend_partly(b.r, REPAIR_LEAKS, 2);
+	assert_int_equal(m.result.leaks_fixed, 1);
+	assert_int_equal(m.result.corruptions_fixed, 0);
+	EXPECT(b.r, { DEFECT_REFCOUNT_TOO_LOW, b.s.data[0] },
+	       { DEFECT_COPIED_FLAG, b.s.l2 });
+	rig_free(b.r);
+}
+
+/* R26: a leak that is repaired changes what COPIED has to say. */
+static void flags_follow_repaired_leaks(void **state)
+{
+	struct base b = fresh(4);
+	struct mended m;
+
+	(void)state;
+	rig_poke_refcount(b.r, b.s.data[0], 2);
+	rig_entry(b.r, b.s.l2, 0, b.s.data[0], 0);
+	m = mend(b.r, REPAIR_LEAKS);
+	assert_int_equal(m.result.leaks_fixed, 1);
+	assert_int_equal(m.result.corruptions_fixed, 1);
+	rig_free(b.r);
+}
+
+static void shared_data_is_counted_and_loses_its_flags(void **state)
+{
+	struct base b = fresh(4);
+	struct mended m;
+
+	(void)state;
+	rig_entry(b.r, b.s.l2, 1, b.s.data[0] | ENTRY_COPIED, 0);
+	m = mend(b.r, REPAIR_ALL);
+	assert_int_equal(m.result.corruptions_fixed, 3);
+	assert_int_equal(m.result.leaks_fixed, 1);
+	assert_int_equal(rig_get64(b.r, b.s.l2), b.s.data[0]);
+	assert_int_equal(rig_get64(b.r, b.s.l2 + 8), b.s.data[0]);
+	rig_free(b.r);
+}
+
+/* One bit cannot count two: that is left, told, and not tried again. */
+static void what_no_refcount_can_say_is_left(void **state)
+{
+	struct base b = fresh(0);
+	struct mended m;
+
+	(void)state;
+	rig_entry(b.r, b.s.l2, 1, b.s.data[0], 0);
+	rig_entry(b.r, b.s.l2, 0, b.s.data[0], 0);
+	m = mend_store(b.r->store, REPAIR_ALL);
+	assert_int_equal(m.rc, 0);
+	assert_int_equal(mended_count(&m, DEFECT_REFCOUNT_TOO_LOW,
+				      QCOW2_ACTION_FAILED), 1);
+	assert_int_equal(mended_count(&m, DEFECT_REFCOUNT_TOO_LOW,
+				      QCOW2_ACTION_REPAIRED), 0);
+	rig_free(b.r);
+}
+
+/* S6 */
+static void tables_shared_with_a_snapshot_are_counted(void **state)
+{
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+	struct small s = rig_small(r);
+	struct mended m;
+
+	(void)state;
+	rig_snapshot(r, &s);
+	rig_finish(r);
+	rig_poke_refcount(r, s.l2, 1);
+	rig_poke_refcount(r, s.data[0], 1);
+	m = mend(r, REPAIR_ALL);
+	assert_int_equal(m.result.corruptions_fixed, 2);
+	rig_free(r);
+}
+
+/* The dirty bit goes with the reason for it, and the corrupt bit. */
+static void the_bits_go_last(void **state)
+{
+	struct base b = fresh(4);
+
+	(void)state;
+	rig_put64(b.r, HEADER_OFF_INCOMPAT, INCOMPAT_DIRTY | INCOMPAT_CORRUPT);
+	rig_poke_refcount(b.r, b.s.data[0], 0);
+	mend(b.r, REPAIR_REFCOUNTS);
+	assert_int_equal(rig_get64(b.r, HEADER_OFF_INCOMPAT), 0);
+
+	/* What is left may be what the bit warns of. */
+	rig_put64(b.r, HEADER_OFF_INCOMPAT, INCOMPAT_DIRTY | INCOMPAT_CORRUPT);
+	rig_entry(b.r, b.s.l2, 5, (UINT64_C(1) << 40), 0);
+	mend_partly(b.r, REPAIR_ALL, 1);
+	assert_int_equal(rig_get64(b.r, HEADER_OFF_INCOMPAT),
+			 INCOMPAT_DIRTY | INCOMPAT_CORRUPT);
+	rig_free(b.r);
+}
+
+/* Bits of which nobody knows what they promise do not survive a change. */
+static void unknown_autoclear_bits_are_cleared(void **state)
+{
+	struct base b = fresh(4);
+
+	(void)state;
+	rig_put64(b.r, HEADER_OFF_AUTOCLEAR, UINT64_C(1) << 40);
+	rig_poke_refcount(b.r, b.s.data[0], 0);
+	mend(b.r, REPAIR_ALL);
+	assert_int_equal(rig_get64(b.r, HEADER_OFF_AUTOCLEAR), 0);
+	rig_free(b.r);
+}
+
+static void a_clean_image_is_not_written_to(void **state)
+{
+	struct base b = fresh(4);
+	struct bytes before = bytes_of(b.r->store);
+	struct mended m = mend(b.r, REPAIR_ALL);
+
+	(void)state;
+	assert_int_equal(m.n, 0);
+	assert_true(bytes_equal(before, bytes_of(b.r->store)));
+	rig_free(b.r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_width_is_raised_and_lowered),
+		cmocka_unit_test(repairing_leaks_leaves_the_rest),
+		cmocka_unit_test(flags_follow_repaired_leaks),
+		cmocka_unit_test(shared_data_is_counted_and_loses_its_flags),
+		cmocka_unit_test(what_no_refcount_can_say_is_left),
+		cmocka_unit_test(tables_shared_with_a_snapshot_are_counted),
+		cmocka_unit_test(the_bits_go_last),
+		cmocka_unit_test(unknown_autoclear_bits_are_cleared),
+		cmocka_unit_test(a_clean_image_is_not_written_to),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
