@@ -9,6 +9,7 @@
  *	--sequence N   only the sequence with this seed
  *	--length N     operations of a sequence at most
  *	--no-qemu      never ask qemu-img
+ *	--first        stop at the first failure
  *	--script FILE  where to write the script of a failure; else it is only
  *	               printed
  *	--fill FILL,PATTERN,OFF,LEN
@@ -38,6 +39,7 @@ struct model {
 	uint64_t only;           /* one sequence; 0: all */
 	uint64_t length;
 	bool with_qemu;
+	unsigned most_failures;
 	const char *script;
 	char dir[64];
 	uint64_t done_sequences;
@@ -140,7 +142,7 @@ static void run_all(struct model *m)
 {
 	struct test_rng rng = test_rng_init(m->seed);
 
-	while (m->n_failures < FAILURES_MAX &&
+	while (m->n_failures < m->most_failures &&
 	       (!m->n_ops || m->done_ops < m->n_ops))
 		run_sequence(m, test_rng_next(&rng) >> 16);
 }
@@ -176,6 +178,7 @@ static bool parse_options(struct model *m, int argc, char **argv)
 		{ "sequence", required_argument, NULL, 'o' },
 		{ "length", required_argument, NULL, 'l' },
 		{ "no-qemu", no_argument, NULL, 'q' },
+		{ "first", no_argument, NULL, '1' },
 		{ "script", required_argument, NULL, 'S' },
 		{ "fill", required_argument, NULL, 'f' },
 		{ NULL, 0, NULL, 0 },
@@ -193,6 +196,8 @@ static bool parse_options(struct model *m, int argc, char **argv)
 			m->length = strtoull(optarg, NULL, 0);
 		else if (opt == 'q')
 			m->with_qemu = false;
+		else if (opt == '1')
+			m->most_failures = 1;
 		else if (opt == 'S')
 			m->script = optarg;
 		else if (opt == 'f')
@@ -219,7 +224,8 @@ static bool have_qemu(void)
 
 int main(int argc, char **argv)
 {
-	struct model m = { .n_ops = DEFAULT_OPS, .length = 110 };
+	struct model m = { .n_ops = DEFAULT_OPS, .length = 110,
+			   .most_failures = FAILURES_MAX };
 
 	m.seed = test_seed();
 	m.with_qemu = have_qemu();

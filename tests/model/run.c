@@ -36,6 +36,9 @@ static bool wrong(struct run *r, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(r->verdict->why, WHY_BYTES, fmt, args);
 	va_end(args);
+	for (char *p = r->verdict->why; *p; p++)
+		if (*p == '\n')
+			*p = ' ';
 	return false;
 }
 
@@ -387,7 +390,9 @@ static bool view_is_right(struct run *r, const char *snapshot,
 	if (!succeeds(r, rc, "open for reading", &err))
 		return false;
 	ok = compare_disk(r, img, o);
-	r->verdict->in_snapshot = !ok && snapshot;
+	if (!ok && snapshot)
+		snprintf(r->verdict->snapshot, sizeof(r->verdict->snapshot),
+			 "%s", snapshot);
 	return succeeds(r, qcow2_close(img, &err), "close", &err) && ok;
 }
 

@@ -33,7 +33,7 @@ struct verdict {
 	uint64_t off;
 	uint64_t len;
 	uint8_t expected;        /* all over that range */
-	bool in_snapshot;
+	char snapshot[16];       /* where; empty: the disk itself */
 };
 
 void trial_run(const struct trial *t, struct verdict *v);

@@ -206,15 +206,17 @@ static void print_ops(const struct trial *t, FILE *out)
 static void print_verdict(const struct verdict *v, FILE *out)
 {
 	fputs("\"$QCOW2\" check top\n", out);
-	if (v->len && !v->in_snapshot)
+	if (!v->len)
+		return;
+	if (v->snapshot[0])
 		fprintf(out,
-			"\"$QCOW2\" io -r -f qcow2 -c 'read -P %#x %" PRIu64
-			" %" PRIu64 "' top\n",
-			v->expected, v->off, v->len);
-	else if (v->len)
-		fprintf(out, "# %" PRIu64 " bytes at %" PRIu64
-			     " of a snapshot must be %#x\n",
-			v->len, v->off, v->expected);
+			"\"$QCOW2\" convert -f qcow2 -O raw -l %s top view\n",
+			v->snapshot);
+	fprintf(out,
+		"\"$QCOW2\" io -r -f %s -c 'read -P %#x %" PRIu64 " %" PRIu64
+		"' %s\n",
+		v->snapshot[0] ? "raw" : "qcow2", v->expected, v->off, v->len,
+		v->snapshot[0] ? "view" : "top");
 }
 
 void script_print(const struct trial *t, const struct verdict *v, FILE *out)

@@ -92,8 +92,7 @@ static void to_sectors(struct op *op)
 static bool simplify(const struct config *c, struct op *op, unsigned step)
 {
 	bool compress = op->kind == OP_COMPRESS;
-	uint64_t half = compress ? align_up(op->len / 2, c->cluster)
-				 : op->len / 2;
+	uint64_t half = align_up(op->len / 2, compress ? c->cluster : 512);
 
 	switch (step) {
 	case 0:
@@ -111,11 +110,11 @@ static bool simplify(const struct config *c, struct op *op, unsigned step)
 			to_sectors(op);
 		return true;
 	case 4:
-		if (half && half < op->len)
+		if (half < op->len)
 			op->len = half;
 		return true;
 	case 5:
-		if (half && half < op->len) {
+		if (half < op->len) {
 			op->off += half;
 			op->len -= half;
 		}
@@ -153,14 +152,19 @@ static bool simplify_op(struct shrink *s, size_t i, unsigned step)
 	return try_trial(s, &t);
 }
 
+/* One step can make room for another. */
 static void simplify_all(struct shrink *s)
 {
 	enum { STEPS = 7 };
+	bool progress = true;
 
-	for (size_t i = 0; i < s->best->ops.n; i++)
-		for (unsigned step = 0; step < STEPS; step++)
-			while (simplify_op(s, i, step))
-				;
+	while (progress) {
+		progress = false;
+		for (size_t i = 0; i < s->best->ops.n; i++)
+			for (unsigned step = 0; step < STEPS; step++)
+				while (simplify_op(s, i, step))
+					progress = true;
+	}
 }
 
 /* ---- Simpler images ---------------------------------------------------------- */
