@@ -13,7 +13,8 @@
 #include "store/store.h"
 
 #define OPEN_FLAGS                                                             \
-	(QCOW2_STORE_RDWR | QCOW2_STORE_CREATE | QCOW2_STORE_DIRECT)
+	(QCOW2_STORE_RDWR | QCOW2_STORE_CREATE | QCOW2_STORE_DIRECT |         \
+	 QCOW2_STORE_NO_FLUSH)
 #define TRANSFER_FLAGS QCOW2_STORE_NOWAIT
 
 static int check_flags(unsigned flags, unsigned known, struct qcow2_error *err)

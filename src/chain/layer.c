@@ -21,6 +21,8 @@ unsigned layer_store_flags(const struct qcow2_open_opts *opts, uint32_t depth)
 	unsigned flags = opts->flags & QCOW2_OPEN_DIRECT ? QCOW2_STORE_DIRECT
 							 : 0;
 
+	if (opts->flags & QCOW2_OPEN_NO_FLUSH)
+		flags |= QCOW2_STORE_NO_FLUSH;
 	return is_written(opts, depth) ? flags | QCOW2_STORE_RDWR : flags;
 }
 

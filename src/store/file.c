@@ -61,6 +61,8 @@ static int file_flush(void *self)
 	struct file *f = self;
 	SCOPED_LOCK(&f->flush_lock);
 
+	if (f->no_flush)
+		return 0;
 	if (f->flush_rc < 0)
 		return f->flush_rc;
 	while (fdatasync(f->fd) < 0) {
@@ -288,6 +290,7 @@ static int prepare(struct file *f, int fd, const char *name, unsigned flags,
 	rc = set_status_flags(f, name, flags, err);
 	if (rc < 0)
 		return rc;
+	f->no_flush = flags & QCOW2_STORE_NO_FLUSH;
 	f->is_device = S_ISBLK(st.st_mode);
 	f->is_ram = lives_in_memory(f->fd);
 	f->align = f->is_device ? device_align(f->fd) : direct_align(f->fd);

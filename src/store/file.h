@@ -9,7 +9,7 @@
 
 #include <qcow2.h>
 
-/* flags: QCOW2_STORE_RDWR, _CREATE, _DIRECT. */
+/* flags: QCOW2_STORE_RDWR, _CREATE, _DIRECT, _NO_FLUSH. */
 int store_file_open(const char *path, unsigned flags, struct qcow2_store **out,
 		    struct qcow2_error *err);
 

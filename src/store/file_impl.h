@@ -31,6 +31,7 @@ struct file {
 	int fd;              /* above 2, owned */
 	bool is_device;      /* a block device, else a regular file */
 	bool is_direct;      /* O_DIRECT is set */
+	bool no_flush;       /* durability is nobody's wish */
 	bool is_ram;         /* the file system lives in memory */
 	uint32_t align;      /* of memory, offset and length for O_DIRECT and
 			      * for zeroing a device; a power of two */

@@ -223,6 +223,18 @@ static void a_failed_flush_fails_for_ever(void **state)
 	store_unref(s);
 }
 
+static void a_file_without_flushes_is_never_synced(void **state)
+{
+	struct qcow2_store *s = open_temp(".", QCOW2_STORE_NO_FLUSH);
+	int calls = fdatasync_calls;
+
+	(void)state;
+	ok(store_pwrite(s, "x", 1, 0, 0, NULL));
+	ok(store_flush(s, NULL));
+	assert_int_equal(fdatasync_calls, calls);
+	store_unref(s);
+}
+
 static void an_interrupted_flush_is_repeated(void **state)
 {
 	struct qcow2_store *s = open_temp(".", 0);
@@ -249,6 +261,7 @@ int main(void)
 		cmocka_unit_test(create_spares_a_file_that_others_use),
 		cmocka_unit_test(a_read_only_open_reads),
 		cmocka_unit_test(a_failed_flush_fails_for_ever),
+		cmocka_unit_test(a_file_without_flushes_is_never_synced),
 		cmocka_unit_test(an_interrupted_flush_is_repeated),
 	};
 
