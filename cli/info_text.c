@@ -84,7 +84,7 @@ static void print_snapshot(void *opaque, const struct qcow2_snapshot_info *s)
 	       size_text(s->vm_state_size, size), date, clock, icount);
 }
 
-static void print_snapshots(const struct layer *layer)
+void info_print_snapshots(const struct layer *layer)
 {
 	if (layer->info.n_snapshots == 0)
 		return;
@@ -111,7 +111,7 @@ void info_print_text(const struct cli *cli, const struct layer *layer)
 
 	print_head(layer);
 	print_backing(layer);
-	print_snapshots(layer);
+	info_print_snapshots(layer);
 	if (layer->info.format != QCOW2_FORMAT_RAW) {
 		printf("Format specific information:\n");
 		json_init(&outline, stdout, JSON_OUTLINE);

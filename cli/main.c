@@ -34,7 +34,7 @@ static const struct personality qemu_img_personality = {
 const struct command *const commands[] = {
 	&command_info,	  &command_map,	   &command_compare,
 	&command_convert, &command_create, &command_check,
-	&command_resize,  &command_version, &command_help,
+	&command_resize,  &command_snapshot, &command_version, &command_help,
 	NULL,
 };
 

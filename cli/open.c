@@ -3,8 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-int source_open(const struct cli *cli, const struct common *common,
-		const struct source *src, struct qcow2_image **out)
+static int open_image(const struct cli *cli, const struct common *common,
+		      const struct source *src, uint32_t discard,
+		      struct qcow2_image **out)
 {
 	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
 	struct qcow2_gate gate = QCOW2_GATE_INIT;
@@ -17,12 +18,29 @@ int source_open(const struct cli *cli, const struct common *common,
 	opts.backing_format = common->backing_format;
 	opts.flags = src->flags;
 	opts.snapshot = src->snapshot;
+	opts.discard = discard;
 	if (common->force_share)
 		opts.flags |= QCOW2_OPEN_NO_LOCK;
 	if (qcow2_open_path(src->path, &opts, out, &err) == 0)
 		return 0;
 	cli_report(cli, src->path, &err);
 	return -1;
+}
+
+int source_open(const struct cli *cli, const struct common *common,
+		const struct source *src, struct qcow2_image **out)
+{
+	return open_image(cli, common, src, 0, out);
+}
+
+int source_open_rw(const struct cli *cli, const struct common *common,
+		   const struct source *src, uint32_t discard,
+		   struct qcow2_image **out)
+{
+	struct source rw = *src;
+
+	rw.flags |= QCOW2_OPEN_RDWR;
+	return open_image(cli, common, &rw, discard, out);
 }
 
 int source_probe_format(const struct cli *cli, const struct common *common,

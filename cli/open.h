@@ -18,6 +18,11 @@ struct source {
 int source_open(const struct cli *cli, const struct common *common,
 		const struct source *src, struct qcow2_image **out);
 
+/* The same for writing, with a discard policy, QCOW2_DISCARD_*. */
+int source_open_rw(const struct cli *cli, const struct common *common,
+		   const struct source *src, uint32_t discard,
+		   struct qcow2_image **out);
+
 /*
  * The format of an image that will be written to, where @src does not say: the
  * library never guesses it.  It is qcow2; under the name of the tool whose
