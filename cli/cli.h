@@ -11,9 +11,11 @@
 
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
+struct command;
+
 /*
- * The command behaves a little differently under the name of the tool whose
- * command line it also understands; all such differences are here.
+ * The command behaves a little differently under the names of the tools whose
+ * command lines it also understands; all such differences are here.
  */
 struct personality {
 	const char *name;             /* of the program, in every message */
@@ -24,6 +26,7 @@ struct personality {
 	bool extras;                  /* print what qemu-img does not */
 	bool bar;                     /* draw progress on a terminal unasked */
 	const char *version;          /* the line of --version, without (...) */
+	const struct command *only;   /* NULL: the first word is a subcommand */
 };
 
 struct cli {

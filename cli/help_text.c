@@ -52,10 +52,14 @@ static void print_option(const struct option_spec *row)
 	print_folded(row->help, len);
 }
 
+/* Where the program is the subcommand, examples begin after its name. */
 static void print_examples(const struct cli *cli, const struct command *cmd)
 {
+	size_t skip = cli->as->only ? strlen(cmd->name) + 1 : 0;
+
 	for (const struct example *e = cmd->examples; e->args; e++)
-		printf("  # %s\n  %s %s\n", e->what, cli->as->name, e->args);
+		printf("  # %s\n  %s %s\n", e->what, cli->as->name,
+		       e->args + skip);
 }
 
 const char *command_exit_status(const struct command *cmd)
@@ -67,11 +71,14 @@ const char *command_exit_status(const struct command *cmd)
 
 void command_help_text(const struct cli *cli, const struct command *cmd)
 {
-	printf("%s %s: %s\n\nExamples:\n", cli->as->name, cmd->name,
+	const char *space = cli->as->only ? "" : " ";
+	const char *name = cli->as->only ? "" : cmd->name;
+
+	printf("%s%s%s: %s\n\nExamples:\n", cli->as->name, space, name,
 	       cmd->summary);
 	print_examples(cli, cmd);
-	printf("\nUsage: %s %s [OPTION]...%s%s\n\nOptions:\n", cli->as->name,
-	       cmd->name, *cmd->operands ? " " : "", cmd->operands);
+	printf("\nUsage: %s%s%s [OPTION]...%s%s\n\nOptions:\n",
+	       cli->as->name, space, name, *cmd->operands ? " " : "", cmd->operands);
 	for (const struct option_spec *row = cmd->options; row->help; row++)
 		if (is_shown(row))
 			print_option(row);

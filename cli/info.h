@@ -26,6 +26,9 @@ void info_print_json(const struct cli *cli, struct json *j,
 /* The members that are particular to qcow2, for both. */
 void info_print_specific(struct json *j, const struct layer *layer);
 
+/* The same for people, below a heading. */
+void info_print_outline(const struct layer *layer);
+
 /* The table of snapshots; nothing when there are none. */
 void info_print_snapshots(const struct layer *layer);
 

@@ -105,20 +105,24 @@ static void print_self_contained(const struct qcow2_info *info)
 	       info->has_data_file ? "data file" : "");
 }
 
-void info_print_text(const struct cli *cli, const struct layer *layer)
+void info_print_outline(const struct layer *layer)
 {
 	struct json outline;
 
+	printf("Format specific information:\n");
+	json_init(&outline, stdout, JSON_OUTLINE);
+	json_object(&outline, NULL);
+	info_print_specific(&outline, layer);
+	json_end(&outline);
+}
+
+void info_print_text(const struct cli *cli, const struct layer *layer)
+{
 	print_head(layer);
 	print_backing(layer);
 	info_print_snapshots(layer);
-	if (layer->info.format != QCOW2_FORMAT_RAW) {
-		printf("Format specific information:\n");
-		json_init(&outline, stdout, JSON_OUTLINE);
-		json_object(&outline, NULL);
-		info_print_specific(&outline, layer);
-		json_end(&outline);
-	}
+	if (layer->info.format != QCOW2_FORMAT_RAW)
+		info_print_outline(layer);
 	if (cli->as->extras)
 		print_self_contained(&layer->info);
 }

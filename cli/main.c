@@ -31,10 +31,22 @@ static const struct personality qemu_img_personality = {
 	.version = "qemu-img version 7.2.22",
 };
 
+static const struct personality qemu_io_personality = {
+	.name = "qemu-io",
+	.external = QCOW2_EXTERNAL_ANY,
+	.backing_format = QCOW2_FORMAT_PROBE,
+	.create_format = "raw",
+	.extras = false,
+	.bar = false,
+	.version = "qemu-io version 7.2.22",
+	.only = &command_io,
+};
+
 const struct command *const commands[] = {
 	&command_info,	  &command_map,	   &command_compare,
 	&command_convert, &command_create, &command_check,
-	&command_resize,  &command_snapshot, &command_version, &command_help,
+	&command_resize,  &command_snapshot, &command_io,
+	&command_version, &command_help,
 	NULL,
 };
 
@@ -80,8 +92,10 @@ static const char *command_name(const char *word)
 
 static int dispatch(const struct cli *cli, int argc, char **argv)
 {
-	const struct command *cmd;
+	const struct command *cmd = cli->as->only;
 
+	if (cmd)
+		return cmd->run(cli, argc, argv);
 	if (argc < 2) {
 		cli_error(cli, NULL, "which subcommand?");
 		cli_hint(cli, "'%s help' lists them", cli->as->name);
@@ -120,12 +134,17 @@ static int finish_output(const struct cli *cli, int status)
 
 static const struct personality *personality_of(const char *argv0)
 {
+	static const struct personality *const others[] = {
+		&qemu_img_personality,
+		&qemu_io_personality,
+	};
 	const char *slash = argv0 ? strrchr(argv0, '/') : NULL;
 	const char *name = slash ? slash + 1 : argv0;
 
-	return name && strcmp(name, qemu_img_personality.name) == 0
-		       ? &qemu_img_personality
-		       : &qcow2_personality;
+	for (size_t i = 0; name && i < sizeof(others) / sizeof(others[0]); i++)
+		if (strcmp(name, others[i]->name) == 0)
+			return others[i];
+	return &qcow2_personality;
 }
 
 int main(int argc, char **argv)

@@ -87,8 +87,12 @@ int set_refuse(const struct option_value *v);    /* not in this version */
 struct cache_mode {
 	const char *name;
 	bool direct;  /* around the page cache */
-	bool no_sync; /* not flushed at the end */
+	bool no_sync; /* never flushed */
+	bool sync_each; /* every write is durable when it is done */
 };
+
+/* NULL: there is none of that name. */
+const struct cache_mode *cache_mode_by_name(const char *name);
 
 /* The format called @name: false if there is none of that name here. */
 bool format_by_name(const char *name, enum qcow2_format *format);

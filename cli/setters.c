@@ -167,19 +167,29 @@ int set_fd(const struct option_value *v)
 	return 0;
 }
 
-int set_cache(const struct option_value *v)
+const struct cache_mode *cache_mode_by_name(const char *name)
 {
 	static const struct cache_mode modes[] = {
-		{ "none", true, false },       { "directsync", true, false },
-		{ "writeback", false, false }, { "writethrough", false, false },
-		{ "unsafe", false, true },
+		{ .name = "none", .direct = true },
+		{ .name = "writeback" },
+		{ .name = "writethrough", .sync_each = true },
+		{ .name = "directsync", .direct = true, .sync_each = true },
+		{ .name = "unsafe", .no_sync = true },
 	};
 
-	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
-		if (strcmp(v->arg, modes[i].name) == 0) {
-			*(const struct cache_mode **)v->field = &modes[i];
-			return 0;
-		}
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
+		if (strcmp(name, modes[i].name) == 0)
+			return &modes[i];
+	return NULL;
+}
+
+int set_cache(const struct option_value *v)
+{
+	const struct cache_mode *mode = cache_mode_by_name(v->arg);
+
+	if (mode) {
+		*(const struct cache_mode **)v->field = mode;
+		return 0;
 	}
 	cli_error(v->cli, v->name,
 		  "'%s' is none of none, writeback, "

@@ -65,6 +65,7 @@ class Case(unittest.TestCase):
         os.mkdir("bin")
         os.symlink(cls.program, "bin/qcow2")
         os.symlink(cls.program, "bin/qemu-img")
+        os.symlink(cls.program, "bin/qemu-io")
         cls.prepare()
 
     @classmethod

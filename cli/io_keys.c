@@ -1,0 +1,247 @@
+/*
+ * "key=value,..." of open, reopen and --image-opts: what QEMU calls these
+ * things, as far as they exist here.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io.h"
+#include "keyval.h"
+#include "size.h"
+
+/* One pair on its way into the settings. */
+struct pair {
+	const struct cli *cli;
+	struct io_settings *s;
+	const char *key;
+	const char *value;
+	char **path; /* NULL: the file is open already */
+	bool asked_read_only;
+};
+
+static int wrong_value(const struct pair *p, const char *expected)
+{
+	cli_error(p->cli, p->key, "'%s' is not %s", ESC(p->value), expected);
+	return -1;
+}
+
+static int truth(const struct pair *p, bool *value)
+{
+	*value = strcmp(p->value, "on") == 0 || strcmp(p->value, "yes") == 0 ||
+		 strcmp(p->value, "true") == 0;
+	if (*value || strcmp(p->value, "off") == 0 ||
+	    strcmp(p->value, "no") == 0 || strcmp(p->value, "false") == 0)
+		return 0;
+	return wrong_value(p, "on or off");
+}
+
+static int set_driver(struct pair *p)
+{
+	enum qcow2_format format;
+
+	if (!format_by_name(p->value, &format)) {
+		cli_error(p->cli, NULL, "Unknown driver '%s'", ESC(p->value));
+		return -1;
+	}
+	if (!p->path && format != p->s->format) {
+		cli_error(p->cli, NULL, "Cannot change the option 'driver'");
+		return -1;
+	}
+	p->s->format = format;
+	return 0;
+}
+
+static int set_path(struct pair *p)
+{
+	if (!p->path) {
+		cli_error(p->cli, NULL, "Cannot change the option 'filename'");
+		return -1;
+	}
+	free(*p->path);
+	*p->path = strdup(p->value);
+	if (*p->path)
+		return 0;
+	cli_error(p->cli, NULL, "out of memory");
+	return -1;
+}
+
+static int set_protocol(struct pair *p)
+{
+	if (strcmp(p->value, "file") == 0 ||
+	    strcmp(p->value, "host_device") == 0)
+		return 0;
+	return wrong_value(p, "file or host_device");
+}
+
+static int set_read_only(struct pair *p)
+{
+	return truth(p, &p->asked_read_only);
+}
+
+static int set_direct(struct pair *p)
+{
+	return truth(p, &p->s->cache.direct);
+}
+
+static int set_no_flush(struct pair *p)
+{
+	return truth(p, &p->s->cache.no_sync);
+}
+
+static int set_discard(struct pair *p)
+{
+	return io_set_discard(p->cli, p->s, p->value);
+}
+
+static int set_force_share(struct pair *p)
+{
+	return truth(p, &p->s->force_share);
+}
+
+static int set_locking(struct pair *p)
+{
+	bool lock = true;
+
+	if (strcmp(p->value, "auto") != 0 && truth(p, &lock) < 0)
+		return -1;
+	p->s->no_lock = !lock;
+	return 0;
+}
+
+/* The only backing file that can be named is none. */
+static int set_backing(struct pair *p)
+{
+	if (*p->value)
+		return wrong_value(p, "empty, and no other is supported");
+	p->s->no_backing = true;
+	return 0;
+}
+
+static int set_policy(struct pair *p, uint32_t bit)
+{
+	bool on;
+
+	if (truth(p, &on) < 0)
+		return -1;
+	p->s->discard = on ? p->s->discard | bit : p->s->discard & ~bit;
+	return 0;
+}
+
+static int set_pass_request(struct pair *p)
+{
+	return set_policy(p, QCOW2_DISCARD_REQUEST);
+}
+
+static int set_pass_snapshot(struct pair *p)
+{
+	return set_policy(p, QCOW2_DISCARD_SNAPSHOT);
+}
+
+static int set_pass_other(struct pair *p)
+{
+	return set_policy(p, QCOW2_DISCARD_OTHER);
+}
+
+static int set_no_unref(struct pair *p)
+{
+	return set_policy(p, QCOW2_DISCARD_NO_UNREF);
+}
+
+static int set_bytes(struct pair *p, uint64_t *bytes)
+{
+	if (size_parse(p->value, bytes) == 0 && *bytes <= INT64_MAX)
+		return 0;
+	return wrong_value(p, "a size");
+}
+
+static int set_l2_cache(struct pair *p)
+{
+	return set_bytes(p, &p->s->l2_cache_bytes);
+}
+
+static int set_l2_slice(struct pair *p)
+{
+	return set_bytes(p, &p->s->l2_slice_bytes);
+}
+
+static int set_refcount_cache(struct pair *p)
+{
+	return set_bytes(p, &p->s->refcount_cache_bytes);
+}
+
+/* What must be off, since it is not there. */
+static int set_absent(struct pair *p)
+{
+	bool on;
+
+	if (truth(p, &on) < 0)
+		return -1;
+	return on ? wrong_value(p, "supported, only off is") : 0;
+}
+
+static int set_ignored(struct pair *p)
+{
+	(void)p;
+	return 0;
+}
+
+static const struct {
+	const char *key;
+	int (*set)(struct pair *p);
+} keys[] = {
+	{ "driver", set_driver },
+	{ "file.driver", set_protocol },
+	{ "file.filename", set_path },
+	{ "filename", set_path },
+	{ "read-only", set_read_only },
+	{ "cache.direct", set_direct },
+	{ "cache.no-flush", set_no_flush },
+	{ "discard", set_discard },
+	{ "force-share", set_force_share },
+	{ "file.locking", set_locking },
+	{ "backing", set_backing },
+	{ "pass-discard-request", set_pass_request },
+	{ "pass-discard-snapshot", set_pass_snapshot },
+	{ "pass-discard-other", set_pass_other },
+	{ "discard-no-unref", set_no_unref },
+	{ "l2-cache-size", set_l2_cache },
+	{ "cache-size", set_l2_cache },
+	{ "l2-cache-entry-size", set_l2_slice },
+	{ "refcount-cache-size", set_refcount_cache },
+	{ "detect-zeroes", set_absent },
+	{ "auto-read-only", set_ignored },
+	{ "node-name", set_ignored },
+};
+
+static int set_pair(struct pair *p)
+{
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (strcmp(keys[i].key, p->key) == 0)
+			return keys[i].set(p);
+	if (!p->path)
+		cli_error(p->cli, NULL, "Cannot change the option '%s'",
+			  ESC(p->key));
+	else
+		cli_error(p->cli, p->key, "this option is not supported");
+	return -1;
+}
+
+int io_settings_add(const struct cli *cli, struct io_settings *s, char *text,
+		    char **path)
+{
+	struct pair p = { .cli = cli, .s = s, .path = path };
+	struct keyval kv;
+
+	while (keyval_next(&text, &kv)) {
+		p.key = kv.key;
+		p.value = kv.value ? kv.value : "on";
+		if (set_pair(&p) < 0)
+			return -1;
+	}
+	/* The shell itself asks for writing, and says so by itself. */
+	if (!p.asked_read_only || s->read_only)
+		return 0;
+	cli_error(cli, "read-only", "the image is to be written to: say -r");
+	return -1;
+}
