@@ -6,12 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "command.h"
 #include "convert.h"
 #include "json.h"
-#include "open.h"
 #include "progress.h"
 
 #define SPARSE_MAX (16 << 20)
@@ -26,7 +24,10 @@ struct convert_options {
 	const struct cache_mode *source_cache;
 	uint64_t sparse_bytes;
 	uint64_t n_threads;
+	uint64_t rate;
+	int n_sources;
 	bool existing_target;
+	bool target_is_zero;
 	struct convert_target target; /* of qcow2 */
 };
 
@@ -59,7 +60,15 @@ static const struct option_spec convert_table[] = {
 	  "cache" },
 	{ "no-create", 'n', NULL, set_flag,
 	  offsetof(struct convert_options, existing_target),
-	  "the target, a block device, is there already" },
+	  "write into a target that is there already and large enough" },
+	{ "target-is-zero", 0, NULL, set_flag,
+	  offsetof(struct convert_options, target_is_zero),
+	  "with -n: the target reads as zeros, so that none need be written" },
+	{ "rate-limit", 'r', "RATE", set_size,
+	  offsetof(struct convert_options, rate),
+	  "go no faster than this many bytes a second" },
+	{ "copy-offload", 'C', NULL, set_nothing, 0,
+	  "accepted for scripts; blocks are shared where they can be, unasked" },
 	{ "out-of-order", 'W', NULL, set_nothing, 0,
 	  "accepted for scripts; changes nothing" },
 	OPTION_PROGRESS,
@@ -91,12 +100,9 @@ static const struct option_spec convert_table[] = {
 	{ "target-backing-format", 'F', "FMT", set_text,
 	  offsetof(struct convert_options, target.backing_format),
 	  "format of that backing file" },
-	OPTION_REFUSED("copy-offload", 'C', NULL),
-	OPTION_REFUSED("rate-limit", 'r', "RATE"),
 	OPTION_REFUSED("bitmaps", 0, NULL),
 	OPTION_REFUSED("salvage", 0, NULL),
 	OPTION_REFUSED("target-image-opts", 0, NULL),
-	OPTION_REFUSED("target-is-zero", 0, NULL),
 	OPTION_OBJECTS,
 	OPTION_END,
 };
@@ -140,10 +146,17 @@ static int check_target(const struct cli *cli, const struct convert_options *o)
 		cli_error(cli, option, "raw files do not have that: -O qcow2");
 		return -1;
 	}
-	if (is_to_qcow2(o) && o->existing_target) {
-		cli_error(cli, "-n",
-			  "this version makes qcow2 targets anew; without -n "
-			  "the file is replaced");
+	if (o->existing_target && o->target.lists.n) {
+		cli_error(cli, "-o", "with -n the target is what it is");
+		return -1;
+	}
+	if (o->target_is_zero && !o->existing_target) {
+		cli_error(cli, "--target-is-zero", "this needs -n");
+		return -1;
+	}
+	if (o->n_sources > 1 && (o->target.backing_file || o->snapshot)) {
+		cli_error(cli, o->snapshot ? "-l" : "-B",
+			  "this goes with one source only");
 		return -1;
 	}
 	return 0;
@@ -173,24 +186,7 @@ static int check_threads(const struct cli *cli, uint64_t n)
 	return -1;
 }
 
-static int check_existing(const struct cli *cli, const char *target)
-{
-	struct stat st;
-
-	if (stat(target, &st) < 0) {
-		cli_error(cli, target, "%s", strerror(errno));
-		return -1;
-	}
-	if (S_ISBLK(st.st_mode))
-		return 0;
-	cli_error(cli, "-n",
-		  "this version writes into existing block devices "
-		  "only; without -n the file is replaced");
-	return -1;
-}
-
-static int check_options(const struct cli *cli, struct convert_options *o,
-			 const char *target)
+static int check_options(const struct cli *cli, struct convert_options *o)
 {
 	if (check_output_format(cli, o->output_format) < 0)
 		return -1;
@@ -199,38 +195,7 @@ static int check_options(const struct cli *cli, struct convert_options *o,
 	/* 0 stands for the default, which nobody can ask for by number. */
 	if (o->n_threads != UINT64_MAX && check_threads(cli, o->n_threads) < 0)
 		return -1;
-	return o->existing_target ? check_existing(cli, target) : 0;
-}
-
-/* ------------------------------------------------------------------------- */
-/* A target that is also read would be lost                                  */
-
-static bool is_file(const struct stat *target, const char *path)
-{
-	struct stat st;
-
-	return path && stat(path, &st) == 0 && st.st_dev == target->st_dev &&
-	       st.st_ino == target->st_ino;
-}
-
-static bool is_read_by(const struct stat *target, struct qcow2_image *img)
-{
-	for (uint32_t i = 0; i < qcow2_layer_count(img); i++)
-		if (is_file(target, qcow2_layer_filename(img, i)) ||
-		    is_file(target, qcow2_layer_data_filename(img, i)))
-			return true;
-	return false;
-}
-
-static int check_distinct(const struct cli *cli, struct qcow2_image *img,
-			  const char *target)
-{
-	struct stat st;
-
-	if (stat(target, &st) < 0 || !is_read_by(&st, img))
-		return 0;
-	cli_error(cli, target, "the source reads from this very file");
-	return -1;
+	return 0;
 }
 
 /* ------------------------------------------------------------------------- */
@@ -242,8 +207,15 @@ static void print_json(const struct convert_options *o,
 
 	json_init(&j, stdout, JSON_PRETTY);
 	json_object(&j, NULL);
-	json_string(&j, "source", paths[0]);
-	json_string(&j, "filename", paths[1]);
+	if (o->n_sources == 1)
+		json_string(&j, "source", paths[0]);
+	else
+		json_list(&j, "sources");
+	for (int i = 0; o->n_sources > 1 && i < o->n_sources; i++)
+		json_string(&j, NULL, paths[i]);
+	if (o->n_sources > 1)
+		json_end(&j);
+	json_string(&j, "filename", paths[o->n_sources]);
 	json_string(&j, "format", o->output_format);
 	json_u64(&j, "virtual-size", qcow2_size(img));
 	json_end(&j);
@@ -255,6 +227,7 @@ static void fill_opts(struct qcow2_convert_opts *opts,
 	if (o->n_threads != UINT64_MAX)
 		opts->n_threads = (uint32_t)o->n_threads;
 	opts->sparse_bytes = o->sparse_bytes;
+	opts->bytes_per_sec = o->rate;
 	if (o->cache && o->cache->no_sync)
 		opts->flags |= QCOW2_CONVERT_NO_SYNC;
 	if (o->cache && o->cache->direct)
@@ -268,70 +241,80 @@ static int end_by_signal(const struct cli *cli, const char *target)
 
 	cli_error(cli, target,
 		  "interrupted; the target is as it was, unless "
-		  "it is a block device");
+		  "it is a block device or -n was given");
 	signal(sig, SIG_DFL);
 	raise(sig);
 	return 1;
 }
 
+static int convert_to(const struct cli *cli, struct convert_options *o,
+		      const struct convert_sources *s, const char *target,
+		      struct qcow2_convert_opts *opts, struct qcow2_error *err)
+{
+	struct convert_existing e = {
+		.path = target,
+		.format = is_to_qcow2(o) ? QCOW2_FORMAT_QCOW2
+					 : QCOW2_FORMAT_RAW,
+		.is_zero = o->target_is_zero,
+	};
+
+	if (o->existing_target)
+		return convert_existing(cli, &o->common, &o->target, &e,
+					s->whole,
+					opts, err);
+	if (is_to_qcow2(o))
+		return convert_qcow2(cli, &o->common, &o->target, s, target,
+				     opts, err);
+	return qcow2_convert_raw(s->whole, target, opts, err);
+}
+
 static int convert_image(const struct cli *cli, struct convert_options *o,
-			 struct qcow2_image *img, char **paths)
+			 const struct convert_sources *s)
 {
 	struct qcow2_convert_opts opts = QCOW2_CONVERT_OPTS_INIT;
+	const char *target = s->paths[s->n];
 	struct progress progress;
 	struct qcow2_error err;
 	int ret;
 
-	if (check_distinct(cli, img, paths[1]) < 0)
-		return 1;
 	fill_opts(&opts, o);
 	opts.progress = progress_update;
 	opts.opaque = &progress;
 	progress_cancel_on_signals();
 	progress_begin(&progress, cli, &o->common, "convert");
-	if (is_to_qcow2(o))
-		ret = convert_qcow2(cli, &o->common, &o->target, img, paths[1],
-				    &opts, &err);
-	else
-		ret = qcow2_convert_raw(img, paths[1], &opts, &err);
+	ret = convert_to(cli, o, s, target, &opts, &err);
 	progress_end(&progress, ret < 0 ? err.message
 				: ret	? "bad options"
 					: NULL);
 	if (ret > 0)
 		return 1;
 	if (ret == -ECANCELED && progress_signal())
-		return end_by_signal(cli, paths[1]);
+		return end_by_signal(cli, target);
 	if (ret < 0) {
 		/* Only a source can break a rule of the format. */
-		cli_report(cli, err.defect ? paths[0] : paths[1], &err);
+		cli_report(cli, err.defect ? s->paths[0] : target, &err);
 		return 1;
 	}
 	if (o->common.output == OUTPUT_JSON)
-		print_json(o, img, paths);
+		print_json(o, s->whole, s->paths);
 	return 0;
 }
 
+/* The whole of it: sources, perhaps put together, and what becomes of them. */
 static int convert_files(const struct cli *cli, struct convert_options *o,
 			 char **paths)
 {
-	struct source src = { paths[0], o->format, 0, NULL };
-	struct qcow2_image *img;
-	char *snapshot = NULL;
-	int ret = 0;
+	struct convert_sources s = { .paths = paths, .n = o->n_sources,
+				     .format = o->format,
+				     .snapshot = o->snapshot };
+	int ret;
 
 	if (o->source_cache && o->source_cache->direct)
-		src.flags |= QCOW2_OPEN_DIRECT;
-	if (o->snapshot)
-		ret = source_find_snapshot(cli, &o->common, &src, o->snapshot,
-					   &snapshot);
-	src.snapshot = snapshot;
+		s.flags |= QCOW2_OPEN_DIRECT;
+	ret = convert_sources_open(cli, &o->common, &s, paths[s.n]);
 	if (ret == 0)
-		ret = source_open(cli, &o->common, &src, &img);
-	free(snapshot);
-	if (ret < 0)
-		return 1;
-	ret = convert_image(cli, o, img, paths);
-	qcow2_close(img, NULL);
+		ret = convert_image(cli, o, &s);
+	convert_sources_close(&s);
 	return ret;
 }
 
@@ -355,13 +338,8 @@ static int convert_run(const struct cli *cli, int argc, char **argv)
 						  : QCOW2_FORMAT_RAW);
 		return 0;
 	}
-	if (argc - first > 2) {
-		cli_error(cli, NULL,
-			  "several sources are not supported in "
-			  "this version");
-		return 1;
-	}
-	if (check_options(cli, &o, argv[first + 1]) < 0)
+	o.n_sources = argc - first - 1;
+	if (check_options(cli, &o) < 0)
 		return 1;
 	return convert_files(cli, &o, argv + first);
 }
@@ -369,7 +347,7 @@ static int convert_run(const struct cli *cli, int argc, char **argv)
 const struct command command_convert = {
 	.name = "convert",
 	.summary = "write the disk in an image to a raw file or a qcow2 image",
-	.operands = "SOURCE TARGET",
+	.operands = "SOURCE... TARGET",
 	.n_operands_min = 2,
 	.n_operands_max = INT32_MAX,
 	.options = convert_table,

@@ -21,11 +21,52 @@ int convert_set_level(const struct option_value *v);
 /* True when anything is set that only qcow2 has; the first option's name. */
 const char *convert_target_option(const struct convert_target *t);
 
-/* Makes the image at @path of what @img reads as.  Returns what the library
- * did, which is then explained in @err; 1 after saying what is wrong. */
+/* What is converted. */
+struct convert_sources {
+	char **paths;
+	int n;
+	enum qcow2_format format;
+	uint32_t flags;                 /* QCOW2_OPEN_* */
+	const char *snapshot;           /* as -l has it, or NULL */
+	struct qcow2_image **images;    /* from here on: set by open() */
+	struct qcow2_image *whole;      /* all of them; one of images, or its
+					 * own */
+};
+
+/* Returns 0, or 1 after saying what is wrong; either way to be closed.  A
+ * source that reads from @target is refused. */
+int convert_sources_open(const struct cli *cli, const struct common *common,
+			 struct convert_sources *s, const char *target);
+void convert_sources_close(struct convert_sources *s);
+
+/* A file that is also read would be lost: 1 after saying so, else 0. */
+int convert_check_distinct(const struct cli *cli,
+			   const struct convert_sources *s, const char *target);
+
+/* Makes the image at @path of what the sources read as.  Returns what the
+ * library did, which is then explained in @err; 1 after saying what is wrong. */
 int convert_qcow2(const struct cli *cli, const struct common *common,
-		  struct convert_target *t, struct qcow2_image *img,
+		  struct convert_target *t, const struct convert_sources *s,
 		  const char *path, struct qcow2_convert_opts *opts,
 		  struct qcow2_error *err);
+
+/* Where -n writes to. */
+struct convert_existing {
+	const char *path;
+	enum qcow2_format format;
+	bool is_zero;
+};
+
+/* As convert_qcow2(). */
+int convert_existing(const struct cli *cli, const struct common *common,
+		     const struct convert_target *t,
+		     const struct convert_existing *e, struct qcow2_image *img,
+		     struct qcow2_convert_opts *opts, struct qcow2_error *err);
+
+/* The backing file of @plan, as an image at plan->path will find it; NULL when
+ * there is none.  Returns 0, or 1 after saying what is wrong. */
+int convert_open_backing(const struct cli *cli, const struct common *common,
+			 const struct create_plan *plan,
+			 struct qcow2_image **out);
 
 #endif

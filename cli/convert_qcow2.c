@@ -75,10 +75,28 @@ static int make_plan(const struct cli *cli, struct convert_target *t,
 	return 0;
 }
 
-/* What the new image will have below it, as it will find it. */
-static int open_backing(const struct cli *cli, const struct common *common,
-			const struct create_plan *plan,
-			struct qcow2_image **out)
+/* The target's data file is written too. */
+static int check_data_file(const struct cli *cli,
+			   const struct convert_sources *s,
+			   const struct create_plan *plan)
+{
+	const char *name = plan->values[KEY_DATA_FILE].text;
+	char *path;
+	int ret;
+
+	if (!name)
+		return 0;
+	path = path_beside(plan->path, name);
+	if (!path)
+		return say(cli, plan->path, "out of memory");
+	ret = convert_check_distinct(cli, s, path);
+	free(path);
+	return ret;
+}
+
+int convert_open_backing(const struct cli *cli, const struct common *common,
+			 const struct create_plan *plan,
+			 struct qcow2_image **out)
 {
 	const char *name = plan->values[KEY_BACKING_FILE].text;
 	const char *format = plan->values[KEY_BACKING_FMT].text;
@@ -101,24 +119,26 @@ static int open_backing(const struct cli *cli, const struct common *common,
 }
 
 int convert_qcow2(const struct cli *cli, const struct common *common,
-		  struct convert_target *t, struct qcow2_image *img,
+		  struct convert_target *t, const struct convert_sources *s,
 		  const char *path, struct qcow2_convert_opts *opts,
 		  struct qcow2_error *err)
 {
 	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
 	struct create_plan plan = { .path = path,
 				    .format = QCOW2_FORMAT_QCOW2 };
-	int ret = make_plan(cli, t, img, &plan);
+	int ret = make_plan(cli, t, s->whole, &plan);
 
+	if (ret == 0)
+		ret = check_data_file(cli, s, &plan);
 	if (ret == 0)
 		ret = create_fill_opts(cli, &plan, &create) < 0;
 	if (ret == 0)
-		ret = open_backing(cli, common, &plan, &opts->backing);
+		ret = convert_open_backing(cli, common, &plan, &opts->backing);
 	if (ret == 0) {
 		if (t->compress)
 			opts->flags |= QCOW2_CONVERT_COMPRESS;
 		opts->compress_level = (uint32_t)t->level;
-		ret = qcow2_convert(img, path, opts, &create, err);
+		ret = qcow2_convert(s->whole, path, opts, &create, err);
 	}
 	if (opts->backing)
 		qcow2_close(opts->backing, NULL);

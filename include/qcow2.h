@@ -892,6 +892,9 @@ int qcow2_compare(struct qcow2_image *a, struct qcow2_image *b,
 #define QCOW2_CONVERT_NO_REFLINK 0x2u /* never share or offload, always copy */
 #define QCOW2_CONVERT_DIRECT 0x4u /* O_DIRECT on the target */
 #define QCOW2_CONVERT_COMPRESS 0x8u /* compressed clusters; to qcow2 only */
+/* qcow2_convert_into() only: the target reads as zeros, so that none need be
+ * written.  Refused for targets with a backing file. */
+#define QCOW2_CONVERT_TARGET_IS_ZERO 0x10u
 
 struct qcow2_convert_opts {
 	size_t struct_size;
@@ -904,11 +907,13 @@ struct qcow2_convert_opts {
 	void *opaque;
 	/* To qcow2 only: the image that the target's backing_file names, opened
 	 * by the caller (for reading, with its own backing chain); NULL when
-	 * there is none. */
+	 * there is none, or with qcow2_convert_into() when all is to be
+	 * written. */
 	struct qcow2_image *backing;
 	uint32_t compress_level;    /* zlib 1 to 9 or QCOW2_LEVEL_FAST(), zstd
 				     * 1 to 19; 0: usual, zlib 6, zstd 3 */
 	uint32_t reserved;          /* must be 0 */
+	uint64_t bytes_per_sec;     /* go no faster; 0: as fast as it goes */
 };
 
 #define QCOW2_CONVERT_NOT_SPARSE UINT64_MAX
@@ -922,7 +927,7 @@ struct qcow2_convert_opts {
 #define QCOW2_LEVEL_FAST(n) (0x100u + (n))
 
 #define QCOW2_CONVERT_OPTS_INIT { sizeof(struct qcow2_convert_opts), 0, 0, 0, \
-				  NULL, NULL, NULL, 0, 0 }
+				  NULL, NULL, NULL, 0, 0, 0 }
 
 /*
  * Writes what `img` reads as to a raw file or block device at `path`.  A
@@ -955,6 +960,32 @@ int qcow2_convert(struct qcow2_image *img, const char *path,
 		  const struct qcow2_convert_opts *opts,
 		  const struct qcow2_create_opts *create,
 		  struct qcow2_error *err);
+
+/*
+ * Writes what `img` reads as over the beginning of `target`, an image of either
+ * format that is open for writing and at least as large (-ENOSPC).  Zeros are
+ * written too, as by qcow2_zero() with QCOW2_ZERO_MAY_UNMAP, unless the target
+ * is known to be zero; what lies behind stays.  With opts->backing, which is
+ * what the target's backing file is, the target keeps what it has where `img`
+ * takes its contents from that very file.  Flushed at the end unless
+ * QCOW2_CONVERT_NO_SYNC says otherwise.
+ *
+ * Nothing is atomic here: when it fails, or the system does, part of the target
+ * has been written.  QCOW2_CONVERT_DIRECT is -EINVAL: an open image has decided
+ * already.
+ */
+int qcow2_convert_into(struct qcow2_image *img, struct qcow2_image *target,
+		       const struct qcow2_convert_opts *opts,
+		       struct qcow2_error *err);
+
+/*
+ * A read-only disk that reads as the `n` disks in `imgs`, one after the other;
+ * each begins at a multiple of 512, with zeros before it where the one before
+ * has another size.  They stay the caller's, and open until it is closed.
+ * -EFBIG when they are too large together.
+ */
+int qcow2_concat(struct qcow2_image *const *imgs, uint32_t n,
+		 struct qcow2_image **out, struct qcow2_error *err);
 
 #ifdef __GNUC__
 #pragma GCC visibility pop

@@ -16,6 +16,7 @@
 #include "ops/batch.h"
 #include "ops/extents.h"
 #include "ops/offload.h"
+#include "ops/pace.h"
 #include "ops/progress.h"
 #include "ops/target.h"
 #include "ops/workers.h"
@@ -29,6 +30,7 @@ struct convert {
 	uint64_t size;
 	uint64_t window_bytes;
 	struct target target;
+	struct pace pace;
 	struct progress progress;
 
 	pthread_mutex_t lock; /* guards the walk: */
@@ -102,13 +104,16 @@ static int convert_batch(struct workers *w, struct convert *c,
 			 const struct batch *b, uint8_t *buf,
 			 struct qcow2_error *err)
 {
-	for (unsigned i = 0; i < b->n && !workers_stopped(w); i++) {
-		int rc = convert_piece(c, &b->pieces[i], buf, err);
+	int rc;
 
+	for (unsigned i = 0; i < b->n && !workers_stopped(w); i++) {
+		rc = convert_piece(c, &b->pieces[i], buf, err);
 		if (rc < 0)
 			return rc;
 	}
-	return progress_add(&c->progress, b->covered, err);
+	rc = progress_add(&c->progress, b->covered, err);
+	return rc < 0 ? rc
+		      : pace_add(&c->pace, b->data_bytes, w, &c->progress, err);
 }
 
 static int convert_work(struct workers *w, unsigned index, void *opaque,
@@ -168,6 +173,7 @@ static int copy_out(struct disk *src, struct qcow2_store *store,
 			 sparse ? sparse : SPARSE_BYTES_DEFAULT, err);
 	if (rc < 0)
 		return rc;
+	pace_init(&c.pace, opts->bytes_per_sec);
 	extents_init(&c.extents, src);
 	offload_init(&c.offload, src, store,
 		     !(opts->flags & QCOW2_CONVERT_NO_REFLINK) &&

@@ -33,9 +33,11 @@ static enum part part_of(const struct fill *f, const struct qcow2_extent *x)
 {
 	if (f->sparse_bytes == QCOW2_CONVERT_NOT_SPARSE)
 		return PART_DATA;
+	if (x->depth >= f->shared_depth)
+		return PART_SHARED;
 	if (x->flags & QCOW2_EXTENT_ZERO)
-		return f->backing ? PART_ZERO : PART_SHARED;
-	return x->depth >= f->shared_depth ? PART_SHARED : PART_DATA;
+		return f->backing || f->writes_zeros ? PART_ZERO : PART_SHARED;
+	return PART_DATA;
 }
 
 /* Passes over whole clusters at the walk's place that need no reading, or puts
@@ -114,6 +116,9 @@ static int fill_loop(struct workers *w, struct fill *f, struct room *r,
 			rc = fill_place(w, f, r, err);
 		if (rc == 0)
 			rc = progress_add(&f->progress, r->batch.covered, err);
+		if (rc == 0)
+			rc = pace_add(&f->pace, r->batch.data_bytes, w,
+				      &f->progress, err);
 		if (rc < 0)
 			return rc;
 	}
@@ -165,24 +170,39 @@ static int fill_run(struct fill *f, const struct qcow2_convert_opts *opts,
 	return rc;
 }
 
+static int fill(struct fill *f, const struct qcow2_convert_opts *opts,
+		struct qcow2_error *err)
+{
+	f->size = disk_size(f->src);
+	f->unit = disk_cluster_size(f->dst);
+	f->window_bytes = max_u64(batch_window_bytes(f->src), f->unit);
+	f->shared_depth = f->backing ? disk_find(f->src, f->backing)
+				     : UINT32_MAX;
+	f->sparse_bytes = opts->sparse_bytes ? opts->sparse_bytes
+					     : SPARSE_BYTES_DEFAULT;
+	f->compress = opts->flags & QCOW2_CONVERT_COMPRESS;
+	pace_init(&f->pace, opts->bytes_per_sec);
+	extents_init(&f->extents, f->src);
+	return fill_run(f, opts, err);
+}
+
 int ops_fill(struct disk *src, struct disk *dst, struct disk *backing,
 	     const struct qcow2_convert_opts *opts, struct qcow2_error *err)
 {
-	struct fill f = {
-		.src = src,
-		.dst = dst,
-		.backing = backing,
-		.size = disk_size(src),
-		.window_bytes = max_u64(batch_window_bytes(src),
-					disk_cluster_size(dst)),
-		.unit = disk_cluster_size(dst),
-		.shared_depth = backing ? disk_find(src, backing) : UINT32_MAX,
-		.sparse_bytes = opts->sparse_bytes ? opts->sparse_bytes
-						   : SPARSE_BYTES_DEFAULT,
-		.compress = opts->flags & QCOW2_CONVERT_COMPRESS,
-		.is_new = true,
-	};
+	struct fill f = { .src = src, .dst = dst, .backing = backing,
+			  .is_new = true, .in_order = true };
 
-	extents_init(&f.extents, src);
-	return fill_run(&f, opts, err);
+	return fill(&f, opts, err);
+}
+
+int ops_fill_existing(struct disk *src, struct disk *dst, struct disk *backing,
+		      const struct qcow2_convert_opts *opts,
+		      struct qcow2_error *err)
+{
+	bool is_zero = opts->flags & QCOW2_CONVERT_TARGET_IS_ZERO;
+	struct fill f = { .src = src, .dst = dst, .backing = backing,
+			  .writes_zeros = !is_zero,
+			  .in_order = disk_top_image(dst) };
+
+	return fill(&f, opts, err);
 }

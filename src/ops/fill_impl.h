@@ -10,7 +10,7 @@
 
 #include "ops/batch.h"
 #include "ops/extents.h"
-#include "ops/offload.h"
+#include "ops/pace.h"
 #include "ops/progress.h"
 #include "ops/turns.h"
 #include "ops/workers.h"
@@ -27,12 +27,13 @@ struct fill {
 	bool compress;
 	bool is_new;             /* dst has no other use: see disk_place() */
 	bool writes_zeros;       /* dst does not read as zeros or backing */
+	bool in_order;           /* what is written where depends on the order */
+	struct pace pace;
 	struct progress progress;
 	struct turns turns;
 
 	pthread_mutex_t lock; /* guards the walk: */
 	struct extents extents;
-	struct offload offload;
 	uint64_t pos;
 	uint64_t n_batches;
 };
@@ -72,8 +73,6 @@ struct room {
 	struct placed placed[PLACED_MAX];
 	struct batch batch;
 	uint64_t turn;
-	/* Instead of a batch: an extent whose blocks dst can share. */
-	struct qcow2_extent shared;
 };
 
 /* How many runs a batch can come to. */

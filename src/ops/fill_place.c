@@ -154,11 +154,12 @@ int fill_place(struct workers *w, struct fill *f, struct room *r,
 	int rc = 0;
 
 	r->n_placed = 0;
-	if (!turns_wait(&f->turns, r->turn))
+	if (f->in_order && !turns_wait(&f->turns, r->turn))
 		return 0; /* another worker failed, and says why */
 	for (size_t i = 0; rc == 0 && i < r->n_runs; i++)
 		if (!workers_stopped(w))
 			rc = put_run(f, r, &r->runs[i], err);
-	turns_pass(&f->turns);
+	if (f->in_order)
+		turns_pass(&f->turns);
 	return rc < 0 ? rc : write_placed(f, r, err);
 }

@@ -108,6 +108,11 @@ static int encode(struct fill *f, struct room *r, const struct piece *p,
 			add_zeros(r, n, off);
 			continue;
 		}
+		/* A larger disk has more in that cluster. */
+		if (n < f->unit && off + n < disk_size(f->dst) && !f->is_new) {
+			add_bytes(r, r->plain + at, n, off);
+			continue;
+		}
 		rc = disk_encode(f->dst, r->encoded + at, r->plain + at, &len,
 				 err);
 		if (len)

@@ -5,6 +5,7 @@ import os
 import pty
 import signal
 import subprocess
+import time
 
 import case
 import images
@@ -65,16 +66,118 @@ class Convert(case.Case):
         self.assertTrue(filecmp.cmp("all.raw", "some.raw", shallow=False))
 
     def test_what_is_not_there_yet_is_refused_by_name(self):
-        for options in [["-O", "vmdk"], ["-C"], ["-r", "1M"], ["--bitmaps"], ["--salvage"],
+        for options in [["-O", "vmdk"], ["--bitmaps"], ["--salvage"],
                         ["--image-opts"], ["--target-image-opts"],
-                        ["--object", "secret,id=x"], ["--target-is-zero"]]:
+                        ["--object", "secret,id=x"]]:
             with self.subTest(options):
                 self.assert_refused(
-                    self.ours("convert", *options, "mixed.qcow2", "x.raw"),
+                    self.ours("convert", *options, "mixed.qcow2", "no.raw"),
                     options[0], "version")
-        self.assert_refused(self.ours("convert", "mixed.qcow2", "v2.qcow2",
-                                      "x.raw"), "several sources")
-        self.assertFalse(os.path.exists("x.raw"))
+        self.assertFalse(os.path.exists("no.raw"))
+
+    def test_several_sources_become_one_disk(self):
+        with open("odd.raw", "wb") as f:
+            f.write(b"odd" * 333)
+        sources = ["odd.raw", "mixed.qcow2", "base.raw", "on-raw.qcow2"]
+        self.assert_converts(*sources)
+        for options in [[], ["-c"], ["-S", "0"]]:
+            with self.subTest(options):
+                done = self.ours("convert", "-O", "qcow2", *options, *sources,
+                                 "x.qcow2")
+                self.assertEqual(done.status, 0, done.err)
+                self.compare_with_theirs("x.qcow2", "theirs.raw")
+        made = self.ours("convert", "--output", "json", *sources,
+                         "x.raw").json()
+        self.assertEqual(made["sources"], sources)
+
+    def test_several_sources_have_no_common_backing_file_or_snapshot(self):
+        for options, word in [(["-l", "1"], "-l"),
+                              (["-B", "base.raw", "-F", "raw"], "-B")]:
+            self.assert_refused(
+                self.ours("convert", "-O", "qcow2", *options, "snap.qcow2",
+                          "mixed.qcow2", "y.qcow2"), word)
+
+    def existing(self, fmt):
+        """Two equal images with old contents, ours and theirs."""
+        images.make("old.qcow2", size="6M", io=["write -P 9 0 6M"])
+        for name in ["ours.img", "theirs.img"]:
+            self.theirs("convert", "-O", fmt, "old.qcow2", name)
+
+    def test_an_existing_target_gets_what_qemu_img_gives_it(self):
+        for fmt in ["raw", "qcow2"]:
+            for options in [[], ["-S", "0"], ["--target-is-zero"],
+                            ["-m", "1"]]:
+                with self.subTest(fmt=fmt, options=options):
+                    self.existing(fmt)
+                    inode = os.stat("ours.img").st_ino
+                    args = ["convert", "-n", "-O", fmt, *options,
+                            "mixed.qcow2"]
+                    done = self.ours(*args, "ours.img")
+                    self.assertEqual(done.status, 0, done.err)
+                    self.assertEqual(
+                        self.theirs(*args, "theirs.img").status, 0)
+                    self.assertEqual(os.stat("ours.img").st_ino, inode)
+                    self.assertEqual(self.theirs(
+                        "compare", "-f", fmt, "-F", fmt, "theirs.img",
+                        "ours.img").status, 0)
+                    if fmt == "qcow2":
+                        self.compare_with_theirs("ours.img", "theirs.img")
+
+    def test_an_existing_target_keeps_its_backing_file(self):
+        for name in ["ours.img", "theirs.img"]:
+            images.make(name, "-b", "base.raw", "-F", "raw",
+                        io=["write -P 9 1M 2M"])
+            tool = self.ours if name == "ours.img" else self.theirs
+            done = tool("convert", "-n", "-O", "qcow2", "-B", "base.raw", "-F",
+                        "raw", "on-raw.qcow2", name)
+            self.assertEqual(done.status, 0, done.err)
+        self.compare_with_theirs("ours.img", "theirs.img")
+        self.assert_refused(self.ours(
+            "convert", "-n", "-O", "qcow2", "-B", "mixed.qcow2", "-F", "qcow2",
+            "on-raw.qcow2", "ours.img"), "not the backing file")
+        self.assert_refused(self.ours(
+            "convert", "-n", "-O", "qcow2", "--target-is-zero",
+            "on-raw.qcow2", "ours.img"), "zero")
+
+    def test_an_existing_target_must_be_there_and_large_enough(self):
+        self.assert_refused(self.ours("convert", "-n", "mixed.qcow2",
+                                      "gone.raw"), "gone.raw")
+        with open("small.raw", "wb") as f:
+            f.truncate(1 << 20)
+        self.assert_refused(self.ours("convert", "-n", "mixed.qcow2",
+                                      "small.raw"), "smaller than input")
+        self.assert_refused(self.ours("convert", "--target-is-zero",
+                                      "mixed.qcow2", "y.raw"), "-n")
+        self.assert_refused(self.ours(
+            "convert", "-n", "-O", "qcow2", "-o", "cluster_size=4k",
+            "mixed.qcow2", "ours.img"), "-o")
+
+    def test_a_data_file_that_is_read_is_not_written(self):
+        images.make("with-data.qcow2", "-o", "data_file=read.raw")
+        before = os.stat("read.raw")
+        for target in [["new.qcow2", "-o", "data_file=read.raw"],
+                       ["read.raw"]]:
+            with self.subTest(target):
+                self.assert_refused(self.ours(
+                    "convert", "-U", "-O", "qcow2", *target[1:],
+                    "with-data.qcow2", target[0]), "this very file")
+        self.assertEqual(os.stat("read.raw").st_ino, before.st_ino)
+
+    def test_the_rate_is_kept(self):
+        start = time.monotonic()
+        self.assertEqual(self.ours("convert", "-r", "2M",
+                                   "mixed.qcow2", "slow.raw").status, 0)
+        self.assertGreaterEqual(time.monotonic() - start, 0.45)
+
+    def test_fast_levels_are_read_by_qemu_img(self):
+        for level in ["fast", "fast2", "fast3"]:
+            done = self.ours("convert", "-O", "qcow2", "-c",
+                             "--compress-level", level, "mixed.qcow2",
+                             "x.qcow2")
+            if "ISA-L" in done.err:
+                self.skipTest("built without ISA-L")
+            self.assertEqual(done.status, 0, done.err)
+            self.compare_with_theirs("x.qcow2")
 
     def compare_with_theirs(self, target, source="mixed.qcow2"):
         self.assertEqual(self.theirs("check", target).status, 0)
@@ -119,7 +222,7 @@ class Convert(case.Case):
                               (["-B", "base.raw"], "-B"), (["-F", "raw"], "-F"),
                               (["--compress-level", "3"], "--compress-level"),
                               (["-O", "qcow2", "-B", "base.raw"], "format"),
-                              (["-O", "qcow2", "-n"], "-n"),
+                              (["-O", "qcow2", "-n"], "y.qcow2"),
                               (["-O", "qcow2", "-U", "-F", "raw", "-B",
                                 "y.qcow2"], "itself"),
                               (["-O", "qcow2", "-o", "x=1"], "x"),
@@ -171,12 +274,6 @@ class Convert(case.Case):
         with open("kept.raw", encoding="ascii") as f:
             self.assertEqual(f.read(), "precious")
         self.assertEqual(before, sorted(os.listdir(".")))
-
-    def test_existing_files_are_no_devices(self):
-        self.assert_refused(self.ours("convert", "-n", "mixed.qcow2",
-                                      "base.raw"), "-n")
-        self.assert_refused(self.ours("convert", "-n", "mixed.qcow2",
-                                      "gone.raw"), "gone.raw")
 
     def test_json_tells_what_was_made(self):
         made = self.ours("convert", "--output", "json", "mixed.qcow2",

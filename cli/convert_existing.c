@@ -1,0 +1,80 @@
+/*
+ * qcow2 convert -n: into a target that is there.
+ */
+#include "convert.h"
+
+#include <sys/stat.h>
+
+#include "open.h"
+
+static bool is_same(const char *a, const char *b)
+{
+	struct stat sa, sb;
+
+	return a && b && stat(a, &sa) == 0 && stat(b, &sb) == 0 &&
+	       sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+}
+
+/* -B says what the target has below it; another file would not do. */
+static int check_backing(const struct cli *cli, const struct convert_existing *e,
+			 struct qcow2_image *target,
+			 struct qcow2_image *backing)
+{
+	if (!backing || is_same(qcow2_layer_filename(target, 1),
+				qcow2_layer_filename(backing, 0)))
+		return 0;
+	cli_error(cli, "-B", "this is not the backing file of %s",
+		  ESC(e->path));
+	return 1;
+}
+
+static int convert_open(const struct cli *cli, const struct convert_existing *e,
+			struct qcow2_image *img, struct qcow2_image *target,
+			struct qcow2_convert_opts *opts,
+			struct qcow2_error *err)
+{
+	int ret = check_backing(cli, e, target, opts->backing);
+	int closed;
+
+	if (ret == 0)
+		ret = qcow2_convert_into(img, target, opts, err);
+	closed = qcow2_close(target, ret == 0 ? err : NULL);
+	return ret ? ret : closed;
+}
+
+int convert_existing(const struct cli *cli, const struct common *common,
+		     const struct convert_target *t,
+		     const struct convert_existing *e, struct qcow2_image *img,
+		     struct qcow2_convert_opts *opts, struct qcow2_error *err)
+{
+	struct create_plan plan = { .path = e->path };
+	struct source dst = { e->path, e->format, QCOW2_OPEN_RDWR, NULL };
+	/* -U is for what is read. */
+	struct common writing = *common;
+	struct qcow2_image *target;
+	int ret;
+
+	writing.force_share = false;
+	plan.values[KEY_BACKING_FILE].text = t->backing_file;
+	plan.values[KEY_BACKING_FMT].text = t->backing_format;
+	if (t->backing_file && !t->backing_format) {
+		cli_error(cli, "-B", "a backing file needs its format: -F");
+		return 1;
+	}
+	if (opts->flags & QCOW2_CONVERT_DIRECT)
+		dst.flags |= QCOW2_OPEN_DIRECT;
+	opts->flags &= ~QCOW2_CONVERT_DIRECT;
+	if (e->is_zero)
+		opts->flags |= QCOW2_CONVERT_TARGET_IS_ZERO;
+	if (t->compress)
+		opts->flags |= QCOW2_CONVERT_COMPRESS;
+	opts->compress_level = (uint32_t)t->level;
+	ret = convert_open_backing(cli, common, &plan, &opts->backing);
+	if (ret == 0)
+		ret = source_open(cli, &writing, &dst, &target) < 0 ? 1 : 0;
+	if (ret == 0)
+		ret = convert_open(cli, e, img, target, opts, err);
+	qcow2_close(opts->backing, NULL);
+	opts->backing = NULL;
+	return ret;
+}
