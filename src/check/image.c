@@ -138,6 +138,12 @@ static void header_findings(struct check *c)
 	if (h->incompatible_features & INCOMPAT_CORRUPT)
 		report_note(&c->report, DEFECT_HEADER_CORRUPT_BIT,
 			    HEADER_OFF_INCOMPAT, "the image is marked corrupt");
+	if ((h->autoclear_features & AUTOCLEAR_DATA_FILE_RAW) &&
+	    !header_has_data_file(h))
+		report_note(&c->report, DEFECT_HEADER_DATA_FILE_RAW,
+			    HEADER_OFF_AUTOCLEAR, "the raw data file bit is set "
+			    "and there is no data file: the next opening for "
+			    "writing clears it");
 	if (!h->refcount_table_clusters && !c->refcounts_dropped)
 		report_defect(&c->report, DEFECT_HEADER_REFCOUNT_TABLE_EMPTY,
 			      HEADER_OFF_REFCOUNT_TABLE_CLUSTERS,

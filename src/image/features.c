@@ -98,7 +98,8 @@ int features_mark_corrupt(struct image *img, int code)
 
 int features_open(struct image *img, struct qcow2_error *err)
 {
-	uint64_t known = AUTOCLEAR_DATA_FILE_RAW | AUTOCLEAR_BITMAPS;
+	uint64_t known = AUTOCLEAR_BITMAPS |
+			 (img->geo.has_data_file ? AUTOCLEAR_DATA_FILE_RAW : 0);
 
 	atomic_init(&img->rw->bitmaps_valid,
 		    img->header.autoclear_features & AUTOCLEAR_BITMAPS);

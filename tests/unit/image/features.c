@@ -84,7 +84,8 @@ static void unknown_autoclear_bits_go_when_an_image_opens_for_writing(void **s)
 	(void)s;
 	make(&r, 3);
 	put_word(&r, HEADER_OFF_AUTOCLEAR,
-		 UNKNOWN_AUTOCLEAR | AUTOCLEAR_BITMAPS);
+		 UNKNOWN_AUTOCLEAR | AUTOCLEAR_BITMAPS |
+			 AUTOCLEAR_DATA_FILE_RAW);
 	open_rw(&r);
 	assert_int_equal(word(&r, HEADER_OFF_AUTOCLEAR), AUTOCLEAR_BITMAPS);
 	assert_true(r.count.calls[STORE_OP_FLUSH] > 0);
