@@ -129,7 +129,7 @@ void commit_free(struct commit *c, struct freed freed)
 		store_zero(c->file, freed.n_clusters << c->geo->cluster_bits,
 			   freed.host_off, QCOW2_STORE_UNMAP, NULL);
 	if (!MUTANT(no_quarantine))
-		freed_add(&c->freed, freed);
+		freed_add(&c->freed, c->geo->cluster_bits, freed);
 }
 
 void commit_order(struct commit *c)

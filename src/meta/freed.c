@@ -26,8 +26,23 @@ int freed_reserve(struct freed_list *l, size_t n, struct qcow2_error *err)
 	return 0;
 }
 
-void freed_add(struct freed_list *l, struct freed f)
+/* Whether @f goes on where @last ends. */
+static bool continues(const struct freed *last, const struct freed *f,
+		      uint32_t cluster_bits)
 {
+	return last->punch == f->punch &&
+	       last->host_off + (last->n_clusters << cluster_bits) ==
+		       f->host_off;
+}
+
+void freed_add(struct freed_list *l, uint32_t cluster_bits, struct freed f)
+{
+	struct freed *last = l->n ? &l->list[l->n - 1] : NULL;
+
+	if (last && continues(last, &f, cluster_bits)) {
+		last->n_clusters += f.n_clusters;
+		return;
+	}
 	assert(l->n < l->capacity);
 	l->list[l->n++] = f;
 }
@@ -53,25 +68,34 @@ int freed_enqueue(struct freed_batch **queue, struct freed_list *l,
 	return 0;
 }
 
-/* Gives the space of a cluster back if this was its last reference.  Failing
- * to costs space and nothing else. */
+/* Failing to costs space and nothing else. */
+static void punch_run(struct qcow2_store *file, uint64_t len, uint64_t host_off)
+{
+	if (len)
+		store_zero(file, len, host_off,
+			   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK, NULL);
+}
+
+/* Gives the space of those clusters back that have their last reference. */
 static int punch(const struct freed *f, struct refcounts *refs,
 		 struct qcow2_store *file, struct qcow2_error *err)
 {
 	uint32_t bits = refs->geo->cluster_bits;
+	uint64_t end = f->host_off + (f->n_clusters << bits);
+	uint64_t from = f->host_off;
 
-	for (uint64_t i = 0; i < f->n_clusters; i++) {
-		uint64_t host_off = f->host_off + (i << bits);
+	for (uint64_t off = from; off < end; off += refs->geo->cluster_size) {
 		uint64_t count;
-		int rc = refcounts_get(refs, host_off >> bits, &count, err);
+		int rc = refcounts_get(refs, off >> bits, &count, err);
 
 		if (rc < 0)
 			return rc;
 		if (count == 1 || MUTANT(punch_shared))
-			store_zero(file, UINT64_C(1) << bits, host_off,
-				   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK,
-				   NULL);
+			continue;
+		punch_run(file, off - from, from);
+		from = off + refs->geo->cluster_size;
 	}
+	punch_run(file, end - from, from);
 	return 0;
 }
 
@@ -84,12 +108,14 @@ int freed_batch_finish(struct freed_batch *b, struct refcounts *refs,
 	/* A run that cannot be freed must not keep the others from it. */
 	for (size_t i = 0; i < b->freed.n; i++) {
 		const struct freed *f = &b->freed.list[i];
-		struct qcow2_error *why = rc < 0 ? NULL : err;
-		int one = f->punch ? punch(f, refs, refs->file, why) : 0;
+		int one = f->punch ? punch(f, refs, refs->file,
+					   rc < 0 ? NULL : err)
+				   : 0;
 
-		if (one == 0)
-			one = refcounts_decrement(refs, f->n_clusters,
-						  f->host_off >> bits, why);
+		rc = rc < 0 ? rc : one;
+		one = refcounts_decrement(refs, f->n_clusters,
+					  f->host_off >> bits,
+					  rc < 0 ? NULL : err);
 		rc = rc < 0 ? rc : one;
 	}
 	return rc;
