@@ -4,7 +4,6 @@
  * everything that had to be done for it.
  */
 #include "base/checked.h"
-#include "base/mutant.h"
 #include "format/refcount.h"
 #include "repair/context.h"
 #include "store/store.h"
@@ -160,9 +159,7 @@ int repair_raise(struct repair *r, struct qcow2_error *err)
 
 	if (rc == 0)
 		rc = fix_all(r, RAISE, err);
-	if (rc == 0 && !MUTANT(repair_no_raise_barrier))
-		rc = repair_barrier(r, err);
-	return rc;
+	return rc < 0 ? rc : repair_barrier(r, err);
 }
 
 int repair_lower(struct repair *r, bool aloud, struct qcow2_error *err)

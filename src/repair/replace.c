@@ -6,7 +6,6 @@
  * everything.
  */
 #include "base/checked.h"
-#include "base/mutant.h"
 #include "meta/refbuild.h"
 #include "repair/context.h"
 #include "repair/copies.h"
@@ -284,9 +283,7 @@ static int carry_out(struct replacement *n, bool *done,
 	if (!n->copies.n_wanted)
 		return 0;
 	rc = copies_link(r, &n->copies, err);
-	if (rc == 0 && !MUTANT(repair_copies_unordered))
-		rc = repair_barrier(r, err);
-	return rc;
+	return rc < 0 ? rc : repair_barrier(r, err);
 }
 
 static int plan(struct replacement *n, struct qcow2_error *err)

@@ -37,6 +37,17 @@ static int make_room(struct repair *r, struct new_snapshots *s,
 	return 0;
 }
 
+/* An entry that does not say how large its disk was gets the size of today, if
+ * its L1 table can map that much. */
+static void settle_size(const struct repair *r, struct snapshot *s)
+{
+	const struct geometry *g = &r->c.geo;
+
+	if (s->extra_len < SNAPSHOT_EXTRA_BYTES_V3 &&
+	    geometry_l1_entries(g, s->disk_size) > s->l1_size)
+		s->disk_size = s->l1_size * geometry_l2_reach(g);
+}
+
 static int append(struct repair *r, struct new_snapshots *out,
 		  const struct snapshot *s, struct qcow2_error *err)
 {
@@ -67,8 +78,10 @@ int snapshots_renew(struct repair *r, struct new_snapshots *out,
 		enum defect bad;
 		int rc = check_snapshot_entry(&r->c, &off, &s, &bad, err);
 
-		if (rc == 0)
+		if (rc == 0) {
+			settle_size(r, &s);
 			rc = append(r, out, &s, err);
+		}
 		if (rc < 0)
 			snapshots_drop(r, out);
 		if (rc)

@@ -23,6 +23,7 @@
 #include <time.h>
 
 #include "crash/change.h"
+#include "crash/repairs.h"
 #include "crash/generate.h"
 #include "crash/scenarios.h"
 #include "crash/special.h"
@@ -241,6 +242,27 @@ static void run_special(struct run *r)
 	}
 }
 
+static void run_repairs(struct run *r)
+{
+	for (unsigned i = 0; i < n_repair_cases && !is_over(r); i++) {
+		const struct repair_case *c = &repair_cases[i];
+		const struct config *config = config_find(c->config);
+		struct failure f;
+		struct base b;
+
+		if (!is_wanted(r, config))
+			continue;
+		b = base_new(config);
+		if (!repairs_run(&r->env, &b, c, &f)) {
+			r->stats.violations++;
+			printf("VIOLATION: %s\n  seed %" PRIu64
+			       ", %s, repair of `%s`\n%s", f.why, r->env.seed,
+			       c->config, c->name, f.events);
+		}
+		base_free(&b);
+	}
+}
+
 static void run_changes(struct run *r)
 {
 	for (unsigned i = 0; i < n_change_cases && !is_over(r); i++) {
@@ -267,6 +289,7 @@ static const struct {
 	void (*run)(struct run *r);
 } slices[] = {
 	{ "special", run_special },
+	{ "repairs", run_repairs },
 	{ "changes", run_changes },
 	{ "scenarios", run_scenarios },
 	{ "pairs", run_pairs },
