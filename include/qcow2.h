@@ -394,7 +394,8 @@ int qcow2_preadv(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 /*
  * Writes guest bytes.  [off, off+len) must lie inside the virtual disk
  * (-EINVAL); the image must be open for writing (-EBADF).  Overlapping writes
- * of several threads take effect one after the other.  Durable after the next
+ * of several threads take effect one after the other, in each 2 MiB of the disk
+ * (from a multiple of 2 MiB on) for itself.  Durable after the next
  * qcow2_flush() that succeeds; after a crash before that, every sector has its
  * old or its new contents.
  *
@@ -429,7 +430,8 @@ int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
 /*
  * Writes clusters compressed with the image's codec.  `off` must be a multiple
  * of the cluster size, and so must `len` unless the range ends with the disk.
- * A cluster that does not become smaller is stored plain.  Flags: QCOW2_FUA;
+ * A cluster that does not become smaller is stored plain.  Overlapping writes
+ * take effect cluster by cluster.  Flags: QCOW2_FUA;
  * the rest as for qcow2_pwrite(); -ENOTSUP with an external data file.
  */
 int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,

@@ -2,9 +2,9 @@
  * Guest writes: plan, data, link.
  *
  * A request is cut at the regions of the in-flight table.  In each region what
- * can be overwritten in place is written first, as bytes.  For the rest the
- * range is widened to whole clusters, and each run of clusters goes through
- * three steps: the plan looks up what is there and allocates; the data, with
+ * can be overwritten in place with one write is done so, as bytes.  Otherwise
+ * the range is widened to whole clusters, so that no other writer comes between
+ * the steps, and each run of new clusters goes through three: the plan looks up what is there and allocates; the data, with
  * what must be copied around it, goes out in one vectored write; the link
  * changes the entries and frees what they replace.
  */
@@ -90,6 +90,18 @@ static int write_bytes_at(struct image *img, struct iov_cursor *src,
 	return 0;
 }
 
+static int write_mapped(struct image *img, struct iov_cursor *src, uint64_t len,
+			uint64_t host_off, unsigned store_flags,
+			struct qcow2_error *err)
+{
+	int rc = 0;
+
+	if (img->data == img->file)
+		rc = guarded_check(img, len, host_off, err);
+	return rc < 0 ? rc : write_bytes_at(img, src, len, host_off,
+					    store_flags, err);
+}
+
 /* Writes from @off as far as it goes in place; *done is where it stopped. */
 static int write_in_place(struct image *img, struct iov_cursor *src,
 			  uint64_t len, uint64_t off, unsigned store_flags,
@@ -104,16 +116,33 @@ static int write_in_place(struct image *img, struct iov_cursor *src,
 			return rc;
 		rc = map_in_place(img, len - *done, off + *done,
 				  store_flags, &here, &host_off, err);
-		if (rc == 0 && here && img->data == img->file)
-			rc = guarded_check(img, here, host_off, err);
 		if (rc == 0 && here)
-			rc = write_bytes_at(img, src, here, host_off,
-					    store_flags, err);
+			rc = write_mapped(img, src, here, host_off,
+					  store_flags, err);
 		if (rc < 0 || !here)
 			return rc;
 		*done += here;
 	}
 	return 0;
+}
+
+/* Writes all of it in place, or nothing where that takes more than one write:
+ * the rest would come after the range was left, and others in between. */
+static int write_at_once(struct image *img, struct iov_cursor *src,
+			 uint64_t len, uint64_t off, unsigned store_flags,
+			 bool *done, struct qcow2_error *err)
+{
+	uint64_t here, host_off;
+	int rc = commit_check(&img->rw->commit, err);
+
+	*done = false;
+	if (rc == 0)
+		rc = map_in_place(img, len, off, store_flags, &here,
+				  &host_off, err);
+	if (rc < 0 || here < len)
+		return rc;
+	*done = true;
+	return write_mapped(img, src, len, host_off, store_flags, err);
 }
 
 /* ---- New clusters ------------------------------------------------------------ */
@@ -473,6 +502,18 @@ static int would_allocate(struct qcow2_error *err)
 			 "wait for the disk");
 }
 
+/* Without waiting: only what needs no new clusters. */
+static int write_without_waiting(struct image *img, struct iov_cursor *src,
+				 uint64_t len, uint64_t off,
+				 struct qcow2_error *err)
+{
+	uint64_t done;
+	int rc = write_in_place(img, src, len, off, QCOW2_STORE_NOWAIT, &done,
+				err);
+
+	return rc == 0 && done < len ? would_allocate(err) : rc;
+}
+
 static int write_region(struct image *img, struct iov_cursor *src,
 			uint64_t len, uint64_t off, unsigned flags,
 			struct qcow2_error *err)
@@ -480,24 +521,24 @@ static int write_region(struct image *img, struct iov_cursor *src,
 	uint32_t cluster = img->geo.cluster_size;
 	struct inflight *f = &img->rw->inflight;
 	bool wait = !(flags & QCOW2_NOWAIT);
-	unsigned store_flags = wait ? 0 : QCOW2_STORE_NOWAIT;
 	struct inflight_range range;
-	uint64_t done;
+	bool done;
 	int rc;
 
 	if (!inflight_enter(f, &range, off, off + len, wait))
 		return busy(err);
-	rc = write_in_place(img, src, len, off, store_flags, &done, err);
+	rc = write_at_once(img, src, len, off, wait ? 0 : QCOW2_STORE_NOWAIT,
+			   &done, err);
 	inflight_leave(f, &range);
-	if (rc < 0 || done == len)
+	if (rc < 0 || done)
 		return rc;
-	if (!wait)
-		return would_allocate(err);
-	off += done;
-	len -= done;
-	inflight_enter(f, &range, align_down(off, cluster),
-		       align_up(off + len, cluster), true);
-	rc = write_in_flight(img, src, len, off, err);
+	if (!inflight_enter(f, &range, align_down(off, cluster),
+			    align_up(off + len, cluster), wait))
+		return busy(err);
+	if (wait)
+		rc = write_in_flight(img, src, len, off, err);
+	else
+		rc = write_without_waiting(img, src, len, off, err);
 	inflight_leave(f, &range);
 	return rc;
 }
