@@ -1,0 +1,48 @@
+/*
+ * Requests that take turns at their store calls, in an order that is chosen.
+ *
+ * Each request runs in a thread of its own and stops at every point: before
+ * each read, write, zeroing, truncation and barrier of a store that was made
+ * here, and after each write.  When all have stopped, ended, or wait for one
+ * another inside of the library, one of those that stopped goes on to its next
+ * point.  Which one is a list of choices; all lists are all interleavings.
+ */
+#ifndef MODEL_STEPS_H
+#define MODEL_STEPS_H
+
+#include <stdbool.h>
+
+#include <qcow2.h>
+
+#include "support/test.h"
+
+enum { STEPS_THREADS = 3, STEPS_CHOICES = 256 };
+
+struct choices {
+	unsigned n;
+	struct {
+		unsigned char taken;
+		unsigned char of;
+	} at[STEPS_CHOICES];
+};
+
+struct steps;
+
+struct steps *steps_new(void);
+void steps_free(struct steps *s);
+int steps_store_new(struct steps *s, struct qcow2_store *inner,
+		    struct qcow2_store **out);
+
+/*
+ * Runs @fn(@arg, i) for i below @n, each in its thread.  The first choices are
+ * those of *c; what follows is chosen by @rng, or the first one each time
+ * without it; *c says afterwards what was chosen.  False when all wait for one
+ * another for ever: the threads are lost then.
+ */
+bool steps_run(struct steps *s, unsigned n, void (*fn)(void *arg, unsigned i),
+	       void *arg, struct choices *c, struct test_rng *rng);
+
+/* The choices of the next interleaving; false after the last. */
+bool choices_next(struct choices *c);
+
+#endif
