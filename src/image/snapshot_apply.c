@@ -189,6 +189,8 @@ static int forget_old(struct application *a, uint64_t n_l1, uint64_t l1_off,
 {
 	unguard_tables(a, &a->old, &a->tree);
 	fresh_l1_drop(a->img, n_l1, l1_off);
+	if (MUTANT(apply_freed_early))
+		return 0;
 	return tree_drop_references(a->img, &a->old, err);
 }
 
@@ -214,7 +216,7 @@ static int apply(struct application *a, const char *id_or_name,
 		commit_flush(&img->rw->commit, NULL);
 	}
 	rc = switch_disk(a, err);
-	if (rc == 0 && !MUTANT(apply_freed_early))
+	if (rc == 0)
 		rc = forget_old(a, old_n, old_off, err);
 	return rc < 0 ? rc : commit_flush(&img->rw->commit, err);
 }

@@ -127,7 +127,9 @@ static int forget(struct deletion *d, struct qcow2_error *err)
 {
 	struct image *img = d->img;
 	uint64_t n_lost = 0;
-	int rc = tree_drop_references(img, &d->tree, err);
+	int rc = MUTANT(snapshot_freed_early)
+			 ? 0
+			 : tree_drop_references(img, &d->tree, err);
 	int restored;
 
 	fresh_l1_drop(img, d->info.l1_size, d->info.l1_off);
@@ -158,7 +160,7 @@ static int carry_out(struct deletion *d, struct qcow2_error *err)
 		d->info.id = NULL;
 		return rc;
 	}
-	return MUTANT(snapshot_freed_early) ? 0 : forget(d, err);
+	return forget(d, err);
 }
 
 static int delete(struct deletion *d, const char *id_or_name,

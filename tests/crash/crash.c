@@ -12,7 +12,7 @@
  *	--first         stop at the first violation and shrink nothing
  *	--list          the configurations
  *
- * Slices: special, scenarios, pairs, triples, random.  A slice may be cut into parts by
+ * Slices: special, changes, snapshots, scenarios, pairs, triples, random.  A slice may be cut into parts by
  * `NAME/I/N`.  Exit status 1 after a violation.
  */
 #include <getopt.h>
@@ -26,6 +26,7 @@
 #include "crash/repairs.h"
 #include "crash/generate.h"
 #include "crash/scenarios.h"
+#include "crash/snapshots.h"
 #include "crash/special.h"
 #include "crash/trial.h"
 
@@ -284,6 +285,28 @@ static void run_changes(struct run *r)
 	}
 }
 
+static void run_snapshots(struct run *r)
+{
+	for (unsigned i = 0; i < n_snapshot_cases && !is_over(r); i++) {
+		const struct snapshot_case *c = &snapshot_cases[i];
+		const struct config *config = config_find(c->config);
+		struct failure f;
+		struct base b;
+
+		if (!is_wanted(r, config))
+			continue;
+		b = base_new(config);
+		if (!snapshots_run(&r->env, &b, c, &f)) {
+			r->stats.violations++;
+			printf("VIOLATION: %s\n  seed %" PRIu64
+			       ", %s, after `%s`: `%s`\n%s", f.why,
+			       r->env.seed, c->config, c->before, c->step,
+			       f.events);
+		}
+		base_free(&b);
+	}
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct run *r);
@@ -291,6 +314,7 @@ static const struct {
 	{ "special", run_special },
 	{ "repairs", run_repairs },
 	{ "changes", run_changes },
+	{ "snapshots", run_snapshots },
 	{ "scenarios", run_scenarios },
 	{ "pairs", run_pairs },
 	{ "triples", run_triples },
