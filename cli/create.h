@@ -60,6 +60,9 @@ void create_lists_release(struct create_lists *lists);
 /* True when the list @text asks for help rather than sets anything. */
 bool create_wants_help(const char *text);
 void create_print_help(enum qcow2_format format);
+/* The same for those of a qcow2 image that `amend` can change. */
+void create_print_amend_help(const bool shown[N_CREATE_KEYS]);
+const char *create_key_name(enum create_key key);
 
 /* Reads a list into @plan, which keeps pointers into @text.  Returns 0, or -1
  * after saying what is wrong. */

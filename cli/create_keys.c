@@ -71,21 +71,37 @@ bool create_wants_help(const char *text)
 	return len > 0 && (strcmp(last, "help") == 0 || strcmp(last, "?") == 0);
 }
 
-void create_print_help(enum qcow2_format format)
+static void print_key(const struct key_spec *key)
 {
 	static const char *const types[] = { "<str>", "<size>", "<num>",
 					     "<bool (on/off)>" };
+	int width = 22 - (int)strlen(key->name) - 1;
+
+	printf("  %s=%-*s - %s\n", key->name, width, types[key->type],
+	       key->help);
+}
+
+void create_print_help(enum qcow2_format format)
+{
 	bool raw = format == QCOW2_FORMAT_RAW;
 
 	printf("Supported %s options:\n", raw ? "raw" : "qcow2");
-	for (size_t i = 0; i < N_CREATE_KEYS; i++) {
-		const char *type = types[keys[i].type];
-		int width = 22 - (int)strlen(keys[i].name) - 1;
-
+	for (size_t i = 0; i < N_CREATE_KEYS; i++)
 		if (!raw || keys[i].for_raw)
-			printf("  %s=%-*s - %s\n", keys[i].name, width, type,
-			       keys[i].help);
-	}
+			print_key(&keys[i]);
+}
+
+void create_print_amend_help(const bool shown[N_CREATE_KEYS])
+{
+	printf("Amend options for 'qcow2':\n");
+	for (size_t i = 0; i < N_CREATE_KEYS; i++)
+		if (shown[i])
+			print_key(&keys[i]);
+}
+
+const char *create_key_name(enum create_key key)
+{
+	return keys[key].name;
 }
 
 /* ------------------------------------------------------------------------- */

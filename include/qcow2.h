@@ -16,8 +16,8 @@
  *    older, smaller versions of this header are accepted; flag bits that this
  *    version does not know are refused with -EINVAL.
  *  - Any number of threads may use one image or store at the same time; only
- *    qcow2_close(), qcow2_resize() and qcow2_store_unref() of the last
- *    reference want the object to themselves.  The library makes no threads of
+ *    qcow2_close(), qcow2_resize(), qcow2_amend() and qcow2_store_unref() of
+ *    the last reference want the object to themselves.  The library makes no threads of
  *    its own except inside qcow2_convert() and qcow2_compare(), which say so and end them
  *    before they return.
  *  - Nothing an image names is opened unless the caller's gate agrees (see
@@ -730,7 +730,11 @@ int qcow2_create_store(struct qcow2_store *store, struct qcow2_store *data,
 		       struct qcow2_error *err);
 
 /* ------------------------------------------------------------------------- */
-/* Resize                                                                    */
+/* Resize and amend                                                          */
+
+/* Called now and then, from one thread at a time, with 0 <= done <= total.
+ * Return non-zero to stop the job with -ECANCELED. */
+typedef int qcow2_progress_fn(void *opaque, uint64_t done, uint64_t total);
 
 #define QCOW2_RESIZE_SHRINK 0x1u /* what lies beyond the new end may be lost */
 
@@ -763,6 +767,54 @@ struct qcow2_resize_opts {
 int qcow2_resize(struct qcow2_image *img, uint64_t size,
 		 const struct qcow2_resize_opts *opts,
 		 struct qcow2_error *err);
+
+/* What qcow2_amend() is to change; everything else stays. */
+#define QCOW2_AMEND_VERSION 0x1u
+#define QCOW2_AMEND_REFCOUNT_BITS 0x2u
+#define QCOW2_AMEND_LAZY_REFCOUNTS 0x4u
+#define QCOW2_AMEND_SIZE 0x8u
+#define QCOW2_AMEND_BACKING 0x10u /* backing_file and backing_format */
+#define QCOW2_AMEND_DATA_FILE_RAW 0x20u
+
+#define QCOW2_AMEND_SHRINK 0x1u /* the size may become smaller */
+
+struct qcow2_amend_opts {
+	size_t struct_size;
+	uint32_t set;               /* QCOW2_AMEND_*: fields that count */
+	uint32_t flags;             /* QCOW2_AMEND_SHRINK */
+	uint32_t version;           /* 2 or 3 */
+	uint32_t refcount_bits;     /* 1,2,4,...,64; version 2: only 16 */
+	uint32_t lazy_refcounts;    /* 0 or 1 */
+	uint32_t data_file_raw;     /* 0; 1 where it is set already */
+	uint64_t size;
+	const char *backing_file;   /* recorded, not opened; NULL: none */
+	const char *backing_format; /* required with backing_file */
+	qcow2_progress_fn *progress;
+	void *opaque;
+};
+
+#define QCOW2_AMEND_OPTS_INIT { sizeof(struct qcow2_amend_opts), 0, 0, 0, 0, \
+	0, 0, 0, NULL, NULL, NULL, NULL }
+
+/*
+ * Changes what the image is; its disk, and its snapshots', read as before, but
+ * for another size or backing file.  The image is open for writing (-EBADF), no
+ * other call may be running on it, as for qcow2_close(), and strings that
+ * qcow2_get_info() gave are gone.  Another backing file, and lazy refcounts,
+ * take effect when the image is opened anew: nothing else should be done with
+ * it until then.
+ *
+ * Durable when it returns.  The changes are made one after the other; after a
+ * crash or a failure each of them has been made entirely or not at all.
+ *
+ * -EINVAL for contradictions; -ENOTSUP for what version 2 has no place for
+ * (external data files, extended L2 entries, zstd, bitmaps); -ERANGE for a
+ * refcount that the new width cannot hold; -ENOSPC also when the first cluster
+ * has no room to change the header safely; -ECANCELED when the progress
+ * function stopped it; and what qcow2_resize() returns.
+ */
+int qcow2_amend(struct qcow2_image *img, const struct qcow2_amend_opts *opts,
+		struct qcow2_error *err);
 
 /* ------------------------------------------------------------------------- */
 /* Check                                                                     */
@@ -847,10 +899,6 @@ int qcow2_check_store(struct qcow2_store *store,
 
 /* ------------------------------------------------------------------------- */
 /* Whole-disk jobs                                                           */
-
-/* Called now and then, from one thread at a time, with 0 <= done <= total.
- * Return non-zero to stop the job with -ECANCELED. */
-typedef int qcow2_progress_fn(void *opaque, uint64_t done, uint64_t total);
 
 #define QCOW2_COMPARE_STRICT 0x1u /* sizes and allocation must agree too */
 

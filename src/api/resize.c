@@ -8,6 +8,11 @@
 #include "base/error.h"
 #include "base/options.h"
 
+#define QCOW2_AMEND_KNOWN                                                      \
+	(QCOW2_AMEND_VERSION | QCOW2_AMEND_REFCOUNT_BITS |                     \
+	 QCOW2_AMEND_LAZY_REFCOUNTS | QCOW2_AMEND_SIZE | QCOW2_AMEND_BACKING | \
+	 QCOW2_AMEND_DATA_FILE_RAW)
+
 static int check_preallocation(enum qcow2_preallocation mode,
 			       struct qcow2_error *err)
 {
@@ -32,4 +37,22 @@ int qcow2_resize(struct qcow2_image *img, uint64_t size,
 	if (rc == 0)
 		rc = check_preallocation(own.preallocation, err);
 	return rc < 0 ? rc : disk_resize(img->disk, size, &own, err);
+}
+
+int qcow2_amend(struct qcow2_image *img, const struct qcow2_amend_opts *opts,
+		struct qcow2_error *err)
+{
+	struct qcow2_amend_opts own = QCOW2_AMEND_OPTS_INIT;
+	int rc = options_copy(&own, sizeof(own), opts, "qcow2_amend_opts",
+			      err);
+
+	if (rc == 0 && (own.set & ~QCOW2_AMEND_KNOWN))
+		rc = error_set(err, -EINVAL,
+			       "amend does not know 0x%" PRIx32 " in set",
+			       own.set & ~QCOW2_AMEND_KNOWN);
+	if (rc == 0 && (own.flags & ~QCOW2_AMEND_SHRINK))
+		rc = error_set(err, -EINVAL,
+			       "amend flags 0x%" PRIx32 " are not known",
+			       own.flags & ~QCOW2_AMEND_SHRINK);
+	return rc < 0 ? rc : disk_amend(img->disk, &own, err);
 }

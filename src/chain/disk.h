@@ -49,9 +49,11 @@ int disk_discard(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 int disk_write_compressed(struct disk *d, const void *buf, uint64_t len,
 			  uint64_t off, struct qcow2_error *err);
 int disk_flush(struct disk *d, struct qcow2_error *err);
-/* Alone on the disk; see qcow2_resize(). */
+/* Both are alone on the disk; see qcow2_resize() and qcow2_amend(). */
 int disk_resize(struct disk *d, uint64_t size,
 		const struct qcow2_resize_opts *opts, struct qcow2_error *err);
+int disk_amend(struct disk *d, const struct qcow2_amend_opts *opts,
+	       struct qcow2_error *err);
 
 /* Internal snapshots of the top layer; see qcow2_snapshot_create() and the
  * functions behind it.  -ENOTSUP for a raw layer. */

@@ -1,11 +1,12 @@
 /*
- * Changing what the top layer is: its size.
+ * Changing what the top layer is: its size, its options.
  */
 #include <errno.h>
 #include <stdbool.h>
 
 #include "base/error.h"
 #include "chain/disk_impl.h"
+#include "image/amend.h"
 #include "image/resize.h"
 #include "store/store.h"
 
@@ -65,6 +66,23 @@ int disk_resize(struct disk *d, uint64_t size,
 	if (!top->image)
 		return resize_raw(top, size, opts, err);
 	rc = image_resize(top->image, size, opts, err);
+	top->size = top->image->virtual_size;
+	return rc;
+}
+
+int disk_amend(struct disk *d, const struct qcow2_amend_opts *opts,
+	       struct qcow2_error *err)
+{
+	struct layer *top = &d->layers[0];
+	int rc;
+
+	if (!d->writable)
+		return error_set(err, -EBADF,
+				 "the image is not open for writing");
+	if (!top->image)
+		return error_set(err, -ENOTSUP,
+				 "a raw image has no options to amend");
+	rc = image_amend(top->image, opts, err);
 	top->size = top->image->virtual_size;
 	return rc;
 }

@@ -163,6 +163,31 @@ int refcounts_get(struct refcounts *r, uint64_t cluster_idx, uint64_t *value,
 	return 0;
 }
 
+int refcounts_read(struct refcounts *r, uint64_t n, uint64_t first,
+		   uint64_t *values, struct qcow2_error *err)
+{
+	uint64_t i = 0;
+
+	memset(values, 0, n * sizeof(*values));
+	while (i < n) {
+		struct view v;
+		int rc = view_open(r, first + i, &v, err);
+
+		if (rc < 0)
+			return rc;
+		if (rc == 1) {
+			i++;
+			continue;
+		}
+		mutex_lock(&r->lock);
+		for (; i < n && first + i < v.end; i++)
+			values[i] = view_get(r, &v, first + i);
+		mutex_unlock(&r->lock);
+		view_close(r, &v);
+	}
+	return 0;
+}
+
 static bool view_has_used(struct refcounts *r, const struct view *v,
 			  uint64_t end, uint64_t but)
 {

@@ -75,6 +75,10 @@ int refcounts_get(struct refcounts *r, uint64_t cluster_idx, uint64_t *value,
 int refcounts_find_used(struct refcounts *r, uint64_t first, uint64_t end,
 			uint64_t but, bool *used, struct qcow2_error *err);
 
+/* The refcounts of @n clusters from @first on. */
+int refcounts_read(struct refcounts *r, uint64_t n, uint64_t first,
+		   uint64_t *values, struct qcow2_error *err);
+
 /* A run of clusters that was free and now has refcount 1. */
 struct claim {
 	uint64_t host_off;

@@ -37,10 +37,14 @@ static int open_external(void *opaque, const struct qcow2_reference *ref,
 {
 	struct external *x = opaque;
 
+	struct qcow2_store *file = ref->kind == QCOW2_REFERENCE_BACKING
+					   ? x->backing
+					   : x->data;
+
 	(void)err;
-	*out = store_ref(ref->kind == QCOW2_REFERENCE_BACKING ? x->backing
-							      : x->data);
-	return *out ? 0 : -ENOENT;
+	/* An image that got a backing file only now finds an empty one. */
+	*out = file ? store_ref(file) : cow_new();
+	return 0;
 }
 
 static void claim_little(struct qcow2_image *img, uint32_t ahead)

@@ -59,6 +59,29 @@ const struct change_case change_cases[] = {
 	{ "sub", "grow metadata 300" },
 	{ "64k-used", "resize 100" },
 	{ "64k-used", "resize 2000000" },
+	{ "512", "amend version 2" },
+	{ "512-v2", "amend version 3" },
+	{ "512-zeros", "amend version 2" },
+	{ "4k-zeros-backing", "amend version 2" },
+	{ "4k-zeros-snapshot", "amend version 2" },
+	{ "512-snapshot", "amend version 2" },
+	{ "512-used", "amend refcount_bits 1" },
+	{ "512-snapshot", "amend refcount_bits 64" },
+	{ "512-rc64", "amend refcount_bits 16" },
+	{ "4k-compressed", "amend refcount_bits 8" },
+	{ "4k-snapshot", "amend refcount_bits 2" },
+	{ "64k-used", "amend refcount_bits 32" },
+	{ "512-lazy", "amend lazy 0" },
+	{ "512-used", "amend lazy 1" },
+	{ "512-used", "amend backing raw some/where/else" },
+	{ "4k-backing", "amend backing qcow2 a-longer-name-than-before" },
+	{ "4k-raw-backing", "amend backing raw b" },
+	{ "64k-backing", "amend backing qcow2 another" },
+	{ "64k-backing", "amend no backing" },
+	{ "64k-used", "amend backing raw some/where/else" },
+	{ "4k-data-raw", "amend raw 0" },
+	{ "512-used", "amend size 30" },
+	{ "4k-used", "amend size 300" },
 };
 
 const unsigned n_change_cases = sizeof(change_cases) / sizeof(change_cases[0]);
@@ -71,7 +94,17 @@ void change_facts_get(struct change_facts *f, struct qcow2_image *img)
 	assert(rc == 0);
 	(void)rc;
 	f->size = info.virtual_size;
-	snprintf(f->text, sizeof(f->text), "size %" PRIu64, info.virtual_size);
+	snprintf(f->text, sizeof(f->text),
+		 "size %" PRIu64 ", version %" PRIu32 ", refcount bits %" PRIu32
+		 ", lazy %d, raw %d, backing %s (%s), data file %s, %" PRIu32
+		 " snapshots, bit 0 is %s",
+		 info.virtual_size, info.version, info.refcount_bits,
+		 info.lazy_refcounts, info.data_file_raw,
+		 info.backing_file ? info.backing_file : "none",
+		 info.backing_format ? info.backing_format : "none",
+		 info.data_file ? info.data_file : "none", info.n_snapshots,
+		 qcow2_feature_name(img, 0, 0) ? qcow2_feature_name(img, 0, 0)
+					       : "nameless");
 }
 
 bool change_facts_equal(const struct change_facts *a,
@@ -97,12 +130,58 @@ static enum qcow2_preallocation mode_of(const char *name)
 					     : QCOW2_PREALLOC_METADATA;
 }
 
+/* "PART REST": true when @text begins with @part; *rest follows it. */
+static bool begins(const char *text, const char *part, const char **rest)
+{
+	size_t len = strlen(part);
+
+	if (strncmp(text, part, len))
+		return false;
+	*rest = text + len;
+	return true;
+}
+
+static int amend(struct qcow2_image *img, const char *text,
+		 struct qcow2_error *err)
+{
+	struct qcow2_amend_opts o = QCOW2_AMEND_OPTS_INIT;
+	char format[16] = "", name[256] = "";
+	const char *rest;
+
+	o.flags = QCOW2_AMEND_SHRINK;
+	if (begins(text, "version ", &rest)) {
+		o.set = QCOW2_AMEND_VERSION;
+		o.version = (uint32_t)atoi(rest);
+	} else if (begins(text, "refcount_bits ", &rest)) {
+		o.set = QCOW2_AMEND_REFCOUNT_BITS;
+		o.refcount_bits = (uint32_t)atoi(rest);
+	} else if (begins(text, "lazy ", &rest)) {
+		o.set = QCOW2_AMEND_LAZY_REFCOUNTS;
+		o.lazy_refcounts = (uint32_t)atoi(rest);
+	} else if (begins(text, "raw ", &rest)) {
+		o.set = QCOW2_AMEND_DATA_FILE_RAW;
+	} else if (begins(text, "size ", &rest)) {
+		o.set = QCOW2_AMEND_SIZE;
+		o.size = (uint64_t)atoi(rest) * MODEL_SECTOR;
+	} else if (begins(text, "no backing", &rest)) {
+		o.set = QCOW2_AMEND_BACKING;
+	} else if (sscanf(text, "backing %15s %255s", format, name) == 2) {
+		o.set = QCOW2_AMEND_BACKING;
+		o.backing_file = name;
+		o.backing_format = format;
+	}
+	return qcow2_amend(img, &o, err);
+}
+
 int change_perform(struct qcow2_image *img, const char *text,
 		   struct qcow2_error *err)
 {
 	uint64_t sectors;
+	const char *rest;
 	char mode[16];
 
+	if (begins(text, "amend ", &rest))
+		return amend(img, rest, err);
 	if (sscanf(text, "resize %" SCNu64, &sectors) == 1)
 		return resize(img, sectors, QCOW2_PREALLOC_OFF, err);
 	if (sscanf(text, "grow %15s %" SCNu64, mode, &sectors) == 2)

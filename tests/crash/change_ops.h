@@ -21,6 +21,10 @@ bool change_facts_equal(const struct change_facts *a,
 
 /*
  *	resize SECTORS              grow MODE SECTORS, with preallocation
+ *	amend version N             amend refcount_bits N
+ *	amend lazy 0|1              amend raw 0
+ *	amend size SECTORS
+ *	amend backing FORMAT NAME   amend no backing
  */
 int change_perform(struct qcow2_image *img, const char *text,
 		   struct qcow2_error *err);

@@ -45,6 +45,9 @@ const struct config configs[] = {
 	{ .name = "512-autoclear", .cluster = 512, .sectors = 100, .ahead = 2,
 	  .autoclear = true },
 
+	{ .name = "512-zeros", .cluster = 512, .sectors = 100, .ahead = 2,
+	  .prefill = HALF_512 "; z 0 3; u 21 2; z 70 9" },
+
 	/* 4 KiB: copy-on-write inside a cluster. */
 	{ .name = "4k", .cluster = 4096, .sectors = 131, .ahead = 2 },
 	{ .name = "4k-used", .cluster = 4096, .sectors = 131, .ahead = 1,
@@ -87,6 +90,13 @@ const struct config configs[] = {
 	  .backing_sectors = 131, .discard = PUNCH },
 	{ .name = "4k-data-raw", .cluster = 4096, .sectors = 131,
 	  .ahead = 2, .data = DATA_FILE_RAW },
+
+	{ .name = "4k-zeros-backing", .cluster = 4096, .sectors = 131,
+	  .ahead = 1, .prefill = HALF_4K "; z 0 8; u 40 8; z 64 16",
+	  .backing = BACKING_RAW, .backing_sectors = 131 },
+	{ .name = "4k-zeros-snapshot", .cluster = 4096, .sectors = 131,
+	  .ahead = 1, .prefill = HALF_4K "; z 0 8; u 40 8; z 64 16",
+	  .snapshot = true, .backing = BACKING_RAW, .backing_sectors = 131 },
 
 	/* 64 KiB, the usual size. */
 	{ .name = "64k", .cluster = 65536, .sectors = 389 },
