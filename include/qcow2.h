@@ -353,7 +353,10 @@ struct qcow2_open_opts {
  * that contains itself, -E2BIG when a budget is exceeded, -ENOENT for an
  * unknown snapshot, -ENOMEM, or what the host answered.
  *
- * An image whose dirty or corrupt bit is set opens for reading.
+ * An image whose dirty or corrupt bit is set opens for reading.  For writing, a
+ * dirty one has its refcounts repaired first, as by qcow2_check_path(), which
+ * QCOW2_OPEN_NO_LOCK forbids; a corrupt one, or one that has more wrong with it
+ * than refcounts, is refused with -EROFS.
  */
 int qcow2_open_path(const char *path, const struct qcow2_open_opts *opts,
 		    struct qcow2_image **out, struct qcow2_error *err);

@@ -9,6 +9,8 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "format/header.h"
+#include "repair/repair.h"
 #include "store/store.h"
 
 static bool is_written(const struct qcow2_open_opts *opts, uint32_t depth)
@@ -102,6 +104,45 @@ static int attach_data_file(struct layer *l, uint32_t depth,
 	return rc;
 }
 
+/* Not closed properly, and not known to be damaged besides. */
+static bool is_dirty(struct qcow2_store *store)
+{
+	uint8_t raw[HEADER_OFF_COMPAT];
+	uint64_t bits;
+
+	if (store_pread(store, raw, sizeof(raw), 0, 0, NULL) < 0 ||
+	    get_be32(raw) != HEADER_MAGIC ||
+	    get_be32(raw + HEADER_OFF_VERSION) < 3)
+		return false;
+	bits = get_be64(raw + HEADER_OFF_INCOMPAT);
+	return (bits & (INCOMPAT_DIRTY | INCOMPAT_CORRUPT)) == INCOMPAT_DIRTY;
+}
+
+/*
+ * Counts the refcounts of a dirty image anew, before it is opened for writing.
+ * Without the lock somebody else may be the one who has it dirty.  What cannot
+ * be repaired leaves the bit, and the image is refused.
+ */
+static int settle_dirty(struct layer *l, uint32_t depth,
+			const struct qcow2_open_opts *opts,
+			struct qcow2_error *err)
+{
+	struct qcow2_check_opts check = QCOW2_CHECK_OPTS_INIT;
+	struct qcow2_check_result result = { .struct_size = sizeof(result) };
+	int rc;
+
+	if (!is_written(opts, depth) || (opts->flags & QCOW2_OPEN_NO_LOCK) ||
+	    store_is_read_only(l->store) || !is_dirty(l->store))
+		return 0;
+	check.budget = opts->budget;
+	rc = repair_store(l->store, &check, REPAIR_REFCOUNTS, &result, err);
+	if (rc < 0)
+		return error_prefix(err, rc, "the image was not closed "
+				    "properly, and repairing its refcounts "
+				    "failed");
+	return 0;
+}
+
 static int open_qcow2(struct layer *l, uint32_t depth,
 		      const struct qcow2_open_opts *opts,
 		      struct identities *ids, struct qcow2_error *err)
@@ -111,7 +152,9 @@ static int open_qcow2(struct layer *l, uint32_t depth,
 
 	if (depth > 0)
 		own.snapshot = NULL;
-	rc = image_open(l->store, &own, &l->image, err);
+	rc = settle_dirty(l, depth, opts, err);
+	if (rc == 0)
+		rc = image_open(l->store, &own, &l->image, err);
 	if (rc < 0)
 		return rc;
 	l->size = l->image->virtual_size;
