@@ -61,10 +61,14 @@ def report(bench, only):
         print("system calls: skipped, there is no strace")
         return
     found = []
-    intervals, many = ((0, 8), 32) if bench.share > 1 else ((0, 1, 16), 800)
+    # Without flushes metadata is written at the end, and the more the fewer
+    # the gaps in it are: only many requests tell.
+    intervals = {0: 8000, 1: 800, 16: 800} if bench.share == 1 \
+        else {0: 32, 8: 32}
     for w in bench.kinds():
-        for flush in intervals:
+        for flush, n in intervals.items():
             if only in f"system calls {w.name}":
+                many = min(n, w.n_requests)
                 found += rows(bench, w, many // 2, many, flush)
     if found:
         print("\nSystem calls for one request, barriers for one flush:\n")
