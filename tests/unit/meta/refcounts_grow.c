@@ -1,0 +1,212 @@
+#include "meta/refcounts_grow.h"
+
+#include "rig.h"
+
+/* 512-byte clusters with 64-bit refcounts: a block describes 64 clusters, a
+ * table of one cluster 4096. */
+enum { SMALL = 512, PER_BLOCK = 64, PER_TABLE = 64 * PER_BLOCK };
+
+static void small(struct rig *t)
+{
+	rig_init_with(t, SMALL, 64, 0);
+}
+
+static void a_new_block_describes_itself(void **state)
+{
+	uint64_t block;
+	struct rig t;
+	uint64_t i;
+
+	(void)state;
+	small(&t);
+	i = (t.refs.high_water / SMALL / PER_BLOCK + 1) * PER_BLOCK;
+	assert_int_equal(refcounts_add_block(&t.refs, i, NULL), 0);
+	block = t.refs.table[i / PER_BLOCK];
+	assert_int_equal(block / SMALL, i);
+	assert_int_equal(rig_count(&t, block), 1);
+	assert_int_equal(rig_count(&t, block + SMALL), 0);
+	assert_int_equal(rig_read64(&t, block), 1);
+	assert_int_equal(rig_read64(&t, t.header.refcount_table_off +
+						8 * (i / PER_BLOCK)),
+			 block);
+	assert_int_equal(t.n_new, 1);
+	assert_int_equal(t.n_old, 0);
+	rig_release(&t);
+}
+
+static void the_block_is_durable_before_its_entry(void **state)
+{
+	struct rig t;
+	size_t from;
+
+	(void)state;
+	small(&t);
+	from = record_n_events(t.log);
+	assert_int_equal(refcounts_add_block(&t.refs, 10 * PER_BLOCK, NULL), 0);
+	assert_int_equal(record_n_events(t.log), from + 3);
+	assert_int_equal(record_event(t.log, from)->op, STORE_OP_WRITE);
+	assert_int_equal(record_event(t.log, from + 1)->op, STORE_OP_FLUSH);
+	assert_int_equal(record_event(t.log, from + 2)->op, STORE_OP_WRITE);
+	assert_int_equal(record_event(t.log, from + 2)->len, 8);
+	rig_release(&t);
+}
+
+static void a_block_that_is_there_is_not_made_again(void **state)
+{
+	struct rig t;
+
+	(void)state;
+	small(&t);
+	assert_int_equal(refcounts_add_block(&t.refs, 10 * PER_BLOCK, NULL), 0);
+	assert_int_equal(refcounts_add_block(&t.refs, 10 * PER_BLOCK + 1, NULL),
+			 0);
+	assert_int_equal(t.n_new, 1);
+	rig_release(&t);
+}
+
+static void a_larger_table_takes_the_place_of_a_full_one(void **state)
+{
+	uint64_t old;
+	struct rig t;
+
+	(void)state;
+	small(&t);
+	old = t.refs.place.off;
+	assert_int_equal(rig_count(&t, old), 1);
+	assert_int_equal(refcounts_add_block(&t.refs,
+					     t.refs.n_table * PER_BLOCK, NULL),
+			 0);
+	assert_int_not_equal(t.moved.off, old);
+	assert_int_equal(t.refs.place.off, t.moved.off);
+	assert_int_equal(t.refs.n_table * 8, t.moved.clusters * SMALL);
+	assert_int_equal(rig_count(&t, old), 0);
+	assert_int_equal(t.old_off, old);
+	for (uint64_t i = 0; i < t.moved.clusters; i++)
+		assert_int_equal(rig_count(&t, t.moved.off + i * SMALL), 1);
+	assert_int_equal(rig_read64(&t, t.moved.off), t.refs.table[0]);
+	rig_release(&t);
+}
+
+static void the_table_is_durable_before_the_header_moves(void **state)
+{
+	const struct record_event *last;
+	struct rig t;
+	size_t n;
+
+	(void)state;
+	small(&t);
+	assert_int_equal(refcounts_add_block(&t.refs,
+					     t.refs.n_table * PER_BLOCK, NULL),
+			 0);
+	/* The rig's header is one barrier; the one before is the table's. */
+	n = record_n_events(t.log);
+	last = record_event(t.log, n - 1);
+	assert_int_equal(last->op, STORE_OP_FLUSH);
+	assert_int_equal(record_event(t.log, n - 2)->op, STORE_OP_FLUSH);
+	assert_int_equal(record_event(t.log, n - 3)->op, STORE_OP_WRITE);
+	assert_int_equal(record_event(t.log, n - 3)->off, t.moved.off);
+	rig_release(&t);
+}
+
+static void a_block_that_was_not_written_is_forgotten(void **state)
+{
+	struct rig t;
+
+	(void)state;
+	small(&t);
+	rig_fail(&t, STORE_OP_WRITE, 1);
+	assert_int_equal(refcounts_add_block(&t.refs, 10 * PER_BLOCK, NULL),
+			 -EIO);
+	assert_int_equal(t.n_new, 1);
+	assert_int_equal(t.n_old, 1);
+	assert_int_equal(t.old_off, t.new_off);
+	assert_int_equal(t.refs.broken, 0);
+	assert_int_equal(refcounts_add_block(&t.refs, 10 * PER_BLOCK, NULL), 0);
+	rig_release(&t);
+}
+
+static void expect_broken(enum store_op op, uint64_t nth, uint64_t cluster_idx)
+{
+	struct qcow2_error err = { 0 };
+	struct rig t;
+
+	small(&t);
+	rig_fail(&t, op, nth);
+	assert_int_equal(refcounts_add_block(&t.refs, cluster_idx, NULL), -EIO);
+	assert_int_equal(fault_fired(&t.fault), 1);
+	assert_int_equal(t.refs.broken, -EIO);
+	assert_int_equal(refcounts_add_block(&t.refs, 20 * PER_BLOCK, &err),
+			 -EIO);
+	assert_int_equal(err.code, -EIO);
+	rig_release(&t);
+}
+
+static void nothing_grows_after_a_barrier_that_failed(void **state)
+{
+	(void)state;
+	expect_broken(STORE_OP_FLUSH, 1, 10 * PER_BLOCK);
+	expect_broken(STORE_OP_FLUSH, 1, PER_TABLE);
+}
+
+static void nothing_grows_after_an_entry_that_may_be_there(void **state)
+{
+	(void)state;
+	expect_broken(STORE_OP_WRITE, 2, 10 * PER_BLOCK);
+}
+
+static void nothing_grows_after_a_header_that_may_have_moved(void **state)
+{
+	(void)state;
+	expect_broken(STORE_OP_FLUSH, 2, PER_TABLE);
+}
+
+static void what_nobody_guards_is_not_written(void **state)
+{
+	struct rig t;
+	size_t from;
+
+	(void)state;
+	small(&t);
+	t.new_rc = -ENOMEM;
+	from = record_n_events(t.log);
+	assert_int_equal(refcounts_add_block(&t.refs, 10 * PER_BLOCK, NULL),
+			 -ENOMEM);
+	assert_int_equal(refcounts_add_block(&t.refs, PER_TABLE, NULL),
+			 -ENOMEM);
+	assert_int_equal(record_n_events(t.log), from);
+	rig_release(&t);
+}
+
+static void a_table_beyond_its_limit_is_refused(void **state)
+{
+	struct qcow2_error err = { 0 };
+	struct rig t;
+
+	(void)state;
+	small(&t);
+	assert_int_equal(refcounts_add_block(&t.refs, UINT64_C(1) << 40, &err),
+			 -EFBIG);
+	assert_non_null(strstr(err.message, "limit"));
+	rig_release(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_new_block_describes_itself),
+		cmocka_unit_test(the_block_is_durable_before_its_entry),
+		cmocka_unit_test(a_block_that_is_there_is_not_made_again),
+		cmocka_unit_test(a_larger_table_takes_the_place_of_a_full_one),
+		cmocka_unit_test(the_table_is_durable_before_the_header_moves),
+		cmocka_unit_test(a_block_that_was_not_written_is_forgotten),
+		cmocka_unit_test(nothing_grows_after_a_barrier_that_failed),
+		cmocka_unit_test(
+			nothing_grows_after_an_entry_that_may_be_there),
+		cmocka_unit_test(
+			nothing_grows_after_a_header_that_may_have_moved),
+		cmocka_unit_test(what_nobody_guards_is_not_written),
+		cmocka_unit_test(a_table_beyond_its_limit_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
