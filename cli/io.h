@@ -50,6 +50,9 @@ struct io_settings {
 	uint64_t l2_cache_bytes;
 	uint64_t l2_slice_bytes;
 	uint64_t refcount_cache_bytes;
+	uint32_t lazy_refcounts;   /* QCOW2_LAZY_* */
+	uint32_t overlap_check;    /* QCOW2_OVERLAP_* */
+	uint32_t cache_clean_sec;
 };
 
 struct io_queue;

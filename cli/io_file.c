@@ -99,6 +99,9 @@ void io_open_opts(const struct io_shell *sh, const struct io_settings *s,
 	opts->l2_cache_bytes = s->l2_cache_bytes;
 	opts->l2_slice_bytes = s->l2_slice_bytes;
 	opts->refcount_cache_bytes = s->refcount_cache_bytes;
+	opts->lazy_refcounts = s->lazy_refcounts;
+	opts->overlap_check = s->overlap_check;
+	opts->cache_clean_sec = s->cache_clean_sec;
 }
 
 int io_probe(struct io_shell *sh, const char *path, enum qcow2_format *format)

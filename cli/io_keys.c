@@ -26,6 +26,16 @@ static int wrong_value(const struct pair *p, const char *expected)
 	return -1;
 }
 
+static int wrong_key(const struct pair *p)
+{
+	if (!p->path)
+		cli_error(p->cli, NULL, "Cannot change the option '%s'",
+			  ESC(p->key));
+	else
+		cli_error(p->cli, p->key, "this option is not supported");
+	return -1;
+}
+
 static int truth(const struct pair *p, bool *value)
 {
 	*value = strcmp(p->value, "on") == 0 || strcmp(p->value, "yes") == 0 ||
@@ -170,6 +180,72 @@ static int set_refcount_cache(struct pair *p)
 	return set_bytes(p, &p->s->refcount_cache_bytes);
 }
 
+static int set_lazy(struct pair *p)
+{
+	bool on;
+
+	if (truth(p, &on) < 0)
+		return -1;
+	p->s->lazy_refcounts = on ? QCOW2_LAZY_ON : QCOW2_LAZY_OFF;
+	return 0;
+}
+
+static int set_clean(struct pair *p)
+{
+	uint64_t seconds;
+
+	if (size_parse(p->value, &seconds) < 0 || seconds > UINT32_MAX)
+		return wrong_value(p, "a number of seconds");
+	p->s->cache_clean_sec = (uint32_t)seconds;
+	return 0;
+}
+
+static int set_overlap(struct pair *p)
+{
+	static const struct {
+		const char *name;
+		uint32_t check;
+	} templates[] = {
+		{ "none", QCOW2_OVERLAP_NONE },
+		{ "constant", QCOW2_OVERLAP_CONSTANT },
+		{ "cached", QCOW2_OVERLAP_CACHED },
+		{ "all", QCOW2_OVERLAP_ALL },
+	};
+
+	for (size_t i = 0; i < sizeof(templates) / sizeof(*templates); i++) {
+		if (strcmp(p->value, templates[i].name) == 0) {
+			p->s->overlap_check = templates[i].check;
+			return 0;
+		}
+	}
+	return wrong_value(p, "none, constant, cached or all");
+}
+
+/* "overlap-check.KIND": one kind more or less than the template has. */
+static int set_overlap_kind(struct pair *p, const char *kind)
+{
+	static const char *const kinds[] = {
+		"main-header",	  "active-l1",	    "active-l2",
+		"refcount-table", "refcount-block", "snapshot-table",
+		"inactive-l1",	  "inactive-l2",    "bitmap-directory",
+	};
+	uint32_t check = p->s->overlap_check & QCOW2_OVERLAP_ALL;
+	bool on;
+
+	if (p->s->overlap_check == 0)
+		check = QCOW2_OVERLAP_CACHED;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (strcmp(kind, kinds[i]) != 0)
+			continue;
+		if (truth(p, &on) < 0)
+			return -1;
+		check = on ? check | 1u << i : check & ~(1u << i);
+		p->s->overlap_check = check ? check : QCOW2_OVERLAP_NONE;
+		return 0;
+	}
+	return wrong_key(p);
+}
+
 /* What must be off, since it is not there. */
 static int set_absent(struct pair *p)
 {
@@ -209,6 +285,10 @@ static const struct {
 	{ "cache-size", set_l2_cache },
 	{ "l2-cache-entry-size", set_l2_slice },
 	{ "refcount-cache-size", set_refcount_cache },
+	{ "lazy-refcounts", set_lazy },
+	{ "cache-clean-interval", set_clean },
+	{ "overlap-check", set_overlap },
+	{ "overlap-check.template", set_overlap },
 	{ "detect-zeroes", set_absent },
 	{ "auto-read-only", set_ignored },
 	{ "node-name", set_ignored },
@@ -216,15 +296,14 @@ static const struct {
 
 static int set_pair(struct pair *p)
 {
+	static const char overlap[] = "overlap-check.";
+
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (strcmp(keys[i].key, p->key) == 0)
 			return keys[i].set(p);
-	if (!p->path)
-		cli_error(p->cli, NULL, "Cannot change the option '%s'",
-			  ESC(p->key));
-	else
-		cli_error(p->cli, p->key, "this option is not supported");
-	return -1;
+	return strncmp(p->key, overlap, strlen(overlap)) == 0
+		       ? set_overlap_kind(p, p->key + strlen(overlap))
+		       : wrong_key(p);
 }
 
 int io_settings_add(const struct cli *cli, struct io_settings *s, char *text,

@@ -35,5 +35,13 @@ class Manual(case.Case):
                                      f"Fl -{option['long']}( |\n)")
 
 
+    def test_every_command_of_the_shell_is_in_it(self):
+        with open("qcow2.1", encoding="utf-8") as f:
+            text = f.read()
+        for line in self.ours("io", "-c", "help").out.splitlines():
+            if " -- " in line:
+                self.assertRegex(text, rf"(?m)^\.It Li \\&{line.split()[0]}")
+
+
 if __name__ == "__main__":
     case.main(needs_qemu=False)
