@@ -264,7 +264,7 @@ struct qcow2_budget {
 /* One virtual disk: a qcow2 or raw image with its backing chain. */
 struct qcow2_image;
 
-#define QCOW2_OPEN_RDWR 0x1u /* for writing too; qcow2 only, no snapshot view */
+#define QCOW2_OPEN_RDWR 0x1u /* for writing too; not a snapshot's view */
 #define QCOW2_OPEN_NO_BACKING 0x2u /* unallocated reads as zeros */
 #define QCOW2_OPEN_NO_LOCK 0x4u /* also when others write; contents may tear */
 #define QCOW2_OPEN_DIRECT 0x8u /* O_DIRECT on all files */
