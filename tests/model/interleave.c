@@ -45,7 +45,8 @@ struct scene {
 struct totals {
 	uint64_t seed;
 	uint64_t limit;         /* interleavings of one pair */
-	unsigned part, n_parts;
+	unsigned part;
+	unsigned n_parts;
 	int64_t only;
 	uint64_t done;
 	uint64_t cut_short;     /* pairs with more than the limit */
@@ -334,6 +335,15 @@ static const struct {
 	{ { 0, 16 }, { 8, 8 } },    /* apart: freed here, allocated there */
 };
 
+/* What becomes of freed clusters. */
+static const uint32_t policies[] = {
+	0,
+	QCOW2_DISCARD_REQUEST | QCOW2_DISCARD_OTHER,
+	QCOW2_DISCARD_REQUEST | QCOW2_DISCARD_NO_UNREF,
+};
+
+enum { N_SCENES = sizeof(policies) / sizeof(policies[0]) };
+
 enum { N_PLACES = sizeof(places) / sizeof(places[0]) };
 
 static void put_request(struct scene *s, unsigned i, unsigned kind,
@@ -405,10 +415,11 @@ static void play_all(struct totals *t, struct scene *s, uint64_t number)
 	t->n_pairs++;
 }
 
-static void play_pairs(struct totals *t, struct scene *s)
+static void play_pairs(struct totals *t, struct scene *scenes)
 {
 	for (uint64_t i = 0; i < N_PLACES * N_KINDS * N_KINDS; i++) {
 		uint64_t place = i / (N_KINDS * N_KINDS);
+		struct scene *s = &scenes[(t->seed + i) % N_SCENES];
 
 		if (!is_mine(t, i) || t->n_failures > 3)
 			continue;
@@ -421,11 +432,12 @@ static void play_pairs(struct totals *t, struct scene *s)
 	}
 }
 
-static void play_triples(struct totals *t, struct scene *s)
+static void play_triples(struct totals *t, struct scene *scenes)
 {
 	for (uint64_t i = 0; i < t->limit && t->n_failures <= 3; i++) {
 		struct test_rng rng = test_rng_init(t->seed * 1000003 + i);
 		unsigned first = (unsigned)test_rng_below(&rng, 60);
+		struct scene *s = &scenes[i % N_SCENES];
 		struct choices c = { 0 };
 
 		if (!is_mine(t, i))
@@ -473,7 +485,7 @@ static bool parse_options(struct totals *t, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct totals t = { .limit = 100, .n_parts = 1, .only = -1 };
-	static struct scene s;
+	static struct scene scenes[N_SCENES];
 
 	t.seed = test_seed();
 	if (!parse_options(&t, argc, argv)) {
@@ -481,12 +493,14 @@ int main(int argc, char **argv)
 				"interleave.c\n");
 		return 2;
 	}
-	scene_init(&s, QCOW2_DISCARD_REQUEST | QCOW2_DISCARD_OTHER);
+	for (unsigned i = 0; i < N_SCENES; i++)
+		scene_init(&scenes[i], policies[i]);
 	if (strcmp(argv[optind], "triples") == 0)
-		play_triples(&t, &s);
+		play_triples(&t, scenes);
 	else
-		play_pairs(&t, &s);
-	scene_release(&s);
+		play_pairs(&t, scenes);
+	for (unsigned i = 0; i < N_SCENES; i++)
+		scene_release(&scenes[i]);
 	printf("seed %" PRIu64 ": %" PRIu64 " interleavings, %" PRIu64
 	       " pairs, %" PRIu64 " of them not all, %u failures\n",
 	       t.seed, t.done, t.n_pairs, t.cut_short, t.n_failures);
