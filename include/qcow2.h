@@ -1007,7 +1007,10 @@ int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
  * whatever n_threads is.  The target appears when it is complete, as with
  * qcow2_convert_raw(); its data file, if any, first.  -EINVAL when `create`
  * names a backing file and opts->backing is NULL, or the other way round, or
- * when virtual_size is smaller than `img`.
+ * when virtual_size is smaller than `img`.  Where the host can, blocks of plain
+ * clusters are shared with the target instead of copied.  Memory is bounded as
+ * for qcow2_convert_raw(); compression has its state besides, the most with
+ * zstd: up to 40 MiB a thread for clusters of 2 MiB at level 19.
  */
 int qcow2_convert(struct qcow2_image *img, const char *path,
 		  const struct qcow2_convert_opts *opts,

@@ -40,10 +40,23 @@ static enum part part_of(const struct fill *f, const struct qcow2_extent *x)
 	return PART_DATA;
 }
 
+/* What is shared comes alone: a batch that has something ends before it. */
+static void take_shared(struct fill *f, struct room *r,
+			const struct qcow2_extent *x)
+{
+	r->is_full = true;
+	if (r->batch.n)
+		return;
+	r->shared = *x;
+	r->shared.len = fill_share_len(f, x);
+	f->pos += r->shared.len;
+}
+
 /* Passes over whole clusters at the walk's place that need no reading, or puts
  * those that do into the batch.  The place is at the start of a cluster. */
-static int fill_step(struct fill *f, struct batch *b, struct qcow2_error *err)
+static int fill_step(struct fill *f, struct room *r, struct qcow2_error *err)
 {
+	struct batch *b = &r->batch;
 	struct qcow2_extent x;
 	enum part part;
 	uint64_t end;
@@ -52,6 +65,10 @@ static int fill_step(struct fill *f, struct batch *b, struct qcow2_error *err)
 	if (rc < 0)
 		return rc;
 	part = part_of(f, &x);
+	if (part == PART_DATA && fill_share_len(f, &x)) {
+		take_shared(f, r, &x);
+		return 0;
+	}
 	end = min_u64(f->pos + x.len, f->size);
 	if (end < f->size)
 		end = align_down(end, f->unit);
@@ -88,12 +105,14 @@ static int fill_next(struct fill *f, struct room *r, struct qcow2_error *err)
 	int rc = 0;
 
 	batch_clear(b, f->window_bytes);
+	r->shared.len = 0;
+	r->is_full = false;
 	SCOPED_LOCK(&f->lock);
 	begin = f->pos;
 	while (rc == 0 && f->pos < f->size && !batch_is_full(b, f->pos) &&
-	       is_in_window(b, f->pos)) {
+	       !r->is_full && is_in_window(b, f->pos)) {
 		b->n_steps++;
-		rc = fill_step(f, b, err);
+		rc = fill_step(f, r, err);
 	}
 	b->covered = f->pos - begin;
 	if (rc == 0 && b->covered)
@@ -173,6 +192,8 @@ static int fill_run(struct fill *f, const struct qcow2_convert_opts *opts,
 static int fill(struct fill *f, const struct qcow2_convert_opts *opts,
 		struct qcow2_error *err)
 {
+	int rc;
+
 	f->size = disk_size(f->src);
 	f->unit = disk_cluster_size(f->dst);
 	f->window_bytes = max_u64(batch_window_bytes(f->src), f->unit);
@@ -183,7 +204,11 @@ static int fill(struct fill *f, const struct qcow2_convert_opts *opts,
 	f->compress = opts->flags & QCOW2_CONVERT_COMPRESS;
 	pace_init(&f->pace, opts->bytes_per_sec);
 	extents_init(&f->extents, f->src);
-	return fill_run(f, opts, err);
+	rc = fill_share_init(f, opts, err);
+	if (rc == 0)
+		rc = fill_run(f, opts, err);
+	free(f->share.layers);
+	return rc;
 }
 
 int ops_fill(struct disk *src, struct disk *dst, struct disk *backing,

@@ -4,16 +4,24 @@
  *	fill.c        the walk, the workers
  *	fill_runs.c   what a batch comes to: bytes, zeros, encoded clusters
  *	fill_place.c  finding places in turn, writing to them
+ *	fill_share.c  sharing blocks instead
  */
 #ifndef OPS_FILL_IMPL_H
 #define OPS_FILL_IMPL_H
 
 #include "ops/batch.h"
 #include "ops/extents.h"
+#include "ops/offload.h"
 #include "ops/pace.h"
 #include "ops/progress.h"
 #include "ops/turns.h"
 #include "ops/workers.h"
+
+/* Which blocks dst can share with src. */
+struct share {
+	uint64_t block_bytes;    /* of the file system that dst is on */
+	bool *layers;            /* those of src that can; NULL: none */
+};
 
 struct fill {
 	struct disk *src;
@@ -31,6 +39,8 @@ struct fill {
 	struct pace pace;
 	struct progress progress;
 	struct turns turns;
+
+	struct share share;
 
 	pthread_mutex_t lock; /* guards the walk: */
 	struct extents extents;
@@ -53,8 +63,10 @@ struct run {
 	enum run_kind kind;
 };
 
-/* Bytes that have a place and are to be written there. */
+/* Bytes that have a place and are to be written there; @from is NULL for those
+ * of an extent whose blocks are shared. */
 struct placed {
+	uint64_t off;
 	uint64_t host_off;
 	uint64_t len;
 	const uint8_t *from;
@@ -73,6 +85,9 @@ struct room {
 	struct placed placed[PLACED_MAX];
 	struct batch batch;
 	uint64_t turn;
+	/* Instead of a batch: what dst shares; or len is 0. */
+	struct qcow2_extent shared;
+	bool is_full;           /* the batch is to have nothing more */
 };
 
 /* How many runs a batch can come to. */
@@ -80,6 +95,14 @@ size_t fill_runs_max(const struct fill *f);
 
 /* Reads the batch and cuts it into runs. */
 int fill_runs(struct fill *f, struct room *r, struct qcow2_error *err);
+
+/* Which layers of src can share blocks with dst.  -ENOMEM. */
+int fill_share_init(struct fill *f, const struct qcow2_convert_opts *opts,
+		    struct qcow2_error *err);
+/* How much of @x, which begins with a cluster of dst, dst can share. */
+uint64_t fill_share_len(const struct fill *f, const struct qcow2_extent *x);
+/* Gives places in r->placed, which are part of r->shared, their contents. */
+int fill_share_placed(struct fill *f, struct room *r, struct qcow2_error *err);
 
 /* Waits for the batch's turn and writes its runs. */
 int fill_place(struct workers *w, struct fill *f, struct room *r,

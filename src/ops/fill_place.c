@@ -30,6 +30,10 @@ static int write_placed(struct fill *f, struct room *r, struct qcow2_error *err)
 	size_t i = 0;
 	int rc = 0;
 
+	if (r->shared.len) {
+		rc = fill_share_placed(f, r, err);
+		i = r->n_placed;
+	}
 	while (rc == 0 && i < r->n_placed)
 		rc = write_next(f, r, &i, err);
 	r->n_placed = 0;
@@ -101,7 +105,7 @@ static int put_bytes(struct fill *f, struct room *r, const struct run *run,
 		const uint8_t *from = run->from + done;
 		uint64_t off = run->off + done;
 		uint64_t left = run->len - done;
-		struct placed p = { .from = from };
+		struct placed p = { .off = off, .from = from };
 
 		rc = disk_place(f->dst, left, off, &p.len, &p.host_off, err);
 		done += p.len;
@@ -148,6 +152,31 @@ static int put_run(struct fill *f, struct room *r, const struct run *run,
 	}
 }
 
+/* The places of what is shared; where one cannot be had it is copied. */
+static int put_shared(struct fill *f, struct room *r, struct qcow2_error *err)
+{
+	uint64_t end = r->shared.off + r->shared.len;
+	uint64_t off = r->shared.off;
+	int rc = 0;
+
+	while (rc == 0 && off < end) {
+		struct placed p = { .off = off };
+
+		rc = disk_place(f->dst, end - off, off, &p.len, &p.host_off,
+				err);
+		if (rc == 0 && p.len) {
+			rc = add_placed(f, r, p, err);
+		} else if (rc == 0) {
+			p.len = f->unit;
+			rc = disk_pread(f->src, r->plain, f->unit, off, 0, err);
+			if (rc == 0)
+				rc = write_now(f, r->plain, f->unit, off, err);
+		}
+		off += p.len;
+	}
+	return rc;
+}
+
 int fill_place(struct workers *w, struct fill *f, struct room *r,
 	       struct qcow2_error *err)
 {
@@ -156,6 +185,8 @@ int fill_place(struct workers *w, struct fill *f, struct room *r,
 	r->n_placed = 0;
 	if (f->in_order && !turns_wait(&f->turns, r->turn))
 		return 0; /* another worker failed, and says why */
+	if (r->shared.len)
+		rc = put_shared(f, r, err);
 	for (size_t i = 0; rc == 0 && i < r->n_runs; i++)
 		if (!workers_stopped(w))
 			rc = put_run(f, r, &r->runs[i], err);

@@ -16,6 +16,10 @@
 
 #include "chain/disk.h"
 
+/* Each shared extent is work for the file system for as long as both files
+ * live; below this a copy is cheaper. */
+#define OFFLOAD_BYTES_MIN (64 * 1024)
+
 struct offload {
 	struct disk *src;
 	int target_fd;
@@ -30,5 +34,16 @@ void offload_init(struct offload *o, struct disk *src,
  * same guest offset.  Returns for how many bytes that was done, 0 if it cannot
  * be: copying is always right, and reports what is wrong. */
 uint64_t offload_share(struct offload *o, const struct qcow2_extent *extent);
+
+/* Whether blocks of @source can be shared with @target, which is ours alone:
+ * it is tried behind its end.  *block_bytes: what offsets and lengths must be
+ * multiples of. */
+bool offload_works(struct qcow2_store *source, struct qcow2_store *target,
+		   uint64_t *block_bytes);
+
+/* Shares [from, from+len) of @source with @target at @to; false when that was
+ * refused. */
+bool offload_clone(struct qcow2_store *source, uint64_t from, uint64_t len,
+		   struct qcow2_store *target, uint64_t to);
 
 #endif
