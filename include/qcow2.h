@@ -310,7 +310,7 @@ struct qcow2_open_opts {
 
 /* Lazy refcounts: a flush writes no refcounts; the dirty bit says so, and after
  * a crash the next opening for writing counts them anew.  Version 3 only. */
-#define QCOW2_LAZY_DEFAULT 0u /* off in this version */
+#define QCOW2_LAZY_DEFAULT 0u /* as the image says */
 #define QCOW2_LAZY_ON 1u
 #define QCOW2_LAZY_OFF 2u
 

@@ -123,8 +123,10 @@ static void init_policy(struct discard_policy *p,
 static bool is_lazy(const struct image *img,
 		    const struct qcow2_open_opts *opts)
 {
-	return img->header.version >= 3 &&
-	       opts->lazy_refcounts == QCOW2_LAZY_ON;
+	if (img->header.version < 3 || opts->lazy_refcounts == QCOW2_LAZY_OFF)
+		return false;
+	return opts->lazy_refcounts == QCOW2_LAZY_ON ||
+	       (img->header.compatible_features & COMPAT_LAZY_REFCOUNTS);
 }
 
 static void rw_init(struct image *img, const struct qcow2_open_opts *opts,
