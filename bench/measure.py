@@ -8,9 +8,9 @@ import subprocess
 import time
 from collections import namedtuple
 
-Sample = namedtuple("Sample", "seconds kib")
+Sample = namedtuple("Sample", "seconds cpu kib")
 Result = namedtuple("Result", "case ours kib best best_name")
-Times = namedtuple("Times", "median lowest")
+Times = namedtuple("Times", "median lowest cpu")
 
 # What a case may take in all before its rounds end early, in seconds.
 CASE_BUDGET = 90
@@ -64,7 +64,7 @@ def wait(process, seconds):
 
 
 def once(case, command, limit=None):
-    """Time and peak memory of one run."""
+    """Time, processor time and peak memory of one run."""
     remove(case.target)
     if case.prepare:
         case.prepare()
@@ -82,12 +82,13 @@ def once(case, command, limit=None):
     remove(case.target)
     if case.n_requests:
         seconds = float(OWN_TIME.search(text)[1])
-    return Sample(seconds, usage.ru_maxrss)
+    return Sample(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
 
 
 def times(samples):
     seconds = [s.seconds for s in samples]
-    return Times(statistics.median(seconds), min(seconds))
+    return Times(statistics.median(seconds), min(seconds),
+                 statistics.median(s.cpu for s in samples))
 
 
 def run(case, rounds):
@@ -155,12 +156,13 @@ def ratios(results):
                      + per_request(r.case, r.best.median),
                      r.best_name, ("< " if cut else "") + f"{ratio:.3f}",
                      f"{r.ours.lowest / r.best.lowest:.3f}",
+                     f"{r.ours.cpu / r.best.cpu:.3f}",
                      f"≤ {r.case.goal}" if r.case.goal else "",
                      "" if not r.case.goal
                      else "yes" if ratio <= r.case.goal else "no",
                      memory(r.kib)])
     table(["case", "ours", "qemu-img", "its setting", "ours ÷ qemu-img",
-           "of the fastest runs", "goal", "met", "our memory"], rows)
+           "of the fastest runs", "of CPU time", "goal", "met", "our memory"], rows)
 
 
 def linearity(job, clusters, results):
