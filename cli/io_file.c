@@ -224,6 +224,14 @@ static int close_image(struct io_shell *sh)
 	return rc < 0 ? -1 : 0;
 }
 
+static void forget_file(struct io_shell *sh)
+{
+	qcow2_store_unref(sh->overlay);
+	sh->overlay = NULL;
+	free(sh->path);
+	sh->path = NULL;
+}
+
 int io_file_close(struct io_shell *sh)
 {
 	int rc;
@@ -231,10 +239,7 @@ int io_file_close(struct io_shell *sh)
 	if (!sh->img)
 		return 0;
 	rc = close_image(sh);
-	qcow2_store_unref(sh->overlay);
-	sh->overlay = NULL;
-	free(sh->path);
-	sh->path = NULL;
+	forget_file(sh);
 	return rc;
 }
 
@@ -259,20 +264,12 @@ static int reopen(struct io_shell *sh, const struct io_settings *s)
 {
 	if (check_settings(sh, s) < 0)
 		return -1;
-	if (close_image(sh) < 0) {
-		open_again(sh, &sh->settings);
-		return -1;
-	}
-	if (open_again(sh, s) == 0) {
+	if (close_image(sh) == 0 && open_again(sh, s) == 0) {
 		sh->settings = *s;
 		return 0;
 	}
-	if (open_again(sh, &sh->settings) < 0) {
-		qcow2_store_unref(sh->overlay);
-		sh->overlay = NULL;
-		free(sh->path);
-		sh->path = NULL;
-	}
+	if (open_again(sh, &sh->settings) < 0)
+		forget_file(sh);
 	return -1;
 }
 

@@ -67,7 +67,7 @@ static struct qcow2_store *new_store(struct io_shell *sh, const char *path,
 	return NULL;
 }
 
-/* The directory of @path; changes it back and forth. */
+/* The directory of @path, which is absolute; allocated. */
 static char *dir_of(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -91,6 +91,10 @@ static int open_store(struct io_shell *sh, const char *path,
 	size_t n = 0;
 	int rc;
 
+	if (!dir) {
+		cli_error(sh->cli, NULL, "out of memory");
+		return -1;
+	}
 	io_open_opts(sh, s, &gate, &opts);
 	opts.format = QCOW2_FORMAT_QCOW2;
 	for (; gate.allow_dirs[n]; n++)
@@ -99,8 +103,7 @@ static int open_store(struct io_shell *sh, const char *path,
 	gate.allow_dirs = dirs;
 	if (gate.mode != QCOW2_EXTERNAL_ANY)
 		gate.mode = QCOW2_EXTERNAL_ALLOW;
-	rc = dir ? qcow2_open_store(sh->overlay, &opts, &sh->img, &err)
-		 : -ENOMEM;
+	rc = qcow2_open_store(sh->overlay, &opts, &sh->img, &err);
 	free(dir);
 	if (rc == 0)
 		return 0;
