@@ -1,0 +1,152 @@
+#include "disk_rig.h"
+
+static void discard(struct disk_rig *t, uint64_t len, uint64_t off)
+{
+	assert_int_equal(qcow2_discard(t->disk, len, off, 0, NULL), 0);
+}
+
+static void whole_clusters_read_as_zeros_and_lose_their_place(void **state)
+{
+	uint64_t host_off;
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	disk_fill(&t, 7, 3 * CLUSTER, 0);
+	host_off = l2_host_off(disk_entry(&t, 1));
+	discard(&t, CLUSTER, CLUSTER);
+	disk_expect(&t, 7, CLUSTER, 0);
+	disk_expect(&t, 0, CLUSTER, CLUSTER);
+	disk_expect(&t, 7, CLUSTER, 2 * CLUSTER);
+	assert_int_equal(disk_count(&t, host_off), 1);
+	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
+	assert_int_equal(disk_count(&t, host_off), 0);
+	disk_release(&t);
+}
+
+static void parts_of_clusters_stay(void **state)
+{
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	disk_fill(&t, 7, 2 * CLUSTER, 0);
+	discard(&t, 2 * CLUSTER - 1024, 512);
+	disk_expect(&t, 7, 2 * CLUSTER, 0);
+	disk_release(&t);
+}
+
+static void the_last_cluster_is_whole_where_the_disk_ends(void **state)
+{
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	disk_fill(&t, 7, 512, 8 * CLUSTER);
+	discard(&t, 512, 8 * CLUSTER);
+	disk_expect(&t, 0, 512, 8 * CLUSTER);
+	disk_release(&t);
+}
+
+static void nothing_shines_through_from_below(void **state)
+{
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ .backing = true });
+	disk_fill(&t, 7, CLUSTER, 0);
+	discard(&t, 2 * CLUSTER, 0);
+	disk_expect(&t, 0, 2 * CLUSTER, 0);
+	disk_expect(&t, 0xbb, CLUSTER, 2 * CLUSTER);
+	disk_release(&t);
+}
+
+static void version_2_over_a_backing_file_stays_as_it_is(void **state)
+{
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ .version = 2, .backing = true });
+	disk_fill(&t, 7, CLUSTER, 0);
+	discard(&t, 2 * CLUSTER, 0);
+	disk_expect(&t, 7, CLUSTER, 0);
+	disk_expect(&t, 0xbb, CLUSTER, CLUSTER);
+	disk_release(&t);
+}
+
+static void clusters_stay_allocated_where_the_policy_says_so(void **state)
+{
+	uint64_t host_off;
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){
+			      .discard = QCOW2_DISCARD_NO_UNREF |
+					 QCOW2_DISCARD_REQUEST });
+	disk_fill(&t, 7, CLUSTER, 0);
+	host_off = l2_host_off(disk_entry(&t, 0));
+	discard(&t, CLUSTER, 0);
+	assert_int_equal(l2_host_off(disk_entry(&t, 0)), host_off);
+	assert_true(disk_entry(&t, 0).desc & L2_ZERO);
+	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
+	assert_int_equal(disk_count(&t, host_off), 1);
+	disk_expect(&t, 0, CLUSTER, 0);
+	disk_release(&t);
+}
+
+static void space_goes_back_only_where_the_policy_says_so(void **state)
+{
+	static const uint32_t policies[] = { 0, QCOW2_DISCARD_REQUEST };
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct fault_plan count = { .ops = FAULT_ON(STORE_OP_ZERO) };
+		struct disk_rig t;
+
+		disk_init(&t, (struct disk_want){ .discard = policies[i] });
+		disk_fill(&t, 7, 2 * CLUSTER, 0);
+		assert_int_equal(qcow2_flush(t.disk, NULL), 0);
+		fault_arm(&t.fault, &count);
+		discard(&t, CLUSTER, 0);
+		assert_int_equal(qcow2_flush(t.disk, NULL), 0);
+		assert_int_equal(fault_seen(&t.fault), i);
+		disk_release(&t);
+	}
+}
+
+static void compressed_clusters_go_one_by_one(void **state)
+{
+	uint64_t first;
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	disk_compress(&t, 7, 0);
+	disk_compress(&t, 8, 1);
+	first = disk_entry(&t, 0).desc & t.img->geo.coffset_mask;
+	assert_int_equal(disk_count(&t, first), 2);
+	discard(&t, CLUSTER, 0);
+	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
+	assert_int_equal(disk_count(&t, first), 1);
+	disk_expect(&t, 0, CLUSTER, 0);
+	disk_expect(&t, 8, CLUSTER, CLUSTER);
+	disk_release(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			whole_clusters_read_as_zeros_and_lose_their_place),
+		cmocka_unit_test(parts_of_clusters_stay),
+		cmocka_unit_test(the_last_cluster_is_whole_where_the_disk_ends),
+		cmocka_unit_test(nothing_shines_through_from_below),
+		cmocka_unit_test(version_2_over_a_backing_file_stays_as_it_is),
+		cmocka_unit_test(
+			clusters_stay_allocated_where_the_policy_says_so),
+		cmocka_unit_test(space_goes_back_only_where_the_policy_says_so),
+		cmocka_unit_test(compressed_clusters_go_one_by_one),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
