@@ -62,6 +62,7 @@ struct check {
 	struct header header;         /* without tail */
 	struct geometry geo;
 	bool refcounts_dropped;       /* the table is out of place */
+	bool l1_doubted;              /* the L1 table lay in the dropped one */
 	bool snapshots_capped;        /* their number is made up */
 	bool has_bitmaps;             /* there, and not marked stale */
 	bool has_crypto;

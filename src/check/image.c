@@ -199,6 +199,7 @@ static bool tolerate(struct check *c, const struct fault *fault)
 	}
 	report_fault(&c->report, fault, 0, "header");
 	c->refcounts_dropped = !h->refcount_table_clusters;
+	c->l1_doubted |= fault->defect == DEFECT_HEADER_L1_OFFSET;
 	return true;
 }
 

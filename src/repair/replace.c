@@ -5,7 +5,10 @@
  * place in blocks that may be damaged, and one sector of the header switches
  * everything.
  */
+#include <errno.h>
+
 #include "base/checked.h"
+#include "base/error.h"
 #include "meta/refbuild.h"
 #include "repair/context.h"
 #include "repair/copies.h"
@@ -260,6 +263,29 @@ static int tell(const struct replacement *n, struct qcow2_error *err)
 
 /* ---------------------------------------------------------------------------- */
 
+/* Of two tables in one place only the one that makes sense is there. */
+static int judge_l1(const struct repair *r, struct qcow2_error *err)
+{
+	struct defect_set found = r->c.report.found;
+
+	for (int d = 1; d < DEFECT_COUNT; d++)
+		if (d != DEFECT_HEADER_REFCOUNT_TABLE_EMPTY &&
+		    d != DEFECT_REFCOUNT_TOO_LOW && d != DEFECT_COPIED_FLAG &&
+		    defect_info(d)->severity >= DEFECT_SEVERITY_CORRUPTION &&
+		    d != DEFECT_HEADER_DIRTY_BIT &&
+		    d != DEFECT_HEADER_CORRUPT_BIT &&
+		    d != DEFECT_EXTENSION_FEATURE_TABLE &&
+		    defect_set_has(&found, (enum defect)d))
+			return error_defect(err, -EINVAL,
+					    DEFECT_HEADER_L1_OFFSET,
+					    HEADER_OFF_L1_OFF,
+					    "the header says that L1 table and "
+					    "refcount table are in one place, "
+					    "and it is not the L1 table that "
+					    "is there");
+	return 0;
+}
+
 /* Writes and switches, if the image as it would be can be followed to its end,
  * and there is anything to do. */
 static int carry_out(struct replacement *n, bool *done,
@@ -318,12 +344,16 @@ static int replace_once(struct repair *r, bool *done, struct qcow2_error *err)
 		.tolerant = r->what == REPAIR_ALL, .no_refcounts = true,
 		.no_snapshot_table = n.snapshots,
 	};
+	bool doubted;
 	size_t moved;
 	int rc;
 
 	if (!n.refcounts && !n.snapshots && !n.overlaps)
 		return 0;
+	doubted = r->c.l1_doubted;
 	rc = repair_look(r, mode, false, err);
+	if (rc == 0 && doubted)
+		rc = judge_l1(r, err);
 	if (rc == 0)
 		rc = plan(&n, err);
 	if (rc == 0)
