@@ -34,6 +34,7 @@ struct creation {
 	struct snapshots next;        /* the list with it */
 	struct tree tree;             /* the disk's */
 	bool counted;                 /* the tree has one reference more */
+	bool unfinished;              /* and could not give it back */
 	uint64_t l1_off;              /* of the copy of its L1 table */
 	struct fresh_table table;
 };
@@ -175,18 +176,20 @@ static int prepare(struct creation *c, struct qcow2_error *err)
 }
 
 /* Nothing durable knows of the snapshot. */
-static void undo(struct creation *c)
+static int undo(struct creation *c)
 {
 	uint64_t n_lost;
+	int rc, restored;
 
 	fresh_table_drop(c->img, &c->table);
 	fresh_l1_drop(c->img, c->tree.n_l1, c->l1_off);
 	if (!c->counted)
-		return;
+		return 0;
 	/* Refcounts that stay too high are leaks; flags that stay off cost a
 	 * copy each. */
-	tree_drop_references(c->img, &c->tree, NULL);
-	copied_restore(c->img, &n_lost, NULL);
+	rc = tree_drop_references(c->img, &c->tree, NULL);
+	restored = copied_restore(c->img, &n_lost, NULL);
+	return rc < 0 ? rc : restored;
 }
 
 static int carry_out(struct creation *c, struct qcow2_error *err)
@@ -194,7 +197,7 @@ static int carry_out(struct creation *c, struct qcow2_error *err)
 	int rc = prepare(c, err);
 
 	if (rc < 0) {
-		undo(c);
+		c->unfinished = undo(c) < 0;
 		return rc;
 	}
 	rc = snapshot_table_switch(c->img, &c->next, &c->table, err);
@@ -220,6 +223,9 @@ static int create(struct creation *c, const char *name,
 	rc = carry_out(c, err);
 	if (rc == 0 && opts->vm_state_size)
 		rc = vmstate_drop(img, err);
+	/* That is for the repair: the dirty bit stays. */
+	if (c->unfinished)
+		return rc;
 	end = commit_flush(&img->rw->commit, rc == 0 ? err : NULL);
 	if (end == 0)
 		end = features_end_dirty(img, DIRTY_OPERATION,

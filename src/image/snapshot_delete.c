@@ -26,6 +26,7 @@ struct deletion {
 	struct snapshot_info info;    /* the list's, until that is replaced */
 	struct snapshots next;        /* the list without it */
 	struct tree tree;             /* the snapshot's */
+	bool switched;                /* the header does not have it any more */
 };
 
 static int list_without(struct deletion *d, uint32_t index,
@@ -160,6 +161,7 @@ static int carry_out(struct deletion *d, struct qcow2_error *err)
 		d->info.id = NULL;
 		return rc;
 	}
+	d->switched = true;
 	return forget(d, err);
 }
 
@@ -177,6 +179,9 @@ static int delete(struct deletion *d, const char *id_or_name,
 		return rc;
 	}
 	rc = carry_out(d, err);
+	/* What was not finished is for the repair: the dirty bit stays. */
+	if (rc < 0 && d->switched)
+		return rc;
 	end = commit_flush(&img->rw->commit, rc == 0 ? err : NULL);
 	if (end == 0)
 		end = features_end_dirty(img, DIRTY_OPERATION,
