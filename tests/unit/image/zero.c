@@ -1,0 +1,172 @@
+#include "disk_rig.h"
+
+static void zero(struct disk_rig *t, uint64_t len, uint64_t off,
+		 unsigned flags)
+{
+	assert_int_equal(qcow2_zero(t->disk, len, off, flags, NULL), 0);
+}
+
+static void whole_clusters_become_zero_by_flag_and_keep_their_place(
+	void **state)
+{
+	struct l2_entry before, after;
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	disk_fill(&t, 7, 3 * CLUSTER, 0);
+	before = disk_entry(&t, 1);
+	zero(&t, CLUSTER, CLUSTER, 0);
+	after = disk_entry(&t, 1);
+	assert_int_equal(after.desc, before.desc | L2_ZERO);
+	disk_expect(&t, 7, CLUSTER, 0);
+	disk_expect(&t, 0, CLUSTER, CLUSTER);
+	disk_expect(&t, 7, CLUSTER, 2 * CLUSTER);
+	disk_release(&t);
+}
+
+static void unmapping_frees_the_place_once_it_is_durable(void **state)
+{
+	uint64_t host_off;
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	disk_fill(&t, 7, CLUSTER, 0);
+	host_off = l2_host_off(disk_entry(&t, 0));
+	zero(&t, CLUSTER, 0, QCOW2_ZERO_MAY_UNMAP);
+	assert_int_equal(disk_entry(&t, 0).desc, L2_ZERO);
+	assert_int_equal(disk_count(&t, host_off), 1);
+	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
+	assert_int_equal(disk_count(&t, host_off), 0);
+	disk_release(&t);
+}
+
+static void parts_of_clusters_are_written(void **state)
+{
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	disk_fill(&t, 7, 2 * CLUSTER, 0);
+	zero(&t, CLUSTER, 512, 0);
+	disk_expect(&t, 7, 512, 0);
+	disk_expect(&t, 0, CLUSTER, 512);
+	disk_expect(&t, 7, CLUSTER - 512, CLUSTER + 512);
+	disk_release(&t);
+}
+
+static void who_wants_no_fallback_is_told(void **state)
+{
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	disk_fill(&t, 7, CLUSTER, 0);
+	assert_int_equal(qcow2_zero(t.disk, 512, 0, QCOW2_ZERO_NO_FALLBACK,
+				    NULL), -ENOTSUP);
+	disk_expect(&t, 7, CLUSTER, 0);
+	/* Zeros that are there need no fallback. */
+	assert_int_equal(qcow2_zero(t.disk, 512, CLUSTER,
+				    QCOW2_ZERO_NO_FALLBACK, NULL), 0);
+	disk_release(&t);
+}
+
+static void zeros_hide_the_backing_file(void **state)
+{
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ .backing = true });
+	zero(&t, CLUSTER + 512, CLUSTER, 0);
+	disk_expect(&t, 0xbb, CLUSTER, 0);
+	disk_expect(&t, 0, CLUSTER + 512, CLUSTER);
+	disk_expect(&t, 0xbb, CLUSTER - 512, 2 * CLUSTER + 512);
+	assert_int_equal(disk_entry(&t, 1).desc, L2_ZERO);
+	disk_release(&t);
+}
+
+static void version_2_writes_what_it_cannot_flag(void **state)
+{
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ .version = 2, .backing = true });
+	zero(&t, CLUSTER, 0, 0);
+	disk_expect(&t, 0, CLUSTER, 0);
+	assert_int_not_equal(l2_host_off(disk_entry(&t, 0)), 0);
+	disk_release(&t);
+	disk_init(&t, (struct disk_want){ .version = 2 });
+	disk_fill(&t, 7, CLUSTER, 0);
+	zero(&t, CLUSTER, 0, 0);
+	disk_expect(&t, 0, CLUSTER, 0);
+	assert_int_equal(disk_entry(&t, 0).desc, 0);
+	disk_release(&t);
+}
+
+static void subclusters_become_zero_by_their_bits(void **state)
+{
+	enum { SUB = CLUSTER / 32 };
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t,
+		  (struct disk_want){ .flags = QCOW2_CREATE_EXTENDED_L2 });
+	disk_fill(&t, 7, CLUSTER, 0);
+	zero(&t, 4 * SUB, 2 * SUB, QCOW2_ZERO_NO_FALLBACK);
+	assert_int_equal(disk_entry(&t, 0).bitmap,
+			 (SUB_ALL_ALLOC & ~SUB_ALLOC_RANGE(2, 6)) |
+				 SUB_ZERO_RANGE(2, 6));
+	disk_expect(&t, 7, 2 * SUB, 0);
+	disk_expect(&t, 0, 4 * SUB, 2 * SUB);
+	disk_expect(&t, 7, CLUSTER - 6 * SUB, 6 * SUB);
+	disk_release(&t);
+}
+
+static void the_last_cluster_is_whole_where_the_disk_ends(void **state)
+{
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ .backing = true });
+	disk_fill(&t, 7, 512, 8 * CLUSTER);
+	zero(&t, 512, 8 * CLUSTER, QCOW2_ZERO_NO_FALLBACK);
+	assert_true(disk_entry(&t, 8).desc & L2_ZERO);
+	disk_expect(&t, 0, 512, 8 * CLUSTER);
+	disk_release(&t);
+}
+
+static void a_raw_data_file_gets_the_zeros_themselves(void **state)
+{
+	uint8_t bytes[512];
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){
+			      .flags = QCOW2_CREATE_DATA_FILE_RAW,
+			      .data_file = true });
+	disk_fill(&t, 7, CLUSTER, 0);
+	zero(&t, CLUSTER, 0, 0);
+	assert_int_equal(store_pread(t.data, bytes, 512, 0, 0, NULL), 0);
+	for (unsigned i = 0; i < 512; i++)
+		assert_int_equal(bytes[i], 0);
+	disk_release(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			whole_clusters_become_zero_by_flag_and_keep_their_place),
+		cmocka_unit_test(unmapping_frees_the_place_once_it_is_durable),
+		cmocka_unit_test(parts_of_clusters_are_written),
+		cmocka_unit_test(who_wants_no_fallback_is_told),
+		cmocka_unit_test(zeros_hide_the_backing_file),
+		cmocka_unit_test(version_2_writes_what_it_cannot_flag),
+		cmocka_unit_test(subclusters_become_zero_by_their_bits),
+		cmocka_unit_test(the_last_cluster_is_whole_where_the_disk_ends),
+		cmocka_unit_test(a_raw_data_file_gets_the_zeros_themselves),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
