@@ -1,6 +1,7 @@
 #include "snapshot_rig.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 #include "base/bytes.h"
 #include "format/header.h"
@@ -356,6 +357,109 @@ static void an_image_opened_for_reading_is_left_alone(void **state)
 	rig_release(&r);
 }
 
+/* ---- Beside others ------------------------------------------------------------- */
+
+struct writer_thread {
+	pthread_t thread;
+	struct rig *rig;
+	uint64_t begin;
+	_Atomic bool *stop;
+	int rc;
+};
+
+/* Writes rounds of one value over its own part of the disk, and reads each
+ * back. */
+static void *write_rounds(void *opaque)
+{
+	struct writer_thread *w = opaque;
+	uint8_t buf[8192], back[8192];
+
+	for (unsigned i = 0; w->rc == 0 && !*w->stop; i++) {
+		uint64_t off = w->begin + i * UINT64_C(5000) % (MIB - 8192);
+
+		memset(buf, (int)(i % 251), sizeof(buf));
+		w->rc = qcow2_pwrite(w->rig->img, buf, sizeof(buf), off, 0,
+				     NULL);
+		if (w->rc == 0)
+			w->rc = qcow2_pread(w->rig->img, back, sizeof(back),
+					    off, 0, NULL);
+		if (w->rc == 0 && memcmp(buf, back, sizeof(buf)))
+			w->rc = -EIO;
+	}
+	return NULL;
+}
+
+static void writers_go_on_beside_it(void **state)
+{
+	struct writer_thread w[3];
+	_Atomic bool stop = false;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r, DISK, &kinds[3]);
+	for (unsigned i = 0; i < 3; i++) {
+		w[i] = (struct writer_thread){ .rig = &r, .begin = i * MIB,
+					       .stop = &stop };
+		assert_int_equal(pthread_create(&w[i].thread, NULL,
+						write_rounds, &w[i]), 0);
+	}
+	for (int i = 0; i < 20; i++) {
+		rig_create(&r, "a");
+		rig_create(&r, "b");
+		rig_delete(&r, "a");
+		rig_delete(&r, "b");
+	}
+	stop = true;
+	for (unsigned i = 0; i < 3; i++) {
+		pthread_join(w[i].thread, NULL);
+		assert_int_equal(w[i].rc, 0);
+	}
+	rig_close(&r);
+	rig_check(&r);
+	rig_release(&r);
+}
+
+/* ---- Damage ------------------------------------------------------------------- */
+
+/* S6: refcounts that do not count the snapshot's references.  What the disk
+ * uses must not become free with it. */
+static void deleting_never_frees_what_the_disk_uses(void **state)
+{
+	struct qcow2_create_opts opts = { .cluster_size = 4096 };
+	struct qcow2_error err = { 0 };
+	struct rig r;
+	uint8_t raw[8], low[2] = { 0, 1 };
+	uint64_t table, block;
+
+	(void)state;
+	rig_init(&r, DISK, &opts);
+	rig_write(&r, 1, 64 * 1024, 0);
+	rig_create(&r, "a");
+	rig_close(&r);
+	assert_int_equal(store_pread(r.store, raw, 8,
+				     HEADER_OFF_REFCOUNT_TABLE_OFF, 0, NULL),
+			 0);
+	table = get_be64(raw);
+	assert_int_equal(store_pread(r.store, raw, 8, table, 0, NULL), 0);
+	block = get_be64(raw);
+	for (uint64_t i = 0; i < 64; i++) {
+		assert_int_equal(store_pread(r.store, raw, 2, block + 2 * i, 0,
+					     NULL), 0);
+		if (get_be16(raw) == 2)
+			assert_int_equal(store_pwrite(r.store, low, 2,
+						      block + 2 * i, 0, NULL),
+					 0);
+	}
+	rig_open(&r);
+	assert_int_equal(qcow2_snapshot_delete(r.img, "a", &err), -EIO);
+	rig_expect(&r);
+	assert_int_equal(qcow2_pwrite(r.img, "x", 1, 3 * MIB, 0, NULL), -EIO);
+	qcow2_close(r.img, NULL);
+	r.img = NULL;
+	rig_expect_view(&r, NULL, r.disk, DISK);
+	rig_release(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -373,6 +477,8 @@ int main(void)
 		cmocka_unit_test(many_snapshots_come_and_go),
 		cmocka_unit_test(compressed_clusters_are_shared),
 		cmocka_unit_test(an_image_opened_for_reading_is_left_alone),
+		cmocka_unit_test(writers_go_on_beside_it),
+		cmocka_unit_test(deleting_never_frees_what_the_disk_uses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
