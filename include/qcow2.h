@@ -16,7 +16,8 @@
  *    older, smaller versions of this header are accepted; flag bits that this
  *    version does not know are refused with -EINVAL.
  *  - Any number of threads may use one image or store at the same time; only
- *    qcow2_close(), qcow2_resize(), qcow2_amend() and qcow2_store_unref() of
+ *    qcow2_close(), qcow2_resize(), qcow2_amend(), qcow2_compact() and
+ *    qcow2_store_unref() of
  *    the last reference want the object to themselves.  The library makes no threads of
  *    its own except inside qcow2_convert() and qcow2_compare(), which say so and end them
  *    before they return.
@@ -818,6 +819,53 @@ struct qcow2_amend_opts {
  */
 int qcow2_amend(struct qcow2_image *img, const struct qcow2_amend_opts *opts,
 		struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------- */
+/* Compact                                                                   */
+
+#define QCOW2_COMPACT_DRY_RUN 0x1u  /* only say what would move */
+#define QCOW2_COMPACT_ZEROS 0x2u    /* clusters of zeros take no space */
+#define QCOW2_COMPACT_COMPRESS 0x4u /* data is compressed where that helps */
+
+struct qcow2_compact_opts {
+	size_t struct_size;
+	uint32_t flags;             /* QCOW2_COMPACT_* */
+	uint32_t compress_level;    /* as in qcow2_convert_opts */
+	qcow2_progress_fn *progress;
+	void *opaque;
+};
+
+#define QCOW2_COMPACT_OPTS_INIT { sizeof(struct qcow2_compact_opts), 0, 0, \
+				  NULL, NULL }
+
+struct qcow2_compact_result {
+	size_t struct_size;
+	uint64_t clusters_total;    /* in use */
+	uint64_t clusters_movable;  /* behind where the file could end */
+	uint64_t clusters_moved;
+	uint64_t clusters_zeroed;
+	uint64_t clusters_compressed;
+	uint64_t file_size_before;
+	uint64_t file_size_after;   /* DRY_RUN: about what it would be */
+};
+
+/*
+ * Makes the image file smaller without a second copy of it: clusters move from
+ * its end into free space, and what is free is given back to the host.  The
+ * disk and its snapshots read as before.  Clusters with compressed data, of
+ * bitmaps, and tables of several clusters stay where they are.  The image is
+ * open for writing (-EBADF), and no other call may be running on it, as for
+ * qcow2_close().
+ *
+ * May be stopped anywhere, by the progress function (-ECANCELED), a failure or
+ * a crash: the image is sound then, with leaked clusters at worst after a
+ * crash, and the next call goes on.  -EINVAL when the image has to be repaired
+ * first; -ENOTSUP to compress with an external data file.
+ */
+int qcow2_compact(struct qcow2_image *img,
+		  const struct qcow2_compact_opts *opts,
+		  struct qcow2_compact_result *result,
+		  struct qcow2_error *err);
 
 /* ------------------------------------------------------------------------- */
 /* Check                                                                     */

@@ -52,6 +52,8 @@ int disk_flush(struct disk *d, struct qcow2_error *err);
 /* Both are alone on the disk; see qcow2_resize() and qcow2_amend(). */
 int disk_resize(struct disk *d, uint64_t size,
 		const struct qcow2_resize_opts *opts, struct qcow2_error *err);
+int disk_compact(struct disk *d, const struct qcow2_compact_opts *opts,
+		 struct qcow2_compact_result *result, struct qcow2_error *err);
 int disk_amend(struct disk *d, const struct qcow2_amend_opts *opts,
 	       struct qcow2_error *err);
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "chain/disk_impl.h"
 #include "image/amend.h"
+#include "image/compact.h"
 #include "image/resize.h"
 #include "store/store.h"
 
@@ -85,4 +86,16 @@ int disk_amend(struct disk *d, const struct qcow2_amend_opts *opts,
 	rc = image_amend(top->image, opts, err);
 	top->size = top->image->virtual_size;
 	return rc;
+}
+
+int disk_compact(struct disk *d, const struct qcow2_compact_opts *opts,
+		 struct qcow2_compact_result *result, struct qcow2_error *err)
+{
+	if (!d->writable)
+		return error_set(err, -EBADF,
+				 "the image is not open for writing");
+	if (!d->layers[0].image)
+		return error_set(err, -ENOTSUP,
+				 "a raw image has nothing to compact");
+	return image_compact(d->layers[0].image, opts, result, err);
 }

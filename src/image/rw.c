@@ -211,19 +211,18 @@ int rw_open(struct image *img, const struct qcow2_open_opts *opts,
 
 /* ---- Close ------------------------------------------------------------------- */
 
-/* Cuts off what lies behind the last cluster with a refcount. */
-static int cut_tail(struct image *img, struct qcow2_error *err)
+int rw_cut_tail(struct image *img, struct qcow2_error *err)
 {
 	struct refcounts *r = &img->rw->refs;
 	/* Others write files that end within a cluster. */
 	uint64_t end = geometry_clusters(&img->geo, r->file_size);
 	uint64_t count = 0;
+	int rc;
 
 	if (r->file_size > img->rw->refs.high_water)
 		return 0;
 	while (end > 1 && count == 0) {
-		int rc = refcounts_get(r, end - 1, &count, err);
-
+		rc = refcounts_get(r, end - 1, &count, err);
 		if (rc < 0)
 			return rc;
 		if (count == 0)
@@ -231,7 +230,10 @@ static int cut_tail(struct image *img, struct qcow2_error *err)
 	}
 	if (end << img->geo.cluster_bits >= r->file_size)
 		return 0;
-	return store_truncate(img->file, end << img->geo.cluster_bits, err);
+	rc = store_truncate(img->file, end << img->geo.cluster_bits, err);
+	if (rc == 0)
+		r->file_size = end << img->geo.cluster_bits;
+	return rc;
 }
 
 int rw_close(struct image *img, struct qcow2_error *err)
@@ -247,7 +249,7 @@ int rw_close(struct image *img, struct qcow2_error *err)
 	if (rc == 0)
 		rc = features_end_dirty(img, DIRTY_LAZY, err);
 	if (rc == 0)
-		rc = cut_tail(img, err);
+		rc = rw_cut_tail(img, err);
 	img->rw = NULL;
 	rw_free(rw);
 	return rc;

@@ -75,6 +75,10 @@ int rw_open(struct image *img, const struct qcow2_open_opts *opts,
  * image is released all the same. */
 int rw_close(struct image *img, struct qcow2_error *err);
 
+/* Cuts off what lies behind the last cluster with a refcount.  Nobody else is
+ * at work and nothing is dirty. */
+int rw_cut_tail(struct image *img, struct qcow2_error *err);
+
 int image_pwritev(struct image *img, const struct iovec *iov, int iovcnt,
 		  uint64_t off, unsigned flags, struct qcow2_error *err);
 int image_zero(struct image *img, uint64_t len, uint64_t off, unsigned flags,

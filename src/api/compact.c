@@ -1,0 +1,63 @@
+/*
+ * Compaction: argument checks, and the check that nothing is broken that would
+ * be moved.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "api/image.h"
+#include "base/error.h"
+#include "base/options.h"
+#include "check/check.h"
+#include "image/image.h"
+
+#define COMPACT_FLAGS_KNOWN                                                    \
+	(QCOW2_COMPACT_DRY_RUN | QCOW2_COMPACT_ZEROS | QCOW2_COMPACT_COMPRESS)
+
+static int check_opts(const struct qcow2_compact_opts *o,
+		      struct qcow2_error *err)
+{
+	if (o->flags & ~COMPACT_FLAGS_KNOWN)
+		return error_set(err, -EINVAL,
+				 "compact flags 0x%" PRIx32 " are not known",
+				 o->flags & ~COMPACT_FLAGS_KNOWN);
+	return 0;
+}
+
+/* An entry that is wrong would move somebody else's cluster. */
+static int check_sound(struct qcow2_image *img, struct qcow2_error *err)
+{
+	struct image *top = disk_top_image(img->disk);
+	struct qcow2_check_result found = { .struct_size = sizeof(found) };
+	int rc = top ? disk_flush(img->disk, err) : 0;
+
+	if (rc == 0 && top)
+		rc = check_store(top->file, NULL, &found, err);
+	if (rc == 0 && (found.corruptions || found.check_errors))
+		rc = error_set(err, -EINVAL,
+			       "the image has %" PRIu64 " errors: it needs "
+			       "check -r all first",
+			       found.corruptions + found.check_errors);
+	return rc;
+}
+
+int qcow2_compact(struct qcow2_image *img,
+		  const struct qcow2_compact_opts *opts,
+		  struct qcow2_compact_result *result,
+		  struct qcow2_error *err)
+{
+	struct qcow2_compact_opts own = QCOW2_COMPACT_OPTS_INIT;
+	struct qcow2_compact_result found = { 0 };
+	int rc = options_copy(&own, sizeof(own), opts, "qcow2_compact_opts",
+			      err);
+
+	if (rc == 0)
+		rc = check_opts(&own, err);
+	if (rc == 0)
+		rc = check_sound(img, err);
+	if (rc == 0)
+		rc = disk_compact(img->disk, &own, &found, err);
+	return rc < 0 ? rc
+		      : options_give(result, &found, sizeof(found), err);
+}

@@ -1,0 +1,226 @@
+#include "image/compact.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "image/guarded.h"
+#include "image/image.h"
+#include "image/rw.h"
+#include "meta/refcounts_shrink.h"
+#include "store/store.h"
+
+enum { READ_AT_ONCE = 512 };
+
+/* ---- What there is ------------------------------------------------------------ */
+
+/* Nothing claimed ahead, nothing open, nothing dirty, nothing waiting. */
+static int settle(struct image *img, struct qcow2_error *err)
+{
+	struct rw *rw = img->rw;
+
+	pack_release(&rw->pack);
+	pack_init(&rw->pack, &rw->alloc);
+	alloc_give_back(&rw->alloc);
+	return commit_drain(&rw->commit, err);
+}
+
+/* Clusters in use, and the end of the last one. */
+static int count_used(struct image *img, uint64_t n_file, uint64_t *used,
+		      uint64_t *end, struct qcow2_error *err)
+{
+	uint64_t values[READ_AT_ONCE];
+
+	*used = *end = 0;
+	for (uint64_t at = 0; at < n_file; at += READ_AT_ONCE) {
+		uint64_t n = min_u64(READ_AT_ONCE, n_file - at);
+		int rc = refcounts_read(&img->rw->refs, n, at, values, err);
+
+		if (rc < 0)
+			return rc;
+		for (uint64_t i = 0; i < n; i++) {
+			if (values[i] == 0)
+				continue;
+			++*used;
+			*end = at + i + 1;
+		}
+	}
+	return 0;
+}
+
+static int open_compact(struct compact *c, struct qcow2_error *err)
+{
+	struct image *img = c->img;
+	uint64_t end;
+	int rc;
+
+	c->n_file = geometry_clusters(&img->geo, image_file_end(img));
+	rc = count_used(img, c->n_file, &c->goal, &end, err);
+	c->result->clusters_total = c->goal;
+	c->hole = 1;
+	if (rc == 0 && (!bitset_init(&c->data, c->n_file) ||
+			!bitset_init(&c->tables, c->n_file)))
+		rc = error_nomem(err, "the sets of clusters",
+				 2 * c->n_file / 8);
+	return rc < 0 ? rc : compact_scan(c, err);
+}
+
+static void close_compact(struct compact *c)
+{
+	bitset_release(&c->data);
+	bitset_release(&c->tables);
+	free(c->moves.list);
+}
+
+int compact_progress(struct compact *c, struct qcow2_error *err)
+{
+	if (c->opts->progress &&
+	    c->opts->progress(c->opts->opaque,
+			      min_u64(c->result->clusters_moved,
+				      c->result->clusters_movable),
+			      c->result->clusters_movable))
+		return error_set(err, -ECANCELED, "compaction was stopped");
+	return 0;
+}
+
+static void count_movable(struct compact *c)
+{
+	for (uint64_t i = c->goal; i < c->n_file; i++)
+		c->result->clusters_movable += bitset_test(&c->data, i) ||
+					       bitset_test(&c->tables, i);
+}
+
+/* ---- Moving ------------------------------------------------------------------- */
+
+static int move_data(struct compact *c, struct qcow2_error *err)
+{
+	int rc;
+
+	do {
+		rc = compact_begin_moves(c, &c->data, 0, err);
+		if (rc < 0 || !c->moves.n)
+			return rc;
+		rc = compact_repoint_entries(c, err);
+		if (rc == 0)
+			rc = compact_end_moves(c, &c->data, err);
+		if (rc == 0)
+			rc = compact_progress(c, err);
+	} while (rc == 0);
+	return rc;
+}
+
+static int shrink_refcounts(struct image *img, struct qcow2_error *err)
+{
+	bool more = true;
+	int rc = commit_drain(&img->rw->commit, err);
+
+	while (rc == 0 && more) {
+		rc = refcounts_shrink(&img->rw->refs, &more, err);
+		if (rc == 0)
+			rc = commit_drain(&img->rw->commit, err);
+	}
+	return rc;
+}
+
+static int move_all(struct compact *c, struct qcow2_error *err)
+{
+	int rc = compact_move_l2_tables(c, err);
+
+	if (rc == 0)
+		rc = compact_move_snapshots(c, err);
+	if (rc == 0)
+		rc = compact_move_l1(c, err);
+	if (rc == 0)
+		rc = move_data(c, err);
+	if (rc == 0)
+		rc = shrink_refcounts(c->img, err);
+	return rc < 0 ? rc : compact_move_refcounts(c, err);
+}
+
+/* ---- The end ------------------------------------------------------------------- */
+
+/* Gives back the space of free clusters that stay between others. */
+static int punch_holes(struct compact *c, struct qcow2_error *err)
+{
+	struct image *img = c->img;
+	uint32_t bits = img->geo.cluster_bits;
+	uint64_t values[READ_AT_ONCE];
+	uint64_t first = 0, n_free = 0;
+
+	for (uint64_t at = 0; at < c->n_file; at += READ_AT_ONCE) {
+		uint64_t n = min_u64(READ_AT_ONCE, c->n_file - at);
+		int rc = refcounts_read(&img->rw->refs, n, at, values, err);
+
+		if (rc < 0)
+			return rc;
+		for (uint64_t i = 0; i < n; i++) {
+			if (values[i] == 0) {
+				first = n_free++ ? first : at + i;
+				continue;
+			}
+			if (n_free)
+				store_zero(img->file, n_free << bits,
+					   first << bits,
+					   QCOW2_STORE_UNMAP |
+						   QCOW2_STORE_NO_FALLBACK,
+					   NULL);
+			n_free = 0;
+		}
+	}
+	return 0;
+}
+
+static int finish(struct compact *c, struct qcow2_error *err)
+{
+	int rc = settle(c->img, err);
+
+	if (rc == 0)
+		rc = punch_holes(c, err);
+	if (rc == 0)
+		rc = rw_cut_tail(c->img, err);
+	return rc;
+}
+
+static int run(struct compact *c, struct qcow2_error *err)
+{
+	int rc = settle(c->img, err);
+	int end;
+
+	if (rc == 0)
+		rc = open_compact(c, err);
+	if (rc < 0)
+		return rc;
+	count_movable(c);
+	if (c->opts->flags & QCOW2_COMPACT_DRY_RUN)
+		return 0;
+	rc = compact_progress(c, err);
+	if (rc == 0) {
+		guarded_forget_inactive_l2(c->img);
+		rc = move_all(c, err);
+		guarded_learn_inactive_l2(c->img, NULL);
+	}
+	end = finish(c, rc == 0 ? err : NULL);
+	return rc < 0 ? rc : end;
+}
+
+int image_compact(struct image *img, const struct qcow2_compact_opts *opts,
+		  struct qcow2_compact_result *result,
+		  struct qcow2_error *err)
+{
+	struct compact c = { .img = img, .opts = opts, .result = result };
+	int rc = store_size(img->file, &result->file_size_before, err);
+
+	if (rc == 0 && !(opts->flags & QCOW2_COMPACT_DRY_RUN))
+		rc = compact_rewrite(img, opts, result, err);
+	if (rc == 0)
+		rc = run(&c, err);
+	close_compact(&c);
+	if (store_size(img->file, &result->file_size_after, NULL) < 0)
+		result->file_size_after = result->file_size_before;
+	if (opts->flags & QCOW2_COMPACT_DRY_RUN)
+		result->file_size_after = min_u64(
+			result->file_size_before,
+			result->clusters_total << img->geo.cluster_bits);
+	return rc;
+}

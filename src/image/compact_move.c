@@ -1,0 +1,211 @@
+/*
+ * Steps 1, 2 and 4 of compaction: places for clusters, copies, and the end of
+ * the old ones.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/mutant.h"
+#include "image/compact.h"
+#include "image/image.h"
+#include "image/rw.h"
+#include "store/store.h"
+
+enum {
+	MOVES_MAX = 1024 * 1024,
+	COPY_BYTES = 1024 * 1024,
+	READ_AT_ONCE = 512,
+};
+
+/* ---- Places ------------------------------------------------------------------- */
+
+/* Moves c->hole to the first free cluster, or to the goal. */
+static int next_hole(struct compact *c, struct qcow2_error *err)
+{
+	uint64_t values[READ_AT_ONCE];
+
+	while (c->hole < c->goal) {
+		uint64_t n = min_u64(READ_AT_ONCE, c->goal - c->hole);
+		int rc = refcounts_read(&c->img->rw->refs, n, c->hole, values,
+					err);
+
+		if (rc < 0)
+			return rc;
+		for (uint64_t i = 0; i < n; i++, c->hole++)
+			if (values[i] == 0)
+				return 0;
+	}
+	return 0;
+}
+
+int compact_hole(struct compact *c, uint64_t *first, struct qcow2_error *err)
+{
+	int rc = next_hole(c, err);
+
+	*first = c->hole;
+	return rc;
+}
+
+/* Adds references to a new cluster until it has as many as the old one. */
+static int count_up(struct compact *c, struct move *m, struct qcow2_error *err)
+{
+	struct refcounts *r = &c->img->rw->refs;
+	int rc = refcounts_get(r, m->from, &m->count, err);
+
+	for (uint64_t i = 1; rc == 0 && i < m->count; i++)
+		rc = refcounts_increment(r, 1, m->to, err);
+	return rc;
+}
+
+static void count_down(struct compact *c, uint64_t cluster_idx, uint64_t n)
+{
+	for (uint64_t i = 0; i < n; i++)
+		refcounts_decrement(&c->img->rw->refs, 1, cluster_idx, NULL);
+}
+
+/* 1: there was a place; 0: there is none. */
+static int add_move(struct compact *c, uint64_t from, struct qcow2_error *err)
+{
+	struct moves *list = &c->moves;
+	struct move m = { .from = from };
+	int rc = next_hole(c, err);
+
+	if (rc < 0 || c->hole >= min_u64(c->goal, from))
+		return rc;
+	m.to = c->hole;
+	rc = refcounts_take(&c->img->rw->refs, 1, m.to, err);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	rc = count_up(c, &m, err);
+	list->list[list->n++] = m;
+	return rc < 0 ? rc : 1;
+}
+
+static int collect(struct compact *c, const struct bitset *which,
+		   uint64_t first, struct qcow2_error *err)
+{
+	uint64_t from = max_u64(first, c->goal);
+	int rc = 1;
+
+	for (; rc > 0 && from < which->n_bits && c->moves.n < MOVES_MAX; from++)
+		if (bitset_test(which, from))
+			rc = add_move(c, from, err);
+	return rc < 0 ? rc : 0;
+}
+
+/* ---- Copies ------------------------------------------------------------------- */
+
+static int copy_run(struct compact *c, const struct move *first, uint64_t n,
+		    uint8_t *buf, struct qcow2_error *err)
+{
+	struct image *img = c->img;
+	uint32_t bits = img->geo.cluster_bits;
+	int rc = store_pread(img->file, buf, n << bits, first->from << bits, 0,
+			     err);
+
+	if (rc == 0)
+		rc = store_pwrite(img->file, buf, n << bits,
+				  first->to << bits, 0, err);
+	/* The cluster may have held a table before. */
+	cache_forget(&img->map.l2, n << bits, first->to << bits);
+	return rc;
+}
+
+static int copy_all(struct compact *c, struct qcow2_error *err)
+{
+	const struct moves *m = &c->moves;
+	uint64_t max = max_u64(COPY_BYTES >> c->img->geo.cluster_bits, 1);
+	CLEANUP_FREE uint8_t *buf = malloc(max << c->img->geo.cluster_bits);
+	int rc = 0;
+
+	if (!buf)
+		return error_nomem(err, "moving clusters", COPY_BYTES);
+	for (size_t i = 0; rc == 0 && i < m->n;) {
+		const struct move *first = &m->list[i];
+		uint64_t n = 1;
+
+		while (n < max && i + n < m->n &&
+		       first[n].from == first->from + n &&
+		       first[n].to == first->to + n)
+			n++;
+		rc = copy_run(c, first, n, buf, err);
+		i += n;
+	}
+	return rc;
+}
+
+/* ---- A round ------------------------------------------------------------------ */
+
+int compact_begin_moves(struct compact *c, const struct bitset *which,
+			uint64_t first, struct qcow2_error *err)
+{
+	int rc;
+
+	c->moves.n = 0;
+	if (!c->moves.list) {
+		c->moves.list = malloc(MOVES_MAX * sizeof(*c->moves.list));
+		if (!c->moves.list)
+			return error_nomem(err, "the list of moves",
+					   MOVES_MAX * sizeof(*c->moves.list));
+	}
+	rc = collect(c, which, first, err);
+	if (rc == 0)
+		rc = copy_all(c, err);
+	if (rc < 0)
+		compact_undo_moves(c);
+	return rc;
+}
+
+static int by_from(const void *key, const void *element)
+{
+	uint64_t from = *(const uint64_t *)key;
+	const struct move *m = element;
+
+	return (from > m->from) - (from < m->from);
+}
+
+const struct move *compact_find(const struct compact *c, uint64_t from)
+{
+	const struct moves *m = &c->moves;
+
+	if (!m->n || from < m->list[0].from || from > m->list[m->n - 1].from)
+		return NULL;
+	return bsearch(&from, m->list, m->n, sizeof(*m->list), by_from);
+}
+
+int compact_end_moves(struct compact *c, struct bitset *which,
+		      struct qcow2_error *err)
+{
+	int rc = MUTANT(compact_freed_early)
+			 ? 0
+			 : commit_flush(&c->img->rw->commit, err);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < c->moves.n; i++) {
+		const struct move *m = &c->moves.list[i];
+
+		count_down(c, m->from, m->count);
+		if (which) {
+			bitset_clear(which, m->from);
+			bitset_set(which, m->to);
+		}
+	}
+	c->result->clusters_moved += c->moves.n;
+	return commit_flush(&c->img->rw->commit, err);
+}
+
+void compact_undo_moves(struct compact *c)
+{
+	for (size_t i = 0; i < c->moves.n; i++) {
+		uint64_t count = 0;
+
+		refcounts_get(&c->img->rw->refs, c->moves.list[i].to, &count,
+			      NULL);
+		count_down(c, c->moves.list[i].to, count);
+	}
+	c->moves.n = 0;
+}

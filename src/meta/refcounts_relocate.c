@@ -1,0 +1,89 @@
+#include "meta/refcounts_relocate.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/mutant.h"
+#include "format/refcount.h"
+#include "store/store.h"
+
+static int copy_cluster(struct refcounts *r, uint64_t from, uint64_t to,
+			struct qcow2_error *err)
+{
+	uint32_t size = r->geo->cluster_size;
+	CLEANUP_FREE uint8_t *buf = malloc(size);
+	int rc;
+
+	if (!buf)
+		return error_nomem(err, "moving refcounts", size);
+	rc = store_pread(r->file, buf, size, from, 0, err);
+	if (rc == 0)
+		rc = store_pwrite(r->file, buf, size, to, 0, err);
+	if (rc == 0 && !MUTANT(relocate_no_barrier))
+		rc = store_flush(r->file, err);
+	return rc;
+}
+
+static int point_to(struct refcounts *r, uint64_t index, uint64_t host_off,
+		    struct qcow2_error *err)
+{
+	uint8_t entry[REFCOUNT_TABLE_ENTRY_BYTES];
+	int rc;
+
+	put_be64(entry, host_off);
+	rc = store_pwrite(r->file, entry, sizeof(entry),
+			  r->place.off + index * sizeof(entry), 0, err);
+	return rc < 0 ? rc : store_flush(r->file, err);
+}
+
+int refcounts_relocate_block(struct refcounts *r, uint64_t index,
+			     uint64_t host_off, struct qcow2_error *err)
+{
+	uint32_t size = r->geo->cluster_size;
+	uint64_t old = r->table[index] & REFCOUNT_TABLE_OFFSET_MASK;
+	int rc = r->new_metadata(r->opaque, size, host_off, err);
+
+	if (rc == 0)
+		rc = copy_cluster(r, old, host_off, err);
+	if (rc < 0)
+		return rc;
+	rc = point_to(r, index, host_off, err);
+	if (rc < 0) {
+		r->broken = rc;
+		return rc;
+	}
+	cache_forget(&r->blocks, size, host_off);
+	cache_forget(&r->blocks, size, old);
+	mutex_lock(&r->lock);
+	r->table[index] = host_off;
+	mutex_unlock(&r->lock);
+	r->old_metadata(r->opaque, size, old);
+	return 0;
+}
+
+int refcounts_relocate_table(struct refcounts *r, uint64_t host_off,
+			     struct qcow2_error *err)
+{
+	struct reftable_place old = r->place;
+	struct reftable_place to = { host_off, 1 };
+	uint32_t size = r->geo->cluster_size;
+	int rc;
+
+	assert(old.clusters == 1);
+	rc = r->new_metadata(r->opaque, size, host_off, err);
+	if (rc == 0)
+		rc = copy_cluster(r, old.off, host_off, err);
+	if (rc < 0)
+		return rc;
+	rc = r->move_table(r->opaque, to, err);
+	if (rc < 0) {
+		r->broken = rc;
+		return rc;
+	}
+	r->place = to;
+	r->old_metadata(r->opaque, size, old.off);
+	return 0;
+}

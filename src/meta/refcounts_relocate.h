@@ -1,0 +1,22 @@
+/*
+ * Moving refcount metadata to another place.
+ */
+#ifndef META_REFCOUNTS_RELOCATE_H
+#define META_REFCOUNTS_RELOCATE_H
+
+#include "meta/refcounts.h"
+
+/*
+ * Block @index, or the table of one cluster, moves to the cluster at @host_off,
+ * which has its refcount.  Everything is durable before, nobody else is at
+ * work, and the old place keeps its refcount for the caller to take.
+ *
+ * Order: the copy, then what points to it, each durable before the next step.
+ * After a failure nobody knows which copy counts: r->broken is set.
+ */
+int refcounts_relocate_block(struct refcounts *r, uint64_t index,
+			     uint64_t host_off, struct qcow2_error *err);
+int refcounts_relocate_table(struct refcounts *r, uint64_t host_off,
+			     struct qcow2_error *err);
+
+#endif
