@@ -7,9 +7,9 @@ import re
 import case
 
 COMMANDS = ["info", "map", "compare", "convert", "create", "check", "resize",
-            "snapshot", "io", "version", "help"]
+            "amend", "snapshot", "compact", "io", "version", "help"]
 # What these print is not theirs to choose, or nothing.
-WITHOUT_OUTPUT = ["resize", "snapshot", "io"]
+WITHOUT_OUTPUT = ["resize", "amend", "snapshot", "io"]
 
 
 class Options(case.Case):
