@@ -78,7 +78,8 @@ void *__wrap_realloc(void *p, size_t size);
 void *__wrap_aligned_alloc(size_t align, size_t size);
 char *__wrap_strdup(const char *s);
 char *__wrap_strndup(const char *s, size_t n);
-int __wrap_asprintf(char **out, const char *fmt, ...);
+int __wrap_asprintf(char **out, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 char *__wrap_realpath(const char *path, char *out);
 void __wrap_free(void *p);
 
