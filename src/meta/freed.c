@@ -76,6 +76,20 @@ static void punch_run(struct qcow2_store *file, uint64_t len, uint64_t host_off)
 			   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK, NULL);
 }
 
+/* Whether nobody has a reference but who freed the cluster, or can get one.
+ * The open cluster of compressed data can get more as long as it is held, so
+ * that is asked first. */
+static int is_last(struct refcounts *refs, uint64_t cluster_idx, bool *last,
+		   struct qcow2_error *err)
+{
+	bool held = refcounts_is_held(refs, cluster_idx);
+	uint64_t count;
+	int rc = refcounts_get(refs, cluster_idx, &count, err);
+
+	*last = rc == 0 && ((count == 1 && !held) || MUTANT(punch_shared));
+	return rc;
+}
+
 /* Gives the space of those clusters back that have their last reference. */
 static int punch(const struct freed *f, struct refcounts *refs,
 		 struct qcow2_store *file, struct qcow2_error *err)
@@ -85,12 +99,12 @@ static int punch(const struct freed *f, struct refcounts *refs,
 	uint64_t from = f->host_off;
 
 	for (uint64_t off = from; off < end; off += refs->geo->cluster_size) {
-		uint64_t count;
-		int rc = refcounts_get(refs, off >> bits, &count, err);
+		bool last;
+		int rc = is_last(refs, off >> bits, &last, err);
 
 		if (rc < 0)
 			return rc;
-		if (count == 1 || MUTANT(punch_shared))
+		if (last)
 			continue;
 		punch_run(file, off - from, from);
 		from = off + refs->geo->cluster_size;

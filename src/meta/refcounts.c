@@ -234,6 +234,13 @@ void refcounts_hold(struct refcounts *r, uint64_t cluster_idx)
 	r->held = cluster_idx;
 }
 
+bool refcounts_is_held(struct refcounts *r, uint64_t cluster_idx)
+{
+	SCOPED_LOCK(&r->lock);
+
+	return cluster_idx == r->held;
+}
+
 /* Takes the first run of free clusters in the slice from @from on. */
 static uint64_t take_run(struct refcounts *r, struct view *v, uint64_t want,
 			 uint64_t from, uint64_t *first)

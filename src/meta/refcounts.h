@@ -120,6 +120,7 @@ int refcounts_decrement(struct refcounts *r, uint64_t n, uint64_t first,
 /* Keeps one cluster from being claimed, instead of the one held before; 0 for
  * none. */
 void refcounts_hold(struct refcounts *r, uint64_t cluster_idx);
+bool refcounts_is_held(struct refcounts *r, uint64_t cluster_idx);
 
 /* For commit: copies what is dirty; then says that it was written. */
 int refcounts_collect(struct refcounts *r, struct writes *out,

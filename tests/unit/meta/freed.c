@@ -149,6 +149,27 @@ static void a_cluster_freed_twice_is_punched_the_second_time(void **state)
 	rig_release(&t);
 }
 
+/* The open cluster of compressed data may have another piece in it by the time
+ * that the hole is made: the data was gone. */
+static void what_may_get_references_is_not_punched(void **state)
+{
+	struct rig t;
+
+	(void)state;
+	rig_init(&t);
+	assert_int_equal(refcounts_increment(&t.refs, 3, 10, NULL), 0);
+	refcounts_hold(&t.refs, 11);
+	add(&t, 10, 3, true);
+	assert_int_equal(finish(&t), 0);
+	assert_int_equal(t.n_zeroed, 2);
+	assert_int_equal(t.zeroed[0].off, 10 * CLUSTER);
+	assert_int_equal(t.zeroed[0].len, CLUSTER);
+	assert_int_equal(t.zeroed[1].off, 12 * CLUSTER);
+	assert_int_equal(t.zeroed[1].len, CLUSTER);
+	assert_int_equal(count(&t, 11), 0);
+	rig_release(&t);
+}
+
 static void unreadable_refcounts_punch_nothing(void **state)
 {
 	struct rig t;
@@ -168,6 +189,7 @@ int main(void)
 		cmocka_unit_test(runs_that_continue_each_other_are_one),
 		cmocka_unit_test(what_is_shared_is_not_punched),
 		cmocka_unit_test(a_cluster_freed_twice_is_punched_the_second_time),
+		cmocka_unit_test(what_may_get_references_is_not_punched),
 		cmocka_unit_test(unreadable_refcounts_punch_nothing),
 	};
 
