@@ -18,6 +18,9 @@ struct disk {
 int disk_make_writable(struct disk *d, const struct qcow2_open_opts *opts,
 		       struct qcow2_error *err);
 
+/* -EBADF unless the disk was opened for writing. */
+int disk_check_writable(const struct disk *d, struct qcow2_error *err);
+
 /* Reads from layer @depth down; past the end of a layer are zeros. */
 int disk_read_from(struct disk *d, uint32_t depth, struct iov_cursor *dst,
 		   uint64_t len, uint64_t off, unsigned flags,

@@ -59,11 +59,10 @@ int disk_resize(struct disk *d, uint64_t size,
 		const struct qcow2_resize_opts *opts, struct qcow2_error *err)
 {
 	struct layer *top = &d->layers[0];
-	int rc;
+	int rc = disk_check_writable(d, err);
 
-	if (!d->writable)
-		return error_set(err, -EBADF,
-				 "the image is not open for writing");
+	if (rc < 0)
+		return rc;
 	if (!top->image)
 		return resize_raw(top, size, opts, err);
 	rc = image_resize(top->image, size, opts, err);
@@ -75,11 +74,10 @@ int disk_amend(struct disk *d, const struct qcow2_amend_opts *opts,
 	       struct qcow2_error *err)
 {
 	struct layer *top = &d->layers[0];
-	int rc;
+	int rc = disk_check_writable(d, err);
 
-	if (!d->writable)
-		return error_set(err, -EBADF,
-				 "the image is not open for writing");
+	if (rc < 0)
+		return rc;
 	if (!top->image)
 		return error_set(err, -ENOTSUP,
 				 "a raw image has no options to amend");
@@ -91,9 +89,10 @@ int disk_amend(struct disk *d, const struct qcow2_amend_opts *opts,
 int disk_compact(struct disk *d, const struct qcow2_compact_opts *opts,
 		 struct qcow2_compact_result *result, struct qcow2_error *err)
 {
-	if (!d->writable)
-		return error_set(err, -EBADF,
-				 "the image is not open for writing");
+	int rc = disk_check_writable(d, err);
+
+	if (rc < 0)
+		return rc;
 	if (!d->layers[0].image)
 		return error_set(err, -ENOTSUP,
 				 "a raw image has nothing to compact");

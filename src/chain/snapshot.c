@@ -16,10 +16,9 @@ static int no_snapshots(struct qcow2_error *err)
 
 static int check(const struct disk *d, struct qcow2_error *err)
 {
-	if (!d->writable)
-		return error_set(err, -EBADF,
-				 "the image is not open for writing");
-	return d->layers[0].image ? 0 : no_snapshots(err);
+	int rc = disk_check_writable(d, err);
+
+	return rc < 0 || d->layers[0].image ? rc : no_snapshots(err);
 }
 
 int disk_snapshot_create(struct disk *d, const char *name,

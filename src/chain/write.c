@@ -36,7 +36,7 @@ int disk_make_writable(struct disk *d, const struct qcow2_open_opts *opts,
 	return rc;
 }
 
-static int check_writable(const struct disk *d, struct qcow2_error *err)
+int disk_check_writable(const struct disk *d, struct qcow2_error *err)
 {
 	if (d->writable)
 		return 0;
@@ -59,7 +59,7 @@ int disk_pwritev(struct disk *d, const struct iovec *iov, int iovcnt,
 		 uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	struct layer *top = &d->layers[0];
-	int rc = check_writable(d, err);
+	int rc = disk_check_writable(d, err);
 
 	if (rc < 0)
 		return rc;
@@ -88,7 +88,7 @@ int disk_zero(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 	      struct qcow2_error *err)
 {
 	struct layer *top = &d->layers[0];
-	int rc = check_writable(d, err);
+	int rc = disk_check_writable(d, err);
 
 	if (rc < 0)
 		return rc;
@@ -101,7 +101,7 @@ int disk_discard(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 		 struct qcow2_error *err)
 {
 	struct layer *top = &d->layers[0];
-	int rc = check_writable(d, err);
+	int rc = disk_check_writable(d, err);
 
 	if (rc < 0)
 		return rc;
@@ -123,7 +123,7 @@ int disk_write_compressed(struct disk *d, const void *buf, uint64_t len,
 			  uint64_t off, struct qcow2_error *err)
 {
 	struct layer *top = &d->layers[0];
-	int rc = check_writable(d, err);
+	int rc = disk_check_writable(d, err);
 
 	if (rc < 0)
 		return rc;
@@ -147,7 +147,7 @@ int disk_encode(struct disk *d, void *dst, const void *src, size_t *n,
 		struct qcow2_error *err)
 {
 	struct image *img = d->layers[0].image;
-	int rc = check_writable(d, err);
+	int rc = disk_check_writable(d, err);
 
 	if (rc < 0)
 		return rc;
@@ -159,7 +159,7 @@ int disk_write_encoded(struct disk *d, const void *bytes, size_t n,
 		       struct qcow2_error *err)
 {
 	struct image *img = d->layers[0].image;
-	int rc = check_writable(d, err);
+	int rc = disk_check_writable(d, err);
 
 	if (rc < 0)
 		return rc;
@@ -170,7 +170,7 @@ int disk_write_encoded(struct disk *d, const void *bytes, size_t n,
 int disk_set_level(struct disk *d, int level, struct qcow2_error *err)
 {
 	struct image *img = d->layers[0].image;
-	int rc = check_writable(d, err);
+	int rc = disk_check_writable(d, err);
 
 	if (rc < 0)
 		return rc;
