@@ -1,7 +1,11 @@
 #include "image/change.h"
 
+#include <errno.h>
+
 #include "base/checked.h"
+#include "base/error.h"
 #include "image/entry.h"
+#include "image/features.h"
 #include "image/image.h"
 #include "image/rw.h"
 #include "image/tables.h"
@@ -130,4 +134,43 @@ int change_clusters(struct image *img, uint64_t end, uint64_t off,
 		off += n << img->geo.cluster_bits;
 	}
 	return 0;
+}
+
+static int change_region(struct image *img, uint64_t end, uint64_t off,
+			 change_region_fn *fn, unsigned flags,
+			 struct qcow2_error *err)
+{
+	uint32_t cluster = img->geo.cluster_size;
+	struct inflight_range range;
+	int rc;
+
+	if (!inflight_enter(&img->rw->inflight, &range,
+			    align_down(off, cluster), align_up(end, cluster),
+			    !(flags & QCOW2_NOWAIT)))
+		return error_set(err, -EAGAIN,
+				 "an overlapping write is under way");
+	rc = fn(img, end, off, flags, err);
+	inflight_leave(&img->rw->inflight, &range);
+	return rc;
+}
+
+int change_regions(struct image *img, uint64_t end, uint64_t off,
+		   change_region_fn *fn, unsigned flags,
+		   struct qcow2_error *err)
+{
+	int rc = features_before_guest_change(img, err);
+
+	while (rc == 0 && off < end) {
+		uint64_t stop = min_u64(end, inflight_region_end(off));
+		struct grace_ref ref = image_begin(img);
+
+		rc = change_region(img, stop, off, fn, flags, err);
+		image_end(ref);
+		if (rc == 0 && commit_wanted(&img->rw->commit))
+			rc = image_flush(img, err);
+		off = stop;
+	}
+	if (rc == 0 && (flags & QCOW2_FUA))
+		rc = image_flush(img, err);
+	return rc;
 }

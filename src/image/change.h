@@ -36,4 +36,17 @@ typedef struct change change_fn(const struct image *img, struct l2_entry old,
 int change_clusters(struct image *img, uint64_t end, uint64_t off,
 		    change_fn *fn, unsigned flags, struct qcow2_error *err);
 
+/* Changes the guest bytes [off, end), which are in flight. */
+typedef int change_region_fn(struct image *img, uint64_t end, uint64_t off,
+			     unsigned flags, struct qcow2_error *err);
+
+/*
+ * One request: applies @fn region by region, whole clusters in flight, commits
+ * when much is dirty, and flushes for QCOW2_FUA.  -EAGAIN with QCOW2_NOWAIT
+ * when an overlapping write is under way.
+ */
+int change_regions(struct image *img, uint64_t end, uint64_t off,
+		   change_region_fn *fn, unsigned flags,
+		   struct qcow2_error *err);
+
 #endif

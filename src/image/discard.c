@@ -1,13 +1,9 @@
 /*
  * Discard: whole clusters are unmapped, parts of clusters stay.
  */
-#include <errno.h>
-
 #include "base/checked.h"
-#include "base/error.h"
 #include "image/change.h"
 #include "image/entry.h"
-#include "image/features.h"
 #include "image/image.h"
 #include "image/rw.h"
 #include "store/store.h"
@@ -75,21 +71,12 @@ static int discard_data_file(struct image *img, uint64_t end, uint64_t off,
 	return 0;
 }
 
-static int discard_region(struct image *img, uint64_t end, uint64_t off,
-			  unsigned flags, struct qcow2_error *err)
+static int discard_clusters(struct image *img, uint64_t end, uint64_t off,
+			    unsigned flags, struct qcow2_error *err)
 {
-	struct inflight_range range;
-	int rc;
+	int rc = change_clusters(img, end, off, discard_cluster, flags, err);
 
-	if (!inflight_enter(&img->rw->inflight, &range, off, end,
-			    !(flags & QCOW2_NOWAIT)))
-		return error_set(err, -EAGAIN,
-				 "an overlapping write is under way");
-	rc = change_clusters(img, end, off, discard_cluster, flags, err);
-	if (rc == 0)
-		rc = discard_data_file(img, end, off, err);
-	inflight_leave(&img->rw->inflight, &range);
-	return rc;
+	return rc < 0 ? rc : discard_data_file(img, end, off, err);
 }
 
 int image_discard(struct image *img, uint64_t len, uint64_t off,
@@ -97,24 +84,11 @@ int image_discard(struct image *img, uint64_t len, uint64_t off,
 {
 	uint32_t cluster = img->geo.cluster_size;
 	uint64_t end = off + len;
-	int rc = features_before_guest_change(img, err);
 
 	/* The last cluster counts as whole when the disk ends in it. */
 	if (end == img->virtual_size)
 		end = align_up(end, cluster);
 	end = align_down(end, cluster);
 	off = align_up(off, cluster);
-	while (rc == 0 && off < end) {
-		uint64_t stop = min_u64(end, inflight_region_end(off));
-		struct grace_ref ref = image_begin(img);
-
-		rc = discard_region(img, stop, off, flags, err);
-		image_end(ref);
-		if (rc == 0 && commit_wanted(&img->rw->commit))
-			rc = image_flush(img, err);
-		off = stop;
-	}
-	if (rc == 0 && (flags & QCOW2_FUA))
-		rc = image_flush(img, err);
-	return rc;
+	return change_regions(img, end, off, discard_clusters, flags, err);
 }

@@ -10,7 +10,6 @@
 #include "base/error.h"
 #include "image/change.h"
 #include "image/entry.h"
-#include "image/features.h"
 #include "image/image.h"
 #include "image/rw.h"
 #include "image/tables.h"
@@ -216,43 +215,13 @@ static int zero_parts(struct image *img, uint64_t end, uint64_t off,
 	return rc;
 }
 
-static int zero_region(struct image *img, uint64_t end, uint64_t off,
-		       unsigned flags, struct qcow2_error *err)
-{
-	uint32_t cluster = img->geo.cluster_size;
-	struct inflight_range range;
-	int rc;
-
-	if (!inflight_enter(&img->rw->inflight, &range,
-			    align_down(off, cluster), align_up(end, cluster),
-			    !(flags & QCOW2_NOWAIT)))
-		return error_set(err, -EAGAIN,
-				 "an overlapping write is under way");
-	rc = zero_parts(img, end, off, flags, err);
-	inflight_leave(&img->rw->inflight, &range);
-	return rc;
-}
-
 int image_zero(struct image *img, uint64_t len, uint64_t off, unsigned flags,
 	       struct qcow2_error *err)
 {
 	uint64_t end = off + len;
-	int rc = features_before_guest_change(img, err);
 
 	/* The last cluster counts as whole when the disk ends in it. */
 	if (end == img->virtual_size)
 		end = align_up(end, img->geo.cluster_size);
-	while (rc == 0 && off < end) {
-		uint64_t stop = min_u64(end, inflight_region_end(off));
-		struct grace_ref ref = image_begin(img);
-
-		rc = zero_region(img, stop, off, flags, err);
-		image_end(ref);
-		if (rc == 0 && commit_wanted(&img->rw->commit))
-			rc = image_flush(img, err);
-		off = stop;
-	}
-	if (rc == 0 && (flags & QCOW2_FUA))
-		rc = image_flush(img, err);
-	return rc;
+	return change_regions(img, end, off, zero_parts, flags, err);
 }
