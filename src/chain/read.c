@@ -18,18 +18,7 @@ static int read_raw(const struct layer *l, struct iov_cursor *dst,
 {
 	unsigned store_flags = flags & QCOW2_NOWAIT ? QCOW2_STORE_NOWAIT : 0;
 
-	while (len) {
-		struct iovec iov[64];
-		int n;
-		uint64_t part = iov_take(dst, len, iov, 64, &n);
-		int rc = store_preadv(l->store, iov, n, off, store_flags, err);
-
-		if (rc < 0)
-			return rc;
-		len -= part;
-		off += part;
-	}
-	return 0;
+	return store_read_cursor(l->store, dst, len, off, store_flags, err);
 }
 
 /* The part that layer @depth does not have. */

@@ -185,19 +185,8 @@ static int read_data(struct image *img, struct iov_cursor *dst, uint64_t len,
 {
 	unsigned store_flags = flags & QCOW2_NOWAIT ? QCOW2_STORE_NOWAIT : 0;
 
-	while (len) {
-		struct iovec iov[64];
-		int n;
-		uint64_t part = iov_take(dst, len, iov, 64, &n);
-		int rc = store_preadv(img->data, iov, n, host_off, store_flags,
-				      err);
-
-		if (rc < 0)
-			return rc;
-		len -= part;
-		host_off += part;
-	}
-	return 0;
+	return store_read_cursor(img->data, dst, len, host_off, store_flags,
+				 err);
 }
 
 int image_read(struct image *img, struct iov_cursor *dst, uint64_t len,

@@ -191,6 +191,24 @@ int store_pread(struct qcow2_store *s, void *buf, size_t len, uint64_t off,
 	return store_preadv(s, &iov, 1, off, flags, err);
 }
 
+int store_read_cursor(struct qcow2_store *s, struct iov_cursor *dst,
+		      uint64_t len, uint64_t off, unsigned flags,
+		      struct qcow2_error *err)
+{
+	while (len) {
+		struct iovec iov[64];
+		int n;
+		uint64_t part = iov_take(dst, len, iov, 64, &n);
+		int rc = store_preadv(s, iov, n, off, flags, err);
+
+		if (rc < 0)
+			return rc;
+		len -= part;
+		off += part;
+	}
+	return 0;
+}
+
 int store_pwritev(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
 		  uint64_t off, unsigned flags, struct qcow2_error *err)
 {

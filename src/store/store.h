@@ -21,6 +21,8 @@
 
 #include <qcow2.h>
 
+#include "base/iov.h"
+
 /* Makes a store named @name (copied; for messages and store_name()). */
 int store_new(const struct qcow2_store_ops *ops, void *self, const char *name,
 	      bool read_only, struct qcow2_store **out,
@@ -49,6 +51,10 @@ int store_pread(struct qcow2_store *s, void *buf, size_t len, uint64_t off,
 		unsigned flags, struct qcow2_error *err);
 int store_preadv(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
 		 uint64_t off, unsigned flags, struct qcow2_error *err);
+/* The next @len bytes of @dst. */
+int store_read_cursor(struct qcow2_store *s, struct iov_cursor *dst,
+		      uint64_t len, uint64_t off, unsigned flags,
+		      struct qcow2_error *err);
 int store_pwrite(struct qcow2_store *s, const void *buf, size_t len,
 		 uint64_t off, unsigned flags, struct qcow2_error *err);
 int store_pwritev(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
