@@ -27,7 +27,7 @@
 
 #define NAME(name) TEXT(name, strlen(name))
 
-static int fail(const char *name, const char *what, struct qcow2_error *err)
+int file_fail(const char *name, const char *what, struct qcow2_error *err)
 {
 	int rc = -errno;
 	char buf[64];
@@ -218,7 +218,7 @@ static int set_status_flags(struct file *f, const char *name, unsigned flags,
 		return error_set(err, -EINVAL,
 				 "%s: its file system has no O_DIRECT",
 				 NAME(name));
-	return fail(name, "set the descriptor's flags", err);
+	return file_fail(name, "set the descriptor's flags", err);
 }
 
 /* The access that the descriptor was opened with is what was asked for. */
@@ -228,7 +228,7 @@ static int check_access(int fd, const char *name, unsigned flags,
 	int fl = fcntl(fd, F_GETFL);
 
 	if (fl < 0)
-		return fail(name, "look at the descriptor", err);
+		return file_fail(name, "look at the descriptor", err);
 	if ((fl & O_PATH) || (fl & O_ACCMODE) == O_WRONLY)
 		return error_set(err, -EBADF,
 				 "%s: descriptor %d is not open for reading",
@@ -248,8 +248,8 @@ static int adopt_fd(struct file *f, int fd, const char *name,
 	if (fd < FIRST_FREE_FD)
 		f->fd = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
 	else if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-		return fail(name, "set close-on-exec", err);
-	return f->fd < 0 ? fail(name, "copy the descriptor", err) : 0;
+		return file_fail(name, "set close-on-exec", err);
+	return f->fd < 0 ? file_fail(name, "copy the descriptor", err) : 0;
 }
 
 /* Whoever has the old contents open is asked first, by their locks. */
@@ -259,14 +259,14 @@ static int empty(struct file *f, const char *name, struct qcow2_error *err)
 	int rc;
 
 	if (fstat(f->fd, &st) < 0)
-		return fail(name, "look at the file", err);
+		return file_fail(name, "look at the file", err);
 	if (f->is_device || st.st_size == 0)
 		return 0;
 	rc = file_lock(f, QCOW2_STORE_LOCK_WRITE, err);
 	if (rc < 0)
 		return error_prefix(err, rc, "%s", NAME(name));
 	if (ftruncate(f->fd, 0) < 0)
-		return fail(name, "empty the file", err);
+		return file_fail(name, "empty the file", err);
 	return file_lock(f, QCOW2_STORE_UNLOCK, err);
 }
 
@@ -277,7 +277,7 @@ static int prepare(struct file *f, int fd, const char *name, unsigned flags,
 	int rc;
 
 	if (fstat(fd, &st) < 0)
-		return fail(name, "look at the file", err);
+		return file_fail(name, "look at the file", err);
 	rc = file_check_kind(&st, name, err);
 	if (rc < 0)
 		return rc;
@@ -347,7 +347,7 @@ int store_file_open(const char *path, unsigned flags, struct qcow2_store **out,
 		fd = open(path, open_flags(flags), 0666);
 	} while (fd < 0 && errno == EINTR);
 	if (fd < 0)
-		return fail(path, "open", err);
+		return file_fail(path, "open", err);
 	rc = store_file_from_fd(fd, path, flags, out, err);
 	if (rc < 0)
 		close(fd);

@@ -92,6 +92,9 @@ int file_lock(void *self, enum qcow2_store_lock lock, struct qcow2_error *err);
 /* file.c */
 int file_size(void *self, uint64_t *size);
 
+/* errno, and "NAME: cannot WHAT: ..." in @err. */
+int file_fail(const char *name, const char *what, struct qcow2_error *err);
+
 /* -EINVAL for anything but a regular file or a block device. */
 int file_check_kind(const struct stat *st, const char *name,
 		    struct qcow2_error *err);

@@ -23,16 +23,6 @@
 #define MAX_TRIES 100
 #define RANDOM_CHARS 6
 
-#define NAME(name) TEXT(name, strlen(name))
-
-static int fail(const char *name, const char *what, struct qcow2_error *err)
-{
-	int rc = -errno;
-	char buf[64];
-
-	return error_set(err, rc, "%s: cannot %s: %s", NAME(name), what,
-			 strerror_r(-rc, buf, sizeof(buf)));
-}
 
 /* Bytes of @path up to and with the last slash; 0 when it has none. */
 static size_t dir_len(const char *path)
@@ -79,7 +69,7 @@ static int resolve(const char *path, char **out, struct qcow2_error *err)
 		errno = name ? ELOOP : errno;
 	}
 	free(name);
-	return fail(path, "follow the symbolic links", err);
+	return file_fail(path, "follow the symbolic links", err);
 }
 
 /* Only so that two programs do not collide; O_EXCL is what keeps us safe. */
@@ -119,7 +109,8 @@ static int create_temp(struct publish *p, mode_t mode, struct qcow2_error *err)
 		if (errno != EEXIST && errno != EINTR)
 			break;
 	}
-	return fail(p->final_path, "create a temporary file beside it", err);
+	return file_fail(p->final_path, "create a temporary file beside it",
+			 err);
 }
 
 /* Mode and owner of the file to be replaced.  Where the group cannot be kept,
@@ -131,13 +122,13 @@ static int copy_mode(int fd, const struct stat *old, const char *name,
 	struct stat now;
 
 	if (fstat(fd, &now) < 0)
-		return fail(name, "look at the temporary file", err);
+		return file_fail(name, "look at the temporary file", err);
 	if ((now.st_uid != old->st_uid || now.st_gid != old->st_gid) &&
 	    fchown(fd, old->st_uid, old->st_gid) < 0 &&
 	    fchown(fd, (uid_t)-1, old->st_gid) < 0)
 		mode = (mode & ~(mode_t)070) | (mode & 07 & mode >> 3) << 3;
 	if (fchmod(fd, mode) < 0)
-		return fail(name, "keep the mode of the old file", err);
+		return file_fail(name, "keep the mode of the old file", err);
 	return 0;
 }
 
@@ -173,7 +164,7 @@ static int begin_new(struct publish *p, const char *path, unsigned flags,
 {
 	if (p->final_path[dir_len(p->final_path)] == '\0')
 		return error_set(err, -EINVAL, "%s: is not the name of a file",
-				 NAME(path));
+				 TEXT(path, strlen(path)));
 	return begin_temp(p, path, flags, NULL, err);
 }
 
@@ -187,7 +178,7 @@ static int begin(struct publish *p, const char *path, unsigned flags,
 		return rc;
 	if (stat(p->final_path, &st) < 0)
 		return errno == ENOENT ? begin_new(p, path, flags, err)
-				       : fail(path, "look at the file", err);
+				       : file_fail(path, "look at the file", err);
 	rc = file_check_kind(&st, path, err);
 	if (rc < 0)
 		return rc;
@@ -248,15 +239,15 @@ static int put_in_place(struct publish *p, bool sync, struct qcow2_error *err)
 	int rc;
 
 	if (rename(p->temp_path, p->final_path) < 0)
-		return fail(p->final_path, "rename the finished file to it",
-			    err);
+		return file_fail(p->final_path,
+				 "rename the finished file to it", err);
 	free(p->temp_path);
 	p->temp_path = NULL;
 	rc = sync ? sync_dir(p) : 0;
 	if (rc == 0)
 		return 0;
 	errno = -rc;
-	return fail(p->final_path, "make its new name durable", err);
+	return file_fail(p->final_path, "make its new name durable", err);
 }
 
 int publish_commit(struct publish *p, bool sync, struct qcow2_error *err)
