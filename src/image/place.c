@@ -1,16 +1,13 @@
 #include "image/place.h"
 
-#include <errno.h>
-#include <inttypes.h>
-
 #include "base/checked.h"
-#include "base/error.h"
 #include "image/entry.h"
 #include "image/features.h"
 #include "image/guarded.h"
 #include "image/image.h"
 #include "image/rw.h"
 #include "image/tables.h"
+#include "image/write.h"
 #include "store/store.h"
 
 /* What the entries of a range are, as far as they are all alike. */
@@ -212,20 +209,12 @@ static int place_encoded(struct image *img, uint32_t len, uint64_t off,
 			 uint64_t *host_off, struct qcow2_error *err)
 {
 	uint64_t desc;
-	int rc = pack_reserve(&img->rw->pack, len, host_off, err);
+	int rc = image_reserve_encoded(img, len, host_off, &desc, err);
 
 	if (rc < 0)
 		return rc;
-	if (!compressed_encode(&img->geo, *host_off, len, &desc))
-		rc = error_set(err, -EFBIG,
-			       "compressed clusters cannot be stored at host "
-			       "offset %" PRIu64,
-			       *host_off);
-	if (rc == 0)
-		rc = guarded_check(img, len, *host_off, err);
 	compressed_forget(&img->compressed, len, *host_off);
-	if (rc == 0)
-		rc = link_encoded(img, desc, off, err);
+	rc = link_encoded(img, desc, off, err);
 	if (rc < 0)
 		pack_cancel(&img->rw->pack, len, *host_off);
 	return rc;

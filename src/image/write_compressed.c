@@ -46,6 +46,25 @@ static int link_compressed(struct image *img, uint64_t desc, uint64_t off,
 	return rc;
 }
 
+int image_reserve_encoded(struct image *img, uint32_t len, uint64_t *host_off,
+			  uint64_t *desc, struct qcow2_error *err)
+{
+	int rc = pack_reserve(&img->rw->pack, len, host_off, err);
+
+	if (rc < 0)
+		return rc;
+	if (!compressed_encode(&img->geo, *host_off, len, desc))
+		rc = error_set(err, -EFBIG,
+			       "compressed clusters cannot be stored at host "
+			       "offset %" PRIu64,
+			       *host_off);
+	if (rc == 0)
+		rc = guarded_check(img, len, *host_off, err);
+	if (rc < 0)
+		pack_cancel(&img->rw->pack, len, *host_off);
+	return rc;
+}
+
 /* @bytes: the cluster at @off, encoded. */
 static int write_encoded(struct image *img, const void *bytes, uint32_t len,
 			 uint64_t off, struct qcow2_error *err)
@@ -54,18 +73,10 @@ static int write_encoded(struct image *img, const void *bytes, uint32_t len,
 	int rc = tables_make(img, off, err);
 
 	if (rc == 0)
-		rc = pack_reserve(&img->rw->pack, len, &host_off, err);
+		rc = image_reserve_encoded(img, len, &host_off, &desc, err);
 	if (rc < 0)
 		return rc;
-	if (!compressed_encode(&img->geo, host_off, len, &desc))
-		rc = error_set(err, -EFBIG,
-			       "compressed clusters cannot be stored at host "
-			       "offset %" PRIu64,
-			       host_off);
-	if (rc == 0)
-		rc = guarded_check(img, len, host_off, err);
-	if (rc == 0)
-		rc = store_pwrite(img->file, bytes, len, host_off, 0, err);
+	rc = store_pwrite(img->file, bytes, len, host_off, 0, err);
 	compressed_forget(&img->compressed, len, host_off);
 	if (rc == 0)
 		rc = link_compressed(img, desc, off, err);
