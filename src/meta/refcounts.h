@@ -87,17 +87,23 @@ struct claim {
 };
 
 /*
- * Claims the first free clusters, at most @want of them, in a row.  The file is extended over them.  -ENOSPC, -EFBIG at the end of what
- * the format can address, -EIO for damaged refcount metadata.
+ * Claims the first free clusters, at most @want of them, in a row.  The file
+ * is extended over them.  -ENOSPC, -EFBIG at the end of what the format can
+ * address, -EIO for damaged refcount metadata.
  */
 int refcounts_claim(struct refcounts *r, uint64_t want, struct claim *out,
 		    struct qcow2_error *err);
 
-/* The same for @n clusters in a row, which tables need: where the first free
- * place is too small they come from the end of the file, with the refcount
- * blocks that describe them. */
+/* The same for @n clusters in a row, which tables need: the first gap that has
+ * room for them, else the end of the file, with the refcount blocks that
+ * describe them. */
 int refcounts_claim_row(struct refcounts *r, uint64_t n, struct claim *out,
 			struct qcow2_error *err);
+
+/* The first @n free clusters in a row that lie below cluster @end; 1 when there
+ * are none. */
+int refcounts_find_row(struct refcounts *r, uint64_t n, uint64_t end,
+		       uint64_t *first, struct qcow2_error *err);
 
 /* Claims exactly [first, first + @n), which have refcount blocks; 1, and
  * nothing is claimed, when one of them is in use. */

@@ -466,8 +466,8 @@ static int reach_end(struct refcounts *r, const struct row *row,
 			      : rc;
 }
 
-static int claim_end(struct refcounts *r, uint64_t n, struct claim *out,
-		     struct qcow2_error *err)
+int refcounts_claim_end(struct refcounts *r, uint64_t n, struct claim *out,
+			struct qcow2_error *err)
 {
 	struct row row;
 	SCOPED_LOCK(&r->grow_lock);
@@ -492,19 +492,5 @@ static int claim_end(struct refcounts *r, uint64_t n, struct claim *out,
 						<< r->geo->cluster_bits);
 	}
 	*out = (struct claim){ row.first << r->geo->cluster_bits, n, true };
-	return rc;
-}
-
-int refcounts_claim_row(struct refcounts *r, uint64_t n, struct claim *out,
-			struct qcow2_error *err)
-{
-	int rc = refcounts_claim(r, n, out, err);
-
-	if (rc < 0 || out->n_clusters == n)
-		return rc;
-	refcounts_unclaim(r, out);
-	do {
-		rc = claim_end(r, n, out, err);
-	} while (rc == 1);
 	return rc;
 }

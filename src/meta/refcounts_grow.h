@@ -17,4 +17,9 @@
 int refcounts_add_block(struct refcounts *r, uint64_t cluster_idx,
 			struct qcow2_error *err);
 
+/* Claims @n clusters in a row at the end of the file, with the refcount blocks
+ * that describe them; 1, and nothing is claimed, when somebody was faster. */
+int refcounts_claim_end(struct refcounts *r, uint64_t n, struct claim *out,
+			struct qcow2_error *err);
+
 #endif
