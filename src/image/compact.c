@@ -98,7 +98,7 @@ static int move_data(struct compact *c, struct qcow2_error *err)
 	int rc;
 
 	do {
-		rc = compact_begin_moves(c, &c->data, 0, err);
+		rc = compact_begin_moves(c, &c->data, err);
 		if (rc < 0 || !c->moves.n)
 			return rc;
 		rc = compact_repoint_entries(c, err);

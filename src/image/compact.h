@@ -16,7 +16,8 @@
  * which is durable when it ends; between two rounds the caller may stop.
  *
  * What stays: clusters with compressed data, which lies across their borders;
- * bitmaps; an encryption header; tables of several clusters.
+ * bitmaps; an encryption header; a table for which there is no row of free
+ * clusters that is long enough.
  *
  * The image is ours: nothing reads or writes it meanwhile.  Memory is two bits
  * for each cluster of the file and 16 bytes for each move of a round.
@@ -75,12 +76,14 @@ typedef int compact_table_fn(struct compact *c, uint64_t table_off,
 int compact_each_table(struct compact *c, compact_table_fn *fn,
 		       struct qcow2_error *err);
 
-/* move.c: the first free cluster; c->goal or more when all below are in use. */
-int compact_hole(struct compact *c, uint64_t *first, struct qcow2_error *err);
-/* Collects moves of @which from @first on, takes the new clusters and
+/* move.c: collects moves of @which from the goal on, takes the new clusters and
  * copies.  c->moves is empty when there is nothing to move or no place. */
 int compact_begin_moves(struct compact *c, const struct bitset *which,
-			uint64_t first, struct qcow2_error *err);
+			struct qcow2_error *err);
+/* The same for the @n clusters in a row from @from on, which stay in a row; not
+ * when all of them lie before the goal. */
+int compact_begin_row(struct compact *c, uint64_t n, uint64_t from,
+		      struct qcow2_error *err);
 /* Where cluster @from goes; NULL when it stays. */
 const struct move *compact_find(const struct compact *c, uint64_t from);
 /* All that pointed to the old clusters is durable elsewhere. */

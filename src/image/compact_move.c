@@ -41,29 +41,14 @@ static int next_hole(struct compact *c, struct qcow2_error *err)
 	return 0;
 }
 
-int compact_hole(struct compact *c, uint64_t *first, struct qcow2_error *err)
-{
-	int rc = next_hole(c, err);
-
-	*first = c->hole;
-	return rc;
-}
-
-/* Adds references to a new cluster until it has as many as the old one. */
-static int count_up(struct compact *c, struct move *m, struct qcow2_error *err)
+/* The new cluster has as many references as the old one. */
+static int count_same(struct compact *c, struct move *m,
+		      struct qcow2_error *err)
 {
 	struct refcounts *r = &c->img->rw->refs;
 	int rc = refcounts_get(r, m->from, &m->count, err);
 
-	for (uint64_t i = 1; rc == 0 && i < m->count; i++)
-		rc = refcounts_increment(r, 1, m->to, err);
-	return rc;
-}
-
-static void count_down(struct compact *c, uint64_t cluster_idx, uint64_t n)
-{
-	for (uint64_t i = 0; i < n; i++)
-		refcounts_decrement(&c->img->rw->refs, 1, cluster_idx, NULL);
+	return rc < 0 ? rc : refcounts_set(r, m->count, m->to, err);
 }
 
 /* 1: there was a place; 0: there is none. */
@@ -76,18 +61,17 @@ static int add_move(struct compact *c, uint64_t from, struct qcow2_error *err)
 	if (rc < 0 || c->hole >= min_u64(c->goal, from))
 		return rc;
 	m.to = c->hole;
-	rc = refcounts_take(&c->img->rw->refs, 1, m.to, err);
-	if (rc != 0)
-		return rc < 0 ? rc : 0;
-	rc = count_up(c, &m, err);
+	rc = count_same(c, &m, err);
+	if (rc < 0)
+		return rc;
 	list->list[list->n++] = m;
-	return rc < 0 ? rc : 1;
+	return 1;
 }
 
 static int collect(struct compact *c, const struct bitset *which,
-		   uint64_t first, struct qcow2_error *err)
+		   struct qcow2_error *err)
 {
-	uint64_t from = max_u64(first, c->goal);
+	uint64_t from = c->goal;
 	int rc = 1;
 
 	for (; rc > 0 && from < which->n_bits && c->moves.n < MOVES_MAX; from++)
@@ -139,21 +123,60 @@ static int copy_all(struct compact *c, struct qcow2_error *err)
 
 /* ---- A round ------------------------------------------------------------------ */
 
-int compact_begin_moves(struct compact *c, const struct bitset *which,
-			uint64_t first, struct qcow2_error *err)
+static int no_moves(struct compact *c, struct qcow2_error *err)
 {
-	int rc;
-
 	c->moves.n = 0;
-	if (!c->moves.list) {
+	if (!c->moves.list)
 		c->moves.list = malloc(MOVES_MAX * sizeof(*c->moves.list));
-		if (!c->moves.list)
-			return error_nomem(err, "the list of moves",
-					   MOVES_MAX * sizeof(*c->moves.list));
-	}
-	rc = collect(c, which, first, err);
+	return c->moves.list
+		       ? 0
+		       : error_nomem(err, "the list of moves",
+				     MOVES_MAX * sizeof(*c->moves.list));
+}
+
+int compact_begin_moves(struct compact *c, const struct bitset *which,
+			struct qcow2_error *err)
+{
+	int rc = no_moves(c, err);
+
+	if (rc == 0)
+		rc = collect(c, which, err);
 	if (rc == 0)
 		rc = copy_all(c, err);
+	if (rc < 0)
+		compact_undo_moves(c);
+	return rc;
+}
+
+/* The clusters from @from on go to those from @to on, which are taken. */
+static int move_row(struct compact *c, uint64_t n, uint64_t from, uint64_t to,
+		    struct qcow2_error *err)
+{
+	int rc = 0;
+
+	for (uint64_t i = 0; i < n; i++)
+		c->moves.list[c->moves.n++] =
+			(struct move){ .from = from + i, .to = to + i };
+	for (uint64_t i = 0; rc == 0 && i < n; i++)
+		rc = count_same(c, &c->moves.list[i], err);
+	return rc < 0 ? rc : copy_all(c, err);
+}
+
+int compact_begin_row(struct compact *c, uint64_t n, uint64_t from,
+		      struct qcow2_error *err)
+{
+	struct refcounts *r = &c->img->rw->refs;
+	uint64_t to;
+	int rc = no_moves(c, err);
+
+	if (rc < 0 || from + n <= c->goal || n > MOVES_MAX)
+		return rc;
+	rc = refcounts_find_row(r, n, c->goal, &to, err);
+	if (rc == 0)
+		rc = refcounts_take(r, n, to, err);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	rc = move_row(c, n, from, to, err);
 	if (rc < 0)
 		compact_undo_moves(c);
 	return rc;
@@ -185,27 +208,24 @@ int compact_end_moves(struct compact *c, struct bitset *which,
 
 	if (rc < 0)
 		return rc;
-	for (size_t i = 0; i < c->moves.n; i++) {
+	for (size_t i = 0; rc == 0 && i < c->moves.n; i++) {
 		const struct move *m = &c->moves.list[i];
 
-		count_down(c, m->from, m->count);
+		rc = refcounts_set(&c->img->rw->refs, 0, m->from, err);
 		if (which) {
 			bitset_clear(which, m->from);
 			bitset_set(which, m->to);
 		}
 	}
+	if (rc < 0)
+		return rc;
 	c->result->clusters_moved += c->moves.n;
 	return commit_flush(&c->img->rw->commit, err);
 }
 
 void compact_undo_moves(struct compact *c)
 {
-	for (size_t i = 0; i < c->moves.n; i++) {
-		uint64_t count = 0;
-
-		refcounts_get(&c->img->rw->refs, c->moves.list[i].to, &count,
-			      NULL);
-		count_down(c, c->moves.list[i].to, count);
-	}
+	for (size_t i = 0; i < c->moves.n; i++)
+		refcounts_set(&c->img->rw->refs, 0, c->moves.list[i].to, NULL);
 	c->moves.n = 0;
 }

@@ -2,8 +2,8 @@
  * Compaction of metadata: L2 tables, snapshots' L1 tables and their list, the
  * active L1 table, refcount blocks and their table.
  *
- * A table that takes several clusters stays where it is: they have to lie in a
- * row, and nothing else is moved to make room for it.
+ * The clusters of a table lie in a row.  Tables move before data, so that they
+ * find rows that are long enough; no other cluster is moved to make room.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -123,7 +123,7 @@ int compact_move_l2_tables(struct compact *c, struct qcow2_error *err)
 	int rc;
 
 	do {
-		rc = compact_begin_moves(c, &c->tables, 0, err);
+		rc = compact_begin_moves(c, &c->tables, err);
 		if (rc < 0 || !c->moves.n)
 			return rc;
 		rc = repoint_tables(c, err);
@@ -137,29 +137,18 @@ int compact_move_l2_tables(struct compact *c, struct qcow2_error *err)
 	return rc;
 }
 
-/* ---- One cluster -------------------------------------------------------------- */
+/* ---- One table ---------------------------------------------------------------- */
 
-/* Moves the table of @bytes at @off if it takes one cluster at the wrong end of
- * the file and there is a place; c->moves is empty otherwise. */
+/* Moves the table of @bytes at @off if it is at the wrong end of the file and
+ * there is a place; c->moves is empty otherwise. */
 static int begin_table(struct compact *c, uint64_t off, uint64_t bytes,
 		       struct qcow2_error *err)
 {
 	const struct geometry *g = &c->img->geo;
-	struct bitset one;
-	int rc;
+	int rc = compact_begin_row(c, geometry_clusters(g, bytes),
+				   off >> g->cluster_bits, err);
 
-	c->moves.n = 0;
-	if (bytes == 0 || bytes > g->cluster_size ||
-	    off >> g->cluster_bits < c->goal)
-		return 0;
-	if (!bitset_init(&one, (off >> g->cluster_bits) + 1))
-		return error_nomem(err, "moving a table", c->n_file / 8);
-	bitset_set(&one, off >> g->cluster_bits);
-	rc = compact_begin_moves(c, &one, off >> g->cluster_bits, err);
-	bitset_release(&one);
-	if (rc == 0 && c->moves.n)
-		rc = flush(c, err);
-	return rc;
+	return rc == 0 && c->moves.n ? flush(c, err) : rc;
 }
 
 static uint64_t place_of_move(const struct compact *c)
@@ -222,6 +211,18 @@ static int switch_list(struct compact *c, struct snapshots *next,
 	return rc < 0 ? rc : snapshot_table_switch(c->img, next, &table, err);
 }
 
+/* 0 when the list can be written anew before the goal, 1 when not. */
+static int look_for_list(struct compact *c, struct qcow2_error *err)
+{
+	struct image *img = c->img;
+	uint64_t first;
+
+	return refcounts_find_row(&img->rw->refs,
+				  geometry_clusters(&img->geo,
+						    img->snapshots.table_bytes),
+				  c->goal, &first, err);
+}
+
 /* Moves the L1 table of snapshot @i, and with it the list that names it. */
 static int move_snapshot(struct compact *c, uint32_t i,
 			 struct qcow2_error *err)
@@ -235,6 +236,11 @@ static int move_snapshot(struct compact *c, uint32_t i,
 
 	if (rc < 0 || !c->moves.n)
 		return rc;
+	rc = look_for_list(c, err);
+	if (rc != 0) {
+		compact_undo_moves(c);
+		return rc < 0 ? rc : 0;
+	}
 	rc = guard_add(&img->rw->guard, QCOW2_OVERLAP_INACTIVE_L1, bytes,
 		       place_of_move(c), err);
 	if (rc == 0)
@@ -250,21 +256,24 @@ static int move_snapshot(struct compact *c, uint32_t i,
 	return compact_end_moves(c, NULL, err);
 }
 
-/* The list is written anew into the first free cluster. */
+static bool list_is_behind(const struct compact *c)
+{
+	const struct image *img = c->img;
+	uint64_t end = img->header.snapshots_off + img->snapshots.table_bytes;
+
+	return img->snapshots.n && geometry_clusters(&img->geo, end) > c->goal;
+}
+
 static int move_list(struct compact *c, struct qcow2_error *err)
 {
 	struct image *img = c->img;
 	struct snapshots next;
-	uint64_t first;
-	int rc = compact_hole(c, &first, err);
+	int rc = list_is_behind(c) ? look_for_list(c, err) : 1;
 
-	if (rc < 0 || !img->snapshots.n || first >= c->goal ||
-	    img->snapshots.table_bytes > img->geo.cluster_size ||
-	    img->header.snapshots_off >> img->geo.cluster_bits < c->goal)
-		return rc;
-	rc = copy_list(&img->snapshots, &next, err);
-	if (rc < 0)
-		return rc;
+	if (rc == 0)
+		rc = copy_list(&img->snapshots, &next, err);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
 	rc = switch_list(c, &next, err);
 	free(next.list);
 	return rc < 0 ? rc : flush(c, err);
@@ -272,17 +281,10 @@ static int move_list(struct compact *c, struct qcow2_error *err)
 
 int compact_move_snapshots(struct compact *c, struct qcow2_error *err)
 {
-	bool fits = c->img->snapshots.table_bytes <= c->img->geo.cluster_size;
 	int rc = 0;
 
-	for (uint32_t i = 0; fits && rc == 0 && i < c->img->snapshots.n; i++) {
-		uint64_t first;
-
-		/* One place for the table, one for the list. */
-		rc = compact_hole(c, &first, err);
-		if (rc == 0 && first + 1 < c->goal)
-			rc = move_snapshot(c, i, err);
-	}
+	for (uint32_t i = 0; rc == 0 && i < c->img->snapshots.n; i++)
+		rc = move_snapshot(c, i, err);
 	return rc < 0 ? rc : move_list(c, err);
 }
 

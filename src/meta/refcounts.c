@@ -1,5 +1,6 @@
 #include "meta/refcounts.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -532,6 +533,35 @@ int refcounts_decrement(struct refcounts *r, uint64_t n, uint64_t first,
 		}
 		rc = here < 0 ? here : rc;
 	}
+	return rc;
+}
+
+static int put_count(struct refcounts *r, struct view *v, uint64_t value,
+		     uint64_t cluster_idx, struct qcow2_error *err)
+{
+	SCOPED_LOCK(&r->lock);
+	int rc = dirty_reserve(&r->dirty, err);
+
+	if (rc < 0)
+		return rc;
+	view_put(r, v, cluster_idx, value);
+	dirty_mark(&r->dirty, v->slice);
+	if (value == 0)
+		r->next_free = min_u64(r->next_free, cluster_idx);
+	return 0;
+}
+
+int refcounts_set(struct refcounts *r, uint64_t value, uint64_t cluster_idx,
+		  struct qcow2_error *err)
+{
+	struct view v;
+	int rc = view_open(r, cluster_idx, &v, err);
+
+	assert(value <= r->geo->refcount_max);
+	if (rc != 0)
+		return rc < 0 ? rc : count_error(r, cluster_idx, -EIO, err);
+	rc = put_count(r, &v, value, cluster_idx, err);
+	view_close(r, &v);
 	return rc;
 }
 

@@ -123,6 +123,11 @@ int refcounts_increment(struct refcounts *r, uint64_t n, uint64_t first,
 int refcounts_decrement(struct refcounts *r, uint64_t n, uint64_t first,
 			struct qcow2_error *err);
 
+/* For who has the image to himself: the cluster, which has a refcount block,
+ * has @value references from now on. */
+int refcounts_set(struct refcounts *r, uint64_t value, uint64_t cluster_idx,
+		  struct qcow2_error *err);
+
 /* Keeps one cluster from being claimed, instead of the one held before; 0 for
  * none. */
 void refcounts_hold(struct refcounts *r, uint64_t cluster_idx);

@@ -1,6 +1,5 @@
 #include "meta/refcounts_relocate.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
 #include "base/bytes.h"
@@ -10,18 +9,20 @@
 #include "format/refcount.h"
 #include "store/store.h"
 
-static int copy_cluster(struct refcounts *r, uint64_t from, uint64_t to,
-			struct qcow2_error *err)
+static int copy_clusters(struct refcounts *r, uint64_t n, uint64_t from,
+			 uint64_t to, struct qcow2_error *err)
 {
 	uint32_t size = r->geo->cluster_size;
 	CLEANUP_FREE uint8_t *buf = malloc(size);
-	int rc;
+	int rc = 0;
 
 	if (!buf)
 		return error_nomem(err, "moving refcounts", size);
-	rc = store_pread(r->file, buf, size, from, 0, err);
-	if (rc == 0)
-		rc = store_pwrite(r->file, buf, size, to, 0, err);
+	for (uint64_t off = 0; rc == 0 && off < n * size; off += size) {
+		rc = store_pread(r->file, buf, size, from + off, 0, err);
+		if (rc == 0)
+			rc = store_pwrite(r->file, buf, size, to + off, 0, err);
+	}
 	if (rc == 0 && !MUTANT(relocate_no_barrier))
 		rc = store_flush(r->file, err);
 	return rc;
@@ -47,7 +48,7 @@ int refcounts_relocate_block(struct refcounts *r, uint64_t index,
 	int rc = r->new_metadata(r->opaque, size, host_off, err);
 
 	if (rc == 0)
-		rc = copy_cluster(r, old, host_off, err);
+		rc = copy_clusters(r, 1, old, host_off, err);
 	if (rc < 0)
 		return rc;
 	rc = point_to(r, index, host_off, err);
@@ -68,14 +69,12 @@ int refcounts_relocate_table(struct refcounts *r, uint64_t host_off,
 			     struct qcow2_error *err)
 {
 	struct reftable_place old = r->place;
-	struct reftable_place to = { host_off, 1 };
-	uint32_t size = r->geo->cluster_size;
-	int rc;
+	struct reftable_place to = { host_off, old.clusters };
+	uint64_t bytes = (uint64_t)old.clusters << r->geo->cluster_bits;
+	int rc = r->new_metadata(r->opaque, bytes, host_off, err);
 
-	assert(old.clusters == 1);
-	rc = r->new_metadata(r->opaque, size, host_off, err);
 	if (rc == 0)
-		rc = copy_cluster(r, old.off, host_off, err);
+		rc = copy_clusters(r, old.clusters, old.off, host_off, err);
 	if (rc < 0)
 		return rc;
 	rc = r->move_table(r->opaque, to, err);
@@ -84,6 +83,6 @@ int refcounts_relocate_table(struct refcounts *r, uint64_t host_off,
 		return rc;
 	}
 	r->place = to;
-	r->old_metadata(r->opaque, size, old.off);
+	r->old_metadata(r->opaque, bytes, old.off);
 	return 0;
 }

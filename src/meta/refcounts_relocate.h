@@ -7,8 +7,8 @@
 #include "meta/refcounts.h"
 
 /*
- * Block @index, or the table of one cluster, moves to the cluster at @host_off,
- * which has its refcount.  Everything is durable before, nobody else is at
+ * Block @index, or the table, moves to the clusters from @host_off on, which
+ * have their refcounts.  Everything is durable before, nobody else is at
  * work, and the old place keeps its refcount for the caller to take.
  *
  * Order: the copy, then what points to it, each durable before the next step.
