@@ -52,3 +52,15 @@ bool is_zero(const void *buf, size_t len)
 			return false;
 	return fold_block(end - BLOCK_BYTES) == 0;
 }
+
+size_t zero_prefix(const void *buf, size_t len)
+{
+	const uint8_t *p = buf;
+	const uint8_t *end = p + len;
+
+	while ((size_t)(end - p) >= BLOCK_BYTES && !load(p) && !fold_block(p))
+		p += BLOCK_BYTES;
+	while (p < end && !load(p))
+		p += 8;
+	return (size_t)(p - (const uint8_t *)buf);
+}

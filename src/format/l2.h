@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "base/zero.h"
 #include "format/defect.h"
 #include "format/geometry.h"
 
@@ -75,6 +76,17 @@ static inline void l2_put(const struct geometry *g, uint8_t *table,
 	put_be64(p, e.desc);
 	if (g->extended_l2)
 		put_be64(p + 8, e.bitmap);
+}
+
+/* The first entry of [index, n) in which a bit is set; @n if there is none. */
+static inline uint64_t l2_next_used(const struct geometry *g,
+				    const uint8_t *table, uint64_t index,
+				    uint64_t n)
+{
+	uint64_t at = index * g->l2_entry_bytes;
+	uint64_t len = n * g->l2_entry_bytes - at;
+
+	return (at + zero_prefix(table + at, len)) / g->l2_entry_bytes;
 }
 
 static inline uint64_t l1_table_off(uint64_t l1_entry)

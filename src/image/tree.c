@@ -9,14 +9,16 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/sort.h"
 #include "image/image.h"
 #include "image/rw.h"
 #include "store/store.h"
 
 enum {
 	BATCH_RUNS = 32768,
-	/* L2 tables that lie together are read together, up to this much. */
-	READ_BYTES = 1024 * 1024,
+	/* L2 tables that lie together are read together, up to this much: it
+	 * is looked at while it is in the processor's cache. */
+	READ_BYTES = 256 * 1024,
 };
 
 int tree_read(struct tree *t, struct image *img, uint64_t n, uint64_t l1_off,
@@ -72,14 +74,6 @@ struct walk {
 	bool sorted;         /* the runs came in order so far */
 };
 
-static int by_first(const void *a, const void *b)
-{
-	const struct tree_run *x = a;
-	const struct tree_run *y = b;
-
-	return (x->first > y->first) - (x->first < y->first);
-}
-
 /* Neighbours become one run.  Runs that overlap stay apart: each counts. */
 static size_t merge(struct tree_run *runs, size_t n)
 {
@@ -101,7 +95,7 @@ static int end_batch(struct walk *w, struct qcow2_error *err)
 	if (!n)
 		return 0;
 	if (!w->sorted)
-		qsort(w->runs, n, sizeof(*w->runs), by_first);
+		sort_by_number(w->runs, n, sizeof(*w->runs));
 	w->n = 0;
 	w->sorted = true;
 	return w->fn(w->opaque, w->runs, merge(w->runs, n), err);
@@ -163,30 +157,19 @@ static int walk_entry(struct walk *w, struct l2_entry e, uint64_t guest_off,
 	return add(w, first, end, err);
 }
 
-static bool is_empty(const struct geometry *g, const uint8_t *entry)
-{
-	uint64_t words[2] = { 0, 0 };
-
-	memcpy(words, entry, g->l2_entry_bytes);
-	return !(words[0] | words[1]);
-}
-
 static int walk_table(struct walk *w, const uint8_t *table, uint64_t index,
 		      uint64_t table_off, struct qcow2_error *err)
 {
 	const struct geometry *g = &w->img->geo;
 	uint64_t base = index << (g->l2_bits + g->cluster_bits);
+	uint64_t n = geometry_l2_entries(g);
+	uint64_t i = l2_next_used(g, table, 0, n);
 	int rc = add(w, table_off, table_off + g->cluster_size, err);
 
-	for (uint64_t i = 0; rc == 0 && i < geometry_l2_entries(g); i++) {
-		uint64_t at = i * g->l2_entry_bytes;
-
-		if (is_empty(g, table + at))
-			continue;
+	for (; rc == 0 && i < n; i = l2_next_used(g, table, i + 1, n))
 		rc = walk_entry(w, l2_get(g, table, i),
-				base + (i << g->cluster_bits), table_off + at,
-				err);
-	}
+				base + (i << g->cluster_bits),
+				table_off + i * g->l2_entry_bytes, err);
 	return rc;
 }
 

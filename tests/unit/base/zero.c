@@ -45,12 +45,33 @@ static void bytes_around_the_buffer_do_not_matter(void **state)
 	}
 }
 
+/* Every length in words, and one bit set in every word. */
+static void zeros_at_the_start_are_counted_in_words(void **state)
+{
+	uint8_t *end = (uint8_t *)guard_alloc(LEN_MAX) + LEN_MAX;
+
+	(void)state;
+	memset(end - LEN_MAX, 0, LEN_MAX);
+	for (size_t len = 0; len <= LEN_MAX; len += 8) {
+		uint8_t *p = end - len;
+
+		assert_int_equal(zero_prefix(p, len), len);
+		for (size_t i = 0; i < len; i++) {
+			p[i] = (uint8_t)(1u << (i % 8));
+			assert_int_equal(zero_prefix(p, len), i / 8 * 8);
+			p[i] = 0;
+		}
+	}
+	guard_free(end - LEN_MAX, LEN_MAX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_is_all_zero),
 		cmocka_unit_test(one_bit_anywhere_is_seen),
 		cmocka_unit_test(bytes_around_the_buffer_do_not_matter),
+		cmocka_unit_test(zeros_at_the_start_are_counted_in_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
