@@ -119,6 +119,17 @@ static int rewrite_disk(struct rewrite *w, struct qcow2_error *err)
 	return 0;
 }
 
+/* No guest byte changes: the bitmaps stay as true as they are. */
+static int rewrite_behind_bitmaps(struct rewrite *w, struct qcow2_error *err)
+{
+	_Atomic bool *valid = &w->img->rw->bitmaps_valid;
+	bool was_valid = atomic_exchange(valid, false);
+	int rc = rewrite_disk(w, err);
+
+	atomic_store(valid, was_valid);
+	return rc;
+}
+
 int compact_rewrite(struct image *img, const struct qcow2_compact_opts *opts,
 		    struct qcow2_compact_result *result,
 		    struct qcow2_error *err)
@@ -141,5 +152,5 @@ int compact_rewrite(struct image *img, const struct qcow2_compact_opts *opts,
 		return error_nomem(err, "rewriting clusters", 2 * size);
 	if (opts->compress_level)
 		rc = image_set_level(img, (int)opts->compress_level, err);
-	return rc < 0 ? rc : rewrite_disk(&w, err);
+	return rc < 0 ? rc : rewrite_behind_bitmaps(&w, err);
 }
