@@ -15,6 +15,7 @@ struct compact_options {
 	bool dry_run;
 	bool zeros;
 	bool compress;
+	uint64_t level;             /* 0: not said */
 };
 
 static const struct option_spec compact_table[] = {
@@ -26,6 +27,9 @@ static const struct option_spec compact_table[] = {
 	{ "compress", 'c', NULL, set_flag,
 	  offsetof(struct compact_options, compress),
 	  "also compress the data of the disk" },
+	{ "compress-level", 0, "N", set_compress_level,
+	  offsetof(struct compact_options, level),
+	  "how hard to compress, as in convert" },
 	{ "format", 'f', "FMT", set_format,
 	  offsetof(struct compact_options, format),
 	  "format of the image: qcow2" },
@@ -58,6 +62,7 @@ static void print_json(const struct qcow2_compact_result *r, bool dry_run)
 	json_u64(&j, "clusters-moved", r->clusters_moved);
 	json_u64(&j, "clusters-zeroed", r->clusters_zeroed);
 	json_u64(&j, "clusters-compressed", r->clusters_compressed);
+	json_u64(&j, "clusters-leaked", r->clusters_leaked);
 	json_u64(&j, "file-size-before", r->file_size_before);
 	json_u64(&j, "file-size-after", r->file_size_after);
 	json_end(&j);
@@ -97,6 +102,7 @@ static int compact(const struct cli *cli, const struct compact_options *o,
 
 	progress_begin(&progress, cli, &o->common, "compact");
 	opts.flags = flags_of(o);
+	opts.compress_level = (uint32_t)o->level;
 	opts.progress = progress_update;
 	opts.opaque = &progress;
 	ret = qcow2_compact(img, &opts, result, &err);
@@ -125,6 +131,10 @@ static int compact_image(const struct cli *cli,
 	}
 	if (ret < 0)
 		return 1;
+	if (result.clusters_leaked && !o->common.quiet)
+		cli_hint(cli, "%" PRIu64 " leaked clusters stay where they "
+			 "are; 'check -r leaks' gives them back",
+			 result.clusters_leaked);
 	if (o->common.output == OUTPUT_JSON)
 		print_json(&result, o->dry_run);
 	else if (!o->common.quiet)

@@ -85,7 +85,7 @@ static const struct option_spec convert_table[] = {
 	{ "compress", 'c', NULL, set_flag,
 	  offsetof(struct convert_options, target.compress),
 	  "compress the clusters of a qcow2 target" },
-	{ "compress-level", 0, "N", convert_set_level,
+	{ "compress-level", 0, "N", set_compress_level,
 	  offsetof(struct convert_options, target.level),
 	  "how hard to compress: 1 to 9 with zlib, 1 to 19 with zstd; fast, "
 	  "fast2 or fast3 for zlib clusters made in a fraction of the time" },

@@ -15,9 +15,6 @@ struct convert_target {
 	bool compress;
 };
 
-/* A level of compression; uint64_t. */
-int convert_set_level(const struct option_value *v);
-
 /* True when anything is set that only qcow2 has; the first option's name. */
 const char *convert_target_option(const struct convert_target *t);
 

@@ -80,6 +80,7 @@ int set_output(const struct option_value *v);    /* enum output */
 int set_external(const struct option_value *v);  /* struct external */
 int set_fd(const struct option_value *v);        /* int */
 int set_cache(const struct option_value *v);     /* const struct cache_mode * */
+int set_compress_level(const struct option_value *v); /* uint64_t */
 int set_nothing(const struct option_value *v);   /* accepted, no effect */
 int set_refuse(const struct option_value *v);    /* not in this version */
 

@@ -197,3 +197,25 @@ int set_cache(const struct option_value *v)
 		  ESC(v->arg));
 	return -1;
 }
+
+int set_compress_level(const struct option_value *v)
+{
+	static const char *const fast[] = { "fast", "fast1", "fast2", "fast3" };
+	uint64_t *level = v->field;
+	char *end;
+
+	for (unsigned i = 0; i < sizeof(fast) / sizeof(fast[0]); i++) {
+		if (strcmp(v->arg, fast[i]) == 0) {
+			*level = QCOW2_LEVEL_FAST(i ? i : 1);
+			return 0;
+		}
+	}
+	errno = 0;
+	*level = strtoul(v->arg, &end, 10);
+	if (errno == 0 && *end == '\0' && v->arg[0] >= '0' &&
+	    v->arg[0] <= '9' && *level >= 1 && *level <= 19)
+		return 0;
+	cli_error(v->cli, v->name, "'%s' is neither 1 to 19 nor fast, fast2, "
+		  "fast3", ESC(v->arg));
+	return -1;
+}

@@ -847,6 +847,7 @@ struct qcow2_compact_result {
 	uint64_t clusters_compressed;
 	uint64_t file_size_before;
 	uint64_t file_size_after;   /* DRY_RUN: about what it would be */
+	uint64_t clusters_leaked;   /* stay where they are: check -r leaks first */
 };
 
 /*

@@ -26,7 +26,8 @@ static int check_opts(const struct qcow2_compact_opts *o,
 }
 
 /* An entry that is wrong would move somebody else's cluster. */
-static int check_sound(struct qcow2_image *img, struct qcow2_error *err)
+static int check_sound(struct qcow2_image *img, uint64_t *n_leaked,
+		       struct qcow2_error *err)
 {
 	struct image *top = disk_top_image(img->disk);
 	struct qcow2_check_result found = { .struct_size = sizeof(found) };
@@ -39,6 +40,7 @@ static int check_sound(struct qcow2_image *img, struct qcow2_error *err)
 			       "the image has %" PRIu64 " errors: it needs "
 			       "check -r all first",
 			       found.corruptions + found.check_errors);
+	*n_leaked = found.leaks;
 	return rc;
 }
 
@@ -55,7 +57,7 @@ int qcow2_compact(struct qcow2_image *img,
 	if (rc == 0)
 		rc = check_opts(&own, err);
 	if (rc == 0)
-		rc = check_sound(img, err);
+		rc = check_sound(img, &found.clusters_leaked, err);
 	if (rc == 0)
 		rc = disk_compact(img->disk, &own, &found, err);
 	return rc < 0 ? rc
