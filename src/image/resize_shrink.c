@@ -3,8 +3,10 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "base/checked.h"
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "base/mutant.h"
 #include "image/change.h"
@@ -17,8 +19,10 @@
 #include "meta/refcounts_shrink.h"
 #include "store/store.h"
 
-/* Runs that may be on the way to being freed before a commit sees to it. */
-enum { FREED_MAX = 65536 };
+/* Runs that may be on the way to being freed before a commit sees to it: the
+ * more they are, the more of them lie together and are given back at once.
+ * They take 24 MiB, and as much again when they are sorted. */
+enum { FREED_MAX = 1 << 20 };
 
 /* ---- The table in which the disk ends ---------------------------------------- */
 
@@ -34,135 +38,117 @@ static struct change cut_cluster(const struct image *img, struct l2_entry old,
 
 /* ---- Tables behind it -------------------------------------------------------- */
 
-struct l2_walk {
-	struct image *img;
-	uint64_t table;         /* host offset */
+/* An L2 table, read past the cache: nothing in it is waiting to be written. */
+struct table {
+	uint8_t *bytes;
+	uint64_t host_off;
 	uint64_t guest_off;     /* of its first entry */
-	struct slice *slice;    /* the current one, pinned */
-	uint64_t next;          /* bytes of the table walked */
 };
 
-/* The next slice of the table; 1, 0 at the end, or an error. */
-static int walk_next(struct l2_walk *w, struct qcow2_error *err)
+/* Damage is found before anything is freed.  *n_freed: runs that will be. */
+static int check_table(struct image *img, const struct table *t,
+		       uint64_t *n_freed, struct qcow2_error *err)
 {
-	struct cache *l2 = &w->img->map.l2;
-	uint64_t size = w->img->geo.cluster_size;
-	int rc;
+	const struct geometry *g = &img->geo;
+	uint64_t n = geometry_l2_entries(g);
+	uint64_t i = l2_next_used(g, t->bytes, 0, n);
 
-	if (w->slice)
-		cache_put(l2, w->slice);
-	w->slice = NULL;
-	if (w->next == size)
+	for (*n_freed = 0; i < n; i = l2_next_used(g, t->bytes, i + 1, n)) {
+		int rc = entry_check(img, l2_get(g, t->bytes, i),
+				     t->guest_off + (i << g->cluster_bits),
+				     err);
+
+		if (rc < 0)
+			return rc;
+		++*n_freed;
+	}
+	return 0;
+}
+
+static void free_entries(struct image *img, const struct table *t)
+{
+	const struct geometry *g = &img->geo;
+	uint64_t n = geometry_l2_entries(g);
+	uint64_t i = l2_next_used(g, t->bytes, 0, n);
+
+	for (; i < n; i = l2_next_used(g, t->bytes, i + 1, n))
+		entry_free(img, l2_get(g, t->bytes, i), true);
+}
+
+static int check_l1_entry(struct image *img, uint64_t index, uint64_t entry,
+			  struct qcow2_error *err)
+{
+	enum defect bad = l1_entry_defect(&img->geo, entry,
+					  image_file_end(img));
+
+	if (bad == DEFECT_NONE || bad == DEFECT_L1_ENTRY_RESERVED)
 		return 0;
-	rc = cache_get(l2, w->table + w->next, w->table + size, 0, &w->slice,
-		       err);
-	w->next += l2->slice_bytes;
-	return rc < 0 ? rc : 1;
+	error_defect(err, -EIO, (int)bad, l1_table_off(entry),
+		     "%s (entry %" PRIu64 " is 0x%" PRIx64 ")",
+		     defect_info((int)bad)->text, index, entry);
+	return features_mark_corrupt(img, -EIO);
 }
 
-static uint64_t slice_entries(const struct l2_walk *w)
+static int read_table(struct image *img, uint64_t index, struct table *t,
+		      struct qcow2_error *err)
 {
-	return w->img->map.l2.slice_bytes / w->img->geo.l2_entry_bytes;
-}
+	uint64_t entry = map_l1_entry(&img->map, index);
+	int rc = check_l1_entry(img, index, entry, err);
 
-static uint64_t entry_guest_off(const struct l2_walk *w, uint64_t i)
-{
-	uint64_t before = (w->next - w->img->map.l2.slice_bytes) /
-			  w->img->geo.l2_entry_bytes;
-
-	return w->guest_off + ((before + i) << w->img->geo.cluster_bits);
-}
-
-/* Damage is found before anything is freed. */
-static int check_table(struct l2_walk w, struct qcow2_error *err)
-{
-	const struct geometry *g = &w.img->geo;
-	int rc;
-
-	while ((rc = walk_next(&w, err)) > 0) {
-		for (uint64_t i = 0; rc >= 0 && i < slice_entries(&w); i++)
-			rc = entry_check(w.img, l2_get(g, w.slice->data, i),
-					 entry_guest_off(&w, i), err);
-		if (rc < 0) {
-			cache_put(&w.img->map.l2, w.slice);
-			return rc;
-		}
-	}
-	return rc;
-}
-
-static int free_entries(struct l2_walk w, uint64_t *n_freed,
-			struct qcow2_error *err)
-{
-	struct image *img = w.img;
-	uint64_t n = slice_entries(&w);
-	int rc;
-
-	while ((rc = walk_next(&w, err)) > 0) {
-		rc = commit_begin(&img->rw->commit, n, err);
-		if (rc < 0) {
-			cache_put(&img->map.l2, w.slice);
-			return rc;
-		}
-		for (uint64_t i = 0; i < n; i++)
-			entry_free(img, l2_get(&img->geo, w.slice->data, i),
-				   true);
-		commit_end(&img->rw->commit);
-		*n_freed += n;
-	}
-	return rc;
+	t->host_off = l1_table_off(entry);
+	t->guest_off = index * geometry_l2_reach(&img->geo);
+	if (rc < 0 || !t->host_off)
+		return rc;
+	return store_pread(img->file, t->bytes, img->geo.cluster_size,
+			   t->host_off, 0, err);
 }
 
 /* The L1 entry goes in the same commit as all that the table pointed to: there
  * is none in between, since the image is ours. */
-static int cut_table(struct image *img, uint64_t index, uint64_t *n_freed,
-		     struct qcow2_error *err)
+static int cut_table(struct image *img, uint64_t index, struct table *t,
+		     uint64_t *n_freed, struct qcow2_error *err)
 {
-	uint64_t entry = map_l1_entry(&img->map, index);
-	struct l2_walk w = { .img = img, .table = l1_table_off(entry),
-			     .guest_off = index * geometry_l2_reach(&img->geo) };
 	struct commit *c = &img->rw->commit;
-	int rc = 0;
+	int rc = read_table(img, index, t, err);
 
-	if (!entry)
-		return 0;
-	if (w.table) {
-		enum defect bad = l1_entry_defect(&img->geo, entry,
-						  image_file_end(img));
-
-		if (bad != DEFECT_NONE && bad != DEFECT_L1_ENTRY_RESERVED) {
-			error_defect(err, -EIO, (int)bad, w.table,
-				     "%s (entry %" PRIu64 " is 0x%" PRIx64 ")",
-				     defect_info((int)bad)->text, index, entry);
-			return features_mark_corrupt(img, -EIO);
-		}
-		rc = check_table(w, err);
-	}
+	*n_freed = 0;
+	if (rc == 0 && t->host_off)
+		rc = check_table(img, t, n_freed, err);
 	if (rc == 0)
-		rc = commit_begin(c, 1, err);
+		rc = commit_begin(c, *n_freed + 1, err);
 	if (rc < 0)
 		return rc;
 	commit_set_l1(c, index, 0);
-	if (w.table) {
+	if (t->host_off) {
 		guard_remove(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
-			     w.table);
-		commit_free(c, (struct freed){ w.table, 1, true });
+			     t->host_off);
+		commit_free(c, (struct freed){ t->host_off, 1, true });
+		free_entries(img, t);
 	}
 	commit_end(c);
-	return w.table ? free_entries(w, n_freed, err) : 0;
+	return 0;
 }
 
 static int cut_tables(struct image *img, uint64_t first,
 		      struct qcow2_error *err)
 {
-	uint64_t n_freed = 0;
+	CLEANUP_FREE uint8_t *bytes = malloc(img->geo.cluster_size);
+	struct table t = { .bytes = bytes };
+	uint64_t n_waiting = 0;
 	int rc = 0;
 
+	if (!bytes)
+		return error_nomem(err, "an L2 table", img->geo.cluster_size);
 	for (uint64_t i = first; rc == 0 && i < img->map.l1.n_entries; i++) {
-		rc = cut_table(img, i, &n_freed, err);
-		if (rc == 0 && n_freed >= FREED_MAX) {
+		uint64_t n_freed;
+
+		if (!map_l1_entry(&img->map, i))
+			continue;
+		rc = cut_table(img, i, &t, &n_freed, err);
+		n_waiting += n_freed + 1;
+		if (rc == 0 && n_waiting >= FREED_MAX) {
 			rc = image_flush(img, err);
-			n_freed = 0;
+			n_waiting = 0;
 		}
 	}
 	return rc;

@@ -2,11 +2,18 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 
+#include "base/checked.h"
 #include "base/error.h"
 #include "base/mutant.h"
+#include "base/sort.h"
 #include "store/store.h"
+
+enum { AT_ONCE = 64 };
+
+_Static_assert(offsetof(struct freed, host_off) == 0, "sorted by it");
 
 int freed_reserve(struct freed_list *l, size_t n, struct qcow2_error *err)
 {
@@ -76,17 +83,19 @@ static void punch_run(struct qcow2_store *file, uint64_t len, uint64_t host_off)
 			   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK, NULL);
 }
 
-/* Whether nobody has a reference but who freed the cluster, or can get one.
- * The open cluster of compressed data can get more as long as it is held, so
- * that is asked first. */
-static int is_last(struct refcounts *refs, uint64_t cluster_idx, bool *last,
-		   struct qcow2_error *err)
+/* For each of @n clusters whether nobody has a reference but who freed it, or
+ * can get one.  The open cluster of compressed data can get more as long as it
+ * is held, so that is asked first. */
+static int find_last(struct refcounts *refs, uint64_t n, uint64_t first,
+		     bool *last, struct qcow2_error *err)
 {
-	bool held = refcounts_is_held(refs, cluster_idx);
-	uint64_t count;
-	int rc = refcounts_get(refs, cluster_idx, &count, err);
+	uint64_t held = refcounts_held(refs);
+	uint64_t counts[AT_ONCE];
+	int rc = refcounts_read(refs, n, first, counts, err);
 
-	*last = rc == 0 && ((count == 1 && !held) || MUTANT(punch_shared));
+	for (uint64_t i = 0; rc == 0 && i < n; i++)
+		last[i] = (counts[i] == 1 && first + i != held) ||
+			  MUTANT(punch_shared);
 	return rc;
 }
 
@@ -95,22 +104,38 @@ static int punch(const struct freed *f, struct refcounts *refs,
 		 struct qcow2_store *file, struct qcow2_error *err)
 {
 	uint32_t bits = refs->geo->cluster_bits;
-	uint64_t end = f->host_off + (f->n_clusters << bits);
-	uint64_t from = f->host_off;
+	uint64_t first = f->host_off >> bits;
+	uint64_t end = first + f->n_clusters;
+	uint64_t from = first;
+	bool last[AT_ONCE];
 
-	for (uint64_t off = from; off < end; off += refs->geo->cluster_size) {
-		bool last;
-		int rc = is_last(refs, off >> bits, &last, err);
+	for (uint64_t i = first; i < end; i++) {
+		uint64_t at = (i - first) % AT_ONCE;
+		int rc = at ? 0
+			    : find_last(refs, min_u64(end - i, AT_ONCE), i,
+					last, err);
 
 		if (rc < 0)
 			return rc;
-		if (last)
+		if (last[at])
 			continue;
-		punch_run(file, off - from, from);
-		from = off + refs->geo->cluster_size;
+		punch_run(file, (i - from) << bits, from << bits);
+		from = i + 1;
 	}
-	punch_run(file, end - from, from);
+	punch_run(file, (end - from) << bits, from << bits);
 	return 0;
+}
+
+/* Fewer and longer runs, in order: what was freed here and there may lie
+ * together. */
+static void merge_runs(struct freed_list *l, uint32_t cluster_bits)
+{
+	size_t n = l->n;
+
+	sort_by_number(l->list, n, sizeof(*l->list));
+	l->n = 0;
+	for (size_t i = 0; i < n; i++)
+		freed_add(l, cluster_bits, l->list[i]);
 }
 
 int freed_batch_finish(struct freed_batch *b, struct refcounts *refs,
@@ -119,6 +144,7 @@ int freed_batch_finish(struct freed_batch *b, struct refcounts *refs,
 	uint32_t bits = refs->geo->cluster_bits;
 	int rc = 0;
 
+	merge_runs(&b->freed, bits);
 	/* A run that cannot be freed must not keep the others from it. */
 	for (size_t i = 0; i < b->freed.n; i++) {
 		const struct freed *f = &b->freed.list[i];

@@ -235,11 +235,11 @@ void refcounts_hold(struct refcounts *r, uint64_t cluster_idx)
 	r->held = cluster_idx;
 }
 
-bool refcounts_is_held(struct refcounts *r, uint64_t cluster_idx)
+uint64_t refcounts_held(struct refcounts *r)
 {
 	SCOPED_LOCK(&r->lock);
 
-	return cluster_idx == r->held;
+	return r->held;
 }
 
 /* Takes the first run of free clusters in the slice from @from on. */

@@ -131,7 +131,7 @@ int refcounts_set(struct refcounts *r, uint64_t value, uint64_t cluster_idx,
 /* Keeps one cluster from being claimed, instead of the one held before; 0 for
  * none. */
 void refcounts_hold(struct refcounts *r, uint64_t cluster_idx);
-bool refcounts_is_held(struct refcounts *r, uint64_t cluster_idx);
+uint64_t refcounts_held(struct refcounts *r);
 
 /* For commit: copies what is dirty; then says that it was written. */
 int refcounts_collect(struct refcounts *r, struct writes *out,

@@ -133,6 +133,28 @@ static void what_is_shared_is_not_punched(void **state)
 	rig_release(&t);
 }
 
+static void scattered_clusters_are_punched_in_order_and_together(void **state)
+{
+	static const uint64_t order[] = { 14, 11, 20, 10, 13, 12, 21 };
+	struct rig t;
+
+	(void)state;
+	rig_init(&t);
+	assert_int_equal(refcounts_increment(&t.refs, 5, 10, NULL), 0);
+	assert_int_equal(refcounts_increment(&t.refs, 2, 20, NULL), 0);
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+		add(&t, order[i], 1, true);
+	assert_int_equal(finish(&t), 0);
+	assert_int_equal(t.n_zeroed, 2);
+	assert_int_equal(t.zeroed[0].off, 10 * CLUSTER);
+	assert_int_equal(t.zeroed[0].len, 5 * CLUSTER);
+	assert_int_equal(t.zeroed[1].off, 20 * CLUSTER);
+	assert_int_equal(t.zeroed[1].len, 2 * CLUSTER);
+	for (uint64_t i = 10; i < 22; i++)
+		assert_int_equal(count(&t, i), 0);
+	rig_release(&t);
+}
+
 static void a_cluster_freed_twice_is_punched_the_second_time(void **state)
 {
 	struct rig t;
@@ -188,6 +210,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(runs_that_continue_each_other_are_one),
 		cmocka_unit_test(what_is_shared_is_not_punched),
+		cmocka_unit_test(scattered_clusters_are_punched_in_order_and_together),
 		cmocka_unit_test(a_cluster_freed_twice_is_punched_the_second_time),
 		cmocka_unit_test(what_may_get_references_is_not_punched),
 		cmocka_unit_test(unreadable_refcounts_punch_nothing),
