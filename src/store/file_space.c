@@ -134,6 +134,14 @@ int file_zero(void *self, uint64_t len, uint64_t off, unsigned flags)
 	/* fallocate() has no way to say that it would wait. */
 	if ((flags & QCOW2_STORE_NOWAIT) && !f->is_ram)
 		return -EAGAIN;
+	/* Punching leaves the size alone, so there is no need to know it. */
+	if ((flags & QCOW2_STORE_UNMAP) && !f->is_device) {
+		FILE_BLOCKS = file_blocks_share(f);
+
+		rc = punch(f, len, off);
+		if (rc != -ENOTSUP)
+			return rc;
+	}
 	rc = file_size(f, &size);
 	if (rc < 0)
 		return rc;
