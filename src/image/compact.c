@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "image/compact_packed.h"
 #include "image/guarded.h"
 #include "image/image.h"
 #include "image/rw.h"
@@ -49,20 +50,26 @@ static int count_used(struct image *img, uint64_t n_file, uint64_t *used,
 	return 0;
 }
 
+/* The goal is where the file ends without holes. */
+static int set_goal(struct compact *c, uint64_t *end, struct qcow2_error *err)
+{
+	c->hole = 1;
+	return count_used(c->img, c->n_file, &c->goal, end, err);
+}
+
 static int open_compact(struct compact *c, struct qcow2_error *err)
 {
 	struct image *img = c->img;
-	uint64_t end;
 	int rc;
 
 	c->n_file = geometry_clusters(&img->geo, image_file_end(img));
-	rc = count_used(img, c->n_file, &c->goal, &end, err);
+	rc = set_goal(c, &c->end, err);
 	c->result->clusters_total = c->goal;
-	c->hole = 1;
 	if (rc == 0 && (!bitset_init(&c->data, c->n_file) ||
-			!bitset_init(&c->tables, c->n_file)))
+			!bitset_init(&c->tables, c->n_file) ||
+			!bitset_init(&c->packed, c->n_file)))
 		rc = error_nomem(err, "the sets of clusters",
-				 2 * c->n_file / 8);
+				 3 * c->n_file / 8);
 	return rc < 0 ? rc : compact_scan(c, err);
 }
 
@@ -70,6 +77,7 @@ static void close_compact(struct compact *c)
 {
 	bitset_release(&c->data);
 	bitset_release(&c->tables);
+	bitset_release(&c->packed);
 	free(c->moves.list);
 }
 
@@ -84,11 +92,32 @@ int compact_progress(struct compact *c, struct qcow2_error *err)
 	return 0;
 }
 
-static void count_movable(struct compact *c)
+static uint64_t count_behind(const struct compact *c, bool packed)
 {
+	uint64_t n = 0;
+
 	for (uint64_t i = c->goal; i < c->n_file; i++)
-		c->result->clusters_movable += bitset_test(&c->data, i) ||
-					       bitset_test(&c->tables, i);
+		n += bitset_test(&c->data, i) || bitset_test(&c->tables, i) ||
+		     (packed && bitset_test(&c->packed, i));
+	return n;
+}
+
+/* What a run would do; the sets are of no use afterwards. */
+static int predict(struct compact *c, struct qcow2_error *err)
+{
+	struct qcow2_compact_result *r = c->result;
+	uint64_t in_gaps, behind = 0;
+	int rc = compact_packed_predict(c, PACKED_GAPS, &in_gaps, err);
+
+	if (rc < 0)
+		return rc;
+	c->goal -= in_gaps;
+	if (!in_gaps)
+		rc = compact_packed_predict(c, PACKED_END, &behind, err);
+	r->clusters_movable = in_gaps + behind + count_behind(c, in_gaps > 0);
+	if (!r->clusters_movable)
+		c->goal = c->end;
+	return rc;
 }
 
 /* ---- Moving ------------------------------------------------------------------- */
@@ -123,10 +152,15 @@ static int shrink_refcounts(struct image *img, struct qcow2_error *err)
 	return rc;
 }
 
-static int move_all(struct compact *c, struct qcow2_error *err)
+static int move_once(struct compact *c, struct qcow2_error *err)
 {
-	int rc = compact_move_l2_tables(c, err);
+	uint64_t end;
+	int rc = compact_packed_move(c, PACKED_GAPS, err);
 
+	if (rc == 0)
+		rc = set_goal(c, &end, err);
+	if (rc == 0)
+		rc = compact_move_l2_tables(c, err);
 	if (rc == 0)
 		rc = compact_move_snapshots(c, err);
 	if (rc == 0)
@@ -134,8 +168,27 @@ static int move_all(struct compact *c, struct qcow2_error *err)
 	if (rc == 0)
 		rc = move_data(c, err);
 	if (rc == 0)
+		rc = compact_packed_move(c, PACKED_END, err);
+	if (rc == 0)
 		rc = shrink_refcounts(c->img, err);
 	return rc < 0 ? rc : compact_move_refcounts(c, err);
+}
+
+/* What has become free may be room for more. */
+static int move_all(struct compact *c, struct qcow2_error *err)
+{
+	uint64_t goal, moved, end;
+	int rc;
+
+	do {
+		goal = c->goal;
+		moved = c->result->clusters_moved;
+		rc = move_once(c, err);
+		if (rc == 0)
+			rc = set_goal(c, &end, err);
+	} while (rc == 0 && end > c->goal &&
+		 (moved != c->result->clusters_moved || goal != c->goal));
+	return rc;
 }
 
 /* ---- The end ------------------------------------------------------------------- */
@@ -191,15 +244,17 @@ static int run(struct compact *c, struct qcow2_error *err)
 		rc = open_compact(c, err);
 	if (rc < 0)
 		return rc;
-	count_movable(c);
 	if (c->opts->flags & QCOW2_COMPACT_DRY_RUN)
-		return 0;
+		return predict(c, err);
+	c->result->clusters_movable = count_behind(c, true);
 	rc = compact_progress(c, err);
 	if (rc == 0) {
 		guarded_forget_inactive_l2(c->img);
 		rc = move_all(c, err);
 		guarded_learn_inactive_l2(c->img, NULL);
 	}
+	c->result->clusters_movable = max_u64(c->result->clusters_movable,
+					      c->result->clusters_moved);
 	end = finish(c, rc == 0 ? err : NULL);
 	return rc < 0 ? rc : end;
 }
@@ -221,6 +276,6 @@ int image_compact(struct image *img, const struct qcow2_compact_opts *opts,
 	if (opts->flags & QCOW2_COMPACT_DRY_RUN)
 		result->file_size_after = min_u64(
 			result->file_size_before,
-			result->clusters_total << img->geo.cluster_bits);
+			c.goal << img->geo.cluster_bits);
 	return rc;
 }

@@ -15,12 +15,13 @@
  * crash leaves a sound image with leaks at worst.  Work goes in rounds, each of
  * which is durable when it ends; between two rounds the caller may stop.
  *
- * What stays: clusters with compressed data, which lies across their borders;
- * bitmaps; an encryption header; a table for which there is no row of free
- * clusters that is long enough.
+ * Compressed data, which lies across clusters, moves the same way, but by the
+ * sector: compact_packed.h.  What stays: bitmaps; an encryption header; a table
+ * for which there is no row of free clusters that is long enough.
  *
- * The image is ours: nothing reads or writes it meanwhile.  Memory is two bits
- * for each cluster of the file and 16 bytes for each move of a round.
+ * The image is ours: nothing reads or writes it meanwhile.  Memory is three
+ * bits for each cluster of the file, 24 MiB for the moves of a round, and what
+ * compact_packed.h says.
  */
 #ifndef IMAGE_COMPACT_H
 #define IMAGE_COMPACT_H
@@ -60,11 +61,15 @@ struct compact {
 	const struct qcow2_compact_opts *opts;
 	struct qcow2_compact_result *result;
 	uint64_t n_file;        /* clusters that the file had at the start */
+	uint64_t end;           /* the last of them in use, and one */
 	uint64_t goal;          /* where the file would end without holes */
 	uint64_t hole;          /* no cluster below is free */
 	struct bitset data;     /* clusters with guest data */
 	struct bitset tables;   /* L2 tables, of the disk and of snapshots */
+	struct bitset packed;   /* clusters with compressed data; in no other
+				 * set */
 	struct moves moves;
+	struct packed *pieces;  /* compressed data that moves; NULL: none */
 };
 
 /* scan.c: what the L1 and L2 tables of the disk and all snapshots refer to. */

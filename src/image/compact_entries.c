@@ -3,9 +3,18 @@
  */
 #include "base/checked.h"
 #include "base/mutant.h"
-#include "image/compact.h"
+#include "image/compact_packed.h"
 #include "image/image.h"
 #include "image/rw.h"
+
+static bool follow_piece(const struct compact *c, struct l2_entry *e)
+{
+	uint64_t desc = compact_packed_find(c, e->desc);
+
+	if (desc)
+		e->desc = (e->desc & ~L2_COMPRESSED_MASK) | desc;
+	return desc != 0;
+}
 
 /* The entry after its cluster moved; false when it did not. */
 static bool follow(const struct compact *c, struct l2_entry *e)
@@ -14,9 +23,9 @@ static bool follow(const struct compact *c, struct l2_entry *e)
 	uint64_t off = l2_host_off(*e);
 	const struct move *m;
 
-	if (!off || (e->desc & L2_COMPRESSED))
-		return false;
-	m = compact_find(c, off >> bits);
+	if (e->desc & L2_COMPRESSED)
+		return follow_piece(c, e);
+	m = off ? compact_find(c, off >> bits) : NULL;
 	if (m)
 		e->desc = (e->desc & ~ENTRY_OFFSET_MASK) | m->to << bits;
 	return m != NULL;
@@ -78,5 +87,7 @@ static int repoint_table(struct compact *c, uint64_t table_off,
 
 int compact_repoint_entries(struct compact *c, struct qcow2_error *err)
 {
-	return c->moves.n ? compact_each_table(c, repoint_table, err) : 0;
+	return c->moves.n || c->pieces
+		       ? compact_each_table(c, repoint_table, err)
+		       : 0;
 }

@@ -93,13 +93,30 @@ static void mark(struct compact *c, struct bitset *set, uint64_t off,
 		bitset_set(set, i);
 }
 
+/* What compressed data touches moves as compressed data or not at all. */
+static void part_sets(struct compact *c)
+{
+	for (uint64_t i = 0; i <= c->packed.n_bits / 64; i++) {
+		c->data.words[i] &= ~c->packed.words[i];
+		c->tables.words[i] &= ~c->packed.words[i];
+	}
+}
+
 static int scan_entry(struct compact *c, struct l2_entry e, uint64_t at,
 		      struct qcow2_error *err)
 {
 	const struct geometry *g = &c->img->geo;
 	uint64_t off = l2_host_off(e);
 
-	if ((e.desc & L2_COMPRESSED) || !off || g->has_data_file)
+	if (g->has_data_file)
+		return 0;
+	if (e.desc & L2_COMPRESSED) {
+		struct compressed z = compressed_decode(g, e.desc);
+
+		mark(c, &c->packed, z.host_off, z.host_off + z.len);
+		return 0;
+	}
+	if (!off)
 		return 0;
 	if (!is_aligned(off, g->cluster_size) || off >= image_file_end(c->img))
 		return error_defect(err, -EIO, DEFECT_L2_ENTRY_UNALIGNED, at,
@@ -148,5 +165,6 @@ int compact_scan(struct compact *c, struct qcow2_error *err)
 {
 	int rc = compact_each_table(c, scan_table, err);
 
+	part_sets(c);
 	return rc < 0 ? rc : keep_hidden_tables(c, err);
 }
