@@ -166,6 +166,8 @@ static int move_once(struct compact *c, struct qcow2_error *err)
 	if (rc == 0)
 		rc = compact_move_l1(c, err);
 	if (rc == 0)
+		rc = compact_move_bitmaps(c, err);
+	if (rc == 0)
 		rc = move_data(c, err);
 	if (rc == 0)
 		rc = compact_packed_move(c, PACKED_END, err);

@@ -111,6 +111,9 @@ int compact_move_snapshots(struct compact *c, struct qcow2_error *err);
 int compact_move_l1(struct compact *c, struct qcow2_error *err);
 int compact_move_refcounts(struct compact *c, struct qcow2_error *err);
 
+/* bitmaps.c */
+int compact_move_bitmaps(struct compact *c, struct qcow2_error *err);
+
 /* Tells the caller; -ECANCELED. */
 int compact_progress(struct compact *c, struct qcow2_error *err);
 
