@@ -114,6 +114,8 @@ static int predict(struct compact *c, struct qcow2_error *err)
 	c->goal -= in_gaps;
 	if (!in_gaps)
 		rc = compact_packed_predict(c, PACKED_END, &behind, err);
+	if (rc == 0 && !in_gaps && !behind)
+		rc = compact_packed_predict(c, PACKED_REST, &behind, err);
 	r->clusters_movable = in_gaps + behind + count_behind(c, in_gaps > 0);
 	if (!r->clusters_movable)
 		c->goal = c->end;
@@ -172,13 +174,17 @@ static int move_once(struct compact *c, struct qcow2_error *err)
 	if (rc == 0)
 		rc = compact_packed_move(c, PACKED_END, err);
 	if (rc == 0)
+		rc = compact_packed_move(c, PACKED_REST, err);
+	if (rc == 0)
 		rc = shrink_refcounts(c->img, err);
 	return rc < 0 ? rc : compact_move_refcounts(c, err);
 }
 
-/* What has become free may be room for more. */
+/* What has become free may be room for more; where the file has no holes left,
+ * only for compressed data. */
 static int move_all(struct compact *c, struct qcow2_error *err)
 {
+	bool is_packed = compact_packed_any(c);
 	uint64_t goal, moved, end;
 	int rc;
 
@@ -188,7 +194,7 @@ static int move_all(struct compact *c, struct qcow2_error *err)
 		rc = move_once(c, err);
 		if (rc == 0)
 			rc = set_goal(c, &end, err);
-	} while (rc == 0 && end > c->goal &&
+	} while (rc == 0 && (is_packed || end > c->goal) &&
 		 (moved != c->result->clusters_moved || goal != c->goal));
 	return rc;
 }

@@ -22,6 +22,11 @@ static uint64_t count_clusters(const struct compact *c)
 	return n;
 }
 
+bool compact_packed_any(const struct compact *c)
+{
+	return count_clusters(c) != 0;
+}
+
 static bool any_behind(const struct compact *c, uint64_t cluster)
 {
 	for (uint64_t i = cluster; i < c->packed.n_bits; i++)
@@ -69,7 +74,9 @@ static int plan(struct packed *p, struct compact *c, enum packed_aim aim,
 	if (p->from < c->n_file)
 		rc = packed_collect(p, err);
 	if (rc == 0 && p->n_pieces)
-		rc = packed_plan(p, aim, p->from, n_moves, n_emptied, err);
+		rc = packed_plan(p, aim,
+				 aim == PACKED_REST ? c->n_file : p->from,
+				 n_moves, n_emptied, err);
 	return rc;
 }
 

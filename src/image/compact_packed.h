@@ -2,12 +2,16 @@
  * Compaction of compressed data, which moves piece by piece: a piece is what
  * one descriptor names, from its first byte to the end of its last sector.
  *
- * Pieces move at most twice over:
+ * Pieces only move towards the start of the file, for three reasons, which are
+ * looked at in this order:
  *
  *   PACKED_GAPS   discards and rewrites leave gaps in clusters that hold
  *                 compressed data.  Pieces of the last such clusters fill the
  *                 gaps of the first ones, as many as all pieces together need.
- *   PACKED_END    pieces behind the goal move into gaps and free clusters.
+ *   PACKED_END    pieces behind the goal move into gaps and free clusters before
+ *                 it.
+ *   PACKED_REST   where none there is large enough, into any that lies nearer
+ *                 to the start of the file.
  *
  * A piece keeps its place in its first sector, so that its descriptor changes
  * in the offset alone and two neighbours that share a sector can share it at
@@ -37,7 +41,9 @@
 #define PACKED_CLUSTERS_MAX (UINT64_C(1) << 25)
 #define PACKED_SECTORS_MAX (UINT64_C(1) << 32)
 
-enum packed_aim { PACKED_GAPS, PACKED_END };
+enum packed_aim { PACKED_GAPS, PACKED_END, PACKED_REST };
+
+bool compact_packed_any(const struct compact *c);
 
 /* Moves compressed data. */
 int compact_packed_move(struct compact *c, enum packed_aim aim,

@@ -234,8 +234,8 @@ static void take_from_left(struct plan *plan, const struct piece *q)
 }
 
 /*
- * @q goes to the end of the row; into the sector of @above, which has just gone
- * there, if they share it now.
+ * @q goes to the end of the row, if it does not lie before that; into the sector
+ * of @above, which has just gone there, if they share it now.
  */
 static bool place(struct plan *plan, struct row *row, struct piece *q,
 		  const struct piece *above)
@@ -246,7 +246,8 @@ static bool place(struct plan *plan, struct row *row, struct piece *q,
 	uint64_t in_sector = q->host_off & ~COMPRESSED_SECTOR_MASK;
 	uint64_t first = end - n;
 
-	if (end < n || first < row->first || !can_count(plan, q, first))
+	if (end < n || first < row->first || first >= first_sector(q) ||
+	    !can_count(plan, q, first))
 		return false;
 	q->to = (first << PACKED_SECTOR_BITS) + in_sector;
 	for (uint64_t k = (end - 1) >> plan->shift;; k--) {
@@ -283,7 +284,7 @@ static int place_all(struct plan *plan, enum packed_aim aim, uint64_t limit,
 		     struct qcow2_error *err)
 {
 	struct rows rows = {
-		.p = plan->p, .limit = limit, .use_free = aim == PACKED_END,
+		.p = plan->p, .limit = limit, .use_free = aim != PACKED_GAPS,
 		.shift = plan->shift, .at = UINT64_C(1) << plan->shift,
 	};
 

@@ -1,0 +1,139 @@
+/*
+ * Images to be compacted: a disk in memory with data of all kinds.
+ */
+#ifndef COMPACT_RIG_H
+#define COMPACT_RIG_H
+
+#include "snapshot_rig.h"
+
+/* Clusters [first, first + n) hold @value in their first half and @value + 1 in
+ * the second, but for @noise random bytes, which do not compress. */
+static inline void compact_pattern(struct rig *r, uint64_t first, uint64_t n,
+				   uint8_t value, uint64_t noise)
+{
+	uint64_t size = r->create.cluster_size;
+	struct test_rng rng = test_rng_init(value + first * 1000);
+
+	for (uint64_t i = first; i < first + n; i++) {
+		uint8_t *at = r->disk + i * size;
+
+		memset(at, value, size / 2);
+		memset(at + size / 2, value + 1, size / 2);
+		test_rng_fill(&rng, at + size / 4, noise);
+	}
+}
+
+static inline void compact_write(struct rig *r, uint64_t first, uint64_t n,
+				 uint8_t value)
+{
+	uint64_t size = r->create.cluster_size;
+	struct qcow2_error err;
+
+	compact_pattern(r, first, n, value, 8);
+	if (qcow2_pwrite(r->img, r->disk + first * size, n * size,
+			 first * size, 0, &err) < 0)
+		rig_fail("write", &err);
+}
+
+static inline void compact_write_compressed(struct rig *r, uint64_t first,
+					    uint64_t n, uint8_t value,
+					    uint64_t noise)
+{
+	uint64_t size = r->create.cluster_size;
+	struct qcow2_error err;
+
+	compact_pattern(r, first, n, value, noise);
+	if (qcow2_write_compressed(r->img, r->disk + first * size, n * size,
+				   first * size, 0, &err) < 0)
+		rig_fail("compressed write", &err);
+}
+
+static inline void compact_discard(struct rig *r, uint64_t first, uint64_t n)
+{
+	uint64_t size = r->create.cluster_size;
+	struct qcow2_error err;
+
+	memset(r->disk + first * size, 0, n * size);
+	if (qcow2_discard(r->img, n * size, first * size, 0, &err) < 0)
+		rig_fail("discard", &err);
+}
+
+static inline uint64_t compact_size(struct qcow2_store *store)
+{
+	uint64_t size;
+
+	assert_int_equal(store_size(store, &size, NULL), 0);
+	return size;
+}
+
+static inline uint8_t *compact_bytes(struct qcow2_store *store, uint64_t *size)
+{
+	uint8_t *bytes;
+
+	*size = compact_size(store);
+	bytes = malloc(*size);
+	assert_non_null(bytes);
+	assert_int_equal(store_pread(store, bytes, *size, 0, 0, NULL), 0);
+	return bytes;
+}
+
+/* Of the closed image, which stays closed. */
+static inline struct qcow2_compact_result compact_run(struct rig *r,
+						      uint32_t flags)
+{
+	struct qcow2_compact_result result = { .struct_size = sizeof(result) };
+	struct qcow2_compact_opts opts = QCOW2_COMPACT_OPTS_INIT;
+	struct qcow2_error err;
+
+	opts.flags = flags;
+	rig_open(r);
+	if (qcow2_compact(r->img, &opts, &result, &err) < 0)
+		rig_fail("compact", &err);
+	rig_expect(r);
+	rig_close(r);
+	return result;
+}
+
+/* It writes nothing. */
+static inline struct qcow2_compact_result compact_predict(struct rig *r)
+{
+	struct qcow2_compact_result result;
+	uint64_t before, after;
+	uint8_t *old = compact_bytes(r->store, &before);
+	uint8_t *new;
+
+	result = compact_run(r, QCOW2_COMPACT_DRY_RUN);
+	new = compact_bytes(r->store, &after);
+	assert_int_equal(before, after);
+	assert_memory_equal(old, new, before);
+	assert_int_equal(result.clusters_moved, 0);
+	free(old);
+	free(new);
+	return result;
+}
+
+/* All that every compaction must do, on the closed image. */
+static inline struct qcow2_compact_result compact_all(struct rig *r)
+{
+	uint64_t before = compact_size(r->store);
+	struct qcow2_compact_result first, again;
+
+	compact_predict(r);
+	first = compact_run(r, 0);
+	rig_check(r);
+	assert_true(compact_size(r->store) <= before);
+	assert_int_equal(first.file_size_before, before);
+	assert_int_equal(first.file_size_after, compact_size(r->store));
+	again = compact_predict(r);
+	assert_int_equal(again.clusters_movable, 0);
+	assert_int_equal(again.file_size_after, first.file_size_after);
+	again = compact_run(r, 0);
+	assert_int_equal(again.clusters_moved, 0);
+	assert_int_equal(again.file_size_after, first.file_size_after);
+	rig_open(r);
+	rig_expect(r);
+	rig_close(r);
+	return first;
+}
+
+#endif
