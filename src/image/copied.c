@@ -4,49 +4,47 @@
 #include "base/mutant.h"
 #include "image/image.h"
 #include "image/rw.h"
+#include "image/tree.h"
 
-/* ---- Slices ------------------------------------------------------------------ */
+/* ---- Changing ---------------------------------------------------------------- */
 
-/* Entries of an L2 table that lie in one slice of the cache, pinned. */
-struct part {
-	struct slice *slice;
-	uint64_t n;
+/* One L2 table, and the part of it that has changed and is not written yet:
+ * whole slices of the cache. */
+struct table {
+	struct image *img;
+	uint8_t *bytes;
+	uint64_t host_off;
+	uint64_t from;
+	uint64_t end;
 };
 
-static int part_get(struct image *img, uint64_t table, uint64_t in_table,
-		    struct part *p, struct qcow2_error *err)
+static int write_changed(struct table *t, struct qcow2_error *err)
 {
-	struct cache *c = &img->map.l2;
+	uint64_t from = t->from;
+	uint64_t len = t->end - from;
 
-	p->n = c->slice_bytes / img->geo.l2_entry_bytes;
-	return cache_get(c, table + in_table, table + img->geo.cluster_size, 0,
-			 &p->slice, err);
+	t->from = t->end;
+	if (!len)
+		return 0;
+	return commit_rewrite_l2(&t->img->rw->commit, t->bytes + from, len,
+				 t->host_off + from, err);
 }
 
-static void part_put(struct image *img, struct part *p)
+/* Entries come in order. */
+static int change_entry(struct table *t, uint64_t i, struct l2_entry e,
+			struct qcow2_error *err)
 {
-	cache_put(&img->map.l2, p->slice);
-}
+	uint64_t slice = t->img->map.l2.slice_bytes;
+	uint64_t at = align_down(i * t->img->geo.l2_entry_bytes, slice);
+	int rc = 0;
 
-static struct l2_entry part_entry(const struct image *img,
-				  const struct part *p, uint64_t i)
-{
-	return l2_get(&img->geo, p->slice->data, i);
-}
-
-/* Changes entry @i; entries follow the refcounts that they tell about. */
-static int change_entry(struct image *img, struct part *p, uint64_t i,
-			struct l2_entry e, struct qcow2_error *err)
-{
-	struct commit *c = &img->rw->commit;
-	int rc = commit_begin(c, 0, err);
-
-	if (rc < 0)
-		return rc;
-	commit_set_l2(c, p->slice, i, e);
-	commit_order(c);
-	commit_end(c);
-	return 0;
+	if (at > t->end || t->from == t->end) {
+		rc = write_changed(t, err);
+		t->from = at;
+	}
+	t->end = at + slice;
+	l2_put(&t->img->geo, t->bytes, i, e);
+	return rc;
 }
 
 static int change_l1(struct image *img, uint64_t i, uint64_t entry,
@@ -63,30 +61,6 @@ static int change_l1(struct image *img, uint64_t i, uint64_t entry,
 	return 0;
 }
 
-typedef int part_fn(struct image *img, struct part *p, void *opaque,
-		    struct qcow2_error *err);
-
-static int each_part(struct image *img, uint64_t table, part_fn *fn,
-		     void *opaque, struct qcow2_error *err)
-{
-	uint64_t step = img->map.l2.slice_bytes;
-	int rc = 0;
-
-	for (uint64_t at = 0; rc == 0 && at < img->geo.cluster_size;
-	     at += step) {
-		struct part p;
-
-		rc = part_get(img, table, at, &p, err);
-		if (rc < 0)
-			return rc;
-		rc = fn(img, &p, opaque, err);
-		part_put(img, &p);
-		if (rc == 0 && commit_wanted(&img->rw->commit))
-			rc = commit_flush(&img->rw->commit, err);
-	}
-	return rc;
-}
-
 /* ---- Clearing ---------------------------------------------------------------- */
 
 static bool has_flag(struct l2_entry e)
@@ -94,33 +68,36 @@ static bool has_flag(struct l2_entry e)
 	return (e.desc & ENTRY_COPIED) && !(e.desc & L2_COMPRESSED);
 }
 
-static int clear_part(struct image *img, struct part *p, void *opaque,
-		      struct qcow2_error *err)
+static int clear_table(void *opaque, uint8_t *bytes, uint64_t index,
+		       uint64_t host_off, struct qcow2_error *err)
 {
+	struct image *img = opaque;
+	const struct geometry *g = &img->geo;
+	struct table t = { .img = img, .bytes = bytes, .host_off = host_off };
+	uint64_t n = geometry_l2_entries(g);
 	int rc = 0;
 
-	(void)opaque;
-	for (uint64_t i = 0; rc == 0 && i < p->n; i++) {
-		struct l2_entry e = part_entry(img, p, i);
+	(void)index;
+	for (uint64_t i = l2_next_used(g, bytes, 0, n); rc == 0 && i < n;
+	     i = l2_next_used(g, bytes, i + 1, n)) {
+		struct l2_entry e = l2_get(g, bytes, i);
 
 		if (!has_flag(e))
 			continue;
 		e.desc &= ~ENTRY_COPIED;
-		rc = change_entry(img, p, i, e, err);
+		rc = change_entry(&t, i, e, err);
 	}
-	return rc;
+	return rc < 0 ? rc : write_changed(&t, err);
 }
 
-int copied_clear_tables(struct image *img, const uint64_t *l1, uint64_t n,
+int copied_clear_tables(struct image *img, const struct tree *tree,
 			struct qcow2_error *err)
 {
-	int rc = 0;
+	int rc = commit_flush(&img->rw->commit, err);
 
-	for (uint64_t i = 0; rc == 0 && i < n; i++)
-		if (l1_table_off(l1[i]) && !MUTANT(copied_kept))
-			rc = each_part(img, l1_table_off(l1[i]), clear_part,
-				       NULL, err);
-	return rc;
+	if (rc < 0 || MUTANT(copied_kept))
+		return rc;
+	return tree_each_table(img, tree, clear_table, img, err);
 }
 
 int copied_clear_l1(struct image *img, struct qcow2_error *err)
@@ -139,17 +116,19 @@ int copied_clear_l1(struct image *img, struct qcow2_error *err)
 /* ---- Setting ----------------------------------------------------------------- */
 
 struct restore {
+	struct image *img;
+	struct tree tree;    /* the active disk's, as far as it is sound */
 	bool own_table;      /* nobody else refers to the L2 table */
 	uint64_t n_lost;
 };
 
 /* The refcount of a cluster in use; 0 is made 1 again before anybody can claim
  * the cluster. */
-static int count_of(struct image *img, uint64_t host_off, uint64_t *value,
-		    struct restore *r, struct qcow2_error *err)
+static int count_of(struct restore *r, uint64_t host_off, uint64_t *value,
+		    struct qcow2_error *err)
 {
-	struct refcounts *refs = &img->rw->refs;
-	uint64_t idx = host_off >> img->geo.cluster_bits;
+	struct refcounts *refs = &r->img->rw->refs;
+	uint64_t idx = host_off >> r->img->geo.cluster_bits;
 	int rc = refcounts_get(refs, idx, value, err);
 
 	if (rc < 0 || *value)
@@ -158,9 +137,10 @@ static int count_of(struct image *img, uint64_t host_off, uint64_t *value,
 	return refcounts_increment(refs, 1, idx, err);
 }
 
-static int check_compressed(struct image *img, struct l2_entry e,
-			    struct restore *r, struct qcow2_error *err)
+static int check_compressed(struct restore *r, struct l2_entry e,
+			    struct qcow2_error *err)
 {
+	struct image *img = r->img;
 	struct compressed c = compressed_decode(&img->geo, e.desc);
 	uint64_t end = min_u64(c.host_off + c.len, image_file_end(img));
 	uint64_t at = align_down(c.host_off, img->geo.cluster_size);
@@ -168,76 +148,82 @@ static int check_compressed(struct image *img, struct l2_entry e,
 	int rc = 0;
 
 	for (; rc == 0 && at < end; at += img->geo.cluster_size)
-		rc = count_of(img, at, &value, r, err);
+		rc = count_of(r, at, &value, err);
 	return rc;
 }
 
-static int restore_entry(struct image *img, struct part *p, uint64_t i,
-			 struct restore *r, struct qcow2_error *err)
+static int restore_entry(struct restore *r, struct table *t, uint64_t i,
+			 struct qcow2_error *err)
 {
-	struct l2_entry e = part_entry(img, p, i);
+	struct l2_entry e = l2_get(&r->img->geo, t->bytes, i);
 	uint64_t desc = e.desc & ~ENTRY_COPIED;
 	uint64_t value;
 	int rc;
 
 	if (e.desc & L2_COMPRESSED)
-		return check_compressed(img, e, r, err);
+		return check_compressed(r, e, err);
 	/* What points nowhere is not for us to judge. */
-	if (!l2_host_off(e) || l2_host_off(e) >= image_file_end(img))
+	if (!l2_host_off(e) || l2_host_off(e) >= image_file_end(r->img))
 		return 0;
-	rc = count_of(img, l2_host_off(e), &value, r, err);
+	rc = count_of(r, l2_host_off(e), &value, err);
 	if (rc == 0 && value == 1 && r->own_table)
 		desc |= ENTRY_COPIED;
 	if (rc < 0 || desc == e.desc)
 		return rc;
 	e.desc = desc;
-	return change_entry(img, p, i, e, err);
+	return change_entry(t, i, e, err);
 }
 
-static int restore_part(struct image *img, struct part *p, void *opaque,
-			struct qcow2_error *err)
+static int restore_table(void *opaque, uint8_t *bytes, uint64_t index,
+			 uint64_t host_off, struct qcow2_error *err)
 {
-	int rc = 0;
-
-	for (uint64_t i = 0; rc == 0 && i < p->n; i++) {
-		struct l2_entry e = part_entry(img, p, i);
-
-		if (e.desc)
-			rc = restore_entry(img, p, i, opaque, err);
-	}
-	return rc;
-}
-
-static int restore_table(struct image *img, uint64_t i, struct restore *r,
-			 struct qcow2_error *err)
-{
-	uint64_t entry = map_l1_entry(&img->map, i);
+	struct restore *r = opaque;
+	const struct geometry *g = &r->img->geo;
+	struct table t = { .img = r->img, .bytes = bytes,
+			   .host_off = host_off };
+	uint64_t entry = r->tree.l1[index];
 	uint64_t want = entry & ~ENTRY_COPIED;
+	uint64_t n = geometry_l2_entries(g);
 	uint64_t value;
-	int rc;
+	int rc = count_of(r, host_off, &value, err);
 
-	if (l1_entry_defect(&img->geo, want, image_file_end(img)) ||
-	    !l1_table_off(entry))
-		return 0;
-	rc = count_of(img, l1_table_off(entry), &value, r, err);
 	r->own_table = value == 1;
 	if (r->own_table)
 		want |= ENTRY_COPIED;
+	for (uint64_t i = l2_next_used(g, bytes, 0, n); rc == 0 && i < n;
+	     i = l2_next_used(g, bytes, i + 1, n))
+		rc = restore_entry(r, &t, i, err);
 	if (rc == 0)
-		rc = each_part(img, l1_table_off(entry), restore_part, r, err);
+		rc = write_changed(&t, err);
 	if (rc < 0 || want == entry)
 		return rc;
-	return change_l1(img, i, want, err);
+	return change_l1(r->img, index, want, err);
+}
+
+/* Tables that cannot be where the entry says are left alone. */
+static int sound_tree(struct image *img, struct tree *tree,
+		      struct qcow2_error *err)
+{
+	int rc = tree_of_image(tree, img, err);
+
+	for (uint64_t i = 0; rc == 0 && i < tree->n_l1; i++)
+		if (l1_entry_defect(&img->geo, tree->l1[i] & ~ENTRY_COPIED,
+				    image_file_end(img)))
+			tree->l1[i] = 0;
+	return rc;
 }
 
 int copied_restore(struct image *img, uint64_t *n_lost,
 		   struct qcow2_error *err)
 {
-	struct restore r = { 0 };
-	int rc = 0;
+	struct restore r = { .img = img };
+	int rc = commit_flush(&img->rw->commit, err);
 
-	for (uint64_t i = 0; rc == 0 && i < img->map.l1.n_entries; i++)
-		rc = restore_table(img, i, &r, err);
+	if (rc == 0)
+		rc = sound_tree(img, &r.tree, err);
+	if (rc == 0)
+		rc = tree_each_table(img, &r.tree, restore_table, &r, err);
+	tree_release(&r.tree);
 	*n_lost = r.n_lost;
 	return rc;
 }

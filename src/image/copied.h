@@ -1,8 +1,8 @@
 /*
  * The COPIED flags of the active disk's tables, where many change at once.
  *
- * Writers are kept out meanwhile.  What is changed in memory is committed when
- * much has gathered, so at the end a flush has to follow.
+ * Writers are kept out meanwhile.  The refcounts that the flags tell about are
+ * made durable first; the flags are at the end, by a flush that has to follow.
  */
 #ifndef IMAGE_COPIED_H
 #define IMAGE_COPIED_H
@@ -13,10 +13,11 @@
 #include <qcow2.h>
 
 struct image;
+struct tree;
 
-/* Clears the flags of the entries of all L2 tables that the @n entries @l1
- * point to.  What is behind them has more than one reference already. */
-int copied_clear_tables(struct image *img, const uint64_t *l1, uint64_t n,
+/* Clears the flags of the entries of all L2 tables of @tree.  What is behind
+ * them has more than one reference already. */
+int copied_clear_tables(struct image *img, const struct tree *tree,
 			struct qcow2_error *err);
 
 /* Clears the flags of the active L1 table. */

@@ -95,7 +95,7 @@ static int clear_copied(struct application *a, struct qcow2_error *err)
 		a->tree.l1[i] &= ~ENTRY_COPIED;
 	if (!a->tree.has_copied)
 		return 0;
-	return copied_clear_tables(a->img, a->tree.l1, a->tree.n_l1, err);
+	return copied_clear_tables(a->img, &a->tree, err);
 }
 
 static int guard_tables(struct application *a, struct qcow2_error *err)

@@ -59,6 +59,7 @@ static int look(struct deletion *d, const char *id_or_name,
 	if (rc < 0)
 		return rc;
 	rc = tree_read(&d->tree, d->img, d->info.l1_size, d->info.l1_off, err);
+	d->tree.keep = true;
 	if (rc == 0)
 		rc = tree_walk(d->img, &d->tree, NULL, NULL, err);
 	return rc < 0 ? rc : list_without(d, index, err);

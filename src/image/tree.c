@@ -16,6 +16,10 @@
 
 enum {
 	BATCH_RUNS = 32768,
+	RUN_CLUSTERS_MAX = 65536,
+	/* A slice of 4 KiB has so many refcounts of 64 bits. */
+	CLUSTERS_PER_SLICE_MIN = 512,
+	LOOK_AFTER_SLICES = 256,
 	/* L2 tables that lie together are read together, up to this much: it
 	 * is looked at while it is in the processor's cache. */
 	READ_BYTES = 256 * 1024,
@@ -59,7 +63,61 @@ int tree_of_image(struct tree *t, struct image *img, struct qcow2_error *err)
 void tree_release(struct tree *t)
 {
 	free(t->l1);
+	free(t->kept.list);
 	*t = (struct tree){ 0 };
+}
+
+/* ---- Runs -------------------------------------------------------------------- */
+
+static bool continues(const struct tree_run *last, const struct tree_run *run)
+{
+	return last->first + last->n == run->first &&
+	       last->n + run->n <= RUN_CLUSTERS_MAX;
+}
+
+/* Neighbours become one run.  Runs that overlap stay apart: each counts. */
+static size_t sort_and_merge(struct tree_run *runs, size_t n)
+{
+	size_t last = 0;
+
+	sort_by_number(runs, n, sizeof(*runs));
+	for (size_t i = 1; i < n; i++) {
+		if (continues(&runs[last], &runs[i]))
+			runs[last].n += runs[i].n;
+		else
+			runs[++last] = runs[i];
+	}
+	return n ? last + 1 : 0;
+}
+
+static void runs_release(struct tree_runs *r)
+{
+	free(r->list);
+	*r = (struct tree_runs){ 0 };
+}
+
+/* False when they are too many, or memory is short. */
+static bool runs_append(struct tree_runs *r, const struct tree_run *runs,
+			size_t n)
+{
+	size_t capacity = r->capacity ? r->capacity : BATCH_RUNS;
+	struct tree_run *list;
+
+	while (capacity < r->n + n)
+		capacity *= 2;
+	capacity = min_u64(capacity, TREE_KEPT_MAX);
+	if (capacity < r->n + n)
+		return false;
+	if (capacity > r->capacity) {
+		list = realloc(r->list, capacity * sizeof(*list));
+		if (!list)
+			return false;
+		r->list = list;
+		r->capacity = capacity;
+	}
+	memcpy(r->list + r->n, runs, n * sizeof(*runs));
+	r->n += n;
+	return true;
 }
 
 /* ---- Walking ----------------------------------------------------------------- */
@@ -70,35 +128,26 @@ struct walk {
 	void *opaque;
 	struct tree_run *runs;
 	size_t n;
-	bool copied;         /* some entry has the flag */
-	bool sorted;         /* the runs came in order so far */
+	struct tree_runs *keep;  /* gets all runs; NULL: not wanted */
+	bool copied;             /* some entry has the flag */
 };
 
-/* Neighbours become one run.  Runs that overlap stay apart: each counts. */
-static size_t merge(struct tree_run *runs, size_t n)
+/* Runs that cannot be kept are found again by another walk. */
+static void keep_batch(struct walk *w, size_t n)
 {
-	size_t last = 0;
-
-	for (size_t i = 1; i < n; i++) {
-		if (runs[last].first + runs[last].n == runs[i].first)
-			runs[last].n += runs[i].n;
-		else
-			runs[++last] = runs[i];
-	}
-	return n ? last + 1 : 0;
+	if (!w->keep || runs_append(w->keep, w->runs, n))
+		return;
+	runs_release(w->keep);
+	w->keep = NULL;
 }
 
 static int end_batch(struct walk *w, struct qcow2_error *err)
 {
-	size_t n = w->n;
+	size_t n = sort_and_merge(w->runs, w->n);
 
-	if (!n)
-		return 0;
-	if (!w->sorted)
-		sort_by_number(w->runs, n, sizeof(*w->runs));
 	w->n = 0;
-	w->sorted = true;
-	return w->fn(w->opaque, w->runs, merge(w->runs, n), err);
+	keep_batch(w, n);
+	return w->fn && n ? w->fn(w->opaque, w->runs, n, err) : 0;
 }
 
 /* Adds [host_off, end), both cluster aligned. */
@@ -109,13 +158,10 @@ static int add(struct walk *w, uint64_t host_off, uint64_t end,
 	struct tree_run run = { host_off >> bits, (end - host_off) >> bits };
 	struct tree_run *last = w->n ? &w->runs[w->n - 1] : NULL;
 
-	if (!w->fn)
-		return 0;
-	if (last && last->first + last->n == run.first) {
+	if (last && continues(last, &run)) {
 		last->n += run.n;
 		return 0;
 	}
-	w->sorted = w->sorted && (!last || last->first < run.first);
 	w->runs[w->n++] = run;
 	return w->n == BATCH_RUNS ? end_batch(w, err) : 0;
 }
@@ -157,9 +203,10 @@ static int walk_entry(struct walk *w, struct l2_entry e, uint64_t guest_off,
 	return add(w, first, end, err);
 }
 
-static int walk_table(struct walk *w, const uint8_t *table, uint64_t index,
+static int walk_table(void *opaque, uint8_t *table, uint64_t index,
 		      uint64_t table_off, struct qcow2_error *err)
 {
+	struct walk *w = opaque;
 	const struct geometry *g = &w->img->geo;
 	uint64_t base = index << (g->l2_bits + g->cluster_bits);
 	uint64_t n = geometry_l2_entries(g);
@@ -173,17 +220,55 @@ static int walk_table(struct walk *w, const uint8_t *table, uint64_t index,
 	return rc;
 }
 
+static int walk_kept(const struct tree_runs *r, tree_fn *fn, void *opaque,
+		     struct qcow2_error *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < r->n; i += BATCH_RUNS)
+		rc = fn(opaque, r->list + i, min_u64(r->n - i, BATCH_RUNS),
+			err);
+	return rc;
+}
+
+int tree_walk(struct image *img, struct tree *t, tree_fn *fn,
+	      void *opaque, struct qcow2_error *err)
+{
+	CLEANUP_FREE struct tree_run *runs = malloc(BATCH_RUNS * sizeof(*runs));
+	struct walk w = { .img = img, .fn = fn, .opaque = opaque,
+			  .runs = runs,
+			  .keep = t->keep ? &t->kept : NULL };
+	int rc;
+
+	if (t->kept.n)
+		return fn ? walk_kept(&t->kept, fn, opaque, err) : 0;
+	if (!runs)
+		return error_nomem(err, "reading L2 tables",
+				   BATCH_RUNS * sizeof(*runs));
+	rc = tree_each_table(img, t, walk_table, &w, err);
+	if (rc == 0)
+		rc = end_batch(&w, err);
+	t->has_copied = w.copied;
+	if (rc == 0)
+		t->kept.n = sort_and_merge(t->kept.list, t->kept.n);
+	else
+		runs_release(&t->kept);
+	return rc;
+}
+
+/* ---- Tables ------------------------------------------------------------------ */
+
 /* How many tables from entry @i on lie one behind the other. */
-static int group_of(struct walk *w, const struct tree *t, uint64_t i,
+static int group_of(struct image *img, const struct tree *t, uint64_t i,
 		    uint64_t max, uint64_t *n, struct qcow2_error *err)
 {
-	const struct geometry *g = &w->img->geo;
+	const struct geometry *g = &img->geo;
 	uint64_t off = l1_table_off(t->l1[i]);
 
 	for (*n = 0; *n < max && i + *n < t->n_l1; ++*n) {
 		uint64_t entry = t->l1[i + *n];
 		enum defect bad = l1_entry_defect(g, entry,
-						  image_file_end(w->img));
+						  image_file_end(img));
 
 		if (bad && bad != DEFECT_L1_ENTRY_RESERVED)
 			return bad_entry(bad, l1_table_off(entry), entry, err);
@@ -193,55 +278,30 @@ static int group_of(struct walk *w, const struct tree *t, uint64_t i,
 	return 0;
 }
 
-static int walk_group(struct walk *w, uint8_t *buf, uint64_t n, uint64_t index,
-		      uint64_t off, struct qcow2_error *err)
+int tree_each_table(struct image *img, const struct tree *t, tree_table_fn *fn,
+		    void *opaque, struct qcow2_error *err)
 {
-	uint32_t bits = w->img->geo.cluster_bits;
-	int rc = store_pread(w->img->file, buf, n << bits, off, 0, err);
-
-	for (uint64_t k = 0; rc == 0 && k < n; k++)
-		rc = walk_table(w, buf + (k << bits), index + k,
-				off + (k << bits), err);
-	return rc;
-}
-
-static int walk_all(struct walk *w, const struct tree *t,
-		    struct qcow2_error *err)
-{
-	uint64_t max = max_u64(READ_BYTES >> w->img->geo.cluster_bits, 1);
-	CLEANUP_FREE uint8_t *buf = malloc(max << w->img->geo.cluster_bits);
-	CLEANUP_FREE struct tree_run *runs = malloc(BATCH_RUNS * sizeof(*runs));
+	uint32_t bits = img->geo.cluster_bits;
+	uint64_t max = max_u64(READ_BYTES >> bits, 1);
+	CLEANUP_FREE uint8_t *buf = malloc(max << bits);
 	int rc = 0;
 
-	if (!buf || !runs)
-		return error_nomem(err, "reading L2 tables",
-				   BATCH_RUNS * sizeof(*runs));
-	w->runs = runs;
-	for (uint64_t i = 0; rc == 0 && i < t->n_l1;) {
-		uint64_t n = 1;
+	if (!buf)
+		return error_nomem(err, "reading L2 tables", max << bits);
+	for (uint64_t i = 0, n; rc == 0 && i < t->n_l1; i += n) {
+		uint64_t off = l1_table_off(t->l1[i]);
 
-		if (!l1_table_off(t->l1[i])) {
-			i++;
+		n = 1;
+		if (!off)
 			continue;
-		}
-		rc = group_of(w, t, i, max, &n, err);
+		rc = group_of(img, t, i, max, &n, err);
 		if (rc == 0)
-			rc = walk_group(w, buf, n, i, l1_table_off(t->l1[i]),
-					err);
-		i += n;
+			rc = store_pread(img->file, buf, n << bits, off, 0,
+					 err);
+		for (uint64_t k = 0; rc == 0 && k < n; k++)
+			rc = fn(opaque, buf + (k << bits), i + k,
+				off + (k << bits), err);
 	}
-	return rc < 0 ? rc : end_batch(w, err);
-}
-
-int tree_walk(struct image *img, struct tree *t, tree_fn *fn,
-	      void *opaque, struct qcow2_error *err)
-{
-	struct walk w = { .img = img, .fn = fn, .opaque = opaque,
-			  .sorted = true };
-
-	int rc = walk_all(&w, t, err);
-
-	t->has_copied = w.copied;
 	return rc;
 }
 
@@ -251,18 +311,25 @@ struct count {
 	struct image *img;
 	uint64_t n_runs;     /* that have been counted */
 	uint64_t limit;      /* stop after so many */
+	uint64_t n_slices;   /* that may have changed since the last look */
 	int first_error;
 	struct qcow2_error *err;
 };
 
-/* Changed refcounts stay in memory until they are written. */
-static int write_some(struct image *img, struct qcow2_error *err)
+/* Changed refcounts stay in memory until they are written.  Looking how many
+ * they are costs as much as changing a few. */
+static int write_some(struct count *c, const struct tree_run *run,
+		      struct qcow2_error *err)
 {
-	struct commit *c = &img->rw->commit;
+	struct rw *rw = c->img->rw;
 
-	if (!commit_wanted(c) && !refcounts_wanted(&img->rw->refs))
+	c->n_slices += 1 + run->n / CLUSTERS_PER_SLICE_MIN;
+	if (c->n_slices < LOOK_AFTER_SLICES)
 		return 0;
-	return commit_flush(c, err);
+	c->n_slices = 0;
+	if (!commit_wanted(&rw->commit) && !refcounts_wanted(&rw->refs))
+		return 0;
+	return commit_flush(&rw->commit, err);
 }
 
 static int increment(void *opaque, const struct tree_run *runs, size_t n,
@@ -277,8 +344,11 @@ static int increment(void *opaque, const struct tree_run *runs, size_t n,
 		if (rc < 0)
 			return rc;
 		c->n_runs++;
+		rc = write_some(c, &runs[i], err);
+		if (rc < 0)
+			return rc;
 	}
-	return write_some(c->img, err);
+	return 0;
 }
 
 static int decrement(void *opaque, const struct tree_run *runs, size_t n,
@@ -293,8 +363,13 @@ static int decrement(void *opaque, const struct tree_run *runs, size_t n,
 
 		if (rc < 0 && !c->first_error)
 			c->first_error = rc;
+		if (!c->first_error) {
+			rc = write_some(c, &runs[i], err);
+			if (rc < 0)
+				return rc;
+		}
 	}
-	return c->first_error ? 0 : write_some(c->img, err);
+	return 0;
 }
 
 int tree_add_references(struct image *img, struct tree *t,

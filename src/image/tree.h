@@ -3,7 +3,8 @@
  *
  * A tree is read from the file, table by table, past the cache: it must have
  * been flushed, and nobody may change it meanwhile.  Memory is the L1 table and
- * one batch of runs, whatever the size of the disk.
+ * one batch of runs, whatever the size of the disk; a tree that is walked more
+ * than once can keep its runs up to TREE_KEPT_MAX.
  */
 #ifndef IMAGE_TREE_H
 #define IMAGE_TREE_H
@@ -16,17 +17,30 @@
 
 struct image;
 
+/* 24 MiB, and as much again while they are sorted. */
+enum { TREE_KEPT_MAX = 3 << 19 };
+
+/* Host clusters in a row, each of which the tree refers to once. */
+struct tree_run {
+	uint64_t first;      /* cluster index */
+	uint64_t n;          /* few enough that their refcounts are a small part
+			      * of the cache */
+};
+
+/* All runs of a tree, or none. */
+struct tree_runs {
+	struct tree_run *list;
+	size_t n;
+	size_t capacity;
+};
+
 /* An L1 table in host byte order. */
 struct tree {
 	uint64_t *l1;
 	uint64_t n_l1;
 	bool has_copied;     /* after a walk: an L2 entry has the flag */
-};
-
-/* Host clusters in a row, each of which the tree refers to once. */
-struct tree_run {
-	uint64_t first;      /* cluster index */
-	uint64_t n;
+	bool keep;           /* the first walk shall keep the runs for others */
+	struct tree_runs kept;
 };
 
 /* The L1 table of @n entries at @l1_off. */
@@ -48,6 +62,15 @@ typedef int tree_fn(void *opaque, const struct tree_run *runs, size_t n,
  */
 int tree_walk(struct image *img, struct tree *t, tree_fn *fn,
 	      void *opaque, struct qcow2_error *err);
+
+/* @table: the bytes of the table at @host_off, to which entry @index of the L1
+ * table points.  They may be changed: nobody else looks at them. */
+typedef int tree_table_fn(void *opaque, uint8_t *table, uint64_t index,
+			  uint64_t host_off, struct qcow2_error *err);
+
+/* Calls @fn with all L2 tables; the first error ends it. */
+int tree_each_table(struct image *img, const struct tree *t, tree_table_fn *fn,
+		    void *opaque, struct qcow2_error *err);
 
 /* One reference more for everything in the tree: all or nothing.  -ERANGE when
  * a refcount is at its maximum. */

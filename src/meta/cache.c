@@ -295,6 +295,44 @@ static bool slice_wait(struct cache_shard *sh, struct slice *s)
 	return false;
 }
 
+static void update_words(struct slice *s, const uint8_t *bytes, uint32_t len)
+{
+	_Atomic uint64_t *words = (_Atomic uint64_t *)(void *)s->data;
+
+	atomic_fetch_add(&s->seq, 1);
+	for (uint32_t i = 0; i < len / sizeof(*words); i++) {
+		uint64_t word;
+
+		memcpy(&word, bytes + i * sizeof(word), sizeof(word));
+		if (atomic_load_explicit(&words[i], memory_order_relaxed) !=
+		    word)
+			atomic_store_explicit(&words[i], word,
+					      memory_order_release);
+	}
+	atomic_fetch_add(&s->seq, 1);
+}
+
+void cache_update(struct cache *c, const uint8_t *bytes, uint64_t len,
+		  uint64_t host_off)
+{
+	assert(is_aligned(host_off | len, c->slice_bytes));
+	for (uint64_t at = 0; at < len; at += c->slice_bytes) {
+		struct cache_shard *sh = shard_of(c, host_off + at);
+		SCOPED_LOCK(&sh->lock);
+		struct slice *s = shard_find(c, sh, host_off + at);
+
+		if (!s)
+			continue;
+		s->pins++;
+		/* One that is being read may get what the file had before. */
+		if (!slice_wait(sh, s))
+			continue;
+		assert(!s->dirty);
+		update_words(s, bytes + at, c->slice_bytes);
+		unpin(s);
+	}
+}
+
 /* Slices to read from @host_off on: one, or more for a sequential reader. */
 static unsigned ahead_count(struct cache *c, uint64_t host_off,
 			    uint64_t ahead_end)

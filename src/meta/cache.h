@@ -89,6 +89,15 @@ void cache_pin(struct cache *c, struct slice *s);
  * pinned: other contents are written there past the cache. */
 void cache_forget(struct cache *c, uint64_t len, uint64_t host_off);
 
+/*
+ * Makes what is cached of [host_off, host_off + len), whole slices, what the
+ * file has there now: @bytes.  Nothing in it is dirty.  Readers may look on:
+ * every word changes at once, and the words of an entry of two under the
+ * slice's sequence number.
+ */
+void cache_update(struct cache *c, const uint8_t *bytes, uint64_t len,
+		  uint64_t host_off);
+
 /* From now on slices that nobody asked for in @sec seconds are freed, when the
  * cache is next used; 0: they stay.  Before the first cache_get(). */
 void cache_set_clean(struct cache *c, uint32_t sec);

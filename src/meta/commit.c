@@ -149,6 +149,22 @@ void commit_poison(struct commit *c, int code)
 	atomic_compare_exchange_strong(&c->poison, &none, code);
 }
 
+int commit_rewrite_l2(struct commit *c, const uint8_t *bytes, uint64_t len,
+		      uint64_t host_off, struct qcow2_error *err)
+{
+	int rc = commit_check(c, err);
+
+	if (rc < 0)
+		return rc;
+	rc = store_pwrite(c->file, bytes, len, host_off, 0, err);
+	if (rc < 0) {
+		commit_poison(c, rc);
+		return rc;
+	}
+	cache_update(c->l2.cache, bytes, len, host_off);
+	return 0;
+}
+
 bool commit_wanted(struct commit *c)
 {
 	SCOPED_LOCK(&c->lock);

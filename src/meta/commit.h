@@ -113,6 +113,15 @@ void commit_free(struct commit *c, struct freed freed);
 void commit_order(struct commit *c);
 void commit_end(struct commit *c);
 
+/*
+ * Writes whole slices of L2 tables, past what is collected for a commit: for
+ * changes of very many entries.  Writers are kept out, and nothing of the
+ * tables is dirty.  What must be durable before has been flushed; the next
+ * commit_flush() makes these durable.
+ */
+int commit_rewrite_l2(struct commit *c, const uint8_t *bytes, uint64_t len,
+		      uint64_t host_off, struct qcow2_error *err);
+
 /* Refuses all changes from now on, with @code. */
 void commit_poison(struct commit *c, int code);
 

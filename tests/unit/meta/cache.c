@@ -169,6 +169,36 @@ static void *hammer(void *arg)
 	return NULL;
 }
 
+/* What was written past the cache is seen in it; what is not cached is left to
+ * be read. */
+static void an_update_changes_what_is_cached_and_nothing_else(void **state)
+{
+	struct counting counting = { 0 };
+	struct qcow2_store *store = make_store(&counting);
+	uint8_t *bytes = calloc(3, SLICE);
+	struct slice *s;
+	struct cache c;
+
+	(void)state;
+	assert_non_null(bytes);
+	assert_int_equal(cache_init(&c, store, 64 * SLICE, SLICE, NULL), 0);
+	assert_int_equal(cache_get(&c, 7 * SLICE, 8 * SLICE, 0, &s, NULL), 0);
+	expect_slice(&c, 10);
+	put_be64(bytes + SLICE, 4711);
+	put_be64(bytes + 2 * SLICE - 8, 4712);
+	cache_update(&c, bytes, 3 * SLICE, 6 * SLICE);
+	assert_int_equal(cache_count(&c), 2);
+	assert_int_equal(get_be64(s->data), 4711);
+	assert_int_equal(get_be64(s->data + SLICE - 8), 4712);
+	assert_int_equal(atomic_load(&s->seq) % 2, 0);
+	cache_put(&c, s);
+	expect_slice(&c, 10);
+	expect_slice(&c, 8);
+	cache_release(&c);
+	store_unref(store);
+	free(bytes);
+}
+
 static void threads_see_the_right_slices_under_eviction(void **state)
 {
 	struct counting counting = { 0 };
@@ -242,6 +272,8 @@ int main(void)
 		cmocka_unit_test(never_keeps_more_slices_than_asked),
 		cmocka_unit_test(a_failed_read_leaves_nothing_behind),
 		cmocka_unit_test(nowait_is_answered_from_memory_only),
+		cmocka_unit_test(
+			an_update_changes_what_is_cached_and_nothing_else),
 		cmocka_unit_test(threads_see_the_right_slices_under_eviction),
 		cmocka_unit_test(slices_that_nobody_uses_leave_after_the_interval),
 		cmocka_unit_test(slices_in_use_stay_past_the_interval),

@@ -273,6 +273,47 @@ static void expect_poisoned(struct rig *t, int code)
 	assert_int_equal(commit_drain(&t->commit, NULL), code);
 }
 
+static void rewritten_tables_are_in_the_file_and_in_the_cache(void **state)
+{
+	uint8_t bytes[1024] = { 0 };
+	struct slice *s;
+	struct rig t;
+	uint64_t off;
+
+	(void)state;
+	rig_init(&t);
+	s = new_table(&t, &off);
+	put_be64(bytes + 24, 0x5000 | ENTRY_COPIED);
+	put_be64(bytes + 1016, 0x6000);
+	assert_int_equal(commit_rewrite_l2(&t.commit, bytes, sizeof(bytes),
+					   off, NULL), 0);
+	assert_int_equal(rig_read64(&t, off + 24), 0x5000 | ENTRY_COPIED);
+	assert_int_equal(rig_read64(&t, off + 1016), 0x6000);
+	assert_int_equal(get_be64(s->data + 24), 0x5000 | ENTRY_COPIED);
+	cache_put(&t.l2, s);
+	rig_release(&t);
+}
+
+static void a_failed_rewrite_poisons(void **state)
+{
+	uint8_t bytes[512] = { 0 };
+	struct slice *s;
+	struct rig t;
+	uint64_t off;
+
+	(void)state;
+	rig_init(&t);
+	s = new_table(&t, &off);
+	rig_fail(&t, STORE_OP_WRITE, 1);
+	assert_int_equal(commit_rewrite_l2(&t.commit, bytes, sizeof(bytes),
+					   off, NULL), -EIO);
+	expect_poisoned(&t, -EIO);
+	assert_int_equal(commit_rewrite_l2(&t.commit, bytes, sizeof(bytes),
+					   off, NULL), -EIO);
+	cache_put(&t.l2, s);
+	rig_release(&t);
+}
+
 static void a_failure_poisons_for_ever(void **state)
 {
 	static const enum store_op ops[] = { STORE_OP_WRITE, STORE_OP_FLUSH };
@@ -424,6 +465,9 @@ int main(void)
 		cmocka_unit_test(and_while_a_request_from_before_is_under_way),
 		cmocka_unit_test(draining_leaves_nothing_dirty_or_waiting),
 		cmocka_unit_test(a_generation_is_covered_by_the_next_commit),
+		cmocka_unit_test(
+			rewritten_tables_are_in_the_file_and_in_the_cache),
+		cmocka_unit_test(a_failed_rewrite_poisons),
 		cmocka_unit_test(a_failure_poisons_for_ever),
 		cmocka_unit_test(the_first_poison_stays),
 		cmocka_unit_test(refcounts_that_cannot_grow_poison_too),
