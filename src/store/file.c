@@ -60,10 +60,13 @@ static int file_flush(void *self)
 {
 	struct file *f = self;
 	SCOPED_LOCK(&f->flush_lock);
+	uint64_t n_changes = atomic_load_explicit(&f->n_changes,
+						  memory_order_acquire);
 
 	if (f->no_flush)
 		return 0;
-	if (f->flush_rc < 0)
+	if (f->flush_rc < 0 ||
+	    (f->n_flushed == n_changes && !atomic_load(&f->fd_is_out)))
 		return f->flush_rc;
 	while (fdatasync(f->fd) < 0) {
 		if (errno == EINTR)
@@ -71,6 +74,7 @@ static int file_flush(void *self)
 		f->flush_rc = -errno;
 		break;
 	}
+	f->n_flushed = n_changes;
 	return f->flush_rc;
 }
 
@@ -109,7 +113,10 @@ static int file_allocated(void *self, uint64_t *bytes)
 
 static int file_fd(void *self)
 {
-	return ((struct file *)self)->fd;
+	struct file *f = self;
+
+	atomic_store(&f->fd_is_out, true);
+	return f->fd;
 }
 
 static void file_free(struct file *f)
@@ -156,6 +163,7 @@ static struct file *file_new(void)
 	pthread_mutex_init(&f->flush_lock, NULL);
 	pthread_mutex_init(&f->lock_lock, NULL);
 	f->fd = -1;
+	atomic_init(&f->n_changes, 1);
 	return f;
 }
 

@@ -48,6 +48,12 @@ struct file {
 	 * kernel tells only once, stops those that waited too. */
 	pthread_mutex_t flush_lock;
 	int flush_rc; /* of the flush that failed, for ever after */
+	uint64_t n_flushed; /* n_changes, all of which a flush has covered */
+
+	/* Changes that have ended, and one for what the file had at open: when
+	 * none has since the last flush there is nothing to flush. */
+	_Atomic uint64_t n_changes;
+	_Atomic bool fd_is_out;     /* others may change the file as well */
 
 	pthread_mutex_t lock_lock; /* guards `locked` */
 	unsigned locked;           /* LOCK_* bits of file_lock.c */
@@ -72,6 +78,12 @@ int file_direct_read(struct file *f, const struct iovec *iov, int iovcnt,
 		     uint64_t off);
 int file_direct_write(struct file *f, const struct iovec *iov, int iovcnt,
 		      uint64_t off);
+
+/* After every change, whether it failed or not. */
+static inline void file_changed(struct file *f)
+{
+	atomic_fetch_add_explicit(&f->n_changes, 1, memory_order_release);
+}
 
 /* Holds f->blocks until the end of the scope; nothing without O_DIRECT. */
 struct file *file_blocks_share(struct file *f);

@@ -115,13 +115,9 @@ int file_preadv(void *self, const struct iovec *iov, int iovcnt, uint64_t off,
 	return file_read_plain(f, iov, iovcnt, off, flags);
 }
 
-int file_pwritev(void *self, const struct iovec *iov, int iovcnt, uint64_t off,
-		 unsigned flags)
+static int write_any(struct file *f, const struct iovec *iov, int iovcnt,
+		     uint64_t off, unsigned flags)
 {
-	struct file *f = self;
-
-	if (must_wait(f, flags))
-		return -EAGAIN;
 	if (f->is_direct && !file_is_aligned(f, iov, iovcnt, off)) {
 		FILE_BLOCKS = file_blocks_alone(f);
 
@@ -129,4 +125,17 @@ int file_pwritev(void *self, const struct iovec *iov, int iovcnt, uint64_t off,
 	}
 	FILE_BLOCKS = file_blocks_share(f);
 	return file_write_plain(f, iov, iovcnt, off, flags);
+}
+
+int file_pwritev(void *self, const struct iovec *iov, int iovcnt, uint64_t off,
+		 unsigned flags)
+{
+	struct file *f = self;
+	int rc;
+
+	if (must_wait(f, flags))
+		return -EAGAIN;
+	rc = write_any(f, iov, iovcnt, off, flags);
+	file_changed(f);
+	return rc;
 }

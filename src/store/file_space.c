@@ -124,16 +124,12 @@ static int zero_device(struct file *f, uint64_t off, uint64_t end,
 	return rc;
 }
 
-int file_zero(void *self, uint64_t len, uint64_t off, unsigned flags)
+static int zero_any(struct file *f, uint64_t len, uint64_t off, unsigned flags)
 {
-	struct file *f = self;
 	uint64_t size;
 	uint64_t end;
 	int rc;
 
-	/* fallocate() has no way to say that it would wait. */
-	if ((flags & QCOW2_STORE_NOWAIT) && !f->is_ram)
-		return -EAGAIN;
 	/* Punching leaves the size alone, so there is no need to know it. */
 	if ((flags & QCOW2_STORE_UNMAP) && !f->is_device) {
 		FILE_BLOCKS = file_blocks_share(f);
@@ -152,6 +148,19 @@ int file_zero(void *self, uint64_t len, uint64_t off, unsigned flags)
 		return zero_device(f, off, end, flags);
 	FILE_BLOCKS = file_blocks_share(f);
 	return zero_regular(f, end - off, off, flags);
+}
+
+int file_zero(void *self, uint64_t len, uint64_t off, unsigned flags)
+{
+	struct file *f = self;
+	int rc;
+
+	/* fallocate() has no way to say that it would wait. */
+	if ((flags & QCOW2_STORE_NOWAIT) && !f->is_ram)
+		return -EAGAIN;
+	rc = zero_any(f, len, off, flags);
+	file_changed(f);
+	return rc;
 }
 
 /* A device has the size it has: a smaller one fits, a larger one does not. */
@@ -176,7 +185,9 @@ int file_truncate(void *self, uint64_t size)
 	do {
 		rc = ftruncate(f->fd, (off_t)size);
 	} while (rc < 0 && errno == EINTR);
-	return rc < 0 ? -errno : 0;
+	rc = rc < 0 ? -errno : 0;
+	file_changed(f);
+	return rc;
 }
 
 /*

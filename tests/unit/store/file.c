@@ -214,12 +214,58 @@ static void a_failed_flush_fails_for_ever(void **state)
 
 	(void)state;
 	ok(store_flush(s, NULL));
+	ok(store_pwrite(s, "x", 1, 0, 0, NULL));
 	fdatasync_errno = EIO;
 	assert_int_equal(store_flush(s, NULL), -EIO);
 	calls = fdatasync_calls;
 	assert_int_equal(store_flush(s, NULL), -EIO);
 	assert_int_equal(store_flush(s, NULL), -EIO);
 	assert_int_equal(fdatasync_calls, calls);
+	store_unref(s);
+}
+
+static void change(struct qcow2_store *s, unsigned how)
+{
+	switch (how) {
+	case 0: ok(store_pwrite(s, "x", 1, 0, 0, NULL)); break;
+	case 1: ok(store_zero(s, 1, 0, 0, NULL)); break;
+	case 2: ok(store_zero(s, 1, 0, QCOW2_STORE_UNMAP, NULL)); break;
+	default: ok(store_truncate(s, 4096, NULL)); break;
+	}
+}
+
+/* The first flush covers what the file had when it was opened. */
+static void only_what_has_changed_is_synced(void **state)
+{
+	struct qcow2_store *s = open_temp(".", 0);
+
+	(void)state;
+	fdatasync_calls = 0;
+	ok(store_flush(s, NULL));
+	ok(store_flush(s, NULL));
+	assert_int_equal(fdatasync_calls, 1);
+	for (unsigned how = 0; how < 4; how++) {
+		fdatasync_calls = 0;
+		change(s, how);
+		ok(store_flush(s, NULL));
+		ok(store_flush(s, NULL));
+		assert_int_equal(fdatasync_calls, 1);
+	}
+	store_unref(s);
+}
+
+/* Whoever has the descriptor may write through it. */
+static void with_its_descriptor_given_out_a_file_is_always_synced(void **state)
+{
+	struct qcow2_store *s = open_temp(".", 0);
+
+	(void)state;
+	ok(store_flush(s, NULL));
+	assert_true(store_fd(s) >= 0);
+	fdatasync_calls = 0;
+	ok(store_flush(s, NULL));
+	ok(store_flush(s, NULL));
+	assert_int_equal(fdatasync_calls, 2);
 	store_unref(s);
 }
 
@@ -261,6 +307,9 @@ int main(void)
 		cmocka_unit_test(create_spares_a_file_that_others_use),
 		cmocka_unit_test(a_read_only_open_reads),
 		cmocka_unit_test(a_failed_flush_fails_for_ever),
+		cmocka_unit_test(only_what_has_changed_is_synced),
+		cmocka_unit_test(
+			with_its_descriptor_given_out_a_file_is_always_synced),
 		cmocka_unit_test(a_file_without_flushes_is_never_synced),
 		cmocka_unit_test(an_interrupted_flush_is_repeated),
 	};
