@@ -77,6 +77,7 @@ static int fix_run(struct repair *r, uint64_t block_off, uint64_t i,
 			continue;
 		refcount_put(buf, k, order, new);
 		refs_set_stored(&words[k], digest(new));
+		r->made_sole |= new == 1;
 		changed = true;
 	}
 	if (!changed)

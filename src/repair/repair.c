@@ -153,7 +153,7 @@ static int repair_leaks(struct repair *r, struct qcow2_error *err)
 		rc = repair_lower(r, true, err);
 	/* Flags were judged by refcounts that may have changed. */
 	if (rc == 0 && !is_corrupt(r) &&
-	    (found(r, DEFECT_REFCOUNT_LEAK) || found(r, DEFECT_COPIED_FLAG)))
+	    (r->made_sole || found(r, DEFECT_COPIED_FLAG)))
 		rc = repair_flags(r, false, err);
 	r->stale = true;
 	return rc;
