@@ -55,11 +55,13 @@ int qcow2_compact(struct qcow2_image *img,
 			      err);
 
 	if (rc == 0)
+		rc = options_give(result, &found, sizeof(found), err);
+	if (rc == 0)
 		rc = check_opts(&own, err);
 	if (rc == 0)
 		rc = check_sound(img, &found.clusters_leaked, err);
 	if (rc == 0)
 		rc = disk_compact(img->disk, &own, &found, err);
-	return rc < 0 ? rc
-		      : options_give(result, &found, sizeof(found), err);
+	options_give(result, &found, sizeof(found), NULL);
+	return rc;
 }

@@ -16,8 +16,8 @@
  * which is durable when it ends; between two rounds the caller may stop.
  *
  * Compressed data, which lies across clusters, moves the same way, but by the
- * sector: compact_packed.h.  What stays: bitmaps; an encryption header; a table
- * for which there is no row of free clusters that is long enough.
+ * sector: compact_packed.h.  What stays: an encryption header; a table for which
+ * there is no row of free clusters that is long enough.
  *
  * The image is ours: nothing reads or writes it meanwhile.  Memory is three
  * bits for each cluster of the file, 24 MiB for the moves of a round, and what
