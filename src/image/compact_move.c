@@ -25,6 +25,7 @@ enum {
 /* Moves c->hole to the first free cluster, or to the goal. */
 static int next_hole(struct compact *c, struct qcow2_error *err)
 {
+	const struct refcounts *r = &c->img->rw->refs;
 	uint64_t values[READ_AT_ONCE];
 
 	while (c->hole < c->goal) {
@@ -35,7 +36,7 @@ static int next_hole(struct compact *c, struct qcow2_error *err)
 		if (rc < 0)
 			return rc;
 		for (uint64_t i = 0; i < n; i++, c->hole++)
-			if (values[i] == 0)
+			if (values[i] == 0 && refcounts_has_block(r, c->hole))
 				return 0;
 	}
 	return 0;

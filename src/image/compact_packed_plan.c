@@ -90,6 +90,7 @@ static int count_of(struct rows *r, uint64_t cluster, uint64_t *value,
 static int look(struct rows *r, uint64_t cluster, struct qcow2_error *err)
 {
 	const struct packed *p = r->p;
+	const struct refcounts *refs = &p->c->img->rw->refs;
 	uint64_t count;
 	int rc;
 
@@ -105,7 +106,8 @@ static int look(struct rows *r, uint64_t cluster, struct qcow2_error *err)
 		if (count == p->refs[r->rank] &&
 		    count < p->c->img->geo.refcount_max)
 			r->room = ROOM_GAPS;
-	} else if (count == 0 && r->use_free) {
+	} else if (count == 0 && r->use_free &&
+		   refcounts_has_block(refs, cluster)) {
 		r->room = ROOM_FREE;
 	}
 	return 0;
@@ -204,6 +206,7 @@ static void add_refs(struct plan *plan, uint64_t cluster, uint64_t n)
 		return;
 	}
 	plan->fresh_refs = refs_of(plan, cluster) + n;
+	p->n_fresh += cluster != plan->fresh;
 	plan->fresh = cluster;
 }
 
@@ -233,6 +236,11 @@ static void take_from_left(struct plan *plan, const struct piece *q)
 		plan->left += shared(q, above);
 }
 
+static bool shares(const struct piece *q, const struct piece *above)
+{
+	return above && last_sector(q) == first_sector(above);
+}
+
 /*
  * @q goes to the end of the row, if it does not lie before that; into the sector
  * of @above, which has just gone there, if they share it now.
@@ -240,8 +248,7 @@ static void take_from_left(struct plan *plan, const struct piece *q)
 static bool place(struct plan *plan, struct row *row, struct piece *q,
 		  const struct piece *above)
 {
-	bool shares = above && last_sector(q) == first_sector(above);
-	uint64_t end = row->end + shares;
+	uint64_t end = row->end + shares(q, above);
 	uint64_t n = n_sectors(q);
 	uint64_t in_sector = q->host_off & ~COMPRESSED_SECTOR_MASK;
 	uint64_t first = end - n;
@@ -267,9 +274,11 @@ static void fill(struct plan *plan, struct row *row)
 	uint32_t *link = &plan->head;
 
 	row->end = min_u64(row->end, row->first + plan->left);
-	for (int tries = 0; *link && tries < TRIES && row->end > row->first;) {
+	for (int tries = 0; *link && tries < TRIES;) {
 		struct piece *q = &pieces[*link - 1];
 
+		if (row->end == row->first && !shares(q, above))
+			return;
 		if (place(plan, row, q, above)) {
 			*link = q->below;
 			above = q;
@@ -280,11 +289,14 @@ static void fill(struct plan *plan, struct row *row)
 	}
 }
 
-static int place_all(struct plan *plan, enum packed_aim aim, uint64_t limit,
+static int place_all(struct plan *plan, enum packed_aim aim,
 		     struct qcow2_error *err)
 {
+	const struct compact *c = plan->p->c;
 	struct rows rows = {
-		.p = plan->p, .limit = limit, .use_free = aim != PACKED_GAPS,
+		.p = plan->p,
+		.limit = aim == PACKED_END ? c->goal : c->n_file,
+		.use_free = aim != PACKED_GAPS,
 		.shift = plan->shift, .at = UINT64_C(1) << plan->shift,
 	};
 
@@ -292,7 +304,8 @@ static int place_all(struct plan *plan, enum packed_aim aim, uint64_t limit,
 		struct row row;
 		int rc = next_row(&rows, &row, err);
 
-		if (rc < 0 || row.first == row.end)
+		if (rc < 0 || row.first == row.end ||
+		    row.first >= last_sector(&plan->p->pieces[plan->head - 1]))
 			return rc;
 		fill(plan, &row);
 	}
@@ -301,7 +314,7 @@ static int place_all(struct plan *plan, enum packed_aim aim, uint64_t limit,
 
 /* ---- What helps --------------------------------------------------------------- */
 
-/* All references of the cluster move away. */
+/* All references of the cluster move away, and none come. */
 static int empties(struct packed *p, uint64_t cluster, bool *answer,
 		   struct qcow2_error *err)
 {
@@ -309,7 +322,7 @@ static int empties(struct packed *p, uint64_t cluster, bool *answer,
 	uint64_t count = 0;
 	int rc = 0;
 
-	*answer = bitset_test(&p->c->packed, cluster) &&
+	*answer = bitset_test(&p->c->packed, cluster) && !p->coming[rank] &&
 		  p->leaving[rank] == p->refs[rank];
 	if (*answer)
 		rc = refcounts_get(&p->c->img->rw->refs, cluster, &count, err);
@@ -356,9 +369,9 @@ static int drop_useless(struct packed *p, size_t *n_moves,
 	return 0;
 }
 
-/* Clusters that become empty have no compressed data any more.  Ranks, which
- * would change, are not asked for once one has gone. */
-static int count_empty(struct packed *p, uint64_t *n_emptied,
+/* Counts clusters that become empty.  With @go they leave c->packed; ranks are
+ * of no use then. */
+static int count_empty(struct packed *p, bool go, uint64_t *n_emptied,
 		       struct qcow2_error *err)
 {
 	uint64_t n_bits = p->c->packed.n_bits;
@@ -371,31 +384,37 @@ static int count_empty(struct packed *p, uint64_t *n_emptied,
 
 		if (!bitset_test(&p->c->packed, k))
 			continue;
-		if (p->leaving[rank] && p->leaving[rank] == p->refs[rank])
+		if (!p->coming[rank] && p->leaving[rank] &&
+		    p->leaving[rank] == p->refs[rank])
 			rc = refcounts_get(&p->c->img->rw->refs, k, &count,
 					   err);
 		if (rc < 0)
 			return rc;
 		if (count && count == p->refs[rank]) {
-			bitset_clear(&p->c->packed, k);
 			++*n_emptied;
+			if (go)
+				bitset_clear(&p->c->packed, k);
 		}
 		rank++;
 	}
 	return 0;
 }
 
-int packed_plan(struct packed *p, enum packed_aim aim, uint64_t limit,
-		size_t *n_moves, uint64_t *n_emptied, struct qcow2_error *err)
+int packed_plan(struct packed *p, enum packed_aim aim, size_t *n_moves,
+		uint64_t *n_emptied, struct qcow2_error *err)
 {
 	struct plan plan;
 	int rc;
 
 	begin_plan(&plan, p);
-	rc = place_all(&plan, aim, limit, err);
+	rc = place_all(&plan, aim, err);
 	if (rc < 0)
 		return rc;
 	count_leaving(p);
 	rc = drop_useless(p, n_moves, err);
-	return rc < 0 ? rc : count_empty(p, n_emptied, err);
+	if (rc == 0)
+		rc = count_empty(p, false, n_emptied, err);
+	if (rc == 0 && aim == PACKED_SPARSE && *n_emptied <= p->n_fresh)
+		*n_moves = *n_emptied = 0;
+	return rc < 0 || !*n_moves ? rc : count_empty(p, true, n_emptied, err);
 }

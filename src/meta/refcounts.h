@@ -123,6 +123,16 @@ int refcounts_increment(struct refcounts *r, uint64_t n, uint64_t first,
 int refcounts_decrement(struct refcounts *r, uint64_t n, uint64_t first,
 			struct qcow2_error *err);
 
+/* For who has the image to himself: false for a cluster that reads as free
+ * because nothing describes it. */
+static inline bool refcounts_has_block(const struct refcounts *r,
+				       uint64_t cluster_idx)
+{
+	uint64_t i = cluster_idx >> r->geo->refcount_block_bits;
+
+	return i < r->n_table && r->table[i];
+}
+
 /* For who has the image to himself: the cluster, which has a refcount block,
  * has @value references from now on. */
 int refcounts_set(struct refcounts *r, uint64_t value, uint64_t cluster_idx,
