@@ -11,6 +11,7 @@
 #include "base/options.h"
 #include "check/check.h"
 #include "image/image.h"
+#include "image/rw.h"
 
 #define COMPACT_FLAGS_KNOWN                                                    \
 	(QCOW2_COMPACT_DRY_RUN | QCOW2_COMPACT_ZEROS | QCOW2_COMPACT_COMPRESS)
@@ -31,7 +32,7 @@ static int check_sound(struct qcow2_image *img, uint64_t *n_leaked,
 {
 	struct image *top = disk_top_image(img->disk);
 	struct qcow2_check_result found = { .struct_size = sizeof(found) };
-	int rc = top ? disk_flush(img->disk, err) : 0;
+	int rc = top && top->rw ? image_settle(top, err) : 0;
 
 	if (rc == 0 && top)
 		rc = check_store(top->file, NULL, &found, err);

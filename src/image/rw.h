@@ -103,6 +103,11 @@ int image_write_encoded(struct image *img, const void *bytes, size_t len,
 			struct qcow2_error *err);
 int image_flush(struct image *img, struct qcow2_error *err);
 
+/* Nothing claimed ahead, nothing open, nothing dirty, nothing waiting, and no
+ * refcount that the dirty bit stands for: what the file says is all there is.
+ * For callers that have the image for themselves. */
+int image_settle(struct image *img, struct qcow2_error *err);
+
 /* A request that reads, for the grace period of what it looks up; does nothing
  * in an image that nobody writes. */
 struct grace_ref image_begin(struct image *img);
