@@ -23,6 +23,7 @@
 
 /* ---- All L2 tables ----------------------------------------------------------- */
 
+/* As often as L1 entries refer to them, sorted. */
 struct table_list {
 	uint64_t *offs;
 	size_t n;
@@ -72,19 +73,6 @@ static int compare_offs(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void sort_once(struct table_list *l)
-{
-	size_t n = 0;
-
-	if (l->n == 0)
-		return;
-	qsort(l->offs, l->n, sizeof(*l->offs), compare_offs);
-	for (size_t i = 1; i < l->n; i++)
-		if (l->offs[i] != l->offs[n])
-			l->offs[++n] = l->offs[i];
-	l->n = n + 1;
-}
-
 static int add_snapshot(struct table_list *l, struct image *img,
 			const struct snapshot_info *s, struct qcow2_error *err)
 {
@@ -110,7 +98,8 @@ static int collect(struct table_list *l, struct image *img,
 	tree_release(&t);
 	for (uint32_t i = 0; rc == 0 && i < img->snapshots.n; i++)
 		rc = add_snapshot(l, img, &img->snapshots.list[i], err);
-	sort_once(l);
+	if (l->n)
+		qsort(l->offs, l->n, sizeof(*l->offs), compare_offs);
 	return rc;
 }
 
@@ -118,8 +107,9 @@ static int collect(struct table_list *l, struct image *img,
 
 struct expansion {
 	struct image *img;
-	uint64_t n_refs;       /* of the table: each of its entries counts as
-				* often */
+	/* To the table, which makes as many to each of its clusters.  Counted,
+	 * because a crash may have left its refcount higher. */
+	uint64_t n_refs;
 	bool covers;           /* there is a backing file to cover */
 };
 
@@ -224,15 +214,15 @@ static int change_entry(const struct expansion *x, struct slice *s, uint64_t i,
 	return 0;
 }
 
-static int expand_table(struct image *img, uint64_t off,
+static int expand_table(struct image *img, uint64_t off, uint64_t n_refs,
 			struct qcow2_error *err)
 {
 	struct expansion x = { .img = img,
+			       .n_refs = n_refs,
 			       .covers = img->names.backing_file != NULL };
 	struct cache *l2 = &img->map.l2;
 	uint64_t n = l2->slice_bytes / img->geo.l2_entry_bytes;
-	int rc = refcounts_get(&img->rw->refs, off >> img->geo.cluster_bits,
-			       &x.n_refs, err);
+	int rc = 0;
 
 	for (uint64_t at = 0; rc == 0 && at < img->geo.cluster_size;
 	     at += l2->slice_bytes) {
@@ -249,6 +239,16 @@ static int expand_table(struct image *img, uint64_t off,
 	return rc;
 }
 
+/* How many entries of the list from @i on are the same. */
+static uint64_t count_same(const struct table_list *l, size_t i)
+{
+	uint64_t n = 1;
+
+	while (i + n < l->n && l->offs[i + n] == l->offs[i])
+		n++;
+	return n;
+}
+
 int amend_expand_zeros(struct image *img, struct amend_progress *p,
 		       struct qcow2_error *err)
 {
@@ -257,12 +257,15 @@ int amend_expand_zeros(struct image *img, struct amend_progress *p,
 
 	p->total = l.n + 1;
 	p->done = 0;
-	for (size_t i = 0; rc == 0 && i < l.n; i++) {
-		rc = expand_table(img, l.offs[i], err);
+	for (size_t i = 0; rc == 0 && i < l.n;) {
+		uint64_t n = count_same(&l, i);
+
+		rc = expand_table(img, l.offs[i], n, err);
+		i += n;
 		if (rc == 0 && commit_wanted(&img->rw->commit))
 			rc = commit_flush(&img->rw->commit, err);
 		if (rc == 0)
-			rc = amend_progress_add(p, 1, err);
+			rc = amend_progress_add(p, n, err);
 	}
 	free(l.offs);
 	return rc;
