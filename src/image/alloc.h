@@ -46,7 +46,8 @@ void alloc_give_back(struct alloc *a);
 void alloc_release(struct alloc *a);
 
 /* Up to @want clusters in a row: at least one.  out->durable says that their
- * refcounts survive a crash already, or need not: with lazy refcounts. */
+ * refcounts, and the size of the file that reaches to them, survive a crash
+ * already; with lazy refcounts the size alone. */
 struct allocation {
 	struct claim claim;
 	bool durable;
