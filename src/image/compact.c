@@ -102,21 +102,19 @@ static uint64_t count_behind(const struct compact *c, bool packed)
 	return n;
 }
 
-/* What a run would do; the sets are of no use afterwards. */
+/* What a run would do first; the sets are of no use afterwards. */
 static int predict(struct compact *c, struct qcow2_error *err)
 {
+	static const enum packed_aim aims[] = {
+		PACKED_GAPS, PACKED_SPARSE, PACKED_END, PACKED_REST
+	};
 	struct qcow2_compact_result *r = c->result;
-	uint64_t in_gaps, behind = 0;
-	int rc = compact_packed_predict(c, PACKED_GAPS, &in_gaps, err);
+	uint64_t emptied = 0;
+	int rc = 0;
 
-	if (rc < 0)
-		return rc;
-	c->goal -= in_gaps;
-	if (!in_gaps)
-		rc = compact_packed_predict(c, PACKED_END, &behind, err);
-	if (rc == 0 && !in_gaps && !behind)
-		rc = compact_packed_predict(c, PACKED_REST, &behind, err);
-	r->clusters_movable = in_gaps + behind + count_behind(c, in_gaps > 0);
+	for (int i = 0; rc == 0 && !emptied && i < 4; i++)
+		rc = compact_packed_predict(c, aims[i], &emptied, err);
+	r->clusters_movable = emptied + count_behind(c, emptied > 0);
 	if (!r->clusters_movable)
 		c->goal = c->end;
 	return rc;
@@ -159,6 +157,8 @@ static int move_once(struct compact *c, struct qcow2_error *err)
 	uint64_t end;
 	int rc = compact_packed_move(c, PACKED_GAPS, err);
 
+	if (rc == 0)
+		rc = compact_packed_move(c, PACKED_SPARSE, err);
 	if (rc == 0)
 		rc = set_goal(c, &end, err);
 	if (rc == 0)

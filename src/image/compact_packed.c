@@ -42,23 +42,9 @@ static bool is_possible(const struct compact *c, enum packed_aim aim)
 
 	if (!n || n > PACKED_CLUSTERS_MAX || n << bits > PACKED_SECTORS_MAX)
 		return false;
-	return aim == PACKED_GAPS ? bits > 0 : any_behind(c, c->goal);
-}
-
-/* The first cluster that would not be needed if there were no gaps. */
-static uint64_t end_without_gaps(const struct packed *p)
-{
-	const struct bitset *set = &p->c->packed;
-	uint32_t bits = p->c->img->geo.cluster_bits - PACKED_SECTOR_BITS;
-	uint64_t n_used = 0, need, i;
-
-	for (i = 0; i <= p->used.n_bits / WORD_BITS; i++)
-		n_used += (uint64_t)__builtin_popcountll(p->used.words[i]);
-	need = div_round_up(n_used, UINT64_C(1) << bits);
-	for (i = 0; i < set->n_bits; i++)
-		if (bitset_test(set, i) && need-- == 0)
-			break;
-	return i;
+	return aim == PACKED_GAPS || aim == PACKED_SPARSE
+		       ? bits > 0
+		       : any_behind(c, c->goal);
 }
 
 static int plan(struct packed *p, struct compact *c, enum packed_aim aim,
@@ -70,13 +56,9 @@ static int plan(struct packed *p, struct compact *c, enum packed_aim aim,
 	*n_emptied = 0;
 	if (rc < 0)
 		return rc;
-	p->from = aim == PACKED_GAPS ? end_without_gaps(p) : c->goal;
-	if (p->from < c->n_file)
-		rc = packed_collect(p, err);
+	rc = packed_collect(p, aim, err);
 	if (rc == 0 && p->n_pieces)
-		rc = packed_plan(p, aim,
-				 aim == PACKED_REST ? c->n_file : p->from,
-				 n_moves, n_emptied, err);
+		rc = packed_plan(p, aim, n_moves, n_emptied, err);
 	return rc;
 }
 
@@ -91,6 +73,8 @@ int compact_packed_predict(struct compact *c, enum packed_aim aim,
 	if (!is_possible(c, aim))
 		return 0;
 	rc = plan(&p, c, aim, &n_moves, n_emptied, err);
+	if (*n_emptied > p.n_fresh)
+		c->goal -= *n_emptied - p.n_fresh;
 	packed_release(&p);
 	return rc;
 }
@@ -295,7 +279,6 @@ static int round_of(struct compact *c, enum packed_aim aim, size_t *n_moves,
 	if (rc < 0 || !*n_moves)
 		return rc;
 	c->result->clusters_moved += n_emptied;
-	c->hole = 1;
 	return compact_progress(c, err);
 }
 

@@ -2,16 +2,16 @@
  * Compaction of compressed data, which moves piece by piece: a piece is what
  * one descriptor names, from its first byte to the end of its last sector.
  *
- * Pieces only move towards the start of the file, for three reasons, which are
+ * Pieces only move towards the start of the file, for four reasons, which are
  * looked at in this order:
  *
- *   PACKED_GAPS   discards and rewrites leave gaps in clusters that hold
- *                 compressed data.  Pieces of the last such clusters fill the
- *                 gaps of the first ones, as many as all pieces together need.
- *   PACKED_END    pieces behind the goal move into gaps and free clusters before
- *                 it.
- *   PACKED_REST   where none there is large enough, into any that lies nearer
- *                 to the start of the file.
+ *   PACKED_GAPS    discards and rewrites leave gaps in clusters that hold
+ *                  compressed data.  Pieces of the last such clusters fill the
+ *                  gaps of the first ones.
+ *   PACKED_SPARSE  clusters with large gaps fill fewer that are free.
+ *   PACKED_END     pieces behind the goal move into gaps and free clusters
+ *                  before it.
+ *   PACKED_REST    where none there is large enough, into any other.
  *
  * A piece keeps its place in its first sector, so that its descriptor changes
  * in the offset alone and two neighbours that share a sector can share it at
@@ -41,7 +41,7 @@
 #define PACKED_CLUSTERS_MAX (UINT64_C(1) << 25)
 #define PACKED_SECTORS_MAX (UINT64_C(1) << 32)
 
-enum packed_aim { PACKED_GAPS, PACKED_END, PACKED_REST };
+enum packed_aim { PACKED_GAPS, PACKED_SPARSE, PACKED_END, PACKED_REST };
 
 bool compact_packed_any(const struct compact *c);
 
@@ -49,7 +49,8 @@ bool compact_packed_any(const struct compact *c);
 int compact_packed_move(struct compact *c, enum packed_aim aim,
 			struct qcow2_error *err);
 
-/* How many clusters that would empty, about; changes c->packed only. */
+/* How many clusters that would empty, about; changes the goal and c->packed to
+ * what they would be then. */
 int compact_packed_predict(struct compact *c, enum packed_aim aim,
 			   uint64_t *n_emptied, struct qcow2_error *err);
 
@@ -87,8 +88,10 @@ struct packed {
 	uint8_t *buf;           /* one cluster */
 	struct piece *pieces;   /* in order of offset, then length */
 	size_t n_pieces;
-	uint64_t from;          /* pieces that reach this cluster are collected */
-	uint64_t low;           /* if they do not begin before this offset */
+	uint64_t n_fresh;       /* free clusters that they go to */
+	uint64_t from;          /* pieces that reach this cluster are collected, */
+	bool only_sparse;       /* that touch a sparse cluster */
+	uint64_t low;           /* and do not begin before this offset */
 	int (*each)(struct packed *p, uint64_t host_off, uint32_t len,
 		    uint64_t refs, struct qcow2_error *err);
 };
@@ -96,8 +99,9 @@ struct packed {
 /* packed_scan.c: what there is, from c->packed on; release in any case. */
 int packed_scan(struct packed *p, struct compact *c, struct qcow2_error *err);
 void packed_release(struct packed *p);
-/* The pieces that reach p->from, the last ones if there are too many. */
-int packed_collect(struct packed *p, struct qcow2_error *err);
+/* The pieces that may move, the last ones if there are too many. */
+int packed_collect(struct packed *p, enum packed_aim aim,
+		   struct qcow2_error *err);
 
 uint64_t packed_rank(const struct packed *p, uint64_t cluster_idx);
 /* The clusters that @host_off to its end touches: the last of them. */
@@ -106,10 +110,12 @@ uint64_t packed_last_cluster(const struct packed *p, uint64_t host_off,
 const struct piece *packed_piece(const struct packed *p, uint64_t host_off,
 				 uint32_t len);
 
-/* packed_plan.c: sets `to` of pieces that fit before cluster @limit and whose
- * move helps; how many, and how many clusters that empties.  Those leave
- * c->packed. */
-int packed_plan(struct packed *p, enum packed_aim aim, uint64_t limit,
-		size_t *n_moves, uint64_t *n_emptied, struct qcow2_error *err);
+/* Less than three quarters of its sectors are in use. */
+bool packed_is_sparse(const struct packed *p, uint64_t cluster_idx);
+
+/* packed_plan.c: sets `to` of pieces that fit and whose move helps; how many,
+ * and how many clusters that empties.  Those leave c->packed. */
+int packed_plan(struct packed *p, enum packed_aim aim, size_t *n_moves,
+		uint64_t *n_emptied, struct qcow2_error *err);
 
 #endif

@@ -26,6 +26,11 @@ static uint32_t sector_shift(const struct packed *p)
 	return p->c->img->geo.cluster_bits - PACKED_SECTOR_BITS;
 }
 
+static uint64_t popcount(uint64_t word)
+{
+	return (uint64_t)__builtin_popcountll(word);
+}
+
 /* ---- Ranks -------------------------------------------------------------------- */
 
 uint64_t packed_rank(const struct packed *p, uint64_t cluster_idx)
@@ -37,8 +42,8 @@ uint64_t packed_rank(const struct packed *p, uint64_t cluster_idx)
 	uint64_t rank = p->ranks_before[block];
 
 	for (uint64_t i = block * RANK_BLOCK / WORD_BITS; i < last; i++)
-		rank += (uint64_t)__builtin_popcountll(words[i]);
-	return rank + (uint64_t)__builtin_popcountll(words[last] & below);
+		rank += popcount(words[i]);
+	return rank + popcount(words[last] & below);
 }
 
 static int count_ranks(struct packed *p, struct qcow2_error *err)
@@ -54,7 +59,7 @@ static int count_ranks(struct packed *p, struct qcow2_error *err)
 		if (i % (RANK_BLOCK / WORD_BITS) == 0)
 			p->ranks_before[i * WORD_BITS / RANK_BLOCK] =
 				p->n_ranks;
-		p->n_ranks += (uint64_t)__builtin_popcountll(set->words[i]);
+		p->n_ranks += popcount(set->words[i]);
 	}
 	return 0;
 }
@@ -283,13 +288,41 @@ static void keep_last(struct packed *p)
 		p->pieces[i] = p->pieces[cut + i];
 }
 
+bool packed_is_sparse(const struct packed *p, uint64_t cluster_idx)
+{
+	uint64_t n = UINT64_C(1) << sector_shift(p);
+	uint64_t first = packed_rank(p, cluster_idx) * n;
+	uint64_t n_used = 0;
+
+	if (!bitset_test(&p->c->packed, cluster_idx))
+		return false;
+	if (n < WORD_BITS)
+		n_used = popcount(p->used.words[first / WORD_BITS] >>
+					  first % WORD_BITS &
+				  ((UINT64_C(1) << n) - 1));
+	for (uint64_t i = 0; i < n / WORD_BITS; i++)
+		n_used += popcount(p->used.words[first / WORD_BITS + i]);
+	return 4 * n_used < 3 * n;
+}
+
+static bool touches_sparse(const struct packed *p, uint64_t first,
+			   uint64_t last)
+{
+	for (uint64_t k = first; k <= last; k++)
+		if (packed_is_sparse(p, k))
+			return true;
+	return false;
+}
+
 static int collect(struct packed *p, uint64_t host_off, uint32_t len,
 		   uint64_t refs, struct qcow2_error *err)
 {
+	uint64_t first = host_off >> p->c->img->geo.cluster_bits;
 	uint64_t last = packed_last_cluster(p, host_off, len);
 
 	(void)err;
-	if (host_off < p->low || last < p->from || last >= p->c->n_file)
+	if (host_off < p->low || last < p->from || last >= p->c->n_file ||
+	    (p->only_sparse && !touches_sparse(p, first, last)))
 		return 0;
 	if (p->n_pieces == PIECES_MAX)
 		keep_last(p);
@@ -300,11 +333,14 @@ static int collect(struct packed *p, uint64_t host_off, uint32_t len,
 	return 0;
 }
 
-int packed_collect(struct packed *p, struct qcow2_error *err)
+int packed_collect(struct packed *p, enum packed_aim aim,
+		   struct qcow2_error *err)
 {
 	int rc;
 
 	p->each = collect;
+	p->from = aim == PACKED_GAPS || aim == PACKED_SPARSE ? 0 : p->c->goal;
+	p->only_sparse = aim == PACKED_SPARSE;
 	p->n_pieces = 0;
 	p->low = 0;
 	rc = compact_each_table(p->c, each_in_table, err);
