@@ -32,9 +32,14 @@ static int check_sound(struct qcow2_image *img, uint64_t *n_leaked,
 {
 	struct image *top = disk_top_image(img->disk);
 	struct qcow2_check_result found = { .struct_size = sizeof(found) };
-	int rc = top && top->rw ? image_settle(top, err) : 0;
+	int rc;
 
-	if (rc == 0 && top)
+	*n_leaked = 0;
+	/* What cannot be compacted is refused by whoever would do it. */
+	if (!top || !top->rw)
+		return 0;
+	rc = image_settle(top, err);
+	if (rc == 0)
 		rc = check_store(top->file, NULL, &found, err);
 	if (rc == 0 && (found.corruptions || found.check_errors))
 		rc = error_set(err, -EINVAL,
