@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -93,7 +94,7 @@ def make_scattered(path, n_clusters, n_snapshots=0, n_leaked=0):
 
 
 class Data:
-    """Names of all images; each is made when it is first asked for."""
+    """Names of all images; each is made when it is first needed."""
 
     def __init__(self, where, size, clusters, snapshots, preallocated):
         self.where = where
@@ -101,15 +102,27 @@ class Data:
         self.clusters = clusters
         self.n_snapshots = snapshots
         self.preallocated = preallocated
+        self.makers = {}
         where.mkdir(parents=True, exist_ok=True)
 
     def cached(self, name, make):
         path = self.where / name
-        if not path.exists():
-            print(f"making {path}", flush=True)
-            draft = self.where / f"draft-{name}"
-            make(draft)
-            draft.rename(path)
+        self.makers[path] = make
+        return path
+
+    def ready(self, *words):
+        """Makes those of @words that are names of images."""
+        for path in words:
+            if path not in self.makers or path.exists():
+                continue
+            print(f"making {path}", file=sys.stderr, flush=True)
+            draft = self.where / f"draft-{path.name}"
+            self.makers[path](draft)
+            if draft.exists():
+                draft.rename(path)
+
+    def made(self, path):
+        self.ready(path)
         return path
 
     def disk(self):
@@ -122,15 +135,13 @@ class Data:
         return self.cached(
             f"mix-{self.size // MIB}-{packing}.qcow2",
             lambda path: run("qemu-img", "convert", "-W", "-O", "qcow2",
-                             *options, self.disk(), path))
+                             *options, self.made(self.disk()), path))
 
     def chain(self):
-        base = self.image("plain")
-        path = self.where / f"chain-{self.size // MIB}.qcow2"
-        if not path.exists():
-            print(f"making {path}", flush=True)
-            make_chain(base, path, self.size)
-        return path
+        name = f"chain-{self.size // MIB}.qcow2"
+        # The layers name each other, so there is no draft.
+        return self.cached(name, lambda _: make_chain(
+            self.made(self.image("plain")), self.where / name, self.size))
 
     def scattered(self, n_clusters, n_snapshots=0, n_leaked=0):
         name = f"scattered-{n_clusters}"

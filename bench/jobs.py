@@ -98,7 +98,8 @@ def case(qcow2, data, job, limit):
     work = data.where / "job.qcow2"
 
     def prepare():
-        subprocess.run(["cp", "--sparse=auto", job.image(), work], check=True)
+        subprocess.run(["cp", "--sparse=auto", data.made(job.image()), work],
+                       check=True)
 
     return Case(job.name, command(qcow2, job, work),
                 {name: theirs(job, work, setting)
