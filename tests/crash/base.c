@@ -111,6 +111,82 @@ static int write_op(struct qcow2_image *img, const struct op *op,
 	return rc;
 }
 
+/* Names, because an id is found before a name. */
+static const char *const names[MODEL_SNAPSHOTS] = { "s0", "s1", "s2" };
+
+const char *base_snapshot_name(unsigned i)
+{
+	return names[i];
+}
+
+static int resize(struct qcow2_image *img, const struct op *op,
+		  struct qcow2_error *err)
+{
+	struct qcow2_resize_opts opts = QCOW2_RESIZE_OPTS_INIT;
+
+	opts.flags = QCOW2_RESIZE_SHRINK;
+	if (op->kind == OP_GROW)
+		opts.preallocation = QCOW2_PREALLOC_METADATA;
+	return qcow2_resize(img, (uint64_t)op->off * MODEL_SECTOR, &opts, err);
+}
+
+static int compact(struct qcow2_image *img, const struct op *op,
+		   struct qcow2_error *err)
+{
+	struct qcow2_compact_result result = { .struct_size = sizeof(result) };
+	struct qcow2_compact_opts opts = QCOW2_COMPACT_OPTS_INIT;
+
+	if (op->off & 1)
+		opts.flags |= QCOW2_COMPACT_ZEROS;
+	if (op->off & 2)
+		opts.flags |= QCOW2_COMPACT_COMPRESS;
+	return qcow2_compact(img, &opts, &result, err);
+}
+
+static int amend(struct qcow2_image *img, const struct op *op,
+		 struct qcow2_error *err)
+{
+	struct qcow2_amend_opts opts = QCOW2_AMEND_OPTS_INIT;
+
+	if (op->kind == OP_VERSION) {
+		opts.set = QCOW2_AMEND_VERSION;
+		opts.version = op->off;
+	} else {
+		opts.set = QCOW2_AMEND_REFCOUNT_BITS;
+		opts.refcount_bits = op->off;
+	}
+	return qcow2_amend(img, &opts, err);
+}
+
+static int snapshot_op(struct qcow2_image *img, const struct op *op,
+		       struct qcow2_error *err)
+{
+	const char *name = names[op->off];
+
+	if (op->kind == OP_APPLY)
+		return qcow2_snapshot_apply(img, name, err);
+	if (op->kind == OP_DELETE)
+		return qcow2_snapshot_delete(img, name, err);
+	return qcow2_snapshot_create(img, name, NULL, err);
+}
+
+static int change(struct qcow2_image *img, const struct op *op,
+		  struct qcow2_error *err)
+{
+	switch (op->kind) {
+	case OP_RESIZE:
+	case OP_GROW:
+		return resize(img, op, err);
+	case OP_COMPACT:
+		return compact(img, op, err);
+	case OP_VERSION:
+	case OP_WIDTH:
+		return amend(img, op, err);
+	default:
+		return snapshot_op(img, op, err);
+	}
+}
+
 int base_perform(const struct base *b,
 		 struct qcow2_store *const files[BASE_FILES],
 		 struct qcow2_image **img, const struct op *op, uint32_t value,
@@ -136,19 +212,25 @@ int base_perform(const struct base *b,
 		rc = qcow2_close(*img, err);
 		*img = NULL;
 		return rc < 0 ? rc : base_open(b, files, true, NULL, img, err);
+	case OP_NONE:
+		return 0;
+	default:
+		return change(*img, op, err);
 	}
-	abort();
 }
 
 /* ---- Making ------------------------------------------------------------------ */
 
 static struct model_rules rules_of(const struct config *c)
 {
-	struct model_rules r = { c->cluster / MODEL_SECTOR, 0 };
-
-	if (c->version == 2 && c->backing)
-		r.discard_keeps = c->backing_sectors;
-	return r;
+	return (struct model_rules){
+		.cluster_sectors = c->cluster / MODEL_SECTOR,
+		.backing_sectors = c->backing_sectors,
+		.version = c->version ? c->version : 3,
+		.refcount_bits = c->refcount_bits ? c->refcount_bits : 16,
+		.compression = config_has_compression(c),
+		.snapshots = c->data == DATA_INSIDE,
+	};
 }
 
 static void fill_backing(struct base *b)
@@ -295,7 +377,7 @@ struct base base_derive(const struct base *from,
 	b.leaks = leaks;
 	b.crashed = true;
 	if (from->snapshot) {
-		size_t bytes = (size_t)model->n_sectors * MODEL_SECTOR;
+		size_t bytes = (size_t)b.config->sectors * MODEL_SECTOR;
 
 		b.snapshot = malloc(bytes);
 		assert(b.snapshot);

@@ -60,7 +60,8 @@ struct base {
 	struct qcow2_store *files[BASE_FILES]; /* no data file: NULL */
 	struct qcow2_store *backing;
 	struct model model;
-	uint8_t *snapshot;          /* what its disk reads as, or NULL */
+	uint8_t *snapshot;          /* what its disk (of the configuration's
+				     * size) reads as, or NULL */
 	uint64_t leaks;
 	bool crashed;               /* what a crash left of another base */
 };
@@ -83,6 +84,9 @@ int base_perform(const struct base *b,
 		 struct qcow2_store *const files[BASE_FILES],
 		 struct qcow2_image **img, const struct op *op, uint32_t value,
 		 struct qcow2_error *err);
+
+/* What snapshot @i of a model is called. */
+const char *base_snapshot_name(unsigned i);
 
 /* Clusters that the allocator claims ahead, and the limit of leaks from it. */
 uint64_t base_ahead(const struct base *b);

@@ -12,8 +12,9 @@
  *	--first         stop at the first violation and shrink nothing
  *	--list          the configurations
  *
- * Slices: special, changes, snapshots, scenarios, pairs, triples, random.  A slice may be cut into parts by
- * `NAME/I/N`.  Exit status 1 after a violation.
+ * Slices: special, repairs, changes, snapshots, compactions, scenarios, pairs,
+ * triples, random.  A slice may be cut into parts by `NAME/I/N`.  Exit status 1
+ * after a violation.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -90,16 +91,16 @@ static bool is_wanted(const struct run *r, const struct config *c)
 
 /* ---- Slices ------------------------------------------------------------------ */
 
-static void run_scenarios(struct run *r)
+static void run_list(struct run *r, const struct scenario *list, unsigned n)
 {
-	for (unsigned i = 0; i < n_scenarios; i++) {
-		const struct config *c = config_find(scenarios[i].config);
+	for (unsigned i = 0; i < n; i++) {
+		const struct config *c = config_find(list[i].config);
 		struct workload w;
 		struct base b;
 
-		if (!c || !workload_parse(&w, scenarios[i].ops)) {
+		if (!c || !workload_parse(&w, list[i].ops)) {
 			fprintf(stderr, "crash: scenario %s is wrong\n",
-				scenarios[i].name);
+				list[i].name);
 			exit(2);
 		}
 		if (!is_wanted(r, c))
@@ -108,6 +109,11 @@ static void run_scenarios(struct run *r)
 		run_workload(r, &b, &w);
 		base_free(&b);
 	}
+}
+
+static void run_scenarios(struct run *r)
+{
+	run_list(r, scenarios, n_scenarios);
 }
 
 /* What comes between the operations of a sequence. */
@@ -185,28 +191,42 @@ static void run_triples(struct run *r)
 	run_sequences(r, 3);
 }
 
-static void run_random(struct run *r)
+static void run_random_one(struct run *r, struct test_rng *rng,
+			   const char *kinds)
+{
+	const struct config *c = &configs[test_rng_below(rng, n_configs)];
+	unsigned n = 4 + (unsigned)test_rng_below(rng, kinds ? 8 : 20);
+	struct workload w;
+	struct base b;
+
+	if (r->config)
+		c = config_find(r->config);
+	w = kinds ? generate_story(rng, c, n, kinds)
+		  : generate_random(rng, c, n);
+	b = base_new(c);
+	r->turn = r->part;
+	run_workload(r, &b, &w);
+	base_free(&b);
+}
+
+/* With changes of @kinds between, if any. */
+static void run_random_until(struct run *r, const char *kinds)
 {
 	struct test_rng rng = test_rng_init(r->env.seed ^ r->part);
-	uint64_t limit = r->limit;
 
-	while (!is_over(r)) {
-		const struct config *c =
-			&configs[test_rng_below(&rng, n_configs)];
-		unsigned n = 4 + (unsigned)test_rng_below(&rng, 20);
-		struct workload w;
-		struct base b;
+	while (!is_over(r) && (r->limit || r->stats.distinct < 10000000))
+		run_random_one(r, &rng, kinds);
+}
 
-		if (r->config)
-			c = config_find(r->config);
-		w = generate_random(&rng, c, n);
-		b = base_new(c);
-		r->turn = r->part;
-		run_workload(r, &b, &w);
-		base_free(&b);
-		if (!limit && r->stats.distinct > 10000000)
-			return;
-	}
+static void run_random(struct run *r)
+{
+	run_random_until(r, NULL);
+}
+
+static void run_compactions(struct run *r)
+{
+	run_list(r, compactions, n_compactions);
+	run_random_until(r, "kkkkrsaxb");
 }
 
 /* What is not a crash of a workload. */
@@ -264,7 +284,7 @@ static void run_repairs(struct run *r)
 	}
 }
 
-static void run_changes(struct run *r)
+static void run_change_cases(struct run *r)
 {
 	for (unsigned i = 0; i < n_change_cases && !is_over(r); i++) {
 		const struct change_case *c = &change_cases[i];
@@ -285,7 +305,14 @@ static void run_changes(struct run *r)
 	}
 }
 
-static void run_snapshots(struct run *r)
+static void run_changes(struct run *r)
+{
+	run_change_cases(r);
+	run_list(r, changes, n_changes);
+	run_random_until(r, "rrrgbb");
+}
+
+static void run_snapshot_cases(struct run *r)
 {
 	for (unsigned i = 0; i < n_snapshot_cases && !is_over(r); i++) {
 		const struct snapshot_case *c = &snapshot_cases[i];
@@ -307,6 +334,13 @@ static void run_snapshots(struct run *r)
 	}
 }
 
+static void run_snapshots(struct run *r)
+{
+	run_snapshot_cases(r);
+	run_list(r, snapshot_stories, n_snapshot_stories);
+	run_random_until(r, "sssaxr");
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct run *r);
@@ -315,6 +349,7 @@ static const struct {
 	{ "repairs", run_repairs },
 	{ "changes", run_changes },
 	{ "snapshots", run_snapshots },
+	{ "compactions", run_compactions },
 	{ "scenarios", run_scenarios },
 	{ "pairs", run_pairs },
 	{ "triples", run_triples },

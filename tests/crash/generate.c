@@ -1,5 +1,7 @@
 #include "crash/generate.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 static uint32_t cluster_sectors(const struct config *c)
@@ -61,6 +63,40 @@ struct workload generate_random(struct test_rng *rng, const struct config *c,
 
 	while (w.n < n_ops)
 		workload_add(&w, generate_op(rng, c));
+	return w;
+}
+
+/* One that model_fit() may have to leave out. */
+static struct op generate_change(struct test_rng *rng, const struct config *c,
+				 const char *kinds)
+{
+	char text[32];
+	struct workload w;
+	uint64_t number;
+	char kind = kinds[test_rng_below(rng, strlen(kinds))];
+
+	if (kind == 'r' || kind == 'g')
+		number = 1 + test_rng_below(rng, 2 * c->sectors);
+	else if (kind == 'k')
+		number = test_rng_below(rng, 2) ? 0 : test_rng_below(rng, 4);
+	else if (kind == 'b')
+		number = UINT64_C(8) << test_rng_below(rng, 4);
+	else
+		number = test_rng_below(rng, 2);
+	snprintf(text, sizeof(text), "%c %" PRIu64, kind, number);
+	workload_parse(&w, text);
+	return w.ops[0];
+}
+
+struct workload generate_story(struct test_rng *rng, const struct config *c,
+			       unsigned n_ops, const char *kinds)
+{
+	struct workload w = { 0 };
+
+	while (w.n < n_ops)
+		workload_add(&w, test_rng_below(rng, 3) == 0
+					 ? generate_change(rng, c, kinds)
+					 : generate_op(rng, c));
 	return w;
 }
 

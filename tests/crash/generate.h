@@ -12,6 +12,11 @@ struct op generate_op(struct test_rng *rng, const struct config *c);
 struct workload generate_random(struct test_rng *rng, const struct config *c,
 				unsigned n_ops);
 
+/* The same with changes in between, of the kinds whose letters @kinds has (see
+ * workload.h). */
+struct workload generate_story(struct test_rng *rng, const struct config *c,
+			       unsigned n_ops, const char *kinds);
+
 /* The operations for exhaustive sequences on this configuration. */
 struct workload generate_menu(const struct config *c);
 

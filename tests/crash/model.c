@@ -6,22 +6,39 @@
 
 struct model model_new(uint32_t n_sectors, struct model_rules rules)
 {
-	struct model m = { rules, n_sectors, NULL };
+	struct model m = { .rules = rules, .n_sectors = n_sectors,
+			   .other_sectors = n_sectors,
+			   .room = 2 * n_sectors + 50 };
 
-	m.sectors = malloc(n_sectors * sizeof(*m.sectors));
+	m.sectors = malloc(m.room * sizeof(*m.sectors));
 	assert(m.sectors);
-	for (uint32_t i = 0; i < n_sectors; i++)
+	for (uint32_t i = 0; i < m.room; i++)
 		model_set(&m, i, VALUE_ZERO);
 	return m;
+}
+
+static void copy_snapshot(struct model_snapshot *s)
+{
+	size_t bytes = s->n_sectors * sizeof(*s->values);
+	uint32_t *values;
+
+	if (!s->values)
+		return;
+	values = malloc(bytes);
+	assert(values);
+	memcpy(values, s->values, bytes);
+	s->values = values;
 }
 
 struct model model_copy(const struct model *m)
 {
 	struct model copy = *m;
 
-	copy.sectors = malloc(m->n_sectors * sizeof(*m->sectors));
+	copy.sectors = malloc(m->room * sizeof(*m->sectors));
 	assert(copy.sectors);
-	memcpy(copy.sectors, m->sectors, m->n_sectors * sizeof(*m->sectors));
+	memcpy(copy.sectors, m->sectors, m->room * sizeof(*m->sectors));
+	for (unsigned i = 0; i < MODEL_SNAPSHOTS; i++)
+		copy_snapshot(&copy.snapshots[i]);
 	return copy;
 }
 
@@ -29,6 +46,10 @@ void model_free(struct model *m)
 {
 	free(m->sectors);
 	m->sectors = NULL;
+	for (unsigned i = 0; i < MODEL_SNAPSHOTS; i++) {
+		free(m->snapshots[i].values);
+		m->snapshots[i].values = NULL;
+	}
 }
 
 void model_set(struct model *m, uint32_t sector, uint32_t value)
@@ -48,10 +69,12 @@ static void add_range(struct model *m, uint32_t from, uint32_t to,
 	}
 }
 
-/* Whole clusters only; the last one is whole when the disk ends in it. */
+/* Whole clusters only; the last one is whole when the disk ends in it.  Version
+ * 2 cannot say that a cluster hides the backing file's. */
 static void discard(struct model *m, uint32_t off, uint32_t len)
 {
 	uint32_t unit = m->rules.cluster_sectors;
+	uint32_t keeps = m->rules.version == 2 ? m->rules.backing_sectors : 0;
 	uint32_t at = (off + unit - 1) / unit * unit;
 	uint32_t end = off + len;
 
@@ -60,13 +83,15 @@ static void discard(struct model *m, uint32_t off, uint32_t len)
 
 		if (stop > m->n_sectors)
 			stop = m->n_sectors;
-		if (stop <= end && at >= m->rules.discard_keeps)
+		if (stop <= end && at >= keeps)
 			add_range(m, at, stop, VALUE_ZERO);
 	}
 }
 
 void model_submit(struct model *m, const struct op *op, uint32_t value)
 {
+	m->shares_clusters |= op->kind == OP_COMPRESS ||
+			      (op->kind == OP_COMPACT && (op->off & 2));
 	switch (op->kind) {
 	case OP_WRITE:
 	case OP_COMPRESS:
@@ -81,13 +106,16 @@ void model_submit(struct model *m, const struct op *op, uint32_t value)
 		return;
 	case OP_FLUSH:
 	case OP_REOPEN:
+	case OP_NONE:
 		return;
+	default:
+		model_submit_change(m, op);
 	}
 }
 
 void model_settle(struct model *m)
 {
-	for (uint32_t i = 0; i < m->n_sectors; i++)
+	for (uint32_t i = 0; i < m->room; i++)
 		model_set(m, i, m->sectors[i].values[m->sectors[i].n - 1]);
 }
 
@@ -125,19 +153,23 @@ static bool allows(const struct model_sector *s, uint32_t value, bool exact)
 	return false;
 }
 
-uint32_t model_compare(const struct model *m, const uint8_t *disk, bool exact)
+uint32_t model_compare(const struct model *m, const uint8_t *disk, uint32_t n,
+		       bool exact)
 {
 	uint32_t i = 0;
 
-	while (i < m->n_sectors &&
+	while (i < n &&
 	       allows(&m->sectors[i], value_read(disk + i * MODEL_SECTOR, i),
 		      exact))
 		i++;
 	return i;
 }
 
-void model_observe(struct model *m, const uint8_t *disk)
+void model_observe(struct model *m, const uint8_t *disk, uint32_t n)
 {
-	for (uint32_t i = 0; i < m->n_sectors; i++)
-		model_set(m, i, value_read(disk + i * MODEL_SECTOR, i));
+	for (uint32_t i = 0; i < m->room; i++)
+		model_set(m, i,
+			  i < n ? value_read(disk + i * MODEL_SECTOR, i)
+				: VALUE_ZERO);
+	m->n_sectors = m->other_sectors = n;
 }

@@ -28,17 +28,38 @@ struct model_sector {
 	uint32_t values[MODEL_VALUES_MAX]; /* the durable one first */
 };
 
-/* How the disk's clusters behave, as far as the guest can see it. */
+/* How the disk's clusters behave, and what can be done to the image. */
 struct model_rules {
 	uint32_t cluster_sectors;
-	/* Clusters that begin below it cannot be unmapped by a discard. */
-	uint32_t discard_keeps;
+	uint32_t backing_sectors;
+	uint32_t version;
+	uint32_t refcount_bits;
+	bool compression;
+	bool snapshots;
+};
+
+enum { MODEL_SNAPSHOTS = 3 };
+
+/* The sectors of one that may or must be there, else NULL. */
+struct model_snapshot {
+	bool may_be;
+	bool must_be;
+	uint32_t n_sectors;
+	uint32_t *values;
 };
 
 struct model {
 	struct model_rules rules;
-	uint32_t n_sectors;
+	uint32_t n_sectors;      /* of the disk, the newest number */
+	uint32_t other_sectors;  /* which it may have instead */
+	uint32_t room;           /* for disks that grow; beyond: zeros */
 	struct model_sector *sectors;
+	struct model_snapshot snapshots[MODEL_SNAPSHOTS];
+	bool shares_clusters;    /* something has been compressed */
+	/* Version 2 has no bit that says that a snapshot is being made: a crash
+	 * then leaves COPIED flags that disagree with refcounts. */
+	bool flags_lie;
+	bool flags_may_lie;      /* after a crash now */
 };
 
 struct model model_new(uint32_t n_sectors, struct model_rules rules);
@@ -48,8 +69,13 @@ void model_free(struct model *m);
 /* Every sector gets exactly one value. */
 void model_set(struct model *m, uint32_t sector, uint32_t value);
 
+/* The operation as far as it makes sense now; else OP_NONE. */
+struct op model_fit(const struct model *m, struct op op);
+
 /* The operation may have happened from now on. */
 void model_submit(struct model *m, const struct op *op, uint32_t value);
+/* It returned, and is durable if it is a change; nothing else is. */
+void model_complete(struct model *m, const struct op *op);
 /* All that was submitted has happened and is durable. */
 void model_settle(struct model *m);
 
@@ -57,11 +83,18 @@ void model_settle(struct model *m);
 void value_write(uint8_t *sector, uint32_t lba, uint32_t value);
 uint32_t value_read(const uint8_t *sector, uint32_t lba);
 
-/* The first sector of @disk that holds what it must not; n_sectors if none.
+bool model_allows_size(const struct model *m, uint64_t n_sectors, bool exact);
+
+/* The first of @n sectors of @disk that holds what it must not; @n if none.
  * With @exact, only the newest value will do. */
-uint32_t model_compare(const struct model *m, const uint8_t *disk, bool exact);
+uint32_t model_compare(const struct model *m, const uint8_t *disk, uint32_t n,
+		       bool exact);
 
 /* Makes what was seen the only values. */
-void model_observe(struct model *m, const uint8_t *disk);
+void model_observe(struct model *m, const uint8_t *disk, uint32_t n);
+
+/* ---- Between model.c and model_changes.c --------------------------------------- */
+
+void model_submit_change(struct model *m, const struct op *op);
 
 #endif

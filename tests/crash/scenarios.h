@@ -14,4 +14,12 @@ struct scenario {
 extern const struct scenario scenarios[];
 extern const unsigned n_scenarios;
 
+/* Those in which images are changed, by what they do. */
+extern const struct scenario compactions[];
+extern const unsigned n_compactions;
+extern const struct scenario changes[];
+extern const unsigned n_changes;
+extern const struct scenario snapshot_stories[];
+extern const unsigned n_snapshot_stories;
+
 #endif

@@ -21,6 +21,7 @@ struct trial {
 	const struct trial_env *env;
 	const struct base *base;
 	const struct workload *w;
+	struct workload fitting;  /* its operations as they made sense */
 	struct failure *failure;
 	unsigned depth;           /* crashes before this one */
 	struct test_rng rng;
@@ -49,6 +50,27 @@ static bool run_failed(struct trial *t, const char *what,
 	return false;
 }
 
+static int run_ops(struct trial *t, struct qcow2_store *const files[BASE_FILES],
+		   struct qcow2_image **img, struct qcow2_error *err)
+{
+	struct model m = model_copy(&t->base->model);
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && i < t->w->n; i++) {
+		struct op op = model_fit(&m, t->w->ops[i]);
+
+		rc = base_perform(t->base, files, img, &op, VALUE_FIRST + i,
+				  err);
+		model_submit(&m, &op, VALUE_FIRST + i);
+		model_complete(&m, &op);
+		model_settle(&m);
+		workload_add(&t->fitting, op);
+		t->step_end[i + 1] = record_n_events(t->log);
+	}
+	model_free(&m);
+	return rc;
+}
+
 static bool run_steps(struct trial *t,
 		      struct qcow2_store *const files[BASE_FILES])
 {
@@ -58,13 +80,9 @@ static bool run_steps(struct trial *t,
 	if (base_open(t->base, files, true, NULL, &img, &err) < 0)
 		return run_failed(t, "opening", &err);
 	t->step_end[0] = record_n_events(t->log);
-	for (unsigned i = 0; i < t->w->n; i++) {
-		if (base_perform(t->base, files, &img, &t->w->ops[i],
-				 VALUE_FIRST + i, &err) < 0) {
-			qcow2_close(img, NULL);
-			return run_failed(t, "an operation", &err);
-		}
-		t->step_end[i + 1] = record_n_events(t->log);
+	if (run_ops(t, files, &img, &err) < 0) {
+		qcow2_close(img, NULL);
+		return run_failed(t, "an operation", &err);
 	}
 	if (qcow2_close(img, &err) < 0)
 		return run_failed(t, "closing", &err);
@@ -106,12 +124,19 @@ static bool trial_at(const struct trial_env *env, const struct base *b,
 		     const struct workload *w, unsigned depth,
 		     struct failure *failure);
 
+/* What guests do, and one of the changes that were being made. */
 static struct workload more_work(const struct trial *t, uint64_t hash)
 {
 	struct test_rng rng = test_rng_init(hash ^ t->env->seed);
+	struct workload w = generate_random(
+		&rng, t->base->config, 3 + (unsigned)test_rng_below(&rng, 4));
+	uint64_t n = 0;
 
-	return generate_random(&rng, t->base->config,
-			       3 + (unsigned)test_rng_below(&rng, 4));
+	for (unsigned i = 0; i < t->w->n; i++)
+		if (op_is_change(&t->w->ops[i]) &&
+		    test_rng_below(&rng, ++n) == 0)
+			w.ops[1] = t->w->ops[i];
+	return w;
 }
 
 static bool crash_again(struct trial *t, const struct base *now,
@@ -143,6 +168,9 @@ static bool go_on(struct trial *t, struct qcow2_store *files[BASE_FILES],
 	unsigned again = t->env->effort.again_one_in;
 	bool ok;
 
+	/* Opening is a repair then, which may crash too. */
+	if (again && verify_is_dirty(files[0]))
+		again = again / 4 + 1;
 	if (again && hash % again == 0)
 		ok = crash_again(t, &now, &w);
 	else
@@ -245,7 +273,7 @@ static const struct op *step_op(const struct trial *t, unsigned step)
 	static const struct op close = { .kind = OP_REOPEN };
 
 	return step == 0 ? &open
-	       : step > t->w->n ? &close : &t->w->ops[step - 1];
+	       : step > t->w->n ? &close : &t->fitting.ops[step - 1];
 }
 
 static void submit(struct trial *t, unsigned step)
@@ -257,13 +285,20 @@ static void submit(struct trial *t, unsigned step)
 		model_submit(&t->model, op, VALUE_FIRST + step - 1);
 	if (op->len)
 		t->touched += op->len / unit + 2;
+	if (op_is_change(op))
+		t->touched += t->model.room / unit + 16;
 	t->past = hash_mix(t->past, (uint64_t)op->kind << 1 | op->fua);
 	t->past = hash_mix(t->past, (uint64_t)op->off << 32 | op->len);
 }
 
 static void settle(struct trial *t, unsigned step)
 {
-	if (!op_settles(step_op(t, step)))
+	const struct op *op = step_op(t, step);
+
+	model_complete(&t->model, op);
+	if (op_is_change(op))
+		t->past = t->interval = hash_mix(t->past, step);
+	if (!op_settles(op))
 		return;
 	model_settle(&t->model);
 	t->touched_before = t->touched;
@@ -289,7 +324,8 @@ static bool enumerate_step(struct trial *t, unsigned step)
 			return false;
 	}
 	settle(t, step);
-	return !op_settles(step_op(t, step)) ||
+	return !(op_settles(step_op(t, step)) ||
+		 op_is_change(step_op(t, step))) ||
 	       enumerate_all(&t->pending, &v);
 }
 

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/cleanup.h"
 #include "check/check.h"
+#include "format/defect.h"
 #include "format/header.h"
 #include "store/store.h"
 
@@ -28,22 +28,52 @@ static bool fail(char why[WHY_BYTES], const char *fmt, ...)
 
 /* ---- Contents ---------------------------------------------------------------- */
 
-static bool read_disk(const struct base *b,
-		      struct qcow2_store *const files[BASE_FILES],
-		      const char *snapshot, uint8_t *disk, char *why)
+/* What whoever opens the files sees. */
+struct sight {
+	uint8_t *disk;
+	uint32_t n_sectors;
+	bool snapshots[MODEL_SNAPSHOTS];
+};
+
+static void see_snapshots(struct qcow2_image *img, struct sight *s)
 {
-	size_t bytes = (size_t)b->model.n_sectors * MODEL_SECTOR;
+	struct qcow2_snapshot_info info = { .struct_size = sizeof(info) };
+
+	for (uint32_t i = 0; qcow2_get_snapshot(img, i, &info, NULL) == 0; i++)
+		for (unsigned k = 0; k < MODEL_SNAPSHOTS; k++)
+			s->snapshots[k] |=
+				!strcmp(info.name, base_snapshot_name(k));
+}
+
+static int see(struct qcow2_image *img, uint64_t bytes, struct sight *s,
+	       struct qcow2_error *err)
+{
+	s->n_sectors = (uint32_t)(bytes / MODEL_SECTOR);
+	s->disk = malloc(bytes + 1);
+	assert(s->disk);
+	see_snapshots(img, s);
+	return qcow2_pread(img, s->disk, bytes, 0, 0, err);
+}
+
+static bool see_files(const struct base *b,
+		      struct qcow2_store *const files[BASE_FILES],
+		      const char *snapshot, uint32_t max_sectors,
+		      struct sight *s, char *why)
+{
 	struct qcow2_error err = { 0 };
 	struct qcow2_image *img;
+	uint64_t bytes;
 	int rc = base_open(b, files, false, snapshot, &img, &err);
 
 	if (rc < 0)
 		return fail(why, "cannot be opened: %s", err.message);
-	rc = qcow2_pread(img, disk, bytes, 0, 0, &err);
+	bytes = qcow2_size(img);
+	if (bytes / MODEL_SECTOR <= max_sectors)
+		rc = see(img, bytes, s, &err);
 	qcow2_close(img, NULL);
 	if (rc < 0)
 		return fail(why, "cannot be read: %s", err.message);
-	return true;
+	return s->disk || fail(why, "has %" PRIu64 " bytes", bytes);
 }
 
 static void describe_sector(char *text, size_t size, const uint8_t *sector,
@@ -60,18 +90,22 @@ static void describe_sector(char *text, size_t size, const uint8_t *sector,
 			 words[0], words[1]);
 }
 
-static bool compare(const struct model *m, const uint8_t *disk, bool exact,
-		    char *why)
+static bool compare(const struct model *m, const struct sight *found,
+		    bool exact, char *why)
 {
-	uint32_t bad = model_compare(m, disk, exact);
+	uint32_t bad = model_compare(m, found->disk, found->n_sectors, exact);
 	const struct model_sector *s;
 	char seen[64], allowed[160] = "";
 	size_t at = 0;
 
-	if (bad == m->n_sectors)
+	if (!model_allows_size(m, found->n_sectors, exact))
+		return fail(why, "has %" PRIu32 " sectors, must have %" PRIu32,
+			    found->n_sectors, m->n_sectors);
+	if (bad == found->n_sectors)
 		return true;
 	s = &m->sectors[bad];
-	describe_sector(seen, sizeof(seen), disk + bad * MODEL_SECTOR, bad);
+	describe_sector(seen, sizeof(seen), found->disk + bad * MODEL_SECTOR,
+			bad);
 	for (uint32_t i = exact ? s->n - 1 : 0; i < s->n && at < 140; i++)
 		at += (size_t)snprintf(allowed + at, sizeof(allowed) - at,
 				       " 0x%" PRIx32, s->values[i]);
@@ -79,24 +113,77 @@ static bool compare(const struct model *m, const uint8_t *disk, bool exact,
 		    allowed);
 }
 
-static bool compare_snapshot(const struct base *b,
-			     struct qcow2_store *const files[BASE_FILES],
-			     char *why)
+/* ---- Snapshots --------------------------------------------------------------- */
+
+/* The one that the base was made with. */
+static bool compare_first_snapshot(const struct base *b,
+				   struct qcow2_store *const files[BASE_FILES],
+				   char *why)
 {
-	size_t bytes = (size_t)b->model.n_sectors * MODEL_SECTOR;
-	CLEANUP_FREE uint8_t *disk = NULL;
+	uint32_t n = b->config->sectors;
+	struct sight s = { 0 };
+	bool ok;
 
 	if (!b->snapshot)
 		return true;
-	disk = malloc(bytes);
-	assert(disk);
-	if (!read_disk(b, files, "1", disk, why))
-		return false;
-	for (size_t i = 0; i < bytes; i += MODEL_SECTOR)
-		if (memcmp(disk + i, b->snapshot + i, MODEL_SECTOR))
-			return fail(why, "sector %zu of the snapshot changed",
-				    i / MODEL_SECTOR);
+	ok = see_files(b, files, "1", n, &s, why);
+	if (ok && s.n_sectors != n)
+		ok = fail(why, "the snapshot has another size");
+	for (uint32_t i = 0; ok && i < n; i++)
+		if (memcmp(s.disk + i * MODEL_SECTOR,
+			   b->snapshot + i * MODEL_SECTOR, MODEL_SECTOR))
+			ok = fail(why, "sector %" PRIu32 " of the snapshot "
+				  "changed", i);
+	free(s.disk);
+	return ok;
+}
+
+static bool snapshot_holds(const struct model_snapshot *m,
+			   const struct sight *s, const char *name, char *why)
+{
+	if (s->n_sectors != m->n_sectors)
+		return fail(why, "snapshot %s has %" PRIu32 " sectors", name,
+			    s->n_sectors);
+	for (uint32_t i = 0; i < m->n_sectors; i++) {
+		uint32_t value = value_read(s->disk + i * MODEL_SECTOR, i);
+
+		if (value != m->values[i])
+			return fail(why, "sector %" PRIu32 " of snapshot %s is "
+				    "0x%" PRIx32, i, name, value);
+	}
 	return true;
+}
+
+static bool compare_snapshot(const struct base *b,
+			     struct qcow2_store *const files[BASE_FILES],
+			     const struct model *m, unsigned i, char *why)
+{
+	const char *name = base_snapshot_name(i);
+	struct sight s = { 0 };
+	bool ok = see_files(b, files, name, m->room, &s, why) &&
+		  snapshot_holds(&m->snapshots[i], &s, name, why);
+
+	free(s.disk);
+	return ok;
+}
+
+static bool compare_snapshots(const struct base *b,
+			      struct qcow2_store *const files[BASE_FILES],
+			      const struct model *m, const struct sight *found,
+			      bool exact, char *why)
+{
+	for (unsigned i = 0; i < MODEL_SNAPSHOTS; i++) {
+		const struct model_snapshot *s = &m->snapshots[i];
+		bool must_be = exact ? s->may_be : s->must_be;
+
+		if (found->snapshots[i] ? !s->may_be : must_be)
+			return fail(why, "snapshot %u is %s", i,
+				    found->snapshots[i] ? "there" : "gone");
+		if (found->snapshots[i] &&
+		    !compare_snapshot(b, files, m, i, why))
+			return false;
+	}
+	return compare_first_snapshot(b, files, why);
 }
 
 /* A raw data file reads like the disk once everything is written.  Subclusters
@@ -109,28 +196,37 @@ static bool must_match_raw(const struct base *b)
 		 b->config->create_flags & QCOW2_CREATE_EXTENDED_L2);
 }
 
-static bool compare_raw(const struct base *b, const uint8_t *disk,
-			struct qcow2_store *data, char *why)
+static bool compare_raw(const struct sight *found, struct qcow2_store *data,
+			char *why)
 {
-	size_t bytes = (size_t)b->model.n_sectors * MODEL_SECTOR;
+	size_t bytes = (size_t)found->n_sectors * MODEL_SECTOR;
 	uint8_t *raw = malloc(bytes);
 	bool same;
 
 	assert(raw);
 	same = store_pread(data, raw, bytes, 0, 0, NULL) == 0 &&
-	       memcmp(raw, disk, bytes) == 0;
+	       memcmp(raw, found->disk, bytes) == 0;
 	free(raw);
 	return same || fail(why, "the raw data file differs from the disk");
 }
 
 /* ---- The check --------------------------------------------------------------- */
 
-static void note_first(void *opaque, const struct qcow2_finding *f)
-{
-	char *first = opaque;
+struct damage {
+	char first[WHY_BYTES / 2];
+	bool flags_lie;
+	uint64_t n;
+};
 
-	if (f->severity >= QCOW2_SEVERITY_CORRUPTION && !first[0])
-		snprintf(first, WHY_BYTES / 2, "%s", f->message);
+static void note_damage(void *opaque, const struct qcow2_finding *f)
+{
+	struct damage *d = opaque;
+
+	if (f->severity < QCOW2_SEVERITY_CORRUPTION ||
+	    (d->flags_lie && f->defect == DEFECT_COPIED_FLAG))
+		return;
+	if (d->n++ == 0)
+		snprintf(d->first, sizeof(d->first), "%s", f->message);
 }
 
 static uint64_t header_word(struct qcow2_store *file, uint64_t off)
@@ -141,32 +237,36 @@ static uint64_t header_word(struct qcow2_store *file, uint64_t off)
 	return get_be64(raw);
 }
 
-static bool is_dirty(const struct base *b, struct qcow2_store *file)
+static uint32_t version_of(struct qcow2_store *file)
 {
-	return b->config->version != 2 &&
+	return (uint32_t)header_word(file, 0);
+}
+
+bool verify_is_dirty(struct qcow2_store *file)
+{
+	return version_of(file) != 2 &&
 	       (header_word(file, HEADER_OFF_INCOMPAT) & INCOMPAT_DIRTY);
 }
 
-static bool check(const struct base *b,
-		  struct qcow2_store *const files[BASE_FILES],
+static bool check(struct qcow2_store *const files[BASE_FILES], bool flags_lie,
 		  uint64_t max_leaks, char *why)
 {
 	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
 	struct qcow2_check_result r = { .struct_size = sizeof(r) };
+	struct damage damage = { .flags_lie = flags_lie };
 	struct qcow2_error err = { 0 };
-	char first[WHY_BYTES / 2] = "";
 	int rc;
 
-	opts.report = note_first;
-	opts.opaque = first;
+	opts.report = note_damage;
+	opts.opaque = &damage;
 	rc = check_store(files[0], &opts, &r, &err);
 	if (rc < 0)
 		return fail(why, "cannot be checked: %s", err.message);
 	/* The dirty bit says that refcounts are not to be trusted. */
-	if (is_dirty(b, files[0]))
+	if (verify_is_dirty(files[0]))
 		return true;
-	if (r.corruptions || r.check_errors)
-		return fail(why, "check: %s", first);
+	if (damage.n || r.check_errors)
+		return fail(why, "check: %s", damage.first);
 	if (r.leaks > max_leaks)
 		return fail(why,
 			    "%" PRIu64 " clusters leak, at most %" PRIu64
@@ -178,14 +278,34 @@ static bool check(const struct base *b,
 /* O22: a bit that says that somebody else's data matches the disk is gone
  * before the disk changes. */
 static bool check_autoclear(const struct base *b, struct qcow2_store *file,
-			    const uint8_t *disk, char *why)
+			    const struct sight *found, char *why)
 {
 	if (!b->config->autoclear ||
 	    !(header_word(file, HEADER_OFF_AUTOCLEAR) & 1u << 5))
 		return true;
-	if (model_compare(&b->model, disk, true) == b->model.n_sectors)
+	if (model_compare(&b->model, found->disk, found->n_sectors, true) ==
+	    found->n_sectors)
 		return true;
 	return fail(why, "the disk changed under a valid autoclear bit");
+}
+
+/* What was seen, and what the header says, is the truth from now on. */
+static struct model observe(const struct model *m, const struct sight *found,
+			    struct qcow2_store *file)
+{
+	struct model now = model_copy(m);
+
+	model_observe(&now, found->disk, found->n_sectors);
+	for (unsigned i = 0; i < MODEL_SNAPSHOTS; i++)
+		now.snapshots[i].may_be = now.snapshots[i].must_be =
+			found->snapshots[i];
+	now.flags_lie = m->flags_may_lie;
+	now.rules.version = version_of(file);
+	if (now.rules.version != 2)
+		now.rules.refcount_bits =
+			1u << (header_word(file, HEADER_OFF_REFCOUNT_ORDER) >>
+			       32);
+	return now;
 }
 
 bool verify_state(const struct base *b,
@@ -193,22 +313,19 @@ bool verify_state(const struct base *b,
 		  const struct model *m, bool exact, uint64_t max_leaks,
 		  struct model *now, char why[WHY_BYTES])
 {
-	uint8_t *disk = malloc((size_t)m->n_sectors * MODEL_SECTOR);
-	bool ok;
+	bool flags_lie = exact ? m->flags_lie : m->flags_may_lie;
+	struct sight found = { 0 };
+	bool ok = see_files(b, files, NULL, m->room, &found, why) &&
+		  compare(m, &found, exact, why) &&
+		  check(files, flags_lie, max_leaks, why) &&
+		  check_autoclear(b, files[0], &found, why) &&
+		  compare_snapshots(b, files, m, &found, exact, why);
 
-	assert(disk);
-	ok = read_disk(b, files, NULL, disk, why) &&
-	     compare(m, disk, exact, why) &&
-	     check(b, files, max_leaks, why) &&
-	     check_autoclear(b, files[0], disk, why) &&
-	     compare_snapshot(b, files, why);
 	if (ok && exact && must_match_raw(b))
-		ok = compare_raw(b, disk, files[1], why);
-	if (ok && now) {
-		*now = model_copy(m);
-		model_observe(now, disk);
-	}
-	free(disk);
+		ok = compare_raw(&found, files[1], why);
+	if (ok && now)
+		*now = observe(m, &found, files[0]);
+	free(found.disk);
 	return ok;
 }
 
@@ -220,11 +337,14 @@ static bool perform_all(const struct base *b, const struct workload *w,
 	struct qcow2_error err = { 0 };
 
 	for (unsigned i = 0; i < w->n; i++) {
-		if (base_perform(b, b->files, img, &w->ops[i], VALUE_AFTER + i,
+		struct op op = model_fit(m, w->ops[i]);
+
+		if (base_perform(b, b->files, img, &op, VALUE_AFTER + i,
 				 &err) < 0)
 			return fail(why, "operation %u after it: %s", i,
 				    err.message);
-		model_submit(m, &w->ops[i], VALUE_AFTER + i);
+		model_submit(m, &op, VALUE_AFTER + i);
+		model_complete(m, &op);
 	}
 	return true;
 }

@@ -28,4 +28,7 @@ bool verify_state(const struct base *b,
 bool verify_goes_on(const struct base *b, const struct workload *w,
 		    char why[WHY_BYTES]);
 
+/* The image says that its refcounts are not to be trusted. */
+bool verify_is_dirty(struct qcow2_store *file);
+
 #endif

@@ -14,13 +14,18 @@ static const struct {
 	{ 'z', OP_ZERO, false },   { 'u', OP_UNMAP, false },
 	{ 'd', OP_DISCARD, false }, { 'c', OP_COMPRESS, false },
 	{ 'f', OP_FLUSH, false },  { 'o', OP_REOPEN, false },
+	{ 'r', OP_RESIZE, false }, { 'g', OP_GROW, false },
+	{ 'k', OP_COMPACT, false }, { 's', OP_SNAPSHOT, false },
+	{ 'a', OP_APPLY, false },  { 'x', OP_DELETE, false },
+	{ 'v', OP_VERSION, false }, { 'b', OP_WIDTH, false },
+	{ '-', OP_NONE, false },
 };
 
 enum { N_LETTERS = sizeof(letters) / sizeof(letters[0]) };
 
 static bool has_range(enum op_kind kind)
 {
-	return kind != OP_FLUSH && kind != OP_REOPEN;
+	return kind < OP_FLUSH;
 }
 
 void workload_add(struct workload *w, struct op op)
@@ -29,19 +34,24 @@ void workload_add(struct workload *w, struct op op)
 	w->ops[w->n++] = op;
 }
 
+static bool parse_numbers(struct op *op, const char *text)
+{
+	if (op_is_change(op))
+		return sscanf(text, " %" SCNu32, &op->off) == 1;
+	return !has_range(op->kind) ||
+	       (sscanf(text, " %" SCNu32 " %" SCNu32, &op->off, &op->len) ==
+			2 &&
+		op->len);
+}
+
 static bool parse_op(struct op *op, const char *text)
 {
-	int used = 0;
-
 	for (unsigned i = 0; i < N_LETTERS; i++) {
 		if (text[0] != letters[i].letter)
 			continue;
 		*op = (struct op){ .kind = letters[i].kind,
 				   .fua = letters[i].fua };
-		return !has_range(op->kind) ||
-		       (sscanf(text + 1, " %" SCNu32 " %" SCNu32 "%n",
-			       &op->off, &op->len, &used) == 2 &&
-			op->len);
+		return parse_numbers(op, text + 1);
 	}
 	return false;
 }
@@ -82,10 +92,13 @@ void workload_print(const struct workload *w, char *text, size_t size)
 				 letter_of(op));
 
 		at += (size_t)n;
-		if (!has_range(op->kind))
-			continue;
-		n = snprintf(text + at, size - at, " %" PRIu32 " %" PRIu32,
-			     op->off, op->len);
+		n = 0;
+		if (has_range(op->kind))
+			n = snprintf(text + at, size - at,
+				     " %" PRIu32 " %" PRIu32, op->off, op->len);
+		else if (op_is_change(op))
+			n = snprintf(text + at, size - at, " %" PRIu32,
+				     op->off);
 		at += (size_t)n;
 	}
 }

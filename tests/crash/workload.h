@@ -6,6 +6,14 @@
  *	d OFF LEN   discard          c OFF LEN   compressed write
  *	f           flush            o           close and open again
  *
+ * and changes, which no guest makes:
+ *
+ *	r SECTORS   resize           g SECTORS   grow, with tables allocated
+ *	k FLAGS     compact: 1 zeros, 2 compress
+ *	s N         create snapshot N
+ *	a N         apply it         x N         delete it
+ *	v N         version N        b BITS      refcounts of so many bits
+ *
  * OFF and LEN count 512-byte sectors; operations are separated by `;`.
  */
 #ifndef CRASH_WORKLOAD_H
@@ -23,13 +31,22 @@ enum op_kind {
 	OP_COMPRESS,
 	OP_FLUSH,
 	OP_REOPEN,
+	OP_NONE,           /* one that makes no sense here */
+	OP_RESIZE,         /* the first of the changes */
+	OP_GROW,
+	OP_COMPACT,
+	OP_SNAPSHOT,
+	OP_APPLY,
+	OP_DELETE,
+	OP_VERSION,
+	OP_WIDTH,
 };
 
 struct op {
 	enum op_kind kind;
 	bool fua;
-	uint32_t off;
-	uint32_t len;
+	uint32_t off;      /* of a change: its number */
+	uint32_t len;      /* of a change: 0 */
 };
 
 enum { WORKLOAD_OPS_MAX = 48, WORKLOAD_TEXT_BYTES = 1024 };
@@ -49,6 +66,11 @@ void workload_add(struct workload *w, struct op op);
 static inline bool op_settles(const struct op *op)
 {
 	return op->kind == OP_FLUSH || op->kind == OP_REOPEN || op->fua;
+}
+
+static inline bool op_is_change(const struct op *op)
+{
+	return op->kind >= OP_RESIZE;
 }
 
 #endif

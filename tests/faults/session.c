@@ -67,7 +67,8 @@ static void cease_end(struct session *s)
 /* What the open image reads as. */
 static bool read_is_right(struct session *s)
 {
-	size_t bytes = (size_t)s->now.n_sectors * MODEL_SECTOR;
+	uint32_t n = (uint32_t)(qcow2_size(s->img) / MODEL_SECTOR);
+	size_t bytes = (size_t)n * MODEL_SECTOR;
 	uint8_t *disk = malloc(bytes);
 	struct qcow2_error err = { 0 };
 	uint32_t bad;
@@ -75,11 +76,11 @@ static bool read_is_right(struct session *s)
 
 	assert(disk);
 	rc = qcow2_pread(s->img, disk, bytes, 0, 0, &err);
-	bad = rc < 0 ? 0 : model_compare(&s->now, disk, false);
+	bad = rc < 0 ? 0 : model_compare(&s->now, disk, n, false);
 	free(disk);
 	if (rc < 0)
 		return fail(s, "a read after the failure: %s", err.message);
-	if (bad < s->now.n_sectors)
+	if (bad < n)
 		return fail(s, "after the failure sector %u is wrong", bad);
 	return true;
 }
