@@ -18,7 +18,7 @@ static uint64_t count_clusters(const struct compact *c)
 	uint64_t n = 0;
 
 	for (uint64_t i = 0; i <= c->packed.n_bits / WORD_BITS; i++)
-		n += (uint64_t)__builtin_popcountll(c->packed.words[i]);
+		n += packed_popcount(c->packed.words[i]);
 	return n;
 }
 

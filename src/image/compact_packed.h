@@ -8,7 +8,8 @@
  *   PACKED_GAPS    discards and rewrites leave gaps in clusters that hold
  *                  compressed data.  Pieces of the last such clusters fill the
  *                  gaps of the first ones.
- *   PACKED_SPARSE  clusters with large gaps fill fewer that are free.
+ *   PACKED_SPARSE  clusters with large gaps fill fewer that are free, which
+ *                  makes more free for those behind them.
  *   PACKED_END     pieces behind the goal move into gaps and free clusters
  *                  before it.
  *   PACKED_REST    where none there is large enough, into any other.
@@ -36,6 +37,7 @@
 
 #include "base/bitset.h"
 #include "image/compact.h"
+#include "image/image.h"
 
 #define PACKED_SECTOR_BITS 9
 #define PACKED_CLUSTERS_MAX (UINT64_C(1) << 25)
@@ -90,7 +92,8 @@ struct packed {
 	size_t n_pieces;
 	uint64_t n_fresh;       /* free clusters that they go to */
 	uint64_t from;          /* pieces that reach this cluster are collected, */
-	bool only_sparse;       /* that touch a sparse cluster */
+	struct bitset chosen;   /* that touch one of these, by rank, if it is
+				 * not empty, */
 	uint64_t low;           /* and do not begin before this offset */
 	int (*each)(struct packed *p, uint64_t host_off, uint32_t len,
 		    uint64_t refs, struct qcow2_error *err);
@@ -110,12 +113,24 @@ uint64_t packed_last_cluster(const struct packed *p, uint64_t host_off,
 const struct piece *packed_piece(const struct packed *p, uint64_t host_off,
 				 uint32_t len);
 
-/* Less than three quarters of its sectors are in use. */
-bool packed_is_sparse(const struct packed *p, uint64_t cluster_idx);
+/* packed_sparse.c: sets p->chosen to clusters that have large gaps and whose
+ * data fits into the free clusters before them. */
+int packed_choose_sparse(struct packed *p, struct qcow2_error *err);
 
 /* packed_plan.c: sets `to` of pieces that fit and whose move helps; how many,
  * and how many clusters that empties.  Those leave c->packed. */
 int packed_plan(struct packed *p, enum packed_aim aim, size_t *n_moves,
 		uint64_t *n_emptied, struct qcow2_error *err);
+
+static inline uint64_t packed_popcount(uint64_t word)
+{
+	return (uint64_t)__builtin_popcountll(word);
+}
+
+/* From a number of clusters to one of sectors. */
+static inline uint32_t packed_shift(const struct packed *p)
+{
+	return p->c->img->geo.cluster_bits - PACKED_SECTOR_BITS;
+}
 
 #endif

@@ -174,7 +174,7 @@ static void begin_plan(struct plan *plan, struct packed *p)
 {
 	*plan = (struct plan){
 		.p = p,
-		.shift = p->c->img->geo.cluster_bits - PACKED_SECTOR_BITS,
+		.shift = packed_shift(p),
 		.head = (uint32_t)p->n_pieces,
 	};
 	for (size_t i = 0; i < p->n_pieces; i++) {

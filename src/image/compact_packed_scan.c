@@ -21,16 +21,6 @@ enum {
 	WORD_BITS = 64,
 };
 
-static uint32_t sector_shift(const struct packed *p)
-{
-	return p->c->img->geo.cluster_bits - PACKED_SECTOR_BITS;
-}
-
-static uint64_t popcount(uint64_t word)
-{
-	return (uint64_t)__builtin_popcountll(word);
-}
-
 /* ---- Ranks -------------------------------------------------------------------- */
 
 uint64_t packed_rank(const struct packed *p, uint64_t cluster_idx)
@@ -42,8 +32,8 @@ uint64_t packed_rank(const struct packed *p, uint64_t cluster_idx)
 	uint64_t rank = p->ranks_before[block];
 
 	for (uint64_t i = block * RANK_BLOCK / WORD_BITS; i < last; i++)
-		rank += popcount(words[i]);
-	return rank + popcount(words[last] & below);
+		rank += packed_popcount(words[i]);
+	return rank + packed_popcount(words[last] & below);
 }
 
 static int count_ranks(struct packed *p, struct qcow2_error *err)
@@ -59,7 +49,7 @@ static int count_ranks(struct packed *p, struct qcow2_error *err)
 		if (i % (RANK_BLOCK / WORD_BITS) == 0)
 			p->ranks_before[i * WORD_BITS / RANK_BLOCK] =
 				p->n_ranks;
-		p->n_ranks += popcount(set->words[i]);
+		p->n_ranks += packed_popcount(set->words[i]);
 	}
 	return 0;
 }
@@ -74,7 +64,7 @@ static int make_room(struct packed *p, struct qcow2_error *err)
 	p->buf = malloc(p->c->img->geo.cluster_size);
 	p->pieces = malloc(PIECES_MAX * sizeof(*p->pieces));
 	if (!p->refs || !p->leaving || !p->coming || !p->buf || !p->pieces ||
-	    !bitset_init(&p->used, n << sector_shift(p)))
+	    !bitset_init(&p->used, n << packed_shift(p)))
 		return error_nomem(err, "compressed data",
 				   PIECES_MAX * sizeof(*p->pieces) +
 					   n * sizeof(*p->refs) * 3);
@@ -191,7 +181,7 @@ uint64_t packed_last_cluster(const struct packed *p, uint64_t host_off,
 static int use(struct packed *p, uint64_t host_off, uint32_t len, uint64_t refs,
 	       struct qcow2_error *err)
 {
-	uint32_t shift = sector_shift(p);
+	uint32_t shift = packed_shift(p);
 	uint64_t in_cluster = (UINT64_C(1) << shift) - 1;
 	uint64_t end = (host_off + len - 1) / SECTOR_BYTES + 1;
 	uint64_t s = host_off / SECTOR_BYTES;
@@ -234,6 +224,7 @@ void packed_release(struct packed *p)
 	p->c->pieces = NULL;
 	free(p->ranks_before);
 	bitset_release(&p->used);
+	bitset_release(&p->chosen);
 	free(p->refs);
 	free(p->leaving);
 	free(p->coming);
@@ -288,28 +279,12 @@ static void keep_last(struct packed *p)
 		p->pieces[i] = p->pieces[cut + i];
 }
 
-bool packed_is_sparse(const struct packed *p, uint64_t cluster_idx)
-{
-	uint64_t n = UINT64_C(1) << sector_shift(p);
-	uint64_t first = packed_rank(p, cluster_idx) * n;
-	uint64_t n_used = 0;
-
-	if (!bitset_test(&p->c->packed, cluster_idx))
-		return false;
-	if (n < WORD_BITS)
-		n_used = popcount(p->used.words[first / WORD_BITS] >>
-					  first % WORD_BITS &
-				  ((UINT64_C(1) << n) - 1));
-	for (uint64_t i = 0; i < n / WORD_BITS; i++)
-		n_used += popcount(p->used.words[first / WORD_BITS + i]);
-	return 4 * n_used < 3 * n;
-}
-
-static bool touches_sparse(const struct packed *p, uint64_t first,
+static bool touches_chosen(const struct packed *p, uint64_t first,
 			   uint64_t last)
 {
 	for (uint64_t k = first; k <= last; k++)
-		if (packed_is_sparse(p, k))
+		if (bitset_test(&p->c->packed, k) &&
+		    bitset_test(&p->chosen, packed_rank(p, k)))
 			return true;
 	return false;
 }
@@ -322,7 +297,7 @@ static int collect(struct packed *p, uint64_t host_off, uint32_t len,
 
 	(void)err;
 	if (host_off < p->low || last < p->from || last >= p->c->n_file ||
-	    (p->only_sparse && !touches_sparse(p, first, last)))
+	    (p->chosen.words && !touches_chosen(p, first, last)))
 		return 0;
 	if (p->n_pieces == PIECES_MAX)
 		keep_last(p);
@@ -336,14 +311,14 @@ static int collect(struct packed *p, uint64_t host_off, uint32_t len,
 int packed_collect(struct packed *p, enum packed_aim aim,
 		   struct qcow2_error *err)
 {
-	int rc;
+	int rc = aim == PACKED_SPARSE ? packed_choose_sparse(p, err) : 0;
 
 	p->each = collect;
 	p->from = aim == PACKED_GAPS || aim == PACKED_SPARSE ? 0 : p->c->goal;
-	p->only_sparse = aim == PACKED_SPARSE;
 	p->n_pieces = 0;
 	p->low = 0;
-	rc = compact_each_table(p->c, each_in_table, err);
+	if (rc == 0)
+		rc = compact_each_table(p->c, each_in_table, err);
 	sort_pieces(p);
 	return rc;
 }

@@ -87,6 +87,8 @@ static inline struct qcow2_compact_result compact_run(struct rig *r,
 
 	opts.flags = flags;
 	rig_open(r);
+	/* What caches know by now must not be believed afterwards. */
+	rig_expect(r);
 	if (qcow2_compact(r->img, &opts, &result, &err) < 0)
 		rig_fail("compact", &err);
 	rig_expect(r);
