@@ -52,6 +52,27 @@ static void take_shared(struct fill *f, struct room *r,
 	f->pos += r->shared.len;
 }
 
+/* A cluster of several extents is passed over or zeroed where all of them are,
+ * and read otherwise. */
+static int part_of_cluster(struct fill *f, enum part *part,
+			   struct qcow2_error *err)
+{
+	uint64_t end = min_u64(f->pos + f->unit, f->size);
+	uint64_t at = f->pos;
+
+	while (at < end && *part != PART_DATA) {
+		struct qcow2_extent x;
+		int rc = extents_at(&f->extents, at, &x, err);
+
+		if (rc < 0)
+			return rc;
+		if (part_of(f, &x) != *part)
+			*part = PART_DATA;
+		at += x.len;
+	}
+	return 0;
+}
+
 /* Passes over whole clusters at the walk's place that need no reading, or puts
  * those that do into the batch.  The place is at the start of a cluster. */
 static int fill_step(struct fill *f, struct room *r, struct qcow2_error *err)
@@ -70,13 +91,16 @@ static int fill_step(struct fill *f, struct room *r, struct qcow2_error *err)
 		return 0;
 	}
 	end = min_u64(f->pos + x.len, f->size);
-	if (end < f->size)
+	if (part == PART_DATA)
+		end = min_u64(align_up(end, f->unit), f->size);
+	else if (end < f->size)
 		end = align_down(end, f->unit);
-	/* A cluster of several extents is read, whatever they are. */
-	if (end == f->pos || part == PART_DATA)
-		end = min_u64(align_up(f->pos + x.len, f->unit), f->size);
-	if (x.len < end - f->pos)
-		part = PART_DATA;
+	if (end == f->pos) {
+		end = min_u64(f->pos + f->unit, f->size);
+		rc = part_of_cluster(f, &part, err);
+		if (rc < 0)
+			return rc;
+	}
 	if (part != PART_SHARED) {
 		unsigned reads = part == PART_DATA ? READ_FIRST : 0;
 
