@@ -1,84 +1,193 @@
 #!/usr/bin/env python3
-"""Images made by `convert -O qcow2` are clean and right to qemu-img, about as
-large as its own, and the same for any number of threads."""
+"""`convert -O qcow2` from disks of every kind into images of every kind.
 
+Each image is clean to qemu-img and to our check, reads as the source, says of
+itself what qemu-img's own says, has no more data clusters, and consists of the
+same bytes for any number of threads.  The same for images that are there
+already, where what is compared is the disk.
+
+Usage: convert_qcow2.py COMMAND [SLICE SLICES]
+
+QCOW2_TEST_SAMPLE=N takes every Nth combination only, TEST_FULL all ways to
+convert with every source and target instead of one after the other.
+"""
+
+import hashlib
+import itertools
+import json
 import os
-import random
 import shutil
-import subprocess
 import sys
 import tempfile
 
+from convert_sources import make_sources, run
+from matrix import scratch
+
 SKIP = 77
-SIZE = (8 << 20) + 1536
-OPTIONS = ["cluster_size=64k", "cluster_size=512", "cluster_size=2M",
-           "compat=0.10", "refcount_bits=1", "refcount_bits=64",
+EXISTING_BYTES = 12 << 20
+TARGETS = ["cluster_size=64k", "cluster_size=512", "cluster_size=4k",
+           "cluster_size=2M", "compat=0.10", "refcount_bits=1",
+           "refcount_bits=64,cluster_size=1k",
+           "extended_l2=on,cluster_size=16k",
            "extended_l2=on,cluster_size=128k", "lazy_refcounts=on",
-           "preallocation=metadata", "preallocation=full",
-           "compression_type=zstd", "data_file=d.raw",
+           "compression_type=zstd",
+           "compression_type=zstd,cluster_size=4k,refcount_bits=8",
+           "preallocation=metadata", "preallocation=falloc",
+           "preallocation=full,cluster_size=32k", "data_file=d.raw",
            "data_file=d.raw,data_file_raw=on"]
+# What is said on the command line, and what we alone are told.
+WAYS = [([], []), (["-c"], []), (["-S", "0"], []), (["-S", "64k", "-W"], []),
+        (["-c", "-W"], ["--compress-level", "1"]), (["-B"], []),
+        (["-n"], []), (["-n", "-c"], []), (["-B", "-c"], []),
+        (["-n", "-S", "0"], []), (["-t", "none", "-T", "none"], [])]
 
 
-def run(*args):
-    done = subprocess.run(args, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(args)}: {done.stdout}{done.stderr}")
+class Wrong(Exception):
+    pass
 
 
-def make_source():
-    rng = random.Random(7)
-    with open("s.raw", "wb") as f:
-        f.truncate(SIZE)
-        for _ in range(60):
-            n = rng.choice([512, 4096, 65536, 300000, 5000])
-            f.seek(rng.randrange(SIZE - n))
-            f.write(rng.choice([rng.randbytes(n), b"ab" * (n // 2),
-                                bytes(n)]))
-    run("qemu-img", "convert", "-c", "-O", "qcow2", "s.raw", "s.qcow2")
+def unlink(*names):
+    for name in names:
+        if os.path.exists(name):
+            os.unlink(name)
 
 
-def content():
-    out = b""
+def digest():
+    found = hashlib.sha256()
     for name in ["o.qcow2", "d.raw"]:
         if os.path.exists(name):
             with open(name, "rb") as f:
-                out += f.read()
-    return out
+                found.update(f.read())
+    return found.digest()
 
 
-def check(qcow2, source, options):
+def described(name):
+    """What `info` says, but for sizes on the host and names of files."""
+    info = json.loads(run("qemu-img", "info", "--output=json", name))
+    for key in ["actual-size", "filename", "full-backing-filename"]:
+        info.pop(key, None)
+    info["format-specific"]["data"].pop("data-file", None)
+    info.pop("dirty-flag", None)
+    return info
+
+
+def data_bytes(name):
+    """How much guest data lies in the image itself."""
+    extents = json.loads(run("qemu-img", "map", "--output=json", name))
+    return sum(e["length"] for e in extents if e["depth"] == 0 and e["data"])
+
+
+def is_sensible(source, target, options):
+    packed = "-c" in options
+    if packed and ("data_file" in target or "preallocation" in target):
+        return False
+    if "-B" in options:
+        return (source.below is not None and "preallocation" not in target
+                and "data_file_raw" not in target)
+    return True
+
+
+def command_line(source, target, options):
+    """The arguments between `convert` and the target's name."""
+    args = [o for o in options if o != "-B"]
+    if "-B" in options:
+        args += ["-B", source.below[0], "-F", source.below[1]]
+    if "-n" not in options:
+        args += ["-o", target]
+    return ["-O", "qcow2", *args, *source.options, *source.files]
+
+
+def make_existing(source, target, name, data, packed):
+    """An image that is there already.  qemu-img 7.2 writes compressed clusters
+    only where nothing is, and only whole ones unless the disk ends."""
+    size = os.path.getsize(source.raw) if packed else EXISTING_BYTES
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-o",
+        target.replace("d.raw", data), name, str(size))
+    if not packed:
+        run("qemu-io", "-f", "qcow2", "-c", f"write -P 9 0 {size}", name)
+
+
+def convert_ours(qcow2, source, target, way):
+    options, more = way
     made = set()
-    for n in ["1", "4"]:
-        run(qcow2, "convert", "-O", "qcow2", "-m", n, *options, source,
-            "o.qcow2")
-        made.add(content())
-    if len(made) != 1:
-        sys.exit(f"{source} {options}: depends on the number of threads")
+    for threads in ["1", "2", "8"]:
+        unlink("o.qcow2", "d.raw")
+        if "-n" in options:
+            make_existing(source, target, "o.qcow2", "d.raw", "-c" in options)
+        run(qcow2, "convert", "-m", threads, *more,
+            *command_line(source, target, options), "o.qcow2")
+        made.add(digest())
+    if len(made) != 1 and "-n" not in options:
+        raise Wrong("depends on the number of threads")
+
+
+def convert_theirs(source, target, way):
+    options, _ = way
+    theirs = target.replace("d.raw", "t.raw")
+    unlink("t.qcow2", "t.raw")
+    if "-n" in options:
+        make_existing(source, target, "t.qcow2", "t.raw", "-c" in options)
+    run("qemu-img", "convert", *command_line(source, theirs, options),
+        "t.qcow2")
+
+
+def judge(qcow2, source, options):
     run("qemu-img", "check", "-q", "o.qcow2")
-    run("qemu-img", "compare", "-q", "s.raw", "o.qcow2")
-    size = os.path.getsize("o.qcow2")
-    theirs = [o.replace("d.raw", "t.raw") for o in options]
-    run("qemu-img", "convert", "-O", "qcow2", *theirs, source, "t.qcow2")
+    run(qcow2, "check", "-q", "o.qcow2")
+    against = "t.qcow2" if "-n" in options else source.raw
+    run("qemu-img", "compare", "-q", "-F", "qcow2", "-f",
+        "qcow2" if "-n" in options else "raw", against, "o.qcow2")
+    ours, theirs = described("o.qcow2"), described("t.qcow2")
+    if ours != theirs:
+        raise Wrong(f"info says {ours}, not {theirs}")
+    # Zeros that are shorter than -S may be read and written like data.
+    short = "64k" in options or source.name == "tiny"
+    if "-n" not in options and not short:
+        if data_bytes("o.qcow2") > data_bytes("t.qcow2"):
+            raise Wrong("more data than qemu-img writes")
     limit = os.path.getsize("t.qcow2") * 1.1 + (4 << 20)
-    if size > limit:
-        sys.exit(f"{source} {options}: {size} bytes, more than {limit}")
+    if os.path.getsize("o.qcow2") > limit:
+        raise Wrong(f"{os.path.getsize('o.qcow2')} bytes, more than {limit}")
+
+
+def combinations(sources):
+    """All that make sense; each source and target meet in one way at least."""
+    full = os.environ.get("TEST_FULL")
+    for i, (source, target) in enumerate(itertools.product(sources, TARGETS)):
+        ways = [w for w in WAYS if is_sensible(source, target, w[0])]
+        for way in ways if full else [ways[i % len(ways)]]:
+            yield source, target, way
+
+
+def check_all(qcow2, part, parts):
+    sample = int(os.environ.get("QCOW2_TEST_SAMPLE", "1"))
+    chosen = list(combinations(make_sources()))[part * sample::parts * sample]
+    failed = 0
+    for source, target, way in chosen:
+        try:
+            convert_ours(qcow2, source, target, way)
+            convert_theirs(source, target, way)
+            judge(qcow2, source, way[0])
+        except (Wrong, SystemExit) as problem:
+            failed += 1
+            print(f"FAILED {source.name} -o {target} {way}: {problem}",
+                  flush=True)
+    print(f"{len(chosen)} targets, {failed} failed")
+    return 1 if failed or not chosen else 0
 
 
 def main():
-    if not shutil.which("qemu-img"):
-        sys.exit(SKIP)
+    if not shutil.which("qemu-img") or not shutil.which("qemu-io"):
+        return SKIP
     qcow2 = os.path.abspath(sys.argv[1])
-    with tempfile.TemporaryDirectory() as where:
+    part, parts = (int(a) for a in sys.argv[2:4] or ("0", "1"))
+    with tempfile.TemporaryDirectory(dir=scratch()) as where:
         os.chdir(where)
-        make_source()
-        for options in OPTIONS:
-            for more in [[], ["-c"], ["-S", "0"]]:
-                if more == ["-c"] and ("data_file" in options or
-                                        "prealloc" in options):
-                    continue
-                for source in ["s.raw", "s.qcow2"]:
-                    check(qcow2, source, ["-o", options, *more])
-        os.chdir("/")
+        try:
+            return check_all(qcow2, part, parts)
+        finally:
+            os.chdir("/")
 
 
-main()
+if __name__ == "__main__":
+    sys.exit(main())
