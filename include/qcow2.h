@@ -17,10 +17,10 @@
  *    version does not know are refused with -EINVAL.
  *  - Any number of threads may use one image or store at the same time; only
  *    qcow2_close(), qcow2_resize(), qcow2_amend(), qcow2_compact() and
- *    qcow2_store_unref() of
- *    the last reference want the object to themselves.  The library makes no threads of
- *    its own except inside qcow2_convert() and qcow2_compare(), which say so and end them
- *    before they return.
+ *    qcow2_store_unref() of the last reference want the object to themselves.
+ *    The library makes no threads of its own except inside qcow2_convert(),
+ *    qcow2_compare() and checks of large images, which end them before they
+ *    return.
  *  - Nothing an image names is opened unless the caller's gate agrees (see
  *    struct qcow2_gate); the default gate refuses.
  *  - The library has no global state, never exits and never prints.
@@ -929,7 +929,8 @@ struct qcow2_check_result {
  * Returns 0 when the check ran to its end, whatever it found; -EINVAL etc.
  * when the image cannot be opened at all.  Time is proportional to the
  * metadata that exists; memory to the clusters of the image file: 4 bytes for
- * each cluster in use, and what opts->budget allows at most.
+ * each cluster in use, and what opts->budget allows at most.  Where there is
+ * much to read a thread reads ahead while this one looks.
  *
  * With QCOW2_CHECK_REPAIR_* what was found is repaired, and the image checked
  * again: the result tells what is left, and leaks_fixed and corruptions_fixed

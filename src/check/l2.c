@@ -3,10 +3,9 @@
 
 #include "base/checked.h"
 #include "check/context.h"
+#include "check/prefetch.h"
 #include "format/l2.h"
 
-/* Tables with no more than this between them are read together. */
-#define GAP_BYTES (UINT64_C(4) << 10)
 /* How often the caller hears from us, in tables. */
 #define PROGRESS_TABLES 64
 
@@ -15,6 +14,7 @@
 
 struct l2_walk {
 	struct check *c;
+	struct prefetch *prefetch;
 	const struct l2_table *table;
 	/* An entry with one of these bits, or above the maximum, is not a plain
 	 * pointer to a cluster of the image: see is_plain(). */
@@ -299,6 +299,7 @@ static void begin_table(struct l2_walk *w, const struct l2_table *table)
 
 	*w = (struct l2_walk){
 		.c = w->c,
+		.prefetch = w->prefetch,
 		.table = table,
 		.odd_bits = ~(ENTRY_OFFSET_MASK & -(uint64_t)g->cluster_size),
 	};
@@ -315,22 +316,27 @@ static void end_table(struct l2_walk *w)
 	result->compressed_clusters += w->n_compressed * w->table->n_active;
 }
 
-/* Bytes from table @i on that are worth reading at once. */
-static uint64_t ahead(const struct check *c, size_t i)
+/* NULL for a table in a hole. */
+static int read_table(struct l2_walk *w, size_t i, const uint8_t **out)
 {
-	const struct l2_table *tables = c->l2_tables.tables;
-	uint64_t start = tables[i].host_off;
-	uint64_t len = c->geo.cluster_size;
+	struct check *c = w->c;
+	uint64_t off = c->l2_tables.tables[i].host_off;
+	size_t bytes = c->geo.cluster_size;
+	size_t n;
 
-	while (++i < c->l2_tables.n_tables) {
-		uint64_t next = tables[i].host_off - start;
+	*out = prefetch_get(w->prefetch, off);
+	return *out ? 0
+		    : bulk_read(&c->bulk, bytes,
+				l2set_stretch(&c->l2_tables, bytes, i, &n),
+				off, out, NULL);
+}
 
-		if (next - len > GAP_BYTES ||
-		    next + c->geo.cluster_size > BULK_BYTES)
-			break;
-		len = next + c->geo.cluster_size;
-	}
-	return len;
+/* The next tables may lie in a hole too, which is not worth reading. */
+static void found_empty(struct l2_walk *w, uint64_t off)
+{
+	bulk_found_empty(&w->c->bulk, off);
+	if (w->c->bulk.ask_first)
+		prefetch_stop(w->prefetch);
 }
 
 static int walk_table(struct l2_walk *w, size_t i, struct qcow2_error *err)
@@ -341,8 +347,7 @@ static int walk_table(struct l2_walk *w, size_t i, struct qcow2_error *err)
 	bool empty = true;
 	int rc;
 
-	if (bulk_read(&c->bulk, c->geo.cluster_size,
-		      ahead(c, i), table->host_off, &p, NULL) < 0) {
+	if (read_table(w, i, &p) < 0) {
 		report_unchecked(&c->report, 1, table->host_off,
 				 "the L2 table at 0x%" PRIx64 " cannot be read",
 				 table->host_off);
@@ -354,19 +359,18 @@ static int walk_table(struct l2_walk *w, size_t i, struct qcow2_error *err)
 	begin_table(w, table);
 	rc = walk_lines(w, p, &empty, err);
 	if (empty)
-		bulk_found_empty(&c->bulk, table->host_off);
+		found_empty(w, table->host_off);
 	end_table(w);
 	return rc;
 }
 
-int check_l2_tables(struct check *c, struct qcow2_error *err)
+static int walk_tables(struct l2_walk *w, struct qcow2_error *err)
 {
-	struct l2_walk w = { .c = c };
+	struct check *c = w->c;
 	size_t n = c->l2_tables.n_tables;
 
-	l2set_sort(&c->l2_tables);
 	for (size_t i = 0; i < n; i++) {
-		int rc = walk_table(&w, i, err);
+		int rc = walk_table(w, i, err);
 
 		if (rc >= 0 && i % PROGRESS_TABLES == 0)
 			rc = report_progress(&c->report,
@@ -376,4 +380,18 @@ int check_l2_tables(struct check *c, struct qcow2_error *err)
 			return rc;
 	}
 	return 0;
+}
+
+int check_l2_tables(struct check *c, struct qcow2_error *err)
+{
+	struct prefetch prefetch;
+	struct l2_walk w = { .c = c, .prefetch = &prefetch };
+	int rc;
+
+	l2set_sort(&c->l2_tables);
+	prefetch_start(&prefetch, c->file, &c->l2_tables, c->geo.cluster_size,
+		       &c->budget);
+	rc = walk_tables(&w, err);
+	prefetch_stop(&prefetch);
+	return rc;
 }
