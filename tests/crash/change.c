@@ -79,6 +79,7 @@ static bool extent_is_right(struct change_trial *t, struct qcow2_image *img,
 
 static bool contents_are_right(struct change_trial *t, struct qcow2_image *img)
 {
+	uint64_t old = (uint64_t)t->base->model.n_sectors * MODEL_SECTOR;
 	uint64_t size = qcow2_size(img);
 	struct qcow2_error err = { 0 };
 	struct qcow2_extent x;
@@ -87,7 +88,9 @@ static bool contents_are_right(struct change_trial *t, struct qcow2_image *img)
 	if (strstr(t->change, "no backing"))
 		return true;
 	for (uint64_t at = 0; at < size; at += x.len) {
-		if (qcow2_map(img, size - at, at, 0, &x, &err) < 0)
+		uint64_t end = at < old ? min_u64(old, size) : size;
+
+		if (qcow2_map(img, end - at, at, 0, &x, &err) < 0)
 			return wrong(t, "cannot be mapped: %s", err.message);
 		if (!extent_is_right(t, img, &x))
 			return false;
