@@ -184,7 +184,7 @@ int compact_move_l1(struct compact *c, struct qcow2_error *err)
 		return rc;
 	}
 	img->map.l1.host_off = to;
-	guard_remove(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L1, bytes, old);
+	guard_remove(&img->rw->guard, GUARD_TABLES, bytes, old);
 	return compact_end_moves(c, NULL, err);
 }
 
@@ -252,7 +252,7 @@ static int move_snapshot(struct compact *c, uint32_t i,
 	free(next.list);
 	if (rc < 0)
 		return rc;
-	guard_remove(&img->rw->guard, QCOW2_OVERLAP_INACTIVE_L1, bytes, old);
+	guard_remove(&img->rw->guard, GUARD_TABLES, bytes, old);
 	return compact_end_moves(c, NULL, err);
 }
 

@@ -22,6 +22,12 @@
 
 #include <qcow2.h>
 
+/* Tables that are written anew beside the old ones: an L1 table or a snapshot
+ * table is in all of these until it is freed. */
+#define GUARD_TABLES                                                           \
+	(QCOW2_OVERLAP_ACTIVE_L1 | QCOW2_OVERLAP_INACTIVE_L1 |                \
+	 QCOW2_OVERLAP_SNAPSHOT_TABLE)
+
 /* A slot holds sections above a cluster number; 0 is empty, since cluster 0 is
  * the header and looked up by itself.  A slot never gets another number. */
 struct guard_table {

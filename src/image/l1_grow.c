@@ -79,7 +79,7 @@ static int free_old(struct image *img, uint64_t bytes, uint64_t host_off,
 
 	if (rc < 0 || n == 0)
 		return rc;
-	guard_remove(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L1, bytes, host_off);
+	guard_remove(&img->rw->guard, GUARD_TABLES, bytes, host_off);
 	commit_free(c, (struct freed){ host_off, n, false });
 	commit_end(c);
 	return 0;

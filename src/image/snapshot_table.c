@@ -15,12 +15,6 @@
 #include "image/rw.h"
 #include "store/store.h"
 
-/* A table becomes the active L1 table, a snapshot's, or the snapshot table; the
- * guard does not have to know which. */
-#define FRESH_SECTIONS                                                         \
-	(QCOW2_OVERLAP_ACTIVE_L1 | QCOW2_OVERLAP_INACTIVE_L1 |                \
-	 QCOW2_OVERLAP_SNAPSHOT_TABLE)
-
 static uint64_t n_clusters(const struct image *img, uint64_t bytes)
 {
 	return geometry_clusters(&img->geo, bytes);
@@ -44,7 +38,7 @@ int fresh_table_write(struct image *img, const uint8_t *buf, uint64_t bytes,
 	if (rc == 0)
 		rc = store_pwrite(img->file, buf, len, claim.host_off, 0, err);
 	if (rc == 0)
-		rc = guard_add(&img->rw->guard, FRESH_SECTIONS, len,
+		rc = guard_add(&img->rw->guard, GUARD_TABLES, len,
 			       claim.host_off, err);
 	if (rc < 0) {
 		refcounts_unclaim(&img->rw->refs, &claim);
@@ -61,7 +55,7 @@ void fresh_table_drop(struct image *img, const struct fresh_table *t)
 
 	if (!t->bytes)
 		return;
-	guard_remove(&img->rw->guard, FRESH_SECTIONS, t->bytes, t->host_off);
+	guard_remove(&img->rw->guard, GUARD_TABLES, t->bytes, t->host_off);
 	refcounts_unclaim(&img->rw->refs, &claim);
 }
 
