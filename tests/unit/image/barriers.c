@@ -190,6 +190,75 @@ static void a_flush_covers_everything_before_it(void **state)
 	rig_release(&t);
 }
 
+/* ---- FUA ---------------------------------------------------------------------- */
+
+enum request { WRITE, ZERO, UNMAP, DISCARD, COMPRESS, N_REQUESTS };
+
+static int request(struct rig *t, enum request what, unsigned flags)
+{
+	static uint8_t buf[CLUSTER];
+
+	memset(buf, 7, sizeof(buf));
+	switch (what) {
+	case WRITE:
+		return qcow2_pwrite(t->img, buf, CLUSTER, 0, flags, NULL);
+	case ZERO:
+		return qcow2_zero(t->img, CLUSTER, 0, flags, NULL);
+	case UNMAP:
+		return qcow2_zero(t->img, CLUSTER, 0,
+				  flags | QCOW2_ZERO_MAY_UNMAP, NULL);
+	case DISCARD:
+		return qcow2_discard(t->img, CLUSTER, 0, flags, NULL);
+	default:
+		return qcow2_write_compressed(t->img, buf, CLUSTER, 0, flags,
+					      NULL);
+	}
+}
+
+/* What the disk has if all power is lost now reads as it did. */
+static void expect_durable(struct rig *t, struct qcow2_store *base)
+{
+	size_t n = record_n_events(t->log);
+	bool *keep = calloc(n + 1, sizeof(*keep));
+	uint64_t now = record_now(t->log);
+	uint8_t want[CLUSTER], got[CLUSTER];
+	struct qcow2_store *after;
+	struct qcow2_image *img;
+
+	assert_non_null(keep);
+	for (size_t i = 0; i < n; i++)
+		keep[i] = record_is_durable(t->log, i, now);
+	assert_int_equal(record_rebuild(t->log, 0, base, keep, n, &after), 0);
+	assert_int_equal(qcow2_pread(t->img, want, CLUSTER, 0, 0, NULL), 0);
+	assert_int_equal(qcow2_open_store(after, NULL, &img, NULL), 0);
+	assert_int_equal(qcow2_pread(img, got, CLUSTER, 0, 0, NULL), 0);
+	assert_memory_equal(got, want, CLUSTER);
+	qcow2_close(img, NULL);
+	store_unref(after);
+	free(keep);
+}
+
+static void what_fua_returned_for_survives(void **state)
+{
+	(void)state;
+	for (int what = 0; what < N_REQUESTS; what++) {
+		struct record_log *none = record_log_new();
+		struct qcow2_store *base;
+		struct rig t;
+
+		rig_init(&t, false);
+		assert_int_equal(record_rebuild(none, 0, t.mem, NULL, 0, &base),
+				 0);
+		write_at(&t, CLUSTER, 0);
+		flush(&t);
+		assert_int_equal(request(&t, (enum request)what, QCOW2_FUA), 0);
+		expect_durable(&t, base);
+		rig_release(&t);
+		store_unref(base);
+		record_log_free(none);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -198,6 +267,7 @@ int main(void)
 		cmocka_unit_test(copying_costs_two),
 		cmocka_unit_test(writing_alone_costs_none),
 		cmocka_unit_test(a_flush_covers_everything_before_it),
+		cmocka_unit_test(what_fua_returned_for_survives),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
