@@ -14,10 +14,12 @@
 #define BAR_WIDTH 40
 #define BAR_INTERVAL_MSEC 100
 #define PERCENT_STEP 0.5
+#define PATIENCE_SEC 1
 
 /* Set by signal handlers, which can reach nothing else. */
 static volatile sig_atomic_t want_line;
 static volatile sig_atomic_t stop_signal;
+static volatile sig_atomic_t stop_sec;
 
 static void on_usr1(int sig)
 {
@@ -25,9 +27,20 @@ static void on_usr1(int sig)
 	want_line = 1;
 }
 
+/* One wish often comes as two signals, to the process and to its group: the
+ * second must not keep the job from cleaning up.  Who sends another one later
+ * does not want to wait for that. */
 static void on_stop(int sig)
 {
-	stop_signal = sig;
+	sig_atomic_t now = (sig_atomic_t)time(NULL);
+
+	if (!stop_signal) {
+		stop_sec = now;
+		stop_signal = sig;
+	} else if (now - stop_sec > PATIENCE_SEC) {
+		signal(sig, SIG_DFL);
+		raise(sig);
+	}
 }
 
 static void handle(int sig, void (*handler)(int), int flags)
@@ -51,8 +64,7 @@ void progress_cancel_on_signals(void)
 		/* nohup and shells in the background ignore some of them. */
 		sigaction(signals[i], NULL, &old);
 		if (old.sa_handler != SIG_IGN)
-			handle(signals[i], on_stop,
-			       (int)(SA_RESETHAND | SA_RESTART));
+			handle(signals[i], on_stop, SA_RESTART);
 	}
 }
 

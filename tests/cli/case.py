@@ -47,6 +47,16 @@ def catches(pid, sig):
     return int(caught.split()[1], 16) >> (sig - 1) & 1
 
 
+def wait_until_caught(pid, sig):
+    """Until the signal that was sent has been taken."""
+    mask = 1 << (sig - 1)
+    pending = mask
+    while pending & mask:
+        with open(f"/proc/{pid}/status", encoding="ascii") as f:
+            fields = dict(line.split(":", 1) for line in f)
+        pending = int(fields["SigPnd"], 16) | int(fields["ShdPnd"], 16)
+
+
 def drain(reader):
     while os.read(reader, 65536):
         pass

@@ -357,12 +357,25 @@ class Progress(case.Case):
                     "convert", "big.qcow2", "kept.raw",
                     stderr=subprocess.PIPE)
                 job.send_signal(sig)
+                # As timeout(1) does: to its child, and to the group.  The
+                # second one killed the command while it cleaned up.
+                case.wait_until_caught(job.pid, sig)
+                job.send_signal(sig)
                 case.drain(reader)
                 self.assertIn(b"interrupted", job.communicate()[1])
                 self.assertEqual(job.returncode, -sig)
                 with open("kept.raw", encoding="ascii") as f:
                     self.assertEqual(f.read(), "precious")
                 self.assertEqual(before, sorted(os.listdir(".")))
+
+    def test_who_insists_is_obeyed(self):
+        job, reader = self.start_blocked("convert", "big.qcow2", "i.raw")
+        deadline = time.monotonic() + 30
+        while job.poll() is None and time.monotonic() < deadline:
+            job.send_signal(signal.SIGTERM)
+            time.sleep(0.1)
+        os.close(reader)
+        self.assertEqual(job.wait(), -signal.SIGTERM)
 
     def test_usr1_asks_for_a_line(self):
         job, reader = self.start_blocked("convert", "big.qcow2", "u.raw",
