@@ -854,15 +854,15 @@ struct qcow2_compact_result {
  * Makes the image file smaller without a second copy of it: clusters move from
  * its end into free space, and what is free is given back to the host.  The
  * disk and its snapshots read as before.  Compressed data also fills the gaps
- * that discards and rewrites left in it.  Bitmaps stay where they are, and so
- * do tables and compressed data for which no row of free clusters or sectors is
- * long enough.  The image is open for writing (-EBADF), and no other call may
- * be running on it, as for qcow2_close().
+ * that discards and rewrites left in it.  Tables and compressed data stay where
+ * they are if no row of free clusters or sectors is long enough.  The image is
+ * open for writing (-EBADF), and no other call may be running on it, as for
+ * qcow2_close().
  *
  * May be stopped anywhere, by the progress function (-ECANCELED), a failure or
  * a crash: the image is sound then, with leaked clusters at worst after a
- * crash, and the next call goes on.  -EINVAL when the image has to be repaired
- * first; -ENOTSUP to compress with an external data file.
+ * failure or a crash, and the next call goes on.  -EINVAL when the image has to
+ * be repaired first; -ENOTSUP to compress with an external data file.
  */
 int qcow2_compact(struct qcow2_image *img,
 		  const struct qcow2_compact_opts *opts,
