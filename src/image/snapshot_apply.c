@@ -1,7 +1,8 @@
 /*
  * O17: refcounts of everything that the snapshot uses, a new L1 table -> one
  * sector of the header switches disk size and L1 table -> refcounts of what the
- * disk used before.  Every crash leaves one disk or the other, whole.
+ * disk used before.  Every crash leaves one disk or the other, whole.  What both
+ * have at the same place is left out: it has as many references as before.
  *
  * No COPIED flag can be on in the new disk: the snapshot still has all of it.
  */
@@ -27,9 +28,12 @@ struct application {
 	struct image *img;
 	struct tree old;        /* the active disk's */
 	struct tree tree;       /* the snapshot's, as long as the disk needs */
+	/* Of these two what the other does not have at the same place. */
+	struct tree lost;
+	struct tree gained;
 	uint64_t disk_size;
 	uint64_t l1_off;        /* of the new table; 0: none yet */
-	bool counted;           /* `tree` has one reference more */
+	bool counted;           /* `gained` has one reference more */
 	struct l1_switch memory; /* the new table, then the old one */
 };
 
@@ -63,6 +67,25 @@ static int pad(struct tree *t, uint64_t n, struct qcow2_error *err)
 	return 0;
 }
 
+/* The entries of @t but those that @other has too.  A table that the disk has
+ * as its own, with COPIED, is never the same as a snapshot's. */
+static int difference(struct tree *out, const struct tree *t,
+		      const struct tree *other, struct qcow2_error *err)
+{
+	uint64_t *l1 = malloc(t->n_l1 ? t->n_l1 * sizeof(*l1) : 1);
+
+	if (!l1)
+		return error_nomem(err, "an L1 table", t->n_l1 * sizeof(*l1));
+	for (uint64_t i = 0; i < t->n_l1; i++) {
+		bool same = i < other->n_l1 && t->l1[i] == other->l1[i] &&
+			    !(t->l1[i] & ENTRY_COPIED);
+
+		l1[i] = same ? 0 : t->l1[i];
+	}
+	*out = (struct tree){ .l1 = l1, .n_l1 = t->n_l1 };
+	return 0;
+}
+
 static int look(struct application *a, const char *id_or_name,
 		struct qcow2_error *err)
 {
@@ -82,7 +105,11 @@ static int look(struct application *a, const char *id_or_name,
 		rc = tree_read(&a->tree, img, s->l1_size, s->l1_off, err);
 	if (rc == 0)
 		rc = pad(&a->tree, 1, err);
-	return rc < 0 ? rc : tree_of_image(&a->old, img, err);
+	if (rc == 0)
+		rc = tree_of_image(&a->old, img, err);
+	if (rc == 0)
+		rc = difference(&a->gained, &a->tree, &a->old, err);
+	return rc < 0 ? rc : difference(&a->lost, &a->old, &a->tree, err);
 }
 
 /* ---- Before the switch -------------------------------------------------------- */
@@ -93,9 +120,9 @@ static int clear_copied(struct application *a, struct qcow2_error *err)
 {
 	for (uint64_t i = 0; i < a->tree.n_l1; i++)
 		a->tree.l1[i] &= ~ENTRY_COPIED;
-	if (!a->tree.has_copied)
+	if (!a->gained.has_copied)
 		return 0;
-	return copied_clear_tables(a->img, &a->tree, err);
+	return copied_clear_tables(a->img, &a->gained, err);
 }
 
 static int guard_tables(struct application *a, struct qcow2_error *err)
@@ -130,7 +157,7 @@ static int prepare(struct application *a, struct qcow2_error *err)
 	struct image *img = a->img;
 	int rc = MUTANT(apply_not_counted)
 			 ? 0
-			 : tree_add_references(img, &a->tree, err);
+			 : tree_add_references(img, &a->gained, err);
 
 	a->counted = rc == 0;
 	if (rc == 0)
@@ -155,7 +182,7 @@ static void undo(struct application *a)
 	unguard_tables(a, &a->tree, &a->old);
 	fresh_l1_drop(a->img, a->tree.n_l1, a->l1_off);
 	if (a->counted)
-		tree_drop_references(a->img, &a->tree, NULL);
+		tree_drop_references(a->img, &a->gained, NULL);
 }
 
 /* ---- The switch --------------------------------------------------------------- */
@@ -191,7 +218,7 @@ static int forget_old(struct application *a, uint64_t n_l1, uint64_t l1_off,
 	fresh_l1_drop(a->img, n_l1, l1_off);
 	if (MUTANT(apply_freed_early))
 		return 0;
-	return tree_drop_references(a->img, &a->old, err);
+	return tree_drop_references(a->img, &a->lost, err);
 }
 
 static int apply(struct application *a, const char *id_or_name,
@@ -212,7 +239,7 @@ static int apply(struct application *a, const char *id_or_name,
 		return rc;
 	}
 	if (MUTANT(apply_freed_early)) {
-		tree_drop_references(img, &a->old, NULL);
+		tree_drop_references(img, &a->lost, NULL);
 		commit_flush(&img->rw->commit, NULL);
 	}
 	rc = switch_disk(a, err);
@@ -234,5 +261,7 @@ int image_snapshot_apply(struct image *img, const char *id_or_name,
 	l1_switch_release(&a.memory);
 	tree_release(&a.old);
 	tree_release(&a.tree);
+	tree_release(&a.lost);
+	tree_release(&a.gained);
 	return rc;
 }

@@ -153,8 +153,10 @@ static int write_table(struct creation *c, struct qcow2_error *err)
 
 static int clear_copied(struct creation *c, struct qcow2_error *err)
 {
-	int rc = copied_clear_tables(c->img, &c->tree, err);
+	int rc = 0;
 
+	if (c->tree.has_copied)
+		rc = copied_clear_tables(c->img, &c->tree, err);
 	return rc < 0 ? rc : copied_clear_l1(c->img, err);
 }
 

@@ -132,10 +132,12 @@ static int forget(struct deletion *d, struct qcow2_error *err)
 	int rc = MUTANT(snapshot_freed_early)
 			 ? 0
 			 : tree_drop_references(img, &d->tree, err);
-	int restored;
+	int restored = 0;
 
 	fresh_l1_drop(img, d->info.l1_size, d->info.l1_off);
-	restored = copied_restore(img, &n_lost, rc == 0 ? err : NULL);
+	/* With other snapshots around, often nothing is left to one owner. */
+	if (refcounts_fell_low(&img->rw->refs))
+		restored = copied_restore(img, &n_lost, rc == 0 ? err : NULL);
 	if (rc == 0)
 		rc = restored;
 	if (n_lost)
@@ -155,6 +157,7 @@ static int carry_out(struct deletion *d, struct qcow2_error *err)
 		d->info.id = NULL;
 		return rc;
 	}
+	refcounts_watch(&img->rw->refs);
 	if (MUTANT(snapshot_freed_early))
 		tree_drop_references(img, &d->tree, NULL);
 	rc = snapshot_table_switch(img, &d->next, &table, err);

@@ -468,6 +468,7 @@ static int decrement_slice(struct refcounts *r, struct view *v, uint64_t i,
 	for (; i < end; i++) {
 		uint64_t value = view_get(r, v, i);
 
+		r->fell_low |= value <= 2;
 		if (value == 0) {
 			rc = count_error(r, i, -EIO, err);
 			continue;
@@ -480,6 +481,20 @@ static int decrement_slice(struct refcounts *r, struct view *v, uint64_t i,
 	if (changed)
 		dirty_mark(&r->dirty, v->slice);
 	return rc;
+}
+
+void refcounts_watch(struct refcounts *r)
+{
+	SCOPED_LOCK(&r->lock);
+
+	r->fell_low = false;
+}
+
+bool refcounts_fell_low(struct refcounts *r)
+{
+	SCOPED_LOCK(&r->lock);
+
+	return r->fell_low;
 }
 
 static int increment_to(struct refcounts *r, uint64_t *i, uint64_t end,

@@ -52,6 +52,8 @@ struct refcounts {
 	uint64_t n_table;             /* entries */
 	struct dirty dirty;
 	uint64_t next_free;           /* cluster index: all below are in use */
+	bool fell_low;                /* one has become 1 or 0 since the watch
+				       * began */
 	uint64_t held;                /* never claimed whatever its refcount;
 				       * 0: none */
 	_Atomic uint64_t high_water;  /* host offset: nothing at or above it was
@@ -137,6 +139,11 @@ static inline bool refcounts_has_block(const struct refcounts *r,
  * has @value references from now on. */
 int refcounts_set(struct refcounts *r, uint64_t value, uint64_t cluster_idx,
 		  struct qcow2_error *err);
+
+/* Whether any refcount has become 1 or 0 since the watch began; where none has,
+ * nobody became the only owner of a cluster. */
+void refcounts_watch(struct refcounts *r);
+bool refcounts_fell_low(struct refcounts *r);
 
 /* Keeps one cluster from being claimed, instead of the one held before; 0 for
  * none. */

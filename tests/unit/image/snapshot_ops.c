@@ -80,6 +80,37 @@ static void applying_brings_the_disk_back(void **state)
 	}
 }
 
+/* Tables that both have stay as they are counted: those of all of the disk,
+ * then those of a part of it. */
+static void tables_in_common_keep_their_references(void **state)
+{
+	(void)state;
+	for (int i = 0; i < N_KINDS; i++) {
+		struct rig r;
+		uint8_t *then;
+
+		rig_init(&r, DISK, &kinds[i]);
+		scribble(&r, 1);
+		then = rig_copy(&r);
+		rig_create(&r, "a");
+		rig_apply(&r, "a");
+		rig_expect(&r);
+		rig_create(&r, "b");
+		rig_write(&r, 9, 300, 150);
+		rig_apply(&r, "a");
+		memcpy(r.disk, then, DISK);
+		rig_expect(&r);
+		rig_delete(&r, "b");
+		rig_write(&r, 7, 512, 2 * MIB);
+		rig_expect(&r);
+		rig_close(&r);
+		rig_check(&r);
+		rig_expect_view(&r, "a", then, DISK);
+		free(then);
+		rig_release(&r);
+	}
+}
+
 static uint64_t file_size(struct rig *r)
 {
 	uint64_t size;
@@ -464,6 +495,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_snapshot_stays_what_it_was),
+		cmocka_unit_test(tables_in_common_keep_their_references),
 		cmocka_unit_test(applying_brings_the_disk_back),
 		cmocka_unit_test(
 			deleting_gives_back_what_only_the_snapshot_had),
