@@ -124,6 +124,16 @@ int features_before_guest_change(struct image *img, struct qcow2_error *err)
 	return rc;
 }
 
+bool features_keep_bitmaps(struct image *img)
+{
+	return atomic_exchange(&img->rw->bitmaps_valid, false);
+}
+
+void features_end_keep_bitmaps(struct image *img, bool kept)
+{
+	atomic_store(&img->rw->bitmaps_valid, kept);
+}
+
 /* ---- The dirty bit ------------------------------------------------------------ */
 
 int features_begin_dirty(struct image *img, enum dirty_reason reason,

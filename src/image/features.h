@@ -9,6 +9,7 @@
 #ifndef IMAGE_FEATURES_H
 #define IMAGE_FEATURES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <qcow2.h>
@@ -49,6 +50,11 @@ int features_open(struct image *img, struct qcow2_error *err);
 /* Before guest data changes: the persistent bitmaps, which do not record what
  * this version writes, lose the bit by which they are trusted. */
 int features_before_guest_change(struct image *img, struct qcow2_error *err);
+
+/* Between them writing changes nothing that a bitmap could be about, and the bit
+ * stays.  For who has the image to himself. */
+bool features_keep_bitmaps(struct image *img);
+void features_end_keep_bitmaps(struct image *img, bool kept);
 
 /* Why refcounts and COPIED flags may disagree with the pointers (O26). */
 enum dirty_reason {

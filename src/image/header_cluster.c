@@ -56,7 +56,7 @@ struct layout {
 struct header_cluster header_cluster_of(const struct image *img)
 {
 	return (struct header_cluster){ img->header, img->names.backing_file,
-					img->names.backing_format };
+					img->names.backing_format, NULL };
 }
 
 /* ---- The old cluster --------------------------------------------------------- */
@@ -97,7 +97,9 @@ static int take_rest(struct layout *l, const struct header *old,
 	while (extension_next(&it, &x, &fault)) {
 		l->lists.end = (size_t)align_up(x.off + EXT_HEAD_BYTES +
 						(uint64_t)x.len, 8);
-		if (is_kept(l, x.type))
+		if (x.type == EXT_BITMAPS && l->to->bitmaps)
+			extension_encode_bitmaps(&w, l->to->bitmaps);
+		else if (is_kept(l, x.type))
 			extension_encode(&w, x.type, x.data, x.len);
 	}
 	if (fault.defect)

@@ -7,6 +7,7 @@
 
 #include <qcow2.h>
 
+#include "format/extension.h"
 #include "format/header.h"
 
 struct image;
@@ -15,6 +16,7 @@ struct header_cluster {
 	struct header header;        /* backing_off and backing_len are set */
 	const char *backing_file;    /* NULL: none */
 	const char *backing_format;  /* NULL: none */
+	const struct bitmaps_ext *bitmaps; /* NULL: as they are */
 };
 
 /* What the image has now, to be changed and written. */

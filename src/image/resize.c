@@ -19,8 +19,10 @@
 #include "image/change.h"
 #include "image/entry.h"
 #include "image/features.h"
+#include "image/header_cluster.h"
 #include "image/image.h"
 #include "image/l1_grow.h"
+#include "image/resize_bitmaps.h"
 #include "image/rw.h"
 #include "store/store.h"
 
@@ -58,17 +60,6 @@ static int check_snapshots(const struct image *img, struct qcow2_error *err)
 			 "not record their size");
 }
 
-static int check_bitmaps(const struct image *img, struct qcow2_error *err)
-{
-	if (!(img->header.autoclear_features & AUTOCLEAR_BITMAPS) ||
-	    img->bitmaps.n == 0)
-		return 0;
-	return error_set(err, -ENOTSUP,
-			 "the image has %" PRIu32 " persistent bitmaps, which "
-			 "have the size of the disk: remove them first",
-			 img->bitmaps.n);
-}
-
 static int check(const struct image *img, uint64_t size,
 		 const struct qcow2_resize_opts *opts, struct qcow2_error *err)
 {
@@ -85,7 +76,7 @@ static int check(const struct image *img, uint64_t size,
 			       "images");
 	if (rc == 0)
 		rc = check_snapshots(img, err);
-	return rc < 0 ? rc : check_bitmaps(img, err);
+	return rc < 0 ? rc : bitmaps_resize_check(img, size, err);
 }
 
 /* ---- The new area ------------------------------------------------------------ */
@@ -233,11 +224,41 @@ int resize_header(struct image *img, uint64_t size, struct qcow2_error *err)
 	return header_update(img, set_size, &size, err);
 }
 
+static int write_size(struct image *img, struct bitmaps_resize *b,
+		      struct qcow2_error *err)
+{
+	struct header_cluster to = header_cluster_of(img);
+	int rc;
+
+	if (!b->changes)
+		return resize_header(img, b->size, err);
+	to.header.size = b->size;
+	to.bitmaps = &b->place;
+	rc = header_cluster_write(img, &to, err);
+	if (rc == 0)
+		bitmaps_resize_done(b);
+	return rc;
+}
+
+int resize_switch(struct image *img, uint64_t size, struct qcow2_error *err)
+{
+	struct bitmaps_resize b;
+	int rc = bitmaps_resize_prepare(&b, img, size, err);
+
+	if (rc == 0 && !MUTANT(size_unordered))
+		rc = commit_drain(&img->rw->commit, err);
+	if (rc == 0)
+		rc = write_size(img, &b, err);
+	bitmaps_resize_release(&b);
+	return rc;
+}
+
 static int grow(struct image *img, uint64_t size,
 		const struct qcow2_resize_opts *opts, struct qcow2_error *err)
 {
 	enum qcow2_preallocation mode = mode_of(img, opts);
 	uint64_t old = img->virtual_size;
+	bool kept;
 	int rc = l1_lengthen(img, geometry_l1_entries(&img->geo, size), err);
 
 	if (rc == 0)
@@ -247,11 +268,12 @@ static int grow(struct image *img, uint64_t size,
 	img->virtual_size = size;
 	if (MUTANT(size_first))
 		resize_header(img, size, NULL);
+	/* No bitmap has a bit for what lies beyond the old end. */
+	kept = features_keep_bitmaps(img);
 	rc = fill_new_area(img, old, mode, err);
-	if (rc == 0 && !MUTANT(size_unordered))
-		rc = commit_drain(&img->rw->commit, err);
+	features_end_keep_bitmaps(img, kept);
 	if (rc == 0)
-		rc = resize_header(img, size, err);
+		rc = resize_switch(img, size, err);
 	/* What was made beyond the end is no longer seen, and cleared when
 	 * the disk grows again. */
 	if (rc < 0)

@@ -19,6 +19,9 @@ int image_resize(struct image *img, uint64_t size,
 /* The header's size, in one sector, durably. */
 int resize_header(struct image *img, uint64_t size, struct qcow2_error *err);
 
+/* Makes all changes durable, and then the size, with bitmaps that fit it. */
+int resize_switch(struct image *img, uint64_t size, struct qcow2_error *err);
+
 /*
  * O15: the smaller size first, then entries beyond it, then what they pointed
  * to, then tables.  An error leaves the disk small, with leaks at worst.

@@ -197,7 +197,7 @@ int image_shrink(struct image *img, uint64_t size, struct qcow2_error *err)
 	int rc = image_flush(img, err);
 
 	if (rc == 0 && !MUTANT(cut_before_size))
-		rc = resize_header(img, size, err);
+		rc = resize_switch(img, size, err);
 	if (rc < 0)
 		return rc;
 	img->virtual_size = size;

@@ -211,12 +211,6 @@ class Resize(case.Case):
         self.both("2M")
         self.assert_refused(self.ours("resize", "a.qcow2", "2M"), "snapshot")
 
-    def test_r19_valid_bitmaps_are_not_left_behind(self):
-        self.make()
-        self.theirs("bitmap", "--add", "a.qcow2", "b")
-        self.assert_refused(self.ours("resize", "a.qcow2", "2M"), "bitmap")
-        self.assert_sound("a.qcow2")
-
     def test_r20_shrinking_a_large_disk_gives_its_tables_back(self):
         self.make("small", size="1M", fill=False)
         done = self.ours("resize", "--preallocation=metadata", "a.qcow2",
