@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import random
 import shutil
 import subprocess
 import sys
@@ -93,6 +94,16 @@ def make_scattered(path, n_clusters, n_snapshots=0, n_leaked=0):
     run(generator, path, n_clusters, n_snapshots, n_leaked)
 
 
+def make_holes(image, path, size):
+    """A copy of an image, half of whose clusters are discarded."""
+    cluster = 65536
+    shutil.copyfile(image, path)
+    chosen = random.Random(1).sample(range(size // cluster),
+                                     size // cluster // 2)
+    lines = "".join(f"discard {i * cluster} {cluster}\n" for i in chosen)
+    run("qemu-io", "-d", "unmap", "-t", "unsafe", path, input=lines.encode())
+
+
 class Data:
     """Names of all images; each is made when it is first needed."""
 
@@ -136,6 +147,12 @@ class Data:
             f"mix-{self.size // MIB}-{packing}.qcow2",
             lambda path: run("qemu-img", "convert", "-W", "-O", "qcow2",
                              *options, self.made(self.disk()), path))
+
+    def holes(self, packing):
+        return self.cached(
+            f"mix-{self.size // MIB}-{packing}-holes.qcow2",
+            lambda path: make_holes(self.made(self.image(packing)), path,
+                                    self.size))
 
     def chain(self):
         name = f"chain-{self.size // MIB}.qcow2"
