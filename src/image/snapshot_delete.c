@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/mutant.h"
@@ -20,6 +21,8 @@
 #include "image/snapshot_table.h"
 #include "image/tree.h"
 #include "store/store.h"
+
+enum { AT_ONCE = 64 };
 
 struct deletion {
 	struct image *img;
@@ -67,29 +70,38 @@ static int look(struct deletion *d, const char *id_or_name,
 
 /* ---- Space -------------------------------------------------------------------- */
 
+static void punch_clusters(struct image *img, uint64_t n, uint64_t first)
+{
+	uint32_t bits = img->geo.cluster_bits;
+
+	if (n)
+		store_zero(img->file, n << bits, first << bits,
+			   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK, NULL);
+}
+
 /* Gives back the space of the clusters of one run that are free now. */
 static int punch_run(struct image *img, const struct tree_run *run,
 		     struct qcow2_error *err)
 {
-	uint32_t bits = img->geo.cluster_bits;
-	uint64_t from = run->first;
 	uint64_t end = run->first + run->n;
+	uint64_t from = run->first;
+	uint64_t counts[AT_ONCE];
 
-	for (uint64_t i = from; i <= end; i++) {
-		uint64_t count = 1;
-		int rc = i < end ? refcounts_get(&img->rw->refs, i, &count, err)
-				 : 0;
+	for (uint64_t i = run->first; i < end; i++) {
+		uint64_t at = (i - run->first) % AT_ONCE;
+		int rc = at ? 0
+			    : refcounts_read(&img->rw->refs,
+					     min_u64(end - i, AT_ONCE), i,
+					     counts, err);
 
 		if (rc < 0)
 			return rc;
-		if (count == 0)
+		if (!counts[at])
 			continue;
-		if (i > from)
-			store_zero(img->file, (i - from) << bits, from << bits,
-				   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK,
-				   NULL);
+		punch_clusters(img, i - from, from);
 		from = i + 1;
 	}
+	punch_clusters(img, end - from, from);
 	return 0;
 }
 
@@ -133,16 +145,18 @@ static int forget(struct deletion *d, struct qcow2_error *err)
 			 ? 0
 			 : tree_drop_references(img, &d->tree, err);
 	int restored = 0;
+	bool low = refcounts_fell_low(&img->rw->refs);
 
 	fresh_l1_drop(img, d->info.l1_size, d->info.l1_off);
-	/* With other snapshots around, often nothing is left to one owner. */
-	if (refcounts_fell_low(&img->rw->refs))
+	/* With other snapshots around, often all clusters still have several
+	 * owners. */
+	if (low)
 		restored = copied_restore(img, &n_lost, rc == 0 ? err : NULL);
 	if (rc == 0)
 		rc = restored;
 	if (n_lost)
 		return lost_clusters(img, n_lost, err);
-	if (rc == 0)
+	if (rc == 0 && low)
 		punch(d);
 	return rc;
 }

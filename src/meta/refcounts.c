@@ -10,15 +10,9 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/mutant.h"
-#include "format/refcount.h"
 #include "meta/refcounts_grow.h"
+#include "meta/refcounts_view.h"
 #include "store/store.h"
-
-static uint64_t per_slice(const struct refcounts *r)
-{
-	return ((uint64_t)r->blocks.slice_bytes * 8) >> r->geo->refcount_order;
-}
 
 static int read_table(struct refcounts *r, struct qcow2_error *err)
 {
@@ -77,13 +71,6 @@ void refcounts_release(struct refcounts *r)
 
 /* ---- One slice ------------------------------------------------------------- */
 
-/* Clusters of one slice of refcounts, pinned. */
-struct view {
-	struct slice *slice;
-	uint64_t first;    /* cluster index of refcount 0 in the slice */
-	uint64_t end;      /* first cluster index behind it */
-};
-
 /* The table entry for a cluster, and the end of what can lie in the file. */
 static uint64_t table_entry(struct refcounts *r, uint64_t cluster_idx,
 			    uint64_t *file_end)
@@ -104,16 +91,15 @@ static int bad_block(uint64_t entry, enum defect defect,
 			    defect_info((int)defect)->text, entry);
 }
 
-/* Pins the slice for @cluster_idx; 1 when there is no block for it. */
-static int view_open(struct refcounts *r, uint64_t cluster_idx, struct view *v,
-		     struct qcow2_error *err)
+int refcounts_view(struct refcounts *r, uint64_t cluster_idx, struct view *v,
+		   struct qcow2_error *err)
 {
 	uint64_t file_end;
 	uint64_t entry = table_entry(r, cluster_idx, &file_end);
 	uint64_t block = entry & REFCOUNT_TABLE_OFFSET_MASK;
 	uint64_t n = UINT64_C(1) << r->geo->refcount_block_bits;
 	uint64_t in_block = cluster_idx & (n - 1);
-	uint64_t slice_idx = in_block / per_slice(r);
+	uint64_t slice_idx = in_block / refcounts_per_slice(r);
 	enum defect bad;
 
 	if (block == 0)
@@ -121,38 +107,18 @@ static int view_open(struct refcounts *r, uint64_t cluster_idx, struct view *v,
 	bad = refcount_table_entry_defect(r->geo, entry, file_end);
 	if (bad)
 		return bad_block(entry, bad, err);
-	v->first = cluster_idx - in_block + slice_idx * per_slice(r);
-	v->end = v->first + min_u64(per_slice(r), n);
+	v->first = cluster_idx - in_block + slice_idx * refcounts_per_slice(r);
+	v->end = v->first + min_u64(refcounts_per_slice(r), n);
 	return cache_get(&r->blocks,
 			 block + slice_idx * r->blocks.slice_bytes,
 			 block + r->geo->cluster_size, 0, &v->slice, err);
-}
-
-static void view_close(struct refcounts *r, struct view *v)
-{
-	cache_put(&r->blocks, v->slice);
-}
-
-static uint64_t view_get(const struct refcounts *r, const struct view *v,
-			 uint64_t cluster_idx)
-{
-	return refcount_get(v->slice->data, cluster_idx - v->first,
-			    r->geo->refcount_order);
-}
-
-/* The caller marks the slice dirty. */
-static void view_put(struct refcounts *r, struct view *v, uint64_t cluster_idx,
-		     uint64_t value)
-{
-	refcount_put(v->slice->data, cluster_idx - v->first,
-		     r->geo->refcount_order, value);
 }
 
 int refcounts_get(struct refcounts *r, uint64_t cluster_idx, uint64_t *value,
 		  struct qcow2_error *err)
 {
 	struct view v;
-	int rc = view_open(r, cluster_idx, &v, err);
+	int rc = refcounts_view(r, cluster_idx, &v, err);
 
 	*value = 0;
 	if (rc != 0)
@@ -172,7 +138,7 @@ int refcounts_read(struct refcounts *r, uint64_t n, uint64_t first,
 	memset(values, 0, n * sizeof(*values));
 	while (i < n) {
 		struct view v;
-		int rc = view_open(r, first + i, &v, err);
+		int rc = refcounts_view(r, first + i, &v, err);
 
 		if (rc < 0)
 			return rc;
@@ -206,7 +172,7 @@ int refcounts_find_used(struct refcounts *r, uint64_t first, uint64_t end,
 	*used = false;
 	while (first < end && !*used) {
 		struct view v;
-		int rc = view_open(r, first, &v, err);
+		int rc = refcounts_view(r, first, &v, err);
 
 		if (rc != 0)
 			return rc < 0 ? rc : 0;
@@ -215,202 +181,6 @@ int refcounts_find_used(struct refcounts *r, uint64_t first, uint64_t end,
 		view_close(r, &v);
 	}
 	return 0;
-}
-
-/* ---- Claims ---------------------------------------------------------------- */
-
-static bool is_free(const struct refcounts *r, const struct view *v,
-		    uint64_t cluster_idx)
-{
-	return cluster_idx != r->held && view_get(r, v, cluster_idx) == 0;
-}
-
-void refcounts_hold(struct refcounts *r, uint64_t cluster_idx)
-{
-	SCOPED_LOCK(&r->lock);
-
-	/* What was held may have become free meanwhile. */
-	if (r->held)
-		r->next_free = min_u64(r->next_free, r->held);
-	r->held = cluster_idx;
-}
-
-uint64_t refcounts_held(struct refcounts *r)
-{
-	SCOPED_LOCK(&r->lock);
-
-	return r->held;
-}
-
-/* Takes the first run of free clusters in the slice from @from on. */
-static uint64_t take_run(struct refcounts *r, struct view *v, uint64_t want,
-			 uint64_t from, uint64_t *first)
-{
-	uint64_t n = 0;
-
-	*first = from;
-	while (*first < v->end && !is_free(r, v, *first))
-		++*first;
-	while (n < want && *first + n < v->end && is_free(r, v, *first + n))
-		view_put(r, v, *first + n++, 1);
-	if (n)
-		dirty_mark(&r->dirty, v->slice);
-	return n;
-}
-
-static int claim_in_slice(struct refcounts *r, struct view *v, uint64_t want,
-			  uint64_t from, struct claim *out,
-			  struct qcow2_error *err)
-{
-	uint64_t first, end;
-	SCOPED_LOCK(&r->lock);
-	int rc = dirty_reserve(&r->dirty, err);
-
-	if (rc < 0)
-		return rc;
-	out->n_clusters = take_run(r, v, want, from, &first);
-	if (out->n_clusters == 0)
-		return 0;
-	out->host_off = first << r->geo->cluster_bits;
-	out->reads_zero = out->host_off >= r->high_water;
-	end = out->host_off + (out->n_clusters << r->geo->cluster_bits);
-	r->high_water = max_u64(r->high_water, end);
-	r->next_free = first + out->n_clusters;
-	return 0;
-}
-
-void refcounts_unclaim(struct refcounts *r, const struct claim *c)
-{
-	refcounts_decrement(r, c->n_clusters,
-			    c->host_off >> r->geo->cluster_bits, NULL);
-}
-
-/* The size is durable with the refcounts of the claim: no pointer to it can
- * survive a crash that the size does not. */
-static int extend_file(struct refcounts *r, uint64_t end,
-		       struct qcow2_error *err)
-{
-	int rc;
-	SCOPED_LOCK(&r->grow_lock);
-
-	if (end <= r->file_size || MUTANT(no_extend))
-		return 0;
-	rc = store_truncate(r->file, end, err);
-	if (rc == -ENOTSUP)
-		return error_set(err, -ENOSPC,
-				 "the image needs %" PRIu64
-				 " bytes and cannot grow beyond %" PRIu64,
-				 end, r->file_size);
-	if (rc == 0)
-		r->file_size = end;
-	return rc;
-}
-
-static int limit_reached(const struct refcounts *r, struct qcow2_error *err)
-{
-	return error_set(err, -EFBIG,
-			 "the image file has reached the %" PRIu64
-			 " bytes that the format can address",
-			 align_down(HOST_OFF_MAX, r->geo->cluster_size));
-}
-
-/*
- * What to do about a region without refcount block: past the end of the file
- * it gets one; below, nobody knows what is in it, so nothing is claimed there.
- */
-static int claim_without_block(struct refcounts *r, uint64_t *from,
-			       struct qcow2_error *err)
-{
-	uint32_t bits = r->geo->refcount_block_bits;
-	uint64_t end = ((*from >> bits) + 1) << bits;
-	uint64_t used;
-
-	mutex_lock(&r->lock);
-	used = r->high_water >> r->geo->cluster_bits;
-	mutex_unlock(&r->lock);
-	if (used < end)
-		return refcounts_add_block(r, *from, err);
-	*from = end;
-	return 0;
-}
-
-/* Cluster 0 is the header, whatever its refcount says. */
-static uint64_t first_candidate(struct refcounts *r)
-{
-	SCOPED_LOCK(&r->lock);
-
-	return max_u64(r->next_free, 1);
-}
-
-int refcounts_claim(struct refcounts *r, uint64_t want, struct claim *out,
-		    struct qcow2_error *err)
-{
-	uint64_t limit = HOST_OFF_MAX >> r->geo->cluster_bits;
-	uint64_t from = first_candidate(r);
-	int rc;
-
-	*out = (struct claim){ 0 };
-	while (out->n_clusters == 0) {
-		struct view v;
-
-		if (from >= limit)
-			return limit_reached(r, err);
-		rc = view_open(r, from, &v, err);
-		if (rc == 1)
-			rc = claim_without_block(r, &from, err);
-		else if (rc == 0) {
-			rc = claim_in_slice(r, &v, want, from, out, err);
-			from = v.end;
-			view_close(r, &v);
-		}
-		if (rc < 0)
-			return rc;
-	}
-	rc = extend_file(r, out->host_off +
-				    (out->n_clusters << r->geo->cluster_bits),
-			 err);
-	if (rc < 0)
-		refcounts_unclaim(r, out);
-	return rc;
-}
-
-/* Takes clusters [*i, end) as far as the slice reaches; 1 for one in use. */
-static int take_slice(struct refcounts *r, struct view *v, uint64_t *i,
-		      uint64_t end, struct qcow2_error *err)
-{
-	SCOPED_LOCK(&r->lock);
-	int rc = dirty_reserve(&r->dirty, err);
-
-	if (rc < 0)
-		return rc;
-	dirty_mark(&r->dirty, v->slice);
-	for (; *i < end && *i < v->end; ++*i) {
-		if (!is_free(r, v, *i))
-			return 1;
-		view_put(r, v, *i, 1);
-		dirty_mark(&r->dirty, v->slice);
-	}
-	return 0;
-}
-
-int refcounts_take(struct refcounts *r, uint64_t n, uint64_t first,
-		   struct qcow2_error *err)
-{
-	uint64_t i = first;
-	int rc = 0;
-
-	while (rc == 0 && i < first + n) {
-		struct view v;
-
-		rc = view_open(r, i, &v, err);
-		if (rc != 0)
-			break;
-		rc = take_slice(r, &v, &i, first + n, err);
-		view_close(r, &v);
-	}
-	if (rc != 0 && i > first)
-		refcounts_decrement(r, i - first, first, NULL);
-	return rc;
 }
 
 /* ---- Counting -------------------------------------------------------------- */
@@ -434,7 +204,7 @@ static int count_error(const struct refcounts *r, uint64_t cluster_idx, int code
 /* The end of what [i, end) shares with one slice. */
 static uint64_t in_slice(const struct refcounts *r, uint64_t i, uint64_t end)
 {
-	return min_u64(align_down(i, per_slice(r)) + per_slice(r), end);
+	return min_u64(align_down(i, refcounts_per_slice(r)) + refcounts_per_slice(r), end);
 }
 
 /* Nothing is changed unless every cluster can be. */
@@ -503,7 +273,7 @@ static int increment_to(struct refcounts *r, uint64_t *i, uint64_t end,
 	while (*i < end) {
 		uint64_t stop = in_slice(r, *i, end);
 		struct view v;
-		int rc = view_open(r, *i, &v, err);
+		int rc = refcounts_view(r, *i, &v, err);
 
 		if (rc == 1) {
 			rc = refcounts_add_block(r, *i, err);
@@ -537,7 +307,7 @@ int refcounts_decrement(struct refcounts *r, uint64_t n, uint64_t first,
 
 	for (uint64_t i = first, stop; i < end; i = stop) {
 		struct view v;
-		int here = view_open(r, i, &v, err);
+		int here = refcounts_view(r, i, &v, err);
 
 		stop = in_slice(r, i, end);
 		if (here == 1) {
@@ -570,7 +340,7 @@ int refcounts_set(struct refcounts *r, uint64_t value, uint64_t cluster_idx,
 		  struct qcow2_error *err)
 {
 	struct view v;
-	int rc = view_open(r, cluster_idx, &v, err);
+	int rc = refcounts_view(r, cluster_idx, &v, err);
 
 	assert(value <= r->geo->refcount_max);
 	if (rc != 0)
