@@ -267,14 +267,29 @@ static int run(struct compact *c, struct qcow2_error *err)
 	return rc < 0 ? rc : end;
 }
 
+static int check_compress(const struct image *img,
+			  const struct qcow2_compact_opts *opts,
+			  struct qcow2_error *err)
+{
+	if (!(opts->flags & QCOW2_COMPACT_COMPRESS) || !img->geo.has_data_file)
+		return 0;
+	return error_set(err, -ENOTSUP,
+			 "an image with an external data file has no "
+			 "compressed clusters");
+}
+
 int image_compact(struct image *img, const struct qcow2_compact_opts *opts,
 		  struct qcow2_compact_result *result,
 		  struct qcow2_error *err)
 {
 	struct compact c = { .img = img, .opts = opts, .result = result };
-	int rc = store_size(img->file, &result->file_size_before, err);
+	int rc = check_compress(img, opts, err);
 
-	if (rc == 0 && !(opts->flags & QCOW2_COMPACT_DRY_RUN))
+	if (rc == 0)
+		rc = store_size(img->file, &result->file_size_before, err);
+	if (rc < 0)
+		return rc;
+	if (!(opts->flags & QCOW2_COMPACT_DRY_RUN))
 		rc = compact_rewrite(img, opts, result, err);
 	if (rc == 0)
 		rc = run(&c, err);

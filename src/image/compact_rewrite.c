@@ -142,10 +142,6 @@ int compact_rewrite(struct image *img, const struct qcow2_compact_opts *opts,
 
 	if (!(opts->flags & (QCOW2_COMPACT_ZEROS | QCOW2_COMPACT_COMPRESS)))
 		return 0;
-	if ((opts->flags & QCOW2_COMPACT_COMPRESS) && img->geo.has_data_file)
-		return error_set(err, -ENOTSUP,
-				 "an image with an external data file has no "
-				 "compressed clusters");
 	w.cluster = cluster = malloc(size);
 	w.encoded = encoded = malloc(size);
 	if (!cluster || !encoded)
