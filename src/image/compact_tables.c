@@ -148,7 +148,9 @@ static int begin_table(struct compact *c, uint64_t off, uint64_t bytes,
 	int rc = compact_begin_row(c, geometry_clusters(g, bytes),
 				   off >> g->cluster_bits, err);
 
-	return rc == 0 && c->moves.n ? flush(c, err) : rc;
+	return rc == 0 && c->moves.n && !MUTANT(compact_place_unordered)
+		       ? flush(c, err)
+		       : rc;
 }
 
 static uint64_t place_of_move(const struct compact *c)

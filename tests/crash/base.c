@@ -230,6 +230,7 @@ static struct model_rules rules_of(const struct config *c)
 		.refcount_bits = c->refcount_bits ? c->refcount_bits : 16,
 		.compression = config_has_compression(c),
 		.snapshots = c->data == DATA_INSIDE,
+		.first_snapshot = c->snapshot,
 	};
 }
 
@@ -285,7 +286,8 @@ static void make_image(struct base *b)
 	opts.flags = c->create_flags;
 	opts.preallocation = c->prealloc;
 	if (c->backing) {
-		opts.backing_file = "backing";
+		opts.backing_file = c->backing_name ? c->backing_name
+						    : "backing";
 		opts.backing_format = c->backing == BACKING_RAW ? "raw"
 								: "qcow2";
 	}
@@ -299,12 +301,12 @@ static void make_image(struct base *b)
 	     c->name, &err);
 }
 
-static void prefill(struct base *b)
+static void fill_with(struct base *b, const char *text)
 {
 	struct qcow2_error err = { 0 };
 	struct qcow2_image *img;
 	struct workload w;
-	bool ok = workload_parse(&w, b->config->prefill);
+	bool ok = workload_parse(&w, text);
 
 	assert(ok);
 	(void)ok;
@@ -321,12 +323,21 @@ static void prefill(struct base *b)
 
 static void keep_snapshot(struct base *b)
 {
-	edit_add_snapshot(b->files[0]);
+	edit_add_snapshot(b->files[0], b->config->old_snapshot);
 	b->snapshot = malloc((size_t)b->model.n_sectors * MODEL_SECTOR);
 	assert(b->snapshot);
 	for (uint32_t i = 0; i < b->model.n_sectors; i++)
 		value_write(b->snapshot + (size_t)i * MODEL_SECTOR, i,
 			    b->model.sectors[i].values[0]);
+}
+
+static void zero_shared(struct base *b)
+{
+	uint32_t unit = b->model.rules.cluster_sectors;
+	uint32_t first = edit_zero_shared(b->files[0]) * unit;
+
+	for (uint32_t i = first; i < first + unit; i++)
+		model_set(&b->model, i, VALUE_ZERO);
 }
 
 static void count_leaks(struct base *b)
@@ -353,9 +364,13 @@ struct base base_new(const struct config *config)
 	make_backing(&b);
 	make_image(&b);
 	if (config->prefill)
-		prefill(&b);
+		fill_with(&b, config->prefill);
 	if (config->snapshot)
 		keep_snapshot(&b);
+	if (config->after)
+		fill_with(&b, config->after);
+	if (config->zeros_over_shared)
+		zero_shared(&b);
 	if (config->autoclear)
 		edit_set_autoclear(b.files[0]);
 	if (config->fill)

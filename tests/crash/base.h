@@ -35,10 +35,14 @@ struct config {
 	uint32_t create_flags;      /* QCOW2_CREATE_* */
 	enum base_backing backing;
 	uint32_t backing_sectors;
+	const char *backing_name;
 	enum base_data data;
 	enum qcow2_preallocation prealloc;
 	const char *prefill;        /* a workload that comes before */
 	bool snapshot;              /* and a snapshot after that */
+	bool old_snapshot;          /* it has no extra data */
+	const char *after;          /* a workload that comes then */
+	bool zeros_over_shared;     /* a shared cluster gets the zero flag */
 	bool autoclear;             /* an autoclear bit of somebody else's */
 	enum base_fill fill;
 	uint32_t discard;           /* QCOW2_DISCARD_* */

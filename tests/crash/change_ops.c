@@ -9,6 +9,11 @@
 #include "crash/change.h"
 #include "crash/model.h"
 
+/* Longer than one sector has room for, and as long as the one before. */
+#define LONG_100                                                               \
+	"another-name-that-would-fit-into-the-place-"                          \
+	"of-the-old-one-if-a-header-could-be-changed-where-it-is-/"
+
 const struct change_case change_cases[] = {
 	{ "512", "resize 101" },
 	{ "512", "resize 5000" },
@@ -79,6 +84,12 @@ const struct change_case change_cases[] = {
 	{ "64k-backing", "amend backing qcow2 another" },
 	{ "64k-backing", "amend no backing" },
 	{ "64k-used", "amend backing raw some/where/else" },
+	{ "4k-long-name",
+	  "amend backing raw " LONG_100 LONG_100 LONG_100 LONG_100 LONG_100 },
+	{ "512-v2-snapshot", "amend version 3" },
+	{ "4k-zeros-shared", "amend version 2" },
+	{ "512-block", "resize 30000" },
+	{ "512-table", "resize 30000" },
 	{ "4k-data-raw", "amend raw 0" },
 	{ "512-used", "amend size 30" },
 	{ "4k-used", "amend size 300" },
@@ -145,7 +156,7 @@ static int amend(struct qcow2_image *img, const char *text,
 		 struct qcow2_error *err)
 {
 	struct qcow2_amend_opts o = QCOW2_AMEND_OPTS_INIT;
-	char format[16] = "", name[256] = "";
+	char format[16] = "", name[1024] = "";
 	const char *rest;
 
 	o.flags = QCOW2_AMEND_SHRINK;
@@ -165,7 +176,7 @@ static int amend(struct qcow2_image *img, const char *text,
 		o.size = (uint64_t)atoi(rest) * MODEL_SECTOR;
 	} else if (begins(text, "no backing", &rest)) {
 		o.set = QCOW2_AMEND_BACKING;
-	} else if (sscanf(text, "backing %15s %255s", format, name) == 2) {
+	} else if (sscanf(text, "backing %15s %1023s", format, name) == 2) {
 		o.set = QCOW2_AMEND_BACKING;
 		o.backing_file = name;
 		o.backing_format = format;

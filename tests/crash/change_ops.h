@@ -12,7 +12,7 @@
 /* What a change may change: compared as text. */
 struct change_facts {
 	uint64_t size;
-	char text[600];
+	char text[1600];
 };
 
 void change_facts_get(struct change_facts *f, struct qcow2_image *img);

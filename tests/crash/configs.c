@@ -3,6 +3,9 @@
 #include "crash/base.h"
 
 #define PUNCH (QCOW2_DISCARD_REQUEST | QCOW2_DISCARD_OTHER)
+#define LONG_50 "a-directory-with-a-long-name-as-people-like-them-/"
+#define LONG_200 LONG_50 LONG_50 LONG_50 LONG_50
+#define LONG_NAME LONG_200 LONG_200 LONG_50 LONG_50
 #define HALF_512 "w 0 9; w 20 4; w 60 8"
 #define HALF_4K "w 0 24; w 40 3; w 96 16"
 #define COMPRESSED_512 "c 0 8; c 20 4; w 30 3"
@@ -34,6 +37,9 @@ const struct config configs[] = {
 	  .ahead = 1, .prefill = COMPRESSED_512 },
 	{ .name = "512-snapshot", .cluster = 512, .sectors = 100, .ahead = 1,
 	  .prefill = HALF_512, .snapshot = true },
+	{ .name = "512-v2-snapshot", .cluster = 512, .sectors = 100,
+	  .version = 2, .ahead = 1, .prefill = HALF_512, .snapshot = true,
+	  .old_snapshot = true },
 	{ .name = "512-snapshot-fresh", .cluster = 512, .sectors = 100,
 	  .ahead = 4, .prefill = HALF_512, .snapshot = true,
 	  .fill = FILL_FILE },
@@ -97,6 +103,14 @@ const struct config configs[] = {
 	{ .name = "4k-zeros-snapshot", .cluster = 4096, .sectors = 131,
 	  .ahead = 1, .prefill = HALF_4K "; z 0 8; u 40 8; z 64 16",
 	  .snapshot = true, .backing = BACKING_RAW, .backing_sectors = 131 },
+
+	{ .name = "4k-zeros-shared", .cluster = 4096, .sectors = 131,
+	  .ahead = 1, .prefill = HALF_4K, .snapshot = true, .after = "w 8 1",
+	  .zeros_over_shared = true, .backing = BACKING_RAW,
+	  .backing_sectors = 131 },
+	{ .name = "4k-long-name", .cluster = 4096, .sectors = 131, .ahead = 2,
+	  .backing = BACKING_RAW, .backing_sectors = 20,
+	  .backing_name = LONG_NAME },
 
 	/* 64 KiB, the usual size. */
 	{ .name = "64k", .cluster = 65536, .sectors = 389 },

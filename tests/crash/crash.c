@@ -91,8 +91,12 @@ static bool is_wanted(const struct run *r, const struct config *c)
 
 /* ---- Slices ------------------------------------------------------------------ */
 
+/* All of it, whatever the limit. */
 static void run_list(struct run *r, const struct scenario *list, unsigned n)
 {
+	uint64_t goal = r->goal;
+
+	r->goal = 0;
 	for (unsigned i = 0; i < n; i++) {
 		const struct config *c = config_find(list[i].config);
 		struct workload w;
@@ -109,6 +113,7 @@ static void run_list(struct run *r, const struct scenario *list, unsigned n)
 		run_workload(r, &b, &w);
 		base_free(&b);
 	}
+	r->goal = goal;
 }
 
 static void run_scenarios(struct run *r)
@@ -305,9 +310,19 @@ static void run_change_cases(struct run *r)
 	}
 }
 
+/* Whatever the limit. */
+static void run_all(struct run *r, void (*run)(struct run *r))
+{
+	uint64_t goal = r->goal;
+
+	r->goal = 0;
+	run(r);
+	r->goal = goal;
+}
+
 static void run_changes(struct run *r)
 {
-	run_change_cases(r);
+	run_all(r, run_change_cases);
 	run_list(r, changes, n_changes);
 	run_random_until(r, "rrrgbb");
 }
@@ -336,7 +351,7 @@ static void run_snapshot_cases(struct run *r)
 
 static void run_snapshots(struct run *r)
 {
-	run_snapshot_cases(r);
+	run_all(r, run_snapshot_cases);
 	run_list(r, snapshot_stories, n_snapshot_stories);
 	run_random_until(r, "sssaxr");
 }

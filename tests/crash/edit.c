@@ -180,7 +180,19 @@ static void share_tables(const struct edit *e)
 	}
 }
 
-void edit_add_snapshot(struct qcow2_store *file)
+/* The entry as early versions wrote it; its length. */
+static size_t drop_extra(uint8_t *entry, size_t len)
+{
+	size_t rest = SNAPSHOT_HEADER_BYTES;
+	uint8_t *extra_len = entry + rest - 4;
+	uint32_t extra = get_be32(extra_len);
+
+	put_be32(extra_len, 0);
+	memmove(entry + rest, entry + rest + extra, len - rest - extra);
+	return len - extra;
+}
+
+void edit_add_snapshot(struct qcow2_store *file, bool old)
 {
 	struct edit e = edit_begin(file);
 	struct snapshot s = {
@@ -198,10 +210,28 @@ void edit_add_snapshot(struct qcow2_store *file)
 		put64(&e, get64(&e, e.h.l1_off + 8 * (uint64_t)i),
 		      s.l1_off + 8 * (uint64_t)i);
 	snapshot_encode(&w, &s);
-	put(&e, buf, writer_len(&w), table);
+	put(&e, buf,
+	    old ? drop_extra(buf, writer_len(&w)) : writer_len(&w), table);
 	put_be32(counts, 1);
 	put_be64(counts + 4, table);
 	put(&e, counts, sizeof(counts), 60);
+}
+
+uint32_t edit_zero_shared(struct qcow2_store *file)
+{
+	struct edit e = edit_begin(file);
+	uint64_t table = get64(&e, e.h.l1_off) & ~ENTRY_COPIED;
+	uint32_t i = 0;
+	uint64_t desc;
+
+	/* An entry without COPIED in a table that has a copy of its own. */
+	for (;; i++) {
+		desc = get64(&e, table + i * e.g.l2_entry_bytes);
+		if ((desc & ENTRY_OFFSET_MASK) && !(desc & ENTRY_COPIED))
+			break;
+	}
+	put64(&e, desc | L2_ZERO, table + i * e.g.l2_entry_bytes);
+	return i;
 }
 
 void edit_set_autoclear(struct qcow2_store *file)

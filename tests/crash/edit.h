@@ -4,6 +4,7 @@
 #ifndef CRASH_EDIT_H
 #define CRASH_EDIT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <qcow2.h>
@@ -11,8 +12,12 @@
 #include "crash/base.h"
 
 /* An internal snapshot of the active disk: every cluster it uses gets one
- * reference more, and loses COPIED. */
-void edit_add_snapshot(struct qcow2_store *file);
+ * reference more, and loses COPIED.  An old one has no extra data. */
+void edit_add_snapshot(struct qcow2_store *file, bool old);
+
+/* The first cluster of the disk that a snapshot shares, in a table of its own,
+ * keeps its place under the zero flag; which one that is. */
+uint32_t edit_zero_shared(struct qcow2_store *file);
 
 /* An autoclear bit that nobody knows. */
 void edit_set_autoclear(struct qcow2_store *file);

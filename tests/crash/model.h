@@ -35,7 +35,8 @@ struct model_rules {
 	uint32_t version;
 	uint32_t refcount_bits;
 	bool compression;
-	bool snapshots;
+	bool snapshots;          /* can be made */
+	bool first_snapshot;     /* one is there, and stays */
 };
 
 enum { MODEL_SNAPSHOTS = 3 };

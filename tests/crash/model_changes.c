@@ -21,6 +21,13 @@ static bool has_any_snapshot(const struct model *m)
 	return false;
 }
 
+/* Version 2 does not know how large a snapshot's disk is. */
+static bool has_fixed_size(const struct model *m)
+{
+	return m->rules.version == 2 &&
+	       (m->rules.first_snapshot || has_any_snapshot(m));
+}
+
 static bool is_there(const struct model *m, uint32_t i)
 {
 	return i < MODEL_SNAPSHOTS && m->snapshots[i].must_be;
@@ -33,12 +40,10 @@ static bool makes_sense(const struct model *m, const struct op *op)
 	switch (op->kind) {
 	case OP_RESIZE:
 		return op->off && op->off <= m->room &&
-		       op->off != m->n_sectors &&
-		       !(r->version == 2 && has_any_snapshot(m));
+		       op->off != m->n_sectors && !has_fixed_size(m);
 	case OP_GROW:
 		return op->off > m->n_sectors && op->off <= m->room &&
-		       !r->backing_sectors &&
-		       !(r->version == 2 && has_any_snapshot(m));
+		       !r->backing_sectors && !has_fixed_size(m);
 	case OP_COMPACT:
 		return (!(op->off & 2) || r->compression) && !m->flags_lie;
 	case OP_SNAPSHOT:

@@ -66,6 +66,7 @@ const struct scenario scenarios[] = {
 	  "d 0 9; f; f; w 70 1; f; w 130 1; f; w 200 1; f; w 270 1; w 350 1" },
 	{ "a version 2 image", "512-v2",
 	  "d 0 5; w 30 1; f; z 5 3; w 31 1; w 32 1; f; w 0 1; f" },
+	{ "lazy refcounts", "512-lazy", "w 30 2; f; w 40 5; f; w 70 9; f" },
 	{ "preallocated clusters", "4k-prealloc",
 	  "w 0 8; w 9 1; f; d 0 16; f; w 0 1; w 24 8; f" },
 	{ "open and close", "512-used",
