@@ -64,7 +64,8 @@ class Case:
 
     def __init__(self, ident, base, mutate, expect, files=None, content=True,
                  size=None, trace=False, only=None, cpu=None, oracle=None,
-                 absolute=False, snapshots=None):
+                 absolute=False, snapshots=None, steps=(),
+                 ways=(False, True)):
         self.ident, self.base, self.mutate = ident, base, mutate
         self.expect, self.files = expect, files or {}
         self.content = content     # convert must give what the Image holds
@@ -73,6 +74,9 @@ class Case:
         self.only = only           # commands that make sense, None: all
         self.cpu = cpu             # seconds, where the file is large
         self.oracle = oracle       # file whose existence must not show
+        # What is done to a copy, one after the other: (argv without the
+        # image, verdict); `ways`: to one that was repaired first?
+        self.steps, self.ways = steps, ways
         self.absolute = absolute   # base wants the case's directory
         self.image = None
 

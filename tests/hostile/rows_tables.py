@@ -13,6 +13,16 @@ DISK_OK = BENT(check=(1, 2), chain='ok', map='ok', compare='ok', convert='ok',
                read='any')
 
 
+# What lies on the disk survives whatever becomes of the snapshots.
+DROP = [(['snapshot', '-d', 'own'], 'any'), (['snapshot', '-c', 'new'], 'any'),
+        (['snapshot', '-d', 'shared'], 'any'),
+        (['io', '-c', 'write -P 7 1M 64k'], 'any')]
+
+
+def apply(want):
+    return [(['snapshot', '-a', '2'], want)]
+
+
 def snap(index=1, **fields):
     return lambda m: m.snaps[index].update(fields)
 
@@ -76,11 +86,12 @@ def snapshot_tables():
         # nothing that readers agree upon.
         short = tag in ('size-0', 'size-1')
         yield Case(f'S3.{tag}', base, snap(**kw),
-                   OK(check=(0, 2, 3), read='any') if short else DISK_OK)
+                   OK(check=(0, 2, 3), read='any') if short else DISK_OK,
+                   steps=DROP)
 
     def same_l1(m):
         m.snaps[1]['l1_table_offset'] = m.snaps[0]['l1_table_offset']
-    yield Case('S3.off-other', base, same_l1, DISK_OK)
+    yield Case('S3.off-other', base, same_l1, DISK_OK, steps=DROP)
     names = {
         'same-ids': (dict(id=b'1'), dict(id=b'1')),
         'same-names': (dict(name=b'x'), dict(name=b'x')),
@@ -95,20 +106,21 @@ def snapshot_tables():
         def rename(m, a=first, b=second):
             m.snaps[0].update(a)
             m.snaps[1].update(b)
-        yield Case(f'S4.{tag}', base, rename, OK())
+        yield Case(f'S4.{tag}', base, rename, OK(), steps=DROP)
     for tag, n in (('0', 0), ('63', 1 << 63), ('max', U64),
                    ('over', 1 << 50), ('odd', 777)):
         yield Case(f'S5.size-{tag}', base, snap(extra=bytes(8) + put(8, n)),
-                   OK(check='any', read='any'))
+                   OK(check='any', read='any'), ways=(False,),
+                   steps=apply('rej') if n >= 1 << 50 else DROP)
     for tag, n in (('max', U64), ('63', 1 << 63), ('pb', 1 << 50)):
         yield Case(f'S5.vm-{tag}', base,
                    snap(extra=put(8, n) + put(8, 4 << 20)),
-                   OK(check='any'))
+                   OK(check='any'), steps=DROP)
 
     def uncounted(m):
         off = m.l1[0]
         m.refer(off, -1)
-    yield Case('S6.shared', base, uncounted, OK(check=(2,)))
+    yield Case('S6.shared', base, uncounted, OK(check=(2,)), steps=DROP)
 
     def broken_l1(value):
         def mutate(m):
@@ -116,7 +128,7 @@ def snapshot_tables():
         return mutate
     for tag, v in (('unaligned', 0x5200), ('far', 1 << 50),
                    ('reftable', COPIED | 0x1000), ('self', 0x5000)):
-        yield Case(f'S6.l1-{tag}', base, broken_l1(v), DISK_OK)
+        yield Case(f'S6.l1-{tag}', base, broken_l1(v), DISK_OK, steps=DROP)
 
 
 def many_snapshots():

@@ -19,6 +19,10 @@ import tempfile
 import oracle
 from generate import all_cases
 
+# What the steps of cases may change.
+WRITTEN = (4096, 8192)
+FIRST_WRITTEN = 1 << 20
+
 
 class Failure:
     def __init__(self, case, command, what):
@@ -190,7 +194,50 @@ class Run:
             self.fail('all', ['the image changed'])
         if os.path.isfile(self.image) and not self.case.only:
             self.repair()
+            self.write()
         return self.failures
+
+    def copy(self, name):
+        copy = os.path.join(os.path.dirname(self.image), name)
+        subprocess.run(['cp', '--sparse=always', self.image, copy], check=True)
+        return copy
+
+    def write(self):
+        """The steps of the case, on a copy and on one that was repaired: each
+        ends well, and what they do not write reads as before."""
+        for repaired in self.case.ways if self.case.steps else ():
+            copy = self.copy('written.qcow2')
+            if repaired:
+                self.mend(copy, 'all')
+            size = os.path.getsize(copy)
+            for argv, want in self.case.steps:
+                r = self.bench.runner.run([self.bench.command, *argv, copy],
+                                          self.cwd, self.case.cpu)
+                self.bench.n_runs += 1
+                self.fail(' '.join(argv), oracle.trouble(r) +
+                          judge(argv[0], 'any' if repaired else want, r))
+            if os.path.getsize(copy) > 2 * size + (16 << 20):
+                self.fail('steps', [f'grew to {os.path.getsize(copy)}'])
+            self.fail('after the steps', self.untouched(copy))
+
+    def untouched(self, copy):
+        """Clusters that no step writes are as before."""
+        raw = self.case.raw()
+        if raw is None or self.case.expect.verdict['convert'] != 'ok':
+            return []
+        os.makedirs(self.target_dir, exist_ok=True)
+        out = os.path.join(self.target_dir, 'target.raw')
+        r = self.bench.runner.run(self.bench.argv('convert', copy, out),
+                                  self.cwd, self.case.cpu)
+        bad = [] if r.code == 0 else [f'unreadable{tail(r)}']
+        if not bad:
+            with open(out, 'rb') as f:
+                got = f.read()
+            bad = [f'changed at {at}' for at in range(0, FIRST_WRITTEN, 4096)
+                   if not WRITTEN[0] <= at < WRITTEN[1] and
+                   got[at:at + 4096] != raw[at:at + 4096]]
+        shutil.rmtree(self.target_dir)
+        return bad
 
     def mend(self, path, mode):
         argv = [self.bench.command, 'check', '-f', 'qcow2', '-r', mode, path]
@@ -203,9 +250,7 @@ class Run:
         """A copy is repaired: that ends, costs no more than the image has,
         loses nothing that could be read, and is done after one time."""
         for mode in ('leaks', 'all'):
-            copy = os.path.join(os.path.dirname(self.image), 'mended.qcow2')
-            subprocess.run(['cp', '--sparse=always', self.image, copy],
-                           check=True)
+            copy = self.copy('mended.qcow2')
             size = os.path.getsize(copy)
             first = self.mend(copy, mode)
             bad = []
