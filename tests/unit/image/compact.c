@@ -16,7 +16,7 @@ static void data_moves_into_holes(void **state)
 		struct qcow2_compact_result result;
 		struct rig r;
 
-		start(&r, sizes[i / 2], 0, i % 2 ? 2 : 3);
+		compact_start(&r, sizes[i / 2], 0, i % 2 ? 2 : 3);
 		compact_write(&r, 0, COMPACT_CLUSTERS, 1);
 		compact_discard(&r, 0, 100);
 		rig_close(&r);
@@ -38,7 +38,7 @@ static void extended_entries_follow(void **state)
 	struct rig r;
 
 	(void)state;
-	rig_init(&r, (uint64_t)N * o.cluster_size, &o);
+	rig_init(&r, (uint64_t)COMPACT_CLUSTERS * o.cluster_size, &o);
 	compact_write(&r, 0, 100, 1);
 	/* Some subclusters only. */
 	rig_write(&r, 9, 1000, 150 * o.cluster_size + 5000);
@@ -56,7 +56,7 @@ static void l2_tables_move(void **state)
 	uint64_t old;
 
 	(void)state;
-	start(&r, 512, 0, 3);
+	compact_start(&r, 512, 0, 3);
 	compact_write(&r, 0, 64, 1);
 	compact_write(&r, 192, 1, 2);
 	compact_discard(&r, 0, 64);
@@ -74,7 +74,7 @@ static void an_l1_table_of_two_clusters_moves(void **state)
 	uint64_t old;
 
 	(void)state;
-	start(&r, 512, 0, 3);
+	compact_start(&r, 512, 0, 3);
 	compact_write(&r, 0, COMPACT_CLUSTERS, 1);
 	rig_close(&r);
 	free(r.disk);
@@ -100,7 +100,7 @@ static void refcount_blocks_move(void **state)
 
 	(void)state;
 	/* A block counts 64 clusters. */
-	start(&r, 512, 64, 3);
+	compact_start(&r, 512, 64, 3);
 	compact_write(&r, 0, COMPACT_CLUSTERS, 1);
 	compact_discard(&r, 0, COMPACT_CLUSTERS - 8);
 	rig_close(&r);
@@ -116,7 +116,7 @@ static void snapshots_and_their_tables_move(void **state)
 	uint64_t before;
 
 	(void)state;
-	start(&r, 4096, 0, 3);
+	compact_start(&r, 4096, 0, 3);
 	compact_write(&r, 0, 100, 1);
 	rig_create(&r, "junk");
 	compact_discard(&r, 0, 100);
@@ -143,7 +143,7 @@ static void zeros_take_no_space(void **state)
 
 	(void)state;
 	for (uint32_t version = 2; version <= 3; version++) {
-		start(&r, 4096, 0, version);
+		compact_start(&r, 4096, 0, version);
 		compact_write(&r, 0, 100, 1);
 		rig_write(&r, 0, 50 * 4096, 10 * 4096);
 		rig_close(&r);
@@ -162,7 +162,7 @@ static void data_is_compressed(void **state)
 	struct rig r;
 
 	(void)state;
-	start(&r, 65536, 0, 3);
+	compact_start(&r, 65536, 0, 3);
 	compact_write(&r, 0, 100, 1);
 	rig_close(&r);
 	result = compact_run(&r, QCOW2_COMPACT_COMPRESS);
@@ -195,7 +195,7 @@ static void it_can_be_stopped_and_goes_on_later(void **state)
 		struct rig r;
 		int rc;
 
-		start(&r, 512, 0, 3);
+		compact_start(&r, 512, 0, 3);
 		compact_write(&r, 0, 64, 1);
 		compact_write(&r, 64, 64, 2);
 		compact_write_compressed(&r, 128, 64, 3, 50);
@@ -220,7 +220,7 @@ static void what_cannot_be_done_is_refused(void **state)
 	struct rig r;
 
 	(void)state;
-	start(&r, 4096, 0, 3);
+	compact_start(&r, 4096, 0, 3);
 	compact_write(&r, 0, 10, 1);
 	opts.flags = 0x80;
 	assert_int_equal(qcow2_compact(r.img, &opts, &result, NULL),

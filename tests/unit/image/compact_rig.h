@@ -6,6 +6,10 @@
 
 #include "snapshot_rig.h"
 
+#include "base/bytes.h"
+#include "format/header.h"
+#include "format/l2.h"
+
 /* Clusters [first, first + n) hold @value in their first half and @value + 1 in
  * the second, but for @noise random bytes, which do not compress. */
 static inline void compact_pattern(struct rig *r, uint64_t first, uint64_t n,
@@ -136,6 +140,72 @@ static inline struct qcow2_compact_result compact_all(struct rig *r)
 	rig_expect(r);
 	rig_close(r);
 	return first;
+}
+
+/* ---- Looking inside ------------------------------------------------------------ */
+
+static inline uint64_t raw64(struct rig *r, uint64_t off)
+{
+	uint8_t raw[8];
+
+	assert_int_equal(store_pread(r->store, raw, 8, off, 0, NULL), 0);
+	return get_be64(raw);
+}
+
+static inline void put_raw64(struct rig *r, uint64_t off, uint64_t value)
+{
+	uint8_t raw[8];
+
+	put_be64(raw, value);
+	assert_int_equal(store_pwrite(r->store, raw, 8, off, 0, NULL), 0);
+}
+
+static inline uint64_t l1_off(struct rig *r)
+{
+	return raw64(r, HEADER_OFF_L1_OFF);
+}
+
+static inline uint64_t l2_off(struct rig *r, uint64_t index)
+{
+	return l1_table_off(raw64(r, l1_off(r) + 8 * index));
+}
+
+/* Where the L2 entry of a cluster lies; of tables without extended entries. */
+static inline uint64_t entry_at(struct rig *r, uint64_t cluster)
+{
+	uint64_t per_table = r->create.cluster_size / 8;
+
+	return l2_off(r, cluster / per_table) + cluster % per_table * 8;
+}
+
+static inline uint64_t host_of(struct rig *r, uint64_t cluster)
+{
+	return raw64(r, entry_at(r, cluster)) & ENTRY_OFFSET_MASK;
+}
+
+static inline uint64_t packed_at(struct rig *r, uint64_t cluster)
+{
+	uint64_t desc = raw64(r, entry_at(r, cluster));
+	uint32_t size = r->create.cluster_size;
+	uint32_t shift = 62 - ((uint32_t)__builtin_ctz(size) - 8);
+
+	assert_true(desc & L2_COMPRESSED);
+	return desc & ((UINT64_C(1) << shift) - 1);
+}
+
+/* ---- Images -------------------------------------------------------------------- */
+
+enum { COMPACT_CLUSTERS = 256 };
+
+static inline void compact_start(struct rig *r, uint32_t cluster_size,
+				 uint32_t refcount_bits, uint32_t version)
+{
+	struct qcow2_create_opts o = {
+		.cluster_size = cluster_size, .version = version,
+		.refcount_bits = refcount_bits,
+	};
+
+	rig_init(r, (uint64_t)COMPACT_CLUSTERS * cluster_size, &o);
 }
 
 #endif
