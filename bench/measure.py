@@ -9,7 +9,7 @@ import time
 from collections import namedtuple
 
 Sample = namedtuple("Sample", "seconds cpu kib")
-Result = namedtuple("Result", "case ours kib best best_name best_kib")
+Result = namedtuple("Result", "case ours kib best best_name best_kib floor")
 Times = namedtuple("Times", "median lowest cpu")
 
 # What a program that times itself prints.
@@ -22,10 +22,11 @@ class Case:
     `target` is a file that every run makes anew; `prepare` is called before
     every run, outside of the time.  `n_requests` is set for programs that
     print how long so many requests took.  `limit` in seconds ends a command
-    of qemu-img's that takes too long: it then counts as if done."""
+    of qemu-img's that takes too long: it then counts as if done.  `floor` is
+    a command that does only what nobody can do without."""
 
     def __init__(self, name, ours, theirs, goal, target=None, prepare=None,
-                 n_requests=0, limit=None):
+                 n_requests=0, limit=None, floor=None):
         self.name = name
         self.ours = ours
         self.theirs = theirs
@@ -34,6 +35,7 @@ class Case:
         self.prepare = prepare
         self.n_requests = n_requests
         self.limit = limit
+        self.floor = floor
 
 
 class Failed(Exception):
@@ -92,17 +94,21 @@ def run(case, rounds, budget):
     """Rounds of ours, theirs, ours, theirs ...; none begins after @budget
     seconds."""
     ours, theirs = [], {name: [] for name in case.theirs}
+    floor = []
     start = time.perf_counter()
     for _ in range(rounds):
         ours.append(once(case, case.ours))
         for name, command in case.theirs.items():
             theirs[name].append(once(case, command, case.limit))
+        if case.floor:
+            floor.append(once(case, case.floor))
         if time.perf_counter() - start > budget:
             break
     by_name = {name: times(samples) for name, samples in theirs.items()}
     best = min(by_name, key=lambda name: by_name[name].median)
     return Result(case, times(ours), max(s.kib for s in ours), by_name[best],
-                  best, max(s.kib for s in theirs[best]))
+                  best, max(s.kib for s in theirs[best]),
+                  times(floor) if floor else None)
 
 
 def memory(kib):
@@ -144,6 +150,15 @@ def per_request(case, seconds):
     return duration(seconds / max(case.n_requests, 1))
 
 
+def over_floor(result):
+    """Ours in wall time and processor time, over what the host takes for the
+    bytes alone."""
+    if not result.floor:
+        return ""
+    return f"{result.ours.median / result.floor.median:.2f}, " \
+        f"{result.ours.cpu / result.floor.cpu:.2f}"
+
+
 def ratios(results):
     rows = []
     for r in results:
@@ -155,13 +170,14 @@ def ratios(results):
                      r.best_name, ("< " if cut else "") + f"{ratio:.3f}",
                      f"{r.ours.lowest / r.best.lowest:.3f}",
                      f"{r.ours.cpu / r.best.cpu:.3f}",
+                     over_floor(r),
                      f"≤ {r.case.goal}" if r.case.goal else "",
                      "" if not r.case.goal
                      else "yes" if ratio <= r.case.goal else "no",
                      memory(r.kib), memory(r.best_kib)])
     table(["case", "ours", "qemu-img", "its setting", "ours ÷ qemu-img",
-           "of the fastest runs", "of CPU time", "goal", "met", "our memory",
-           "its memory"], rows)
+           "of the fastest runs", "of CPU time", "÷ bytes alone, CPU", "goal",
+           "met", "our memory", "its memory"], rows)
 
 
 def linearity(job, clusters, results):
