@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/mutant.h"
 #include "image/features.h"
+#include "image/guarded.h"
 #include "image/image.h"
 #include "image/rw.h"
 
@@ -14,6 +15,46 @@ static bool has_host(const struct geometry *g, struct l2_entry e)
 {
 	return !(e.desc & L2_COMPRESSED) &&
 	       (l2_host_off(e) || (g->has_data_file && (e.desc & ENTRY_COPIED)));
+}
+
+/* Host clusters in a row; none when n is 0. */
+struct run {
+	uint64_t host_off;
+	uint64_t n;
+};
+
+/* Those of the image file that the entry has a reference to. */
+static struct run clusters_of(const struct image *img, struct l2_entry e)
+{
+	const struct geometry *g = &img->geo;
+	uint64_t first = l2_host_off(e);
+	uint64_t end = first + g->cluster_size;
+
+	if (g->has_data_file)
+		return (struct run){ 0 };
+	if (e.desc & L2_COMPRESSED) {
+		struct compressed c = compressed_decode(g, e.desc);
+
+		first = align_down(c.host_off, g->cluster_size);
+		end = align_up(c.host_off + c.len, g->cluster_size);
+		/* Only its own last sectors can lie past the end. */
+		end = min_u64(end, align_up(image_file_end(img),
+					    g->cluster_size));
+	} else if (!first) {
+		return (struct run){ 0 };
+	}
+	return (struct run){ first, (end - first) >> g->cluster_bits };
+}
+
+/* Metadata is nobody's data: what replaces the entry would free it. */
+static int check_owner(struct image *img, struct l2_entry e,
+		       struct qcow2_error *err)
+{
+	struct run r = clusters_of(img, e);
+
+	return r.n ? guarded_check(img, r.n << img->geo.cluster_bits,
+				   r.host_off, err)
+		   : 0;
 }
 
 int entry_check(struct image *img, struct l2_entry e, uint64_t guest_off,
@@ -24,7 +65,7 @@ int entry_check(struct image *img, struct l2_entry e, uint64_t guest_off,
 					      image_data_end(img));
 
 	if (bad == DEFECT_NONE)
-		return 0;
+		return check_owner(img, e, err);
 	error_defect(err, -EIO, (int)bad, UINT64_MAX,
 		     "%s (guest offset %" PRIu64 ", entry 0x%" PRIx64 ")",
 		     defect_info((int)bad)->text, guest_off, e.desc);
@@ -145,24 +186,9 @@ struct l2_entry entry_new(const struct image *img, const struct entry_plan *p,
 
 void entry_free(struct image *img, struct l2_entry old, bool punch)
 {
-	const struct geometry *g = &img->geo;
-	uint64_t first = l2_host_off(old);
-	uint64_t end = first + g->cluster_size;
+	struct run r = clusters_of(img, old);
 
-	if (g->has_data_file)
-		return;
-	if (old.desc & L2_COMPRESSED) {
-		struct compressed c = compressed_decode(g, old.desc);
-
-		first = align_down(c.host_off, g->cluster_size);
-		end = align_up(c.host_off + c.len, g->cluster_size);
-		/* Only its own last sectors can lie past the end. */
-		end = min_u64(end, align_up(image_file_end(img),
-					    g->cluster_size));
-	} else if (!first) {
-		return;
-	}
-	commit_free(&img->rw->commit,
-		    (struct freed){ first, (end - first) >> g->cluster_bits,
-				    punch });
+	if (r.n)
+		commit_free(&img->rw->commit,
+			    (struct freed){ r.host_off, r.n, punch });
 }

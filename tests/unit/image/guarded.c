@@ -137,11 +137,62 @@ static void tables_of_a_deleted_snapshot_are_guarded_no_more(void **state)
 	store_unref(s);
 }
 
+enum { WRITE, ZERO, UNMAP, DISCARD, COMPRESS, N_REQUESTS };
+
+static int replace(struct qcow2_image *img, int request)
+{
+	static uint8_t buf[CLUSTER] = { 2 };
+	uint64_t off = 4 * CLUSTER;
+
+	switch (request) {
+	case WRITE:
+		return qcow2_pwrite(img, buf, CLUSTER, off, 0, NULL);
+	case ZERO:
+		return qcow2_zero(img, CLUSTER, off, 0, NULL);
+	case UNMAP:
+		return qcow2_zero(img, CLUSTER, off, QCOW2_ZERO_MAY_UNMAP,
+				  NULL);
+	case DISCARD:
+		return qcow2_discard(img, CLUSTER, off, 0, NULL);
+	default:
+		return qcow2_write_compressed(img, buf, CLUSTER, off, 0, NULL);
+	}
+}
+
+static uint64_t refcount_block(struct qcow2_store *s)
+{
+	return get(s, get(s, HEADER_OFF_REFCOUNT_TABLE_OFF));
+}
+
+/* What an entry claims loses a reference when the entry is replaced: a refcount
+ * block that a compressed cluster claimed had none left. */
+static void metadata_that_an_entry_claims_is_not_freed(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2 * N_REQUESTS; i++) {
+		struct qcow2_store *s = make();
+		uint64_t block = refcount_block(s);
+		uint64_t in_block = block + 2 * (block / CLUSTER);
+		uint64_t before = get(s, in_block);
+		uint64_t entry = i % 2 ? block : block | L2_COMPRESSED;
+		struct qcow2_image *img;
+
+		put(s, entry, active_l2(s) + 8 * 4);
+		img = open_rw(s, 0);
+		assert_int_equal(replace(img, i / 2), -EIO);
+		qcow2_close(img, NULL);
+		assert_int_equal(get(s, HEADER_OFF_INCOMPAT), INCOMPAT_CORRUPT);
+		assert_int_equal(get(s, in_block), before);
+		store_unref(s);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_template_guards_its_sections),
 		cmocka_unit_test(tables_of_a_deleted_snapshot_are_guarded_no_more),
+		cmocka_unit_test(metadata_that_an_entry_claims_is_not_freed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
