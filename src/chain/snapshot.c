@@ -38,10 +38,11 @@ int disk_snapshot_apply(struct disk *d, const char *id_or_name,
 	struct layer *top = &d->layers[0];
 	int rc = check(d, err);
 
-	if (rc == 0)
-		rc = image_snapshot_apply(top->image, id_or_name, err);
-	if (rc == 0)
-		top->size = top->image->virtual_size;
+	if (rc < 0)
+		return rc;
+	rc = image_snapshot_apply(top->image, id_or_name, err);
+	/* One that fails late has switched the disk already. */
+	top->size = top->image->virtual_size;
 	return rc;
 }
 
