@@ -37,7 +37,11 @@ int header_sector_write(struct image *img, struct qcow2_error *err)
 
 	if (rc < 0 || MUTANT(no_header_barrier))
 		return rc;
-	return store_flush(img->file, err);
+	rc = store_flush(img->file, err);
+	/* Whatever the barrier was to make durable may be lost. */
+	if (rc < 0)
+		commit_poison(&img->rw->commit, rc);
+	return rc;
 }
 
 int header_update(struct image *img, header_change_fn *change, void *opaque,

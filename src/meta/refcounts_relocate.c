@@ -23,8 +23,11 @@ static int copy_clusters(struct refcounts *r, uint64_t n, uint64_t from,
 		if (rc == 0)
 			rc = store_pwrite(r->file, buf, size, to + off, 0, err);
 	}
-	if (rc == 0 && !MUTANT(relocate_no_barrier))
-		rc = store_flush(r->file, err);
+	if (rc < 0 || MUTANT(relocate_no_barrier))
+		return rc;
+	rc = store_flush(r->file, err);
+	if (rc < 0)
+		r->broken = rc;
 	return rc;
 }
 

@@ -47,8 +47,11 @@ static int drop_block(struct refcounts *r, uint64_t index, uint64_t *touched,
 
 	if (rc == 0 && !MUTANT(no_drop_barrier))
 		rc = store_flush(r->file, err);
-	if (rc < 0)
+	/* Whether the entry is there is not known any more. */
+	if (rc < 0) {
+		r->broken = rc;
 		return rc;
+	}
 	mutex_lock(&r->lock);
 	r->table[index] = 0;
 	mutex_unlock(&r->lock);
@@ -94,8 +97,10 @@ static int cut_table(struct refcounts *r, bool *more, struct qcow2_error *err)
 	if (to.clusters >= r->place.clusters)
 		return 0;
 	rc = r->move_table(r->opaque, to, err);
-	if (rc < 0)
+	if (rc < 0) {
+		r->broken = rc;
 		return rc;
+	}
 	gone = r->place.clusters - to.clusters;
 	gone_off = to.off + ((uint64_t)to.clusters << bits);
 	mutex_lock(&r->lock);
