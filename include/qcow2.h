@@ -756,15 +756,17 @@ struct qcow2_resize_opts {
  * Gives the disk another size, a multiple of 512.  What it grows by reads as
  * zeros, over a longer backing file too.  The image is open for writing
  * (-EBADF), and no other call may be running on it, as for qcow2_close().
- * Snapshots keep the size they have.  `opts` may be NULL.
+ * Snapshots keep the size they have; persistent bitmaps get the disk's, with
+ * bits of 0 for what it grows by.  `opts` may be NULL.
  *
  * Durable when it returns.  After a crash the disk has its old or its new size;
  * with the new, larger one it has been made completely.
  *
  * -EINVAL for a smaller size without QCOW2_RESIZE_SHRINK, preallocation of a
  * smaller disk, or a size that is no multiple of 512; -EFBIG for one that needs
- * more than 32 MiB of L1 table; -ENOTSUP for an image of version 2 with
- * snapshots; -ENOSPC and whatever the host answered.  A disk that could not be
+ * more than 32 MiB of L1 table, or a bitmap beyond its limits; -ENOTSUP for an
+ * image of version 2 with snapshots, and for bitmaps in use; -EIO for damaged
+ * bitmaps; -ENOSPC and whatever the host answered.  A disk that could not be
  * grown keeps its size; one that fails while it shrinks has the new size, and
  * clusters may leak.
  */
