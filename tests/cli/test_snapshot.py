@@ -7,6 +7,7 @@ import struct
 
 import case
 import images
+from bitmaps import Bitmaps
 
 KINDS = {
     "plain": [],
@@ -195,6 +196,31 @@ class Refusals(Both):
             info = self.theirs("info", "--output=json", "bitmaps.qcow2").json()
             bitmaps = info["format-specific"]["data"]["bitmaps"]
             self.assertEqual([b["flags"] for b in bitmaps], [["auto"]])
+
+
+    def test_bitmaps_say_the_same_after_every_step(self):
+        for damage in (0, 1):
+            with self.subTest(in_use=damage):
+                for who, run in (("ours", self.ours), ("theirs", self.theirs)):
+                    name = f"{who}-bitmaps.qcow2"
+                    images.make(name, io=images.PLAIN)
+                    for flags in ([], ["--disable"]):
+                        images.qemu_img("bitmap", "--add", *flags, "-g", "512",
+                                        name, f"b{len(flags)}")
+                    images.qemu_io(name, "write -P 3 2M 64k")
+                    h = images.Header(name)
+                    at = images.find_bitmap_directory(h) + 12
+                    h.put(">I", at, h.get(">I", at) | damage).save(name)
+                    said = Bitmaps(name).said
+                    for step, status in (("-c", 0), ("-a", 1), ("-d", 0)):
+                        done = run("snapshot", step, "x", name)
+                        self.assertEqual(done.status, status, done.err)
+                        now = Bitmaps(name)
+                        self.assertTrue(now.valid)
+                        self.assertEqual(now.said["b1"], said["b1"])
+                        self.assertEqual(now.said["b0"][1:], said["b0"][1:])
+                        self.assertEqual(now.said["b0"][0] & 1, damage)
+                    self.checked(name)
 
 
 class Tables(Both):
