@@ -93,6 +93,12 @@ static int reopen(struct image *img, struct old_refcounts *old,
 	geometry_init(&img->geo, &img->header);
 	rc = refcounts_open(r, &img->geo, &img->header, img->file, cache_bytes,
 			    err);
+	if (rc < 0) {
+		refcounts_open_none(r, &img->geo, img->file, rc);
+		/* Readers go on. */
+		r->file_size = before.file_size;
+		r->high_water = before.high_water;
+	}
 	r->move_table = before.move_table;
 	r->new_metadata = before.new_metadata;
 	r->old_metadata = before.old_metadata;

@@ -58,6 +58,18 @@ int refcounts_open(struct refcounts *r, const struct geometry *g,
 	return rc;
 }
 
+void refcounts_open_none(struct refcounts *r, const struct geometry *g,
+			 struct qcow2_store *file, int code)
+{
+	memset(r, 0, sizeof(*r));
+	r->geo = g;
+	r->file = file;
+	r->broken = code;
+	pthread_mutex_init(&r->grow_lock, NULL);
+	pthread_mutex_init(&r->lock, NULL);
+	dirty_init(&r->dirty, &r->blocks);
+}
+
 void refcounts_release(struct refcounts *r)
 {
 	if (r->blocks.shards)

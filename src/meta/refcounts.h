@@ -68,6 +68,10 @@ int refcounts_open(struct refcounts *r, const struct geometry *g,
 		   const struct header *h, struct qcow2_store *file,
 		   uint64_t cache_bytes, struct qcow2_error *err);
 void refcounts_release(struct refcounts *r);
+/* Instead of an open that failed: none are known, nothing can be counted, and
+ * all of it can be released. */
+void refcounts_open_none(struct refcounts *r, const struct geometry *g,
+			 struct qcow2_store *file, int code);
 
 int refcounts_get(struct refcounts *r, uint64_t cluster_idx, uint64_t *value,
 		  struct qcow2_error *err);
