@@ -11,6 +11,7 @@
 
 /* How much of a disk operations may touch. */
 #define WINDOW_MAX (6 * MIB)
+#define GROWTH_MAX (2 * MIB)
 
 static uint64_t below(struct test_rng *rng, uint64_t limit)
 {
@@ -65,7 +66,7 @@ static void add_window(struct config *c, uint64_t off, uint64_t len)
 	struct window *w = &c->windows[c->n_windows++];
 
 	w->off = off;
-	w->len = min_u64(len, c->size - off);
+	w->len = min_u64(len, c->room - off);
 }
 
 /* A few clusters, and a tail that is no whole one. */
@@ -76,7 +77,10 @@ static void choose_small(struct config *c, struct test_rng *rng)
 	c->size = (1 + below(rng, most)) * c->cluster;
 	if (!one_in(rng, 3))
 		c->size += below(rng, c->cluster / 512) * 512;
-	add_window(c, 0, c->size);
+	c->room = c->size + (1 + below(rng, GROWTH_MAX / 512)) * 512;
+	if (!one_in(rng, 3))
+		c->room = min_u64(c->room, c->size + 8 * c->cluster);
+	add_window(c, 0, c->room);
 }
 
 /* More than one L2 table, with work at the borders. */
@@ -86,11 +90,13 @@ static void choose_large(struct config *c, struct test_rng *rng)
 	uint64_t border = reach(c);
 
 	c->size = border + len + below(rng, border / 512) * 512;
+	c->room = c->size + len / 2;
 	add_window(c, 0, min_u64(len, border / 2));
 	add_window(c, border - min_u64(len, border) / 2,
 		   min_u64(len, border));
 	if (c->size > border + 3 * len)
-		add_window(c, c->size - len / 2, len / 2);
+		add_window(c, c->size - len / 2, len);
+	c->room += below(rng, 3) * border;
 }
 
 static void choose_backing_size(struct config *c, struct test_rng *rng)
@@ -134,14 +140,8 @@ static void choose_maker(struct config *c, struct test_rng *rng,
 	/* Sizes that are no whole sectors are possible, but nobody makes
 	 * them. */
 	if (c->maker == MAKER_OURS && !c->data && !c->prealloc &&
-	    c->size > 1024 && one_in(rng, 8)) {
-		struct window *last = &c->windows[c->n_windows - 1];
-		uint64_t less = 1 + below(rng, 511);
-
-		if (last->off + last->len == c->size)
-			last->len -= less;
-		c->size -= less;
-	}
+	    c->size > 1024 && one_in(rng, 8))
+		c->size -= 1 + below(rng, 511);
 }
 
 static void choose_opening(struct config *c, struct test_rng *rng)
@@ -212,6 +212,16 @@ bool config_simplify(struct config *c, unsigned step)
 		return true;
 	case 9:
 		c->plain_base = true;
+		return true;
+	/* The last one, which old programs do not know, goes first. */
+	case 10:
+		c->discard &= ~QCOW2_DISCARD_NO_UNREF;
+		return true;
+	case 11:
+		c->discard &= ~QCOW2_DISCARD_OTHER;
+		return true;
+	case 12:
+		c->discard &= ~QCOW2_DISCARD_SNAPSHOT;
 		return true;
 	default:
 		return false;

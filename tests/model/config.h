@@ -32,6 +32,7 @@ enum { WINDOWS_MAX = 3 };
 struct config {
 	uint64_t seed;           /* it was made of */
 	uint64_t size;           /* of the disk */
+	uint64_t room;           /* the largest size that it may get */
 	uint64_t backing_size;
 	uint32_t cluster;
 	uint32_t version;
@@ -56,15 +57,14 @@ struct config {
 /* @with_qemu: qemu-img is there to make images. */
 struct config config_random(uint64_t seed, bool with_qemu);
 
-/* Compressed clusters and snapshots are refused for some; small refcounts
- * cannot count the references of many compressed clusters, and qemu-img rounds
- * sizes to sectors when it takes a snapshot. */
+/* Compressed clusters and snapshots are refused for some; qemu-img counts on
+ * wide refcounts, and rounds sizes to sectors when it takes a snapshot. */
 static inline bool config_has_compression(const struct config *c)
 {
 	return c->data == DATA_INSIDE;
 }
 
-static inline bool config_has_snapshots(const struct config *c)
+static inline bool config_qemu_snapshots(const struct config *c)
 {
 	return c->data == DATA_INSIDE && c->refcount_bits >= 16 &&
 	       c->size % 512 == 0;

@@ -137,6 +137,49 @@ int files_load(struct files *f, struct qcow2_error *err)
 	return rc;
 }
 
+int files_freeze(struct files *f, struct qcow2_store *frozen[N_FILES],
+		 struct qcow2_error *err)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < FILE_BACKING && rc == 0; i++) {
+		if (f->stores[i])
+			rc = store_mem_new(&frozen[i], err);
+		if (rc == 0 && f->stores[i])
+			rc = copy_store(f->stores[i], frozen[i], err);
+	}
+	return rc;
+}
+
+static int thaw_file(struct qcow2_store *file, struct qcow2_store *frozen,
+		     struct qcow2_error *err)
+{
+	int rc = store_truncate(file, 0, err);
+
+	return rc < 0 ? rc : copy_store(frozen, file, err);
+}
+
+int files_thaw(struct files *f, struct qcow2_store *frozen[N_FILES],
+	       struct qcow2_error *err)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < FILE_BACKING; i++) {
+		if (!frozen[i])
+			continue;
+		if (f->config->on_files) {
+			int one = thaw_file(f->stores[i], frozen[i], err);
+
+			rc = one < 0 ? one : rc;
+			store_unref(frozen[i]);
+		} else {
+			store_unref(f->stores[i]);
+			f->stores[i] = frozen[i];
+		}
+	}
+	return rc;
+}
+
 /* ---- qemu-img ---------------------------------------------------------------- */
 
 static void exec_qemu(const struct files *f, const char *const *args, int out)

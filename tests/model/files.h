@@ -37,6 +37,13 @@ int files_dump(struct files *f, struct qcow2_error *err);
 /* Reads the image back after qemu-img has changed it. */
 int files_load(struct files *f, struct qcow2_error *err);
 
+/* What the files hold now, but for the backing file; thawing, when the image is
+ * closed, makes them hold it again.  @frozen is consumed. */
+int files_freeze(struct files *f, struct qcow2_store *frozen[N_FILES],
+		 struct qcow2_error *err);
+int files_thaw(struct files *f, struct qcow2_store *frozen[N_FILES],
+	       struct qcow2_error *err);
+
 /* Runs qemu-img in the scratch directory; its exit status, and what it said.
  * @args ends with NULL. */
 enum { SAID_BYTES = 400 };

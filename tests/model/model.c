@@ -50,16 +50,6 @@ struct model {
 
 /* ---- One sequence ------------------------------------------------------------ */
 
-static void add_snapshots(struct trial *t, struct test_rng *rng)
-{
-	for (uint64_t n = 1 + test_rng_below(rng, 2); n; n--) {
-		struct op *op = &t->ops.ops[test_rng_below(rng, t->ops.n)];
-
-		*op = (struct op){ .kind = OP_SNAPSHOT };
-	}
-	t->ask_qemu = true;
-}
-
 static struct trial trial_random(const struct model *m, uint64_t seed)
 {
 	struct test_rng rng = test_rng_init(~seed);
@@ -67,12 +57,8 @@ static struct trial trial_random(const struct model *m, uint64_t seed)
 	size_t n = 5 + test_rng_below(&rng, m->length);
 
 	t.config = config_random(seed, m->with_qemu);
-	t.ops = sequence_random(&t.config, &rng, n);
-	t.ask_qemu = m->with_qemu && (t.config.maker != MAKER_OURS ||
-				      test_rng_below(&rng, 5) == 0);
-	if (m->with_qemu && config_has_snapshots(&t.config) &&
-	    test_rng_below(&rng, 6) == 0)
-		add_snapshots(&t, &rng);
+	t.ops = sequence_random(&t.config, &rng, n, m->with_qemu);
+	t.ask_qemu = m->with_qemu;
 	return t;
 }
 

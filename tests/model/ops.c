@@ -38,9 +38,8 @@ static uint64_t random_unit(const struct config *c, struct test_rng *rng)
 	}
 }
 
-/* Near a multiple of @unit inside of the window, or at its ends. */
-static uint64_t random_place(const struct window *w, uint64_t unit,
-			     struct test_rng *rng)
+uint64_t op_random_place(const struct window *w, uint64_t unit,
+			 struct test_rng *rng)
 {
 	uint64_t first = align_up(w->off, unit);
 	uint64_t n = first < w->off + w->len
@@ -60,17 +59,28 @@ static uint64_t random_place(const struct window *w, uint64_t unit,
 	return min_u64(at, w->off + w->len);
 }
 
+/* As much of a window as the disk has, and a little anyhow. */
+static struct window there(const struct config *c, const struct window *w)
+{
+	struct window cut = *w;
+
+	if (cut.off + 512 < c->size)
+		cut.len = min_u64(cut.len, c->size - cut.off);
+	return cut;
+}
+
 static void random_range(const struct config *c, struct test_rng *rng,
 			 struct op *op)
 {
-	const struct window *w = &c->windows[below(rng, c->n_windows)];
+	struct window cut = there(c, &c->windows[below(rng, c->n_windows)]);
+	const struct window *w = &cut;
 	uint64_t end;
 
-	op->off = random_place(w, random_unit(c, rng), rng);
+	op->off = op_random_place(w, random_unit(c, rng), rng);
 	if (op->off >= w->off + w->len)
 		op->off = w->off + w->len - 1;
 	if (one_in(rng, 3))
-		end = random_place(w, random_unit(c, rng), rng);
+		end = op_random_place(w, random_unit(c, rng), rng);
 	else
 		end = op->off + random_unit(c, rng) * (1 + below(rng, 4));
 	if (one_in(rng, 10))
@@ -89,13 +99,32 @@ static bool widen(const struct config *c, struct op *op)
 	for (unsigned i = 0; i < c->n_windows; i++) {
 		const struct window *w = &c->windows[i];
 
-		if (off < w->off || end > w->off + w->len)
+		if (off < w->off || end > w->off + w->len || off >= end)
 			continue;
 		op->off = off;
 		op->len = end - off;
 		return true;
 	}
 	return false;
+}
+
+static bool clip_range(const struct config *c, struct op *op)
+{
+	if (op->off >= c->size)
+		return false;
+	op->len = min_u64(op->len, c->size - op->off);
+	return true;
+}
+
+struct op op_clip(const struct config *c, struct op op)
+{
+	if (!op_has_range(&op))
+		return op;
+	if (!clip_range(c, &op))
+		op.kind = OP_NONE;
+	if (op.kind == OP_COMPRESS && !widen(c, &op))
+		op.kind = OP_WRITE;
+	return op;
 }
 
 /* ---- Operations -------------------------------------------------------------- */
@@ -151,14 +180,23 @@ static struct op random_op(const struct config *c, struct test_rng *rng,
 }
 
 struct sequence sequence_random(const struct config *c, struct test_rng *rng,
-				size_t n)
+				size_t n, bool with_qemu)
 {
 	struct sequence s = { n, calloc(n, sizeof(*s.ops)) };
 	bool stamped = !one_in(rng, 4);
+	/* About one in so many changes the image as a whole. */
+	uint64_t image_ops = 3 + below(rng, 12);
+	struct config now = *c;
 
 	assert(s.ops);
-	for (size_t i = 0; i < n; i++)
-		s.ops[i] = random_op(c, rng, stamped);
+	for (size_t i = 0; i < n; i++) {
+		if (one_in(rng, image_ops))
+			s.ops[i] = op_random_image(&now, rng, with_qemu);
+		else
+			s.ops[i] = random_op(&now, rng, stamped);
+		if (s.ops[i].kind == OP_RESIZE && s.ops[i].flags)
+			now.size = s.ops[i].size;
+	}
 	return s;
 }
 

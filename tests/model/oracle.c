@@ -32,11 +32,12 @@ static uint64_t base_end(const struct config *c)
 
 struct oracle oracle_new(const struct config *c)
 {
-	struct oracle o = { .config = c };
+	struct oracle o = { .config = c, .size = c->size };
 
 	for (unsigned i = 0; i < c->n_windows; i++) {
 		const struct window *w = &c->windows[i];
-		uint64_t end = min_u64(base_end(c), w->off + w->len);
+		uint64_t end = min_u64(min_u64(base_end(c), c->size),
+				       w->off + w->len);
 
 		o.bytes[i] = calloc(1, w->len);
 		assert(o.bytes[i]);
@@ -48,7 +49,7 @@ struct oracle oracle_new(const struct config *c)
 
 struct oracle oracle_copy(const struct oracle *o)
 {
-	struct oracle copy = { .config = o->config };
+	struct oracle copy = { .config = o->config, .size = o->size };
 
 	for (unsigned i = 0; i < o->config->n_windows; i++) {
 		uint64_t len = o->config->windows[i].len;
@@ -65,6 +66,27 @@ void oracle_free(struct oracle *o)
 	for (unsigned i = 0; i < WINDOWS_MAX; i++)
 		free(o->bytes[i]);
 	memset(o, 0, sizeof(*o));
+}
+
+uint64_t oracle_window(const struct oracle *o, const struct window *w)
+{
+	return w->off < o->size ? min_u64(w->len, o->size - w->off) : 0;
+}
+
+void oracle_resize(struct oracle *o, uint64_t size)
+{
+	const struct config *c = o->config;
+
+	for (unsigned i = 0; i < c->n_windows; i++) {
+		uint64_t before = oracle_window(o, &c->windows[i]);
+		uint64_t kept = size > c->windows[i].off
+					? size - c->windows[i].off
+					: 0;
+
+		if (kept < before)
+			memset(o->bytes[i] + kept, 0, before - kept);
+	}
+	o->size = size;
 }
 
 uint64_t oracle_run(const struct oracle *o, uint64_t len, uint64_t off,
@@ -109,7 +131,7 @@ static void apply_discard(struct oracle *o, const struct op *op)
 	uint64_t end = op->off + op->len;
 	uint64_t at = align_up(op->off, c->cluster);
 
-	if (end < c->size)
+	if (end < o->size)
 		end = align_down(end, c->cluster);
 	if (c->version == 2 && c->backing)
 		at = max_u64(at, align_up(c->backing_size, c->cluster));

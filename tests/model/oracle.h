@@ -11,13 +11,20 @@
 #include "model/ops.h"
 
 struct oracle {
-	const struct config *config;
+	const struct config *config; /* what the image is now */
+	uint64_t size;               /* of this disk */
 	uint8_t *bytes[WINDOWS_MAX]; /* a window's each */
 };
 
 struct oracle oracle_new(const struct config *c);
 struct oracle oracle_copy(const struct oracle *o);
 void oracle_free(struct oracle *o);
+
+/* What a disk grows by is zeros. */
+void oracle_resize(struct oracle *o, uint64_t size);
+
+/* The part of a window that this disk has. */
+uint64_t oracle_window(const struct oracle *o, const struct window *w);
 
 void oracle_apply(struct oracle *o, const struct op *op);
 

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,25 +9,9 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
-#include "model/files.h"
-#include "model/oracle.h"
-#include "store/store.h"
+#include "model/run_impl.h"
 
-enum { SNAPSHOTS_MAX = 3, PIECE = 1 << 20 };
-
-struct run {
-	const struct trial *trial;
-	const struct config *config;
-	struct files files;
-	struct qcow2_image *img;
-	struct oracle now;
-	unsigned n_snapshots;
-	struct oracle snapshots[SNAPSHOTS_MAX];
-	struct verdict *verdict;
-};
-
-__attribute__((format(printf, 2, 3)))
-static bool wrong(struct run *r, const char *fmt, ...)
+bool run_wrong(struct run *r, const char *fmt, ...)
 {
 	va_list args;
 
@@ -42,174 +25,10 @@ static bool wrong(struct run *r, const char *fmt, ...)
 	return false;
 }
 
-static bool succeeds(struct run *r, int rc, const char *what,
-		     const struct qcow2_error *err)
+bool run_succeeds(struct run *r, int rc, const char *what,
+		  const struct qcow2_error *err)
 {
-	return rc == 0 || wrong(r, "%s: %s (%d)", what, err->message, rc);
-}
-
-/* ---- Comparing --------------------------------------------------------------- */
-
-static bool differ_at(struct run *r, const uint8_t *want, const uint8_t *got,
-		     uint64_t len, uint64_t off)
-{
-	struct verdict *v = r->verdict;
-	uint64_t i = 0;
-	uint64_t n = 1;
-
-	while (want[i] == got[i])
-		i++;
-	v->off = off + i;
-	v->expected = want[i];
-	while (i + n < len && want[i + n] == want[i] && want[i + n] != got[i + n])
-		n++;
-	v->len = n;
-	return wrong(r,
-		    "byte %" PRIu64 " is %#x where it must be %#x (%" PRIu64
-		    " such bytes)",
-		    v->off, got[i], want[i], n);
-}
-
-static bool equal(struct run *r, const uint8_t *want, const uint8_t *got,
-		  uint64_t len, uint64_t off)
-{
-	return memcmp(want, got, len) == 0 ||
-	       differ_at(r, want, got, len, off);
-}
-
-static bool compare_window(struct run *r, struct qcow2_image *img,
-			   const struct oracle *o, const struct window *w)
-{
-	CLEANUP_FREE uint8_t *buf = malloc(PIECE);
-	struct qcow2_error err = { 0 };
-	bool ok = true;
-
-	assert(buf);
-	for (uint64_t done = 0; ok && done < w->len; done += PIECE) {
-		uint64_t part = min_u64(PIECE, w->len - done);
-		uint64_t off = w->off + done;
-		int rc = qcow2_pread(img, buf, part, off, 0, &err);
-
-		ok = succeeds(r, rc, "read", &err) &&
-		     equal(r, oracle_at(o, part, off), buf, part, off);
-	}
-	return ok;
-}
-
-static bool compare_disk(struct run *r, struct qcow2_image *img,
-			 const struct oracle *o)
-{
-	const struct config *c = r->config;
-
-	if (qcow2_size(img) != c->size)
-		return wrong(r, "the disk has %" PRIu64 " bytes",
-			    qcow2_size(img));
-	for (unsigned i = 0; i < c->n_windows; i++)
-		if (!compare_window(r, img, o, &c->windows[i]))
-			return false;
-	return true;
-}
-
-/* ---- Map --------------------------------------------------------------------- */
-
-static bool all_zeros(const uint8_t *p, uint64_t len)
-{
-	return len == 0 || (p[0] == 0 && memcmp(p, p + 1, len - 1) == 0);
-}
-
-/* Where the map says it lies it must lie. */
-static bool host_is_right(struct run *r, const struct qcow2_extent *x,
-			  const uint8_t *want, uint64_t len, uint64_t off)
-{
-	unsigned file = r->config->data ? FILE_DATA : FILE_TOP;
-	CLEANUP_FREE uint8_t *buf = malloc(len);
-	struct qcow2_error err = { 0 };
-	int rc;
-
-	assert(buf);
-	rc = store_pread(r->files.stores[file], buf, len,
-			 x->host_off + (off - x->off), 0, &err);
-	return succeeds(r, rc, "host bytes", &err) &&
-	       equal(r, want, buf, len, off);
-}
-
-static bool piece_is_right(struct run *r, const struct qcow2_extent *x,
-			   const uint8_t *want, uint64_t len, uint64_t off)
-{
-	bool zero = x->flags & QCOW2_EXTENT_ZERO;
-	bool here = x->flags & QCOW2_EXTENT_HOST_OFF;
-
-	if (zero && !all_zeros(want, len))
-		return wrong(r, "map: %" PRIu64 " bytes at %" PRIu64
-			       " are no zeros", len, off);
-	if (x->depth == 0 && here && !zero)
-		return host_is_right(r, x, want, len, off);
-	return true;
-}
-
-/* Outside of the windows the image itself has nothing, unless it was made
- * so. */
-static bool outside_is_right(struct run *r, const struct qcow2_extent *x,
-			     uint64_t len, uint64_t off)
-{
-	bool ours = (x->flags & QCOW2_EXTENT_PRESENT) && x->depth == 0;
-	uint64_t c = r->config->cluster;
-	const uint8_t *near;
-
-	/* The rest of a cluster is copied with what is written in it. */
-	oracle_run(&r->now, 1, align_down(off, c), &near);
-	if (!near)
-		oracle_run(&r->now, 1,
-			   min_u64(align_up(off + 1, c), r->config->size) - 1,
-			   &near);
-	if (ours && len > 2 * c && !near)
-		return wrong(r, "map: %" PRIu64 " bytes at %" PRIu64
-			       " were never written", len, off);
-	return true;
-}
-
-static bool extent_is_right(struct run *r, const struct qcow2_extent *x)
-{
-	uint64_t at = x->off;
-	uint64_t end = x->off + x->len;
-	bool ok = true;
-
-	while (ok && at < end) {
-		const uint8_t *want;
-		uint64_t len = oracle_run(&r->now, end - at, at, &want);
-
-		if (want) {
-			len = min_u64(len, PIECE);
-			ok = piece_is_right(r, x, want, len, at);
-		} else {
-			ok = outside_is_right(r, x, len, at);
-		}
-		at += len;
-	}
-	return ok;
-}
-
-static bool walk_map(struct run *r)
-{
-	uint64_t size = r->config->size;
-	uint64_t off = 0;
-	bool ok = true;
-
-	while (ok && off < size) {
-		struct qcow2_error err = { 0 };
-		struct qcow2_extent x;
-		int rc = qcow2_map(r->img, size - off, off, 0, &x, &err);
-
-		if (!succeeds(r, rc, "map", &err))
-			return false;
-		if (x.off != off || !x.len || x.len > size - off)
-			return wrong(r, "map: %" PRIu64 " bytes at %" PRIu64
-				       " where %" PRIu64 " was asked for",
-				    x.len, x.off, off);
-		ok = extent_is_right(r, &x);
-		off += x.len;
-	}
-	return ok;
+	return rc == 0 || run_wrong(r, "%s: %s (%d)", what, err->message, rc);
 }
 
 /* ---- Operations -------------------------------------------------------------- */
@@ -268,8 +87,9 @@ static bool run_change(struct run *r, const struct op *op)
 		flags &= ~QCOW2_ZERO_NO_FALLBACK;
 		rc = change(r, op, flags, &err);
 	}
-	if (!succeeds(r, rc, "change", &err))
+	if (!run_succeeds(r, rc, "change", &err))
 		return false;
+	undo_add(r, op);
 	oracle_apply(&r->now, op);
 	return true;
 }
@@ -283,173 +103,81 @@ static bool run_read(struct run *r, const struct op *op)
 
 	assert(buf);
 	rc = qcow2_preadv(r->img, iov, cut(op, buf, iov), op->off, 0, &err);
-	return succeeds(r, rc, "read", &err) &&
-	       equal(r, oracle_at(&r->now, op->len, op->off), buf, op->len,
+	return run_succeeds(r, rc, "read", &err) &&
+	       compare_bytes(r, oracle_at(&r->now, op->len, op->off), buf, op->len,
 		     op->off);
 }
 
-static bool close_image(struct run *r)
+/* ---- Opening and closing ------------------------------------------------------ */
+
+bool run_close(struct run *r)
 {
 	struct qcow2_error err = { 0 };
 	int rc = qcow2_close(r->img, &err);
+	bool leaky = r->leaky;
 
 	r->img = NULL;
-	return succeeds(r, rc, "close", &err);
+	r->leaky = false;
+	undo_clear(r);
+	return run_succeeds(r, rc, "close", &err) &&
+	       (!leaky || judge_check(r, QCOW2_CHECK_REPAIR_LEAKS, JUDGE_LEAKY));
 }
 
-static bool open_image(struct run *r)
+bool run_open(struct run *r)
 {
 	struct qcow2_error err = { 0 };
 	int rc = files_open(&r->files, true, NULL, &r->img, &err);
 
-	return succeeds(r, rc, "open", &err);
+	return run_succeeds(r, rc, "open", &err);
 }
 
-static bool take_snapshot(struct run *r)
-{
-	char name[16];
-	char said[SAID_BYTES];
-	const char *args[] = { "snapshot", "-q", "-c", name, "top", NULL };
-	struct qcow2_error err = { 0 };
-
-	snprintf(name, sizeof(name), "s%u", r->n_snapshots);
-	if (!succeeds(r, files_dump(&r->files, &err), "dump", &err))
-		return false;
-	if (files_qemu(&r->files, args, said) != 0)
-		return wrong(r, "qemu-img snapshot: %.300s", said);
-	r->snapshots[r->n_snapshots++] = oracle_copy(&r->now);
-	return succeeds(r, files_load(&r->files, &err), "load", &err);
-}
-
-static bool run_snapshot(struct run *r)
-{
-	if (r->n_snapshots == SNAPSHOTS_MAX)
-		return true;
-	return close_image(r) && take_snapshot(r) && open_image(r);
-}
-
-static bool run_op(struct run *r, const struct op *op)
+bool run_flush(struct run *r)
 {
 	struct qcow2_error err = { 0 };
-
-	switch (op->kind) {
-	case OP_FLUSH:
-		return succeeds(r, qcow2_flush(r->img, &err), "flush", &err);
-	case OP_REOPEN:
-		return close_image(r) && open_image(r);
-	case OP_SNAPSHOT:
-		return run_snapshot(r);
-	case OP_MAP:
-		return walk_map(r);
-	case OP_READ:
-		return run_read(r, op);
-	default:
-		return run_change(r, op);
-	}
-}
-
-/* ---- The end ----------------------------------------------------------------- */
-
-static void first_finding(void *opaque, const struct qcow2_finding *finding)
-{
-	char *text = opaque;
-
-	if (!*text)
-		snprintf(text, WHY_BYTES / 2, "%s", finding->message);
-}
-
-static bool check_is_clean(struct run *r)
-{
-	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
-	struct qcow2_check_result result = { .struct_size = sizeof(result) };
-	struct qcow2_error err = { 0 };
-	char first[WHY_BYTES / 2] = "";
-	int rc;
-
-	opts.report = first_finding;
-	opts.opaque = first;
-	rc = qcow2_check_store(r->files.stores[FILE_TOP], &opts, &result,
-			       &err);
-	if (!succeeds(r, rc, "check", &err))
-		return false;
-	if (result.corruptions || result.leaks || result.check_errors)
-		return wrong(r, "check: %" PRIu64 " corruptions, %" PRIu64
-			       " leaks: %s",
-			    result.corruptions, result.leaks, first);
-	return true;
-}
-
-static bool view_is_right(struct run *r, const char *snapshot,
-			  const struct oracle *o)
-{
-	struct qcow2_error err = { 0 };
-	struct qcow2_image *img;
-	int rc = files_open(&r->files, false, snapshot, &img, &err);
-	bool ok;
-
-	if (!succeeds(r, rc, "open for reading", &err))
-		return false;
-	ok = compare_disk(r, img, o);
-	if (!ok && snapshot)
-		snprintf(r->verdict->snapshot, sizeof(r->verdict->snapshot),
-			 "%s", snapshot);
-	return succeeds(r, qcow2_close(img, &err), "close", &err) && ok;
-}
-
-static bool views_are_right(struct run *r)
-{
-	bool ok = view_is_right(r, NULL, &r->now);
-
-	for (unsigned i = 0; ok && i < r->n_snapshots; i++) {
-		char name[16];
-
-		snprintf(name, sizeof(name), "s%u", i);
-		ok = view_is_right(r, name, &r->snapshots[i]);
-	}
-	return ok;
-}
-
-/* The oracle as a raw file.  Outside of the windows it has what the backing
- * file has there: nothing. */
-static int dump_oracle(struct run *r, const char *path,
-		       struct qcow2_error *err)
-{
-	CLEANUP_STORE struct qcow2_store *raw = NULL;
-	int rc = qcow2_store_open_file(path,
-				       QCOW2_STORE_RDWR | QCOW2_STORE_CREATE,
-				       &raw, err);
+	int rc = qcow2_flush(r->img, &err);
 
 	if (rc == 0)
-		rc = store_truncate(raw, r->config->size, err);
-	for (unsigned i = 0; rc == 0 && i < r->config->n_windows; i++) {
-		const struct window *w = &r->config->windows[i];
-
-		rc = store_pwrite(raw, r->now.bytes[i], w->len, w->off, 0,
-				  err);
-	}
-	return rc;
+		undo_clear(r);
+	return run_succeeds(r, rc, "flush", &err);
 }
 
-static bool qemu_agrees(struct run *r)
-{
-	const char *check[] = { "check", "-q", "top", NULL };
-	const char *compare[] = { "compare", "-q", "-f", "raw", "-F", "qcow2",
-				  "oracle", "top", NULL };
-	struct qcow2_error err = { 0 };
-	char said[SAID_BYTES];
-	char path[512];
+/* ---- Sequences ---------------------------------------------------------------- */
 
-	snprintf(path, sizeof(path), "%s/oracle", r->trial->dir);
-	if (!succeeds(r, files_dump(&r->files, &err), "dump", &err) ||
-	    !succeeds(r, dump_oracle(r, path, &err), "dump", &err))
-		return false;
-	if (files_qemu(&r->files, check, said) != 0)
-		return wrong(r, "qemu-img check: %.300s", said);
-	/* It rounds sizes to sectors; such a disk ends elsewhere there. */
-	if (r->config->size % 512 == 0 &&
-	    files_qemu(&r->files, compare, said) != 0)
-		return wrong(r, "qemu-img compare: %.300s", said);
-	return true;
+static bool run_op(struct run *r, const struct op *op, bool *refused)
+{
+	switch (op->kind) {
+	case OP_NONE:
+		return true;
+	case OP_FLUSH:
+		return run_flush(r);
+	case OP_REOPEN:
+		return run_close(r) && run_open(r);
+	case OP_MAP:
+		return compare_map(r);
+	case OP_READ:
+		return run_read(r, op);
+	case OP_WRITE:
+	case OP_WRITEV:
+	case OP_ZERO:
+	case OP_DISCARD:
+	case OP_COMPRESS:
+		return run_change(r, op);
+	default:
+		return run_image_op(r, op, refused);
+	}
+}
+
+static bool run_next(struct run *r, size_t i)
+{
+	struct op op = state_fit(&r->state, r->trial->ops.ops[i]);
+	bool refused = false;
+	bool ok = run_op(r, &op, &refused);
+
+	if (refused && i < VERDICT_OPS)
+		r->verdict->refused[i / 8] |= (uint8_t)(1u << i % 8);
+	if (ok)
+		state_done(&r->state, &op, refused);
+	return ok && (op.kind < OP_SNAPSHOT || run_state_matches(r));
 }
 
 static void release(struct run *r)
@@ -458,29 +186,30 @@ static void release(struct run *r)
 
 	if (r->img)
 		qcow2_close(r->img, &err);
+	undo_clear(r);
+	run_drop_snapshots(r);
 	oracle_free(&r->now);
-	for (unsigned i = 0; i < r->n_snapshots; i++)
-		oracle_free(&r->snapshots[i]);
 	files_release(&r->files);
 }
 
 void trial_run(const struct trial *t, struct verdict *v)
 {
-	struct run r = { .trial = t, .config = &t->config, .verdict = v };
+	struct run r = { .trial = t, .verdict = v };
 	struct qcow2_error err = { 0 };
 	int rc;
 	bool ok;
 
 	memset(v, 0, sizeof(*v));
 	v->ok = true;
-	r.now = oracle_new(&t->config);
+	r.state = state_new(&t->config);
+	r.now = oracle_new(&r.state.now);
 	rc = files_make(&r.files, &t->config, t->dir, &err);
-	ok = succeeds(&r, rc, "make", &err) && open_image(&r);
+	ok = run_succeeds(&r, rc, "make", &err) && run_open(&r);
 	for (size_t i = 0; ok && i < t->ops.n; i++)
-		ok = run_op(&r, &t->ops.ops[i]);
-	ok = ok && walk_map(&r) && compare_disk(&r, r.img, &r.now) &&
-	     close_image(&r) && check_is_clean(&r) && views_are_right(&r);
+		ok = run_next(&r, i);
+	ok = ok && compare_map(&r) && compare_disk(&r, r.img, &r.now) &&
+	     run_close(&r) && judge_image(&r);
 	if (ok && t->ask_qemu)
-		qemu_agrees(&r);
+		judge_qemu(&r);
 	release(&r);
 }

@@ -23,7 +23,7 @@ struct trial {
 	const char *dir;         /* scratch */
 };
 
-enum { WHY_BYTES = 512 };
+enum { WHY_BYTES = 512, VERDICT_OPS = 4096 };
 
 struct verdict {
 	bool ok;
@@ -34,6 +34,7 @@ struct verdict {
 	uint64_t len;
 	uint8_t expected;        /* all over that range */
 	char snapshot[16];       /* where; empty: the disk itself */
+	uint8_t refused[VERDICT_OPS / 8]; /* operations: a bit each */
 };
 
 void trial_run(const struct trial *t, struct verdict *v);

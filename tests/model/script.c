@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "model/oracle.h"
+#include "model/script_image.h"
 
 /* ---- Making ------------------------------------------------------------------ */
 
@@ -109,12 +110,12 @@ static void print_open(const struct config *c, FILE *out)
 	fputs(" top'", out);
 }
 
-static void print_close(const struct config *c, FILE *out)
+static void print_close(const struct config *c, bool killed, FILE *out)
 {
 	bool usual = !c->discard && !c->l2_cache_bytes && !c->l2_slice_bytes &&
 		     !c->refcount_cache_bytes;
 
-	fputs(usual ? " top\n" : "\n", out);
+	fprintf(out, "%s%s\n", usual ? " top" : "", killed ? " || :" : "");
 }
 
 static void print_write(const struct op *op, size_t i, FILE *out)
@@ -162,43 +163,71 @@ static void print_op(const struct op *op, size_t i, FILE *out)
 			op->kind == OP_MAP ? "map" : "flush");
 }
 
-/* Contents that no option of `write` describes. */
-static void print_fills(const struct trial *t, FILE *out)
+static bool was_refused(const struct verdict *v, size_t i)
 {
-	for (size_t i = 0; i < t->ops.n; i++) {
-		const struct op *op = &t->ops.ops[i];
+	return i < VERDICT_OPS && (v->refused[i / 8] >> i % 8 & 1);
+}
 
-		if (op_writes(op) && op->fill != FILL_BYTE)
+/* Contents that no option of `write` describes. */
+static void print_fills(const struct trial *t, const struct verdict *v,
+			FILE *out)
+{
+	struct state s = state_new(&t->config);
+
+	for (size_t i = 0; i < t->ops.n; i++) {
+		struct op op = state_fit(&s, t->ops.ops[i]);
+
+		if (op_writes(&op) && op.fill != FILL_BYTE)
 			fprintf(out,
 				"\"$MODEL\" --fill %d,%u,%" PRIu64
 				",%" PRIu64 " >fill.%zu\n",
-				(int)op->fill, op->pattern, op->off, op->len,
-				i);
+				(int)op.fill, op.pattern, op.off, op.len, i);
+		state_done(&s, &op, was_refused(v, i));
 	}
 }
 
-static void print_ops(const struct trial *t, FILE *out)
+static void print_next(const struct trial *t, const struct op *op, size_t i,
+		       bool *open, FILE *out)
 {
-	unsigned n_snapshots = 0;
+	if (!*open)
+		print_open(&t->config, out);
+	*open = op->kind != OP_KILL;
+	if (op->kind < OP_SNAPSHOT)
+		print_op(op, i, out);
+	else
+		script_inside(op, out);
+	if (*open)
+		return;
+	print_close(&t->config, true, out);
+	if (op->flags)
+		fputs("\"$QCOW2\" check -q -r all top || :\n", out);
+}
+
+/* Operations are printed as far as they made sense when they were run. */
+static void print_ops(const struct trial *t, const struct verdict *v, FILE *out)
+{
+	struct state s = state_new(&t->config);
 	bool open = false;
 
 	for (size_t i = 0; i < t->ops.n; i++) {
-		const struct op *op = &t->ops.ops[i];
-		bool closes = op->kind == OP_REOPEN || op->kind == OP_SNAPSHOT;
+		struct op op = state_fit(&s, t->ops.ops[i]);
+		bool refused = was_refused(v, i);
 
-		if (closes && open)
-			print_close(&t->config, out);
-		if (!closes && !open)
-			print_open(&t->config, out);
-		open = !closes;
-		if (op->kind == OP_SNAPSHOT)
-			fprintf(out, "qemu-img snapshot -c s%u top\n",
-				n_snapshots++);
-		else if (!closes)
-			print_op(op, i, out);
+		if (op.kind == OP_NONE)
+			continue;
+		if (script_is_inside(&op)) {
+			print_next(t, &op, i, &open, out);
+		} else {
+			if (open)
+				print_close(&t->config, false, out);
+			open = false;
+			if (op.kind != OP_REOPEN)
+				script_outside(&s, &op, refused, out);
+		}
+		state_done(&s, &op, refused);
 	}
 	if (open)
-		print_close(&t->config, out);
+		print_close(&t->config, false, out);
 }
 
 /* ---- The end ----------------------------------------------------------------- */
@@ -210,7 +239,8 @@ static void print_verdict(const struct verdict *v, FILE *out)
 		return;
 	if (v->snapshot[0])
 		fprintf(out,
-			"\"$QCOW2\" convert -f qcow2 -O raw -l %s top view\n",
+			"\"$QCOW2\" convert -f qcow2 -O raw -l "
+			"snapshot.name=%s top view\n",
 			v->snapshot);
 	fprintf(out,
 		"\"$QCOW2\" io -r -f %s -c 'read -P %#x %" PRIu64 " %" PRIu64
@@ -234,7 +264,7 @@ void script_print(const struct trial *t, const struct verdict *v, FILE *out)
 		"QCOW2=${QCOW2:-qcow2} MODEL=${MODEL:-model}\n",
 		v->why, text);
 	print_make(&t->config, out);
-	print_fills(t, out);
-	print_ops(t, out);
+	print_fills(t, v, out);
+	print_ops(t, v, out);
 	print_verdict(v, out);
 }

@@ -77,7 +77,10 @@ static bool same_op(const struct op *a, const struct op *b)
 {
 	return a->kind == b->kind && a->fill == b->fill &&
 	       a->pattern == b->pattern && a->flags == b->flags &&
-	       a->off == b->off && a->len == b->len;
+	       a->off == b->off && a->len == b->len &&
+	       a->by_qemu == b->by_qemu && a->size == b->size &&
+	       a->prealloc == b->prealloc && a->set == b->set &&
+	       a->stop_after == b->stop_after;
 }
 
 static void to_sectors(struct op *op)
@@ -128,6 +131,51 @@ static bool simplify(const struct config *c, struct op *op, unsigned step)
 	}
 }
 
+/* Without its @n-th bit, unless it is the only one. */
+static uint32_t without_a_bit(uint32_t bits, unsigned n)
+{
+	uint32_t bit = UINT32_C(1) << n;
+
+	return bits & bit && bits != bit ? bits & ~bit : bits;
+}
+
+/* The same for operations on the image as a whole. */
+static bool simplify_image_op(const struct config *c, struct op *op,
+			      unsigned step)
+{
+	enum { BITS = 6 };
+
+	if (step < BITS) {
+		op->set = without_a_bit(op->set, step);
+		return true;
+	}
+	switch (step - BITS) {
+	case 0:
+		op->by_qemu = false;
+		return true;
+	case 1:
+		op->prealloc = QCOW2_PREALLOC_OFF;
+		return true;
+	case 2:
+		op->stop_after = 0;
+		return true;
+	case 3:
+		if (op->kind == OP_COMPACT)
+			op->flags = 0;
+		return true;
+	case 4:
+		if (op->kind == OP_SNAPSHOT)
+			op->len = 0;
+		return true;
+	case 5:
+		if (op->kind == OP_RESIZE || op->set & QCOW2_AMEND_SIZE)
+			op->size = align_down(op->size, c->cluster);
+		return true;
+	default:
+		return false;
+	}
+}
+
 static bool in_a_window(const struct config *c, const struct op *op)
 {
 	for (unsigned i = 0; i < c->n_windows; i++) {
@@ -144,8 +192,11 @@ static bool simplify_op(struct shrink *s, size_t i, unsigned step)
 	struct trial t = copy(s);
 	struct op *op = &t.ops.ops[i];
 
-	if (!op_has_range(op) || !simplify(&t.config, op, step) ||
-	    same_op(op, &s->best->ops.ops[i]) || !in_a_window(&t.config, op)) {
+	bool can = op_has_range(op) ? simplify(&t.config, op, step)
+				    : simplify_image_op(&t.config, op, step);
+
+	if (!can || same_op(op, &s->best->ops.ops[i]) ||
+	    !in_a_window(&t.config, op)) {
 		sequence_free(&t.ops);
 		return false;
 	}
@@ -155,7 +206,7 @@ static bool simplify_op(struct shrink *s, size_t i, unsigned step)
 /* One step can make room for another. */
 static void simplify_all(struct shrink *s)
 {
-	enum { STEPS = 7 };
+	enum { STEPS = 12 };
 	bool progress = true;
 
 	while (progress) {
