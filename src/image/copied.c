@@ -118,7 +118,6 @@ int copied_clear_l1(struct image *img, struct qcow2_error *err)
 struct restore {
 	struct image *img;
 	struct tree tree;    /* the active disk's, as far as it is sound */
-	bool own_table;      /* nobody else refers to the L2 table */
 	uint64_t n_lost;
 };
 
@@ -166,7 +165,9 @@ static int restore_entry(struct restore *r, struct table *t, uint64_t i,
 	if (!l2_host_off(e) || l2_host_off(e) >= image_file_end(r->img))
 		return 0;
 	rc = count_of(r, l2_host_off(e), &value, err);
-	if (rc == 0 && value == 1 && r->own_table)
+	/* Also in a table whose own refcount is higher: a crash may have left it
+	 * so, and one that others have too counts for each of its clusters. */
+	if (rc == 0 && value == 1)
 		desc |= ENTRY_COPIED;
 	if (rc < 0 || desc == e.desc)
 		return rc;
@@ -187,8 +188,7 @@ static int restore_table(void *opaque, uint8_t *bytes, uint64_t index,
 	uint64_t value;
 	int rc = count_of(r, host_off, &value, err);
 
-	r->own_table = value == 1;
-	if (r->own_table)
+	if (rc == 0 && value == 1)
 		want |= ENTRY_COPIED;
 	for (uint64_t i = l2_next_used(g, bytes, 0, n); rc == 0 && i < n;
 	     i = l2_next_used(g, bytes, i + 1, n))
