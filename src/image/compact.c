@@ -289,14 +289,16 @@ int image_compact(struct image *img, const struct qcow2_compact_opts *opts,
 		rc = store_size(img->file, &result->file_size_before, err);
 	if (rc < 0)
 		return rc;
-	if (!(opts->flags & QCOW2_COMPACT_DRY_RUN))
+	/* What a dry run looked at is there afterwards. */
+	img->rw->keep_tail = opts->flags & QCOW2_COMPACT_DRY_RUN;
+	if (!img->rw->keep_tail)
 		rc = compact_rewrite(img, opts, result, err);
 	if (rc == 0)
 		rc = run(&c, err);
 	close_compact(&c);
 	if (store_size(img->file, &result->file_size_after, NULL) < 0)
 		result->file_size_after = result->file_size_before;
-	if (opts->flags & QCOW2_COMPACT_DRY_RUN)
+	if (img->rw->keep_tail)
 		result->file_size_after = min_u64(
 			result->file_size_before,
 			c.goal << img->geo.cluster_bits);

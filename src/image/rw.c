@@ -248,7 +248,7 @@ int rw_close(struct image *img, struct qcow2_error *err)
 	rc = MUTANT(close_commits_nothing) ? 0 : commit_drain(&rw->commit, err);
 	if (rc == 0)
 		rc = features_end_dirty(img, DIRTY_LAZY, err);
-	if (rc == 0)
+	if (rc == 0 && !rw->keep_tail)
 		rc = rw_cut_tail(img, err);
 	img->rw = NULL;
 	rw_free(rw);

@@ -51,6 +51,8 @@ struct rw {
 	struct guard guard;
 	struct below below;
 	struct discard_policy policy;
+	bool keep_tail;             /* close leaves the file as long as it is;
+				     * the image is idle when this changes */
 	/* One snapshot operation at a time; held during I/O, taken before
 	 * writers are kept out. */
 	pthread_mutex_t snapshot_lock;

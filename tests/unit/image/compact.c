@@ -173,6 +173,27 @@ static void data_is_compressed(void **state)
 	rig_release(&r);
 }
 
+static void a_dry_run_leaves_even_a_free_end(void **state)
+{
+	struct qcow2_compact_result result;
+	struct rig r;
+	uint64_t size;
+
+	(void)state;
+	compact_start(&r, 4096, 0, 3);
+	compact_write(&r, 0, 10, 1);
+	rig_close(&r);
+	size = compact_size(r.store);
+	assert_int_equal(store_truncate(r.store, size + 10 * 4096 + 512, NULL),
+			 0);
+	result = compact_predict(&r);
+	assert_int_equal(result.clusters_movable, 0);
+	assert_int_equal(result.file_size_after, size);
+	compact_run(&r, 0);
+	assert_int_equal(compact_size(r.store), size);
+	rig_release(&r);
+}
+
 /* ---- Stopping and refusing ------------------------------------------------------ */
 
 static int stop(void *opaque, uint64_t done, uint64_t total)
@@ -291,6 +312,7 @@ int main(void)
 		cmocka_unit_test(snapshots_and_their_tables_move),
 		cmocka_unit_test(zeros_take_no_space),
 		cmocka_unit_test(data_is_compressed),
+		cmocka_unit_test(a_dry_run_leaves_even_a_free_end),
 		cmocka_unit_test(it_can_be_stopped_and_goes_on_later),
 		cmocka_unit_test(what_cannot_be_done_is_refused),
 		cmocka_unit_test(a_dry_run_does_not_promise_what_is_refused),
