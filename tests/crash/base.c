@@ -229,6 +229,8 @@ static struct model_rules rules_of(const struct config *c)
 		.version = c->version ? c->version : 3,
 		.refcount_bits = c->refcount_bits ? c->refcount_bits : 16,
 		.compression = config_has_compression(c),
+		.version_2 = c->data == DATA_INSIDE &&
+			     !(c->create_flags & QCOW2_CREATE_EXTENDED_L2),
 		.snapshots = c->data == DATA_INSIDE,
 		.first_snapshot = c->snapshot,
 	};

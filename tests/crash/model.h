@@ -35,6 +35,7 @@ struct model_rules {
 	uint32_t version;
 	uint32_t refcount_bits;
 	bool compression;
+	bool version_2;          /* nothing speaks against it */
 	bool snapshots;          /* can be made */
 	bool first_snapshot;     /* one is there, and stays */
 };

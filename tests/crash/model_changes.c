@@ -58,7 +58,8 @@ static bool makes_sense(const struct model *m, const struct op *op)
 		       (op->off >= 8 ||
 			!(m->shares_clusters || has_any_snapshot(m)));
 	case OP_VERSION:
-		return op->off != r->version && r->refcount_bits == 16;
+		return op->off != r->version && r->refcount_bits == 16 &&
+		       r->version_2;
 	default:
 		return true;
 	}

@@ -80,6 +80,8 @@ static bool read_is_right(struct session *s)
 	free(disk);
 	if (rc < 0)
 		return fail(s, "a read after the failure: %s", err.message);
+	if (!model_allows_size(&s->now, n, true))
+		return fail(s, "after the failure there are %u sectors", n);
 	if (bad < n)
 		return fail(s, "after the failure sector %u is wrong", bad);
 	return true;
@@ -108,6 +110,91 @@ static bool judge(struct session *s)
 	return ok;
 }
 
+static bool is_listed(struct qcow2_image *img, const char *name)
+{
+	struct qcow2_snapshot_info info = { .struct_size = sizeof(info) };
+
+	for (uint32_t i = 0; qcow2_get_snapshot(img, i, &info, NULL) == 0; i++)
+		if (!strcmp(info.name, name))
+			return true;
+	return false;
+}
+
+/* How large the disk may be, before a change; as the open image has it after.
+ * What has failed before this change did so for good. */
+static void note_size(struct model *m, const struct model *before,
+		      struct qcow2_image *img)
+{
+	uint32_t n = (uint32_t)(qcow2_size(img) / MODEL_SECTOR);
+
+	if (before->other_sectors != before->n_sectors &&
+	    n == before->n_sectors) {
+		m->n_sectors = n;
+		m->other_sectors = before->other_sectors;
+	} else if (n == m->other_sectors) {
+		m->other_sectors = m->n_sectors;
+		m->n_sectors = n;
+	}
+}
+
+/* After a failure only the open image knows what a snapshot will keep. */
+static void note_seen(struct session *s)
+{
+	uint32_t n = (uint32_t)(qcow2_size(s->img) / MODEL_SECTOR);
+	uint8_t *disk = malloc((size_t)n * MODEL_SECTOR + 1);
+	int rc;
+
+	assert(disk);
+	cease(s);
+	rc = qcow2_pread(s->img, disk, (size_t)n * MODEL_SECTOR, 0, 0, NULL);
+	cease_end(s);
+	for (uint32_t i = 0; rc == 0 && i < n; i++) {
+		struct model_sector *later = &s->later.sectors[i];
+		uint32_t value = value_read(disk + i * MODEL_SECTOR, i);
+
+		model_set(&s->now, i, value);
+		if (later->values[later->n - 1] != value)
+			later->values[later->n++] = value;
+	}
+	free(disk);
+}
+
+/* A change that failed happened or did not.  The open image knows which; what
+ * is on the disk shows only when it is opened anew. */
+static void note_failed_change(struct session *s, const struct op *op,
+			       const struct model *now,
+			       const struct model *later)
+{
+	struct model_snapshot *kept;
+
+	s->later.flags_lie |= s->later.flags_may_lie;
+	s->now.flags_lie |= s->now.flags_may_lie;
+	if (!s->img)
+		return;
+	note_size(&s->now, now, s->img);
+	note_size(&s->later, later, s->img);
+	if (op->kind != OP_SNAPSHOT && op->kind != OP_DELETE)
+		return;
+	kept = &s->now.snapshots[op->off];
+	kept->may_be = is_listed(s->img, base_snapshot_name(op->off));
+	kept->must_be = kept->may_be;
+}
+
+static void note_change(struct session *s, const struct op *op, uint32_t value,
+			bool succeeded)
+{
+	struct model now = s->now, later = s->later;
+
+	model_submit(&s->now, op, value);
+	model_submit(&s->later, op, value);
+	if (!succeeded) {
+		note_failed_change(s, op, &now, &later);
+		return;
+	}
+	model_complete(&s->now, op);
+	model_complete(&s->later, op);
+}
+
 /* The sectors that the operation concerns have its value now, or may have it;
  * values before are gone if it succeeded. */
 static void note_outcome(struct model *m, const struct op *op, uint32_t value,
@@ -116,7 +203,7 @@ static void note_outcome(struct model *m, const struct op *op, uint32_t value,
 	struct model before = model_copy(m);
 
 	model_submit(m, op, value);
-	for (uint32_t i = 0; succeeded && i < m->n_sectors; i++) {
+	for (uint32_t i = 0; succeeded && i < m->room; i++) {
 		const struct model_sector *s = &m->sectors[i];
 
 		if (s->n > before.sectors[i].n)
@@ -155,23 +242,35 @@ static bool result_is_right(struct session *s, const struct op *op,
 	return true;
 }
 
-static bool perform(struct session *s, const struct op *op, uint32_t value)
+static bool perform(struct session *s, const struct op *wanted, uint32_t value)
 {
 	uint64_t before = s->in->fired(s->in->self);
+	struct op fitting = model_fit(&s->now, *wanted), *op = &fitting;
 	struct qcow2_error err = { 0 };
 	bool fires, first;
-	int rc = base_perform(&s->base, s->files, &s->img, op, value, &err);
+	int rc;
+
+	if (op->kind == OP_SNAPSHOT && s->fired)
+		note_seen(s);
+	rc = base_perform(&s->base, s->files, &s->img, op, value, &err);
 
 	fires = s->in->fired(s->in->self) != before;
 	first = fires && !s->fired;
 	s->fired |= fires;
-	note_outcome(&s->now, op, value, rc == 0);
-	model_submit(&s->later, op, value);
+	if (op_is_change(op)) {
+		note_change(s, op, value, rc == 0);
+	} else {
+		note_outcome(&s->now, op, value, rc == 0);
+		model_submit(&s->later, op, value);
+	}
 	if (rc == 0 && op_settles(op))
 		note_durable(s);
 	if (!result_is_right(s, op, fires, rc, &err))
 		return false;
-	if (rc < 0 && (op->kind == OP_FLUSH || (fires && s->in->barriers)))
+	/* New refcounts of another width are nobody's when their barrier fails,
+	 * and what came before is durable. */
+	if (rc < 0 && (op->kind == OP_FLUSH ||
+		       (fires && s->in->barriers && op->kind != OP_WIDTH)))
 		s->flush_failed = true;
 	if (rc == 0 && op->kind == OP_REOPEN)
 		s->flush_failed = false;

@@ -18,6 +18,17 @@ static const char *const texts[WORKLOADS_FIXED] = {
 	"c 40 4; f; c 0 4; c 16 8; d 40 4; f; f; c 24 12; c 0 12; f",
 };
 
+/* Each configuration gets two of these. */
+static const char *const changes[] = {
+	"w 0 12; w 40 8; d 4 4; r 30; w 4 4; r 90; w 60 4; f; g 130; w 120 4",
+	"w 0 12; s 0; w 4 8; s 1; w 40 4; a 0; x 1; w 0 4; f; x 0; w 8 4; f",
+	"w 0 12; w 40 12; d 0 8; k 0; w 4 4; z 40 4; s 0; w 44 4; k 3; f",
+	"w 0 12; z 4 4; b 32; w 8 8; b 16; v 2; w 4 2; f; v 3; s 0; k 2; x 0",
+	"c 0 8; w 40 8; d 40 8; k 0; s 0; c 4 8; r 24; k 0; a 0; w 2 3; f",
+};
+
+enum { N_CHANGES = sizeof(changes) / sizeof(changes[0]) };
+
 static uint32_t scaled(const struct config *c, uint32_t quarters)
 {
 	return quarters * (c->cluster / MODEL_SECTOR) / 4;
@@ -28,6 +39,8 @@ static struct op fit(const struct config *c, struct op op)
 {
 	uint32_t unit = c->cluster / MODEL_SECTOR;
 
+	if (op.kind == OP_RESIZE || op.kind == OP_GROW)
+		op.off = scaled(c, op.off) ? scaled(c, op.off) : 1;
 	if (op.len == 0)
 		return op;
 	op.off = scaled(c, op.off) % c->sectors;
@@ -41,15 +54,22 @@ static struct op fit(const struct config *c, struct op op)
 	return op;
 }
 
+static const char *text_of(const struct config *c, unsigned index)
+{
+	unsigned turn = (unsigned)(c - configs) + 2 * index;
+
+	return index < WORKLOADS_FIXED ? texts[index] : changes[turn % N_CHANGES];
+}
+
 struct workload workloads_get(const struct config *c, unsigned index,
 			      struct test_rng *rng)
 {
 	struct workload w;
 	bool ok;
 
-	if (index >= WORKLOADS_FIXED)
+	if (index >= WORKLOADS_RANDOM)
 		return generate_random(rng, c, 12);
-	ok = workload_parse(&w, texts[index]);
+	ok = workload_parse(&w, text_of(c, index));
 	assert(ok);
 	(void)ok;
 	for (unsigned i = 0; i < w.n; i++)

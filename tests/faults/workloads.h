@@ -8,9 +8,10 @@
 #include "crash/base.h"
 #include "support/test.h"
 
-enum { WORKLOADS_FIXED = 5, WORKLOADS_N = 8 };
+enum { WORKLOADS_FIXED = 5, WORKLOADS_RANDOM = 7, WORKLOADS_N = 8 };
 
-/* Number @index of this configuration; the last ones are random. */
+/* Number @index of this configuration: those that all have, then two in which
+ * the image is changed, then a random one. */
 struct workload workloads_get(const struct config *c, unsigned index,
 			      struct test_rng *rng);
 
