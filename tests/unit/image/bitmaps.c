@@ -1,0 +1,166 @@
+#include "image/bitmaps.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "../check/rig.h"
+#include "stores/fault.h"
+
+/* Opens what the rig's header and extension say. */
+static int open_all(struct rig *r, struct qcow2_store *file,
+		    struct bitmaps *b)
+{
+	struct extensions x = { .has_bitmaps = r->has_bitmaps,
+				.bitmaps = r->bitmaps };
+	uint64_t size;
+
+	*b = (struct bitmaps){ 0 };
+	assert_int_equal(store_size(r->store, &size, NULL), 0);
+	return bitmaps_open(b, &r->geo, &r->header, &x, file, size, NULL);
+}
+
+static struct rig *make(void)
+{
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+
+	rig_bitmap(r, "first");
+	rig_bitmap(r, "the second");
+	rig_finish(r);
+	return r;
+}
+
+static void each_is_listed_with_what_it_says(void **state)
+{
+	struct rig *r = make();
+	struct bitmaps b;
+
+	(void)state;
+	rig_put32(r, r->bitmaps.directory_off + 12,
+		  BITMAP_FLAG_IN_USE | BITMAP_FLAG_AUTO);
+	assert_int_equal(open_all(r, r->store, &b), 0);
+	assert_int_equal(b.defect, DEFECT_NONE);
+	assert_int_equal(b.n, 2);
+	assert_string_equal(b.list[0].name, "first");
+	assert_int_equal(b.list[0].flags,
+			 QCOW2_BITMAP_IN_USE | QCOW2_BITMAP_AUTO);
+	assert_int_equal(b.list[0].granularity_bits, 16);
+	assert_string_equal(b.list[1].name, "the second");
+	assert_int_equal(b.list[1].flags, 0);
+	assert_int_equal(b.directory_off, r->bitmaps.directory_off);
+	assert_int_equal(b.directory_bytes, r->bitmaps.directory_size);
+	bitmaps_release(&b);
+	rig_free(r);
+}
+
+static void without_the_bit_there_are_none(void **state)
+{
+	struct rig *r = make();
+	struct bitmaps b;
+
+	(void)state;
+	r->header.autoclear_features = 0;
+	assert_int_equal(open_all(r, r->store, &b), 0);
+	assert_int_equal(b.n, 0);
+	assert_int_equal(b.defect, DEFECT_NONE);
+	assert_int_equal(b.directory_bytes, 0);
+	bitmaps_release(&b);
+	rig_free(r);
+}
+
+/* Damage is told, and hides the bitmaps, not the disk. */
+static void expect_none(struct rig *r, enum defect want)
+{
+	struct bitmaps b;
+
+	assert_int_equal(open_all(r, r->store, &b), 0);
+	assert_int_equal(b.defect, want);
+	assert_int_equal(b.n, 0);
+	assert_null(b.list);
+	bitmaps_release(&b);
+	rig_free(r);
+}
+
+static void a_directory_out_of_place_counts_as_none(void **state)
+{
+	struct rig *r = make();
+
+	(void)state;
+	r->bitmaps.directory_off = UINT64_C(1) << 62;
+	expect_none(r, DEFECT_BITMAP_DIRECTORY);
+	r = make();
+	r->bitmaps.directory_size = UINT64_MAX - 4096;
+	expect_none(r, DEFECT_BITMAP_DIRECTORY);
+	r = make();
+	r->bitmaps.n_bitmaps = 1000;
+	expect_none(r, DEFECT_BITMAP_DIRECTORY);
+}
+
+static void entries_must_fill_the_directory(void **state)
+{
+	struct rig *r = make();
+
+	(void)state;
+	r->bitmaps.n_bitmaps = 1;
+	expect_none(r, DEFECT_BITMAP_DIRECTORY);
+	r = make();
+	r->bitmaps.directory_size -= 8;
+	expect_none(r, DEFECT_BITMAP_DIRECTORY);
+}
+
+static void one_bad_entry_hides_them_all(void **state)
+{
+	const struct {
+		unsigned off;
+		uint8_t value;
+		enum defect want;
+	} bad[] = {
+		{ 16, 2, DEFECT_BITMAP_ENTRY },     /* type */
+		{ 17, 8, DEFECT_BITMAP_ENTRY },     /* granularity */
+		{ 17, 32, DEFECT_BITMAP_ENTRY },
+		{ 12, 0x80, DEFECT_BITMAP_ENTRY },  /* flags */
+		{ 7, 1, DEFECT_BITMAP_TABLE },      /* table offset */
+		{ 11, 200, DEFECT_BITMAP_TABLE },   /* table size */
+		{ 20, 0x7f, DEFECT_BITMAP_DIRECTORY }, /* extra data */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		struct rig *r = make();
+
+		rig_put(r, r->bitmaps.directory_off + bad[i].off,
+			&bad[i].value, 1);
+		expect_none(r, bad[i].want);
+	}
+}
+
+static void only_a_failed_read_is_an_error(void **state)
+{
+	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
+					 .nth = 1, .code = -EIO };
+	struct fault_injector fault = FAULT_INIT;
+	struct rig *r = make();
+	struct qcow2_store *faulty;
+	struct bitmaps b;
+
+	(void)state;
+	assert_int_equal(fault_store_new(&fault, r->store, &faulty), 0);
+	fault_arm(&fault, &plan);
+	assert_int_equal(open_all(r, faulty, &b), -EIO);
+	bitmaps_release(&b);
+	store_unref(faulty);
+	rig_free(r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_is_listed_with_what_it_says),
+		cmocka_unit_test(without_the_bit_there_are_none),
+		cmocka_unit_test(a_directory_out_of_place_counts_as_none),
+		cmocka_unit_test(entries_must_fill_the_directory),
+		cmocka_unit_test(one_bad_entry_hides_them_all),
+		cmocka_unit_test(only_a_failed_read_is_an_error),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
