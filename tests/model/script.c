@@ -70,20 +70,21 @@ static void print_make(const struct config *c, FILE *out)
 
 /* ---- Operations -------------------------------------------------------------- */
 
+/* Guests' discards are always heard; whether they reach the file is the first
+ * switch. */
 static void print_discard(const struct config *c, FILE *out)
 {
 	static const struct {
 		uint32_t flag;
 		const char *option;
 	} switches[] = {
-		{ QCOW2_DISCARD_REQUEST, "pass-discard-request" },
 		{ QCOW2_DISCARD_SNAPSHOT, "pass-discard-snapshot" },
 		{ QCOW2_DISCARD_OTHER, "pass-discard-other" },
 		{ QCOW2_DISCARD_NO_UNREF, "discard-no-unref" },
 	};
 
-	fprintf(out, "discard=%s",
-		c->discard & QCOW2_DISCARD_REQUEST ? "unmap" : "ignore");
+	fprintf(out, "discard=unmap,pass-discard-request=%s",
+		c->discard & QCOW2_DISCARD_REQUEST ? "on" : "off");
 	for (size_t i = 0; i < sizeof(switches) / sizeof(switches[0]); i++)
 		if (c->discard & switches[i].flag)
 			fprintf(out, ",%s=on", switches[i].option);

@@ -13,15 +13,14 @@ bool script_is_inside(const struct op *op)
 						op->kind == OP_KILL;
 }
 
-/* One byte instead of what it was; nobody can see the difference but the
- * reader. */
+/* One byte instead of what it was, and whole sectors, as QEMU wants them. */
 void script_inside(const struct op *op, FILE *out)
 {
 	if (op->kind == OP_KILL)
 		fputs(" \\\n\t-c abort", out);
 	else
 		fprintf(out, " \\\n\t-c 'write -b -q -P %#x 0 %" PRIu64 "'",
-			op->pattern, op->len);
+			op->pattern, align_up(op->len, 512));
 }
 
 /* ---- Lines of their own ------------------------------------------------------ */
@@ -40,7 +39,7 @@ static void print_snapshot(const struct state *s, const struct op *op,
 		fprintf(out,
 			"\"$QCOW2\" io -f qcow2 -c 'write -b -q -P %#x 0 "
 			"%" PRIu64 "' top\n",
-			op->pattern, op->len);
+			op->pattern, align_up(op->len, 512));
 	fprintf(out, "%s%s snapshot %s %s top", not,
 		op->by_qemu ? "qemu-img" : "\"$QCOW2\"", option, name);
 }

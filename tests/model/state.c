@@ -66,11 +66,19 @@ static struct op fit_kept(const struct state *s, struct op op)
 static int size_refusal(const struct state *s, const struct op *op,
 			uint32_t version);
 
+/* A header cluster that may be too small for both the old and the new header. */
+static bool is_cramped(const struct state *s)
+{
+	return s->now.cluster < 4096 && strlen(s->backing_name) > 40;
+}
+
 /* What fails on the way would leave half of the rest. */
 static struct op fit_amend(const struct state *s, struct op op)
 {
 	uint32_t version = s->now.version;
 
+	if ((op.set & QCOW2_AMEND_VERSION) && is_cramped(s))
+		op.set = QCOW2_AMEND_VERSION;
 	if (!(op.set & QCOW2_AMEND_SIZE))
 		return op;
 	fit_size(&s->now, &op);
@@ -224,6 +232,8 @@ static void amended(struct config *now, const struct op *op, bool refused)
 {
 	uint32_t set = op->set;
 
+	if (refused && set == QCOW2_AMEND_VERSION)
+		return;
 	if ((set & QCOW2_AMEND_VERSION) && op->version > now->version)
 		now->version = op->version;
 	if ((set & QCOW2_AMEND_DATA_FILE_RAW) && !op->on && now->data)
