@@ -295,7 +295,7 @@ struct qcow2_open_opts {
 	uint64_t l2_cache_bytes;    /* default 32 MiB, or what the disk needs */
 	uint64_t l2_slice_bytes;    /* power of two, 512 to the cluster size;
 				     * default 4096 or the cluster size */
-	uint64_t refcount_cache_bytes; /* default 4 clusters */
+	uint64_t refcount_cache_bytes; /* default 4 MiB */
 	const void *passphrase;     /* for encrypted images; this version opens
 				     * none and says so (-ENOTSUP) */
 	size_t passphrase_len;
