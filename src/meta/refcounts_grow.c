@@ -352,29 +352,42 @@ static void plan_row(struct refcounts *r, uint64_t n, struct row *row)
 	} while (blocks > row->n_blocks);
 }
 
-/* Finds the place; the table is long enough for it then. */
+/* The table grows so far that the row has room behind the new one. */
+static int grow_for_row(struct refcounts *r, const struct row *row,
+			struct qcow2_error *err)
+{
+	uint32_t bits = r->geo->refcount_block_bits;
+	uint64_t regions = ((row_end(row) - 1) >> bits) -
+			   (row->first >> bits) + 1;
+
+	return grow_table(r, growth_index(r) + regions, err);
+}
+
+/* Finds the place; the table is long enough for it then.  A new table lies at
+ * the end itself, and the row behind it: where that is more than the table
+ * was made for it grows again.  Each is longer than the last, so that the limit
+ * of tables ends this. */
 static int place_row(struct refcounts *r, uint64_t n, struct row *row,
 		     struct qcow2_error *err)
 {
 	uint64_t limit = HOST_OFF_MAX >> r->geo->cluster_bits;
-	uint64_t last;
 	int rc = 0;
 
-	plan_row(r, n, row);
-	last = (row_end(row) - 1) >> r->geo->refcount_block_bits;
-	if (row_end(row) <= limit && last >= r->n_table) {
-		rc = grow_table(r, last, err);
+	while (rc == 0) {
 		plan_row(r, n, row);
-		last = (row_end(row) - 1) >> r->geo->refcount_block_bits;
+		if (row_end(row) > limit)
+			return error_set(err, -EFBIG,
+					 "%" PRIu64 " clusters in a row do not "
+					 "fit into what the format can address",
+					 n);
+		if ((row_end(row) - 1) >> r->geo->refcount_block_bits <
+		    r->n_table)
+			break;
+		rc = grow_for_row(r, row, err);
 	}
-	if (rc < 0)
-		return rc;
-	if (row_end(row) > limit || last >= r->n_table)
-		return error_set(err, -EFBIG,
-				 "%" PRIu64 " clusters in a row do not fit into "
-				 "what the format can address", n);
-	take_end(r, n + row->n_blocks, row->first);
-	return 0;
+	if (rc == 0)
+		take_end(r, n + row->n_blocks, row->first);
+	return rc;
 }
 
 static bool has_block(const struct refcounts *r, uint64_t index)

@@ -1,7 +1,12 @@
 #include "rig.h"
 
 /* 512-byte clusters with 64-bit refcounts: a block describes 64 clusters. */
-enum { SMALL = 512, PER_BLOCK = 64, N_USED = 3 * PER_BLOCK };
+enum {
+	SMALL = 512,
+	PER_BLOCK = 64,
+	PER_TABLE = 64 * PER_BLOCK,
+	N_USED = 3 * PER_BLOCK,
+};
 
 /* All clusters of three blocks are in use. */
 static void full(struct rig *t)
@@ -74,6 +79,22 @@ static void without_a_gap_the_end_is_taken(void **state)
 	rig_release(&t);
 }
 
+/* A long row takes a longer table, which lies at the end and moves the row on:
+ * once more out of what the table describes, if that has no room to spare. */
+static void a_row_may_take_more_than_the_table_describes(void **state)
+{
+	(void)state;
+	for (uint64_t n = PER_TABLE / 2; n <= 8 * PER_TABLE; n += 509) {
+		struct rig t;
+		uint64_t first;
+
+		rig_init_with(&t, SMALL, 64, 0);
+		first = claim_row(&t, n);
+		assert_true((first + n - 1) / PER_BLOCK < t.refs.n_table);
+		rig_release(&t);
+	}
+}
+
 static void rows_are_found_below_an_end(void **state)
 {
 	struct rig t;
@@ -127,6 +148,7 @@ int main(void)
 		cmocka_unit_test(the_first_gap_with_room_is_taken),
 		cmocka_unit_test(a_gap_may_lie_in_two_blocks),
 		cmocka_unit_test(without_a_gap_the_end_is_taken),
+		cmocka_unit_test(a_row_may_take_more_than_the_table_describes),
 		cmocka_unit_test(rows_are_found_below_an_end),
 		cmocka_unit_test(what_is_held_is_in_no_row),
 		cmocka_unit_test(
