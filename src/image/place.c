@@ -115,6 +115,26 @@ static int claim_for(struct image *img, uint64_t n_clusters, uint64_t off,
 	return rc;
 }
 
+/* Space that was used before, as all of a block device counts, has old contents
+ * around the data. */
+static int zero_around(struct image *img, const struct claim *claim,
+		       uint64_t len, uint64_t off, struct qcow2_error *err)
+{
+	uint64_t head = geometry_in_cluster(&img->geo, off);
+	uint64_t end = head + len;
+	uint64_t tail = (claim->n_clusters << img->geo.cluster_bits) - end;
+	int rc = 0;
+
+	if (claim->reads_zero)
+		return 0;
+	if (head)
+		rc = store_zero(img->file, head, claim->host_off, 0, err);
+	if (rc == 0 && tail)
+		rc = store_zero(img->file, tail, claim->host_off + end, 0,
+				err);
+	return rc;
+}
+
 static int place_fresh(struct image *img, uint64_t len, uint64_t off,
 		       uint64_t *here, uint64_t *host_off,
 		       struct qcow2_error *err)
@@ -129,12 +149,14 @@ static int place_fresh(struct image *img, uint64_t len, uint64_t off,
 	if (rc < 0)
 		return rc;
 	len = min_u64(len, (claim.n_clusters << g->cluster_bits) - in_cluster);
-	if (claim.reads_zero && !g->has_data_file)
+	if (!g->has_data_file)
 		rc = guarded_check(img, claim.n_clusters << g->cluster_bits,
 				   claim.host_off, err);
-	if (rc == 0 && claim.reads_zero)
+	if (rc == 0)
+		rc = zero_around(img, &claim, len, off, err);
+	if (rc == 0)
 		rc = link_fresh(img, &claim, len, off, err);
-	if (rc == 0 && claim.reads_zero) {
+	if (rc == 0) {
 		*here = len;
 		*host_off = claim.host_off + in_cluster;
 	} else if (!g->has_data_file) {

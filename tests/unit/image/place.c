@@ -31,6 +31,25 @@ static void setup_rig(struct rig *r, uint32_t flags,
 	assert_int_equal(disk_open_store(r->store, &open, &r->disk, NULL), 0);
 }
 
+/* The same over a store full of something else, like a block device. */
+static void setup_used(struct rig *r, uint32_t flags)
+{
+	struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
+	uint8_t junk[4096];
+	uint64_t off;
+
+	setup_rig(r, flags, QCOW2_PREALLOC_OFF);
+	assert_int_equal(disk_close(r->disk, NULL), 0);
+	memset(junk, 0xee, sizeof(junk));
+	assert_int_equal(qcow2_store_size(r->store, &off, NULL), 0);
+	for (; off < 2 * SIZE; off += sizeof(junk))
+		assert_int_equal(qcow2_store_pwrite(r->store, junk,
+						    sizeof(junk), off, 0, NULL),
+				 0);
+	open.flags = QCOW2_OPEN_RDWR;
+	assert_int_equal(disk_open_store(r->store, &open, &r->disk, NULL), 0);
+}
+
 /* Closes the image, which must be sound. */
 static void teardown_rig(struct rig *r)
 {
@@ -173,6 +192,39 @@ static void an_encoded_cluster_gets_a_place_once(void **state)
 	free(plain);
 }
 
+/* What was there before shines through nowhere, and the places follow each
+ * other as the guest's bytes do. */
+static void used_space_is_taken_in_order(void **state)
+{
+	static const uint32_t flags[] = { 0, QCOW2_CREATE_EXTENDED_L2 };
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		uint8_t *plain = calloc(1, SIZE);
+		uint64_t last = 0;
+		struct rig r;
+
+		setup_used(&r, flags[i]);
+		for (uint64_t off = CLUSTER; off < 30 * CLUSTER;) {
+			uint64_t here, host_off;
+
+			assert_int_equal(disk_place(r.disk, CLUSTER - 1024,
+						    off + 512, &here,
+						    &host_off, NULL),
+					 0);
+			assert_int_equal(here, CLUSTER - 1024);
+			assert_true(host_off > last);
+			memset(plain + off + 512, 7, here);
+			write_at(&r, plain + off + 512, here, host_off);
+			last = host_off;
+			off += CLUSTER;
+		}
+		check_reads(&r, plain);
+		teardown_rig(&r);
+		free(plain);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,6 +232,7 @@ int main(void)
 		cmocka_unit_test(subclusters_around_a_place_stay_zero),
 		cmocka_unit_test(clusters_that_are_there_are_their_own_places),
 		cmocka_unit_test(an_encoded_cluster_gets_a_place_once),
+		cmocka_unit_test(used_space_is_taken_in_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
