@@ -162,14 +162,31 @@ static int zero_part(struct image *img, uint64_t end, uint64_t off,
 	return rc;
 }
 
+/* Clusters of a data file stay where they are, so nobody frees their space.  It
+ * can go at once: before the entries are durable it shows the same zeros, and
+ * after them nobody looks.  Failing to costs space and nothing else. */
+static void unmap_data_file(struct image *img, uint64_t end, uint64_t off,
+			    unsigned flags)
+{
+	end = min_u64(end, img->virtual_size);
+	if (img->geo.has_data_file && (flags & QCOW2_ZERO_MAY_UNMAP) &&
+	    img->rw->policy.request && off < end)
+		store_zero(img->data, end - off, off,
+			   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK, NULL);
+}
+
 static int zero_whole(struct image *img, uint64_t end, uint64_t off,
 		      unsigned flags, struct qcow2_error *err)
 {
 	uint32_t cluster = img->geo.cluster_size;
 	int rc = 0;
 
-	if (can_flag(img, off))
-		return change_clusters(img, end, off, zero_cluster, flags, err);
+	if (can_flag(img, off)) {
+		rc = change_clusters(img, end, off, zero_cluster, flags, err);
+		if (rc == 0)
+			unmap_data_file(img, end, off, flags);
+		return rc;
+	}
 	for (; rc == 0 && off < end; off += cluster)
 		rc = write_zeros_part(img, off + cluster, off, flags, err);
 	return rc;

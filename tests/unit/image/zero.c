@@ -42,6 +42,30 @@ static void unmapping_frees_the_place_once_it_is_durable(void **state)
 	disk_release(&t);
 }
 
+/* Clusters of a data file have their place for ever; unmapping gives back the
+ * space of it. */
+static void unmapping_makes_holes_in_a_data_file(void **state)
+{
+	uint64_t bytes;
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){
+		.data_file = true,
+		.discard = QCOW2_DISCARD_REQUEST,
+	});
+	disk_fill(&t, 7, 4 * CLUSTER, 0);
+	zero(&t, CLUSTER, 0, 0);
+	assert_int_equal(store_allocated(t.data, &bytes, NULL), 0);
+	assert_int_equal(bytes, 4 * CLUSTER);
+	zero(&t, 2 * CLUSTER + 512, CLUSTER, QCOW2_ZERO_MAY_UNMAP);
+	assert_int_equal(store_allocated(t.data, &bytes, NULL), 0);
+	assert_int_equal(bytes, 2 * CLUSTER);
+	disk_expect(&t, 0, 3 * CLUSTER + 512, 0);
+	disk_expect(&t, 7, CLUSTER - 512, 3 * CLUSTER + 512);
+	disk_release(&t);
+}
+
 static void parts_of_clusters_are_written(void **state)
 {
 	struct disk_rig t;
@@ -159,6 +183,7 @@ int main(void)
 		cmocka_unit_test(
 			whole_clusters_become_zero_by_flag_and_keep_their_place),
 		cmocka_unit_test(unmapping_frees_the_place_once_it_is_durable),
+		cmocka_unit_test(unmapping_makes_holes_in_a_data_file),
 		cmocka_unit_test(parts_of_clusters_are_written),
 		cmocka_unit_test(who_wants_no_fallback_is_told),
 		cmocka_unit_test(zeros_hide_the_backing_file),
