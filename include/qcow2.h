@@ -425,8 +425,8 @@ int qcow2_zero(struct qcow2_image *img, uint64_t len, uint64_t off,
 
 /*
  * Says that the contents of guest bytes do not matter any more.  Whole
- * clusters read as zeros afterwards (version 2 images with a backing file:
- * stay as they are); parts of clusters stay as they are.
+ * clusters read as zeros afterwards (in version 2 images those that a backing
+ * file reaches stay as they are); parts of clusters stay as they are.
  */
 int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
 		  unsigned flags, struct qcow2_error *err);
