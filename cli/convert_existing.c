@@ -64,6 +64,9 @@ int convert_existing(const struct cli *cli, const struct common *common,
 	if (opts->flags & QCOW2_CONVERT_DIRECT)
 		dst.flags |= QCOW2_OPEN_DIRECT;
 	opts->flags &= ~QCOW2_CONVERT_DIRECT;
+	/* Closing would flush what was left out at the end. */
+	if (opts->flags & QCOW2_CONVERT_NO_SYNC)
+		dst.flags |= QCOW2_OPEN_NO_FLUSH;
 	if (e->is_zero)
 		opts->flags |= QCOW2_CONVERT_TARGET_IS_ZERO;
 	if (t->compress)
