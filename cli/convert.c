@@ -338,6 +338,11 @@ static int convert_run(const struct cli *cli, int argc, char **argv)
 						  : QCOW2_FORMAT_RAW);
 		return 0;
 	}
+	if (argc - first < 2) {
+		cli_error(cli, "convert", "missing operand: expected %s",
+			  command_convert.operands);
+		return 1;
+	}
 	o.n_sources = argc - first - 1;
 	if (check_options(cli, &o) < 0)
 		return 1;
@@ -348,7 +353,7 @@ const struct command command_convert = {
 	.name = "convert",
 	.summary = "write the disk in an image to a raw file or a qcow2 image",
 	.operands = "SOURCE... TARGET",
-	.n_operands_min = 2,
+	.n_operands_min = 0, /* "-o help" needs none */
 	.n_operands_max = INT32_MAX,
 	.options = convert_table,
 	.examples = convert_examples,

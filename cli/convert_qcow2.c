@@ -109,6 +109,10 @@ int convert_qcow2(const struct cli *cli, const struct common *common,
 		ret = check_data_file(cli, s, &plan);
 	if (ret == 0)
 		ret = create_fill_opts(cli, &plan, &create) < 0;
+	if (ret == 0 && t->compress &&
+	    create.preallocation != QCOW2_PREALLOC_OFF)
+		ret = say(cli, NULL, "Compression and preallocation not "
+				     "supported at the same time");
 	if (ret == 0)
 		ret = convert_open_backing(cli, common, &plan, &opts->backing);
 	if (ret == 0) {

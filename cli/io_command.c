@@ -124,8 +124,13 @@ static int run_sigraise(struct io_shell *sh, const struct io_command *self,
 	(void)argc;
 	if (io_parse_size(argv[1], &number) < 0)
 		return -1;
+	if (number > NSIG) {
+		printf("signal argument '%s' is too large to be a valid "
+		       "signal\n", ESC(argv[1]));
+		return -1;
+	}
 	fflush(stdout);
-	raise(number < (uint64_t)SIGRTMAX ? (int)number : SIGRTMAX);
+	raise((int)number);
 	return 0;
 }
 

@@ -18,6 +18,12 @@ struct pair {
 	const char *value;
 	char **path; /* NULL: the file is open already */
 	bool asked_read_only;
+	struct {
+		uint64_t total_bytes;
+		bool total;
+		bool l2;
+		bool refcount;
+	} named;    /* which sizes of caches are */
 };
 
 static int wrong_value(const struct pair *p, const char *expected)
@@ -165,19 +171,73 @@ static int set_bytes(struct pair *p, uint64_t *bytes)
 	return wrong_value(p, "a size");
 }
 
+/* No cache becomes larger than all there is to put into it, so that there is
+ * no size too large to ask for. */
 static int set_l2_cache(struct pair *p)
 {
-	return set_bytes(p, &p->s->l2_cache_bytes);
+	uint64_t bytes;
+
+	if (size_parse(p->value, &bytes) < 0)
+		return wrong_value(p, "a size");
+	p->s->l2_cache_bytes = bytes < INT64_MAX ? bytes : INT64_MAX;
+	p->named.l2 = true;
+	return 0;
 }
 
+static int set_cache_size(struct pair *p)
+{
+	p->named.total = true;
+	return set_bytes(p, &p->named.total_bytes);
+}
+
+/* 0 stands for the default, which has no number. */
 static int set_l2_slice(struct pair *p)
 {
-	return set_bytes(p, &p->s->l2_slice_bytes);
+	if (set_bytes(p, &p->s->l2_slice_bytes) < 0)
+		return -1;
+	return p->s->l2_slice_bytes
+		       ? 0
+		       : wrong_value(p, "a power of two between 512 and the "
+					"cluster size");
 }
 
 static int set_refcount_cache(struct pair *p)
 {
+	p->named.refcount = true;
 	return set_bytes(p, &p->s->refcount_cache_bytes);
+}
+
+static int wrong_caches(const struct pair *p, const char *why)
+{
+	cli_error(p->cli, NULL, "%s", why);
+	return -1;
+}
+
+/* What both caches have together is what one has, and the rest. */
+static int share_cache(const struct pair *p)
+{
+	uint64_t total = p->named.total_bytes;
+	struct io_settings *s = p->s;
+
+	if (!p->named.total)
+		return 0;
+	if (p->named.l2 && p->named.refcount)
+		return wrong_caches(p, "cache-size, l2-cache-size and "
+				       "refcount-cache-size may not be set at "
+				       "the same time");
+	if (p->named.l2 && s->l2_cache_bytes > total)
+		return wrong_caches(p, "l2-cache-size may not exceed "
+				       "cache-size");
+	if (p->named.refcount && s->refcount_cache_bytes > total)
+		return wrong_caches(p, "refcount-cache-size may not exceed "
+				       "cache-size");
+	if (p->named.l2)
+		s->refcount_cache_bytes = total - s->l2_cache_bytes;
+	else if (p->named.refcount)
+		s->l2_cache_bytes = total - s->refcount_cache_bytes;
+	else
+		s->l2_cache_bytes = total;
+	return 0;
 }
 
 static int set_lazy(struct pair *p)
@@ -282,7 +342,7 @@ static const struct {
 	{ "pass-discard-other", set_pass_other },
 	{ "discard-no-unref", set_no_unref },
 	{ "l2-cache-size", set_l2_cache },
-	{ "cache-size", set_l2_cache },
+	{ "cache-size", set_cache_size },
 	{ "l2-cache-entry-size", set_l2_slice },
 	{ "refcount-cache-size", set_refcount_cache },
 	{ "lazy-refcounts", set_lazy },
@@ -318,6 +378,8 @@ int io_settings_add(const struct cli *cli, struct io_settings *s, char *text,
 		if (set_pair(&p) < 0)
 			return -1;
 	}
+	if (share_cache(&p) < 0)
+		return -1;
 	/* The shell itself asks for writing, and says so by itself. */
 	if (!p.asked_read_only || s->read_only)
 		return 0;

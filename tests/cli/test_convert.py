@@ -3,9 +3,11 @@
 import filecmp
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import time
+import unittest
 
 import case
 import images
@@ -235,6 +237,38 @@ class Convert(case.Case):
                 self.assert_refused(self.ours("convert", *options,
                                               "mixed.qcow2", "y.qcow2"), word)
                 self.assertFalse(os.path.exists("y.qcow2"))
+
+    def test_the_options_of_a_target_are_listed_without_one(self):
+        for operands in [[], ["nofile", "y.qcow2"]]:
+            done = self.drop_in("convert", "-O", "qcow2", "-o", "help",
+                                *operands)
+            self.assertEqual(done.status, 0, done.err)
+            self.assertIn("cluster_size=", done.out)
+        self.assertFalse(os.path.exists("y.qcow2"))
+        for operands in [[], ["mixed.qcow2"]]:
+            self.assert_refused(self.ours("convert", *operands), "convert",
+                                "operand")
+
+    def test_compressed_clusters_do_not_go_with_preallocation(self):
+        for mode in ["metadata", "falloc", "full"]:
+            args = ["convert", "-c", "-O", "qcow2", "-o",
+                    f"preallocation={mode}", "mixed.qcow2", "y.qcow2"]
+            self.assert_refused(self.theirs(*args), "at the same time")
+            self.assert_refused(self.ours(*args), "at the same time")
+            self.assertFalse(os.path.exists("y.qcow2"))
+
+    @unittest.skipUnless(shutil.which("strace"), "strace is not installed")
+    def test_an_unsafe_target_is_never_flushed(self):
+        for mode in ["unsafe", "writeback"]:
+            self.existing("qcow2")
+            subprocess.run(
+                ["strace", "-f", "-qq", "-o", "trace", "-e",
+                 "trace=fdatasync,fsync,sync_file_range",
+                 f"{self.dir}/bin/qcow2", "convert", "-n", "-t", mode, "-O",
+                 "qcow2", "mixed.qcow2", "ours.img"], check=True)
+            with open("trace", encoding="ascii") as f:
+                self.assertEqual("sync" in f.read(), mode == "writeback")
+            self.assertEqual(self.theirs("check", "ours.img").status, 0)
 
     def test_bad_values_are_refused(self):
         for options in [["-S", "1000"], ["-S", "32M"], ["-S", "x"],

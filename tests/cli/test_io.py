@@ -514,6 +514,13 @@ class Own(case.Case):
                 ("overlap-check.inactive-l2=off,cache-clean-interval=5", 0),
                 ("cache-size=1M,refcount-cache-size=256k", 0),
                 ("backing=,discard-no-unref=on", 0),
+                ("cache-size=3M,l2-cache-size=3M", 0),
+                ("l2-cache-size=9223372036854775808", 0),
+                ("refcount-cache-size=9223372036854775808", 1),
+                ("l2-cache-size=2M,cache-size=1M", 1),
+                ("refcount-cache-size=2M,cache-size=1M", 1),
+                ("cache-size=4M,l2-cache-size=2M,refcount-cache-size=1M", 1),
+                ("l2-cache-entry-size=0", 1),
                 ("overlap-check=some", 1), ("overlap-check.some=on", 1),
                 ("lazy-refcounts=perhaps", 1), ("cache-size=x", 1),
                 ("backing=base", 1), ("detect-zeroes=on", 1)]:
