@@ -236,6 +236,17 @@ int rw_cut_tail(struct image *img, struct qcow2_error *err)
 	return rc;
 }
 
+/* On a host that is full this is the space in which the tables go that show what
+ * was written before.  No pointer leads to what is free, so it need not wait.
+ * Where it fails nothing is lost: the last cut tells. */
+static void make_room(struct image *img)
+{
+	struct rw *rw = img->rw;
+
+	if (!rw->keep_tail && commit_check(&rw->commit, NULL) == 0)
+		rw_cut_tail(img, NULL);
+}
+
 int rw_close(struct image *img, struct qcow2_error *err)
 {
 	struct rw *rw = img->rw;
@@ -243,6 +254,7 @@ int rw_close(struct image *img, struct qcow2_error *err)
 
 	pack_release(&rw->pack);
 	alloc_release(&rw->alloc);
+	make_room(img);
 	if (MUTANT(dirty_cleared_early))
 		features_end_dirty(img, DIRTY_LAZY, NULL);
 	rc = MUTANT(close_commits_nothing) ? 0 : commit_drain(&rw->commit, err);
