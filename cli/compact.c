@@ -26,7 +26,7 @@ static const struct option_spec compact_table[] = {
 	  "also turn clusters of zeros into zero clusters" },
 	{ "compress", 'c', NULL, set_flag,
 	  offsetof(struct compact_options, compress),
-	  "also compress the data of the disk" },
+	  "also compress the data of the disk that no snapshot has" },
 	{ "compress-level", 0, "N", set_compress_level,
 	  offsetof(struct compact_options, level),
 	  "how hard to compress, as in convert" },

@@ -827,7 +827,8 @@ int qcow2_amend(struct qcow2_image *img, const struct qcow2_amend_opts *opts,
 
 #define QCOW2_COMPACT_DRY_RUN 0x1u  /* only say what would move */
 #define QCOW2_COMPACT_ZEROS 0x2u    /* clusters of zeros take no space */
-#define QCOW2_COMPACT_COMPRESS 0x4u /* data is compressed where that helps */
+/* Data is compressed where that helps; not what a snapshot has too. */
+#define QCOW2_COMPACT_COMPRESS 0x4u
 
 struct qcow2_compact_opts {
 	size_t struct_size;

@@ -48,6 +48,21 @@ static int make_compressed(struct rewrite *w, uint64_t off,
 	return rc;
 }
 
+/* 1 when the disk alone holds the cluster; 0 when a snapshot does too: it would
+ * keep the old one, and nothing would be won. */
+static int is_own(const struct image *img, uint64_t host_off,
+		  struct qcow2_error *err)
+{
+	uint64_t count;
+	int rc;
+
+	if (img->geo.has_data_file)
+		return 1;
+	rc = refcounts_get(&img->rw->refs, host_off >> img->geo.cluster_bits,
+			   &count, err);
+	return rc < 0 ? rc : count == 1;
+}
+
 /* One whole cluster of data that lies in this image. */
 static int rewrite_cluster(struct rewrite *w, const struct image_extent *x,
 			   uint64_t off, struct qcow2_error *err)
@@ -55,9 +70,11 @@ static int rewrite_cluster(struct rewrite *w, const struct image_extent *x,
 	uint32_t size = w->img->geo.cluster_size;
 	struct iovec iov = { w->cluster, size };
 	struct iov_cursor dst = iov_cursor_init(&iov, 1);
-	int rc = image_read(w->img, &dst, min_u64(size, x->len), off, x, 0,
-			    err);
+	int rc = is_own(w->img, x->host_off, err);
 
+	if (rc <= 0)
+		return rc;
+	rc = image_read(w->img, &dst, min_u64(size, x->len), off, x, 0, err);
 	if (rc < 0)
 		return rc;
 	if (x->len < size)

@@ -173,6 +173,27 @@ static void data_is_compressed(void **state)
 	rig_release(&r);
 }
 
+/* A snapshot would keep the old clusters: the file only became longer. */
+static void what_a_snapshot_holds_is_not_rewritten(void **state)
+{
+	struct qcow2_compact_result result;
+	uint64_t size;
+	struct rig r;
+
+	(void)state;
+	compact_start(&r, 65536, 0, 3);
+	compact_write(&r, 0, 100, 1);
+	rig_create(&r, "one");
+	compact_write(&r, 0, 10, 3);
+	rig_close(&r);
+	size = compact_size(r.store);
+	result = compact_run(&r, QCOW2_COMPACT_COMPRESS | QCOW2_COMPACT_ZEROS);
+	assert_int_equal(result.clusters_compressed, 10);
+	assert_true(compact_size(r.store) < size);
+	rig_check(&r);
+	rig_release(&r);
+}
+
 static void a_dry_run_leaves_even_a_free_end(void **state)
 {
 	struct qcow2_compact_result result;
@@ -312,6 +333,7 @@ int main(void)
 		cmocka_unit_test(snapshots_and_their_tables_move),
 		cmocka_unit_test(zeros_take_no_space),
 		cmocka_unit_test(data_is_compressed),
+		cmocka_unit_test(what_a_snapshot_holds_is_not_rewritten),
 		cmocka_unit_test(a_dry_run_leaves_even_a_free_end),
 		cmocka_unit_test(it_can_be_stopped_and_goes_on_later),
 		cmocka_unit_test(what_cannot_be_done_is_refused),
