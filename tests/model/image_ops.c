@@ -158,14 +158,14 @@ static bool vmstate_is_right(struct run *r, struct qcow2_image *img,
 /* By id or by name. */
 static void address(const struct run *r, const struct op *op, char name[16])
 {
-	const struct kept *k = &r->state.kept[op->which];
+	const struct kept *all = r->state.kept;
 
 	if (op->which == SNAPSHOT_NOBODY)
 		strcpy(name, "nobody");
 	else if (!op->by_qemu && (op->cuts & 1))
-		snprintf(name, 16, "%" PRIu32, k->id);
+		snprintf(name, 16, "%" PRIu32, all[op->which].id);
 	else
-		kept_name(k, name);
+		kept_name(&all[op->which], name);
 }
 
 static bool apply(struct run *r, const struct op *op, bool *refused)

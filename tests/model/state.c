@@ -280,7 +280,7 @@ void state_done(struct state *s, const struct op *op, bool refused)
 {
 	if (op->kind == OP_AMEND && !(refused && state_refusal(s, op)))
 		amended(&s->now, op, refused);
-	if (refused)
+	if (refused || op->which == SNAPSHOT_NOBODY)
 		return;
 	s->had_vmstate |= (op->kind == OP_VMSTATE || op->kind == OP_SNAPSHOT) &&
 			  op->len;
