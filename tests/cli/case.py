@@ -19,6 +19,8 @@ SKIP = 77
 QEMU_IMG = shutil.which("qemu-img")
 QEMU_IO = shutil.which("qemu-io")
 TIMEOUT = 60
+# Looking for leaks does not go together with being traced.
+UNDER_STRACE = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
 
 
 class Result:

@@ -265,7 +265,8 @@ class Convert(case.Case):
                 ["strace", "-f", "-qq", "-o", "trace", "-e",
                  "trace=fdatasync,fsync,sync_file_range",
                  f"{self.dir}/bin/qcow2", "convert", "-n", "-t", mode, "-O",
-                 "qcow2", "mixed.qcow2", "ours.img"], check=True)
+                 "qcow2", "mixed.qcow2", "ours.img"], check=True,
+                env=case.UNDER_STRACE)
             with open("trace", encoding="ascii") as f:
                 self.assertEqual("sync" in f.read(), mode == "writeback")
             self.assertEqual(self.theirs("check", "ours.img").status, 0)

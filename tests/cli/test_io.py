@@ -23,10 +23,6 @@ TIMES = [
 ]
 
 
-# Looking for leaks does not go together with being traced.
-UNDER_STRACE = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
-
-
 def untimed(text):
     lines = []
     for line in text.splitlines():
@@ -455,7 +451,7 @@ class Own(case.Case):
              "-c", "aio_write -P 1 0 64k", "-c", "aio_write -P 2 64k 64k",
              "-c", "aio_flush", "-c", "read -P 1 0 64k",
              "-c", "read -P 2 64k 64k", "held"],
-            capture_output=True, check=False, env=UNDER_STRACE)
+            capture_output=True, check=False, env=case.UNDER_STRACE)
         if b"Operation not permitted" in done.stderr:
             self.skipTest("tracing is not allowed here")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
@@ -478,7 +474,7 @@ class Own(case.Case):
                  mode, *commands(["write -P 1 0 4k", "write -P 2 8k 4k",
                                   "writev -P 3 16k 4k", "discard 512k 64k",
                                   "write -z 256k 64k", "flush"]), "cached"],
-                capture_output=True, check=False, env=UNDER_STRACE)
+                capture_output=True, check=False, env=case.UNDER_STRACE)
             if b"Operation not permitted" in done.stderr:
                 self.skipTest("tracing is not allowed here")
             self.assertEqual(done.returncode, 0, done.stderr)
