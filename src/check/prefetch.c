@@ -1,10 +1,10 @@
 #include "check/prefetch.h"
 
-#include <signal.h>
 #include <string.h>
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "base/thread.h"
 #include "check/bulk.h"
 #include "store/store.h"
 
@@ -93,19 +93,6 @@ static bool make_slots(struct prefetch *p)
 	return true;
 }
 
-/* Signals are for the caller's threads. */
-static bool start_thread(struct prefetch *p)
-{
-	sigset_t every, before;
-	int rc;
-
-	sigfillset(&every);
-	pthread_sigmask(SIG_SETMASK, &every, &before);
-	rc = pthread_create(&p->thread, NULL, prefetch_main, p);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return rc == 0;
-}
-
 void prefetch_start(struct prefetch *p, struct qcow2_store *file,
 		    const struct l2set *set, size_t table_bytes,
 		    struct budget *budget)
@@ -120,7 +107,7 @@ void prefetch_start(struct prefetch *p, struct qcow2_store *file,
 		return;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->changed, NULL);
-	p->running = start_thread(p);
+	p->running = thread_start(&p->thread, prefetch_main, p);
 	if (!p->running)
 		free_slots(p);
 }

@@ -1,11 +1,11 @@
 #include "ops/workers.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "base/thread.h"
 
 struct worker {
 	struct workers *pool;
@@ -51,20 +51,15 @@ static void *worker_main(void *opaque)
 static unsigned workers_start(struct workers *w, struct worker *all, unsigned n)
 {
 	unsigned started = 1;
-	sigset_t every;
-	sigset_t before;
 
 	all[0] = (struct worker){ .pool = w };
-	sigfillset(&every);
-	pthread_sigmask(SIG_SETMASK, &every, &before);
 	for (; started < n; started++) {
 		struct worker *worker = &all[started];
 
 		*worker = (struct worker){ .pool = w, .index = started };
-		if (pthread_create(&worker->thread, NULL, worker_main, worker))
+		if (!thread_start(&worker->thread, worker_main, worker))
 			break;
 	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return started;
 }
 
