@@ -160,8 +160,6 @@ static int amend_image(const struct cli *cli, const struct amend_options *o,
 {
 	struct source src = { path, o->format, QCOW2_OPEN_RDWR, NULL };
 	struct qcow2_image *img;
-	struct qcow2_error err;
-	int ret;
 
 	if (source_probe_format(cli, &o->common, &src) < 0)
 		return 1;
@@ -172,12 +170,7 @@ static int amend_image(const struct cli *cli, const struct amend_options *o,
 	}
 	if (source_open(cli, &o->common, &src, &img) < 0)
 		return 1;
-	ret = amend(cli, o, path, opts, img);
-	if (qcow2_close(img, &err) < 0 && ret == 0) {
-		cli_report(cli, path, &err);
-		ret = -1;
-	}
-	return ret < 0;
+	return source_close(cli, path, img, amend(cli, o, path, opts, img)) < 0;
 }
 
 static int amend_with_lists(const struct cli *cli, struct amend_options *o,

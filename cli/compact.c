@@ -118,18 +118,13 @@ static int compact_image(const struct cli *cli,
 	struct qcow2_compact_result result = { .struct_size = sizeof(result) };
 	struct source src = { path, o->format, QCOW2_OPEN_RDWR, NULL };
 	struct qcow2_image *img;
-	struct qcow2_error err;
 	int ret;
 
 	if (source_probe_format(cli, &o->common, &src) < 0 ||
 	    source_open(cli, &o->common, &src, &img) < 0)
 		return 1;
 	ret = compact(cli, o, path, img, &result);
-	if (qcow2_close(img, &err) < 0 && ret == 0) {
-		cli_report(cli, path, &err);
-		ret = -1;
-	}
-	if (ret < 0)
+	if (source_close(cli, path, img, ret) < 0)
 		return 1;
 	if (result.clusters_leaked && !o->common.quiet)
 		cli_hint(cli, "%" PRIu64 " leaked clusters stay where they "

@@ -43,6 +43,17 @@ int source_open_rw(const struct cli *cli, const struct common *common,
 	return open_image(cli, common, &rw, discard, out);
 }
 
+int source_close(const struct cli *cli, const char *path,
+		 struct qcow2_image *img, int ret)
+{
+	struct qcow2_error err;
+
+	if (qcow2_close(img, &err) == 0 || ret < 0)
+		return ret;
+	cli_report(cli, path, &err);
+	return -1;
+}
+
 int source_probe_format(const struct cli *cli, const struct common *common,
 			struct source *src)
 {

@@ -23,6 +23,11 @@ int source_open_rw(const struct cli *cli, const struct common *common,
 		   const struct source *src, uint32_t discard,
 		   struct qcow2_image **out);
 
+/* Closes an image that was written to.  @ret is 0, or -1 when a failure has been
+ * reported already; -1 as well when closing fails, which is reported. */
+int source_close(const struct cli *cli, const char *path,
+		 struct qcow2_image *img, int ret);
+
 /*
  * The format of an image that will be written to, where @src does not say: the
  * library never guesses it.  It is qcow2; under the name of the tool whose

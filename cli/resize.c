@@ -145,7 +145,6 @@ static int resize_image(const struct cli *cli, const struct resize_options *o,
 {
 	struct source src = { path, o->format, QCOW2_OPEN_RDWR, NULL };
 	struct qcow2_image *img;
-	struct qcow2_error err;
 	uint64_t now, size;
 	int ret;
 
@@ -158,10 +157,7 @@ static int resize_image(const struct cli *cli, const struct resize_options *o,
 		ret = check_shrink(cli, o, path, now, size);
 	if (ret == 0)
 		ret = resize(cli, o, path, img, size);
-	if (qcow2_close(img, &err) < 0 && ret == 0) {
-		cli_report(cli, path, &err);
-		ret = -1;
-	}
+	ret = source_close(cli, path, img, ret);
 	if (ret == 0 && !o->common.quiet)
 		printf("Image resized.\n");
 	return ret < 0;
