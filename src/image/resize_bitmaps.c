@@ -17,6 +17,7 @@
 #include "image/guarded.h"
 #include "image/image.h"
 #include "image/rw.h"
+#include "meta/freed.h"
 #include "store/store.h"
 
 /* "All bits are 1" in a table entry. */
@@ -109,43 +110,24 @@ static int write_fresh(struct bitmaps_resize *r, const uint8_t *buf,
 	return rc;
 }
 
-static bool continues(const struct freed_list *l, uint64_t host_off,
-		      uint32_t bits)
-{
-	const struct freed *last = l->n ? &l->list[l->n - 1] : NULL;
-
-	return last && last->host_off + (last->n_clusters << bits) == host_off;
-}
-
 /* A damaged bitmap must not make clusters free that have another use. */
 static int add_stale(struct bitmaps_resize *r, uint64_t bytes,
 		     uint64_t host_off, struct qcow2_error *err)
 {
 	const struct geometry *g = &r->img->geo;
-	struct freed_list *l = &r->stale;
 	uint64_t n = geometry_clusters(g, bytes);
-	size_t capacity = l->capacity ? 2 * l->capacity : 64;
-	struct freed *more;
+	int rc;
 
 	if (guard_hits(&r->img->rw->guard, n << g->cluster_bits, host_off))
 		return error_defect(err, -EIO, DEFECT_BITMAP_TABLE_ENTRY,
 				    host_off,
 				    "a persistent bitmap claims a cluster of "
 				    "the image's metadata");
-	if (continues(l, host_off, g->cluster_bits)) {
-		l->list[l->n - 1].n_clusters += n;
-		return 0;
-	}
-	if (l->n == l->capacity) {
-		more = realloc(l->list, capacity * sizeof(*more));
-		if (!more)
-			return error_nomem(err, "freed clusters",
-					   capacity * sizeof(*more));
-		l->list = more;
-		l->capacity = capacity;
-	}
-	l->list[l->n++] = (struct freed){ host_off, n, false };
-	return 0;
+	rc = freed_reserve(&r->stale, 1, err);
+	if (rc == 0)
+		freed_add(&r->stale, g->cluster_bits,
+			  (struct freed){ host_off, n, false });
+	return rc;
 }
 
 static int entry_kind(const struct work *w, uint64_t i,
@@ -424,5 +406,5 @@ void bitmaps_resize_release(struct bitmaps_resize *r)
 	if (r->n_fresh)
 		forget_directory(r, r->place.directory_off);
 	free(r->fresh);
-	free(r->stale.list);
+	freed_list_release(&r->stale);
 }

@@ -127,8 +127,7 @@ static int claim_without_block(struct refcounts *r, uint64_t *from,
 	return 0;
 }
 
-/* Cluster 0 is the header, whatever its refcount says. */
-static uint64_t first_candidate(struct refcounts *r)
+uint64_t refcounts_first_candidate(struct refcounts *r)
 {
 	SCOPED_LOCK(&r->lock);
 
@@ -139,7 +138,7 @@ int refcounts_claim(struct refcounts *r, uint64_t want, struct claim *out,
 		    struct qcow2_error *err)
 {
 	uint64_t limit = HOST_OFF_MAX >> r->geo->cluster_bits;
-	uint64_t from = first_candidate(r);
+	uint64_t from = refcounts_first_candidate(r);
 	int rc;
 
 	*out = (struct claim){ 0 };

@@ -6,21 +6,15 @@
 #include "base/cleanup.h"
 #include "meta/refcounts.h"
 #include "meta/refcounts_grow.h"
+#include "meta/refcounts_view.h"
 
 enum { READ_AT_ONCE = 512 };
-
-static uint64_t first_candidate(struct refcounts *r)
-{
-	SCOPED_LOCK(&r->lock);
-
-	return max_u64(r->next_free, 1);
-}
 
 int refcounts_find_row(struct refcounts *r, uint64_t n, uint64_t end,
 		       uint64_t *first, struct qcow2_error *err)
 {
 	uint64_t values[READ_AT_ONCE];
-	uint64_t at = first_candidate(r);
+	uint64_t at = refcounts_first_candidate(r);
 	uint64_t n_free = 0;
 
 	for (; at < end; at += READ_AT_ONCE) {

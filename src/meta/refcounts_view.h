@@ -28,6 +28,10 @@ static inline void view_close(struct refcounts *r, struct view *v)
 	cache_put(&r->blocks, v->slice);
 }
 
+/* No cluster before it is free.  Cluster 0 is the header, whatever its refcount
+ * says. */
+uint64_t refcounts_first_candidate(struct refcounts *r);
+
 /* These two with r->lock held. */
 static inline uint64_t view_get(const struct refcounts *r,
 				const struct view *v, uint64_t cluster_idx)
