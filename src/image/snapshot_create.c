@@ -214,7 +214,6 @@ static int create(struct creation *c, const char *name,
 {
 	struct image *img = c->img;
 	int rc = make_entry(c, name, opts, err);
-	int end;
 
 	if (rc == 0)
 		rc = tree_of_image(&c->tree, img, err);
@@ -228,11 +227,7 @@ static int create(struct creation *c, const char *name,
 	/* That is for the repair: the dirty bit stays. */
 	if (c->unfinished)
 		return rc;
-	end = commit_flush(&img->rw->commit, rc == 0 ? err : NULL);
-	if (end == 0)
-		end = features_end_dirty(img, DIRTY_OPERATION,
-					 rc == 0 ? err : NULL);
-	return rc < 0 ? rc : end;
+	return snapshot_finish(img, rc, err);
 }
 
 int image_snapshot_create(struct image *img, const char *name,

@@ -188,7 +188,6 @@ static int delete(struct deletion *d, const char *id_or_name,
 {
 	struct image *img = d->img;
 	int rc = look(d, id_or_name, err);
-	int end;
 
 	if (rc == 0)
 		rc = features_begin_dirty(img, DIRTY_OPERATION, err);
@@ -200,11 +199,7 @@ static int delete(struct deletion *d, const char *id_or_name,
 	/* What was not finished is for the repair: the dirty bit stays. */
 	if (rc < 0 && d->switched)
 		return rc;
-	end = commit_flush(&img->rw->commit, rc == 0 ? err : NULL);
-	if (end == 0)
-		end = features_end_dirty(img, DIRTY_OPERATION,
-					 rc == 0 ? err : NULL);
-	return rc < 0 ? rc : end;
+	return snapshot_finish(img, rc, err);
 }
 
 int image_snapshot_delete(struct image *img, const char *id_or_name,

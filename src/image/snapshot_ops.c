@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "image/features.h"
 #include "image/guarded.h"
 #include "image/image.h"
 #include "image/rw.h"
@@ -35,6 +36,16 @@ void snapshot_end(struct image *img, struct inflight_freeze *freeze)
 	guarded_learn_inactive_l2(img, NULL);
 	inflight_thaw(&img->rw->inflight, freeze);
 	mutex_unlock(&img->rw->snapshot_lock);
+}
+
+int snapshot_finish(struct image *img, int rc, struct qcow2_error *err)
+{
+	struct qcow2_error *why = rc == 0 ? err : NULL;
+	int end = commit_flush(&img->rw->commit, why);
+
+	if (end == 0)
+		end = features_end_dirty(img, DIRTY_OPERATION, why);
+	return rc < 0 ? rc : end;
 }
 
 int snapshot_index(const struct image *img, const char *id_or_name,

@@ -33,6 +33,10 @@ int snapshot_begin(struct image *img, struct inflight_freeze *freeze,
 		   struct qcow2_error *err);
 void snapshot_end(struct image *img, struct inflight_freeze *freeze);
 
+/* Makes durable what was done or undone, and clears the dirty bit; @rc is what
+ * became of it, and is returned if it is an error. */
+int snapshot_finish(struct image *img, int rc, struct qcow2_error *err);
+
 int snapshot_refuse_data_file(struct qcow2_error *err);
 
 /* The snapshot's index in the list; -ENOENT. */
