@@ -16,17 +16,6 @@ enum { READ_AT_ONCE = 512 };
 
 /* ---- What there is ------------------------------------------------------------ */
 
-/* Nothing claimed ahead, nothing open, nothing dirty, nothing waiting. */
-static int settle(struct image *img, struct qcow2_error *err)
-{
-	struct rw *rw = img->rw;
-
-	pack_release(&rw->pack);
-	pack_init(&rw->pack, &rw->alloc);
-	alloc_give_back(&rw->alloc);
-	return commit_drain(&rw->commit, err);
-}
-
 /* Clusters in use, and the end of the last one. */
 static int count_used(struct image *img, uint64_t n_file, uint64_t *used,
 		      uint64_t *end, struct qcow2_error *err)
@@ -234,7 +223,7 @@ static int punch_holes(struct compact *c, struct qcow2_error *err)
 
 static int finish(struct compact *c, struct qcow2_error *err)
 {
-	int rc = settle(c->img, err);
+	int rc = image_drain(c->img, err);
 
 	if (rc == 0)
 		rc = punch_holes(c, err);
@@ -245,7 +234,7 @@ static int finish(struct compact *c, struct qcow2_error *err)
 
 static int run(struct compact *c, struct qcow2_error *err)
 {
-	int rc = settle(c->img, err);
+	int rc = image_drain(c->img, err);
 	int end;
 
 	if (rc == 0)

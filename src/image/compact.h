@@ -89,6 +89,12 @@ int compact_begin_moves(struct compact *c, const struct bitset *which,
  * when all of them lie before the goal. */
 int compact_begin_row(struct compact *c, uint64_t n, uint64_t from,
 		      struct qcow2_error *err);
+/* The same for the table of @bytes at @off, and the copy is durable: its pointer
+ * may change. */
+int compact_begin_table(struct compact *c, uint64_t off, uint64_t bytes,
+			struct qcow2_error *err);
+/* The host offset where the first of the clusters goes; there is one. */
+uint64_t compact_place(const struct compact *c);
 /* Where cluster @from goes; NULL when it stays. */
 const struct move *compact_find(const struct compact *c, uint64_t from);
 /* All that pointed to the old clusters is durable elsewhere. */

@@ -29,17 +29,6 @@ enum {
 	HEADER_BYTES_MAX = 65536,
 };
 
-static uint64_t place_of_move(const struct compact *c)
-{
-	return c->moves.list[0].to << c->img->geo.cluster_bits;
-}
-
-/* Copies and refcounts, before anything points to them. */
-static int flush_copies(struct compact *c, struct qcow2_error *err)
-{
-	return commit_flush(&c->img->rw->commit, err);
-}
-
 static int write_pointer(struct compact *c, uint64_t value, uint64_t host_off,
 			 struct qcow2_error *err)
 {
@@ -180,7 +169,8 @@ static int move_data(struct compact *c, struct bitset *data,
 		rc = compact_begin_moves(c, data, err);
 		if (rc < 0 || !c->moves.n)
 			return rc;
-		rc = flush_copies(c, err);
+		/* Copies and refcounts, before anything points to them. */
+		rc = commit_flush(&c->img->rw->commit, err);
 		if (rc == 0)
 			rc = each_bitmap(c, follow_bitmap, NULL, err);
 		if (rc == 0)
@@ -207,27 +197,18 @@ static int move_all_data(struct compact *c, struct qcow2_error *err)
 
 /* ---- Tables --------------------------------------------------------------------- */
 
-static int begin_table(struct compact *c, uint64_t off, uint64_t bytes,
-		       struct qcow2_error *err)
-{
-	const struct geometry *g = &c->img->geo;
-	int rc = compact_begin_row(c, geometry_clusters(g, bytes),
-				   off >> g->cluster_bits, err);
-
-	return rc == 0 && c->moves.n ? flush_copies(c, err) : rc;
-}
-
 static int move_table(struct compact *c, const struct bitmap *b,
 		      uint64_t entry_off, void *opaque,
 		      struct qcow2_error *err)
 {
-	int rc = begin_table(c, b->table_off,
-			     (uint64_t)b->table_size * POINTER_BYTES, err);
+	int rc = compact_begin_table(c, b->table_off,
+				     (uint64_t)b->table_size * POINTER_BYTES,
+				     err);
 
 	(void)opaque;
 	if (rc < 0 || !c->moves.n)
 		return rc;
-	rc = write_pointer(c, place_of_move(c), entry_off + OFF_OF_TABLE, err);
+	rc = write_pointer(c, compact_place(c), entry_off + OFF_OF_TABLE, err);
 	return rc < 0 ? rc : compact_end_moves(c, NULL, err);
 }
 
@@ -268,10 +249,10 @@ static int move_directory(struct compact *c, struct qcow2_error *err)
 
 	if (rc < 0 || !pointer_off)
 		return rc;
-	rc = begin_table(c, old, all->directory_bytes, err);
+	rc = compact_begin_table(c, old, all->directory_bytes, err);
 	if (rc < 0 || !c->moves.n)
 		return rc;
-	to = place_of_move(c);
+	to = compact_place(c);
 	rc = guard_add(guard, QCOW2_OVERLAP_BITMAP_DIRECTORY,
 		       all->directory_bytes, to, err);
 	if (rc == 0)

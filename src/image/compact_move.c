@@ -183,6 +183,23 @@ int compact_begin_row(struct compact *c, uint64_t n, uint64_t from,
 	return rc;
 }
 
+int compact_begin_table(struct compact *c, uint64_t off, uint64_t bytes,
+			struct qcow2_error *err)
+{
+	const struct geometry *g = &c->img->geo;
+	int rc = compact_begin_row(c, geometry_clusters(g, bytes),
+				   off >> g->cluster_bits, err);
+
+	if (rc < 0 || !c->moves.n || MUTANT(compact_place_unordered))
+		return rc;
+	return commit_flush(&c->img->rw->commit, err);
+}
+
+uint64_t compact_place(const struct compact *c)
+{
+	return c->moves.list[0].to << c->img->geo.cluster_bits;
+}
+
 static int by_from(const void *key, const void *element)
 {
 	uint64_t from = *(const uint64_t *)key;

@@ -137,27 +137,6 @@ int compact_move_l2_tables(struct compact *c, struct qcow2_error *err)
 	return rc;
 }
 
-/* ---- One table ---------------------------------------------------------------- */
-
-/* Moves the table of @bytes at @off if it is at the wrong end of the file and
- * there is a place; c->moves is empty otherwise. */
-static int begin_table(struct compact *c, uint64_t off, uint64_t bytes,
-		       struct qcow2_error *err)
-{
-	const struct geometry *g = &c->img->geo;
-	int rc = compact_begin_row(c, geometry_clusters(g, bytes),
-				   off >> g->cluster_bits, err);
-
-	return rc == 0 && c->moves.n && !MUTANT(compact_place_unordered)
-		       ? flush(c, err)
-		       : rc;
-}
-
-static uint64_t place_of_move(const struct compact *c)
-{
-	return c->moves.list[0].to << c->img->geo.cluster_bits;
-}
-
 /* ---- The active L1 table ------------------------------------------------------- */
 
 static void set_l1_place(struct header *h, void *opaque)
@@ -171,11 +150,11 @@ int compact_move_l1(struct compact *c, struct qcow2_error *err)
 	uint64_t bytes = l1_entries_in_file(img) * L1_ENTRY_BYTES;
 	uint64_t old = img->header.l1_off;
 	uint64_t to;
-	int rc = begin_table(c, old, bytes, err);
+	int rc = compact_begin_table(c, old, bytes, err);
 
 	if (rc < 0 || !c->moves.n)
 		return rc;
-	to = place_of_move(c);
+	to = compact_place(c);
 	rc = guard_add(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L1, bytes, to,
 		       err);
 	if (rc == 0)
@@ -234,7 +213,7 @@ static int move_snapshot(struct compact *c, uint32_t i,
 	uint64_t bytes = (uint64_t)s->l1_size * L1_ENTRY_BYTES;
 	uint64_t old = s->l1_off;
 	struct snapshots next;
-	int rc = begin_table(c, old, bytes, err);
+	int rc = compact_begin_table(c, old, bytes, err);
 
 	if (rc < 0 || !c->moves.n)
 		return rc;
@@ -244,12 +223,12 @@ static int move_snapshot(struct compact *c, uint32_t i,
 		return rc < 0 ? rc : 0;
 	}
 	rc = guard_add(&img->rw->guard, QCOW2_OVERLAP_INACTIVE_L1, bytes,
-		       place_of_move(c), err);
+		       compact_place(c), err);
 	if (rc == 0)
 		rc = copy_list(&img->snapshots, &next, err);
 	if (rc < 0)
 		return rc;
-	next.list[i].l1_off = place_of_move(c);
+	next.list[i].l1_off = compact_place(c);
 	rc = switch_list(c, &next, err);
 	free(next.list);
 	if (rc < 0)
@@ -296,11 +275,11 @@ static int move_block(struct compact *c, uint64_t i, struct qcow2_error *err)
 {
 	struct refcounts *r = &c->img->rw->refs;
 	uint64_t old = r->table[i] & REFCOUNT_TABLE_OFFSET_MASK;
-	int rc = begin_table(c, old, c->img->geo.cluster_size, err);
+	int rc = compact_begin_table(c, old, c->img->geo.cluster_size, err);
 
 	if (rc < 0 || !c->moves.n)
 		return rc;
-	rc = refcounts_relocate_block(r, i, place_of_move(c), err);
+	rc = refcounts_relocate_block(r, i, compact_place(c), err);
 	return rc < 0 ? rc : compact_end_moves(c, NULL, err);
 }
 
@@ -313,12 +292,12 @@ int compact_move_refcounts(struct compact *c, struct qcow2_error *err)
 		if (r->table[i])
 			rc = move_block(c, i, err);
 	if (rc == 0)
-		rc = begin_table(c, r->place.off,
-				 (uint64_t)r->place.clusters
-					 << c->img->geo.cluster_bits,
-				 err);
+		rc = compact_begin_table(c, r->place.off,
+					 (uint64_t)r->place.clusters
+						 << c->img->geo.cluster_bits,
+					 err);
 	if (rc < 0 || !c->moves.n)
 		return rc;
-	rc = refcounts_relocate_table(r, place_of_move(c), err);
+	rc = refcounts_relocate_table(r, compact_place(c), err);
 	return rc < 0 ? rc : compact_end_moves(c, NULL, err);
 }

@@ -11,11 +11,11 @@
 #include "base/mutant.h"
 #include "image/change.h"
 #include "image/entry.h"
-#include "image/features.h"
 #include "image/image.h"
 #include "image/l1_grow.h"
 #include "image/resize.h"
 #include "image/rw.h"
+#include "image/tables.h"
 #include "meta/refcounts_shrink.h"
 #include "store/store.h"
 
@@ -75,25 +75,11 @@ static void free_entries(struct image *img, const struct table *t)
 		entry_free(img, l2_get(g, t->bytes, i), true);
 }
 
-static int check_l1_entry(struct image *img, uint64_t index, uint64_t entry,
-			  struct qcow2_error *err)
-{
-	enum defect bad = l1_entry_defect(&img->geo, entry,
-					  image_file_end(img));
-
-	if (bad == DEFECT_NONE || bad == DEFECT_L1_ENTRY_RESERVED)
-		return 0;
-	error_defect(err, -EIO, (int)bad, l1_table_off(entry),
-		     "%s (entry %" PRIu64 " is 0x%" PRIx64 ")",
-		     defect_info((int)bad)->text, index, entry);
-	return features_mark_corrupt(img, -EIO);
-}
-
 static int read_table(struct image *img, uint64_t index, struct table *t,
 		      struct qcow2_error *err)
 {
 	uint64_t entry = map_l1_entry(&img->map, index);
-	int rc = check_l1_entry(img, index, entry, err);
+	int rc = tables_check_entry(img, index, entry, err);
 
 	t->host_off = l1_table_off(entry);
 	t->guest_off = index * geometry_l2_reach(&img->geo);

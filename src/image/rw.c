@@ -272,14 +272,19 @@ int image_flush(struct image *img, struct qcow2_error *err)
 	return commit_flush_guest(&img->rw->commit, err);
 }
 
-int image_settle(struct image *img, struct qcow2_error *err)
+int image_drain(struct image *img, struct qcow2_error *err)
 {
 	struct rw *rw = img->rw;
-	int rc;
 
 	pack_release(&rw->pack);
 	pack_init(&rw->pack, &rw->alloc);
 	alloc_give_back(&rw->alloc);
-	rc = commit_drain(&rw->commit, err);
+	return commit_drain(&rw->commit, err);
+}
+
+int image_settle(struct image *img, struct qcow2_error *err)
+{
+	int rc = image_drain(img, err);
+
 	return rc < 0 ? rc : features_end_dirty(img, DIRTY_LAZY, err);
 }

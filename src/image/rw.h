@@ -105,9 +105,12 @@ int image_write_encoded(struct image *img, const void *bytes, size_t len,
 			struct qcow2_error *err);
 int image_flush(struct image *img, struct qcow2_error *err);
 
-/* Nothing claimed ahead, nothing open, nothing dirty, nothing waiting, and no
- * refcount that the dirty bit stands for: what the file says is all there is.
- * For callers that have the image for themselves. */
+/* For callers that have the image for themselves: nothing is claimed ahead,
+ * nothing open, nothing dirty, nothing waiting. */
+int image_drain(struct image *img, struct qcow2_error *err);
+
+/* Nor does the dirty bit stand for any refcount: what the file says is all there
+ * is. */
 int image_settle(struct image *img, struct qcow2_error *err);
 
 /* A request that reads, for the grace period of what it looks up; does nothing

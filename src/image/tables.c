@@ -67,8 +67,8 @@ static int link_table(struct image *img, uint64_t index, uint64_t old_off,
 	return 0;
 }
 
-static int check_old(struct image *img, uint64_t index, uint64_t entry,
-		     struct qcow2_error *err)
+int tables_check_entry(struct image *img, uint64_t index, uint64_t entry,
+		       struct qcow2_error *err)
 {
 	enum defect bad = l1_entry_defect(&img->geo, entry,
 					  image_file_end(img));
@@ -85,7 +85,7 @@ static int make(struct image *img, uint64_t index, struct qcow2_error *err)
 {
 	uint64_t old = map_l1_entry(&img->map, index);
 	struct allocation a;
-	int rc = check_old(img, index, old, err);
+	int rc = tables_check_entry(img, index, old, err);
 
 	if (rc == 0)
 		rc = alloc_clusters(&img->rw->alloc, 1, &a, err);

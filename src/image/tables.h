@@ -19,4 +19,9 @@ struct image;
 int tables_make(struct image *img, uint64_t guest_off,
 		struct qcow2_error *err);
 
+/* 0, or -EIO for L1 entry @index that breaks the format; the corrupt bit is
+ * durable then. */
+int tables_check_entry(struct image *img, uint64_t index, uint64_t entry,
+		       struct qcow2_error *err);
+
 #endif
