@@ -105,6 +105,12 @@ size_t qcow2_escape(char *dst, size_t dst_size, const void *src, size_t len);
  * A store is a growable array of host bytes: a file, a block device, memory,
  * or whatever the caller implements with struct qcow2_store_ops.  Stores are
  * reference counted; images keep a reference to the stores they use.
+ *
+ * A store knows who uses it.  Any number of images, checks and jobs may read
+ * one, or a single one may write to it; whoever comes too many gets -EBUSY, as
+ * another program does by the lock.  The lock is held as long as somebody uses
+ * the store, and not by the store's being open.  QCOW2_OPEN_NO_LOCK and
+ * QCOW2_CHECK_NO_LOCK neither ask nor count.
  */
 struct qcow2_store;
 
@@ -150,7 +156,9 @@ struct qcow2_store_ops {
 	/* Describes [off, off+*len): sets *is_data and shortens *len to where
 	 * the answer changes.  A hole reads as zeros.  NULL: all data. */
 	int (*extent)(void *self, uint64_t off, uint64_t *len, int *is_data);
-	/* Excludes other programs.  NULL: succeeds and does nothing. */
+	/* Excludes other programs; the users of this store exclude each other
+	 * without it.  Asked when the first user comes and when the last has
+	 * gone.  NULL: succeeds and does nothing. */
 	int (*lock)(void *self, enum qcow2_store_lock lock,
 		    struct qcow2_error *err);
 	/* The file descriptor for copy offload, or -1.  NULL: -1. */
@@ -188,7 +196,8 @@ int qcow2_store_new_memory(struct qcow2_store **out, struct qcow2_error *err);
 struct qcow2_store *qcow2_store_ref(struct qcow2_store *store);
 void qcow2_store_unref(struct qcow2_store *store); /* NULL is fine */
 
-/* Plain access to a store: the wrappers of the operations above. */
+/* Plain access to a store: the wrappers of the operations above.  No lock is
+ * taken, and none is asked for. */
 int qcow2_store_pread(struct qcow2_store *store, void *buf, size_t len,
 		      uint64_t off, unsigned flags, struct qcow2_error *err);
 int qcow2_store_pwrite(struct qcow2_store *store, const void *buf, size_t len,
@@ -350,7 +359,8 @@ struct qcow2_open_opts {
  * Returns 0 and the image in *out; -EINVAL for an image that breaks the
  * format (err->defect says which rule), -ENOTSUP for one that uses a feature
  * this version does not have, -EPERM when the gate refuses a reference,
- * -EBUSY when another program holds a conflicting lock, -ELOOP for a chain
+ * -EBUSY when another program holds a conflicting lock or another user of the
+ * same store is in the way, -ELOOP for a chain
  * that contains itself, -E2BIG when a budget is exceeded, -ENOENT for an
  * unknown snapshot, -ENOMEM, or what the host answered.
  *
@@ -728,7 +738,8 @@ int qcow2_create_path(const char *path, const struct qcow2_create_opts *opts,
 		      struct qcow2_error *err);
 
 /* The same into stores, which are emptied first.  `data` is the external data
- * file's, required exactly when opts->data_file is set. */
+ * file's, required exactly when opts->data_file is set.  -EBUSY when another
+ * program, or another user of a store, is in the way. */
 int qcow2_create_store(struct qcow2_store *store, struct qcow2_store *data,
 		       const struct qcow2_create_opts *opts,
 		       struct qcow2_error *err);
@@ -938,8 +949,9 @@ struct qcow2_check_result {
  * With QCOW2_CHECK_REPAIR_* what was found is repaired, and the image checked
  * again: the result tells what is left, and leaks_fixed and corruptions_fixed
  * what was repaired.  A finding is reported once: when it is repaired, or when
- * it is left.  The image must not be open elsewhere: a write lock is taken, and
- * -EINVAL is the answer to QCOW2_CHECK_NO_LOCK.  A repair that is interrupted,
+ * it is left.  The image must not be open elsewhere, nor in this program
+ * (-EBUSY): a write lock is taken, and -EINVAL is the answer to
+ * QCOW2_CHECK_NO_LOCK.  A repair that is interrupted,
  * or fails, leaves the image as it was or better, and another one continues
  * it.  The dirty and the corrupt bit go last, when nothing but leaks is left.
  * Repairing makes the file longer by no more than new refcounts, one copy of
@@ -1048,7 +1060,9 @@ int qcow2_convert_raw(struct qcow2_image *img, const char *path,
 		      const struct qcow2_convert_opts *opts,
 		      struct qcow2_error *err);
 
-/* The same into a store, which is truncated to the disk's size first. */
+/* The same into a store, which is truncated to the disk's size first.  -EBUSY
+ * when another program, or another user of the store, is in the way: `img`
+ * itself is one where it reads from that store. */
 int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
 			    const struct qcow2_convert_opts *opts,
 			    struct qcow2_error *err);

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "repair/repair.h"
 #include "store/file.h"
+#include "store/hold.h"
 #include "store/store.h"
 
 #define REPAIR_FLAGS (QCOW2_CHECK_REPAIR_LEAKS | QCOW2_CHECK_REPAIR_ALL)
@@ -38,21 +39,21 @@ static int take_opts(const struct qcow2_check_opts *opts,
 	return 0;
 }
 
-static int check_locked(struct qcow2_store *store,
-			const struct qcow2_check_opts *opts,
-			struct qcow2_check_result *result,
-			struct qcow2_error *err)
+static int check_held(struct qcow2_store *store,
+		      const struct qcow2_check_opts *opts,
+		      struct qcow2_check_result *result,
+		      struct qcow2_error *err)
 {
 	struct qcow2_check_result full = { .struct_size = sizeof(full) };
+	CLEANUP_HOLD struct store_hold hold = { 0 };
+	bool repairs = opts->flags & REPAIR_FLAGS;
 	int rc = 0;
 
-	if (opts->flags & REPAIR_FLAGS)
-		rc = store_lock(store, QCOW2_STORE_LOCK_WRITE, err);
-	else if (!(opts->flags & QCOW2_CHECK_NO_LOCK))
-		rc = store_lock(store, QCOW2_STORE_LOCK_READ, err);
+	if (!(opts->flags & QCOW2_CHECK_NO_LOCK))
+		rc = store_hold(&hold, store, repairs, err);
 	if (rc < 0)
 		return rc;
-	if (opts->flags & REPAIR_FLAGS)
+	if (repairs)
 		rc = repair_store(store, opts,
 				  opts->flags & QCOW2_CHECK_REPAIR_ALL
 					  ? REPAIR_ALL
@@ -77,7 +78,7 @@ int qcow2_check_store(struct qcow2_store *store,
 		return error_set(err, -EINVAL,
 				 "store and result must not be NULL");
 	rc = take_opts(opts, &own, err);
-	return rc < 0 ? rc : check_locked(store, &own, result, err);
+	return rc < 0 ? rc : check_held(store, &own, result, err);
 }
 
 int qcow2_check_path(const char *path, const struct qcow2_check_opts *opts,
@@ -98,5 +99,5 @@ int qcow2_check_path(const char *path, const struct qcow2_check_opts *opts,
 					     ? QCOW2_STORE_RDWR
 					     : 0,
 				     &store, err);
-	return rc < 0 ? rc : check_locked(store, &own, result, err);
+	return rc < 0 ? rc : check_held(store, &own, result, err);
 }

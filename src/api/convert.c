@@ -50,7 +50,9 @@ static int open_target(struct making *m, struct disk **out,
 	gate.open = give_data;
 	gate.opaque = m;
 	opts.gate = &gate;
-	opts.flags = QCOW2_OPEN_RDWR | QCOW2_OPEN_NO_BACKING;
+	/* Both files are locked until they are published. */
+	opts.flags = QCOW2_OPEN_RDWR | QCOW2_OPEN_NO_BACKING |
+		     QCOW2_OPEN_NO_LOCK;
 	return disk_open_store(m->file, &opts, out, err);
 }
 

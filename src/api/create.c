@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/options.h"
 #include "image/create.h"
+#include "store/hold.h"
 #include "store/publish.h"
 
 static int copy_opts(struct qcow2_create_opts *dst,
@@ -26,6 +27,19 @@ static int copy_opts(struct qcow2_create_opts *dst,
 	int rc = options_copy(dst, sizeof(*dst), src, "qcow2_create_opts", err);
 
 	return rc < 0 ? rc : create_check_opts(dst, err);
+}
+
+static int create_held(struct qcow2_store *store, struct qcow2_store *data,
+		       const struct qcow2_create_opts *opts,
+		       struct qcow2_error *err)
+{
+	CLEANUP_HOLD struct store_hold hold = { 0 };
+	CLEANUP_HOLD struct store_hold data_hold = { 0 };
+	int rc = store_hold(&hold, store, true, err);
+
+	if (rc == 0 && data)
+		rc = store_hold(&data_hold, data, true, err);
+	return rc < 0 ? rc : image_create(store, data, opts, err);
 }
 
 int qcow2_create_store(struct qcow2_store *store, struct qcow2_store *data,
@@ -38,7 +52,7 @@ int qcow2_create_store(struct qcow2_store *store, struct qcow2_store *data,
 	if (!store)
 		return error_set(err, -EINVAL, "the store is NULL");
 	rc = copy_opts(&o, opts, err);
-	return rc < 0 ? rc : image_create(store, data, &o, err);
+	return rc < 0 ? rc : create_held(store, data, &o, err);
 }
 
 static size_t dir_len(const char *path)

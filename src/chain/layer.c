@@ -54,16 +54,13 @@ int identities_add(struct identities *ids, struct qcow2_store *store,
 	return 0;
 }
 
-static int lock_store(struct qcow2_store *store,
+static int hold_store(struct store_hold *hold, struct qcow2_store *store,
 		      const struct qcow2_open_opts *opts, uint32_t depth,
 		      struct qcow2_error *err)
 {
 	if (opts->flags & QCOW2_OPEN_NO_LOCK)
 		return 0;
-	return store_lock(store,
-			  is_written(opts, depth) ? QCOW2_STORE_LOCK_WRITE
-						  : QCOW2_STORE_LOCK_READ,
-			  err);
+	return store_hold(hold, store, is_written(opts, depth), err);
 }
 
 static int probe(struct qcow2_store *store, enum qcow2_format *format,
@@ -96,9 +93,9 @@ static int attach_data_file(struct layer *l, uint32_t depth,
 	if (rc < 0)
 		return rc;
 	place_release(&at);
-	rc = lock_store(data, opts, depth, err);
+	rc = identities_add(ids, data, err);
 	if (rc == 0)
-		rc = identities_add(ids, data, err);
+		rc = hold_store(&l->data_hold, data, opts, depth, err);
 	if (rc == 0)
 		rc = image_attach_data(l->image, data, err);
 	return rc;
@@ -187,10 +184,10 @@ static int open_format(struct layer *l, enum qcow2_format format,
 		       uint32_t depth, const struct qcow2_open_opts *opts,
 		       struct identities *ids, struct qcow2_error *err)
 {
-	int rc = lock_store(l->store, opts, depth, err);
+	int rc = identities_add(ids, l->store, err);
 
 	if (rc == 0)
-		rc = identities_add(ids, l->store, err);
+		rc = hold_store(&l->hold, l->store, opts, depth, err);
 	if (rc == 0 && format == QCOW2_FORMAT_PROBE)
 		rc = probe(l->store, &format, err);
 	if (rc < 0)
@@ -218,6 +215,8 @@ int layer_close(struct layer *l, struct qcow2_error *err)
 {
 	int rc = image_close(l->image, err);
 
+	store_release(&l->data_hold);
+	store_release(&l->hold);
 	store_unref(l->store);
 	place_release(&l->place);
 	l->image = NULL;

@@ -12,12 +12,15 @@
 
 #include "chain/gate.h"
 #include "image/image.h"
+#include "store/hold.h"
 
 struct layer {
 	struct qcow2_store *store;  /* the image file or raw file */
 	struct image *image;        /* NULL: raw */
 	uint64_t size;              /* of the virtual disk */
 	struct place place;
+	struct store_hold hold;      /* of the store; none without locks */
+	struct store_hold data_hold; /* of the image's data file */
 };
 
 /* Everything a disk opened so far, to find a chain that contains itself. */

@@ -1,15 +1,12 @@
 /*
- * The asserting wrapper and the reference count.
- *
- * Order of members: what never changes after store_new() first, then the
- * count.  The wrapper itself takes no lock; stores bring their own.
+ * The asserting wrapper and the reference count.  The calls take no lock;
+ * stores bring their own.
  */
 #include "store/store.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +14,7 @@
 #include "base/error.h"
 #include "base/range.h"
 #include "base/text.h"
+#include "store/store_impl.h"
 
 #define READ_FLAGS QCOW2_STORE_NOWAIT
 #define WRITE_FLAGS QCOW2_STORE_NOWAIT
@@ -27,15 +25,6 @@
 #define ERRNO_LIMIT 4095
 
 #define ZEROS_SIZE 65536
-
-struct qcow2_store {
-	struct qcow2_store_ops ops;
-	void *self;
-	char *name;
-	char label[80]; /* the name for messages: escaped, its end if long */
-	bool read_only;
-	atomic_uint n_refs;
-};
 
 /* The last part of a long path tells more than the first. */
 static void label_init(char *label, size_t size, const char *name)
@@ -73,6 +62,7 @@ int store_new(const struct qcow2_store_ops *ops, void *self, const char *name,
 	s->read_only = read_only;
 	label_init(s->label, sizeof(s->label), name);
 	atomic_init(&s->n_refs, 1);
+	pthread_mutex_init(&s->hold_lock, NULL);
 	*out = s;
 	return 0;
 }
@@ -99,6 +89,7 @@ void store_unref(struct qcow2_store *s)
 		return;
 	if (s->ops.close)
 		s->ops.close(s->self);
+	pthread_mutex_destroy(&s->hold_lock);
 	free(s->name);
 	free(s);
 }

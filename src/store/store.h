@@ -72,6 +72,7 @@ int store_allocated(struct qcow2_store *s, uint64_t *bytes,
 /* *len is the wish going in (not 0) and the answer coming out (not 0). */
 int store_extent(struct qcow2_store *s, uint64_t *len, uint64_t off,
 		 bool *is_data, struct qcow2_error *err);
+/* The operation alone: who uses a store takes a hold (store/hold.h). */
 int store_lock(struct qcow2_store *s, enum qcow2_store_lock lock,
 	       struct qcow2_error *err);
 int store_fd(struct qcow2_store *s); /* -1 if none */

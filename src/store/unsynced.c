@@ -54,12 +54,6 @@ static int unsynced_extent(void *self, uint64_t off, uint64_t *len,
 	return rc;
 }
 
-static int unsynced_lock(void *self, enum qcow2_store_lock lock,
-			 struct qcow2_error *err)
-{
-	return store_lock(self, lock, err);
-}
-
 static int unsynced_fd(void *self)
 {
 	return store_fd(self);
@@ -80,7 +74,6 @@ static const struct qcow2_store_ops unsynced_ops = {
 	.size = unsynced_size,
 	.allocated = unsynced_allocated,
 	.extent = unsynced_extent,
-	.lock = unsynced_lock,
 	.fd = unsynced_fd,
 	.close = unsynced_close,
 };

@@ -1,0 +1,78 @@
+#include "store/hold.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "store/store.h"
+#include "store/store_impl.h"
+
+static int refuse(const struct qcow2_store *s, struct qcow2_error *err)
+{
+	if (s->has_writer)
+		return error_set(err, -EBUSY,
+				 "%s: this program has it open for writing "
+				 "already",
+				 s->label);
+	return error_set(err, -EBUSY,
+			 "%s: this program has it open already (%" PRIu32
+			 " times), so that it cannot be written to",
+			 s->label, s->n_readers);
+}
+
+/* The first of several readers takes the lock for all. */
+static int join(struct qcow2_store *s, bool writes, struct qcow2_error *err)
+{
+	int rc = 0;
+
+	if (s->has_writer || (writes && s->n_readers) ||
+	    s->n_readers == UINT32_MAX)
+		return refuse(s, err);
+	if (!s->n_readers)
+		rc = store_lock(s,
+				writes ? QCOW2_STORE_LOCK_WRITE
+				       : QCOW2_STORE_LOCK_READ,
+				err);
+	if (rc < 0)
+		return rc;
+	s->has_writer = writes;
+	s->n_readers += !writes;
+	return 0;
+}
+
+int store_hold(struct store_hold *h, struct qcow2_store *s, bool writes,
+	       struct qcow2_error *err)
+{
+	int rc;
+	SCOPED_LOCK(&s->hold_lock);
+
+	rc = join(s, writes, err);
+	if (rc == 0)
+		*h = (struct store_hold){ store_ref(s), writes };
+	return rc;
+}
+
+static void leave(struct qcow2_store *s, bool writes)
+{
+	SCOPED_LOCK(&s->hold_lock);
+
+	if (writes)
+		s->has_writer = false;
+	else
+		s->n_readers--;
+	/* A lock that cannot be given back goes with the store. */
+	if (!s->n_readers)
+		store_lock(s, QCOW2_STORE_UNLOCK, NULL);
+}
+
+void store_release(struct store_hold *h)
+{
+	struct qcow2_store *s = h->store;
+
+	if (!s)
+		return;
+	h->store = NULL;
+	leave(s, h->writes);
+	store_unref(s);
+}

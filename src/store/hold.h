@@ -1,0 +1,34 @@
+/*
+ * Who uses a store, and how.
+ *
+ * Any number may read a store, or one may write to it.  The store counts its
+ * holders itself, so that two users of one store exclude each other as two
+ * programs do; the lock against other programs (qcow2_store_ops.lock) is what
+ * the holders need, and goes with the last of them.
+ *
+ * Every function of the library that opens, checks, makes or fills something
+ * in a store holds it as long as it works there.  Plain reads and writes by the
+ * store's owner (qcow2_store_pread()) need no hold.
+ */
+#ifndef STORE_HOLD_H
+#define STORE_HOLD_H
+
+#include <stdbool.h>
+
+#include <qcow2.h>
+
+/* Zeros hold nothing. */
+struct store_hold {
+	struct qcow2_store *store; /* one reference */
+	bool writes;
+};
+
+/* -EBUSY when another holder of this store, or another program, is in the way;
+ * *@h holds nothing then.  It held nothing before. */
+int store_hold(struct store_hold *h, struct qcow2_store *s, bool writes,
+	       struct qcow2_error *err);
+void store_release(struct store_hold *h);
+
+#define CLEANUP_HOLD __attribute__((cleanup(store_release)))
+
+#endif

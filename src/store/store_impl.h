@@ -1,0 +1,29 @@
+/*
+ * What a store is, for store.c and hold.c only.
+ */
+#ifndef STORE_STORE_IMPL_H
+#define STORE_STORE_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <qcow2.h>
+
+struct qcow2_store {
+	/* These never change. */
+	struct qcow2_store_ops ops;
+	void *self;
+	char *name;
+	char label[80]; /* the name for messages: escaped, its end if long */
+	bool read_only;
+
+	atomic_uint n_refs;
+
+	pthread_mutex_t hold_lock; /* guards the holders (hold.h): */
+	uint32_t n_readers;
+	bool has_writer; /* then n_readers is 0 */
+};
+
+#endif

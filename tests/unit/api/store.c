@@ -1,0 +1,323 @@
+/*
+ * One store, several users: images, checks and jobs exclude each other as
+ * programs do (D2 to D4 of the list in tests/regressions.md).
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <qcow2.h>
+
+#include "support/test.h"
+
+#define CLUSTER 65536
+#define DISK_BYTES (16 * CLUSTER)
+
+#define ok(expression) assert_int_equal((expression), 0)
+
+struct fixture {
+	char path[64];
+	struct qcow2_store *store; /* of an image at that path */
+	struct qcow2_open_opts rdwr;
+	struct qcow2_check_result found;
+	struct qcow2_error err;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
+
+	create.virtual_size = DISK_BYTES;
+	snprintf(f->path, sizeof(f->path), "./api-store-%d.qcow2",
+		 (int)getpid());
+	ok(qcow2_create_path(f->path, &create, NULL));
+	ok(qcow2_store_open_file(f->path, QCOW2_STORE_RDWR, &f->store, NULL));
+	f->rdwr = (struct qcow2_open_opts)QCOW2_OPEN_OPTS_INIT;
+	f->rdwr.flags = QCOW2_OPEN_RDWR;
+	f->found.struct_size = sizeof(f->found);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	qcow2_store_unref(f->store);
+	unlink(f->path);
+	free(f);
+	return 0;
+}
+
+static struct qcow2_image *open_writer(struct fixture *f)
+{
+	struct qcow2_image *img;
+
+	ok(qcow2_open_store(f->store, &f->rdwr, &img, NULL));
+	return img;
+}
+
+/* Whether another program could open the path now; for reading, or writing. */
+static int open_elsewhere(struct fixture *f, uint32_t flags)
+{
+	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
+	struct qcow2_image *img;
+	int rc;
+
+	opts.flags = flags;
+	rc = qcow2_open_path(f->path, &opts, &img, NULL);
+	if (rc == 0)
+		ok(qcow2_close(img, NULL));
+	return rc;
+}
+
+static void put(struct qcow2_image *img, uint8_t value)
+{
+	ok(qcow2_pwrite(img, &value, 1, CLUSTER, 0, NULL));
+	ok(qcow2_flush(img, NULL));
+}
+
+static uint8_t get(struct qcow2_image *img)
+{
+	uint8_t value = 0xee;
+
+	ok(qcow2_pread(img, &value, 1, CLUSTER, 0, NULL));
+	return value;
+}
+
+/* D2: both wrote their own tables over the other's. */
+static void a_second_writer_of_one_store_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct qcow2_image *first = open_writer(f);
+	struct qcow2_image *second;
+
+	assert_int_equal(
+		qcow2_open_store(f->store, &f->rdwr, &second, &f->err), -EBUSY);
+	assert_non_null(strstr(f->err.message, "api-store-"));
+	assert_int_equal(qcow2_open_store(f->store, NULL, &second, &f->err),
+			 -EBUSY);
+	put(first, 5);
+	ok(qcow2_close(first, NULL));
+	first = open_writer(f);
+	assert_int_equal(get(first), 5);
+	ok(qcow2_close(first, NULL));
+}
+
+static void readers_of_one_store_share_it(void **state)
+{
+	struct fixture *f = *state;
+	struct qcow2_image *a;
+	struct qcow2_image *b;
+
+	ok(qcow2_open_store(f->store, NULL, &a, NULL));
+	ok(qcow2_open_store(f->store, NULL, &b, NULL));
+	ok(qcow2_close(a, NULL));
+	/* b is still a reader. */
+	assert_int_equal(open_elsewhere(f, QCOW2_OPEN_RDWR), -EBUSY);
+	assert_int_equal(qcow2_open_store(f->store, &f->rdwr, &a, NULL),
+			 -EBUSY);
+	ok(qcow2_close(b, NULL));
+	ok(open_elsewhere(f, QCOW2_OPEN_RDWR));
+}
+
+/* D3: the check took the lock down to a reader's, and others came in. */
+static void a_check_leaves_the_writers_lock_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct qcow2_image *img = open_writer(f);
+	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
+
+	assert_int_equal(open_elsewhere(f, 0), -EBUSY);
+	assert_int_equal(qcow2_check_store(f->store, NULL, &f->found, &f->err),
+			 -EBUSY);
+	assert_int_equal(open_elsewhere(f, 0), -EBUSY);
+	opts.flags = QCOW2_CHECK_NO_LOCK;
+	ok(qcow2_check_store(f->store, &opts, &f->found, &f->err));
+	assert_int_equal(open_elsewhere(f, 0), -EBUSY);
+	ok(qcow2_close(img, NULL));
+}
+
+static void a_repair_under_a_writer_or_reader_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct qcow2_image *img = open_writer(f);
+	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
+
+	opts.flags = QCOW2_CHECK_REPAIR_ALL;
+	assert_int_equal(qcow2_check_store(f->store, &opts, &f->found, NULL),
+			 -EBUSY);
+	ok(qcow2_close(img, NULL));
+	ok(qcow2_open_store(f->store, NULL, &img, NULL));
+	assert_int_equal(qcow2_check_store(f->store, &opts, &f->found, NULL),
+			 -EBUSY);
+	ok(qcow2_check_store(f->store, NULL, &f->found, NULL));
+	ok(qcow2_close(img, NULL));
+	ok(qcow2_check_store(f->store, &opts, &f->found, NULL));
+}
+
+/* D3: the lock outlived the image until the store went. */
+static void the_lock_goes_with_the_last_user(void **state)
+{
+	struct fixture *f = *state;
+	struct qcow2_image *img = open_writer(f);
+
+	assert_int_equal(open_elsewhere(f, 0), -EBUSY);
+	ok(qcow2_close(img, NULL));
+	ok(open_elsewhere(f, QCOW2_OPEN_RDWR));
+	ok(qcow2_check_store(f->store, NULL, &f->found, NULL));
+	ok(open_elsewhere(f, QCOW2_OPEN_RDWR));
+}
+
+static void a_failed_open_leaves_no_lock(void **state)
+{
+	struct fixture *f = *state;
+	struct qcow2_open_opts opts = f->rdwr;
+	struct qcow2_image *img;
+
+	opts.snapshot = "that nobody took";
+	assert_true(qcow2_open_store(f->store, &opts, &img, NULL) < 0);
+	ok(open_elsewhere(f, QCOW2_OPEN_RDWR));
+	img = open_writer(f);
+	ok(qcow2_close(img, NULL));
+}
+
+/* D4: the image that was open was emptied under its writer. */
+static void creating_over_a_store_in_use_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
+	struct qcow2_image *img = open_writer(f);
+	struct qcow2_store *same;
+
+	create.virtual_size = DISK_BYTES;
+	put(img, 5);
+	assert_int_equal(qcow2_create_store(f->store, NULL, &create, NULL),
+			 -EBUSY);
+	/* By another descriptor, as another program would. */
+	ok(qcow2_store_open_file(f->path, QCOW2_STORE_RDWR, &same, NULL));
+	assert_int_equal(qcow2_create_store(same, NULL, &create, NULL), -EBUSY);
+	assert_int_equal(get(img), 5);
+	ok(qcow2_close(img, NULL));
+	ok(qcow2_create_store(same, NULL, &create, NULL));
+	ok(open_elsewhere(f, QCOW2_OPEN_RDWR));
+	qcow2_store_unref(same);
+}
+
+static void a_data_file_in_use_is_not_emptied(void **state)
+{
+	struct fixture *f = *state;
+	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
+	struct qcow2_image *img = open_writer(f);
+	struct qcow2_store *memory;
+
+	create.virtual_size = DISK_BYTES;
+	create.data_file = "data";
+	put(img, 5);
+	ok(qcow2_store_new_memory(&memory, NULL));
+	assert_int_equal(qcow2_create_store(memory, f->store, &create, NULL),
+			 -EBUSY);
+	assert_int_equal(get(img), 5);
+	ok(qcow2_close(img, NULL));
+	qcow2_store_unref(memory);
+}
+
+static void converting_into_a_store_in_use_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct qcow2_open_opts raw = QCOW2_OPEN_OPTS_INIT;
+	struct qcow2_image *img = open_writer(f);
+	struct qcow2_image *source;
+	struct qcow2_store *memory;
+
+	put(img, 5);
+	raw.format = QCOW2_FORMAT_RAW;
+	ok(qcow2_store_new_memory(&memory, NULL));
+	ok(qcow2_open_store(memory, &raw, &source, NULL));
+	assert_int_equal(qcow2_convert_raw_store(source, f->store, NULL, NULL),
+			 -EBUSY);
+	/* Nor into the store that is read. */
+	assert_int_equal(qcow2_convert_raw_store(img, f->store, NULL, NULL),
+			 -EBUSY);
+	assert_int_equal(get(img), 5);
+	ok(qcow2_close(img, NULL));
+	ok(qcow2_convert_raw_store(source, f->store, NULL, NULL));
+	ok(qcow2_close(source, NULL));
+	qcow2_store_unref(memory);
+}
+
+/* Who knows better may go without. */
+static void no_lock_neither_asks_nor_takes(void **state)
+{
+	struct fixture *f = *state;
+	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
+	struct qcow2_image *img = open_writer(f);
+	struct qcow2_image *peek;
+
+	opts.flags = QCOW2_OPEN_NO_LOCK;
+	put(img, 5);
+	ok(qcow2_open_store(f->store, &opts, &peek, NULL));
+	assert_int_equal(get(peek), 5);
+	ok(qcow2_close(peek, NULL));
+	assert_int_equal(open_elsewhere(f, 0), -EBUSY);
+	ok(qcow2_close(img, NULL));
+}
+
+static int give_store(void *opaque, const struct qcow2_reference *ref,
+		      struct qcow2_store **out, struct qcow2_error *err)
+{
+	(void)ref, (void)err;
+	*out = qcow2_store_ref(opaque);
+	return 0;
+}
+
+static void a_backing_file_is_not_written_to_meanwhile(void **state)
+{
+	struct fixture *f = *state;
+	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
+	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
+	struct qcow2_gate gate = QCOW2_GATE_INIT;
+	struct qcow2_store *memory;
+	struct qcow2_image *img;
+	struct qcow2_image *base;
+
+	create.virtual_size = DISK_BYTES;
+	create.backing_file = "base";
+	create.backing_format = "qcow2";
+	gate.open = give_store;
+	gate.opaque = f->store;
+	opts.gate = &gate;
+	ok(qcow2_store_new_memory(&memory, NULL));
+	ok(qcow2_create_store(memory, NULL, &create, NULL));
+	ok(qcow2_open_store(memory, &opts, &img, NULL));
+	assert_int_equal(qcow2_open_store(f->store, &f->rdwr, &base, NULL),
+			 -EBUSY);
+	ok(qcow2_close(img, NULL));
+	base = open_writer(f);
+	assert_int_equal(qcow2_open_store(memory, &opts, &img, NULL), -EBUSY);
+	ok(qcow2_close(base, NULL));
+	qcow2_store_unref(memory);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+		T(a_second_writer_of_one_store_is_refused),
+		T(readers_of_one_store_share_it),
+		T(a_check_leaves_the_writers_lock_alone),
+		T(a_repair_under_a_writer_or_reader_is_refused),
+		T(the_lock_goes_with_the_last_user),
+		T(a_failed_open_leaves_no_lock),
+		T(creating_over_a_store_in_use_is_refused),
+		T(a_data_file_in_use_is_not_emptied),
+		T(converting_into_a_store_in_use_is_refused),
+		T(no_lock_neither_asks_nor_takes),
+		T(a_backing_file_is_not_written_to_meanwhile),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,156 @@
+/*
+ * Holders of a store: n readers or one writer, and what they ask of the lock.
+ */
+#include <errno.h>
+
+#include "store_test.h"
+
+#include "store/hold.h"
+
+/* A store that notes the lock it was asked for last. */
+struct lockable {
+	enum qcow2_store_lock lock;
+	unsigned n_calls;
+	int rc;
+};
+
+static int lock_pread(void *self, const struct iovec *iov, int iovcnt,
+		      uint64_t off, unsigned flags)
+{
+	(void)self, (void)iov, (void)iovcnt, (void)off, (void)flags;
+	return 0;
+}
+
+static int lock_size(void *self, uint64_t *size)
+{
+	(void)self;
+	*size = 0;
+	return 0;
+}
+
+static int lock_lock(void *self, enum qcow2_store_lock lock,
+		     struct qcow2_error *err)
+{
+	struct lockable *l = self;
+
+	(void)err;
+	l->n_calls++;
+	if (l->rc == 0)
+		l->lock = lock;
+	return l->rc;
+}
+
+static const struct qcow2_store_ops lock_ops = {
+	.struct_size = sizeof(lock_ops),
+	.preadv = lock_pread,
+	.size = lock_size,
+	.lock = lock_lock,
+};
+
+struct fixture {
+	struct lockable l;
+	struct qcow2_store *s;
+	struct store_hold a;
+	struct store_hold b;
+	struct qcow2_error err;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	ok(store_new(&lock_ops, &f->l, "held", false, &f->s, NULL));
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	store_release(&f->a);
+	store_release(&f->b);
+	store_unref(f->s);
+	free(f);
+	return 0;
+}
+
+static void readers_share_one_lock_until_the_last_leaves(void **state)
+{
+	struct fixture *f = *state;
+
+	ok(store_hold(&f->a, f->s, false, &f->err));
+	ok(store_hold(&f->b, f->s, false, &f->err));
+	assert_int_equal(f->l.n_calls, 1);
+	assert_int_equal(f->l.lock, QCOW2_STORE_LOCK_READ);
+	store_release(&f->a);
+	assert_int_equal(f->l.lock, QCOW2_STORE_LOCK_READ);
+	store_release(&f->b);
+	assert_int_equal(f->l.lock, QCOW2_STORE_UNLOCK);
+	assert_int_equal(f->l.n_calls, 2);
+}
+
+static void a_writer_is_alone(void **state)
+{
+	struct fixture *f = *state;
+
+	ok(store_hold(&f->a, f->s, true, &f->err));
+	assert_int_equal(f->l.lock, QCOW2_STORE_LOCK_WRITE);
+	assert_int_equal(store_hold(&f->b, f->s, true, &f->err), -EBUSY);
+	assert_non_null(strstr(f->err.message, "held"));
+	assert_non_null(strstr(f->err.message, "for writing already"));
+	assert_int_equal(store_hold(&f->b, f->s, false, &f->err), -EBUSY);
+	assert_null(f->b.store);
+	assert_int_equal(f->l.n_calls, 1);
+	store_release(&f->a);
+	ok(store_hold(&f->b, f->s, true, &f->err));
+}
+
+static void a_reader_keeps_writers_out(void **state)
+{
+	struct fixture *f = *state;
+
+	ok(store_hold(&f->a, f->s, false, &f->err));
+	assert_int_equal(store_hold(&f->b, f->s, true, &f->err), -EBUSY);
+	assert_non_null(strstr(f->err.message, "1 times"));
+	assert_int_equal(f->l.lock, QCOW2_STORE_LOCK_READ);
+	store_release(&f->a);
+	ok(store_hold(&f->b, f->s, true, &f->err));
+	assert_int_equal(f->l.lock, QCOW2_STORE_LOCK_WRITE);
+}
+
+static void a_refused_lock_leaves_no_holder(void **state)
+{
+	struct fixture *f = *state;
+
+	f->l.rc = -EBUSY;
+	assert_int_equal(store_hold(&f->a, f->s, false, &f->err), -EBUSY);
+	assert_int_equal(store_hold(&f->a, f->s, true, &f->err), -EBUSY);
+	f->l.rc = 0;
+	ok(store_hold(&f->a, f->s, true, &f->err));
+}
+
+static void a_holder_keeps_the_store(void **state)
+{
+	struct fixture *f = *state;
+	struct qcow2_store *s;
+
+	ok(store_new(&lock_ops, &f->l, "held", false, &s, NULL));
+	ok(store_hold(&f->a, s, false, &f->err));
+	store_unref(s);
+	assert_string_equal(store_name(f->a.store), "held");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+		T(readers_share_one_lock_until_the_last_leaves),
+		T(a_writer_is_alone),
+		T(a_reader_keeps_writers_out),
+		T(a_refused_lock_leaves_no_holder),
+		T(a_holder_keeps_the_store),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
