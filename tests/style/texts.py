@@ -25,6 +25,8 @@ def texts(root):
     for directory, names, files in os.walk(root):
         names[:] = [n for n in names if not SKIPPED.match(n)]
         for name in files:
+            if SKIPPED.match(name):  # of a second work tree, .git is a file
+                continue
             path = pathlib.Path(directory, name)
             if path.suffix in BINARY or "corpus" in path.parts:
                 continue
