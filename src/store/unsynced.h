@@ -7,7 +7,8 @@
 
 #include <qcow2.h>
 
-/* Keeps a reference to @below. */
+/* Keeps a reference to @below, which its owner has locked: a lock of the store
+ * above it does nothing. */
 int store_new_unsynced(struct qcow2_store *below, struct qcow2_store **out,
 		       struct qcow2_error *err);
 
