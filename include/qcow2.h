@@ -39,9 +39,18 @@
 extern "C" {
 #endif
 
-/* Exported from the library, however the code around it is compiled. */
+/*
+ * What every function below is declared with: exported, however the code around
+ * it is compiled.  A shared object that embeds the static library and is not to
+ * offer these functions itself defines QCOW2_API before it includes this file,
+ * as __attribute__((visibility("hidden"))).
+ */
+#ifndef QCOW2_API
 #ifdef __GNUC__
-#pragma GCC visibility push(default)
+#define QCOW2_API __attribute__((visibility("default")))
+#else
+#define QCOW2_API
+#endif
 #endif
 
 #define QCOW2_VERSION_MAJOR 0
@@ -49,9 +58,40 @@ extern "C" {
 #define QCOW2_VERSION_PATCH 0
 #define QCOW2_VERSION_STRING "0.1.0"
 
-/* The version of the library that is running, as "major.minor.patch".  The
- * string is static.  Cannot fail. */
+/* The version of this header as one number that grows, and a question for #if:
+ * is it this one or a later one? */
+#define QCOW2_VERSION_NUMBER                                        \
+	(QCOW2_VERSION_MAJOR * 1000000 + QCOW2_VERSION_MINOR * 1000 + \
+	 QCOW2_VERSION_PATCH)
+#define QCOW2_VERSION_AT_LEAST(major, minor, patch) \
+	(QCOW2_VERSION_NUMBER >=                     \
+	 (major) * 1000000 + (minor) * 1000 + (patch))
+
+/* The version of the library that is running, as "major.minor.patch" and as
+ * QCOW2_VERSION_NUMBER.  The string is static.  Cannot fail; any thread. */
+QCOW2_API
 const char *qcow2_version(void);
+QCOW2_API
+uint32_t qcow2_version_number(void);
+
+/* What depends on how the library was built, or came with a later version. */
+enum qcow2_capability {
+	QCOW2_CAP_FAST_LEVELS = 1, /* QCOW2_LEVEL_FAST() */
+	QCOW2_CAP_ENCRYPTION = 2,  /* encrypted images open with a passphrase */
+	QCOW2_CAP_BITMAP_TRACKING = 3, /* writing keeps persistent bitmaps */
+};
+
+/* 1 when the library that is running has this capability, else 0.  Any number
+ * may be asked: what a library does not know it does not have. */
+QCOW2_API
+int qcow2_supports(uint32_t capability);
+
+/*
+ * The progress of a long job: called now and then, from one thread at a time,
+ * which may be one that the job made, with 0 <= done <= total.  Return non-zero
+ * to stop the job with -ECANCELED.
+ */
+typedef int qcow2_progress_fn(void *opaque, uint64_t done, uint64_t total);
 
 /* ------------------------------------------------------------------------- */
 /* Errors                                                                    */
@@ -61,14 +101,38 @@ const char *qcow2_version(void);
  * `defect` names the rule of the format that the image broke (QCOW2_DEFECT_*
  * numbers, see qcow2_defect_name()), 0 where no such rule is involved.
  * `host_off` is where in the image file the bad bytes are, UINT64_MAX when
- * that is unknown or has no meaning.  `message` is UTF-8 without control
- * characters, NUL-terminated; text from images and paths in it is escaped.
+ * that is unknown or has no meaning.  `layer` says in which image of the chain:
+ * 0 is the top; known where opening, reading or mapping one failed, else
+ * QCOW2_LAYER_UNKNOWN.  `reason` says what kind of failure it is where a program may want
+ * to act on it and the errno value is shared with others.  `message` is UTF-8
+ * without control characters, NUL-terminated; text from images and paths in it
+ * is escaped.
  */
 struct qcow2_error {
 	int32_t code;
 	int32_t defect;
 	uint64_t host_off;
-	char message[240];
+	uint32_t layer;
+	uint32_t flags;     /* QCOW2_ERROR_* */
+	uint32_t reason;    /* QCOW2_REASON_* */
+	uint32_t reserved[3];
+	char message[216];
+};
+
+#define QCOW2_LAYER_UNKNOWN UINT32_MAX
+
+/* The same call may succeed later, when its cause is gone: there is room again,
+ * a lock or memory is free. */
+#define QCOW2_ERROR_RETRY 0x1u
+
+enum qcow2_reason {
+	QCOW2_REASON_NONE = 0,      /* no more than code and defect say */
+	QCOW2_REASON_LOCKED = 1,    /* somebody else has the image open */
+	QCOW2_REASON_REFERENCE = 2, /* the gate does not open what it names */
+	QCOW2_REASON_BACKING_FORMAT = 3, /* the image does not say it, and
+					  * the options do not either */
+	QCOW2_REASON_REPAIR = 4,    /* the image has to be repaired first */
+	QCOW2_REASON_BUDGET = 5,    /* struct qcow2_budget forbids it */
 };
 
 /* How much harm a defect does. */
@@ -85,9 +149,16 @@ enum qcow2_severity {
  * NULL, NULL and QCOW2_SEVERITY_NONE.  Known numbers run from 1 without gaps.
  * The strings are static.
  */
+QCOW2_API
 const char *qcow2_defect_name(int defect);
+QCOW2_API
 const char *qcow2_defect_text(int defect);
+QCOW2_API
 enum qcow2_severity qcow2_defect_severity(int defect);
+
+/* How many defects there are: the known numbers are 1 to this one. */
+QCOW2_API
+uint32_t qcow2_defect_count(void);
 
 /*
  * Makes untrusted text safe to print: copies `len` bytes of `src` into `dst`
@@ -96,6 +167,7 @@ enum qcow2_severity qcow2_defect_severity(int defect);
  * always terminated; what does not fit is cut and ends in "...".  Returns the
  * length of the result.
  */
+QCOW2_API
 size_t qcow2_escape(char *dst, size_t dst_size, const void *src, size_t len);
 
 /* ------------------------------------------------------------------------- */
@@ -170,6 +242,7 @@ struct qcow2_store_ops {
 /* Makes a store of the caller's operations; `ops` is copied, `self` is handed
  * to each of them.  *out has one reference.  -EINVAL for a missing required
  * member, -ENOMEM. */
+QCOW2_API
 int qcow2_store_new(const struct qcow2_store_ops *ops, void *self,
 		    struct qcow2_store **out, struct qcow2_error *err);
 
@@ -182,26 +255,34 @@ int qcow2_store_new(const struct qcow2_store_ops *ops, void *self,
 
 /* Opens a regular file or block device.  Directories, pipes, sockets and
  * character devices are refused with -EINVAL without blocking on them. */
+QCOW2_API
 int qcow2_store_open_file(const char *path, unsigned flags,
 			  struct qcow2_store **out, struct qcow2_error *err);
 
 /* The same for an open descriptor, which the store owns after success and
  * closes at the end; `name` is for messages. */
+QCOW2_API
 int qcow2_store_open_fd(int fd, const char *name, unsigned flags,
 			struct qcow2_store **out, struct qcow2_error *err);
 
 /* An empty store in memory; holes cost nothing. */
+QCOW2_API
 int qcow2_store_new_memory(struct qcow2_store **out, struct qcow2_error *err);
 
+QCOW2_API
 struct qcow2_store *qcow2_store_ref(struct qcow2_store *store);
+QCOW2_API
 void qcow2_store_unref(struct qcow2_store *store); /* NULL is fine */
 
 /* Plain access to a store: the wrappers of the operations above.  No lock is
  * taken, and none is asked for. */
+QCOW2_API
 int qcow2_store_pread(struct qcow2_store *store, void *buf, size_t len,
 		      uint64_t off, unsigned flags, struct qcow2_error *err);
+QCOW2_API
 int qcow2_store_pwrite(struct qcow2_store *store, const void *buf, size_t len,
 		       uint64_t off, unsigned flags, struct qcow2_error *err);
+QCOW2_API
 int qcow2_store_size(struct qcow2_store *store, uint64_t *size,
 		     struct qcow2_error *err);
 
@@ -263,10 +344,15 @@ struct qcow2_gate {
 /* Ceilings on what an image may cost; 0 takes the default. */
 struct qcow2_budget {
 	uint64_t metadata_bytes;   /* memory for tables of one image; 256 MiB */
+	uint64_t total_bytes;      /* the same, all images of a chain together;
+				    * no limit */
 	uint64_t virtual_bytes;    /* largest virtual size accepted; no limit */
 	uint32_t chain_depth;      /* images in a chain, top included; 64 */
 	uint32_t reserved;         /* must be 0 */
+	uint64_t more[4];          /* must be 0 */
 };
+
+#define QCOW2_BUDGET_INIT { 0, 0, 0, 0, 0, { 0, 0, 0, 0 } }
 
 /* ------------------------------------------------------------------------- */
 /* Images                                                                    */
@@ -292,10 +378,10 @@ struct qcow2_image;
 struct qcow2_open_opts {
 	size_t struct_size;
 	uint32_t flags;             /* QCOW2_OPEN_* */
-	enum qcow2_format format;   /* DEFAULT is QCOW2 */
+	uint32_t format;            /* QCOW2_FORMAT_*; DEFAULT is QCOW2 */
 	/* Format of the backing file where the image does not say (images of
 	 * today always do); DEFAULT refuses to guess.  PROBE looks. */
-	enum qcow2_format backing_format;
+	uint32_t backing_format;
 	uint32_t reserved;          /* must be 0 */
 	const char *snapshot;       /* view of this internal snapshot (id, else
 				     * name), NULL for the active disk */
@@ -350,7 +436,7 @@ struct qcow2_open_opts {
 
 #define QCOW2_OPEN_OPTS_INIT { sizeof(struct qcow2_open_opts), 0, \
 	QCOW2_FORMAT_DEFAULT, QCOW2_FORMAT_DEFAULT, 0, NULL, NULL,   \
-	{ 0, 0, 0, 0 }, 0, 0, 0, NULL, 0, 0, 0, 0, 0 }
+	QCOW2_BUDGET_INIT, 0, 0, 0, NULL, 0, 0, 0, 0, 0 }
 
 /*
  * Opens the image at `path` with its backing chain and data file as far as
@@ -369,20 +455,24 @@ struct qcow2_open_opts {
  * QCOW2_OPEN_NO_LOCK forbids; a corrupt one, or one that has more wrong with it
  * than refcounts, is refused with -EROFS.
  */
+QCOW2_API
 int qcow2_open_path(const char *path, const struct qcow2_open_opts *opts,
 		    struct qcow2_image **out, struct qcow2_error *err);
 
 /* The same over a store, of which it takes its own reference.  Relative names
  * in the image then have no directory: mode DIR refuses them. */
+QCOW2_API
 int qcow2_open_store(struct qcow2_store *store,
 		     const struct qcow2_open_opts *opts,
 		     struct qcow2_image **out, struct qcow2_error *err);
 
 /* Closes the image and all it opened.  No other call may be running on it.
  * The image is gone whatever is returned.  NULL is fine. */
+QCOW2_API
 int qcow2_close(struct qcow2_image *img, struct qcow2_error *err);
 
 /* The virtual size in bytes (of the snapshot's disk in a snapshot view). */
+QCOW2_API
 uint64_t qcow2_size(const struct qcow2_image *img);
 
 #define QCOW2_NOWAIT 0x1u /* -EAGAIN rather than wait for a disk or a peer */
@@ -393,8 +483,10 @@ uint64_t qcow2_size(const struct qcow2_image *img);
  * undefined.  -EIO when the image is damaged at that place (err->defect),
  * -EAGAIN under QCOW2_NOWAIT when metadata or data is not in memory.
  */
+QCOW2_API
 int qcow2_pread(struct qcow2_image *img, void *buf, size_t len, uint64_t off,
 		unsigned flags, struct qcow2_error *err);
+QCOW2_API
 int qcow2_preadv(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 		 uint64_t off, unsigned flags, struct qcow2_error *err);
 
@@ -420,8 +512,10 @@ int qcow2_preadv(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
  * On failure sectors of the range may have old or new contents, and nothing
  * outside it has changed.
  */
+QCOW2_API
 int qcow2_pwrite(struct qcow2_image *img, const void *buf, size_t len,
 		 uint64_t off, unsigned flags, struct qcow2_error *err);
+QCOW2_API
 int qcow2_pwritev(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 		  uint64_t off, unsigned flags, struct qcow2_error *err);
 
@@ -430,6 +524,7 @@ int qcow2_pwritev(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
  * subclusters) are concerned and with written zeros elsewhere.  Flags:
  * QCOW2_ZERO_*, QCOW2_FUA, QCOW2_NOWAIT; the rest as for qcow2_pwrite().
  */
+QCOW2_API
 int qcow2_zero(struct qcow2_image *img, uint64_t len, uint64_t off,
 	       unsigned flags, struct qcow2_error *err);
 
@@ -438,6 +533,7 @@ int qcow2_zero(struct qcow2_image *img, uint64_t len, uint64_t off,
  * clusters read as zeros afterwards (in version 2 images those that a backing
  * file reaches stay as they are); parts of clusters stay as they are.
  */
+QCOW2_API
 int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
 		  unsigned flags, struct qcow2_error *err);
 
@@ -448,6 +544,7 @@ int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
  * take effect cluster by cluster.  Flags: QCOW2_FUA;
  * the rest as for qcow2_pwrite(); -ENOTSUP with an external data file.
  */
+QCOW2_API
 int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
 			   uint64_t off, unsigned flags,
 			   struct qcow2_error *err);
@@ -457,6 +554,7 @@ int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
  * once, the image takes no more writes and every later flush fails too, until
  * it is opened again: what reached the disk is not known.
  */
+QCOW2_API
 int qcow2_flush(struct qcow2_image *img, struct qcow2_error *err);
 
 /* ------------------------------------------------------------------------- */
@@ -497,6 +595,7 @@ struct qcow2_snapshot_opts {
  * when a refcount is too narrow to count one more, -ENOSPC, -EIO when the
  * image is damaged; the image has no new snapshot then.
  */
+QCOW2_API
 int qcow2_snapshot_create(struct qcow2_image *img, const char *name,
 			  const struct qcow2_snapshot_opts *opts,
 			  struct qcow2_error *err);
@@ -507,11 +606,13 @@ int qcow2_snapshot_create(struct qcow2_image *img, const char *name,
  * bitmaps, which would no longer match the disk.  No other call may be running
  * on the image, as for qcow2_close().
  */
+QCOW2_API
 int qcow2_snapshot_apply(struct qcow2_image *img, const char *id_or_name,
 			 struct qcow2_error *err);
 
 /* Forgets a snapshot, found likewise, and frees what only it used, by the
  * discard policy for snapshots. */
+QCOW2_API
 int qcow2_snapshot_delete(struct qcow2_image *img, const char *id_or_name,
 			  struct qcow2_error *err);
 
@@ -523,8 +624,10 @@ int qcow2_snapshot_delete(struct qcow2_image *img, const char *id_or_name,
  * too; what was never written reads as zeros.  Durable after qcow2_flush().
  * While VM state is written no other call may be running on the image.
  */
+QCOW2_API
 int qcow2_vmstate_write(struct qcow2_image *img, const void *buf, size_t len,
 			uint64_t off, struct qcow2_error *err);
+QCOW2_API
 int qcow2_vmstate_read(struct qcow2_image *img, void *buf, size_t len,
 		       uint64_t off, struct qcow2_error *err);
 
@@ -545,6 +648,7 @@ struct qcow2_extent {
 			    * that layer's data file if it has one */
 	uint32_t flags;    /* QCOW2_EXTENT_* */
 	uint32_t depth;    /* layer that decides: 0 is the top */
+	uint64_t reserved[2]; /* 0 */
 };
 
 #define QCOW2_MAP_TOP_ONLY 0x1u /* do not look below the top layer */
@@ -557,6 +661,7 @@ struct qcow2_extent {
  * [off, off+len) must lie inside the disk and len must not be 0 (-EINVAL);
  * -EIO for damaged metadata; QCOW2_MAP_* in flags.
  */
+QCOW2_API
 int qcow2_map(struct qcow2_image *img, uint64_t len, uint64_t off,
 	      unsigned flags, struct qcow2_extent *out,
 	      struct qcow2_error *err);
@@ -583,7 +688,7 @@ enum qcow2_encryption {
  */
 struct qcow2_info {
 	size_t struct_size;
-	enum qcow2_format format;  /* QCOW2 or RAW */
+	uint32_t format;           /* QCOW2_FORMAT_QCOW2 or _RAW */
 	uint32_t version;          /* 2 or 3 */
 	uint64_t virtual_size;
 	uint64_t file_size;        /* of the image file */
@@ -593,8 +698,8 @@ struct qcow2_info {
 	uint64_t incompatible_features;
 	uint64_t compatible_features;
 	uint64_t autoclear_features;
-	enum qcow2_compression compression;
-	enum qcow2_encryption encryption;
+	uint32_t compression;      /* QCOW2_COMPRESSION_* */
+	uint32_t encryption;       /* QCOW2_ENCRYPTION_* */
 	uint8_t dirty;             /* refcounts may be stale */
 	uint8_t corrupt;
 	uint8_t lazy_refcounts;
@@ -611,19 +716,26 @@ struct qcow2_info {
 	const char *data_file;     /* NULL also when the bit is set, unnamed */
 };
 
+#define QCOW2_INFO_INIT { sizeof(struct qcow2_info), 0, 0, 0, 0, 0, 0, 0, 0, \
+	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL }
+
 /* Number of layers that are open: 1 + backing files. */
+QCOW2_API
 uint32_t qcow2_layer_count(const struct qcow2_image *img);
 
 /* Fills *out for layer `depth` (0 is the top).  out->struct_size must be set;
  * -EINVAL otherwise or when there is no such layer. */
+QCOW2_API
 int qcow2_get_info(struct qcow2_image *img, uint32_t depth,
 		   struct qcow2_info *out, struct qcow2_error *err);
 
 /* The path layer `depth` was opened by, resolved against the image that named
  * it; NULL when there is no such layer. */
+QCOW2_API
 const char *qcow2_layer_filename(const struct qcow2_image *img, uint32_t depth);
 
 /* The path of that layer's external data file when one is open, else NULL. */
+QCOW2_API
 const char *qcow2_layer_data_filename(const struct qcow2_image *img,
 				      uint32_t depth);
 
@@ -640,7 +752,11 @@ struct qcow2_snapshot_info {
 	uint32_t date_nsec;
 };
 
+#define QCOW2_SNAPSHOT_INFO_INIT { sizeof(struct qcow2_snapshot_info), \
+	NULL, NULL, 0, 0, 0, 0, 0, 0 }
+
 /* Snapshot `index`, 0 to n_snapshots - 1, in table order; else -EINVAL. */
+QCOW2_API
 int qcow2_get_snapshot(struct qcow2_image *img, uint32_t index,
 		       struct qcow2_snapshot_info *out,
 		       struct qcow2_error *err);
@@ -657,7 +773,11 @@ struct qcow2_bitmap_info {
 	uint32_t reserved;
 };
 
+#define QCOW2_BITMAP_INFO_INIT { sizeof(struct qcow2_bitmap_info), NULL, 0, \
+				 0, 0 }
+
 /* Bitmap `index`, 0 to n_bitmaps - 1, in directory order; else -EINVAL. */
+QCOW2_API
 int qcow2_get_bitmap(struct qcow2_image *img, uint32_t index,
 		     struct qcow2_bitmap_info *out, struct qcow2_error *err);
 
@@ -669,6 +789,7 @@ struct qcow2_luks_slot {
 	uint32_t stripes;
 	uint32_t reserved;
 	uint64_t key_off;          /* bytes from the start of the LUKS header */
+	uint64_t more[2];          /* 0 */
 };
 
 /* The LUKS header of an encrypted top layer; strings owned by the image. */
@@ -684,13 +805,18 @@ struct qcow2_luks_info {
 	struct qcow2_luks_slot slots[QCOW2_LUKS_SLOTS];
 };
 
+#define QCOW2_LUKS_INFO_INIT { sizeof(struct qcow2_luks_info), NULL, NULL, \
+	NULL, NULL, 0, 0, 0, { { 0, 0, 0, 0, 0, { 0, 0 } } } }
+
 /* -ENOENT when the image is not LUKS-encrypted, -EIO/-EINVAL when the header
  * is unreadable or broken. */
+QCOW2_API
 int qcow2_get_luks(struct qcow2_image *img, struct qcow2_luks_info *out,
 		   struct qcow2_error *err);
 
 /* The name that the image's feature name table gives to a feature bit, NULL if
  * none.  type: 0 incompatible, 1 compatible, 2 autoclear; bit: 0 to 63. */
+QCOW2_API
 const char *qcow2_feature_name(struct qcow2_image *img, unsigned type,
 			       unsigned bit);
 
@@ -715,8 +841,8 @@ struct qcow2_create_opts {
 	uint32_t version;           /* 2 or 3; default 3 */
 	uint32_t cluster_size;      /* power of two, 512 to 2 MiB; 64 KiB */
 	uint32_t refcount_bits;     /* 1,2,4,...,64; default 16; v2: only 16 */
-	enum qcow2_compression compression;
-	enum qcow2_preallocation preallocation;
+	uint32_t compression;       /* QCOW2_COMPRESSION_* */
+	uint32_t preallocation;     /* QCOW2_PREALLOC_* */
 	const char *backing_file;   /* recorded, not opened; NULL: none */
 	const char *backing_format; /* required with backing_file */
 	const char *data_file;      /* recorded; created as raw file */
@@ -734,12 +860,14 @@ struct qcow2_create_opts {
  * format, -EFBIG for a virtual size that needs more than 32 MiB of L1 table,
  * or what the host answered; on failure `path` is untouched.
  */
+QCOW2_API
 int qcow2_create_path(const char *path, const struct qcow2_create_opts *opts,
 		      struct qcow2_error *err);
 
 /* The same into stores, which are emptied first.  `data` is the external data
  * file's, required exactly when opts->data_file is set.  -EBUSY when another
  * program, or another user of a store, is in the way. */
+QCOW2_API
 int qcow2_create_store(struct qcow2_store *store, struct qcow2_store *data,
 		       const struct qcow2_create_opts *opts,
 		       struct qcow2_error *err);
@@ -747,17 +875,14 @@ int qcow2_create_store(struct qcow2_store *store, struct qcow2_store *data,
 /* ------------------------------------------------------------------------- */
 /* Resize and amend                                                          */
 
-/* Called now and then, from one thread at a time, with 0 <= done <= total.
- * Return non-zero to stop the job with -ECANCELED. */
-typedef int qcow2_progress_fn(void *opaque, uint64_t done, uint64_t total);
-
 #define QCOW2_RESIZE_SHRINK 0x1u /* what lies beyond the new end may be lost */
 
 struct qcow2_resize_opts {
 	size_t struct_size;
 	uint32_t flags;             /* QCOW2_RESIZE_* */
-	/* Of what the disk grows by; METADATA is for qcow2 only. */
-	enum qcow2_preallocation preallocation;
+	/* QCOW2_PREALLOC_*, of what the disk grows by; METADATA is for qcow2
+	 * only. */
+	uint32_t preallocation;
 };
 
 #define QCOW2_RESIZE_OPTS_INIT { sizeof(struct qcow2_resize_opts), 0, \
@@ -781,6 +906,7 @@ struct qcow2_resize_opts {
  * grown keeps its size; one that fails while it shrinks has the new size, and
  * clusters may leak.
  */
+QCOW2_API
 int qcow2_resize(struct qcow2_image *img, uint64_t size,
 		 const struct qcow2_resize_opts *opts,
 		 struct qcow2_error *err);
@@ -830,6 +956,7 @@ struct qcow2_amend_opts {
  * has no room to change the header safely; -ECANCELED when the progress
  * function stopped it; and what qcow2_resize() returns.
  */
+QCOW2_API
 int qcow2_amend(struct qcow2_image *img, const struct qcow2_amend_opts *opts,
 		struct qcow2_error *err);
 
@@ -864,6 +991,9 @@ struct qcow2_compact_result {
 	uint64_t clusters_leaked;   /* stay where they are: check -r leaks first */
 };
 
+#define QCOW2_COMPACT_RESULT_INIT { sizeof(struct qcow2_compact_result), \
+	0, 0, 0, 0, 0, 0, 0, 0 }
+
 /*
  * Makes the image file smaller without a second copy of it: clusters move from
  * its end into free space, and what is free is given back to the host.  The
@@ -878,6 +1008,7 @@ struct qcow2_compact_result {
  * failure or a crash, and the next call goes on.  -EINVAL when the image has to
  * be repaired first; -ENOTSUP to compress with an external data file.
  */
+QCOW2_API
 int qcow2_compact(struct qcow2_image *img,
 		  const struct qcow2_compact_opts *opts,
 		  struct qcow2_compact_result *result,
@@ -894,7 +1025,7 @@ int qcow2_compact(struct qcow2_image *img,
 /* One finding of qcow2_check.  Valid only during the callback. */
 struct qcow2_finding {
 	int32_t defect;
-	enum qcow2_severity severity;
+	uint32_t severity;          /* QCOW2_SEVERITY_* */
 	uint64_t host_off;          /* UINT64_MAX when it has none */
 	const char *message;        /* escaped */
 	uint32_t action;            /* QCOW2_ACTION_* */
@@ -914,13 +1045,12 @@ struct qcow2_check_opts {
 	uint32_t reserved;
 	struct qcow2_budget budget;
 	void (*report)(void *opaque, const struct qcow2_finding *finding);
-	/* Return non-zero to stop with -ECANCELED. */
-	int (*progress)(void *opaque, uint64_t done, uint64_t total);
+	qcow2_progress_fn *progress;
 	void *opaque;
 };
 
 #define QCOW2_CHECK_OPTS_INIT { sizeof(struct qcow2_check_opts), 0, 0, \
-	{ 0, 0, 0, 0 }, NULL, NULL, NULL }
+	QCOW2_BUDGET_INIT, NULL, NULL, NULL }
 
 struct qcow2_check_result {
 	size_t struct_size;
@@ -935,6 +1065,9 @@ struct qcow2_check_result {
 	uint64_t leaks_fixed;       /* by the repair of this call */
 	uint64_t corruptions_fixed;
 };
+
+#define QCOW2_CHECK_RESULT_INIT { sizeof(struct qcow2_check_result), 0, 0, 0, \
+	0, 0, 0, 0, 0, 0, 0 }
 
 /*
  * Checks the consistency of a qcow2 image without changing it: the refcounts
@@ -958,9 +1091,11 @@ struct qcow2_check_result {
  * each cluster that serves as data and as something else, and a new snapshot
  * table.
  */
+QCOW2_API
 int qcow2_check_path(const char *path, const struct qcow2_check_opts *opts,
 		     struct qcow2_check_result *result,
 		     struct qcow2_error *err);
+QCOW2_API
 int qcow2_check_store(struct qcow2_store *store,
 		      const struct qcow2_check_opts *opts,
 		      struct qcow2_check_result *result,
@@ -991,17 +1126,21 @@ struct qcow2_compare_opts {
 
 struct qcow2_compare_result {
 	size_t struct_size;
-	enum qcow2_difference difference;
+	uint32_t difference;        /* QCOW2_IDENTICAL or _DIFFERENT_* */
 	uint32_t sizes_differ;      /* also when the contents are identical */
 	uint64_t offset;            /* guest offset of the first difference */
 	uint32_t failed_image;      /* 1 or 2 when reading that one failed */
 	uint32_t reserved;
 };
 
+#define QCOW2_COMPARE_RESULT_INIT { sizeof(struct qcow2_compare_result), \
+	QCOW2_IDENTICAL, 0, 0, 0, 0 }
+
 /*
  * Compares what two disks read as.  Where one is longer, the rest must read as
  * zeros.  Returns 0 and the answer in *result, or the error of a failed read.
  */
+QCOW2_API
 int qcow2_compare(struct qcow2_image *a, struct qcow2_image *b,
 		  const struct qcow2_compare_opts *opts,
 		  struct qcow2_compare_result *result,
@@ -1056,6 +1195,7 @@ struct qcow2_convert_opts {
  * enough, -ENOSPC).  Uses n_threads threads while it runs and at most
  * 64 MiB + 8 MiB per thread of memory besides the image's own caches.
  */
+QCOW2_API
 int qcow2_convert_raw(struct qcow2_image *img, const char *path,
 		      const struct qcow2_convert_opts *opts,
 		      struct qcow2_error *err);
@@ -1063,6 +1203,7 @@ int qcow2_convert_raw(struct qcow2_image *img, const char *path,
 /* The same into a store, which is truncated to the disk's size first.  -EBUSY
  * when another program, or another user of the store, is in the way: `img`
  * itself is one where it reads from that store. */
+QCOW2_API
 int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
 			    const struct qcow2_convert_opts *opts,
 			    struct qcow2_error *err);
@@ -1080,6 +1221,7 @@ int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
  * for qcow2_convert_raw(); compression has its state besides, the most with
  * zstd: up to 40 MiB a thread for clusters of 2 MiB at level 19.
  */
+QCOW2_API
 int qcow2_convert(struct qcow2_image *img, const char *path,
 		  const struct qcow2_convert_opts *opts,
 		  const struct qcow2_create_opts *create,
@@ -1098,6 +1240,7 @@ int qcow2_convert(struct qcow2_image *img, const char *path,
  * has been written.  QCOW2_CONVERT_DIRECT is -EINVAL: an open image has decided
  * already.
  */
+QCOW2_API
 int qcow2_convert_into(struct qcow2_image *img, struct qcow2_image *target,
 		       const struct qcow2_convert_opts *opts,
 		       struct qcow2_error *err);
@@ -1108,12 +1251,52 @@ int qcow2_convert_into(struct qcow2_image *img, struct qcow2_image *target,
  * has another size.  They stay the caller's, and open until it is closed.
  * -EFBIG when they are too large together.
  */
+QCOW2_API
 int qcow2_concat(struct qcow2_image *const *imgs, uint32_t n,
 		 struct qcow2_image **out, struct qcow2_error *err);
 
-#ifdef __GNUC__
-#pragma GCC visibility pop
-#endif
+/* ------------------------------------------------------------------------- */
+/* For other languages                                                       */
+
+/*
+ * What the _INIT macros do, for languages that do not reach them: fills the
+ * structure, of which the caller knows `size` bytes, with the defaults, and
+ * sets its struct_size.  A size that holds no struct_size leaves it alone.
+ */
+QCOW2_API
+void qcow2_open_opts_init(struct qcow2_open_opts *s, size_t size);
+QCOW2_API
+void qcow2_gate_init(struct qcow2_gate *s, size_t size);
+QCOW2_API
+void qcow2_snapshot_opts_init(struct qcow2_snapshot_opts *s, size_t size);
+QCOW2_API
+void qcow2_create_opts_init(struct qcow2_create_opts *s, size_t size);
+QCOW2_API
+void qcow2_resize_opts_init(struct qcow2_resize_opts *s, size_t size);
+QCOW2_API
+void qcow2_amend_opts_init(struct qcow2_amend_opts *s, size_t size);
+QCOW2_API
+void qcow2_compact_opts_init(struct qcow2_compact_opts *s, size_t size);
+QCOW2_API
+void qcow2_check_opts_init(struct qcow2_check_opts *s, size_t size);
+QCOW2_API
+void qcow2_compare_opts_init(struct qcow2_compare_opts *s, size_t size);
+QCOW2_API
+void qcow2_convert_opts_init(struct qcow2_convert_opts *s, size_t size);
+QCOW2_API
+void qcow2_info_init(struct qcow2_info *s, size_t size);
+QCOW2_API
+void qcow2_snapshot_info_init(struct qcow2_snapshot_info *s, size_t size);
+QCOW2_API
+void qcow2_bitmap_info_init(struct qcow2_bitmap_info *s, size_t size);
+QCOW2_API
+void qcow2_luks_info_init(struct qcow2_luks_info *s, size_t size);
+QCOW2_API
+void qcow2_compact_result_init(struct qcow2_compact_result *s, size_t size);
+QCOW2_API
+void qcow2_check_result_init(struct qcow2_check_result *s, size_t size);
+QCOW2_API
+void qcow2_compare_result_init(struct qcow2_compare_result *s, size_t size);
 
 #ifdef __cplusplus
 }

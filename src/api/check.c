@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "api/args.h"
 #include "base/error.h"
 #include "base/options.h"
 #include "base/text.h"
@@ -32,11 +33,10 @@ static int take_opts(const struct qcow2_check_opts *opts,
 	if ((own->flags & REPAIR_FLAGS) && (own->flags & QCOW2_CHECK_NO_LOCK))
 		return error_set(err, -EINVAL,
 				 "an image cannot be repaired without a lock");
-	if (own->reserved || own->budget.reserved)
+	if (own->reserved)
 		return error_set(err, -EINVAL,
-				 "a reserved field of the check options is not "
-				 "zero");
-	return 0;
+				 "qcow2_check_opts.reserved is not 0");
+	return args_check_budget(&own->budget, err);
 }
 
 static int check_held(struct qcow2_store *store,

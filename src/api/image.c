@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/args.h"
 #include "base/error.h"
 #include "base/iov.h"
 #include "base/options.h"
@@ -27,12 +28,12 @@ static int check_formats(const struct qcow2_open_opts *o,
 			 struct qcow2_error *err)
 {
 	if (o->format > QCOW2_FORMAT_PROBE)
-		return error_set(err, -EINVAL, "format %d does not exist",
-				 (int)o->format);
+		return error_set(err, -EINVAL, "format %" PRIu32 " does not exist",
+				 o->format);
 	if (o->backing_format > QCOW2_FORMAT_PROBE)
 		return error_set(err, -EINVAL,
-				 "backing_format %d does not exist",
-				 (int)o->backing_format);
+				 "backing_format %" PRIu32 " does not exist",
+				 o->backing_format);
 	return 0;
 }
 
@@ -43,10 +44,9 @@ static int check_open_opts(const struct qcow2_open_opts *o,
 		return error_set(err, -EINVAL,
 				 "open flags 0x%" PRIx32 " are not known",
 				 o->flags & ~OPEN_FLAGS_KNOWN);
-	if (o->reserved || o->budget.reserved)
+	if (o->reserved)
 		return error_set(err, -EINVAL,
-				 "a reserved field of the open options is not "
-				 "zero");
+				 "qcow2_open_opts.reserved is not 0");
 	if ((o->flags & QCOW2_OPEN_RDWR) && o->format == QCOW2_FORMAT_PROBE)
 		return error_set(err, -EINVAL,
 				 "the format of an image that is written to is "
@@ -89,6 +89,8 @@ static int take_open_opts(const struct qcow2_open_opts *opts,
 
 	if (rc == 0)
 		rc = check_open_opts(own, err);
+	if (rc == 0)
+		rc = args_check_budget(&own->budget, err);
 	if (rc < 0 || !own->gate)
 		return rc;
 	rc = check_gate(own->gate, gate, err);

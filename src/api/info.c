@@ -15,9 +15,30 @@
 #include "format/luks.h"
 #include "image/image.h"
 
+#ifdef HAVE_ISAL
+static const int has_fast_levels = 1;
+#else
+static const int has_fast_levels;
+#endif
+
 const char *qcow2_version(void)
 {
 	return QCOW2_VERSION_STRING;
+}
+
+uint32_t qcow2_version_number(void)
+{
+	return QCOW2_VERSION_NUMBER;
+}
+
+int qcow2_supports(uint32_t capability)
+{
+	return capability == QCOW2_CAP_FAST_LEVELS && has_fast_levels;
+}
+
+uint32_t qcow2_defect_count(void)
+{
+	return DEFECT_COUNT - 1;
 }
 
 const char *qcow2_defect_name(int defect)

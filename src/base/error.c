@@ -6,6 +6,24 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What passes when somebody makes room, or gives something back. */
+static uint32_t flags_of(int code)
+{
+	switch (code) {
+	case -EAGAIN:
+	case -EBUSY:
+	case -EDQUOT:
+	case -EINTR:
+	case -EMFILE:
+	case -ENFILE:
+	case -ENOMEM:
+	case -ENOSPC:
+		return QCOW2_ERROR_RETRY;
+	default:
+		return 0;
+	}
+}
+
 __attribute__((format(printf, 5, 0)))
 static int error_fill(struct qcow2_error *err, int code, int defect,
 		      uint64_t host_off, const char *fmt, va_list args)
@@ -15,6 +33,10 @@ static int error_fill(struct qcow2_error *err, int code, int defect,
 	err->code = code;
 	err->defect = defect;
 	err->host_off = host_off;
+	err->layer = QCOW2_LAYER_UNKNOWN;
+	err->flags = flags_of(code);
+	err->reason = QCOW2_REASON_NONE;
+	memset(err->reserved, 0, sizeof(err->reserved));
 	vsnprintf(err->message, sizeof(err->message), fmt, args);
 	return code;
 }
@@ -26,6 +48,19 @@ int error_set(struct qcow2_error *err, int code, const char *fmt, ...)
 	va_start(args, fmt);
 	error_fill(err, code, 0, UINT64_MAX, fmt, args);
 	va_end(args);
+	return code;
+}
+
+int error_reason(struct qcow2_error *err, int code, uint32_t reason,
+		 const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	error_fill(err, code, 0, UINT64_MAX, fmt, args);
+	va_end(args);
+	if (err)
+		err->reason = reason;
 	return code;
 }
 
@@ -56,6 +91,14 @@ int error_prefix(struct qcow2_error *err, int code, const char *fmt, ...)
 	snprintf(err->message + used, sizeof(err->message) - used, ": %s",
 		 rest);
 	err->code = code;
+	err->flags = flags_of(code);
+	return code;
+}
+
+int error_in_layer(struct qcow2_error *err, int code, uint32_t layer)
+{
+	if (err && err->layer == QCOW2_LAYER_UNKNOWN)
+		err->layer = layer;
 	return code;
 }
 

@@ -2,7 +2,7 @@
  * Filling the caller's struct qcow2_error.
  *
  * Every failing function returns -errno and, where the caller gave a struct,
- * explains in it: field or path, value, limit, what to do.  All three
+ * explains in it: field or path, value, limit, what to do.  All of these
  * functions return @code, so a failure is one statement:
  *
  *	return error_set(err, -EINVAL, "cluster_bits is %u, ...", bits);
@@ -23,6 +23,10 @@
 int error_set(struct qcow2_error *err, int code, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);
 
+/* The same with a reason, QCOW2_REASON_*, that programs may act on. */
+int error_reason(struct qcow2_error *err, int code, uint32_t reason,
+		 const char *fmt, ...) PRINTF_LIKE(4, 5);
+
 /* The same for a broken rule of the format: @defect from format/defect.h,
  * @host_off where in the image file the offending bytes are, UINT64_MAX if
  * that has no meaning. */
@@ -32,6 +36,10 @@ int error_defect(struct qcow2_error *err, int code, int defect,
 /* Puts "<context>: " before the message that a callee left in @err. */
 int error_prefix(struct qcow2_error *err, int code, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);
+
+/* Says that the failure @code is one of image @layer of the chain, unless a
+ * layer below said so before. */
+int error_in_layer(struct qcow2_error *err, int code, uint32_t layer);
 
 /* -ENOMEM with a message that names @what and its size in bytes. */
 int error_nomem(struct qcow2_error *err, const char *what, uint64_t size_bytes);

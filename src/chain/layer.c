@@ -206,9 +206,10 @@ int layer_open(struct layer *l, struct qcow2_store *store, struct place place,
 
 	*l = (struct layer){ .store = store, .place = place };
 	rc = open_format(l, format, depth, opts, ids, err);
-	if (rc < 0)
-		layer_close(l, NULL);
-	return rc;
+	if (rc == 0)
+		return 0;
+	layer_close(l, NULL);
+	return error_in_layer(err, rc, depth);
 }
 
 int layer_close(struct layer *l, struct qcow2_error *err)

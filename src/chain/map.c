@@ -103,8 +103,10 @@ static int map_from(struct disk *d, uint32_t depth, uint64_t len, uint64_t off,
 		int rc = l->image ? map_image(d, depth, len, off, out, err)
 				  : map_raw(d, depth, len, off, out, err);
 
-		if (rc < 0 || !is_open_question(out))
-			return rc;
+		if (rc < 0)
+			return error_in_layer(err, rc, depth);
+		if (!is_open_question(out))
+			return 0;
 		if ((!last && (flags & QCOW2_MAP_TOP_ONLY)) || is_cut_off(d, l))
 			return 0;
 		if (last || off >= l[1].size) {

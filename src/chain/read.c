@@ -75,9 +75,10 @@ int disk_read_from(struct disk *d, uint32_t depth, struct iov_cursor *dst,
 		rc = read_image(d, depth, dst, here, off, flags, err);
 	else if (here)
 		rc = read_raw(l, dst, here, off, flags, err);
-	if (rc == 0)
-		iov_zero(dst, len - here);
-	return rc;
+	if (rc < 0)
+		return error_in_layer(err, rc, depth);
+	iov_zero(dst, len - here);
+	return 0;
 }
 
 int disk_preadv(struct disk *d, const struct iovec *iov, int iovcnt,

@@ -15,6 +15,7 @@ def declared(header):
     with open(header, encoding="utf-8") as f:
         text = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
     text = re.sub(r"\btypedef\b[^;]*;", "", text)
+    text = re.sub(r"^QCOW2_API\n", "", text, flags=re.M)
     return set(re.findall(r"^[a-z][^;{}#\n=]*?\b(qcow2_\w+)\(", text, re.M))
 
 

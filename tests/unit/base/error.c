@@ -18,6 +18,46 @@ static void a_failure_is_one_statement(void **state)
 	assert_string_equal(err.message, "size is 7");
 }
 
+/* What a caller can act on is not left over from an earlier failure. */
+static void a_failure_fills_every_field(void **state)
+{
+	static const uint32_t zeros[3];
+	struct qcow2_error err;
+
+	(void)state;
+	memset(&err, 0x55, sizeof(err));
+	error_set(&err, -EINVAL, "x");
+	assert_int_equal(err.layer, QCOW2_LAYER_UNKNOWN);
+	assert_int_equal(err.flags, 0);
+	assert_int_equal(err.reason, QCOW2_REASON_NONE);
+	assert_memory_equal(err.reserved, zeros, sizeof(zeros));
+}
+
+static void a_reason_is_kept_and_its_layer_is_the_lowest(void **state)
+{
+	struct qcow2_error err;
+
+	(void)state;
+	assert_int_equal(error_reason(&err, -EPERM, QCOW2_REASON_REFERENCE,
+				      "x"), -EPERM);
+	assert_int_equal(error_in_layer(&err, -EPERM, 3), -EPERM);
+	error_in_layer(&err, -EPERM, 2);
+	error_prefix(&err, -EPERM, "disk");
+	assert_int_equal(err.reason, QCOW2_REASON_REFERENCE);
+	assert_int_equal(err.layer, 3);
+}
+
+static void what_passes_may_be_tried_again(void **state)
+{
+	struct qcow2_error err;
+
+	(void)state;
+	error_set(&err, -ENOSPC, "x");
+	assert_int_equal(err.flags, QCOW2_ERROR_RETRY);
+	error_prefix(&err, -EIO, "flush");
+	assert_int_equal(err.flags, 0);
+}
+
 static void a_defect_keeps_its_number_and_place(void **state)
 {
 	struct qcow2_error err;
@@ -38,6 +78,8 @@ static void nobody_has_to_ask_why(void **state)
 	assert_int_equal(error_defect(NULL, -EIO, 1, 0, "x"), -EIO);
 	assert_int_equal(error_prefix(NULL, -EAGAIN, "x"), -EAGAIN);
 	assert_int_equal(error_nomem(NULL, "a table", 1), -ENOMEM);
+	assert_int_equal(error_in_layer(NULL, -EIO, 1), -EIO);
+	assert_int_equal(error_reason(NULL, -EIO, 1, "x"), -EIO);
 }
 
 static void context_goes_in_front_and_the_rest_stays(void **state)
@@ -82,6 +124,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_failure_is_one_statement),
+		cmocka_unit_test(a_failure_fills_every_field),
+		cmocka_unit_test(a_reason_is_kept_and_its_layer_is_the_lowest),
+		cmocka_unit_test(what_passes_may_be_tried_again),
 		cmocka_unit_test(a_defect_keeps_its_number_and_place),
 		cmocka_unit_test(nobody_has_to_ask_why),
 		cmocka_unit_test(context_goes_in_front_and_the_rest_stays),
