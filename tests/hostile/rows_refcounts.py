@@ -45,6 +45,7 @@ def tables():
         'unaligned': lambda m: m.reftable[0] + 512,
         'eof': 1 << 40, '63': 1 << 63, 'max': (1 << 64) - 512,
         'reserved': lambda m: m.reftable[0] | 0x1fe,
+        'reserved-alone': 1,
         'hole': 0,
         'itself': lambda m: m.place['refcount_table'],
         'l1': lambda m: m.place['l1'],
