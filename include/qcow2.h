@@ -21,6 +21,17 @@
  *    The library makes no threads of its own except inside qcow2_convert(),
  *    qcow2_compare() and checks of large images, which end them before they
  *    return.
+ *  - Fork.  Images and stores belong to the process that made them.  In a
+ *    child every function that takes one fails with -ECHILD, and those that
+ *    cannot fail tell what was so at the fork.  qcow2_close() and
+ *    qcow2_store_unref() may be called in a child, and need not be: they give
+ *    its copies of the descriptors back and do nothing else, so that nothing is
+ *    written, unlocked or removed behind the parent's back (the memory of an
+ *    image stays: other threads may have been changing it at the fork).  A
+ *    callback that forks returns in the parent only.  So a program that goes
+ *    into the background does so before it opens images.
+ *  - A NULL handle, buffer, name or out is -EINVAL, and 0 or NULL from
+ *    functions that do not return errors.
  *  - Nothing an image names is opened unless the caller's gate agrees (see
  *    struct qcow2_gate); the default gate refuses.
  *  - The library has no global state, never exits and never prints.
@@ -235,7 +246,8 @@ struct qcow2_store_ops {
 		    struct qcow2_error *err);
 	/* The file descriptor for copy offload, or -1.  NULL: -1. */
 	int (*fd)(void *self);
-	/* Called once, when the last reference goes.  NULL: nothing. */
+	/* Called once, when the last reference goes, but not in a forked child.
+	 * NULL: nothing. */
 	void (*close)(void *self);
 };
 
@@ -467,7 +479,8 @@ int qcow2_open_store(struct qcow2_store *store,
 		     struct qcow2_image **out, struct qcow2_error *err);
 
 /* Closes the image and all it opened.  No other call may be running on it.
- * The image is gone whatever is returned.  NULL is fine. */
+ * The image is gone whatever is returned.  NULL is fine.  In a forked child it
+ * returns 0, having written nothing. */
 QCOW2_API
 int qcow2_close(struct qcow2_image *img, struct qcow2_error *err);
 

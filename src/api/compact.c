@@ -57,9 +57,11 @@ int qcow2_compact(struct qcow2_image *img,
 {
 	struct qcow2_compact_opts own = QCOW2_COMPACT_OPTS_INIT;
 	struct qcow2_compact_result found = { 0 };
-	int rc = options_copy(&own, sizeof(own), opts, "qcow2_compact_opts",
-			      err);
+	int rc = image_check_handle(img, err);
 
+	if (rc == 0)
+		rc = options_copy(&own, sizeof(own), opts, "qcow2_compact_opts",
+				  err);
 	if (rc == 0)
 		rc = options_give(result, &found, sizeof(found), err);
 	if (rc == 0)

@@ -25,9 +25,9 @@ int qcow2_concat(struct qcow2_image *const *imgs, uint32_t n,
 	if (!disks)
 		return error_nomem(err, "a list of disks", n);
 	for (uint32_t i = 0; i < n; i++) {
-		if (!imgs[i])
-			return error_set(err, -EINVAL,
-					 "imgs must not have NULL in it");
+		rc = image_check_handle(imgs[i], err);
+		if (rc < 0)
+			return rc;
 		disks[i] = imgs[i]->disk;
 	}
 	rc = concat_new(disks, n, &store, err);

@@ -220,8 +220,11 @@ int qcow2_convert(struct qcow2_image *img, const char *path,
 	struct making m = { .opts = &own_opts, .create = &own_create };
 	int rc;
 
-	if (!img || !path)
-		return error_set(err, -EINVAL, "img and path must not be NULL");
+	if (!path)
+		return error_set(err, -EINVAL, "the path is NULL");
+	rc = image_check_handle(img, err);
+	if (rc < 0)
+		return rc;
 	m.src = img->disk;
 	rc = take_opts(m.src, opts, &own_opts, create, &own_create, err);
 	if (rc == 0 && own_create.data_file) {

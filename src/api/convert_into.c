@@ -56,10 +56,11 @@ int qcow2_convert_into(struct qcow2_image *img, struct qcow2_image *target,
 	struct qcow2_convert_opts own;
 	int rc;
 
-	if (!img || !target)
-		return error_set(err, -EINVAL,
-				 "img and target must not be NULL");
-	rc = ops_take_convert_opts(opts, FLAGS, &own, err);
+	rc = image_check_handle(img, err);
+	if (rc == 0)
+		rc = image_check_handle(target, err);
+	if (rc == 0)
+		rc = ops_take_convert_opts(opts, FLAGS, &own, err);
 	if (rc == 0)
 		rc = check_target(img->disk, target->disk, &own, err);
 	/* Of nothing, to learn whether it may be written at all. */

@@ -163,14 +163,25 @@ int qcow2_close(struct qcow2_image *img, struct qcow2_error *err)
 
 uint64_t qcow2_size(const struct qcow2_image *img)
 {
-	return disk_size(img->disk);
+	return img ? disk_size(img->disk) : 0;
+}
+
+int image_check_handle(const struct qcow2_image *img, struct qcow2_error *err)
+{
+	if (!img)
+		return error_set(err, -EINVAL, "the image is NULL");
+	return disk_check_here(img->disk, err);
 }
 
 int image_check_range(const struct qcow2_image *img, uint64_t len, uint64_t off,
 		      struct qcow2_error *err)
 {
-	uint64_t size = disk_size(img->disk);
+	int rc = image_check_handle(img, err);
+	uint64_t size;
 
+	if (rc < 0)
+		return rc;
+	size = disk_size(img->disk);
 	if (off <= size && len <= size - off)
 		return 0;
 	return error_set(err, -EINVAL,
@@ -185,11 +196,14 @@ int image_check_vector(const struct iovec *iov, int iovcnt, uint64_t *len,
 	*len = 0;
 	if (iovcnt < 0 || (iovcnt > 0 && !iov))
 		return error_set(err, -EINVAL, "the I/O vector is not valid");
-	for (int i = 0; i < iovcnt; i++)
+	for (int i = 0; i < iovcnt; i++) {
+		if (!iov[i].iov_base && iov[i].iov_len)
+			return error_set(err, -EINVAL, "the buffer is NULL");
 		if (__builtin_add_overflow(*len, iov[i].iov_len, len))
 			return error_set(err, -EINVAL,
 					 "the I/O vector is longer than any "
 					 "disk");
+	}
 	return 0;
 }
 
@@ -226,6 +240,8 @@ int qcow2_map(struct qcow2_image *img, uint64_t len, uint64_t off,
 
 	if (rc < 0)
 		return rc;
+	if (!out)
+		return error_set(err, -EINVAL, "out is NULL");
 	if (len == 0)
 		return error_set(err, -EINVAL, "an extent has no length 0");
 	if (flags & ~QCOW2_MAP_TOP_ONLY)

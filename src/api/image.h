@@ -18,7 +18,11 @@ struct qcow2_image {
 	struct luks_header *luks;  /* NULL until asked for */
 };
 
-/* -EINVAL unless [off, off+len) lies inside the disk. */
+/* Every function that takes an image begins with this: -EINVAL when it is NULL,
+ * -ECHILD in a child of the process that opened it. */
+int image_check_handle(const struct qcow2_image *img, struct qcow2_error *err);
+
+/* The same, and -EINVAL unless [off, off+len) lies inside the disk. */
 int image_check_range(const struct qcow2_image *img, uint64_t len, uint64_t off,
 		      struct qcow2_error *err);
 

@@ -70,26 +70,28 @@ size_t qcow2_escape(char *dst, size_t dst_size, const void *src, size_t len)
 
 uint32_t qcow2_layer_count(const struct qcow2_image *img)
 {
-	return disk_layer_count(img->disk);
+	return img ? disk_layer_count(img->disk) : 0;
 }
 
 const char *qcow2_layer_filename(const struct qcow2_image *img, uint32_t depth)
 {
-	return disk_layer_filename(img->disk, depth);
+	return img ? disk_layer_filename(img->disk, depth) : NULL;
 }
 
 const char *qcow2_layer_data_filename(const struct qcow2_image *img,
 				      uint32_t depth)
 {
-	return disk_layer_data_filename(img->disk, depth);
+	return img ? disk_layer_data_filename(img->disk, depth) : NULL;
 }
 
 int qcow2_get_info(struct qcow2_image *img, uint32_t depth,
 		   struct qcow2_info *out, struct qcow2_error *err)
 {
 	struct qcow2_info full = { .struct_size = sizeof(full) };
-	int rc = disk_get_info(img->disk, depth, &full, err);
+	int rc = image_check_handle(img, err);
 
+	if (rc == 0)
+		rc = disk_get_info(img->disk, depth, &full, err);
 	return rc < 0 ? rc : options_give(out, &full, sizeof(full), err);
 }
 
@@ -97,10 +99,14 @@ int qcow2_get_snapshot(struct qcow2_image *img, uint32_t index,
 		       struct qcow2_snapshot_info *out,
 		       struct qcow2_error *err)
 {
-	struct image *top = disk_top_image(img->disk);
 	struct qcow2_snapshot_info full = { .struct_size = sizeof(full) };
 	const struct snapshot_info *s;
+	struct image *top;
+	int rc = image_check_handle(img, err);
 
+	if (rc < 0)
+		return rc;
+	top = disk_top_image(img->disk);
 	if (!top || index >= top->snapshots.n)
 		return error_set(err, -EINVAL,
 				 "there is no snapshot number %" PRIu32, index);
@@ -119,9 +125,13 @@ int qcow2_get_snapshot(struct qcow2_image *img, uint32_t index,
 int qcow2_get_bitmap(struct qcow2_image *img, uint32_t index,
 		     struct qcow2_bitmap_info *out, struct qcow2_error *err)
 {
-	struct image *top = disk_top_image(img->disk);
 	struct qcow2_bitmap_info full = { .struct_size = sizeof(full) };
+	struct image *top;
+	int rc = image_check_handle(img, err);
 
+	if (rc < 0)
+		return rc;
+	top = disk_top_image(img->disk);
 	if (!top || index >= top->bitmaps.n)
 		return error_set(err, -EINVAL,
 				 "there is no bitmap number %" PRIu32, index);
@@ -135,7 +145,7 @@ int qcow2_get_bitmap(struct qcow2_image *img, uint32_t index,
 const char *qcow2_feature_name(struct qcow2_image *img, unsigned type,
 			       unsigned bit)
 {
-	struct image *top = disk_top_image(img->disk);
+	struct image *top = img ? disk_top_image(img->disk) : NULL;
 
 	return top ? names_feature(&top->names, type, bit) : NULL;
 }
@@ -188,8 +198,10 @@ int qcow2_get_luks(struct qcow2_image *img, struct qcow2_luks_info *out,
 {
 	struct qcow2_luks_info full = { .struct_size = sizeof(full) };
 	const struct luks_header *l;
-	int rc = get_luks_header(img, &l, err);
+	int rc = image_check_handle(img, err);
 
+	if (rc == 0)
+		rc = get_luks_header(img, &l, err);
 	if (rc < 0)
 		return rc;
 	full.cipher_name = l->cipher_name;

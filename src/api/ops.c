@@ -85,9 +85,11 @@ int qcow2_convert_raw(struct qcow2_image *img, const char *path,
 	struct qcow2_convert_opts own;
 	int rc;
 
-	if (!img || !path)
-		return error_set(err, -EINVAL, "img and path must not be NULL");
-	rc = take_raw_opts(opts, &own, err);
+	if (!path)
+		return error_set(err, -EINVAL, "the path is NULL");
+	rc = image_check_handle(img, err);
+	if (rc == 0)
+		rc = take_raw_opts(opts, &own, err);
 	return rc < 0 ? rc : ops_convert_raw(img->disk, path, &own, err);
 }
 
@@ -99,10 +101,11 @@ int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
 	struct qcow2_convert_opts own;
 	int rc;
 
-	if (!img || !target)
-		return error_set(err, -EINVAL,
-				 "img and target must not be NULL");
-	rc = take_raw_opts(opts, &own, err);
+	if (!target)
+		return error_set(err, -EINVAL, "the target is NULL");
+	rc = image_check_handle(img, err);
+	if (rc == 0)
+		rc = take_raw_opts(opts, &own, err);
 	if (rc == 0 && own.flags & QCOW2_CONVERT_DIRECT)
 		return error_set(err, -EINVAL,
 				 "QCOW2_CONVERT_DIRECT is for paths: an open "
@@ -121,10 +124,12 @@ int qcow2_compare(struct qcow2_image *a, struct qcow2_image *b,
 	struct qcow2_compare_opts own;
 	int rc;
 
-	if (!a || !b)
-		return error_set(err, -EINVAL, "a and b must not be NULL");
+	rc = image_check_handle(a, err);
+	if (rc == 0)
+		rc = image_check_handle(b, err);
 	/* A result that cannot be given is found before the work. */
-	rc = options_give(result, &full, sizeof(full), err);
+	if (rc == 0)
+		rc = options_give(result, &full, sizeof(full), err);
 	if (rc == 0)
 		rc = options_copy(&own, sizeof(own), opts, "qcow2_compare_opts",
 				  err);

@@ -27,9 +27,11 @@ int qcow2_resize(struct qcow2_image *img, uint64_t size,
 		 const struct qcow2_resize_opts *opts, struct qcow2_error *err)
 {
 	struct qcow2_resize_opts own = QCOW2_RESIZE_OPTS_INIT;
-	int rc = options_copy(&own, sizeof(own), opts, "qcow2_resize_opts",
-			      err);
+	int rc = image_check_handle(img, err);
 
+	if (rc == 0)
+		rc = options_copy(&own, sizeof(own), opts, "qcow2_resize_opts",
+				  err);
 	if (rc == 0 && (own.flags & ~QCOW2_RESIZE_SHRINK))
 		rc = error_set(err, -EINVAL,
 			       "resize flags 0x%" PRIx32 " are not known",
@@ -43,9 +45,11 @@ int qcow2_amend(struct qcow2_image *img, const struct qcow2_amend_opts *opts,
 		struct qcow2_error *err)
 {
 	struct qcow2_amend_opts own = QCOW2_AMEND_OPTS_INIT;
-	int rc = options_copy(&own, sizeof(own), opts, "qcow2_amend_opts",
-			      err);
+	int rc = image_check_handle(img, err);
 
+	if (rc == 0)
+		rc = options_copy(&own, sizeof(own), opts, "qcow2_amend_opts",
+				  err);
 	if (rc == 0 && (own.set & ~QCOW2_AMEND_KNOWN))
 		rc = error_set(err, -EINVAL,
 			       "amend does not know 0x%" PRIx32 " in set",

@@ -14,10 +14,12 @@ int qcow2_snapshot_create(struct qcow2_image *img, const char *name,
 			  struct qcow2_error *err)
 {
 	struct qcow2_snapshot_opts own;
-	int rc;
+	int rc = image_check_handle(img, err);
 
-	if (!img || !name)
-		return error_set(err, -EINVAL, "img and name must not be NULL");
+	if (rc < 0)
+		return rc;
+	if (!name)
+		return error_set(err, -EINVAL, "the name is NULL");
 	rc = options_copy(&own, sizeof(own), opts, "qcow2_snapshot_opts", err);
 	if (rc < 0)
 		return rc;
@@ -31,9 +33,9 @@ int qcow2_snapshot_create(struct qcow2_image *img, const char *name,
 static int check_name(const struct qcow2_image *img, const char *id_or_name,
 		      struct qcow2_error *err)
 {
-	if (img && id_or_name)
-		return 0;
-	return error_set(err, -EINVAL, "img and id_or_name must not be NULL");
+	if (!id_or_name)
+		return error_set(err, -EINVAL, "id_or_name is NULL");
+	return image_check_handle(img, err);
 }
 
 int qcow2_snapshot_apply(struct qcow2_image *img, const char *id_or_name,
@@ -55,13 +57,13 @@ int qcow2_snapshot_delete(struct qcow2_image *img, const char *id_or_name,
 static int check_range(const struct qcow2_image *img, const void *buf,
 		       size_t len, uint64_t off, struct qcow2_error *err)
 {
-	if (!img || (!buf && len))
-		return error_set(err, -EINVAL, "img and buf must not be NULL");
+	if (!buf && len)
+		return error_set(err, -EINVAL, "the buffer is NULL");
 	if (len > INT64_MAX || off > INT64_MAX - len)
 		return error_set(err, -EINVAL,
 				 "VM state has no byte at offset %" PRIu64,
 				 off);
-	return 0;
+	return image_check_handle(img, err);
 }
 
 int qcow2_vmstate_write(struct qcow2_image *img, const void *buf, size_t len,

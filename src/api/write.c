@@ -67,6 +67,8 @@ int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
 {
 	int rc = image_check_range(img, len, off, err);
 
+	if (rc == 0 && !buf && len)
+		rc = error_set(err, -EINVAL, "the buffer is NULL");
 	if (rc == 0)
 		rc = check_flags(flags, QCOW2_FUA, err);
 	if (rc == 0)
@@ -78,5 +80,7 @@ int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
 
 int qcow2_flush(struct qcow2_image *img, struct qcow2_error *err)
 {
-	return disk_flush(img->disk, err);
+	int rc = image_check_handle(img, err);
+
+	return rc < 0 ? rc : disk_flush(img->disk, err);
 }

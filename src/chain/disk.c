@@ -204,6 +204,11 @@ int disk_close(struct disk *d, struct qcow2_error *err)
 	return rc;
 }
 
+int disk_check_here(const struct disk *d, struct qcow2_error *err)
+{
+	return store_check_here(d->layers[0].store, err);
+}
+
 uint64_t disk_size(const struct disk *d)
 {
 	return d->layers[0].size;

@@ -28,6 +28,9 @@ int disk_open_store(struct qcow2_store *file,
 /* The first error of writing what was left; the disk is gone all the same. */
 int disk_close(struct disk *d, struct qcow2_error *err);
 
+/* -ECHILD in a child of the process that opened the disk. */
+int disk_check_here(const struct disk *d, struct qcow2_error *err);
+
 uint64_t disk_size(const struct disk *d);
 uint32_t disk_layer_count(const struct disk *d);
 

@@ -114,7 +114,8 @@ void prefetch_start(struct prefetch *p, struct qcow2_store *file,
 
 void prefetch_stop(struct prefetch *p)
 {
-	if (!p->running)
+	/* A child, forked by a function of the caller, has no threads. */
+	if (!p->running || !store_is_here(p->file))
 		return;
 	mutex_lock(&p->lock);
 	p->stopped = true;

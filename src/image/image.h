@@ -58,7 +58,8 @@ struct image {
 int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
 	       struct image **out, struct qcow2_error *err);
 /* Of a writable image: writes what is left first, and returns the first error.
- * The image is gone whatever is returned.  NULL is fine. */
+ * The image is gone whatever is returned.  NULL is fine.  In a child of the
+ * process that opened it nothing is written, and its memory stays. */
 int image_close(struct image *img, struct qcow2_error *err);
 
 /* Gives the image the data file it names; takes its own reference. */

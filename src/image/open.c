@@ -237,12 +237,28 @@ int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
 	return 0;
 }
 
+/*
+ * In a child of the process that opened the image.  Its tables and what they
+ * hold may have been changing while the process was forked, so nobody walks
+ * through them again: they stay the copy that they are.
+ */
+static void abandon(struct image *img)
+{
+	store_unref(img->data);
+	store_unref(img->file);
+	free(img);
+}
+
 int image_close(struct image *img, struct qcow2_error *err)
 {
 	int rc = 0;
 
 	if (!img)
 		return 0;
+	if (!store_is_here(img->file)) {
+		abandon(img);
+		return 0;
+	}
 	if (img->rw)
 		rc = rw_close(img, err);
 	map_release(&img->map);

@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "base/process.h"
 #include "base/thread.h"
 
 struct worker {
@@ -70,7 +71,9 @@ int workers_run(unsigned n, workers_fn *fn, void *opaque,
 	struct worker self = { 0 };
 	struct worker *all = &self;
 	CLEANUP_FREE struct worker *many = NULL;
+	struct process_mark here;
 
+	process_mark_init_by_id(&here);
 	pthread_mutex_init(&w.lock, NULL);
 	if (n > 1)
 		many = calloc(n, sizeof(*many));
@@ -78,7 +81,8 @@ int workers_run(unsigned n, workers_fn *fn, void *opaque,
 		all = many;
 	n = workers_start(&w, all, many ? n : 1);
 	worker_work(&all[0]);
-	for (unsigned i = 1; i < n; i++)
+	/* A child, forked by a function of the caller, has no threads. */
+	for (unsigned i = 1; i < n && process_mark_is_here(&here); i++)
 		pthread_join(all[i].thread, NULL);
 	pthread_mutex_destroy(&w.lock);
 	if (w.rc < 0 && err)

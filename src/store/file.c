@@ -127,12 +127,11 @@ static void file_free(struct file *f)
 	free(f);
 }
 
-/* Copies of the descriptor elsewhere would keep the locks, so they go first. */
+/* Without unlocking: in a child the locks are the parent's as well. */
 static void file_close(void *self)
 {
 	struct file *f = self;
 
-	file_lock(f, QCOW2_STORE_UNLOCK, NULL);
 	close(f->fd);
 	file_free(f);
 }
@@ -323,6 +322,7 @@ int store_file_from_fd(int fd, const char *name, unsigned flags,
 		file_free(f);
 		return rc;
 	}
+	store_set_abandon(*out, file_close);
 	if (f->fd != fd)
 		close(fd);
 	return 0;

@@ -44,9 +44,12 @@ static int join(struct qcow2_store *s, bool writes, struct qcow2_error *err)
 int store_hold(struct store_hold *h, struct qcow2_store *s, bool writes,
 	       struct qcow2_error *err)
 {
-	int rc;
-	SCOPED_LOCK(&s->hold_lock);
+	int rc = store_check_here(s, err);
 
+	/* In a child the lock may be held by a thread that is not there. */
+	if (rc < 0)
+		return rc;
+	SCOPED_LOCK(&s->hold_lock);
 	rc = join(s, writes, err);
 	if (rc == 0)
 		*h = (struct store_hold){ store_ref(s), writes };
@@ -73,6 +76,7 @@ void store_release(struct store_hold *h)
 	if (!s)
 		return;
 	h->store = NULL;
-	leave(s, h->writes);
+	if (store_is_here(s))
+		leave(s, h->writes);
 	store_unref(s);
 }

@@ -63,8 +63,29 @@ int store_new(const struct qcow2_store_ops *ops, void *self, const char *name,
 	label_init(s->label, sizeof(s->label), name);
 	atomic_init(&s->n_refs, 1);
 	pthread_mutex_init(&s->hold_lock, NULL);
+	process_mark_init(&s->mark);
 	*out = s;
 	return 0;
+}
+
+void store_set_abandon(struct qcow2_store *s, void (*abandon)(void *self))
+{
+	s->abandon = abandon;
+}
+
+bool store_is_here(const struct qcow2_store *s)
+{
+	return process_mark_is_here(&s->mark);
+}
+
+int store_check_here(const struct qcow2_store *s, struct qcow2_error *err)
+{
+	if (store_is_here(s))
+		return 0;
+	return error_set(err, -ECHILD,
+			 "%s: was opened before this process was forked, and "
+			 "belongs to the parent: open it anew",
+			 s->label);
 }
 
 struct qcow2_store *store_ref(struct qcow2_store *s)
@@ -77,6 +98,15 @@ struct qcow2_store *store_ref(struct qcow2_store *s)
 	return s;
 }
 
+/* Copies of a descriptor elsewhere would keep its locks, so they go first. */
+static void end(struct qcow2_store *s)
+{
+	if (s->is_locked)
+		store_lock(s, QCOW2_STORE_UNLOCK, NULL);
+	if (s->ops.close)
+		s->ops.close(s->self);
+}
+
 void store_unref(struct qcow2_store *s)
 {
 	unsigned before;
@@ -87,8 +117,11 @@ void store_unref(struct qcow2_store *s)
 	assert(before > 0);
 	if (before > 1)
 		return;
-	if (s->ops.close)
-		s->ops.close(s->self);
+	if (store_is_here(s))
+		end(s);
+	else if (s->abandon)
+		s->abandon(s->self);
+	process_mark_release(&s->mark);
 	pthread_mutex_destroy(&s->hold_lock);
 	free(s->name);
 	free(s);
@@ -139,10 +172,12 @@ static int fail_range(const struct qcow2_store *s, int rc, const char *what,
 			 s->label, what, len, off, ERRNO_TEXT(rc));
 }
 
-static int refuse_read_only(const struct qcow2_store *s,
-			    struct qcow2_error *err)
+static int check_change(const struct qcow2_store *s, struct qcow2_error *err)
 {
-	return error_set(err, -EBADF, "%s: is open read-only", s->label);
+	if (s->read_only)
+		return error_set(err, -EBADF, "%s: is open read-only",
+				 s->label);
+	return store_check_here(s, err);
 }
 
 /* Length of a vector; its sum fits a range. */
@@ -168,8 +203,9 @@ int store_preadv(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
 
 	assert(range_is_sane(off, len));
 	assert((flags & ~READ_FLAGS) == 0);
-	if (len == 0)
-		return 0;
+	rc = store_check_here(s, err);
+	if (rc < 0 || len == 0)
+		return rc;
 	rc = checked_rc(s->ops.preadv(s->self, iov, iovcnt, off, flags));
 	return rc < 0 ? fail_range(s, rc, "read", len, off, err) : 0;
 }
@@ -208,10 +244,9 @@ int store_pwritev(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
 
 	assert(range_is_sane(off, len));
 	assert((flags & ~WRITE_FLAGS) == 0);
-	if (s->read_only)
-		return refuse_read_only(s, err);
-	if (len == 0)
-		return 0;
+	rc = check_change(s, err);
+	if (rc < 0 || len == 0)
+		return rc;
 	rc = s->ops.pwritev ? s->ops.pwritev(s->self, iov, iovcnt, off, flags)
 			    : -ENOTSUP;
 	checked_rc(rc);
@@ -230,10 +265,10 @@ int store_pwrite(struct qcow2_store *s, const void *buf, size_t len,
 
 int store_flush(struct qcow2_store *s, struct qcow2_error *err)
 {
-	int rc;
+	int rc = store_check_here(s, err);
 
-	if (s->read_only)
-		return 0;
+	if (rc < 0 || s->read_only)
+		return rc;
 	rc = s->ops.flush ? s->ops.flush(s->self) : -ENOTSUP;
 	checked_rc(rc);
 	return rc < 0 ? fail(s, rc, "flush", err) : 0;
@@ -269,10 +304,9 @@ int store_zero(struct qcow2_store *s, uint64_t len, uint64_t off,
 
 	assert(range_is_sane(off, len));
 	assert((flags & ~ZERO_FLAGS) == 0);
-	if (s->read_only)
-		return refuse_read_only(s, err);
-	if (len == 0)
-		return 0;
+	rc = check_change(s, err);
+	if (rc < 0 || len == 0)
+		return rc;
 	rc = s->ops.zero ? s->ops.zero(s->self, len, off, flags) : -ENOTSUP;
 	checked_rc(rc);
 	if (rc == -ENOTSUP && !(flags & QCOW2_STORE_NO_FALLBACK))
@@ -287,8 +321,9 @@ int store_truncate(struct qcow2_store *s, uint64_t size,
 	int rc;
 
 	assert(range_is_sane(size, 0));
-	if (s->read_only)
-		return refuse_read_only(s, err);
+	rc = check_change(s, err);
+	if (rc < 0)
+		return rc;
 	rc = s->ops.truncate ? s->ops.truncate(s->self, size) : -ENOTSUP;
 	checked_rc(rc);
 	if (rc < 0)
@@ -302,8 +337,11 @@ int store_truncate(struct qcow2_store *s, uint64_t size,
 int store_size(struct qcow2_store *s, uint64_t *size, struct qcow2_error *err)
 {
 	uint64_t answer = 0;
-	int rc = checked_rc(s->ops.size(s->self, &answer));
+	int rc = store_check_here(s, err);
 
+	if (rc < 0)
+		return rc;
+	rc = checked_rc(s->ops.size(s->self, &answer));
 	if (rc < 0)
 		return fail(s, rc, "find the size", err);
 	/* The number may come from far away, so it is input, not ours. */
@@ -319,8 +357,10 @@ int store_size(struct qcow2_store *s, uint64_t *size, struct qcow2_error *err)
 int store_allocated(struct qcow2_store *s, uint64_t *bytes,
 		    struct qcow2_error *err)
 {
-	int rc;
+	int rc = store_check_here(s, err);
 
+	if (rc < 0)
+		return rc;
 	if (!s->ops.allocated)
 		return store_size(s, bytes, err);
 	rc = checked_rc(s->ops.allocated(s->self, bytes));
@@ -335,6 +375,9 @@ int store_extent(struct qcow2_store *s, uint64_t *len, uint64_t off,
 	int rc;
 
 	assert(*len > 0 && range_is_sane(off, *len));
+	rc = store_check_here(s, err);
+	if (rc < 0)
+		return rc;
 	rc = s->ops.extent ? s->ops.extent(s->self, off, &answer, &data)
 			   : -ENOTSUP;
 	checked_rc(rc);
@@ -358,11 +401,14 @@ int store_lock(struct qcow2_store *s, enum qcow2_store_lock lock,
 
 	assert(lock == QCOW2_STORE_UNLOCK || lock == QCOW2_STORE_LOCK_READ ||
 	       lock == QCOW2_STORE_LOCK_WRITE);
-	if (!s->ops.lock)
-		return 0;
+	rc = store_check_here(s, err);
+	if (rc < 0 || !s->ops.lock)
+		return rc;
 	rc = checked_rc(s->ops.lock(s->self, lock, &reason));
-	if (rc == 0)
+	if (rc == 0) {
+		s->is_locked = lock != QCOW2_STORE_UNLOCK;
 		return 0;
+	}
 	if (reason.code == 0)
 		return fail(s, rc, "lock", err);
 	return error_set(err, rc, "%s: %.*s", s->label,
@@ -371,7 +417,7 @@ int store_lock(struct qcow2_store *s, enum qcow2_store_lock lock,
 
 int store_fd(struct qcow2_store *s)
 {
-	int fd = s->ops.fd ? s->ops.fd(s->self) : -1;
+	int fd = s->ops.fd && store_is_here(s) ? s->ops.fd(s->self) : -1;
 
 	assert(fd >= -1);
 	return fd;

@@ -31,6 +31,17 @@ int store_new(const struct qcow2_store_ops *ops, void *self, const char *name,
 struct qcow2_store *store_ref(struct qcow2_store *s);
 void store_unref(struct qcow2_store *s); /* NULL is fine */
 
+/*
+ * Fork.  A child shares locks and offsets with its parent, so in the child every
+ * call but store_unref() fails with -ECHILD, and so does the caller.  The last
+ * store_unref() there neither unlocks nor calls ops.close, which may do
+ * anything; it calls the function set here, which gives back descriptors and
+ * memory and leaves everything else alone.
+ */
+void store_set_abandon(struct qcow2_store *s, void (*abandon)(void *self));
+bool store_is_here(const struct qcow2_store *s);
+int store_check_here(const struct qcow2_store *s, struct qcow2_error *err);
+
 static inline void store_unrefp(struct qcow2_store **s)
 {
 	store_unref(*s);

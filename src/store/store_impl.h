@@ -11,6 +11,8 @@
 
 #include <qcow2.h>
 
+#include "base/process.h"
+
 struct qcow2_store {
 	/* These never change. */
 	struct qcow2_store_ops ops;
@@ -18,12 +20,16 @@ struct qcow2_store {
 	char *name;
 	char label[80]; /* the name for messages: escaped, its end if long */
 	bool read_only;
+	struct process_mark mark; /* of the process that made it */
+	/* In a child of that process, instead of ops.close; NULL: nothing. */
+	void (*abandon)(void *self);
 
 	atomic_uint n_refs;
 
 	pthread_mutex_t hold_lock; /* guards the holders (hold.h): */
 	uint32_t n_readers;
 	bool has_writer; /* then n_readers is 0 */
+	bool is_locked;  /* the operation has a lock to give back */
 };
 
 #endif

@@ -86,5 +86,7 @@ int store_new_unsynced(struct qcow2_store *below, struct qcow2_store **out,
 
 	if (rc < 0)
 		store_unref(below);
+	else
+		store_set_abandon(*out, unsynced_close);
 	return rc;
 }

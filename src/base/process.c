@@ -1,0 +1,41 @@
+#include "base/process.h"
+
+#include <stddef.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* The smallest mapping there is takes a page of whatever size. */
+#define MARK_BYTES 1
+
+void process_mark_init_by_id(struct process_mark *m)
+{
+	*m = (struct process_mark){ .pid = getpid() };
+}
+
+void process_mark_init(struct process_mark *m)
+{
+	void *page = mmap(NULL, MARK_BYTES, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	process_mark_init_by_id(m);
+	if (page == MAP_FAILED)
+		return;
+	if (madvise(page, MARK_BYTES, MADV_WIPEONFORK) < 0) {
+		munmap(page, MARK_BYTES);
+		return;
+	}
+	m->page = page;
+	*m->page = 1;
+}
+
+bool process_mark_is_here(const struct process_mark *m)
+{
+	return m->page ? *m->page : m->pid == getpid();
+}
+
+void process_mark_release(struct process_mark *m)
+{
+	if (m->page)
+		munmap((void *)m->page, MARK_BYTES);
+	m->page = NULL;
+}
