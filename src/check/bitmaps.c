@@ -89,6 +89,26 @@ static int walk_table(struct check *c, const struct bitmap *b,
 	return 0;
 }
 
+/* What is as the format has it, and keeps QEMU from opening the image for
+ * writing. */
+static void portable_findings(struct check *c, const struct bitmap *b,
+			      uint64_t entry_off)
+{
+	uint64_t size = align_down(c->header.size, SECTOR_BYTES);
+	uint64_t n = bitmap_table_entries(&c->geo, size, b->granularity_bits);
+
+	if (!(b->flags & BITMAP_FLAG_IN_USE) && b->table_size != n)
+		report_defect(&c->report, DEFECT_BITMAP_TABLE, entry_off,
+			      "bitmap '%s' has %" PRIu32 " table entries: "
+			      "software that takes the disk for a multiple of "
+			      "512 bytes expects %" PRIu64, TEXT(b->name,
+			      b->name_len), b->table_size, n);
+	if (b->extra_len || (b->flags & BITMAP_FLAG_EXTRA_COMPATIBLE))
+		report_note(&c->report, DEFECT_BITMAP_ENTRY, entry_off,
+			    "bitmap '%s' has extra data, which not all "
+			    "software knows", TEXT(b->name, b->name_len));
+}
+
 /* A table that is out of place or overlaps something is not followed. */
 static int check_bitmap(struct check *c, const struct bitmap *b,
 			uint64_t entry_off, struct qcow2_error *err)
@@ -108,6 +128,8 @@ static int check_bitmap(struct check *c, const struct bitmap *b,
 	if (bad)
 		report_fault(&c->report, &fault, entry_off,
 			     TEXT(b->name, b->name_len));
+	if (!bad)
+		portable_findings(c, b, entry_off);
 	if (bad == DEFECT_BITMAP_TABLE) {
 		c->report.incomplete = true;
 		return 0;

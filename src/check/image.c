@@ -115,12 +115,25 @@ static void extension_findings(struct check *c, const struct extensions *x)
 	if (x->bad_feature_names)
 		report_note(&c->report, DEFECT_EXTENSION_FEATURE_TABLE,
 			    NOWHERE, "the feature name table is malformed");
-	if (x->bad_bitmaps && in_use) {
+	if (x->repeated_off)
+		report_note(&c->report, DEFECT_EXTENSION_DUPLICATE,
+			    x->repeated_off, "a known header extension occurs "
+			    "twice: the last one counts");
+	if (x->odd_bitmaps_off)
+		report_defect(&c->report, DEFECT_EXTENSION_BITMAPS,
+			      x->odd_bitmaps_off, "a bitmaps extension has "
+			      "another length than %u: other software does not "
+			      "open the image", BITMAPS_EXT_BYTES);
+	else if (x->bad_bitmaps && in_use)
 		report_defect(&c->report, DEFECT_EXTENSION_BITMAPS, NOWHERE,
 			      "the bitmaps extension is malformed: what it "
 			      "refers to is not counted");
-		c->report.incomplete = true;
-	}
+	if (x->long_end_off)
+		report_defect(&c->report, DEFECT_EXTENSION_END,
+			      x->long_end_off, "the end mark of the header "
+			      "extensions has a length that does not fit: other "
+			      "software does not open the image");
+	c->report.incomplete |= x->bad_bitmaps && in_use;
 	c->has_bitmaps = x->has_bitmaps && !x->bad_bitmaps && in_use;
 	c->has_crypto = x->has_crypto;
 	c->bitmaps = x->bitmaps;
@@ -140,10 +153,10 @@ static void header_findings(struct check *c)
 			    HEADER_OFF_INCOMPAT, "the image is marked corrupt");
 	if ((h->autoclear_features & AUTOCLEAR_DATA_FILE_RAW) &&
 	    !header_has_data_file(h))
-		report_note(&c->report, DEFECT_HEADER_DATA_FILE_RAW,
-			    HEADER_OFF_AUTOCLEAR, "the raw data file bit is set "
-			    "and there is no data file: the next opening for "
-			    "writing clears it");
+		report_defect(&c->report, DEFECT_HEADER_DATA_FILE_RAW,
+			      HEADER_OFF_AUTOCLEAR, "the raw data file bit is "
+			      "set and there is no data file: other software "
+			      "does not open the image");
 	if (!h->refcount_table_clusters && !c->refcounts_dropped)
 		report_defect(&c->report, DEFECT_HEADER_REFCOUNT_TABLE_EMPTY,
 			      HEADER_OFF_REFCOUNT_TABLE_CLUSTERS,

@@ -87,7 +87,7 @@ static int table_entry(struct check *c, uint64_t i, uint64_t entry,
 {
 	enum defect bad = refcount_table_entry_defect(&c->geo, entry,
 						      c->file_size);
-	uint64_t off = entry & REFCOUNT_TABLE_OFFSET_MASK;
+	uint64_t off = refcount_block_off(entry);
 
 	if (bad)
 		report_defect(&c->report, bad, entry_off,

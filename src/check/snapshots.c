@@ -57,7 +57,9 @@ static enum defect entry_defect(const struct check *c,
 
 	if (bad == DEFECT_SNAPSHOT_DISK_SIZE &&
 	    s->extra_len < SNAPSHOT_EXTRA_BYTES_V3)
-		return DEFECT_NONE;
+		bad = DEFECT_NONE;
+	if (!bad && snapshot_is_misplaced(&c->geo, s))
+		bad = DEFECT_SNAPSHOT_L1_EMPTY;
 	return bad;
 }
 

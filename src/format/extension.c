@@ -6,7 +6,7 @@
 #include "base/range.h"
 #include "format/geometry.h"
 
-enum { BITMAPS_EXT_BYTES = 24, CRYPTO_EXT_BYTES = 16 };
+enum { CRYPTO_EXT_BYTES = 16 };
 
 /* ---- The walk -------------------------------------------------------------- */
 
@@ -60,6 +60,16 @@ bool extension_next(struct extension_iter *it, struct extension *ext,
 	return true;
 }
 
+uint32_t extension_long_end(const struct extension_iter *it)
+{
+	size_t left = reader_left(&it->r);
+
+	if (left < 8 || get_be32(it->r.pos) != EXT_END ||
+	    get_be32(it->r.pos + 4) <= left - 8)
+		return 0;
+	return (uint32_t)(it->r.pos - it->base);
+}
+
 /* ---- Known extensions ------------------------------------------------------ */
 
 static bool is_text(const struct extension *e)
@@ -79,10 +89,8 @@ static enum defect take_backing_format(struct extensions *x,
 		return fault_set(fault, DEFECT_EXTENSION_BACKING_FORMAT,
 				 "length", e->off + UINT64_C(4), e->len,
 				 BACKING_FORMAT_BYTES_MAX);
-	if (!is_text(e))
-		return DEFECT_NONE;
-	x->backing_format = e->data;
-	x->backing_format_len = e->len;
+	x->backing_format = is_text(e) ? e->data : NULL;
+	x->backing_format_len = is_text(e) ? e->len : 0;
 	return DEFECT_NONE;
 }
 
@@ -97,20 +105,18 @@ static enum defect take_data_file(struct extensions *x, const struct header *h,
 		return fault_set(fault, DEFECT_EXTENSION_DATA_FILE, "length",
 				 e->off + UINT64_C(4), e->len,
 				 DATA_FILE_NAME_BYTES_MAX);
-	if (!good)
-		return DEFECT_NONE;
-	x->data_file = e->data;
-	x->data_file_len = e->len;
+	x->data_file = good ? e->data : NULL;
+	x->data_file_len = good ? e->len : 0;
 	return DEFECT_NONE;
 }
 
 static void take_feature_names(struct extensions *x, const struct extension *e)
 {
-	x->bad_feature_names = e->len % FEATURE_ENTRY_BYTES != 0;
-	if (x->bad_feature_names)
-		return;
-	x->feature_names = e->data;
-	x->feature_names_len = e->len;
+	bool good = e->len % FEATURE_ENTRY_BYTES == 0;
+
+	x->bad_feature_names = !good;
+	x->feature_names = good ? e->data : NULL;
+	x->feature_names_len = good ? e->len : 0;
 }
 
 /* Where the header itself says other tables are. */
@@ -153,6 +159,8 @@ static void take_bitmaps(struct extensions *x, const struct header *h,
 	uint32_t reserved;
 
 	x->has_bitmaps = true;
+	if (e->len != BITMAPS_EXT_BYTES && !x->odd_bitmaps_off)
+		x->odd_bitmaps_off = e->off;
 	x->bitmaps.n_bitmaps = read_be32(&r);
 	reserved = read_be32(&r);
 	x->bitmaps.directory_size = read_be64(&r);
@@ -280,8 +288,7 @@ enum defect extensions_decode(struct extensions *x, const struct header *h,
 		enum defect bad;
 
 		if (seen & type_bit(e.type))
-			return fault_set(fault, DEFECT_EXTENSION_DUPLICATE,
-					 "type", e.off, e.type, 0);
+			x->repeated_off = e.off;
 		seen |= type_bit(e.type);
 		bad = take(x, h, &e, file_size, fault);
 		if (bad)
@@ -290,6 +297,7 @@ enum defect extensions_decode(struct extensions *x, const struct header *h,
 	}
 	if (fault->defect)
 		return fault->defect;
+	x->long_end_off = extension_long_end(&it);
 	if (check_backing_text(h, cluster0, len, fault))
 		return fault->defect;
 	return check_complete(x, h, fault);

@@ -20,6 +20,8 @@
 #define EXT_BITMAPS UINT32_C(0x23852875)
 #define EXT_CRYPTO UINT32_C(0x0537be77)
 #define EXT_DATA_FILE UINT32_C(0x44415441)
+/* "pad!": ours.  Readers skip it as they skip all that they do not know. */
+#define EXT_FILLER UINT32_C(0x70616421)
 
 /* One extension in place; data points into the decoded buffer. */
 struct extension {
@@ -50,6 +52,13 @@ void extension_iter_init(struct extension_iter *it, const struct header *h,
 bool extension_next(struct extension_iter *it, struct extension *ext,
 		    struct fault *fault);
 
+/* Of a walk that came to its end: the offset of an end mark whose length goes
+ * past the area, 0 when there is none. */
+uint32_t extension_long_end(const struct extension_iter *it);
+
+/* Bytes of a bitmaps extension. */
+#define BITMAPS_EXT_BYTES 24u
+
 struct bitmaps_ext {
 	uint32_t n_bitmaps;
 	uint64_t directory_size;
@@ -61,8 +70,8 @@ struct crypto_ext {
 	uint64_t len;
 };
 
-/* The known extensions, each at most once; data pointers into the buffer,
- * NULL or has_x false when absent. */
+/* The known extensions; of one that occurs again, the last.  Data pointers into
+ * the buffer, NULL or has_x false when absent. */
 struct extensions {
 	const uint8_t *backing_format;
 	uint32_t backing_format_len;
@@ -79,6 +88,11 @@ struct extensions {
 	struct bitmaps_ext bitmaps;
 	struct crypto_ext crypto;
 	uint32_t n_total;      /* known and unknown, end mark not counted */
+	/* What means nothing to us and keeps other software from opening the
+	 * image; where it is in the buffer, 0 when there is none. */
+	uint32_t odd_bitmaps_off; /* a bitmaps extension of another length */
+	uint32_t long_end_off;    /* an end mark longer than its area */
+	uint32_t repeated_off;    /* a known extension that occurred before */
 };
 
 /*

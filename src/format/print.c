@@ -141,7 +141,7 @@ const char *refcount_table_entry_to_text(uint64_t entry, char *dst,
 		out_str(&o, "no refcount block");
 	else
 		out_hex(&o, "refcount block @",
-			entry & REFCOUNT_TABLE_OFFSET_MASK);
+			refcount_block_off(entry));
 	if (entry & ~REFCOUNT_TABLE_OFFSET_MASK)
 		out_hex(&o, " reserved=", entry & ~REFCOUNT_TABLE_OFFSET_MASK);
 	return out_done(&o);

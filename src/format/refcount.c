@@ -59,7 +59,7 @@ void refcount_put(uint8_t *block, uint64_t index, unsigned order,
 enum defect refcount_table_entry_defect(const struct geometry *g,
 					uint64_t entry, uint64_t file_size)
 {
-	uint64_t off = entry & REFCOUNT_TABLE_OFFSET_MASK;
+	uint64_t off = refcount_block_off(entry);
 
 	if (entry & ~REFCOUNT_TABLE_OFFSET_MASK)
 		return DEFECT_REFCOUNT_TABLE_ENTRY_RESERVED;
@@ -68,4 +68,14 @@ enum defect refcount_table_entry_defect(const struct geometry *g,
 	if (off && (off > HOST_OFF_MAX || off >= file_size))
 		return DEFECT_REFCOUNT_BLOCK_BEYOND_EOF;
 	return DEFECT_NONE;
+}
+
+enum defect refcount_table_entry_decode(const struct geometry *g,
+					uint64_t entry, uint64_t file_size,
+					uint64_t *block_off)
+{
+	enum defect bad = refcount_table_entry_defect(g, entry, file_size);
+
+	*block_off = bad ? 0 : refcount_block_off(entry);
+	return bad;
 }

@@ -23,4 +23,20 @@ void refcount_put(uint8_t *block, uint64_t index, unsigned order,
 enum defect refcount_table_entry_defect(const struct geometry *g,
 					uint64_t entry, uint64_t file_size);
 
+/*
+ * What a refcount table entry says: *block_off is where the block lies, 0 when
+ * there is none.  Only the entry 0 says so: one that has an offset of 0 and
+ * reserved bits is damaged, not empty, and a block made for it would never be
+ * found.  Returns the rule that the entry breaks; *block_off is 0 then.
+ */
+enum defect refcount_table_entry_decode(const struct geometry *g,
+					uint64_t entry, uint64_t file_size,
+					uint64_t *block_off);
+
+/* Where the block of an entry lies that breaks no rule. */
+static inline uint64_t refcount_block_off(uint64_t entry)
+{
+	return entry & REFCOUNT_TABLE_OFFSET_MASK;
+}
+
 #endif

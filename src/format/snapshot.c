@@ -104,10 +104,13 @@ enum defect snapshot_l1_defect(const struct geometry *g,
 	return DEFECT_NONE;
 }
 
+bool snapshot_is_misplaced(const struct geometry *g, const struct snapshot *s)
+{
+	return !s->l1_size && !is_aligned(s->l1_off, g->cluster_size);
+}
+
 static uint32_t extra_bytes(const struct snapshot *s)
 {
-	if (s->icount == UINT64_MAX && s->unknown_extra_len == 0)
-		return SNAPSHOT_EXTRA_BYTES_V3;
 	return SNAPSHOT_EXTRA_BYTES_ICOUNT + s->unknown_extra_len;
 }
 
@@ -137,8 +140,7 @@ void snapshot_encode(struct writer *w, const struct snapshot *s)
 	write_be32(w, extra);
 	write_be64(w, s->vm_state_size);
 	write_be64(w, s->disk_size);
-	if (extra >= SNAPSHOT_EXTRA_BYTES_ICOUNT)
-		write_be64(w, s->icount);
+	write_be64(w, s->icount);
 	write_bytes(w, s->unknown_extra, s->unknown_extra_len);
 	write_bytes(w, s->id, s->id_len);
 	write_bytes(w, s->name, s->name_len);

@@ -52,8 +52,11 @@ bool snapshot_lacks_extra(const struct snapshot *s, uint32_t version);
 enum defect snapshot_l1_defect(const struct geometry *g,
 			       const struct snapshot *s, uint64_t file_size);
 
-/* Writes the entry with at least 16 (24 when icount is known) bytes of extra
- * data, unknown extra data kept. */
+/* Without entries an L1 table is nowhere, but its offset must be one. */
+bool snapshot_is_misplaced(const struct geometry *g, const struct snapshot *s);
+
+/* Writes the entry with 24 bytes of extra data and what is unknown behind them.
+ * An icount that nobody knows is written as such, as QEMU does it. */
 void snapshot_encode(struct writer *w, const struct snapshot *s);
 
 /* How many bytes that writes. */

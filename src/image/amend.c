@@ -63,9 +63,11 @@ static int check_version(const struct image *img,
 	    o->lazy_refcounts)
 		return error_set(err, -EINVAL,
 				 "lazy_refcounts needs version 3 (compat=1.1)");
-	return version == 2 && img->geo.version >= 3
-		       ? amend_check_downgrade(img, err)
-		       : 0;
+	if (version > 2 || img->geo.version == 2)
+		return 0;
+	return amend_check_downgrade(
+		img, is_set(o, QCOW2_AMEND_SIZE) ? o->size : img->header.size,
+		err);
 }
 
 static int check_raw(const struct image *img, const struct qcow2_amend_opts *o,

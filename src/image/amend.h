@@ -29,7 +29,9 @@ int image_amend(struct image *img, const struct qcow2_amend_opts *opts,
 /* O24: to version 3, the snapshot table first; to version 2, the zero clusters
  * first.  The header is written last. */
 int amend_upgrade(struct image *img, struct qcow2_error *err);
-int amend_check_downgrade(const struct image *img, struct qcow2_error *err);
+/* @disk_size: as it will be. */
+int amend_check_downgrade(const struct image *img, uint64_t disk_size,
+			  struct qcow2_error *err);
 int amend_downgrade(struct image *img, struct amend_progress *p,
 		    struct qcow2_error *err);
 

@@ -124,8 +124,7 @@ static int free_old(struct image *img, const struct old_refcounts *old,
 	for (uint64_t i = 0; rc == 0 && i < old->n_table; i++)
 		if (old->table[i])
 			rc = free_metadata(img, 1,
-					   old->table[i] &
-						   REFCOUNT_TABLE_OFFSET_MASK,
+					   refcount_block_off(old->table[i]),
 					   err);
 	return rc;
 }

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/mutant.h"
+#include "base/text.h"
 #include "image/amend.h"
 #include "image/features.h"
 #include "image/header_cluster.h"
@@ -66,7 +67,36 @@ static int needs_3(const char *what, struct qcow2_error *err)
 			 "%s has no place in version 2 (compat=0.10)", what);
 }
 
-int amend_check_downgrade(const struct image *img, struct qcow2_error *err)
+/* Readers of version 2 look for neither in an entry: to them the disk has the
+ * size of today, and the state 32 bits. */
+static int check_snapshots(const struct image *img, uint64_t disk_size,
+			   struct qcow2_error *err)
+{
+	for (uint32_t i = 0; i < img->snapshots.n; i++) {
+		const struct snapshot_info *s = &img->snapshots.list[i];
+
+		if (s->disk_size != disk_size)
+			return error_set(err, -ENOTSUP,
+					 "snapshot \"%s\" has another disk "
+					 "size (%" PRIu64 ") than the image (%"
+					 PRIu64 "), which has no place in "
+					 "version 2 (compat=0.10)",
+					 TEXT(s->name, strlen(s->name)),
+					 s->disk_size, disk_size);
+		if (s->vm_state_size > UINT32_MAX)
+			return error_set(err, -ENOTSUP,
+					 "the VM state of snapshot \"%s\" (%"
+					 PRIu64 " bytes) has no place in "
+					 "version 2 (compat=0.10), which counts "
+					 "to %" PRIu32,
+					 TEXT(s->name, strlen(s->name)),
+					 s->vm_state_size, UINT32_MAX);
+	}
+	return 0;
+}
+
+int amend_check_downgrade(const struct image *img, uint64_t disk_size,
+			  struct qcow2_error *err)
 {
 	uint64_t bits = img->header.incompatible_features;
 
@@ -85,7 +115,7 @@ int amend_check_downgrade(const struct image *img, struct qcow2_error *err)
 		return error_set(err, -ENOTSUP,
 				 "persistent bitmaps have no place in version 2 "
 				 "(compat=0.10): remove them first");
-	return 0;
+	return check_snapshots(img, disk_size, err);
 }
 
 int amend_downgrade(struct image *img, struct amend_progress *p,

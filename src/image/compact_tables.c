@@ -274,7 +274,7 @@ int compact_move_snapshots(struct compact *c, struct qcow2_error *err)
 static int move_block(struct compact *c, uint64_t i, struct qcow2_error *err)
 {
 	struct refcounts *r = &c->img->rw->refs;
-	uint64_t old = r->table[i] & REFCOUNT_TABLE_OFFSET_MASK;
+	uint64_t old = refcount_block_off(r->table[i]);
 	int rc = compact_begin_table(c, old, c->img->geo.cluster_size, err);
 
 	if (rc < 0 || !c->moves.n)

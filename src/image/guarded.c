@@ -59,8 +59,7 @@ static int add_refcount_blocks(struct image *img, struct qcow2_error *err)
 	for (uint64_t i = 0; rc == 0 && i < r->n_table; i++)
 		if (r->table[i])
 			rc = add(img, QCOW2_OVERLAP_REFCOUNT_BLOCK, 1,
-				 r->table[i] & REFCOUNT_TABLE_OFFSET_MASK,
-				 err);
+				 refcount_block_off(r->table[i]), err);
 	return rc;
 }
 

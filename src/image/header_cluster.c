@@ -4,9 +4,8 @@
  *	header | backing format | filler | the other extensions | name
  *
  * and what is not in the first sector may only be where the old one has the
- * same bytes already or nothing at all.  The filler is an extension of a type
- * of our own, which readers skip as they skip all that they do not know; it
- * makes the others stay where they are, or move to where there is room.
+ * same bytes already or nothing at all.  The filler (EXT_FILLER) makes the
+ * others stay where they are, or move to where there is room.
  */
 #include "image/header_cluster.h"
 
@@ -27,8 +26,6 @@
 #include "image/rw.h"
 #include "store/store.h"
 
-/* "pad!" */
-#define EXT_FILLER UINT32_C(0x70616421)
 #define EXT_HEAD_BYTES 8u
 /* As create: smaller clusters keep their room for names. */
 #define FEATURE_NAMES_CLUSTER_MIN 8192u

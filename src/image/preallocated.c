@@ -85,13 +85,13 @@ static void count_block(struct count *c, uint64_t first_cluster)
 static int count_entry(struct count *c, uint64_t index, uint64_t entry,
 		       struct qcow2_error *err)
 {
+	uint64_t off;
 	int rc;
 
-	if ((entry & REFCOUNT_TABLE_OFFSET_MASK) == 0 ||
-	    refcount_table_entry_defect(c->g, entry, c->file_size))
+	if (refcount_table_entry_decode(c->g, entry, c->file_size, &off) ||
+	    !off)
 		return 0;
-	rc = store_pread(c->file, c->block, c->g->cluster_size,
-			 entry & REFCOUNT_TABLE_OFFSET_MASK, 0, err);
+	rc = store_pread(c->file, c->block, c->g->cluster_size, off, 0, err);
 	if (rc == 0)
 		count_block(c, index << c->g->refcount_block_bits);
 	return rc;

@@ -97,8 +97,7 @@ static uint64_t table_entry(struct refcounts *r, uint64_t cluster_idx,
 static int bad_block(uint64_t entry, enum defect defect,
 		     struct qcow2_error *err)
 {
-	return error_defect(err, -EIO, (int)defect,
-			    entry & REFCOUNT_TABLE_OFFSET_MASK,
+	return error_defect(err, -EIO, (int)defect, refcount_block_off(entry),
 			    "%s (refcount table entry 0x%" PRIx64 ")",
 			    defect_info((int)defect)->text, entry);
 }
@@ -108,17 +107,17 @@ int refcounts_view(struct refcounts *r, uint64_t cluster_idx, struct view *v,
 {
 	uint64_t file_end;
 	uint64_t entry = table_entry(r, cluster_idx, &file_end);
-	uint64_t block = entry & REFCOUNT_TABLE_OFFSET_MASK;
+	uint64_t block;
 	uint64_t n = UINT64_C(1) << r->geo->refcount_block_bits;
 	uint64_t in_block = cluster_idx & (n - 1);
 	uint64_t slice_idx = in_block / refcounts_per_slice(r);
-	enum defect bad;
+	enum defect bad = refcount_table_entry_decode(r->geo, entry, file_end,
+						      &block);
 
-	if (block == 0)
-		return 1;
-	bad = refcount_table_entry_defect(r->geo, entry, file_end);
 	if (bad)
 		return bad_block(entry, bad, err);
+	if (block == 0)
+		return 1;
 	v->first = cluster_idx - in_block + slice_idx * refcounts_per_slice(r);
 	v->end = v->first + min_u64(refcounts_per_slice(r), n);
 	return cache_get(&r->blocks,
@@ -279,6 +278,18 @@ bool refcounts_fell_low(struct refcounts *r)
 	return r->fell_low;
 }
 
+/* The file is longer than what could hold the block that is missing. */
+static int no_block(const struct refcounts *r, uint64_t cluster_idx,
+		    struct qcow2_error *err)
+{
+	uint64_t host_off = cluster_idx << r->geo->cluster_bits;
+
+	return error_defect(err, -EIO, DEFECT_REFCOUNT_TOO_LOW, host_off,
+			    "the cluster at %" PRIu64
+			    " is in use and has no refcount block",
+			    host_off);
+}
+
 static int increment_to(struct refcounts *r, uint64_t *i, uint64_t end,
 			struct qcow2_error *err)
 {
@@ -289,6 +300,8 @@ static int increment_to(struct refcounts *r, uint64_t *i, uint64_t end,
 
 		if (rc == 1) {
 			rc = refcounts_add_block(r, *i, err);
+			if (rc == 1)
+				return no_block(r, *i, err);
 		} else if (rc == 0) {
 			rc = increment_slice(r, &v, *i, stop, err);
 			view_close(r, &v);

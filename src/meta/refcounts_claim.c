@@ -121,8 +121,12 @@ static int claim_without_block(struct refcounts *r, uint64_t *from,
 	mutex_lock(&r->lock);
 	used = r->high_water >> r->geo->cluster_bits;
 	mutex_unlock(&r->lock);
-	if (used < end)
-		return refcounts_add_block(r, *from, err);
+	if (used < end) {
+		int rc = refcounts_add_block(r, *from, err);
+
+		if (rc <= 0)
+			return rc;
+	}
 	*from = end;
 	return 0;
 }

@@ -1,5 +1,6 @@
 #include "meta/refcounts_grow.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -63,6 +64,20 @@ static uint64_t take_end(struct refcounts *r, uint64_t n, uint64_t min_cluster)
 	return first;
 }
 
+/* The same for one cluster that lies in the region of block @index; false when
+ * the file's end has passed it. */
+static bool take_in_region(struct refcounts *r, uint64_t index, uint64_t *place)
+{
+	uint32_t bits = r->geo->refcount_block_bits;
+	SCOPED_LOCK(&r->lock);
+
+	*place = max_u64(r->high_water >> r->geo->cluster_bits, index << bits);
+	if (*place >> bits != index)
+		return false;
+	r->high_water = (*place + 1) << r->geo->cluster_bits;
+	return true;
+}
+
 /* Where a change of the tables that lead to blocks may or may not have reached
  * the disk, everything after it would be a guess. */
 static int give_up(struct refcounts *r, int rc)
@@ -108,12 +123,14 @@ static int link_block(struct refcounts *r, uint64_t index, uint64_t host_off,
 static int add_block(struct refcounts *r, uint64_t index,
 		     struct qcow2_error *err)
 {
-	/* At the end of the file, in the block's own region: so it describes
-	 * itself, and nothing else has to be written for it. */
-	uint64_t place = take_end(r, 1, index << r->geo->refcount_block_bits);
-	uint64_t host_off = place << r->geo->cluster_bits;
+	uint64_t place, host_off;
 	int rc;
 
+	/* At the end of the file, in the block's own region: so it describes
+	 * itself, and nothing else has to be written for it. */
+	if (!take_in_region(r, index, &place))
+		return 1;
+	host_off = place << r->geo->cluster_bits;
 	if (host_off > HOST_OFF_MAX - r->geo->cluster_size)
 		return error_set(err, -EFBIG,
 				 "no refcount block fits into the 2^56 bytes "
@@ -292,13 +309,15 @@ int refcounts_add_block(struct refcounts *r, uint64_t cluster_idx,
 	uint64_t index = cluster_idx >> r->geo->refcount_block_bits;
 	SCOPED_LOCK(&r->grow_lock);
 
-	if (r->broken)
-		return check_broken(r, err);
-	if (index >= r->n_table)
-		return grow_table(r, index, err);
-	if (r->table[index])
-		return 0;
-	return add_block(r, index, err);
+	int rc = check_broken(r, err);
+
+	if (rc == 0 && index >= r->n_table)
+		rc = grow_table(r, index, err);
+	if (rc == 0 && !r->table[index])
+		rc = add_block(r, index, err);
+	/* Who comes back finds the block, or would do so for ever. */
+	assert(rc != 0 || r->table[index]);
+	return rc;
 }
 
 /* ---- Clusters in a row ------------------------------------------------------ */

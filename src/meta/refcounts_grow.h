@@ -8,7 +8,9 @@
 
 /*
  * Makes the refcount block that describes @cluster_idx, and a larger table if
- * need be.  Another thread may have done it meanwhile: that is success.
+ * need be.  Another thread may have done it meanwhile: that is success.  1, and
+ * nothing is made, when the file reaches beyond the clusters that the block
+ * would describe: it has to lie among them.
  *
  * Order (O11): the block, which describes itself, is durable before the table
  * entry that points to it.  (O12): a new table and the blocks that describe it

@@ -47,7 +47,7 @@ int refcounts_relocate_block(struct refcounts *r, uint64_t index,
 			     uint64_t host_off, struct qcow2_error *err)
 {
 	uint32_t size = r->geo->cluster_size;
-	uint64_t old = r->table[index] & REFCOUNT_TABLE_OFFSET_MASK;
+	uint64_t old = refcount_block_off(r->table[index]);
 	int rc = r->new_metadata(r->opaque, size, host_off, err);
 
 	if (rc == 0)

@@ -11,7 +11,7 @@
 
 static uint64_t block_off(const struct refcounts *r, uint64_t index)
 {
-	return r->table[index] & REFCOUNT_TABLE_OFFSET_MASK;
+	return refcount_block_off(r->table[index]);
 }
 
 static bool describes_itself(const struct refcounts *r, uint64_t index)

@@ -50,6 +50,11 @@ int repair_barrier(struct repair *r, struct qcow2_error *err);
  * cluster, so that it may be written in place. */
 bool repair_is_sole(const struct repair *r, uint64_t host_off);
 
+/* extensions.c: stage 0. */
+int repair_extensions(struct repair *r, struct qcow2_error *err);
+/* Clears the autoclear bits that a writer of this version does not keep. */
+int repair_autoclear(struct repair *r, struct qcow2_error *err);
+
 /* replace.c: stage 1. */
 int repair_replace(struct repair *r, struct qcow2_error *err);
 

@@ -180,7 +180,7 @@ static int repair_stages(struct repair *r, struct qcow2_error *err)
 {
 	int rc;
 
-	rc = repair_clear_bits(r, 0, ~AUTOCLEAR_KNOWN, err);
+	rc = repair_extensions(r, err);
 	if (rc < 0 || r->what == REPAIR_LEAKS)
 		return rc < 0 ? rc : repair_leaks(r, err);
 	rc = repair_replace(r, err);
@@ -227,6 +227,8 @@ static int run(struct repair *r, struct qcow2_error *err)
 		rc = repair_stages(r, err);
 		if (rc == 0)
 			rc = repair_finish(r, err);
+	} else {
+		rc = repair_autoclear(r, err);
 	}
 	return rc < 0 ? rc : finish_progress(r, err);
 }

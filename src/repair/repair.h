@@ -6,6 +6,8 @@
  * anew.  Between two stages lies a barrier, and no stage relies on what a later
  * one puts right:
  *
+ *  0. extensions.c: what the header says beside the tables and keeps software
+ *     from opening the image;
  *  1. replace.c: a new refcount table with its blocks, where they are damaged or
  *     missing; a new snapshot table; copies of clusters that serve as guest
  *     data and as something else.  All lie behind everything in use and are

@@ -235,6 +235,7 @@ static struct defect_set what_is_told(const struct replacement *n)
 		defect_set_add(&set, DEFECT_SNAPSHOT_TABLE);
 		defect_set_add(&set, DEFECT_SNAPSHOT_EXTRA_SIZE);
 		defect_set_add(&set, DEFECT_SNAPSHOT_EXTRA_MISSING);
+		defect_set_add(&set, DEFECT_SNAPSHOT_L1_EMPTY);
 	}
 	if (!copies_left(&n->copies))
 		defect_set_add(&set, DEFECT_CLUSTER_OVERLAP);
@@ -370,24 +371,10 @@ static int replace_once(struct repair *r, bool *done, struct qcow2_error *err)
 	return rc;
 }
 
-/* A malformed extension refers to nothing that can be known: without its bit it
- * is nobody's. */
-static int drop_bitmaps(struct repair *r, struct qcow2_error *err)
-{
-	if (r->what != REPAIR_ALL ||
-	    !defect_set_has(&r->c.report.found, DEFECT_EXTENSION_BITMAPS))
-		return 0;
-	repair_tell(r, DEFECT_EXTENSION_BITMAPS, HEADER_OFF_AUTOCLEAR,
-		    "the bitmaps extension is malformed: the bitmaps are "
-		    "given up");
-	r->stale = true;
-	return repair_clear_bits(r, 0, AUTOCLEAR_BITMAPS, err);
-}
-
 int repair_replace(struct repair *r, struct qcow2_error *err)
 {
 	bool again = true;
-	int rc = drop_bitmaps(r, err);
+	int rc = 0;
 
 	for (int i = 0; rc == 0 && again && i < ROUNDS_MAX; i++) {
 		again = false;

@@ -13,7 +13,8 @@ bool snapshots_are_damaged(const struct repair *r)
 	return r->c.snapshots_capped ||
 	       defect_set_has(found, DEFECT_SNAPSHOT_TABLE) ||
 	       defect_set_has(found, DEFECT_SNAPSHOT_EXTRA_SIZE) ||
-	       defect_set_has(found, DEFECT_SNAPSHOT_EXTRA_MISSING);
+	       defect_set_has(found, DEFECT_SNAPSHOT_EXTRA_MISSING) ||
+	       defect_set_has(found, DEFECT_SNAPSHOT_L1_EMPTY);
 }
 
 /* Room for one more entry of any length. */
@@ -80,6 +81,8 @@ int snapshots_renew(struct repair *r, struct new_snapshots *out,
 
 		if (rc == 0) {
 			settle_size(r, &s);
+			if (snapshot_is_misplaced(&r->c.geo, &s))
+				s.l1_off = 0;
 			rc = append(r, out, &s, err);
 		}
 		if (rc < 0)

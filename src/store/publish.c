@@ -16,61 +16,12 @@
 #include "base/text.h"
 #include "store/file.h"
 #include "store/file_impl.h"
+#include "store/publish_impl.h"
 #include "store/store.h"
 
-#define MAX_LINKS 40      /* as the kernel's own limit */
 #define MAX_NAME_PART 200 /* leaves room for the rest below NAME_MAX */
 #define MAX_TRIES 100
 #define RANDOM_CHARS 6
-
-
-/* Bytes of @path up to and with the last slash; 0 when it has none. */
-static size_t dir_len(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? (size_t)(slash + 1 - path) : 0;
-}
-
-/* What the link at @path points to, as a path; NULL with errno set. */
-static char *follow_once(const char *path)
-{
-	char target[PATH_MAX];
-	ssize_t n = readlink(path, target, sizeof(target) - 1);
-	char *next;
-
-	if (n < 0)
-		return NULL;
-	target[n] = '\0';
-	if (target[0] == '/')
-		return strdup(target);
-	if (asprintf(&next, "%.*s%s", (int)dir_len(path), path, target) < 0)
-		return NULL;
-	return next;
-}
-
-/* The name behind all symlinks, which need not exist: realpath() would insist
- * that it does. */
-static int resolve(const char *path, char **out, struct qcow2_error *err)
-{
-	char *name = strdup(path);
-
-	for (int i = 0; name && i <= MAX_LINKS; i++) {
-		struct stat st;
-		char *next;
-
-		if (lstat(name, &st) < 0 || !S_ISLNK(st.st_mode)) {
-			*out = name;
-			return 0;
-		}
-		next = follow_once(name);
-		free(name);
-		name = next;
-		errno = name ? ELOOP : errno;
-	}
-	free(name);
-	return file_fail(path, "follow the symbolic links", err);
-}
 
 /* Only so that two programs do not collide; O_EXCL is what keeps us safe. */
 static void random_chars(char *dst)
@@ -87,7 +38,7 @@ static void random_chars(char *dst)
 /* Creates DIR/.NAME.XXXXXX.tmp; its descriptor and its name. */
 static int create_temp(struct publish *p, mode_t mode, struct qcow2_error *err)
 {
-	size_t dir = dir_len(p->final_path);
+	size_t dir = path_dir_len(p->final_path);
 	const char *name = p->final_path + dir;
 	char unique[RANDOM_CHARS + 1] = { 0 };
 	int fd;
@@ -162,7 +113,7 @@ static int open_locked(const char *path, unsigned flags,
 static int begin_new(struct publish *p, const char *path, unsigned flags,
 		     struct qcow2_error *err)
 {
-	if (p->final_path[dir_len(p->final_path)] == '\0')
+	if (p->final_path[path_dir_len(p->final_path)] == '\0')
 		return error_set(err, -EINVAL, "%s: is not the name of a file",
 				 TEXT(path, strlen(path)));
 	return begin_temp(p, path, flags, NULL, err);
@@ -172,7 +123,8 @@ static int begin(struct publish *p, const char *path, unsigned flags,
 		 struct qcow2_error *err)
 {
 	struct stat st;
-	int rc = resolve(path, &p->final_path, err);
+	bool is_fd;
+	int rc = publish_resolve(path, &p->final_path, &is_fd, err);
 
 	if (rc < 0)
 		return rc;
@@ -182,7 +134,7 @@ static int begin(struct publish *p, const char *path, unsigned flags,
 	rc = file_check_kind(&st, path, err);
 	if (rc < 0)
 		return rc;
-	p->in_place = S_ISBLK(st.st_mode);
+	p->in_place = is_fd || S_ISBLK(st.st_mode);
 	if (p->in_place)
 		return open_locked(path, flags, &p->store, err);
 	rc = open_locked(path, 0, &p->replaced, err);
@@ -216,9 +168,7 @@ static int sync_fd(int fd)
  * made durable with all of its file system. */
 static int sync_dir(const struct publish *p)
 {
-	size_t len = dir_len(p->final_path);
-	CLEANUP_FREE char *dir = len ? strndup(p->final_path, len)
-				     : strdup(".");
+	CLEANUP_FREE char *dir = path_dir(p->final_path);
 	int rc;
 	int fd;
 

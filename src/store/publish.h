@@ -4,8 +4,9 @@
  * publish_begin() makes a temporary file in the directory of @path (after
  * following symlinks, so that the link stays and its target is replaced);
  * publish_commit() flushes it, renames it over @path and flushes the
- * directory; publish_abort() removes it.  Where @path is a block device there
- * is nothing to rename: the store is the device and `in_place` is set.
+ * directory; publish_abort() removes it.  Where @path is a block device, or a
+ * descriptor (/proc/self/fd/N, /dev/stdout), there is nothing to rename: the
+ * store is what it leads to and `in_place` is set.
  *
  * The store is locked for writing, and so is the file that will be replaced:
  * an image that another program has open is refused with -EBUSY, as if it were

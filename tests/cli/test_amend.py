@@ -171,6 +171,14 @@ class Amend(case.Case):
                 self.assert_refused(done, word)
                 self.assertEqual(header("a.qcow2"), before)
 
+    def test_s1_version_2_refuses_snapshots_of_another_size(self):
+        self.make(data=False)
+        self.ours("snapshot", "-c", "bar", "a.qcow2")
+        self.ours("resize", "--shrink", "a.qcow2", "64k")
+        before = header("a.qcow2")
+        self.assert_refused(self.amend("compat=0.10", status=1), "bar")
+        self.assertEqual(header("a.qcow2"), before)
+
     def test_version_2_refuses_bitmaps(self):
         self.make(data=False)
         self.theirs("bitmap", "--add", "a.qcow2", "b")

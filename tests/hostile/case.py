@@ -57,6 +57,21 @@ def NODATA(*msg, info='ok'):
 ANY = Expect('any', 'any', 'any', 'any', 'any', 'any', 'any')
 
 
+# Changes of the disk, where nothing lies yet; of what it has; of all of it.
+FREE, USED = 1 << 20, 4096
+WRITE = ['io', '-c', f'write -P 7 {FREE} 64k']
+OVERWRITE = ['io', '-c', f'write -P 8 {USED} 4k']
+DISCARD = ['io', '-d', 'unmap', '-c', f'discard {USED} 4k']
+SNAPSHOT = ['snapshot', '-c', 'new']
+
+
+def rw(*steps):
+    return [(argv, 'any') for argv in steps]
+
+
+ALL_STEPS = rw(WRITE, OVERWRITE, SNAPSHOT, DISCARD)
+
+
 class Case:
     """`base`: makes an Image; `mutate`: changes its Layout; `files`: what else
     is there, by path relative to the case's directory (the image is

@@ -6,25 +6,13 @@ R9 and R10, where files end at the limits of the format, are in
 tests/unit/meta: no file system has such files."""
 
 import bases
-from case import OK, Case
+from case import (ALL_STEPS, DISCARD, FREE, OK, OVERWRITE, SNAPSHOT, WRITE,
+                  Case, rw)
 from image import COPIED, Image, put
 from payload import deflate, pattern
 
 # The check sees it; or says that it cannot count.
 WRONG = OK(check=(1, 2))
-# Changes of the disk, where nothing lies yet; of what it has; of all of it.
-FREE, USED = 1 << 20, 4096
-WRITE = ['io', '-c', f'write -P 7 {FREE} 64k']
-OVERWRITE = ['io', '-c', f'write -P 8 {USED} 4k']
-DISCARD = ['io', '-d', 'unmap', '-c', f'discard {USED} 4k']
-SNAPSHOT = ['snapshot', '-c', 'new']
-
-
-def rw(*steps):
-    return [(argv, 'any') for argv in steps]
-
-
-ALL_STEPS = rw(WRITE, OVERWRITE, SNAPSHOT, DISCARD)
 
 
 # That a cluster of guest data is not counted, or is a refcount block too, only
@@ -45,6 +33,7 @@ def tables():
         'unaligned': lambda m: m.reftable[0] + 512,
         'eof': 1 << 40, '63': 1 << 63, 'max': (1 << 64) - 512,
         'reserved': lambda m: m.reftable[0] | 0x1fe,
+        'reserved-alone': 1,
         'hole': 0,
         'itself': lambda m: m.place['refcount_table'],
         'l1': lambda m: m.place['l1'],

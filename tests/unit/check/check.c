@@ -161,21 +161,21 @@ static struct rig *with_snapshots(uint32_t n)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct small s = rig_small(r);
-	uint8_t entry[64];
+	uint8_t entry[72];
 	uint64_t l1;
 	uint64_t table;
 	uint64_t copies;
 
 	l1 = rig_snapshot(r, &s);
-	table = rig_alloc(r, n * 64 / r->cs + 1);
+	table = rig_alloc(r, n * 72 / r->cs + 1);
 	copies = rig_alloc(r, n);
 	rig_set_refcount(r, l1, 0);
 	rig_set_refcount(r, r->header.snapshots_off, 0);
-	assert_int_equal(store_pread(r->store, entry, 64,
+	assert_int_equal(store_pread(r->store, entry, 72,
 				     r->header.snapshots_off, 0, NULL), 0);
 	for (uint32_t i = 0; i < n; i++) {
 		put_be64(entry, copies + i * r->cs);
-		rig_put(r, table + i * 64, entry, 64);
+		rig_put(r, table + i * 72, entry, 72);
 		rig_write_l1(r, copies + i * r->cs);
 	}
 	r->header.n_snapshots = n;
@@ -207,7 +207,7 @@ static void snapshots_in_one_place_are_not_followed_each(void **state)
 
 	(void)state;
 	for (uint32_t i = 0; i < 5000; i++)
-		rig_put64(r, table + i * 64, rig_get64(r, table));
+		rig_put64(r, table + i * 72, rig_get64(r, table));
 	cost = cost_of(r->store);
 	assert_int_equal(cost.rc, 0);
 	assert_true(cost.bytes < 4 * MIB);

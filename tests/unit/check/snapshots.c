@@ -153,7 +153,7 @@ static void a_table_that_runs_out_of_the_file_is_found(void **state)
 {
 	struct shot t = fresh(3);
 	uint64_t end = t.r->n_clusters * t.r->cs;
-	uint8_t entry[64];
+	uint8_t entry[72];
 	struct outcome *o;
 
 	(void)state;
@@ -192,14 +192,32 @@ static void a_name_that_runs_out_of_the_file_is_found(void **state)
 static void snapshots_with_one_l1_table_are_an_overlap(void **state)
 {
 	struct shot t = fresh(3);
-	uint8_t entry[64];
+	uint8_t entry[72];
 
 	(void)state;
 	assert_int_equal(store_pread(t.r->store, entry, sizeof(entry),
 				     t.entry, 0, NULL), 0);
-	rig_put(t.r, t.entry + 64, entry, sizeof(entry));
+	rig_put(t.r, t.entry + 72, entry, sizeof(entry));
 	rig_put32(t.r, HEADER_OFF_SNAPSHOT_COUNT, 2);
 	EXPECT(t.r, { DEFECT_CLUSTER_OVERLAP, t.l1 });
+	rig_free(t.r);
+}
+
+/* T4: nothing of it is read, but QEMU's check calls it corrupt. */
+static void an_empty_l1_table_in_no_place_is_found(void **state)
+{
+	struct shot t = fresh(3);
+	struct outcome *o;
+
+	(void)state;
+	rig_put32(t.r, t.entry + 8, 0);
+	rig_put64(t.r, t.entry + 48, 0);
+	rig_put64(t.r, t.entry, t.l1 + 8);
+	o = check_rig(t.r);
+	assert_int_equal(o->found[0].defect, DEFECT_SNAPSHOT_L1_EMPTY);
+	assert_int_equal(o->found[0].host_off, t.entry);
+	assert_int_equal(o->result.corruptions, 1);
+	free(o);
 	rig_free(t.r);
 }
 
@@ -216,6 +234,7 @@ int main(void)
 		cmocka_unit_test(a_table_that_runs_out_of_the_file_is_found),
 		cmocka_unit_test(a_name_that_runs_out_of_the_file_is_found),
 		cmocka_unit_test(snapshots_with_one_l1_table_are_an_overlap),
+		cmocka_unit_test(an_empty_l1_table_in_no_place_is_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

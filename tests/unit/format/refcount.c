@@ -114,6 +114,26 @@ static void table_entries_are_aligned_clean_and_in_the_file(void **state)
 			 DEFECT_REFCOUNT_BLOCK_BEYOND_EOF);
 }
 
+/* T1: what has no offset may still not be empty. */
+static void decodes_where_a_block_lies(void **state)
+{
+	struct geometry g = { .cluster_bits = 12, .cluster_size = 4096 };
+	uint64_t off = 1;
+
+	(void)state;
+	assert_int_equal(refcount_table_entry_decode(&g, 0, 1 << 20, &off), 0);
+	assert_int_equal(off, 0);
+	assert_int_equal(refcount_table_entry_decode(&g, 0x3000, 1 << 20, &off),
+			 0);
+	assert_int_equal(off, 0x3000);
+	assert_int_equal(refcount_table_entry_decode(&g, 1, 1 << 20, &off),
+			 DEFECT_REFCOUNT_TABLE_ENTRY_RESERVED);
+	assert_int_equal(off, 0);
+	assert_int_equal(refcount_table_entry_decode(&g, 0x3001, 1 << 20, &off),
+			 DEFECT_REFCOUNT_TABLE_ENTRY_RESERVED);
+	assert_int_equal(off, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -122,6 +142,7 @@ int main(void)
 		cmocka_unit_test(wide_refcounts_are_big_endian),
 		cmocka_unit_test(blocks_hold_what_was_put),
 		cmocka_unit_test(the_largest_value_fits_and_disturbs_nobody),
+		cmocka_unit_test(decodes_where_a_block_lies),
 		cmocka_unit_test(
 			table_entries_are_aligned_clean_and_in_the_file),
 	};

@@ -32,7 +32,7 @@ static struct snapshot random_snapshot(struct test_rng *rng, struct texts *t)
 	};
 
 	test_rng_fill(rng, t, sizeof(*t));
-	s.extra_len = SNAPSHOT_EXTRA_BYTES_V3;
+	s.extra_len = SNAPSHOT_EXTRA_BYTES_ICOUNT;
 	if (test_rng_below(rng, 2))
 		return s;
 	s.icount = gen_number(rng);

@@ -181,6 +181,37 @@ static void version_2_has_no_place_for_new_features(void **state)
 	disk_release(&t);
 }
 
+/* S1: QEMU would not go back to the snapshot any more. */
+static void version_2_has_no_place_for_other_disks(void **state)
+{
+	const struct qcow2_amend_opts back = {
+		.set = QCOW2_AMEND_SIZE | QCOW2_AMEND_VERSION,
+		.flags = QCOW2_AMEND_SHRINK, .size = DISK, .version = 2,
+	};
+	struct disk_rig t;
+	struct header before;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	fill(&t);
+	assert_int_equal(qcow2_snapshot_create(t.disk, "s", NULL, NULL), 0);
+	assert_int_equal(amend(&t, &(struct qcow2_amend_opts){
+					.set = QCOW2_AMEND_SIZE,
+					.size = DISK + CLUSTER }), 0);
+	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
+	before = t.img->header;
+	assert_int_equal(amend(&t, &to_2), -ENOTSUP);
+	assert_memory_equal(&t.img->header, &before, sizeof(before));
+	t.img->snapshots.list[0].vm_state_size = UINT32_MAX + UINT64_C(1);
+	assert_int_equal(amend(&t, &back), -ENOTSUP);
+	assert_int_equal(qcow2_size(t.disk), DISK + CLUSTER);
+	t.img->snapshots.list[0].vm_state_size = UINT32_MAX;
+	assert_int_equal(amend(&t, &back), 0);
+	assert_int_equal(t.img->geo.version, 2);
+	expect_filled(&t);
+	disk_release(&t);
+}
+
 static int stop(void *opaque, uint64_t done, uint64_t total)
 {
 	unsigned *n = opaque;
@@ -238,6 +269,7 @@ int main(void)
 		cmocka_unit_test(a_refcount_that_does_not_fit_is_refused),
 		cmocka_unit_test(contradictions_are_refused_before_anything),
 		cmocka_unit_test(version_2_has_no_place_for_new_features),
+		cmocka_unit_test(version_2_has_no_place_for_other_disks),
 		cmocka_unit_test(it_stops_when_it_is_told_to),
 		cmocka_unit_test(a_new_size_is_part_of_it),
 	};

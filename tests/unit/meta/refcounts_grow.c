@@ -64,6 +64,48 @@ static void a_block_that_is_there_is_not_made_again(void **state)
 	rig_release(&t);
 }
 
+/* A block has to describe itself, or its own refcount would be missing. */
+static void a_block_is_not_made_behind_its_region(void **state)
+{
+	struct qcow2_error err = { 0 };
+	struct rig t;
+	uint64_t table1;
+
+	(void)state;
+	small(&t);
+	rig_claim(&t, PER_BLOCK / 2);
+	t.refs.high_water = 3 * PER_BLOCK * SMALL;
+	table1 = t.refs.table[1];
+	t.refs.table[1] = 0;
+	assert_int_equal(refcounts_add_block(&t.refs, PER_BLOCK, NULL), 1);
+	assert_int_equal(t.n_new, 0);
+	assert_int_equal(refcounts_increment(&t.refs, 1, PER_BLOCK, &err),
+			 -EIO);
+	assert_int_equal(err.defect, DEFECT_REFCOUNT_TOO_LOW);
+	t.refs.table[1] = table1;
+	rig_release(&t);
+}
+
+/* T1: such an entry has no offset and is not empty.  Whoever took it for a
+ * missing block made one, looked again, and so for ever. */
+static void an_entry_of_reserved_bits_alone_is_refused(void **state)
+{
+	struct qcow2_error err = { 0 };
+	struct claim claim;
+	struct rig t;
+
+	(void)state;
+	small(&t);
+	t.refs.table[0] = 1;
+	assert_int_equal(refcounts_claim(&t.refs, 1, &claim, &err), -EIO);
+	assert_int_equal(err.defect, DEFECT_REFCOUNT_TABLE_ENTRY_RESERVED);
+	assert_int_equal(refcounts_claim_row(&t.refs, 8, &claim, NULL), -EIO);
+	assert_int_equal(refcounts_increment(&t.refs, 1, 1, NULL), -EIO);
+	assert_int_equal(refcounts_decrement(&t.refs, 1, 1, NULL), -EIO);
+	assert_int_equal(t.n_new, 0);
+	rig_release(&t);
+}
+
 static void a_larger_table_takes_the_place_of_a_full_one(void **state)
 {
 	uint64_t old;
@@ -196,6 +238,8 @@ int main(void)
 		cmocka_unit_test(a_new_block_describes_itself),
 		cmocka_unit_test(the_block_is_durable_before_its_entry),
 		cmocka_unit_test(a_block_that_is_there_is_not_made_again),
+		cmocka_unit_test(a_block_is_not_made_behind_its_region),
+		cmocka_unit_test(an_entry_of_reserved_bits_alone_is_refused),
 		cmocka_unit_test(a_larger_table_takes_the_place_of_a_full_one),
 		cmocka_unit_test(the_table_is_durable_before_the_header_moves),
 		cmocka_unit_test(a_block_that_was_not_written_is_forgotten),

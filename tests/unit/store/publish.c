@@ -1,5 +1,6 @@
 #include <dirent.h>
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "loop_device.h"
 #include "store/publish.h"
@@ -326,6 +327,82 @@ static void a_block_device_is_written_in_place(void **state)
 	loop_detach(&d);
 }
 
+/* What was written through @path has to be in @fd, and nowhere else. */
+static void assert_written_through(const char *path, int fd)
+{
+	int before = n_entries();
+	struct publish p;
+	char buf[4] = "";
+
+	begin(&p, path);
+	assert_true(p.in_place);
+	assert_int_equal(n_entries(), before);
+	ok(publish_commit(&p, true, NULL));
+	assert_int_equal(pread(fd, buf, 3, 0), 3);
+	assert_string_equal(buf, "new");
+	assert_int_equal(n_entries(), before);
+}
+
+static void write_through(int fd)
+{
+	char path[40];
+
+	assert_true(fd >= 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	assert_written_through(path, fd);
+	ok(ftruncate(fd, 0));
+	snprintf(path, sizeof(path), "/dev/fd/%d", fd);
+	assert_written_through(path, fd);
+	close(fd);
+}
+
+/* F02: the text of such a link is no name: "/memfd:x (deleted)". */
+static void a_descriptor_is_written_through(void **state)
+{
+	int deleted = open("gone", O_RDWR | O_CREAT, 0600);
+	int named = open("named", O_RDWR | O_CREAT, 0600);
+	int unnamed = open(".", O_RDWR | O_TMPFILE, 0600);
+
+	(void)state;
+	ok(unlink("gone"));
+	write_through(deleted);
+	write_through(memfd_create("x", 0));
+	if (unnamed >= 0)
+		write_through(unnamed);
+	write_through(named);
+	assert_contents("named", "new");
+	assert_int_equal(n_entries(), 1);
+}
+
+static void a_link_to_a_descriptor_is_one(void **state)
+{
+	int fd = open("named", O_RDWR | O_CREAT, 0600);
+	char path[40];
+
+	(void)state;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ok(symlink(path, "link"));
+	put("other", "old", 0600);
+	ok(unlink("named"));
+	ok(rename("other", "named"));
+	assert_written_through("link", fd);
+	assert_contents("named", "old");
+	close(fd);
+}
+
+static void a_descriptor_of_a_pipe_is_refused(void **state)
+{
+	int fds[2];
+	char path[40];
+
+	(void)state;
+	ok(pipe(fds));
+	snprintf(path, sizeof(path), "/dev/fd/%d", fds[1]);
+	assert_int_equal(refuse(path, "is a pipe"), -EINVAL);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, enter, leave)
 
 int main(void)
@@ -345,6 +422,9 @@ int main(void)
 		TEST(a_failed_rename_cleans_up),
 		TEST(a_closed_directory_is_reported),
 		TEST(a_block_device_is_written_in_place),
+		TEST(a_descriptor_is_written_through),
+		TEST(a_link_to_a_descriptor_is_one),
+		TEST(a_descriptor_of_a_pipe_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

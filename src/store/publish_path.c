@@ -1,0 +1,117 @@
+/*
+ * What the path of a target leads to.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "store/file_impl.h"
+#include "store/publish_impl.h"
+
+#define MAX_LINKS 40 /* as the kernel's own limit */
+
+size_t path_dir_len(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? (size_t)(slash + 1 - path) : 0;
+}
+
+char *path_dir(const char *path)
+{
+	size_t len = path_dir_len(path);
+
+	return len ? strndup(path, len) : strdup(".");
+}
+
+bool stat_is_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* What the link at @path points to, as a path; NULL with errno set. */
+static char *follow_once(const char *path)
+{
+	char target[PATH_MAX];
+	ssize_t n = readlink(path, target, sizeof(target) - 1);
+	char *next;
+
+	if (n < 0)
+		return NULL;
+	target[n] = '\0';
+	if (target[0] == '/')
+		return strdup(target);
+	if (asprintf(&next, "%.*s%s", (int)path_dir_len(path), path,
+		     target) < 0)
+		return NULL;
+	return next;
+}
+
+/* A link of procfs leads to an open file; its text is for people to read. */
+static bool is_descriptor(const char *link)
+{
+	int fd = open(link, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct statfs fs;
+	bool is_proc;
+
+	if (fd < 0)
+		return false;
+	is_proc = fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+	close(fd);
+	return is_proc;
+}
+
+/* realpath() would insist that the name behind all links exists. */
+static char *follow_all(const char *path, bool *is_fd)
+{
+	char *name = strdup(path);
+
+	for (int i = 0; name && i <= MAX_LINKS; i++) {
+		struct stat st;
+		char *next;
+
+		if (lstat(name, &st) < 0 || !S_ISLNK(st.st_mode))
+			return name;
+		*is_fd = is_descriptor(name);
+		if (*is_fd)
+			return name;
+		next = follow_once(name);
+		free(name);
+		name = next;
+		errno = name ? ELOOP : errno;
+	}
+	free(name);
+	return NULL;
+}
+
+/* Where the kernel comes to another file than the text of the links does, the
+ * kernel is right, and the name that we found is somebody else's. */
+static bool leads_elsewhere(const char *path, const char *name)
+{
+	struct stat st;
+	struct stat st_name;
+
+	return stat(path, &st) == 0 &&
+	       (stat(name, &st_name) < 0 || !stat_is_same(&st, &st_name));
+}
+
+int publish_resolve(const char *path, char **out, bool *is_fd,
+		    struct qcow2_error *err)
+{
+	*is_fd = false;
+	*out = follow_all(path, is_fd);
+	if (*out && !*is_fd && leads_elsewhere(path, *out)) {
+		free(*out);
+		*out = strdup(path);
+		*is_fd = true;
+	}
+	return *out ? 0 : file_fail(path, "follow the symbolic links", err);
+}

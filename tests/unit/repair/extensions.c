@@ -1,0 +1,125 @@
+/*
+ * What the header says beside its tables: after a repair other software opens
+ * the image.
+ */
+#include "base/bytes.h"
+#include "check/check.h"
+#include "format/defect.h"
+#include "mend.h"
+
+#define FIRST_EXT HEADER_LENGTH_V3
+
+static struct rig *fresh(uint64_t autoclear)
+{
+	struct rig_opts o = { .autoclear_features = autoclear };
+	struct rig *r = rig_new(&o);
+
+	rig_small(r);
+	rig_finish(r);
+	return r;
+}
+
+/* T4 */
+static void a_raw_bit_without_data_file_is_cleared_by_every_repair(void **state)
+{
+	static const enum repair_what all[] = { REPAIR_LEAKS, REPAIR_REFCOUNTS,
+						REPAIR_ALL };
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		struct rig *r = fresh(AUTOCLEAR_DATA_FILE_RAW);
+		struct mended m = mend(r, all[i]);
+
+		assert_int_equal(mended_count(&m, DEFECT_HEADER_DATA_FILE_RAW,
+					      QCOW2_ACTION_REPAIRED), 1);
+		assert_int_equal(m.result.corruptions_fixed, 1);
+		assert_int_equal(rig_get64(r, HEADER_OFF_AUTOCLEAR), 0);
+		rig_free(r);
+	}
+}
+
+/* S13: nobody knows what a bit promises that is not known, so no repair may
+ * leave it, even one that finds nothing to do. */
+static void unknown_bits_go_from_a_clean_image(void **state)
+{
+	struct rig *r = fresh(UINT64_C(1) << 63 | 4);
+	struct mended m = mend(r, REPAIR_ALL);
+
+	(void)state;
+	assert_int_equal(m.n, 0);
+	assert_int_equal(rig_get64(r, HEADER_OFF_AUTOCLEAR), 0);
+	rig_free(r);
+}
+
+/* T3: QEMU refuses the length before it looks whether the bitmaps are valid. */
+static void a_bitmaps_extension_of_wrong_length_becomes_a_filler(void **state)
+{
+	struct rig *r = fresh(AUTOCLEAR_BITMAPS);
+	struct mended m;
+
+	(void)state;
+	rig_put64(r, FIRST_EXT, (uint64_t)EXT_BITMAPS << 32 | 16);
+	rig_put64(r, FIRST_EXT + 24, (uint64_t)EXT_BITMAPS << 32 | 32);
+	m = mend(r, REPAIR_ALL);
+	assert_int_equal(mended_count(&m, DEFECT_EXTENSION_BITMAPS,
+				      QCOW2_ACTION_REPAIRED), 1);
+	assert_int_equal(rig_get64(r, HEADER_OFF_AUTOCLEAR), 0);
+	assert_int_equal(rig_get64(r, FIRST_EXT),
+			 (uint64_t)EXT_FILLER << 32 | 16);
+	assert_int_equal(rig_get64(r, FIRST_EXT + 24),
+			 (uint64_t)EXT_FILLER << 32 | 32);
+	rig_free(r);
+}
+
+/* T4 */
+static void an_end_mark_that_is_too_long_is_cut(void **state)
+{
+	struct rig *r = fresh(0);
+	struct mended m;
+
+	(void)state;
+	rig_put64(r, FIRST_EXT, (uint64_t)EXT_FILLER << 32 | 8);
+	rig_put64(r, FIRST_EXT + 16, 0xffffffff);
+	m = mend(r, REPAIR_ALL);
+	assert_int_equal(mended_count(&m, DEFECT_EXTENSION_END,
+				      QCOW2_ACTION_REPAIRED), 1);
+	assert_int_equal(rig_get64(r, FIRST_EXT + 16), 0);
+	rig_free(r);
+}
+
+/* T4 */
+static void an_empty_l1_table_gets_an_offset(void **state)
+{
+	struct rig_opts o = { .version = 3 };
+	struct rig *r = rig_new(&o);
+	struct small s = rig_small(r);
+	uint64_t entry;
+
+	(void)state;
+	rig_snapshot(r, &s);
+	rig_finish(r);
+	entry = r->header.snapshots_off;
+	rig_put32(r, entry + 8, 0);
+	rig_put64(r, entry + 48, 0);
+	rig_put64(r, entry, 77);
+	mend(r, REPAIR_ALL);
+	assert_int_equal(rig_get64(r, HEADER_OFF_SNAPSHOT_COUNT) >> 32, 1);
+	assert_int_equal(rig_get64(r, rig_get64(r, HEADER_OFF_SNAPSHOTS_OFF)),
+			 0);
+	rig_free(r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			a_raw_bit_without_data_file_is_cleared_by_every_repair),
+		cmocka_unit_test(unknown_bits_go_from_a_clean_image),
+		cmocka_unit_test(
+			a_bitmaps_extension_of_wrong_length_becomes_a_filler),
+		cmocka_unit_test(an_end_mark_that_is_too_long_is_cut),
+		cmocka_unit_test(an_empty_l1_table_gets_an_offset),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
