@@ -672,7 +672,10 @@ struct qcow2_extent {
  * bytes.  Call it again with off + out->len to walk the disk; a walk costs
  * time in proportion to the metadata that exists, not to the disk.
  * [off, off+len) must lie inside the disk and len must not be 0 (-EINVAL);
- * -EIO for damaged metadata; QCOW2_MAP_* in flags.
+ * -EIO for damaged metadata; -E2BIG, for every extent, when entries of an L1
+ * table share so many L2 tables that a walk would take out of proportion to the
+ * file; QCOW2_MAP_* in flags.  All functions that go through a whole disk give
+ * that error, before they change anything.
  */
 QCOW2_API
 int qcow2_map(struct qcow2_image *img, uint64_t len, uint64_t off,

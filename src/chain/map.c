@@ -48,8 +48,10 @@ static int map_image(struct disk *d, uint32_t depth, uint64_t len,
 	struct image *img = d->layers[depth].image;
 	struct image_extent x;
 	bool hole;
-	int rc = image_map(img, len, off, 0, &x, err);
+	int rc = image_allow_walk(img, err);
 
+	if (rc == 0)
+		rc = image_map(img, len, off, 0, &x, err);
 	if (rc == 0)
 		rc = image_split_holes(img, &x, &hole, err);
 	if (rc < 0)

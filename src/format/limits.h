@@ -41,6 +41,11 @@
 
 /* 32 MiB of L1 reach 2 PiB at 64 KiB clusters; more is an attack on memory. */
 #define L1_TABLE_BYTES_MAX (32 * MIB)
+/* Entries of L2 tables that several entries of one L1 table share, counted as
+ * often as a walk over the disk meets them again; 64 that are empty count as
+ * one.  Going through them takes less than a second; the map of a disk has a
+ * line for each.  No writer is known that makes such images. */
+#define REPEATED_STEPS_MAX (UINT64_C(1) << 22)
 /* 8 MiB of refcount table describe 2 PiB at 64 KiB clusters. */
 #define REFCOUNT_TABLE_BYTES_MAX (8 * MIB)
 

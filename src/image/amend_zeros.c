@@ -48,9 +48,9 @@ static int list_add(struct table_list *l, uint64_t off, struct qcow2_error *err)
 }
 
 static int add_tree(struct table_list *l, struct image *img,
-		    const struct tree *t, struct qcow2_error *err)
+		    struct tree *t, struct qcow2_error *err)
 {
-	int rc = 0;
+	int rc = tree_allow_walk(img, t, err);
 
 	for (uint64_t i = 0; rc == 0 && i < t->n_l1; i++) {
 		uint64_t off = l1_table_off(t->l1[i]);

@@ -11,6 +11,9 @@
 #include "image/tables.h"
 #include "store/store.h"
 
+/* Requests that change fewer tables ask nobody. */
+enum { TABLES_FEW = 64 };
+
 /* Gives back the space of clusters that stay.  Nobody can use them for anything
  * else, so there is nothing to wait for; and waiting would be wrong, since the
  * next write goes to the same place.  Failing to costs space and nothing
@@ -154,11 +157,24 @@ static int change_region(struct image *img, uint64_t end, uint64_t off,
 	return rc;
 }
 
+/* A guest can ask for the whole disk in one request. */
+static int allow(struct image *img, uint64_t end, uint64_t off,
+		 struct qcow2_error *err)
+{
+	if (off >= end || (end - off) / TABLES_FEW <
+				  geometry_l2_reach(&img->geo))
+		return 0;
+	return image_allow_walk(img, err);
+}
+
 int change_regions(struct image *img, uint64_t end, uint64_t off,
 		   change_region_fn *fn, unsigned flags,
 		   struct qcow2_error *err)
 {
-	int rc = features_before_guest_change(img, err);
+	int rc = allow(img, end, off, err);
+
+	if (rc == 0)
+		rc = features_before_guest_change(img, err);
 
 	while (rc == 0 && off < end) {
 		uint64_t stop = min_u64(end, inflight_region_end(off));

@@ -43,7 +43,8 @@ typedef int change_region_fn(struct image *img, uint64_t end, uint64_t off,
 /*
  * One request: applies @fn region by region, whole clusters in flight, commits
  * when much is dirty, and flushes for QCOW2_FUA.  -EAGAIN with QCOW2_NOWAIT
- * when an overlapping write is under way.
+ * when an overlapping write is under way; -E2BIG when the request goes
+ * through many tables and image_allow_walk() refuses.
  */
 int change_regions(struct image *img, uint64_t end, uint64_t off,
 		   change_region_fn *fn, unsigned flags,

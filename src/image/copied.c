@@ -78,6 +78,8 @@ static int clear_table(void *opaque, uint8_t *bytes, uint64_t index,
 	int rc = 0;
 
 	(void)index;
+	if (!bytes)
+		return 0;
 	for (uint64_t i = l2_next_used(g, bytes, 0, n); rc == 0 && i < n;
 	     i = l2_next_used(g, bytes, i + 1, n)) {
 		struct l2_entry e = l2_get(g, bytes, i);
@@ -90,7 +92,7 @@ static int clear_table(void *opaque, uint8_t *bytes, uint64_t index,
 	return rc < 0 ? rc : write_changed(&t, err);
 }
 
-int copied_clear_tables(struct image *img, const struct tree *tree,
+int copied_clear_tables(struct image *img, struct tree *tree,
 			struct qcow2_error *err)
 {
 	int rc = commit_flush(&img->rw->commit, err);
@@ -175,26 +177,34 @@ static int restore_entry(struct restore *r, struct table *t, uint64_t i,
 	return change_entry(t, i, e, err);
 }
 
+static int restore_entries(struct restore *r, struct table *t,
+			   struct qcow2_error *err)
+{
+	const struct geometry *g = &r->img->geo;
+	uint64_t n = geometry_l2_entries(g);
+	int rc = 0;
+
+	for (uint64_t i = l2_next_used(g, t->bytes, 0, n); rc == 0 && i < n;
+	     i = l2_next_used(g, t->bytes, i + 1, n))
+		rc = restore_entry(r, t, i, err);
+	return rc < 0 ? rc : write_changed(t, err);
+}
+
 static int restore_table(void *opaque, uint8_t *bytes, uint64_t index,
 			 uint64_t host_off, struct qcow2_error *err)
 {
 	struct restore *r = opaque;
-	const struct geometry *g = &r->img->geo;
 	struct table t = { .img = r->img, .bytes = bytes,
 			   .host_off = host_off };
 	uint64_t entry = r->tree.l1[index];
 	uint64_t want = entry & ~ENTRY_COPIED;
-	uint64_t n = geometry_l2_entries(g);
 	uint64_t value;
 	int rc = count_of(r, host_off, &value, err);
 
 	if (rc == 0 && value == 1)
 		want |= ENTRY_COPIED;
-	for (uint64_t i = l2_next_used(g, bytes, 0, n); rc == 0 && i < n;
-	     i = l2_next_used(g, bytes, i + 1, n))
-		rc = restore_entry(r, &t, i, err);
-	if (rc == 0)
-		rc = write_changed(&t, err);
+	if (rc == 0 && bytes)
+		rc = restore_entries(r, &t, err);
 	if (rc < 0 || want == entry)
 		return rc;
 	return change_l1(r->img, index, want, err);

@@ -17,7 +17,7 @@ struct tree;
 
 /* Clears the flags of the entries of all L2 tables of @tree.  What is behind
  * them has more than one reference already. */
-int copied_clear_tables(struct image *img, const struct tree *tree,
+int copied_clear_tables(struct image *img, struct tree *tree,
 			struct qcow2_error *err);
 
 /* Clears the flags of the active L1 table. */

@@ -93,6 +93,10 @@ int image_map(struct image *img, uint64_t len, uint64_t guest_off,
 	      unsigned flags, struct image_extent *out,
 	      struct qcow2_error *err);
 
+/* Asked before image_map() is called for all of the disk: see
+ * map_allow_walk(). */
+int image_allow_walk(struct image *img, struct qcow2_error *err);
+
 /* Reads the first @len bytes of an extent that has NORMAL, ZERO_* or
  * COMPRESSED kind into the vector; @guest_off is where it was mapped. */
 int image_read(struct image *img, struct iov_cursor *dst, uint64_t len,

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "store/store.h"
 
@@ -98,23 +99,118 @@ int map_open(struct map *m, const struct geometry *g, struct qcow2_store *file,
 
 void map_release(struct map *m)
 {
+	map_forget_walk(m);
 	cache_release(&m->l2);
 	free(m->l1.entries);
 	m->l1.entries = NULL;
 }
 
-/* Clusters from @guest_off over all empty L1 entries that follow. */
-static uint64_t empty_clusters(const struct map *m, const struct geometry *g,
-			       uint64_t guest_end, uint64_t guest_off)
+/* ---- Walks ------------------------------------------------------------------- */
+
+/* What most images have, and all that may change: no table to pass over, so
+ * nothing to keep. */
+static const struct repeats walk_allowed = { .n_steps = 0 };
+static const struct repeats walk_refused = { .n_steps = UINT64_MAX };
+
+static void release_walk(const struct repeats *r)
+{
+	struct repeats *own = (struct repeats *)(uintptr_t)r;
+
+	if (!r || r == &walk_allowed || r == &walk_refused)
+		return;
+	repeats_release(own);
+	free(own);
+}
+
+void map_forget_walk(struct map *m)
+{
+	release_walk(atomic_exchange(&m->repeats, NULL));
+}
+
+static int find_repeats(struct map *m, const struct repeats_source *src,
+			struct repeats *out, struct qcow2_error *err)
+{
+	uint64_t n = m->l1.n_entries;
+	CLEANUP_FREE uint64_t *offs = malloc(n ? n * sizeof(*offs) : 1);
+	size_t n_used = 0;
+
+	if (!offs)
+		return error_nomem(err, "an L1 table", n * sizeof(*offs));
+	for (uint64_t i = 0; i < n; i++) {
+		offs[n_used] = l1_table_off(map_l1_entry(m, i));
+		n_used += offs[n_used] != 0;
+	}
+	return repeats_find(out, src, offs, n_used, err);
+}
+
+/* The form in which the answer is kept; @found goes into it. */
+static const struct repeats *to_keep(struct repeats *found)
+{
+	struct repeats *own = NULL;
+
+	if (found->n && repeats_check(found, NULL) == 0)
+		own = malloc(sizeof(*own));
+	if (own) {
+		*own = *found;
+		return own;
+	}
+	repeats_release(found);
+	return NULL;
+}
+
+int map_allow_walk(struct map *m, const struct repeats_source *src,
+		   struct qcow2_error *err)
+{
+	const struct repeats *known = atomic_load(&m->repeats);
+	const struct repeats *none = NULL;
+	struct repeats found;
+	int rc;
+
+	if (known)
+		return repeats_check(known, err);
+	rc = find_repeats(m, src, &found, err);
+	if (rc < 0)
+		return rc;
+	rc = repeats_check(&found, err);
+	known = to_keep(&found);
+	if (!known)
+		known = rc < 0 ? &walk_refused : &walk_allowed;
+	/* Of two threads that ask at the same time one keeps its answer; they
+	 * are the same. */
+	if (!atomic_compare_exchange_strong(&m->repeats, &none, known))
+		release_walk(known);
+	return rc;
+}
+
+/* ---- Windows ----------------------------------------------------------------- */
+
+/* Is all that L1 entry @i describes of one kind? */
+static bool is_uniform(const struct map *m, uint64_t i,
+		       enum subcluster_kind *kind)
+{
+	const struct repeats *r = atomic_load_explicit(&m->repeats,
+						       memory_order_acquire);
+	uint64_t table = l1_table_off(map_l1_entry(m, i));
+
+	*kind = SUBCLUSTER_UNALLOCATED_PLAIN;
+	return !table || (r && r->n && repeats_uniform(r, table, kind));
+}
+
+/* Clusters from @guest_off over all L1 entries that follow and are of @kind as
+ * a whole. */
+static uint64_t uniform_clusters(const struct map *m, const struct geometry *g,
+				 uint64_t guest_end, uint64_t guest_off,
+				 enum subcluster_kind kind)
 {
 	uint64_t i = geometry_l1_index(g, guest_off) + 1;
 	uint64_t end = geometry_l1_index(g, guest_end - 1) + 1;
+	enum subcluster_kind next;
 
-	while (i < end && i < m->l1.n_entries &&
-	       l1_table_off(map_l1_entry(m, i)) == 0)
+	while (i < end && i < m->l1.n_entries && is_uniform(m, i, &next) &&
+	       next == kind)
 		i++;
-	if (i >= m->l1.n_entries)
-		i = end;
+	if (i >= m->l1.n_entries && kind == SUBCLUSTER_UNALLOCATED_PLAIN)
+		i = max_u64(i, end);
 	return (i << g->l2_bits) - (guest_off >> g->cluster_bits);
 }
 
@@ -134,11 +230,14 @@ int map_window_get(struct map *m, const struct geometry *g, uint64_t file_size,
 	uint64_t entry = map_l1_entry(m, i);
 	uint64_t table = l1_table_off(entry);
 	uint64_t in_table, slice_off;
+	enum subcluster_kind kind;
 	enum defect defect;
 
-	if (table == 0) {
+	if (is_uniform(m, i, &kind)) {
 		*w = (struct map_window){
-			.n_entries = empty_clusters(m, g, guest_end, guest_off)
+			.kind = kind,
+			.n_entries = uniform_clusters(m, g, guest_end,
+						      guest_off, kind)
 		};
 		return 0;
 	}

@@ -10,12 +10,15 @@
 
 #include "format/geometry.h"
 #include "format/l2.h"
+#include "image/repeats.h"
 #include "meta/cache.h"
 #include "meta/commit.h"
 
 struct map {
 	struct l1_table l1;
 	struct cache l2;
+	/* What map_allow_walk() found; NULL: nobody asked yet. */
+	const struct repeats *_Atomic repeats;
 };
 
 /* Where the L1 table to use is: the active one's or a snapshot's. */
@@ -29,12 +32,27 @@ int map_open(struct map *m, const struct geometry *g, struct qcow2_store *file,
 	     const struct qcow2_open_opts *opts, struct qcow2_error *err);
 void map_release(struct map *m);
 
+/*
+ * Before a walk over the whole disk: -E2BIG when entries of the L1 table share
+ * L2 tables, and going through those again takes too long.  The answer is kept;
+ * from then on tables that say the same of all their clusters are one window,
+ * unless @src->changing.  Thread-safe.
+ */
+int map_allow_walk(struct map *m, const struct repeats_source *src,
+		   struct qcow2_error *err);
+
+/* After the L1 table was exchanged. */
+void map_forget_walk(struct map *m);
+
 /* Entries of one L2 table that lie together in a pinned slice. */
 struct map_window {
-	struct slice *slice;    /* NULL: no L2 table, everything unallocated */
+	struct slice *slice;    /* NULL: all clusters are of one kind that
+				 * points nowhere */
+	enum subcluster_kind kind; /* without slice; for who may write always
+				 * UNALLOCATED_PLAIN: there is no L2 table */
 	uint64_t first;         /* index in the slice of the asked entry */
 	uint64_t n_entries;     /* from there to the end of the slice; without
-				 * slice: clusters to the next L1 entry in use */
+				 * slice: clusters that are of this kind */
 	uint64_t host_off;      /* of the asked entry, for messages */
 };
 

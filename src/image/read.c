@@ -125,16 +125,16 @@ static int map_window(struct image *img, const struct map_window *w,
 	return 1;
 }
 
-/* The same for a window without L2 table. */
-static int map_empty(struct image *img, const struct map_window *w,
+/* The same for a window that is all of one kind. */
+static int map_uniform(struct image *img, const struct map_window *w,
 		     uint64_t guest_off, struct image_extent *x)
 {
 	const struct geometry *g = &img->geo;
 	uint64_t at = guest_off + x->len;
 
-	if (x->len && x->kind != SUBCLUSTER_UNALLOCATED_PLAIN)
+	if (x->len && x->kind != w->kind)
 		return 0;
-	x->kind = SUBCLUSTER_UNALLOCATED_PLAIN;
+	x->kind = w->kind;
 	x->len += (w->n_entries << g->cluster_bits) -
 		  geometry_in_cluster(g, at);
 	return 1;
@@ -153,10 +153,22 @@ static int map_step(struct image *img, uint64_t want, uint64_t guest_off,
 	if (rc < 0)
 		return x->len ? 0 : rc;
 	if (!w.slice)
-		return map_empty(img, &w, guest_off, x);
+		return map_uniform(img, &w, guest_off, x);
 	rc = map_window(img, &w, want, guest_off, x, err);
 	map_window_put(&img->map, &w);
 	return rc;
+}
+
+int image_allow_walk(struct image *img, struct qcow2_error *err)
+{
+	const struct repeats_source src = {
+		.geo = &img->geo,
+		.file = img->file,
+		.file_end = image_file_end(img),
+		.changing = img->rw != NULL,
+	};
+
+	return map_allow_walk(&img->map, &src, err);
 }
 
 int image_map(struct image *img, uint64_t len, uint64_t guest_off,

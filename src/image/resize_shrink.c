@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/checked.h"
 #include "base/cleanup.h"
@@ -16,6 +17,7 @@
 #include "image/resize.h"
 #include "image/rw.h"
 #include "image/tables.h"
+#include "image/tree.h"
 #include "meta/refcounts_shrink.h"
 #include "store/store.h"
 
@@ -43,6 +45,7 @@ struct table {
 	uint8_t *bytes;
 	uint64_t host_off;
 	uint64_t guest_off;     /* of its first entry */
+	bool is_empty;          /* known to point to nothing, and not read */
 };
 
 /* Damage is found before anything is freed.  *n_freed: runs that will be. */
@@ -75,15 +78,16 @@ static void free_entries(struct image *img, const struct table *t)
 		entry_free(img, l2_get(g, t->bytes, i), true);
 }
 
-static int read_table(struct image *img, uint64_t index, struct table *t,
-		      struct qcow2_error *err)
+static int read_table(struct image *img, const struct tree *cut,
+		      uint64_t index, struct table *t, struct qcow2_error *err)
 {
 	uint64_t entry = map_l1_entry(&img->map, index);
 	int rc = tables_check_entry(img, index, entry, err);
 
 	t->host_off = l1_table_off(entry);
 	t->guest_off = index * geometry_l2_reach(&img->geo);
-	if (rc < 0 || !t->host_off)
+	t->is_empty = tree_points_nowhere(cut, t->host_off);
+	if (rc < 0 || !t->host_off || t->is_empty)
 		return rc;
 	return store_pread(img->file, t->bytes, img->geo.cluster_size,
 			   t->host_off, 0, err);
@@ -91,14 +95,15 @@ static int read_table(struct image *img, uint64_t index, struct table *t,
 
 /* The L1 entry goes in the same commit as all that the table pointed to: there
  * is none in between, since the image is ours. */
-static int cut_table(struct image *img, uint64_t index, struct table *t,
-		     uint64_t *n_freed, struct qcow2_error *err)
+static int cut_table(struct image *img, const struct tree *cut, uint64_t index,
+		     struct table *t, uint64_t *n_freed,
+		     struct qcow2_error *err)
 {
 	struct commit *c = &img->rw->commit;
-	int rc = read_table(img, index, t, err);
+	int rc = read_table(img, cut, index, t, err);
 
 	*n_freed = 0;
-	if (rc == 0 && t->host_off)
+	if (rc == 0 && t->host_off && !t->is_empty)
 		rc = check_table(img, t, n_freed, err);
 	if (rc == 0)
 		rc = commit_begin(c, *n_freed + 1, err);
@@ -109,14 +114,15 @@ static int cut_table(struct image *img, uint64_t index, struct table *t,
 		guard_remove(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
 			     t->host_off);
 		commit_free(c, (struct freed){ t->host_off, 1, true });
-		free_entries(img, t);
+		if (*n_freed)
+			free_entries(img, t);
 	}
 	commit_end(c);
 	return 0;
 }
 
-static int cut_tables(struct image *img, uint64_t first,
-		      struct qcow2_error *err)
+static int cut_tables(struct image *img, const struct tree *cut,
+		      uint64_t first, struct qcow2_error *err)
 {
 	CLEANUP_FREE uint8_t *bytes = malloc(img->geo.cluster_size);
 	struct table t = { .bytes = bytes };
@@ -130,7 +136,7 @@ static int cut_tables(struct image *img, uint64_t first,
 
 		if (!map_l1_entry(&img->map, i))
 			continue;
-		rc = cut_table(img, i, &t, &n_freed, err);
+		rc = cut_table(img, cut, i, &t, &n_freed, err);
 		n_waiting += n_freed + 1;
 		if (rc == 0 && n_waiting >= FREED_MAX) {
 			rc = image_flush(img, err);
@@ -142,7 +148,22 @@ static int cut_tables(struct image *img, uint64_t first,
 
 /* ---- All of it --------------------------------------------------------------- */
 
-static int cut_entries(struct image *img, uint64_t size,
+/* What hangs from the L1 entries that go; before anything changes, so that too
+ * much of it is an error that leaves the disk as it was. */
+static int look(struct image *img, uint64_t size, struct tree *cut,
+		struct qcow2_error *err)
+{
+	uint64_t first = geometry_l1_entries(&img->geo, size);
+	int rc = tree_read(cut, img, l1_entries_in_file(img),
+			   img->header.l1_off, err);
+
+	if (rc == 0 && cut->n_l1)
+		memset(cut->l1, 0,
+		       min_u64(first, cut->n_l1) * sizeof(*cut->l1));
+	return rc < 0 ? rc : tree_allow_walk(img, cut, err);
+}
+
+static int cut_entries(struct image *img, const struct tree *cut, uint64_t size,
 		       struct qcow2_error *err)
 {
 	const struct geometry *g = &img->geo;
@@ -154,7 +175,7 @@ static int cut_entries(struct image *img, uint64_t size,
 				     align_up(size, g->cluster_size),
 				     cut_cluster, 0, err);
 	if (rc == 0)
-		rc = cut_tables(img, n_tables, err);
+		rc = cut_tables(img, cut, n_tables, err);
 	if (rc == 0 && !MUTANT(l1_cut_early))
 		rc = commit_drain(&img->rw->commit, err);
 	if (rc == 0)
@@ -178,21 +199,33 @@ static int cut_refcounts(struct image *img, struct qcow2_error *err)
 	return rc;
 }
 
-int image_shrink(struct image *img, uint64_t size, struct qcow2_error *err)
+static int shrink(struct image *img, const struct tree *cut, uint64_t size,
+		  struct qcow2_error *err)
 {
-	int rc = image_flush(img, err);
+	int rc = MUTANT(cut_before_size) ? 0 : resize_switch(img, size, err);
 
-	if (rc == 0 && !MUTANT(cut_before_size))
-		rc = resize_switch(img, size, err);
 	if (rc < 0)
 		return rc;
 	img->virtual_size = size;
-	rc = cut_entries(img, size, err);
+	rc = cut_entries(img, cut, size, err);
 	if (rc == 0 && img->geo.has_data_file)
 		rc = store_truncate(img->data, size, err);
 	if (rc == 0)
 		rc = cut_refcounts(img, err);
 	if (MUTANT(cut_before_size))
 		resize_header(img, size, err);
+	return rc;
+}
+
+int image_shrink(struct image *img, uint64_t size, struct qcow2_error *err)
+{
+	struct tree cut = { 0 };
+	int rc = image_flush(img, err);
+
+	if (rc == 0)
+		rc = look(img, size, &cut, err);
+	if (rc == 0)
+		rc = shrink(img, &cut, size, err);
+	tree_release(&cut);
 	return rc;
 }

@@ -109,7 +109,10 @@ static int look(struct application *a, const char *id_or_name,
 		rc = tree_of_image(&a->old, img, err);
 	if (rc == 0)
 		rc = difference(&a->gained, &a->tree, &a->old, err);
-	return rc < 0 ? rc : difference(&a->lost, &a->old, &a->tree, err);
+	if (rc == 0)
+		rc = difference(&a->lost, &a->old, &a->tree, err);
+	/* That is walked after the header has changed: too late to refuse. */
+	return rc < 0 ? rc : tree_allow_walk(img, &a->lost, err);
 }
 
 /* ---- Before the switch -------------------------------------------------------- */
@@ -207,6 +210,7 @@ static int switch_disk(struct application *a, struct qcow2_error *err)
 		return rc;
 	}
 	l1_switch_use(&a->memory, &img->rw->commit);
+	map_forget_walk(&img->map);
 	img->virtual_size = a->disk_size;
 	return 0;
 }

@@ -49,6 +49,19 @@ static int list_without(struct deletion *d, uint32_t index,
 	return 0;
 }
 
+/* COPIED flags are set again after the header has changed: too late to find
+ * that the disk's tables are too many. */
+static int allow_restore(struct image *img, struct qcow2_error *err)
+{
+	struct tree active;
+	int rc = tree_of_image(&active, img, err);
+
+	if (rc == 0)
+		rc = tree_allow_walk(img, &active, err);
+	tree_release(&active);
+	return rc;
+}
+
 static int look(struct deletion *d, const char *id_or_name,
 		struct qcow2_error *err)
 {
@@ -65,6 +78,8 @@ static int look(struct deletion *d, const char *id_or_name,
 	d->tree.keep = true;
 	if (rc == 0)
 		rc = tree_walk(d->img, &d->tree, NULL, NULL, err);
+	if (rc == 0)
+		rc = allow_restore(d->img, err);
 	return rc < 0 ? rc : list_without(d, index, err);
 }
 

@@ -64,7 +64,44 @@ void tree_release(struct tree *t)
 {
 	free(t->l1);
 	free(t->kept.list);
+	repeats_release(&t->repeats);
 	*t = (struct tree){ 0 };
+}
+
+int tree_allow_walk(struct image *img, struct tree *t, struct qcow2_error *err)
+{
+	const struct repeats_source src = {
+		.geo = &img->geo,
+		.file = img->file,
+		.file_end = image_file_end(img),
+	};
+	CLEANUP_FREE uint64_t *offs = NULL;
+	size_t n = 0;
+	int rc = 0;
+
+	if (t->allowed)
+		return 0;
+	offs = malloc(t->n_l1 ? t->n_l1 * sizeof(*offs) : 1);
+	if (!offs)
+		return error_nomem(err, "an L1 table", t->n_l1 * sizeof(*offs));
+	for (uint64_t i = 0; i < t->n_l1; i++) {
+		offs[n] = l1_table_off(t->l1[i]);
+		n += offs[n] != 0;
+	}
+	rc = repeats_find(&t->repeats, &src, offs, n, err);
+	if (rc == 0)
+		rc = repeats_check(&t->repeats, err);
+	if (rc < 0)
+		repeats_release(&t->repeats);
+	t->allowed = rc == 0;
+	return rc;
+}
+
+bool tree_points_nowhere(const struct tree *t, uint64_t table_off)
+{
+	enum subcluster_kind kind;
+
+	return t->repeats.n && repeats_uniform(&t->repeats, table_off, &kind);
 }
 
 /* ---- Runs -------------------------------------------------------------------- */
@@ -209,8 +246,8 @@ static int walk_table(void *opaque, uint8_t *table, uint64_t index,
 	struct walk *w = opaque;
 	const struct geometry *g = &w->img->geo;
 	uint64_t base = index << (g->l2_bits + g->cluster_bits);
-	uint64_t n = geometry_l2_entries(g);
-	uint64_t i = l2_next_used(g, table, 0, n);
+	uint64_t n = table ? geometry_l2_entries(g) : 0;
+	uint64_t i = n ? l2_next_used(g, table, 0, n) : 0;
 	int rc = add(w, table_off, table_off + g->cluster_size, err);
 
 	for (; rc == 0 && i < n; i = l2_next_used(g, table, i + 1, n))
@@ -258,13 +295,23 @@ int tree_walk(struct image *img, struct tree *t, tree_fn *fn,
 
 /* ---- Tables ------------------------------------------------------------------ */
 
-/* How many tables from entry @i on lie one behind the other. */
+/* Tables to which L1 entries from one on point, and that lie one behind the
+ * other. */
+struct group {
+	uint64_t n;
+	bool passed_over;    /* one that points to nothing and is not read */
+};
+
 static int group_of(struct image *img, const struct tree *t, uint64_t i,
-		    uint64_t max, uint64_t *n, struct qcow2_error *err)
+		    uint64_t max, struct group *group, struct qcow2_error *err)
 {
 	const struct geometry *g = &img->geo;
 	uint64_t off = l1_table_off(t->l1[i]);
+	uint64_t *n = &group->n;
 
+	group->passed_over = tree_points_nowhere(t, off);
+	if (group->passed_over)
+		max = 1;
 	for (*n = 0; *n < max && i + *n < t->n_l1; ++*n) {
 		uint64_t entry = t->l1[i + *n];
 		enum defect bad = l1_entry_defect(g, entry,
@@ -278,29 +325,44 @@ static int group_of(struct image *img, const struct tree *t, uint64_t i,
 	return 0;
 }
 
-int tree_each_table(struct image *img, const struct tree *t, tree_table_fn *fn,
+static int walk_group(struct image *img, const struct group *group, uint64_t i,
+		      uint64_t off, uint8_t *buf, tree_table_fn *fn,
+		      void *opaque, struct qcow2_error *err)
+{
+	uint32_t bits = img->geo.cluster_bits;
+	int rc;
+
+	if (group->passed_over)
+		return fn(opaque, NULL, i, off, err);
+	rc = store_pread(img->file, buf, group->n << bits, off, 0, err);
+	for (uint64_t k = 0; rc == 0 && k < group->n; k++)
+		rc = fn(opaque, buf + (k << bits), i + k, off + (k << bits),
+			err);
+	return rc;
+}
+
+int tree_each_table(struct image *img, struct tree *t, tree_table_fn *fn,
 		    void *opaque, struct qcow2_error *err)
 {
 	uint32_t bits = img->geo.cluster_bits;
 	uint64_t max = max_u64(READ_BYTES >> bits, 1);
 	CLEANUP_FREE uint8_t *buf = malloc(max << bits);
-	int rc = 0;
+	struct group group;
+	int rc;
 
 	if (!buf)
 		return error_nomem(err, "reading L2 tables", max << bits);
-	for (uint64_t i = 0, n; rc == 0 && i < t->n_l1; i += n) {
+	rc = tree_allow_walk(img, t, err);
+	for (uint64_t i = 0; rc == 0 && i < t->n_l1; i += group.n) {
 		uint64_t off = l1_table_off(t->l1[i]);
 
-		n = 1;
+		group.n = 1;
 		if (!off)
 			continue;
-		rc = group_of(img, t, i, max, &n, err);
+		rc = group_of(img, t, i, max, &group, err);
 		if (rc == 0)
-			rc = store_pread(img->file, buf, n << bits, off, 0,
-					 err);
-		for (uint64_t k = 0; rc == 0 && k < n; k++)
-			rc = fn(opaque, buf + (k << bits), i + k,
-				off + (k << bits), err);
+			rc = walk_group(img, &group, i, off, buf, fn, opaque,
+					err);
 	}
 	return rc;
 }

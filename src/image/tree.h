@@ -15,6 +15,8 @@
 
 #include <qcow2.h>
 
+#include "image/repeats.h"
+
 struct image;
 
 /* 24 MiB, and as much again while they are sorted. */
@@ -41,6 +43,8 @@ struct tree {
 	bool has_copied;     /* after a walk: an L2 entry has the flag */
 	bool keep;           /* the first walk shall keep the runs for others */
 	struct tree_runs kept;
+	struct repeats repeats; /* after tree_allow_walk() */
+	bool allowed;
 };
 
 /* The L1 table of @n entries at @l1_off. */
@@ -49,6 +53,16 @@ int tree_read(struct tree *t, struct image *img, uint64_t n, uint64_t l1_off,
 /* The one in memory. */
 int tree_of_image(struct tree *t, struct image *img, struct qcow2_error *err);
 void tree_release(struct tree *t);
+
+/* -E2BIG when entries of the L1 table share L2 tables and going through them
+ * for each takes too long.  Walks ask themselves; who must not fail half-way
+ * asks before. */
+int tree_allow_walk(struct image *img, struct tree *t,
+		    struct qcow2_error *err);
+
+/* After that: true for a table that several entries share and that points to
+ * nothing.  There is no need to read it. */
+bool tree_points_nowhere(const struct tree *t, uint64_t table_off);
 
 /* @runs are in order of host offset. */
 typedef int tree_fn(void *opaque, const struct tree_run *runs, size_t n,
@@ -64,12 +78,13 @@ int tree_walk(struct image *img, struct tree *t, tree_fn *fn,
 	      void *opaque, struct qcow2_error *err);
 
 /* @table: the bytes of the table at @host_off, to which entry @index of the L1
- * table points.  They may be changed: nobody else looks at them. */
+ * table points; NULL when it points to nothing.  They may be changed: nobody
+ * else looks at them. */
 typedef int tree_table_fn(void *opaque, uint8_t *table, uint64_t index,
 			  uint64_t host_off, struct qcow2_error *err);
 
 /* Calls @fn with all L2 tables; the first error ends it. */
-int tree_each_table(struct image *img, const struct tree *t, tree_table_fn *fn,
+int tree_each_table(struct image *img, struct tree *t, tree_table_fn *fn,
 		    void *opaque, struct qcow2_error *err);
 
 /* One reference more for everything in the tree: all or nothing.  -ERANGE when

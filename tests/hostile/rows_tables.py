@@ -3,7 +3,7 @@ headers, and what costs time."""
 
 import bases
 from case import ANY, BENT, OK, REJ, Case, Expect
-from image import COPIED, Bitmap, Image, put
+from image import COPIED, Bitmap, Image, be64, put
 from payload import Luks, deflate, pattern
 
 U16, U32, U64 = (1 << 16) - 1, (1 << 32) - 1, (1 << 64) - 1
@@ -361,6 +361,55 @@ def far(m):
 FAR_BYTES = (16 << 40) - (1 << 20)
 
 
+def shared_table(n_l1, entry):
+    """12 MiB that describe n_l1 times 512 MiB: every L1 entry points to the
+    same table of 64 KiB, whose entry i is entry(i)."""
+    def base():
+        size = 1 << 16
+        table, data, l1 = 3 * size, 5 * size, 32 * size
+        header = (b'QFI\xfb' + put(4, 3) + bytes(12) + put(4, 16) +
+                  put(8, n_l1 * 8192 * size) + put(4, 0) + put(4, n_l1) +
+                  put(8, l1) + put(8, size) + put(4, 1) + bytes(12) +
+                  bytes(24) + put(4, 4) + put(4, 104))
+        used = 32 + -(-n_l1 * 8 // size)
+        counts = [1, 1, 1, min(n_l1, U16), 0] + [U16] * 27 + [1] * used
+        image = bytearray(192 * size)
+        for off, what in (
+                (0, header), (size, put(8, 2 * size)),
+                (2 * size, b''.join(put(2, n) for n in counts[:used])),
+                (table, be64(entry(i, data) for i in range(8192))),
+                (l1, put(8, table) * n_l1)):
+            image[off:off + len(what)] = what
+        return bytes(image)
+    return base
+
+
+# T7.  What has no end is refused, and says why; nothing takes long.
+SHARING = Expect(map='any', compare='any', convert='any', check=(0, 2, 3))
+WALKS = [(['snapshot', '-c', 'new'], 'any'), (['snapshot', '-d', 'new'], 'any'),
+         (['amend', '-o', 'compat=0.10'], 'any'), (['compact'], 'any'),
+         (['io', '-c', 'discard 0 1T', '-c', 'write -z 0 1T'], 'any'),
+         (['resize', '--shrink', '1G'], 'any')]
+
+
+def shared_tables():
+    fills = {
+        'empty': lambda i, data: 0,
+        'zero': lambda i, data: 1,
+        'one': lambda i, data: 0 if i else data,
+        'turns': lambda i, data: i & 1,
+        'same': lambda i, data: data,
+        'data': lambda i, data: data + (i * 7 % 27 << 16),
+    }
+    for n_l1 in (16384, 131072):
+        for name, entry in fills.items():
+            yield Case(f'T7.{name}-{n_l1}', shared_table(n_l1, entry), None,
+                       SHARING, cpu=2, content=False, steps=WALKS,
+                       ways=(False,),
+                       only=('info', 'info-json', 'chain', 'map', 'check',
+                             'compare'))
+
+
 def resources():
     yield Case('D1.far', far_image, far, OK(), content=False)
     most = (32 << 20) // 8
@@ -385,5 +434,5 @@ def resources():
 
 def cases():
     for part in (snapshots, snapshot_tables, many_snapshots, bitmaps, luks,
-                 resources):
+                 shared_tables, resources):
         yield from part()

@@ -254,6 +254,81 @@ static void each_table_is_shown_with_its_place(void **state)
 	disk_release(&t);
 }
 
+static int count_unread(void *opaque, uint8_t *table, uint64_t index,
+			uint64_t host_off, struct qcow2_error *err)
+{
+	unsigned *n = opaque;
+
+	(void)index;
+	(void)host_off;
+	(void)err;
+	n[table != NULL]++;
+	return 0;
+}
+
+/* T7: every L1 entry of a vast disk may point to one table. */
+static void a_shared_table_that_points_nowhere_is_not_read_again(void **state)
+{
+	static const uint8_t zeros[CLUSTER];
+	static uint8_t own[CLUSTER];
+	struct disk_rig t;
+	struct tree tree;
+	uint64_t table;
+
+	(void)state;
+	for (unsigned empty = 0; empty < 2; empty++) {
+		unsigned n[2] = { 0, 0 };
+
+		disk_init(&t, (struct disk_want){ 0 });
+		disk_fill(&t, 1, CLUSTER, 0);
+		tree = tree_of(&t);
+		table = l1_table_off(tree.l1[0]);
+		assert_int_equal(store_pread(t.mem, own, CLUSTER, table, 0,
+					     NULL), 0);
+		if (empty)
+			assert_int_equal(store_pwrite(t.mem, zeros, CLUSTER,
+						      table, 0, NULL), 0);
+		tree.n_l1 = 50;
+		tree.l1 = realloc(tree.l1, tree.n_l1 * sizeof(*tree.l1));
+		for (uint64_t i = 0; i < tree.n_l1; i++)
+			tree.l1[i] = table;
+		assert_int_equal(tree_each_table(t.img, &tree, count_unread, n,
+						 NULL), 0);
+		assert_int_equal(n[0], empty ? 50 : 0);
+		assert_int_equal(n[1], empty ? 0 : 50);
+		assert_int_equal(tree_points_nowhere(&tree, table), empty);
+		assert_int_equal(store_pwrite(t.mem, own, CLUSTER, table, 0,
+					      NULL), 0);
+		tree_release(&tree);
+		disk_release(&t);
+	}
+}
+
+static void a_tree_that_takes_too_long_is_refused_before_the_first(void **state)
+{
+	struct qcow2_error err = { 0 };
+	unsigned n[2] = { 0, 0 };
+	struct disk_rig t;
+	struct tree tree;
+	uint64_t table;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	disk_fill(&t, 1, CLUSTER, 0);
+	tree = tree_of(&t);
+	table = l1_table_off(tree.l1[0]);
+	tree.n_l1 = REPEATED_STEPS_MAX / 64;
+	tree.l1 = realloc(tree.l1, tree.n_l1 * sizeof(*tree.l1));
+	for (uint64_t i = 0; i < tree.n_l1; i++)
+		tree.l1[i] = table;
+	assert_int_equal(tree_each_table(t.img, &tree, count_unread, n, &err),
+			 -E2BIG);
+	assert_int_equal(n[0] + n[1], 0);
+	assert_non_null(strstr(err.message, "share L2 tables"));
+	tree_release(&tree);
+	disk_release(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -265,6 +340,10 @@ int main(void)
 		cmocka_unit_test(references_come_and_go),
 		cmocka_unit_test(a_full_refcount_changes_none),
 		cmocka_unit_test(each_table_is_shown_with_its_place),
+		cmocka_unit_test(
+			a_shared_table_that_points_nowhere_is_not_read_again),
+		cmocka_unit_test(
+			a_tree_that_takes_too_long_is_refused_before_the_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,175 @@
+#include "image/repeats.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/sort.h"
+#include "format/limits.h"
+#include "store/store.h"
+
+/* Entries that are zero are passed over so many at a time. */
+enum { ZEROS_PER_STEP = 64 };
+
+static bool is_rising(const uint64_t *offs, size_t n)
+{
+	for (size_t i = 1; i < n; i++)
+		if (offs[i] <= offs[i - 1])
+			return false;
+	return true;
+}
+
+static size_t count_same(const uint64_t *offs, size_t n, size_t i)
+{
+	size_t k = i + 1;
+
+	while (k < n && offs[k] == offs[i])
+		k++;
+	return k - i;
+}
+
+/* ---- One table --------------------------------------------------------------- */
+
+/* Steps of going through the table once: a run of zero entries is one, and so
+ * is every other entry. */
+static uint64_t count_steps(const struct geometry *g, const uint8_t *table)
+{
+	uint64_t n = geometry_l2_entries(g);
+	uint64_t steps = n / ZEROS_PER_STEP;
+
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t used = l2_next_used(g, table, i, n);
+
+		steps += 1 + (used > i);
+		i = used;
+	}
+	return steps;
+}
+
+static enum subcluster_kind kind_of(const struct repeats_source *src,
+				    const uint8_t *table)
+{
+	const struct geometry *g = src->geo;
+	struct l2_entry first = l2_get(g, table, 0);
+	enum subcluster_kind kind;
+
+	/* Every entry is equal to the one before it. */
+	if (src->changing ||
+	    memcmp(table, table + g->l2_entry_bytes,
+		   g->cluster_size - g->l2_entry_bytes) != 0 ||
+	    l2_entry_unreadable(g, first, 0, src->file_end, src->file_end) !=
+		    DEFECT_NONE ||
+	    l2_subcluster_run(g, first, 0, &kind) != g->subclusters ||
+	    (kind != SUBCLUSTER_UNALLOCATED_PLAIN &&
+	     kind != SUBCLUSTER_ZERO_PLAIN))
+		return SUBCLUSTER_INVALID;
+	return kind;
+}
+
+/* Returns the steps that all references to the table make. */
+static uint64_t look_at(struct repeated_table *t,
+			const struct repeats_source *src, uint8_t *buf)
+{
+	uint64_t size = src->geo->cluster_size;
+
+	if (t->host_off % size || t->host_off >= src->file_end ||
+	    store_pread(src->file, buf, size, t->host_off, 0, NULL) < 0)
+		return 1;
+	t->kind = kind_of(src, buf);
+	return t->kind == SUBCLUSTER_INVALID
+		       ? t->n_refs * count_steps(src->geo, buf)
+		       : t->n_refs;
+}
+
+/* ---- All of them ------------------------------------------------------------- */
+
+static int find(struct repeats *r, const struct repeats_source *src,
+		const uint64_t *offs, size_t n, uint8_t *buf,
+		struct qcow2_error *err)
+{
+	uint64_t per_read = geometry_l2_entries(src->geo) / ZEROS_PER_STEP + 1;
+	size_t capacity = 0;
+
+	for (size_t i = 0; i < n && r->n_steps <= REPEATED_STEPS_MAX;) {
+		size_t n_refs = count_same(offs, n, i);
+		struct repeated_table t = { offs[i], n_refs,
+					    SUBCLUSTER_INVALID };
+		struct repeated_table *list = r->list;
+
+		i += n_refs;
+		if (n_refs == 1)
+			continue;
+		r->n_steps += per_read + look_at(&t, src, buf);
+		if (t.kind == SUBCLUSTER_INVALID)
+			continue;
+		if (r->n == capacity) {
+			capacity = capacity ? 2 * capacity : 16;
+			list = realloc(list, capacity * sizeof(*list));
+			if (!list)
+				return error_nomem(err, "the list of L2 tables",
+						   capacity * sizeof(*list));
+			r->list = list;
+		}
+		list[r->n++] = t;
+	}
+	return 0;
+}
+
+int repeats_find(struct repeats *r, const struct repeats_source *src,
+		 uint64_t *offs, size_t n, struct qcow2_error *err)
+{
+	CLEANUP_FREE uint8_t *buf = NULL;
+	int rc;
+
+	*r = (struct repeats){ 0 };
+	/* Tables of a disk that was written from its start to its end. */
+	if (is_rising(offs, n))
+		return 0;
+	sort_by_number(offs, n, sizeof(*offs));
+	buf = malloc(src->geo->cluster_size);
+	if (!buf)
+		return error_nomem(err, "an L2 table", src->geo->cluster_size);
+	rc = find(r, src, offs, n, buf, err);
+	if (rc < 0)
+		repeats_release(r);
+	return rc;
+}
+
+void repeats_release(struct repeats *r)
+{
+	free(r->list);
+	*r = (struct repeats){ 0 };
+}
+
+int repeats_check(const struct repeats *r, struct qcow2_error *err)
+{
+	if (r->n_steps <= REPEATED_STEPS_MAX)
+		return 0;
+	return error_set(err, -E2BIG,
+			 "entries of the L1 table share L2 tables: going "
+			 "through those again for each entry takes more than "
+			 "%" PRIu64 " steps, which is the limit",
+			 REPEATED_STEPS_MAX);
+}
+
+bool repeats_uniform(const struct repeats *r, uint64_t host_off,
+		     enum subcluster_kind *kind)
+{
+	size_t first = 0, end = r->n;
+
+	while (first < end) {
+		size_t middle = first + (end - first) / 2;
+
+		if (r->list[middle].host_off < host_off)
+			first = middle + 1;
+		else
+			end = middle;
+	}
+	if (first == r->n || r->list[first].host_off != host_off)
+		return false;
+	*kind = r->list[first].kind;
+	return true;
+}
