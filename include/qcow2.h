@@ -563,9 +563,18 @@ int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
 			   struct qcow2_error *err);
 
 /*
- * Makes everything durable that completed before the call.  When it fails
- * once, the image takes no more writes and every later flush fails too, until
- * it is opened again: what reached the disk is not known.
+ * Makes everything durable that completed before the call.
+ *
+ * A write of metadata that failed (-ENOSPC, -EDQUOT, -EFBIG, -EIO and what else
+ * the host answers) loses nothing: what was to be written waits in memory, the
+ * message says so, and the next flush tries all of it again.  So after making
+ * room a caller flushes, and everything that was acknowledged is durable once
+ * the flush returns 0.  Reads and writes go on meanwhile; a write fails too,
+ * with the same error, while so much waits that a flush has to come first.
+ *
+ * When the host's own flush failed once, or damage was found, the image takes no
+ * more writes and every later flush fails too, until it is opened again: what
+ * reached the disk is not known.
  */
 QCOW2_API
 int qcow2_flush(struct qcow2_image *img, struct qcow2_error *err);

@@ -178,8 +178,12 @@ int change_regions(struct image *img, uint64_t end, uint64_t off,
 
 	while (rc == 0 && off < end) {
 		uint64_t stop = min_u64(end, inflight_region_end(off));
-		struct grace_ref ref = image_begin(img);
+		struct grace_ref ref;
 
+		rc = commit_make_room(&img->rw->commit, err);
+		if (rc < 0)
+			return rc;
+		ref = image_begin(img);
 		rc = change_region(img, stop, off, fn, flags, err);
 		image_end(ref);
 		if (rc == 0 && commit_wanted(&img->rw->commit))

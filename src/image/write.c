@@ -550,8 +550,12 @@ int write_regions(struct image *img, struct iov_cursor *src, uint64_t len,
 
 	while (rc == 0 && len) {
 		uint64_t part = min_u64(len, inflight_region_end(off) - off);
-		struct grace_ref ref = image_begin(img);
+		struct grace_ref ref;
 
+		rc = commit_make_room(&img->rw->commit, err);
+		if (rc < 0)
+			return rc;
+		ref = image_begin(img);
 		rc = write_region(img, src, part, off, flags, err);
 		image_end(ref);
 		if (rc == 0 && commit_wanted(&img->rw->commit))

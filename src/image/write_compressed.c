@@ -100,14 +100,15 @@ int image_write_encoded(struct image *img, const void *bytes, size_t len,
 			struct qcow2_error *err)
 {
 	uint32_t size = img->geo.cluster_size;
-	struct grace_ref ref = image_begin(img);
 	struct inflight_range range;
+	struct grace_ref ref;
 	int rc = features_before_guest_change(img, err);
 
-	if (rc < 0) {
-		image_end(ref);
+	if (rc == 0)
+		rc = commit_make_room(&img->rw->commit, err);
+	if (rc < 0)
 		return rc;
-	}
+	ref = image_begin(img);
 	inflight_enter(&img->rw->inflight, &range, off, off + size, true);
 	if (len)
 		rc = write_encoded(img, bytes, (uint32_t)len, off, err);

@@ -10,8 +10,8 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/mutant.h"
+#include "meta/epoch.h"
 #include "meta/freed.h"
-#include "meta/writes.h"
 #include "store/store.h"
 
 enum { L1_PER_SECTOR = SECTOR_BYTES / L1_ENTRY_BYTES };
@@ -44,14 +44,14 @@ uint64_t commit_generation(struct commit *c)
 {
 	SCOPED_LOCK(&c->lock);
 
-	return c->n_started + 1;
+	return c->turns.started + 1;
 }
 
 bool commit_covers(struct commit *c, uint64_t generation)
 {
 	SCOPED_LOCK(&c->lock);
 
-	return c->n_completed >= generation;
+	return c->turns.durable >= generation;
 }
 
 /* ---- Changes ---------------------------------------------------------------- */
@@ -149,6 +149,39 @@ void commit_poison(struct commit *c, int code)
 	atomic_compare_exchange_strong(&c->poison, &none, code);
 }
 
+static int mark_slice(struct commit *c, struct slice *s)
+{
+	SCOPED_LOCK(&c->lock);
+	int rc = dirty_reserve(&c->l2, NULL);
+
+	if (rc == 0)
+		dirty_mark(&c->l2, s);
+	return rc;
+}
+
+/* Sectors of the range may be old or new; from now on it is what is in the
+ * cache.  A slice that is not there comes from the file, where nobody but the
+ * failed write has been, so both are right. */
+static void rewrite_later(struct commit *c, int code, uint64_t len,
+			  uint64_t host_off)
+{
+	struct cache *l2 = c->l2.cache;
+
+	for (uint64_t at = 0; at < len; at += l2->slice_bytes) {
+		struct slice *s;
+		int rc = cache_get(l2, host_off + at,
+				   host_off + at + l2->slice_bytes, 0, &s,
+				   NULL);
+
+		if (rc == 0) {
+			rc = mark_slice(c, s);
+			cache_put(l2, s);
+		}
+		if (rc < 0)
+			commit_poison(c, code);
+	}
+}
+
 int commit_rewrite_l2(struct commit *c, const uint8_t *bytes, uint64_t len,
 		      uint64_t host_off, struct qcow2_error *err)
 {
@@ -157,12 +190,10 @@ int commit_rewrite_l2(struct commit *c, const uint8_t *bytes, uint64_t len,
 	if (rc < 0)
 		return rc;
 	rc = store_pwrite(c->file, bytes, len, host_off, 0, err);
-	if (rc < 0) {
-		commit_poison(c, rc);
-		return rc;
-	}
 	cache_update(c->l2.cache, bytes, len, host_off);
-	return 0;
+	if (rc < 0)
+		rewrite_later(c, rc, len, host_off);
+	return rc;
 }
 
 bool commit_wanted(struct commit *c)
@@ -172,90 +203,12 @@ bool commit_wanted(struct commit *c)
 	return c->l2.waiting.n > cache_capacity(c->l2.cache) / 2;
 }
 
+int commit_make_room(struct commit *c, struct qcow2_error *err)
+{
+	return c->turns.failed && commit_wanted(c) ? commit_flush_guest(c, err) : 0;
+}
+
 /* ---- One commit ------------------------------------------------------------- */
-
-/* What one commit writes, taken at one moment. */
-struct epoch {
-	struct writes refcounts;
-	struct writes entries;
-	struct freed_list freed;
-	bool ordered;
-	bool lagging;    /* entries may come before the refcounts they need */
-};
-
-static int collect_l1(struct commit *c, struct writes *out,
-		      struct qcow2_error *err)
-{
-	uint8_t sector[SECTOR_BYTES];
-
-	for (uint64_t s = 0; c->any_l1_dirty && s < c->l1_dirty.n_bits; s++) {
-		uint64_t first = s * L1_PER_SECTOR;
-		uint64_t n = min_u64(L1_PER_SECTOR, c->l1->n_entries - first);
-		int rc;
-
-		if (!bitset_test(&c->l1_dirty, s))
-			continue;
-		for (uint64_t i = 0; i < n; i++)
-			put_be64(sector + i * L1_ENTRY_BYTES,
-				 c->l1->entries[first + i]);
-		rc = writes_add(out, sector, (uint32_t)(n * L1_ENTRY_BYTES),
-				c->l1->host_off + first * L1_ENTRY_BYTES, err);
-		if (rc < 0)
-			return rc;
-		bitset_clear(&c->l1_dirty, s);
-	}
-	c->any_l1_dirty = false;
-	return 0;
-}
-
-static bool refcounts_can_lag(const struct commit *c)
-{
-	return c->mark_dirty && !c->n_settling && !refcounts_wanted(c->refs);
-}
-
-/* Refcounts last: what the entries need was changed before the entries were. */
-static int collect(struct commit *c, struct epoch *e, struct qcow2_error *err)
-{
-	int rc = dirty_collect(&c->l2, &e->entries, err);
-
-	if (rc == 0)
-		rc = collect_l1(c, &e->entries, err);
-	e->lagging = c->mark_dirty && e->entries.n &&
-		     !refcounts_is_clean(c->refs);
-	if (rc == 0 && !refcounts_can_lag(c))
-		rc = refcounts_collect(c->refs, &e->refcounts, err);
-	e->ordered = c->ordered && e->entries.n;
-	c->ordered = false;
-	e->freed = c->freed;
-	c->freed = (struct freed_list){ 0 };
-	return rc;
-}
-
-static int write_epoch(struct commit *c, struct epoch *e,
-		       struct qcow2_error *err)
-{
-	int rc = MUTANT(entries_first)
-			 ? writes_submit(&e->entries, c->file, err)
-			 : 0;
-
-	/* O28: what the data file holds comes before what points to it. */
-	if (c->data != c->file && !MUTANT(no_data_barrier)) {
-		rc = store_flush(c->data, err);
-		if (rc < 0 || (!e->refcounts.n && !e->entries.n))
-			return rc;
-	}
-	if (rc == 0 && e->lagging && !MUTANT(dirty_bit_missing))
-		rc = c->mark_dirty(c->opaque, err);
-	if (rc == 0)
-		rc = writes_submit(&e->refcounts, c->file, err);
-	if (rc == 0 && e->ordered && !MUTANT(no_ordered_barrier))
-		rc = store_flush(c->file, err);
-	if (rc == 0)
-		rc = writes_submit(&e->entries, c->file, err);
-	if (rc == 0 && !MUTANT(no_final_barrier))
-		rc = store_flush(c->file, err);
-	return rc;
-}
 
 static int begin_epoch(struct commit *c, struct epoch *e,
 		       struct qcow2_error *err)
@@ -263,28 +216,7 @@ static int begin_epoch(struct commit *c, struct epoch *e,
 	SCOPED_LOCK(&c->lock);
 	int rc = commit_check(c, err);
 
-	if (rc == 0)
-		rc = collect(c, e, err);
-	/* A collection that failed half-way has lost marks. */
-	if (rc < 0)
-		commit_poison(c, rc);
-	return rc;
-}
-
-static void end_epoch(struct commit *c, struct epoch *e, int rc)
-{
-	refcounts_written(c->refs);
-	mutex_lock(&c->lock);
-	dirty_written(&c->l2);
-	if (rc < 0)
-		commit_poison(c, rc);
-	if (rc == 0 && e->freed.n)
-		rc = freed_enqueue(&c->batches, &e->freed,
-				   grace_ticket(c->grace));
-	mutex_unlock(&c->lock);
-	writes_release(&e->refcounts);
-	writes_release(&e->entries);
-	freed_list_release(&e->freed);
+	return rc < 0 ? rc : epoch_collect(c, e, err);
 }
 
 /* Takes the batches off the list whose grace period is over. */
@@ -318,6 +250,16 @@ static int release_freed(struct commit *c, struct qcow2_error *err)
 	return why.code;
 }
 
+/* Said once, where it can be acted on. */
+static int explain(const struct commit *c, int rc, struct qcow2_error *err)
+{
+	if (rc == 0 || c->poison)
+		return rc;
+	return error_prefix(err, rc,
+			    "metadata could not be written; nothing is lost, "
+			    "and the next flush tries again");
+}
+
 static int commit_run(struct commit *c, struct qcow2_error *err)
 {
 	struct epoch e = { 0 };
@@ -328,9 +270,9 @@ static int commit_run(struct commit *c, struct qcow2_error *err)
 		release_freed(c, NULL);
 	}
 	if (rc == 0)
-		rc = write_epoch(c, &e, err);
-	end_epoch(c, &e, rc);
-	return rc < 0 ? rc : release_freed(c, err);
+		rc = epoch_write(c, &e, err);
+	epoch_end(c, &e, rc);
+	return rc < 0 ? explain(c, rc, err) : release_freed(c, err);
 }
 
 /* ---- Flush ------------------------------------------------------------------ */
@@ -339,9 +281,9 @@ static int commit_run(struct commit *c, struct qcow2_error *err)
  * true then. */
 static bool wait_or_start(struct commit *c, uint64_t goal)
 {
-	while (c->n_completed < goal) {
-		if (c->n_started == c->n_completed) {
-			c->n_started++;
+	while (c->turns.completed < goal) {
+		if (c->turns.started == c->turns.completed) {
+			c->turns.started++;
 			return true;
 		}
 		pthread_cond_wait(&c->changed, &c->lock);
@@ -349,24 +291,46 @@ static bool wait_or_start(struct commit *c, uint64_t goal)
 	return false;
 }
 
+/* Somebody else's commit covered this caller, or failed to. */
+static int result_of(struct commit *c, uint64_t goal, struct qcow2_error *err)
+{
+	int rc = commit_check(c, err);
+
+	if (rc < 0 || c->turns.durable >= goal)
+		return rc;
+	return error_set(err, c->turns.failed,
+			 "metadata could not be written; nothing is lost, and "
+			 "the next flush tries again");
+}
+
+static void end_run(struct commit *c, int rc)
+{
+	c->turns.completed++;
+	c->turns.failed = rc;
+	if (rc == 0)
+		c->turns.durable = c->turns.completed;
+	pthread_cond_broadcast(&c->changed);
+}
+
 static int flush(struct commit *c, bool settle, struct qcow2_error *err)
 {
+	uint64_t goal;
 	bool run;
 	int rc = 0;
 
 	mutex_lock(&c->lock);
 	c->n_settling += settle;
-	run = wait_or_start(c, c->n_started + 1);
+	goal = c->turns.started + 1;
+	run = wait_or_start(c, goal);
 	if (!run)
-		rc = commit_check(c, err);
+		rc = result_of(c, goal, err);
 	mutex_unlock(&c->lock);
 	if (run)
 		rc = commit_run(c, err);
 	mutex_lock(&c->lock);
 	c->n_settling -= settle;
-	c->n_completed += run;
 	if (run)
-		pthread_cond_broadcast(&c->changed);
+		end_run(c, rc);
 	mutex_unlock(&c->lock);
 	return rc;
 }

@@ -1,6 +1,6 @@
 /*
- * Commit: the only code that writes L1 and L2 entries, and the only place that
- * knows in which order metadata reaches the disk.
+ * Commit: the only code that writes L1 and L2 entries, and with meta/epoch.c the
+ * only place that knows in which order metadata reaches the disk.
  *
  * Writers change metadata in memory, under commit.lock, and go on.  A commit
  * takes what has changed so far and writes it:
@@ -14,8 +14,13 @@
  *      commit
  *
  * One commit runs at a time; flushes that come meanwhile share the next one.
- * When writing fails the image is poisoned: what is on the disk is no longer
- * known, so every later commit fails with the same error.
+ *
+ * When a write fails, everything that the commit took is as dirty as before, and
+ * the next commit writes all of it again, in the same order: what the disk has
+ * meanwhile is one of the states that a crash could have left, since nothing
+ * that comes behind a barrier was begun before the barrier was complete.  When a
+ * barrier fails, or damage is found, the image is poisoned: what is on the disk
+ * is no longer known, and every later commit fails with the same error.
  *
  * Lock order: commit.lock, then refcounts.lock, then cache shards.
  */
@@ -63,6 +68,15 @@ struct l1_table {
 	uint64_t host_off;
 };
 
+/* Commits are numbered in the order in which they run. */
+struct commit_turns {
+	uint64_t started;
+	uint64_t completed;
+	uint64_t durable;             /* the last of them that succeeded */
+	_Atomic int failed;           /* -errno of the last one, 0; read without
+				       * the lock too */
+};
+
 struct commit {
 	const struct geometry *geo;
 	struct qcow2_store *file;     /* all borrowed */
@@ -76,8 +90,7 @@ struct commit {
 
 	pthread_mutex_t lock;         /* protects what follows */
 	pthread_cond_t changed;       /* a commit has ended */
-	uint64_t n_started;
-	uint64_t n_completed;
+	struct commit_turns turns;
 	_Atomic int poison;           /* -errno of the failure, 0; read without
 				       * the lock too */
 	struct dirty l2;
@@ -117,7 +130,8 @@ void commit_end(struct commit *c);
  * Writes whole slices of L2 tables, past what is collected for a commit: for
  * changes of very many entries.  Writers are kept out, and nothing of the
  * tables is dirty.  What must be durable before has been flushed; the next
- * commit_flush() makes these durable.
+ * commit_flush() makes these durable.  Where writing fails the slices become
+ * dirty, and the next commit writes them.
  */
 int commit_rewrite_l2(struct commit *c, const uint8_t *bytes, uint64_t len,
 		      uint64_t host_off, struct qcow2_error *err);
@@ -132,7 +146,13 @@ int commit_check(struct commit *c, struct qcow2_error *err);
 /* True when so much is dirty that somebody should commit. */
 bool commit_wanted(struct commit *c);
 
-/* Makes everything that completed before the call durable. */
+/* Before more changes: where the last commit failed and much is waiting since,
+ * another one is tried first.  So what cannot be written stays bounded. */
+int commit_make_room(struct commit *c, struct qcow2_error *err);
+
+/* Makes everything that completed before the call durable.  After a write that
+ * failed, which -ENOSPC, -EDQUOT and the like tell, nothing is lost and the next
+ * call tries again; a failed barrier is final. */
 int commit_flush(struct commit *c, struct qcow2_error *err);
 
 /* The same, as the guest needs it: lazy refcounts may lag behind, under the

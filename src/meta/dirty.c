@@ -26,13 +26,15 @@ void dirty_release(struct dirty *d)
 	*d = (struct dirty){ .cache = d->cache };
 }
 
-int dirty_reserve(struct dirty *d, struct qcow2_error *err)
+static int list_reserve(struct dirty_list *l, size_t n,
+			struct qcow2_error *err)
 {
-	struct dirty_list *l = &d->waiting;
-	size_t capacity = l->capacity ? 2 * l->capacity : 64;
+	size_t capacity = l->capacity ? l->capacity : 64;
 	struct slice **list;
 
-	if (l->n < l->capacity)
+	while (capacity < n)
+		capacity *= 2;
+	if (capacity == l->capacity)
 		return 0;
 	list = realloc(l->list, capacity * sizeof(*list));
 	if (!list)
@@ -41,6 +43,12 @@ int dirty_reserve(struct dirty *d, struct qcow2_error *err)
 	l->list = list;
 	l->capacity = capacity;
 	return 0;
+}
+
+/* What is being written may have to come back. */
+int dirty_reserve(struct dirty *d, struct qcow2_error *err)
+{
+	return list_reserve(&d->waiting, d->waiting.n + d->writing.n + 1, err);
 }
 
 void dirty_mark(struct dirty *d, struct slice *s)
@@ -55,17 +63,18 @@ void dirty_mark(struct dirty *d, struct slice *s)
 
 int dirty_collect(struct dirty *d, struct writes *out, struct qcow2_error *err)
 {
+	int rc = list_reserve(&d->writing, d->waiting.n, err);
 	struct dirty_list swap = d->writing;
 
 	assert(d->writing.n == 0);
-	for (size_t i = 0; i < d->waiting.n; i++) {
+	for (size_t i = 0; rc == 0 && i < d->waiting.n; i++) {
 		struct slice *s = d->waiting.list[i];
-		int rc = writes_add(out, s->data, d->cache->slice_bytes,
-				    s->host_off, err);
 
-		if (rc < 0)
-			return rc;
+		rc = writes_add(out, s->data, d->cache->slice_bytes,
+				s->host_off, err);
 	}
+	if (rc < 0)
+		return rc;
 	for (size_t i = 0; i < d->waiting.n; i++)
 		d->waiting.list[i]->dirty = false;
 	d->writing = d->waiting;
@@ -75,5 +84,13 @@ int dirty_collect(struct dirty *d, struct writes *out, struct qcow2_error *err)
 
 void dirty_written(struct dirty *d)
 {
+	unpin_all(d, &d->writing);
+}
+
+/* Those that became dirty again meanwhile are waiting already. */
+void dirty_failed(struct dirty *d)
+{
+	for (size_t i = 0; i < d->writing.n; i++)
+		dirty_mark(d, d->writing.list[i]);
 	unpin_all(d, &d->writing);
 }

@@ -5,6 +5,8 @@
  * in `waiting`; dirty_collect() copies it and moves it to `writing`, where it
  * stays until dirty_written(), so that nobody reads the old bytes back from
  * the file meanwhile.  It may become dirty again while it is being written.
+ * When writing has failed, dirty_failed() puts it back: it is as dirty as it was
+ * before it was collected.
  *
  * The owner's lock protects a set and the `dirty` marks of its slices.
  */
@@ -34,8 +36,11 @@ void dirty_release(struct dirty *d);
 int dirty_reserve(struct dirty *d, struct qcow2_error *err);
 void dirty_mark(struct dirty *d, struct slice *s);
 
+/* -ENOMEM, and all stays as it is. */
 int dirty_collect(struct dirty *d, struct writes *out,
 		  struct qcow2_error *err);
+/* What was collected has been written; or not, or not all of it. */
 void dirty_written(struct dirty *d);
+void dirty_failed(struct dirty *d);
 
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -52,6 +53,21 @@ void freed_add(struct freed_list *l, uint32_t cluster_bits, struct freed f)
 	}
 	assert(l->n < l->capacity);
 	l->list[l->n++] = f;
+}
+
+void freed_append(struct freed_list *l, struct freed_list *from)
+{
+	struct freed_list swap = *l;
+
+	if (l->n == 0) {
+		*l = *from;
+		*from = swap;
+	} else if (freed_reserve(l, from->n, NULL) == 0) {
+		memcpy(l->list + l->n, from->list,
+		       from->n * sizeof(*l->list));
+		l->n += from->n;
+	}
+	from->n = 0;
 }
 
 void freed_list_release(struct freed_list *l)

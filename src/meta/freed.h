@@ -14,6 +14,9 @@
 int freed_reserve(struct freed_list *l, size_t n, struct qcow2_error *err);
 /* Room was reserved.  Merges with the run before if it continues it. */
 void freed_add(struct freed_list *l, uint32_t cluster_bits, struct freed f);
+/* Moves what @from lists to the end of @l.  Without memory for that the
+ * clusters leak, which is safe. */
+void freed_append(struct freed_list *l, struct freed_list *from);
 void freed_list_release(struct freed_list *l);
 
 /* Moves @l into a new batch at the end of the queue.  Without memory for it

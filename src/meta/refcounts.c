@@ -390,6 +390,13 @@ void refcounts_written(struct refcounts *r)
 	dirty_written(&r->dirty);
 }
 
+void refcounts_failed(struct refcounts *r)
+{
+	SCOPED_LOCK(&r->lock);
+
+	dirty_failed(&r->dirty);
+}
+
 bool refcounts_is_clean(struct refcounts *r)
 {
 	SCOPED_LOCK(&r->lock);

@@ -154,10 +154,12 @@ bool refcounts_fell_low(struct refcounts *r);
 void refcounts_hold(struct refcounts *r, uint64_t cluster_idx);
 uint64_t refcounts_held(struct refcounts *r);
 
-/* For commit: copies what is dirty; then says that it was written. */
+/* For commit: copies what is dirty; then says that it was written, or that not
+ * all of it was. */
 int refcounts_collect(struct refcounts *r, struct writes *out,
 		      struct qcow2_error *err);
 void refcounts_written(struct refcounts *r);
+void refcounts_failed(struct refcounts *r);
 bool refcounts_is_clean(struct refcounts *r);
 /* True when so much is dirty that it should be collected. */
 bool refcounts_wanted(struct refcounts *r);

@@ -56,6 +56,12 @@ static void cease(struct session *s)
 	arm(s, 0);
 }
 
+static uint64_t barriers_failed(const struct session *s)
+{
+	return s->in->barriers_failed ? s->in->barriers_failed(s->in->self)
+				      : 0;
+}
+
 static void cease_end(struct session *s)
 {
 	if (s->in->persistent)
@@ -236,7 +242,7 @@ static bool result_is_right(struct session *s, const struct op *op,
 	if (rc < 0 && (err->code != rc || !err->message[0]))
 		return fail(s, "returns %d, explains %d", rc, err->code);
 	if (rc == 0 && must_fail(s, op))
-		return fail(s, "succeeds after a flush that failed");
+		return fail(s, "succeeds after a barrier that failed");
 	if (rc == 0 && fires && s->in->barriers)
 		return fail(s, "hides a barrier that failed");
 	return true;
@@ -245,6 +251,7 @@ static bool result_is_right(struct session *s, const struct op *op,
 static bool perform(struct session *s, const struct op *wanted, uint32_t value)
 {
 	uint64_t before = s->in->fired(s->in->self);
+	uint64_t barriers = barriers_failed(s);
 	struct op fitting = model_fit(&s->now, *wanted), *op = &fitting;
 	struct qcow2_error err = { 0 };
 	bool fires, first;
@@ -269,8 +276,7 @@ static bool perform(struct session *s, const struct op *wanted, uint32_t value)
 		return false;
 	/* New refcounts of another width are nobody's when their barrier fails,
 	 * and what came before is durable. */
-	if (rc < 0 && (op->kind == OP_FLUSH ||
-		       (fires && s->in->barriers && op->kind != OP_WIDTH)))
+	if (rc < 0 && op->kind != OP_WIDTH && barriers_failed(s) != barriers)
 		s->flush_failed = true;
 	if (rc == 0 && op->kind == OP_REOPEN)
 		s->flush_failed = false;

@@ -10,8 +10,9 @@
  *    error that explains it;
  *  - what succeeded is there, what failed is there or not, nothing else has
  *    changed;
- *  - after a flush or a barrier that failed, all later flushes and writes
- *    fail;
+ *  - after a barrier that failed, all later flushes and writes fail;
+ *  - after anything else that failed a later flush succeeds, unless it fails
+ *    itself, and everything that was acknowledged is there (D5);
  *  - what the stores hold, right after the failure and at the end, opens, holds
  *    everything that was flushed, and has no damage but leaks;
  *  - it can be written to again;
@@ -33,6 +34,8 @@ struct injector {
 	void (*arm)(void *self, uint64_t nth);
 	/* Calls that failed since arm(). */
 	uint64_t (*fired)(void *self);
+	/* Barriers among them; NULL: none. */
+	uint64_t (*barriers_failed)(void *self);
 	/* A store to be used in place of @inner, of which it takes its own
 	 * reference. */
 	int (*wrap)(void *self, struct qcow2_store *inner,

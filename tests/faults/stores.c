@@ -31,6 +31,11 @@ static const struct plan {
 	{ "enospc", { .ops = SPACE, .code = -ENOSPC } },
 	{ "enospc-for-ever",
 	  { .ops = SPACE, .code = -ENOSPC, .persistent = true } },
+	/* D5: no room for a while, and then there is. */
+	{ "edquot-for-a-while", { .ops = SPACE, .code = -EDQUOT, .more = 6 } },
+	{ "half-written-for-a-while",
+	  { .ops = FAULT_ON(STORE_OP_WRITE), .kind = FAULT_SHORT,
+	    .code = -ENOSPC, .part = MODEL_SECTOR, .more = 3 } },
 	/* Some of it happened; all of it did, though it failed. */
 	{ "short",
 	  { .ops = TRANSFERS, .kind = FAULT_SHORT, .code = -EIO,
@@ -64,6 +69,13 @@ static uint64_t plan_fired(void *self)
 	return fault_fired(&p->fault);
 }
 
+static uint64_t plan_barriers(void *self)
+{
+	struct plan_injector *p = self;
+
+	return fault_barriers(&p->fault);
+}
+
 static int plan_wrap(void *self, struct qcow2_store *inner,
 		     struct qcow2_store **out)
 {
@@ -79,6 +91,7 @@ static bool run_plan(struct command *cmd, const struct base *b,
 	struct injector in = {
 		.arm = plan_arm,
 		.fired = plan_fired,
+		.barriers_failed = plan_barriers,
 		.wrap = plan_wrap,
 		.self = &p,
 		.persistent = p.plan.persistent,

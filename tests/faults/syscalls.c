@@ -64,6 +64,12 @@ static uint64_t fired(void *self)
 	return f->hidden ? 0 : wrap_syscalls_fired();
 }
 
+static uint64_t barriers_failed(void *self)
+{
+	(void)self;
+	return wrap_syscalls_syncs_fired();
+}
+
 static void fill_file(int fd, struct qcow2_store *from)
 {
 	size_t size = cow_size(from);
@@ -130,6 +136,7 @@ static bool run_plan(struct command *cmd, const struct base *b,
 	struct injector in = {
 		.arm = arm,
 		.fired = fired,
+		.barriers_failed = barriers_failed,
 		.wrap = wrap,
 		.settle = settle,
 		.release = release,

@@ -12,6 +12,7 @@
 static struct syscall_plan plan;
 static atomic_uint_fast64_t n_seen;
 static atomic_uint_fast64_t n_fired;
+static atomic_uint_fast64_t n_syncs_fired;
 static _Thread_local unsigned interrupts;
 
 void wrap_syscalls_arm(const struct syscall_plan *p)
@@ -19,11 +20,17 @@ void wrap_syscalls_arm(const struct syscall_plan *p)
 	plan = *p;
 	n_seen = 0;
 	n_fired = 0;
+	n_syncs_fired = 0;
 }
 
 uint64_t wrap_syscalls_fired(void)
 {
 	return n_fired;
+}
+
+uint64_t wrap_syscalls_syncs_fired(void)
+{
+	return n_syncs_fired;
 }
 
 /* True when the call ends here, with errno. */
@@ -42,6 +49,7 @@ static bool ends(unsigned call)
 	if (n < plan.nth || (n > plan.nth && !plan.persistent))
 		return false;
 	atomic_fetch_add(&n_fired, 1);
+	atomic_fetch_add(&n_syncs_fired, call == CALL_SYNC);
 	errno = plan.error;
 	return true;
 }

@@ -9,6 +9,7 @@ void fault_arm(struct fault_injector *f, const struct fault_plan *plan)
 	f->plan = plan ? *plan : (struct fault_plan){ .ops = FAULT_ON_ALL };
 	f->n_seen = 0;
 	f->n_fired = 0;
+	f->n_barriers = 0;
 }
 
 uint64_t fault_fired(struct fault_injector *f)
@@ -16,6 +17,13 @@ uint64_t fault_fired(struct fault_injector *f)
 	SCOPED_LOCK(&f->lock);
 
 	return f->n_fired;
+}
+
+uint64_t fault_barriers(struct fault_injector *f)
+{
+	SCOPED_LOCK(&f->lock);
+
+	return f->n_barriers;
 }
 
 uint64_t fault_seen(struct fault_injector *f)
@@ -35,7 +43,7 @@ static bool is_hit(struct fault_injector *f, enum store_op op)
 	f->n_seen++;
 	if (!p->nth || f->n_seen < p->nth)
 		return false;
-	return f->n_seen == p->nth || p->persistent;
+	return f->n_seen - p->nth <= p->more || p->persistent;
 }
 
 static struct hook_answer fault_enter(void *opaque,
@@ -48,6 +56,7 @@ static struct hook_answer fault_enter(void *opaque,
 	if (!is_hit(f, call->op))
 		return a;
 	f->n_fired++;
+	f->n_barriers += call->op == STORE_OP_FLUSH;
 	a.what = f->plan.kind == FAULT_SHORT ? HOOK_SHORT : HOOK_FAIL;
 	a.code = f->plan.kind == FAULT_LIE ? 0 : f->plan.code;
 	a.part = f->plan.part;

@@ -39,6 +39,7 @@ struct fault_plan {
 	unsigned ops;    /* FAULT_ON() of the calls that count and may fail */
 	uint64_t nth;    /* the first of them to fail, from 1; 0: none */
 	bool persistent; /* and all that follow it, else only that one */
+	uint64_t more;   /* else so many that follow it */
 	enum fault_kind kind;
 	int code;        /* negative errno */
 	uint64_t part;
@@ -51,6 +52,7 @@ struct fault_injector {
 	struct fault_plan plan;
 	uint64_t n_seen;  /* calls of plan.ops since fault_arm() */
 	uint64_t n_fired;
+	uint64_t n_barriers; /* of these, flushes */
 };
 
 #define FAULT_INIT { .lock = PTHREAD_MUTEX_INITIALIZER }
@@ -58,6 +60,7 @@ struct fault_injector {
 /* Starts counting anew; NULL @plan only counts, all operations. */
 void fault_arm(struct fault_injector *f, const struct fault_plan *plan);
 uint64_t fault_fired(struct fault_injector *f);
+uint64_t fault_barriers(struct fault_injector *f);
 uint64_t fault_seen(struct fault_injector *f);
 
 int fault_store_new(struct fault_injector *f, struct qcow2_store *inner,

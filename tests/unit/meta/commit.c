@@ -294,47 +294,6 @@ static void rewritten_tables_are_in_the_file_and_in_the_cache(void **state)
 	rig_release(&t);
 }
 
-static void a_failed_rewrite_poisons(void **state)
-{
-	uint8_t bytes[512] = { 0 };
-	struct slice *s;
-	struct rig t;
-	uint64_t off;
-
-	(void)state;
-	rig_init(&t);
-	s = new_table(&t, &off);
-	rig_fail(&t, STORE_OP_WRITE, 1);
-	assert_int_equal(commit_rewrite_l2(&t.commit, bytes, sizeof(bytes),
-					   off, NULL), -EIO);
-	expect_poisoned(&t, -EIO);
-	assert_int_equal(commit_rewrite_l2(&t.commit, bytes, sizeof(bytes),
-					   off, NULL), -EIO);
-	cache_put(&t.l2, s);
-	rig_release(&t);
-}
-
-static void a_failure_poisons_for_ever(void **state)
-{
-	static const enum store_op ops[] = { STORE_OP_WRITE, STORE_OP_FLUSH };
-
-	(void)state;
-	for (unsigned i = 0; i < 2; i++) {
-		struct slice *s;
-		struct rig t;
-		uint64_t off;
-
-		rig_init(&t);
-		s = new_table(&t, &off);
-		set_entry(&t, s, 0, 0x5000 | ENTRY_COPIED, false);
-		rig_fail(&t, ops[i], 1);
-		assert_int_equal(commit_flush(&t.commit, NULL), -EIO);
-		expect_poisoned(&t, -EIO);
-		cache_put(&t.l2, s);
-		rig_release(&t);
-	}
-}
-
 static void the_first_poison_stays(void **state)
 {
 	struct rig t;
@@ -467,8 +426,6 @@ int main(void)
 		cmocka_unit_test(a_generation_is_covered_by_the_next_commit),
 		cmocka_unit_test(
 			rewritten_tables_are_in_the_file_and_in_the_cache),
-		cmocka_unit_test(a_failed_rewrite_poisons),
-		cmocka_unit_test(a_failure_poisons_for_ever),
 		cmocka_unit_test(the_first_poison_stays),
 		cmocka_unit_test(refcounts_that_cannot_grow_poison_too),
 		cmocka_unit_test(clusters_that_cannot_be_given_back_leak),

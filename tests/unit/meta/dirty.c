@@ -97,6 +97,38 @@ static void what_changes_while_it_is_written_is_dirty_again(void **state)
 	rig_release(&t);
 }
 
+/* Some of them are dirty again already, and there are more than before. */
+static void what_could_not_be_written_is_dirty_again(void **state)
+{
+	struct writes first = { 0 }, second = { 0 };
+	struct dirty d;
+	struct rig t;
+
+	(void)state;
+	rig_init(&t);
+	dirty_init(&d, &t.l2);
+	for (uint64_t i = 0; i < 100; i++)
+		mark(&t, &d, (2048 + i) * 512, 1);
+	assert_int_equal(dirty_collect(&d, &first, NULL), 0);
+	for (uint64_t i = 50; i < 150; i++)
+		mark(&t, &d, (2048 + i) * 512, 2);
+	dirty_failed(&d);
+	assert_int_equal(d.writing.n, 0);
+	assert_int_equal(d.waiting.n, 150);
+	assert_int_equal(dirty_collect(&d, &second, NULL), 0);
+	assert_int_equal(second.n, 150);
+	for (size_t i = 0; i < second.n; i++) {
+		uint64_t index = second.list[i].host_off / 512 - 2048;
+
+		assert_int_equal(second.list[i].bytes[0], index < 50 ? 1 : 2);
+	}
+	dirty_written(&d);
+	writes_release(&first);
+	writes_release(&second);
+	dirty_release(&d);
+	rig_release(&t);
+}
+
 static void a_mark_finds_the_room_that_was_reserved(void **state)
 {
 	struct dirty d;
@@ -120,6 +152,7 @@ int main(void)
 		cmocka_unit_test(a_dirty_slice_stays_in_the_cache),
 		cmocka_unit_test(
 			what_changes_while_it_is_written_is_dirty_again),
+		cmocka_unit_test(what_could_not_be_written_is_dirty_again),
 		cmocka_unit_test(a_mark_finds_the_room_that_was_reserved),
 	};
 
