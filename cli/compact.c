@@ -116,7 +116,8 @@ static int compact_image(const struct cli *cli,
 			 const struct compact_options *o, const char *path)
 {
 	struct qcow2_compact_result result = { .struct_size = sizeof(result) };
-	struct source src = { path, o->format, QCOW2_OPEN_RDWR, NULL };
+	struct source src = { path, o->format,
+			      o->dry_run ? 0 : QCOW2_OPEN_RDWR, NULL };
 	struct qcow2_image *img;
 	int ret;
 

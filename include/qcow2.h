@@ -1025,8 +1025,8 @@ struct qcow2_compact_result {
  * disk and its snapshots read as before.  Compressed data also fills the gaps
  * that discards and rewrites left in it.  Tables and compressed data stay where
  * they are if no row of free clusters or sectors is long enough.  The image is
- * open for writing (-EBADF), and no other call may be running on it, as for
- * qcow2_close().
+ * open for writing (-EBADF), for DRY_RUN also for reading only, and no other
+ * call may be running on it, as for qcow2_close().
  *
  * May be stopped anywhere, by the progress function (-ECANCELED), a failure or
  * a crash: the image is sound then, with leaked clusters at worst after a

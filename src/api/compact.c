@@ -27,18 +27,19 @@ static int check_opts(const struct qcow2_compact_opts *o,
 }
 
 /* An entry that is wrong would move somebody else's cluster. */
-static int check_sound(struct qcow2_image *img, uint64_t *n_leaked,
-		       struct qcow2_error *err)
+static int check_sound(struct qcow2_image *img, bool dry_run,
+		       uint64_t *n_leaked, struct qcow2_error *err)
 {
 	struct image *top = disk_top_image(img->disk);
 	struct qcow2_check_result found = { .struct_size = sizeof(found) };
-	int rc;
+	int rc = 0;
 
 	*n_leaked = 0;
 	/* What cannot be compacted is refused by whoever would do it. */
-	if (!top || !top->rw)
+	if (!top || (!top->rw && !dry_run))
 		return 0;
-	rc = image_settle(top, err);
+	if (top->rw)
+		rc = image_settle(top, err);
 	if (rc == 0)
 		rc = check_store(top->file, NULL, &found, err);
 	if (rc == 0 && (found.corruptions || found.check_errors))
@@ -67,7 +68,8 @@ int qcow2_compact(struct qcow2_image *img,
 	if (rc == 0)
 		rc = check_opts(&own, err);
 	if (rc == 0)
-		rc = check_sound(img, &found.clusters_leaked, err);
+		rc = check_sound(img, own.flags & QCOW2_COMPACT_DRY_RUN,
+				 &found.clusters_leaked, err);
 	if (rc == 0)
 		rc = disk_compact(img->disk, &own, &found, err);
 	options_give(result, &found, sizeof(found), NULL);

@@ -89,7 +89,9 @@ int disk_amend(struct disk *d, const struct qcow2_amend_opts *opts,
 int disk_compact(struct disk *d, const struct qcow2_compact_opts *opts,
 		 struct qcow2_compact_result *result, struct qcow2_error *err)
 {
-	int rc = disk_check_writable(d, err);
+	int rc = opts->flags & QCOW2_COMPACT_DRY_RUN
+			 ? 0
+			 : disk_check_writable(d, err);
 
 	if (rc < 0)
 		return rc;

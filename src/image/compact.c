@@ -17,15 +17,15 @@ enum { READ_AT_ONCE = 512 };
 /* ---- What there is ------------------------------------------------------------ */
 
 /* Clusters in use, and the end of the last one. */
-static int count_used(struct image *img, uint64_t n_file, uint64_t *used,
-		      uint64_t *end, struct qcow2_error *err)
+static int count_used(const struct compact *c, uint64_t *used, uint64_t *end,
+		      struct qcow2_error *err)
 {
 	uint64_t values[READ_AT_ONCE];
 
 	*used = *end = 0;
-	for (uint64_t at = 0; at < n_file; at += READ_AT_ONCE) {
-		uint64_t n = min_u64(READ_AT_ONCE, n_file - at);
-		int rc = refcounts_read(&img->rw->refs, n, at, values, err);
+	for (uint64_t at = 0; at < c->n_file; at += READ_AT_ONCE) {
+		uint64_t n = min_u64(READ_AT_ONCE, c->n_file - at);
+		int rc = refcounts_read(c->refs, n, at, values, err);
 
 		if (rc < 0)
 			return rc;
@@ -43,7 +43,7 @@ static int count_used(struct image *img, uint64_t n_file, uint64_t *used,
 static int set_goal(struct compact *c, uint64_t *end, struct qcow2_error *err)
 {
 	c->hole = 1;
-	return count_used(c->img, c->n_file, &c->goal, end, err);
+	return count_used(c, &c->goal, end, err);
 }
 
 static int open_compact(struct compact *c, struct qcow2_error *err)
@@ -241,8 +241,6 @@ static int run(struct compact *c, struct qcow2_error *err)
 		rc = open_compact(c, err);
 	if (rc < 0)
 		return rc;
-	if (c->opts->flags & QCOW2_COMPACT_DRY_RUN)
-		return predict(c, err);
 	c->result->clusters_movable = count_behind(c, true);
 	rc = compact_progress(c, err);
 	if (rc == 0) {
@@ -267,6 +265,49 @@ static int check_compress(const struct image *img,
 			 "compressed clusters");
 }
 
+static int look(struct compact *c, struct qcow2_error *err)
+{
+	uint64_t before = c->result->file_size_before;
+	int rc = open_compact(c, err);
+
+	if (rc == 0)
+		rc = predict(c, err);
+	close_compact(c);
+	c->result->file_size_after =
+		min_u64(before, c->goal << c->img->geo.cluster_bits);
+	return rc;
+}
+
+/* An image that is open for reading has no refcounts in memory. */
+static int look_only(struct compact *c, struct qcow2_error *err)
+{
+	struct image *img = c->img;
+	struct refcounts own;
+	int rc = refcounts_open(&own, &img->geo, &img->header, img->file,
+				REFCOUNT_CACHE_BYTES_DEFAULT, err);
+
+	if (rc < 0)
+		return rc;
+	c->refs = &own;
+	rc = look(c, err);
+	refcounts_release(&own);
+	return rc;
+}
+
+static int dry_run(struct compact *c, struct qcow2_error *err)
+{
+	struct rw *rw = c->img->rw;
+	int rc;
+
+	if (!rw)
+		return look_only(c, err);
+	/* What a dry run looked at is there afterwards. */
+	rw->keep_tail = true;
+	rc = image_drain(c->img, err);
+	c->refs = &rw->refs;
+	return rc < 0 ? rc : look(c, err);
+}
+
 int image_compact(struct image *img, const struct qcow2_compact_opts *opts,
 		  struct qcow2_compact_result *result,
 		  struct qcow2_error *err)
@@ -278,18 +319,15 @@ int image_compact(struct image *img, const struct qcow2_compact_opts *opts,
 		rc = store_size(img->file, &result->file_size_before, err);
 	if (rc < 0)
 		return rc;
-	/* What a dry run looked at is there afterwards. */
-	img->rw->keep_tail = opts->flags & QCOW2_COMPACT_DRY_RUN;
-	if (!img->rw->keep_tail)
-		rc = compact_rewrite(img, opts, result, err);
+	if (opts->flags & QCOW2_COMPACT_DRY_RUN)
+		return dry_run(&c, err);
+	c.refs = &img->rw->refs;
+	img->rw->keep_tail = false;
+	rc = compact_rewrite(img, opts, result, err);
 	if (rc == 0)
 		rc = run(&c, err);
 	close_compact(&c);
 	if (store_size(img->file, &result->file_size_after, NULL) < 0)
 		result->file_size_after = result->file_size_before;
-	if (img->rw->keep_tail)
-		result->file_size_after = min_u64(
-			result->file_size_before,
-			c.goal << img->geo.cluster_bits);
 	return rc;
 }

@@ -35,6 +35,7 @@
 #include "format/l2.h"
 
 struct image;
+struct refcounts;
 
 /* See qcow2_compact(); both complete, never NULL. */
 int image_compact(struct image *img, const struct qcow2_compact_opts *opts,
@@ -58,6 +59,7 @@ struct moves {
 
 struct compact {
 	struct image *img;
+	struct refcounts *refs; /* the image's, or of a dry run its own */
 	const struct qcow2_compact_opts *opts;
 	struct qcow2_compact_result *result;
 	uint64_t n_file;        /* clusters that the file had at the start */

@@ -85,7 +85,7 @@ int compact_packed_predict(struct compact *c, enum packed_aim aim,
 static int add_refs(struct packed *p, const struct piece *q,
 		    struct qcow2_error *err)
 {
-	struct refcounts *r = &p->c->img->rw->refs;
+	struct refcounts *r = p->c->refs;
 	uint64_t last = packed_last_cluster(p, q->to, q->len);
 	uint64_t k = q->to >> p->c->img->geo.cluster_bits;
 	int rc = 0;
@@ -103,7 +103,7 @@ static int add_refs(struct packed *p, const struct piece *q,
 static int drop_refs(struct packed *p, const struct piece *q, uint64_t host_off,
 		     struct qcow2_error *err)
 {
-	struct refcounts *r = &p->c->img->rw->refs;
+	struct refcounts *r = p->c->refs;
 	uint64_t last = packed_last_cluster(p, host_off, q->len);
 	uint64_t k = host_off >> p->c->img->geo.cluster_bits;
 	int rc = 0;

@@ -79,7 +79,7 @@ static int count_of(struct rows *r, uint64_t cluster, uint64_t *value,
 	    cluster >= r->values_from + r->n_values) {
 		r->values_from = cluster;
 		r->n_values = min_u64(READ_AT_ONCE, r->limit - cluster);
-		rc = refcounts_read(&r->p->c->img->rw->refs, r->n_values,
+		rc = refcounts_read(r->p->c->refs, r->n_values,
 				    cluster, r->values, err);
 	}
 	*value = rc == 0 ? r->values[cluster - r->values_from] : 0;
@@ -90,7 +90,7 @@ static int count_of(struct rows *r, uint64_t cluster, uint64_t *value,
 static int look(struct rows *r, uint64_t cluster, struct qcow2_error *err)
 {
 	const struct packed *p = r->p;
-	const struct refcounts *refs = &p->c->img->rw->refs;
+	const struct refcounts *refs = p->c->refs;
 	uint64_t count;
 	int rc;
 
@@ -325,7 +325,7 @@ static int empties(struct packed *p, uint64_t cluster, bool *answer,
 	*answer = bitset_test(&p->c->packed, cluster) && !p->coming[rank] &&
 		  p->leaving[rank] == p->refs[rank];
 	if (*answer)
-		rc = refcounts_get(&p->c->img->rw->refs, cluster, &count, err);
+		rc = refcounts_get(p->c->refs, cluster, &count, err);
 	*answer = *answer && count == p->refs[rank];
 	return rc;
 }
@@ -386,7 +386,7 @@ static int count_empty(struct packed *p, bool go, uint64_t *n_emptied,
 			continue;
 		if (!p->coming[rank] && p->leaving[rank] &&
 		    p->leaving[rank] == p->refs[rank])
-			rc = refcounts_get(&p->c->img->rw->refs, k, &count,
+			rc = refcounts_get(p->c->refs, k, &count,
 					   err);
 		if (rc < 0)
 			return rc;

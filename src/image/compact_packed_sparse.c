@@ -54,7 +54,7 @@ static void choose(struct choice *c, uint64_t cluster, uint64_t count)
 	if (bitset_test(&compact->packed, cluster))
 		choose_packed(c, count);
 	else if (count == 0 &&
-		 refcounts_has_block(&compact->img->rw->refs, cluster))
+		 refcounts_has_block(compact->refs, cluster))
 		c->room += UINT64_C(1) << packed_shift(c->p);
 }
 
@@ -67,7 +67,7 @@ int packed_choose_sparse(struct packed *p, struct qcow2_error *err)
 		return error_nomem(err, "sparse clusters", p->n_ranks / 8);
 	for (uint64_t at = 0; at < p->c->n_file; at += READ_AT_ONCE) {
 		uint64_t n = min_u64(READ_AT_ONCE, p->c->n_file - at);
-		int rc = refcounts_read(&p->c->img->rw->refs, n, at, values,
+		int rc = refcounts_read(p->c->refs, n, at, values,
 					err);
 
 		if (rc < 0)

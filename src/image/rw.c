@@ -17,7 +17,6 @@
 #include "image/image.h"
 #include "store/store.h"
 
-#define REFCOUNT_CACHE_BYTES_DEFAULT (4 * MIB)
 
 uint64_t image_file_end(const struct image *img)
 {

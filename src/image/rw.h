@@ -23,6 +23,8 @@
 
 struct image;
 
+#define REFCOUNT_CACHE_BYTES_DEFAULT (4 * MIB)
+
 /* How a writer reads what its image does not have: the backing chain, which
  * the layer above knows.  Without `read` everything there is zeros. */
 struct below {

@@ -122,6 +122,23 @@ class Compact(case.Case):
                          r"^Would move \d+ of \d+ clusters\nFile size: \d+, "
                          r"would be about \d+\n$")
 
+    def test_t2_a_dry_run_opens_for_reading(self):
+        self.make()
+        os.chmod("a.qcow2", 0o444)
+        plain = self.compact("-n").out
+        os.chmod("a.qcow2", 0o644)
+        with open("a.qcow2", "r+b") as f:
+            f.seek(72 + 7)
+            f.write(b"\1")                 # the dirty bit
+            f.seek(88)
+            f.write(b"\x80")               # an unknown autoclear bit
+            f.seek(0)
+            before = f.read()
+        for _ in range(2):
+            self.assertEqual(self.compact("-n").out, plain)
+        with open("a.qcow2", "rb") as f:
+            self.assertEqual(f.read(), before)
+
     def test_once_more_finds_nothing_to_do(self):
         self.make("-o", "cluster_size=4k")
         self.compact()

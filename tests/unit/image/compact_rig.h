@@ -4,6 +4,8 @@
 #ifndef COMPACT_RIG_H
 #define COMPACT_RIG_H
 
+#include <errno.h>
+
 #include "snapshot_rig.h"
 
 #include "base/bytes.h"
@@ -100,6 +102,23 @@ static inline struct qcow2_compact_result compact_run(struct rig *r,
 	return result;
 }
 
+/* T2: an image that is open for reading is enough to know the same. */
+static inline void compact_look(struct rig *r,
+				const struct qcow2_compact_result *expected)
+{
+	struct qcow2_compact_result result = { .struct_size = sizeof(result) };
+	struct qcow2_compact_opts opts = QCOW2_COMPACT_OPTS_INIT;
+	struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
+	struct qcow2_image *img;
+
+	assert_int_equal(qcow2_open_store(r->store, &open, &img, NULL), 0);
+	assert_int_equal(qcow2_compact(img, &opts, &result, NULL), -EBADF);
+	opts.flags = QCOW2_COMPACT_DRY_RUN;
+	assert_int_equal(qcow2_compact(img, &opts, &result, NULL), 0);
+	assert_int_equal(qcow2_close(img, NULL), 0);
+	assert_memory_equal(&result, expected, sizeof(result));
+}
+
 /* It writes nothing. */
 static inline struct qcow2_compact_result compact_predict(struct rig *r)
 {
@@ -113,6 +132,7 @@ static inline struct qcow2_compact_result compact_predict(struct rig *r)
 	assert_int_equal(before, after);
 	assert_memory_equal(old, new, before);
 	assert_int_equal(result.clusters_moved, 0);
+	compact_look(r, &result);
 	free(old);
 	free(new);
 	return result;
