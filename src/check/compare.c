@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/checked.h"
 #include "check/context.h"
@@ -15,17 +16,37 @@ struct run {
 	enum use use;
 };
 
+struct width {
+	char text[80];
+};
+
+/* Which width it takes, where this one does not do. */
+static const char *width_text(const struct check *c, const struct run *run,
+			      struct width *w)
+{
+	w->text[0] = 0;
+	if (run->count > c->geo.refcount_max)
+		snprintf(w->text, sizeof(w->text), "; %" PRIu32
+			 " bits cannot count them, refcount_bits=%u can",
+			 c->geo.refcount_bits,
+			 1u << geometry_refcount_order(run->count));
+	return w->text;
+}
+
 static void tell_low(struct check *c, const struct run *run, uint64_t off)
 {
-	/* What no refcount of this width can say is not repaired. */
-	if (c->report.only && run->count > c->geo.refcount_max)
+	struct width width;
+
+	/* What no refcount of this width can say is not repaired in place. */
+	if (c->report.only && !c->mode.any_width &&
+	    run->count > c->geo.refcount_max)
 		return;
 	report_clusters(&c->report, DEFECT_REFCOUNT_TOO_LOW, run->n, off,
 			"%" PRIu64 " cluster%s from 0x%" PRIx64
 			" (%s): refcount %" PRIu64 ", references %" PRIu32
-			": a write may overwrite what others use", run->n,
+			": a write may overwrite what others use%s", run->n,
 			run->n == 1 ? "" : "s", off, use_name(run->use),
-			run->stored, run->count);
+			run->stored, run->count, width_text(c, run, &width));
 }
 
 static void tell_leak(struct check *c, const struct run *run, uint64_t off)

@@ -31,6 +31,8 @@
 struct check_mode {
 	/* What can be repaired in the header is a finding, not an error. */
 	bool tolerant;
+	/* Refcounts that are too narrow are to be told as repaired. */
+	bool any_width;
 	/* There is no refcount table. */
 	bool no_refcounts;
 	/* The snapshot table is about to be replaced by one that ends where

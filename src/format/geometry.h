@@ -35,6 +35,17 @@ struct geometry {
 /* From a header that header_decode() accepted. */
 void geometry_init(struct geometry *g, const struct header *h);
 
+/* The refcount order that counts to @refcount_max. */
+static inline uint32_t geometry_refcount_order(uint64_t refcount_max)
+{
+	uint32_t order = 0;
+
+	while (order < REFCOUNT_ORDER_MAX &&
+	       refcount_max >> (UINT32_C(1) << order))
+		order++;
+	return order;
+}
+
 static inline uint64_t geometry_l2_entries(const struct geometry *g)
 {
 	return UINT64_C(1) << g->l2_bits;

@@ -72,6 +72,7 @@ int repair_flags(struct repair *r, bool later, struct qcow2_error *err);
 struct header_switch {
 	uint64_t refcount_table_off;
 	uint32_t refcount_table_clusters;
+	uint32_t refcount_order;
 	uint32_t n_snapshots;
 	uint64_t snapshots_off;
 	uint64_t clear_autoclear;

@@ -24,9 +24,15 @@ static bool is_copied(const struct flags *f, const struct repair *r,
 	       (stored == STORED_MANY && f->later && !r->c.report.incomplete);
 }
 
+/* Where a refcount cannot say how many references there are, nothing follows
+ * from it. */
 static bool is_known(const struct repair *r, uint64_t host_off)
 {
-	return refblocks_known(&r->c, check_cluster(&r->c, host_off));
+	uint64_t cluster = check_cluster(&r->c, host_off);
+
+	return refblocks_known(&r->c, cluster) &&
+	       refs_count(refs_get(&r->c.refs, cluster)) <=
+		       r->c.geo.refcount_max;
 }
 
 static int fix_l1(void *opaque, struct repair *r, const struct table_entry *at,

@@ -7,9 +7,9 @@
 #include "repair/context.h"
 #include "store/store.h"
 
-/* From the refcount table's offset to the autoclear features. */
+/* From the refcount table's offset to the refcount order. */
 #define PART_OFF HEADER_OFF_REFCOUNT_TABLE_OFF
-#define PART_BYTES (HEADER_OFF_REFCOUNT_ORDER - PART_OFF)
+#define PART_BYTES (HEADER_OFF_HEADER_LENGTH - PART_OFF)
 #define PART_BYTES_V2 (HEADER_LENGTH_V2 - PART_OFF)
 
 struct part {
@@ -64,6 +64,9 @@ int repair_switch(struct repair *r, const struct header_switch *s,
 	put_be32(field(&p, HEADER_OFF_SNAPSHOT_COUNT), s->n_snapshots);
 	put_be64(field(&p, HEADER_OFF_SNAPSHOTS_OFF), s->snapshots_off);
 	clear(&p, HEADER_OFF_AUTOCLEAR, s->clear_autoclear);
+	if (p.len == PART_BYTES)
+		put_be32(field(&p, HEADER_OFF_REFCOUNT_ORDER),
+			 s->refcount_order);
 	return part_write(r, &p, err);
 }
 

@@ -20,7 +20,8 @@
 
 struct replacement {
 	struct repair *r;
-	bool refcounts;              /* are damaged */
+	bool refcounts;              /* are damaged, or too narrow */
+	struct geometry geo;         /* with the width of the new ones */
 	bool snapshots;              /* likewise */
 	bool overlaps;               /* something overlaps something */
 	uint64_t start;              /* cluster index of all that is new */
@@ -88,6 +89,41 @@ static bool refcounts_are_damaged(const struct repair *r)
 		if (block_is_bad(r, b->offs[i]))
 			return true;
 	return table_overlaps(r) || lacks_blocks(r);
+}
+
+/* The most references that any cluster has. */
+static uint32_t count_most(const struct repair *r)
+{
+	const struct refs *refs = &r->c.refs;
+	uint32_t most = 0;
+
+	for (size_t i = 0; i < refs->n_chunks; i++)
+		for (uint32_t k = 0; k < REFS_CHUNK_CLUSTERS; k++) {
+			uint32_t n = refs_count(refs->chunks[i].words[k]);
+
+			most = n > most ? n : most;
+		}
+	return most;
+}
+
+/* Version 2 has one width. */
+static bool are_too_narrow(const struct repair *r)
+{
+	return r->what == REPAIR_ALL && r->c.header.version >= 3 &&
+	       count_most(r) > r->c.geo.refcount_max;
+}
+
+/* As wide as they are, or as what they have to say. */
+static struct geometry new_width(const struct repair *r)
+{
+	struct header h = r->c.header;
+	struct geometry g = r->c.geo;
+
+	if (!are_too_narrow(r))
+		return g;
+	h.refcount_order = geometry_refcount_order(count_most(r));
+	geometry_init(&g, &h);
+	return g;
 }
 
 /* The first cluster behind everything that is referred to. */
@@ -159,7 +195,7 @@ static int source_get(void *opaque, uint64_t idx, uint32_t n_clusters,
 		      uint64_t *values, struct qcow2_error *err)
 {
 	const struct replacement *n = opaque;
-	uint64_t count_max = n->r->c.geo.refcount_max;
+	uint64_t count_max = n->geo.refcount_max;
 
 	(void)err;
 	for (uint32_t k = 0; k < n_clusters; k++) {
@@ -195,7 +231,7 @@ static int write_new(struct replacement *n, struct qcow2_error *err)
 	if (rc == 0)
 		rc = copies_write(r, &n->copies, err);
 	if (rc == 0)
-		rc = refbuild_write(r->file, &r->c.geo, &source,
+		rc = refbuild_write(r->file, &n->geo, &source,
 				    placed_end(n) << r->c.geo.cluster_bits,
 				    &built, err);
 	if (rc < 0)
@@ -203,6 +239,7 @@ static int write_new(struct replacement *n, struct qcow2_error *err)
 	n->header = (struct header_switch){
 		.refcount_table_off = built.table_off,
 		.refcount_table_clusters = built.table_clusters,
+		.refcount_order = n->geo.refcount_order,
 		.n_snapshots = r->c.header.n_snapshots,
 		.snapshots_off = r->c.header.snapshots_off,
 	};
@@ -253,6 +290,7 @@ static int tell(const struct replacement *n, struct qcow2_error *err)
 
 	check_begin(&c, r->file, &r->aloud, &counted);
 	c.mode.tolerant = r->what == REPAIR_ALL;
+	c.mode.any_width = true;
 	c.report.only = &only;
 	c.report.action = QCOW2_ACTION_REPAIRED;
 	rc = check_run(&c, err);
@@ -319,6 +357,7 @@ static int plan(struct replacement *n, struct qcow2_error *err)
 	uint32_t bits = r->c.geo.cluster_bits;
 	int rc = 0;
 
+	n->geo = new_width(r);
 	n->start = max_u64(n->start, end_of_use(r));
 	if (n->snapshots)
 		rc = snapshots_renew(r, &n->table, err);
@@ -335,7 +374,7 @@ static int replace_once(struct repair *r, bool *done, struct qcow2_error *err)
 {
 	struct replacement n = {
 		.r = r,
-		.refcounts = refcounts_are_damaged(r),
+		.refcounts = refcounts_are_damaged(r) || are_too_narrow(r),
 		.snapshots = r->what == REPAIR_ALL && snapshots_are_damaged(r),
 		.overlaps = defect_set_has(&r->c.report.found,
 					   DEFECT_CLUSTER_OVERLAP),

@@ -132,6 +132,16 @@ def saturated():
                           (DISCARD, 'any')])
 
 
+def narrow():
+    """More references than a refcount can say (S9)."""
+    for order, n in ((0, 2), (0, 3), (1, 4), (2, 16), (3, 256)):
+        def share(m, n=n):
+            at = m.place['active.l2.0']
+            m.l2[at] = [m.l2[at][0]] * n + [(0, 0)] * (512 - n)
+        yield Case(f'R4.narrow-{order}-{n}', data_image(order), share,
+                   OK(check=(2,)), content=False, steps=ALL_STEPS)
+
+
 def compressed_writes(n):
     """Eight in one host cluster would need refcounts up to 8."""
     return [word for i in range(n)
@@ -180,5 +190,6 @@ def claims():
 
 
 def cases():
-    for part in (tables, blocks, zeros, saturated, underflow, wide, claims):
+    for part in (tables, blocks, zeros, saturated, narrow, underflow, wide,
+                 claims):
         yield from part()

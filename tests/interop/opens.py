@@ -114,8 +114,12 @@ def all_jobs():
                 yield Job(base, data, [(name, off, width, v)])
 
 
+# Of these QEMU's own check finds nothing, or leaks, too.
+CHECKED = ('T4', 'S9')
+
+
 def told_jobs():
-    """T3 and T4, each as it was reported."""
+    """T3, T4 and S9, each as it was reported."""
     layout = bases.bitmapped().lay_out()
     data = layout.to_bytes()
     yield Job('T3', data, [('bitmaps.length', 116, 4, 16)])
@@ -127,6 +131,10 @@ def told_jobs():
     yield Job('T4', layout.to_bytes(),
               [('snapshot.l1_size', at + 8, 4, 0),
                ('snapshot.l1_offset', at, 8, 77)])
+    layout = bases.ALL['refcount-1']().lay_out()
+    at = layout.place['active.l2.0']
+    yield Job('S9', layout.to_bytes(),
+              [('entry.1', at + 8, 8, layout.l2[at][0][0])])
 
 
 class Judge:
@@ -147,11 +155,13 @@ class Judge:
         done = subprocess.run(argv, cwd=directory, capture_output=True,
                               timeout=60, check=False)
         text = done.stderr.decode(errors='replace').strip()
-        if job.base == 'T4' and not done.returncode:
+        if job.base in CHECKED and not done.returncode:
             done = subprocess.run(['qemu-img', 'check', '-f', 'qcow2', 'image'],
                                   cwd=directory, capture_output=True,
                                   timeout=60, check=False)
-            text = done.stderr.decode(errors='replace').strip()
+            text = (done.stdout + done.stderr).decode(errors='replace')
+            if done.returncode in SOUND:
+                return ''
         if not done.returncode or EXCUSED.search(text):
             return ''
         return text or f'exit status {done.returncode}'

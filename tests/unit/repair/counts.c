@@ -88,22 +88,59 @@ static void shared_data_is_counted_and_loses_its_flags(void **state)
 	rig_free(b.r);
 }
 
-/* One bit cannot count two: that is left, told, and not tried again. */
+/* S9: one bit cannot count two, and two bits can. */
+static void refcounts_become_as_wide_as_they_must(void **state)
+{
+	static const struct {
+		uint32_t n, bits;
+	} widths[] = { { 2, 2 }, { 3, 2 }, { 4, 4 }, { 16, 8 }, { 257, 16 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
+		struct base b = fresh(0);
+		struct mended m;
+
+		for (uint32_t k = 0; k < widths[i].n; k++)
+			rig_entry(b.r, b.s.l2, k ? k + 2 : 0, b.s.data[0], 0);
+		m = mend(b.r, REPAIR_ALL);
+		assert_int_equal(mended_count(&m, DEFECT_REFCOUNT_TOO_LOW,
+					      QCOW2_ACTION_REPAIRED), 1);
+		assert_int_equal(1u << (rig_get64(b.r,
+						  HEADER_OFF_REFCOUNT_ORDER)
+					>> 32), widths[i].bits);
+		assert_int_equal(rig_get64(b.r, b.s.l2), b.s.data[0]);
+		rig_free(b.r);
+	}
+}
+
+/* S9: in version 2 there is one width: nothing is touched that would have to
+ * rely on it. */
 static void what_no_refcount_can_say_is_left(void **state)
 {
-	struct base b = fresh(0);
+	struct rig *r = rig_new(&(struct rig_opts){ .version = 2,
+				.size = 512 * UINT64_C(512) * 4096 });
+	struct small s = rig_small(r);
+	struct bytes before;
 	struct mended m;
 
 	(void)state;
-	rig_entry(b.r, b.s.l2, 1, b.s.data[0], 0);
-	rig_entry(b.r, b.s.l2, 0, b.s.data[0], 0);
-	m = mend_store(b.r->store, REPAIR_ALL);
+	for (uint32_t i = 0; i < 512; i++)
+		rig_entry(r, s.l2, i, s.data[0], 0);
+	for (uint32_t i = 0; i < 512; i++)
+		r->l1[i] = s.l2;
+	rig_set_refcount(r, s.l2, 512);
+	rig_set_refcount(r, s.data[0], 65535);
+	rig_set_refcount(r, s.data[1], 0);
+	rig_set_refcount(r, s.data[2], 0);
+	rig_finish(r);
+	before = bytes_of(r->store);
+	m = mend_store(r->store, REPAIR_ALL);
 	assert_int_equal(m.rc, 0);
+	assert_int_equal(m.n, 1);
 	assert_int_equal(mended_count(&m, DEFECT_REFCOUNT_TOO_LOW,
 				      QCOW2_ACTION_FAILED), 1);
-	assert_int_equal(mended_count(&m, DEFECT_REFCOUNT_TOO_LOW,
-				      QCOW2_ACTION_REPAIRED), 0);
-	rig_free(b.r);
+	assert_true(bytes_equal(before, bytes_of(r->store)));
+	rig_free(r);
 }
 
 /* S6 */
@@ -175,6 +212,7 @@ int main(void)
 		cmocka_unit_test(repairing_leaks_leaves_the_rest),
 		cmocka_unit_test(flags_follow_repaired_leaks),
 		cmocka_unit_test(shared_data_is_counted_and_loses_its_flags),
+		cmocka_unit_test(refcounts_become_as_wide_as_they_must),
 		cmocka_unit_test(what_no_refcount_can_say_is_left),
 		cmocka_unit_test(tables_shared_with_a_snapshot_are_counted),
 		cmocka_unit_test(the_bits_go_last),
