@@ -173,7 +173,7 @@ uint32_t qcow2_defect_count(void);
 
 /*
  * Makes untrusted text safe to print: copies `len` bytes of `src` into `dst`
- * (`dst_size` bytes, at least 1) with control characters, invalid UTF-8,
+ * (`dst_size` bytes; 0: nothing is written) with control characters, invalid UTF-8,
  * bidirectional overrides and backslashes written as \xHH.  The result is
  * always terminated; what does not fit is cut and ends in "...".  Returns the
  * length of the result.
@@ -372,7 +372,8 @@ struct qcow2_budget {
 /* One virtual disk: a qcow2 or raw image with its backing chain. */
 struct qcow2_image;
 
-#define QCOW2_OPEN_RDWR 0x1u /* for writing too; not a snapshot's view */
+/* For writing too; not a snapshot's view, nor with METADATA_ONLY. */
+#define QCOW2_OPEN_RDWR 0x1u
 #define QCOW2_OPEN_NO_BACKING 0x2u /* unallocated reads as zeros */
 #define QCOW2_OPEN_NO_LOCK 0x4u /* also when others write; contents may tear */
 #define QCOW2_OPEN_DIRECT 0x8u /* O_DIRECT on all files */
@@ -380,7 +381,7 @@ struct qcow2_image;
  * not opened, encrypted images need no passphrase, and reading data fails with
  * -EPERM. */
 #define QCOW2_OPEN_METADATA_ONLY 0x10u
-/* With METADATA_ONLY: the backing chain is opened after all, its layers for
+/* Needs METADATA_ONLY: the backing chain is opened after all, its layers for
  * their metadata only too. */
 #define QCOW2_OPEN_METADATA_CHAIN 0x20u
 /* A flush writes metadata out, but asks no file that the library opened to make
@@ -544,7 +545,8 @@ int qcow2_zero(struct qcow2_image *img, uint64_t len, uint64_t off,
 /*
  * Says that the contents of guest bytes do not matter any more.  Whole
  * clusters read as zeros afterwards (in version 2 images those that a backing
- * file reaches stay as they are); parts of clusters stay as they are.
+ * file reaches stay as they are); parts of clusters stay as they are.  Flags:
+ * QCOW2_FUA, QCOW2_NOWAIT; others are -EINVAL.  The rest as for qcow2_pwrite().
  */
 QCOW2_API
 int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
@@ -612,8 +614,8 @@ struct qcow2_snapshot_opts {
 
 /*
  * Keeps the disk as it is under a name, which others may have too.  `opts` may
- * be NULL.  -EEXIST for an id that exists, -ENAMETOOLONG for a name of more
- * than 255 bytes, -EFBIG at the limit of snapshots or of their table, -ERANGE
+ * be NULL.  -EINVAL for a name or id that is empty or not UTF-8, -EEXIST
+ * for an id that exists, -ENAMETOOLONG for a name of more than 255 bytes, -EFBIG at the limit of snapshots or of their table, -ERANGE
  * when a refcount is too narrow to count one more, -ENOSPC, -EIO when the
  * image is damaged; the image has no new snapshot then.
  */

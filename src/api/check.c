@@ -39,6 +39,17 @@ static int take_opts(const struct qcow2_check_opts *opts,
 	return args_check_budget(&own->budget, err);
 }
 
+/* What could not be answered is refused before anything is repaired. */
+static int take_args(const struct qcow2_check_opts *opts,
+		     struct qcow2_check_opts *own,
+		     const struct qcow2_check_result *result,
+		     struct qcow2_error *err)
+{
+	int rc = options_check_result(result, err);
+
+	return rc < 0 ? rc : take_opts(opts, own, err);
+}
+
 static int check_held(struct qcow2_store *store,
 		      const struct qcow2_check_opts *opts,
 		      struct qcow2_check_result *result,
@@ -74,10 +85,9 @@ int qcow2_check_store(struct qcow2_store *store,
 	struct qcow2_check_opts own;
 	int rc;
 
-	if (!store || !result)
-		return error_set(err, -EINVAL,
-				 "store and result must not be NULL");
-	rc = take_opts(opts, &own, err);
+	if (!store)
+		return error_set(err, -EINVAL, "store must not be NULL");
+	rc = take_args(opts, &own, result, err);
 	return rc < 0 ? rc : check_held(store, &own, result, err);
 }
 
@@ -89,10 +99,9 @@ int qcow2_check_path(const char *path, const struct qcow2_check_opts *opts,
 	struct qcow2_check_opts own;
 	int rc;
 
-	if (!path || !result)
-		return error_set(err, -EINVAL,
-				 "path and result must not be NULL");
-	rc = take_opts(opts, &own, err);
+	if (!path)
+		return error_set(err, -EINVAL, "path must not be NULL");
+	rc = take_args(opts, &own, result, err);
 	if (rc == 0)
 		rc = store_file_open(path,
 				     own.flags & REPAIR_FLAGS

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/options.h"
 #include "check/check.h"
+#include "image/compact.h"
 #include "image/image.h"
 #include "image/rw.h"
 
@@ -24,6 +25,16 @@ static int check_opts(const struct qcow2_compact_opts *o,
 				 "compact flags 0x%" PRIx32 " are not known",
 				 o->flags & ~COMPACT_FLAGS_KNOWN);
 	return 0;
+}
+
+/* What cannot be compacted at all is refused by disk_compact(). */
+static int check_image(struct qcow2_image *img,
+		       const struct qcow2_compact_opts *opts,
+		       struct qcow2_error *err)
+{
+	struct image *top = disk_top_image(img->disk);
+
+	return top && top->rw ? image_compact_check(top, opts, err) : 0;
 }
 
 /* An entry that is wrong would move somebody else's cluster. */
@@ -64,9 +75,12 @@ int qcow2_compact(struct qcow2_image *img,
 		rc = options_copy(&own, sizeof(own), opts, "qcow2_compact_opts",
 				  err);
 	if (rc == 0)
-		rc = options_give(result, &found, sizeof(found), err);
+		rc = options_check_result(result, err);
 	if (rc == 0)
 		rc = check_opts(&own, err);
+	if (rc < 0)
+		return rc;
+	rc = check_image(img, &own, err);
 	if (rc == 0)
 		rc = check_sound(img, own.flags & QCOW2_COMPACT_DRY_RUN,
 				 &found.clusters_leaked, err);

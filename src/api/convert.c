@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/options.h"
 #include "image/create.h"
+#include "image/rw.h"
 #include "ops/fill.h"
 #include "store/publish.h"
 #include "store/store.h"
@@ -65,7 +66,7 @@ static int fill_target(struct making *m, struct disk *dst,
 	if (below)
 		disk_set_below(dst, below);
 	if (m->opts->flags & QCOW2_CONVERT_COMPRESS)
-		rc = disk_set_level(dst, (int)m->opts->compress_level, err);
+		rc = disk_set_level(dst, m->opts->compress_level, err);
 	return rc < 0 ? rc : ops_fill(m->src, dst, below, m->opts, err);
 }
 
@@ -206,6 +207,9 @@ static int take_opts(const struct disk *src,
 		rc = check_size(src, own_create, err);
 	if (rc == 0)
 		rc = create_check_opts(own_create, err);
+	if (rc == 0 && (own_opts->flags & QCOW2_CONVERT_COMPRESS))
+		rc = image_check_level(own_create->compression,
+				       own_opts->compress_level, err);
 	return rc < 0 ? rc : check_pair(own_opts, own_create, err);
 }
 

@@ -21,7 +21,7 @@ static int check_compress(struct disk *dst,
 		return error_set(err, -ENOTSUP,
 				 "an image with an external data file has no "
 				 "compressed clusters");
-	return disk_set_level(dst, (int)opts->compress_level, err);
+	return disk_set_level(dst, opts->compress_level, err);
 }
 
 static int check_target(const struct disk *src, struct disk *dst,

@@ -24,6 +24,9 @@
 	 QCOW2_OPEN_DIRECT | QCOW2_OPEN_METADATA_ONLY |                        \
 	 QCOW2_OPEN_METADATA_CHAIN | QCOW2_OPEN_NO_FLUSH)
 
+#define SLICE_BYTES_MIN 512u
+#define SLICE_BYTES_MAX 2097152u /* the largest cluster */
+
 static int check_formats(const struct qcow2_open_opts *o,
 			 struct qcow2_error *err)
 {
@@ -37,20 +40,22 @@ static int check_formats(const struct qcow2_open_opts *o,
 	return 0;
 }
 
-static int check_open_opts(const struct qcow2_open_opts *o,
-			   struct qcow2_error *err)
+/* By itself; the cluster size of an image limits it further. */
+static int check_slice(uint64_t bytes, struct qcow2_error *err)
 {
-	if (o->flags & ~OPEN_FLAGS_KNOWN)
-		return error_set(err, -EINVAL,
-				 "open flags 0x%" PRIx32 " are not known",
-				 o->flags & ~OPEN_FLAGS_KNOWN);
-	if (o->reserved)
-		return error_set(err, -EINVAL,
-				 "qcow2_open_opts.reserved is not 0");
-	if ((o->flags & QCOW2_OPEN_RDWR) && o->format == QCOW2_FORMAT_PROBE)
-		return error_set(err, -EINVAL,
-				 "the format of an image that is written to is "
-				 "never guessed: name it");
+	if (bytes == 0 || (bytes >= SLICE_BYTES_MIN &&
+			   bytes <= SLICE_BYTES_MAX &&
+			   (bytes & (bytes - 1)) == 0))
+		return 0;
+	return error_set(err, -EINVAL,
+			 "l2_slice_bytes is %" PRIu64 ", must be a power of "
+			 "two from %u to %u",
+			 bytes, SLICE_BYTES_MIN, SLICE_BYTES_MAX);
+}
+
+static int check_policies(const struct qcow2_open_opts *o,
+			  struct qcow2_error *err)
+{
 	if (o->discard & ~DISCARD_KNOWN)
 		return error_set(err, -EINVAL,
 				 "discard policy 0x%" PRIx32 " is not known",
@@ -64,6 +69,33 @@ static int check_open_opts(const struct qcow2_open_opts *o,
 		return error_set(err, -EINVAL,
 				 "overlap checks 0x%" PRIx32 " are not known",
 				 o->overlap_check);
+	return check_slice(o->l2_slice_bytes, err);
+}
+
+static int check_open_opts(const struct qcow2_open_opts *o,
+			   struct qcow2_error *err)
+{
+	if (o->flags & ~OPEN_FLAGS_KNOWN)
+		return error_set(err, -EINVAL,
+				 "open flags 0x%" PRIx32 " are not known",
+				 o->flags & ~OPEN_FLAGS_KNOWN);
+	if (o->reserved)
+		return error_set(err, -EINVAL,
+				 "qcow2_open_opts.reserved is not 0");
+	if ((o->flags & QCOW2_OPEN_METADATA_CHAIN) &&
+	    !(o->flags & QCOW2_OPEN_METADATA_ONLY))
+		return error_set(err, -EINVAL,
+				 "QCOW2_OPEN_METADATA_CHAIN needs "
+				 "QCOW2_OPEN_METADATA_ONLY");
+	if ((o->flags & QCOW2_OPEN_RDWR) &&
+	    ((o->flags & QCOW2_OPEN_METADATA_ONLY) || o->snapshot))
+		return error_set(err, -EINVAL,
+				 "a snapshot's view and an image opened for "
+				 "its metadata cannot be written to");
+	if ((o->flags & QCOW2_OPEN_RDWR) && o->format == QCOW2_FORMAT_PROBE)
+		return error_set(err, -EINVAL,
+				 "the format of an image that is written to is "
+				 "never guessed: name it");
 	return check_formats(o, err);
 }
 
@@ -89,6 +121,8 @@ static int take_open_opts(const struct qcow2_open_opts *opts,
 
 	if (rc == 0)
 		rc = check_open_opts(own, err);
+	if (rc == 0)
+		rc = check_policies(own, err);
 	if (rc == 0)
 		rc = args_check_budget(&own->budget, err);
 	if (rc < 0 || !own->gate)

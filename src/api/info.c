@@ -91,6 +91,8 @@ int qcow2_get_info(struct qcow2_image *img, uint32_t depth,
 	int rc = image_check_handle(img, err);
 
 	if (rc == 0)
+		rc = options_check_result(out, err);
+	if (rc == 0)
 		rc = disk_get_info(img->disk, depth, &full, err);
 	return rc < 0 ? rc : options_give(out, &full, sizeof(full), err);
 }
@@ -200,6 +202,8 @@ int qcow2_get_luks(struct qcow2_image *img, struct qcow2_luks_info *out,
 	const struct luks_header *l;
 	int rc = image_check_handle(img, err);
 
+	if (rc == 0)
+		rc = options_check_result(out, err);
 	if (rc == 0)
 		rc = get_luks_header(img, &l, err);
 	if (rc < 0)

@@ -127,9 +127,8 @@ int qcow2_compare(struct qcow2_image *a, struct qcow2_image *b,
 	rc = image_check_handle(a, err);
 	if (rc == 0)
 		rc = image_check_handle(b, err);
-	/* A result that cannot be given is found before the work. */
 	if (rc == 0)
-		rc = options_give(result, &full, sizeof(full), err);
+		rc = options_check_result(result, err);
 	if (rc == 0)
 		rc = options_copy(&own, sizeof(own), opts, "qcow2_compare_opts",
 				  err);

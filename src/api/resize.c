@@ -13,14 +13,14 @@
 	 QCOW2_AMEND_LAZY_REFCOUNTS | QCOW2_AMEND_SIZE | QCOW2_AMEND_BACKING | \
 	 QCOW2_AMEND_DATA_FILE_RAW)
 
-static int check_preallocation(enum qcow2_preallocation mode,
+static int check_preallocation(uint32_t mode,
 			       struct qcow2_error *err)
 {
 	if (mode <= QCOW2_PREALLOC_FULL)
 		return 0;
 	return error_set(err, -EINVAL,
-			 "preallocation is number %d, must be 0 (off), 1 "
-			 "(metadata), 2 (falloc) or 3 (full)", (int)mode);
+			 "preallocation is number %" PRIu32 ", must be 0 "
+			 "(off), 1 (metadata), 2 (falloc) or 3 (full)", mode);
 }
 
 int qcow2_resize(struct qcow2_image *img, uint64_t size,
@@ -58,5 +58,8 @@ int qcow2_amend(struct qcow2_image *img, const struct qcow2_amend_opts *opts,
 		rc = error_set(err, -EINVAL,
 			       "amend flags 0x%" PRIx32 " are not known",
 			       own.flags & ~QCOW2_AMEND_SHRINK);
+	if (rc == 0 && (own.lazy_refcounts > 1 || own.data_file_raw > 1))
+		rc = error_set(err, -EINVAL,
+			       "lazy_refcounts and data_file_raw are 0 or 1");
 	return rc < 0 ? rc : disk_amend(img->disk, &own, err);
 }

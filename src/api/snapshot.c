@@ -4,10 +4,28 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "api/image.h"
 #include "base/error.h"
 #include "base/options.h"
+#include "base/range.h"
+#include "base/text.h"
+
+/* A name that could not be typed, or shown, could not be asked for again. */
+static int check_new_name(const char *name, const char *id,
+			  struct qcow2_error *err)
+{
+	if (!*name || (id && !*id))
+		return error_set(err, -EINVAL,
+				 "the name or the id of a snapshot is empty");
+	if (!text_is_utf8(name, strlen(name)) ||
+	    (id && !text_is_utf8(id, strlen(id))))
+		return error_set(err, -EINVAL,
+				 "the name or the id of a snapshot is not "
+				 "UTF-8");
+	return 0;
+}
 
 int qcow2_snapshot_create(struct qcow2_image *img, const char *name,
 			  const struct qcow2_snapshot_opts *opts,
@@ -27,7 +45,8 @@ int qcow2_snapshot_create(struct qcow2_image *img, const char *name,
 		return error_set(err, -EINVAL,
 				 "snapshot flags 0x%" PRIx32 " are not known",
 				 own.flags | own.reserved);
-	return disk_snapshot_create(img->disk, name, &own, err);
+	rc = check_new_name(name, own.id, err);
+	return rc < 0 ? rc : disk_snapshot_create(img->disk, name, &own, err);
 }
 
 static int check_name(const struct qcow2_image *img, const char *id_or_name,
@@ -59,7 +78,7 @@ static int check_range(const struct qcow2_image *img, const void *buf,
 {
 	if (!buf && len)
 		return error_set(err, -EINVAL, "the buffer is NULL");
-	if (len > INT64_MAX || off > INT64_MAX - len)
+	if (!range_is_sane(off, len))
 		return error_set(err, -EINVAL,
 				 "VM state has no byte at offset %" PRIu64,
 				 off);

@@ -36,18 +36,30 @@ int options_copy(void *dst, size_t dst_size, const void *src,
 	return 0;
 }
 
-int options_give(void *dst, const void *full, size_t full_size,
-		 struct qcow2_error *err)
+int options_check_result(const void *dst, struct qcow2_error *err)
 {
 	size_t size = 0;
-	size_t known;
 
 	if (dst)
 		memcpy(&size, dst, sizeof(size));
-	if (size < sizeof(size) || size > OPTIONS_BYTES_MAX)
-		return error_set(err, -EINVAL,
-				 "struct_size of the result structure is not "
-				 "set");
+	if (size >= sizeof(size) && size <= OPTIONS_BYTES_MAX)
+		return 0;
+	return error_set(err, -EINVAL,
+			 dst ? "struct_size of the result structure is not "
+			       "set; initialise it with its _INIT macro"
+			     : "the result structure is NULL");
+}
+
+int options_give(void *dst, const void *full, size_t full_size,
+		 struct qcow2_error *err)
+{
+	int rc = options_check_result(dst, err);
+	size_t size;
+	size_t known;
+
+	if (rc < 0)
+		return rc;
+	memcpy(&size, dst, sizeof(size));
 	known = size < full_size ? size : full_size;
 	memcpy((char *)dst + sizeof(size), (const char *)full + sizeof(size),
 	       known - sizeof(size));

@@ -23,6 +23,10 @@
 int options_copy(void *dst, size_t dst_size, const void *src,
 		 const char *name, struct qcow2_error *err);
 
+/* -EINVAL when options_give() could not fill @dst: asked before the work whose
+ * result it is to take. */
+int options_check_result(const void *dst, struct qcow2_error *err);
+
 /*
  * The way back: fills the caller's result structure @dst, whose struct_size
  * says how much of it there is, from @full (@full_size bytes).  A smaller @dst

@@ -87,10 +87,12 @@ static size_t cut(char *dst, size_t dst_size, size_t safe)
 size_t text_escape(char *dst, size_t dst_size, const void *src, size_t len)
 {
 	const uint8_t *s = src;
-	size_t room = dst_size - 1;
+	size_t room = dst_size ? dst_size - 1 : 0;
 	size_t used = 0;
 	size_t safe = 0; /* dots still fit from here */
 
+	if (!dst_size)
+		return 0;
 	while (len) {
 		uint32_t cp = 0;
 		size_t n = utf8_decode(s, len, &cp);

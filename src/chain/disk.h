@@ -104,7 +104,7 @@ int disk_write_placed(struct disk *d, const struct iovec *iov, int iovcnt,
 struct qcow2_store *disk_place_store(struct disk *d);
 
 /* Before the first encoding: 0 for the codec's usual level. */
-int disk_set_level(struct disk *d, int level, struct qcow2_error *err);
+int disk_set_level(struct disk *d, uint32_t level, struct qcow2_error *err);
 
 /* @d, opened for writing with QCOW2_OPEN_NO_BACKING, reads what it does not
  * have from @below, which is open as long as @d, when it fills clusters up. */

@@ -23,10 +23,6 @@ int disk_make_writable(struct disk *d, const struct qcow2_open_opts *opts,
 	struct layer *top = &d->layers[0];
 	int rc = 0;
 
-	if (d->metadata_only || opts->snapshot)
-		return error_set(err, -EINVAL,
-				 "a snapshot's view and an image opened for "
-				 "its metadata cannot be written to");
 	if (top->image)
 		rc = rw_open(top->image, opts, err);
 	if (rc == 0 && top->image && d->n_layers > 1)
@@ -167,7 +163,7 @@ int disk_write_encoded(struct disk *d, const void *bytes, size_t n,
 		   : refuse_raw(err);
 }
 
-int disk_set_level(struct disk *d, int level, struct qcow2_error *err)
+int disk_set_level(struct disk *d, uint32_t level, struct qcow2_error *err)
 {
 	struct image *img = d->layers[0].image;
 	int rc = disk_check_writable(d, err);

@@ -118,6 +118,29 @@ static int check_backing(const struct image *img,
 				   BACKING_FORMAT_BYTES_MAX, err);
 }
 
+static struct qcow2_resize_opts resize_opts(const struct qcow2_amend_opts *o)
+{
+	struct qcow2_resize_opts resize = QCOW2_RESIZE_OPTS_INIT;
+
+	if (o->flags & QCOW2_AMEND_SHRINK)
+		resize.flags = QCOW2_RESIZE_SHRINK;
+	return resize;
+}
+
+/* The size is changed when the version may have been changed already. */
+static int check_size(const struct image *img, const struct qcow2_amend_opts *o,
+		      struct qcow2_error *err)
+{
+	struct qcow2_resize_opts resize = resize_opts(o);
+	uint32_t version = version_after(img, o) > img->geo.version
+				   ? version_after(img, o)
+				   : img->geo.version;
+
+	if (!is_set(o, QCOW2_AMEND_SIZE))
+		return 0;
+	return image_resize_check(img, o->size, &resize, version, err);
+}
+
 static int check(const struct image *img, const struct qcow2_amend_opts *o,
 		 struct qcow2_error *err)
 {
@@ -125,6 +148,8 @@ static int check(const struct image *img, const struct qcow2_amend_opts *o,
 
 	if (rc == 0)
 		rc = check_raw(img, o, err);
+	if (rc == 0)
+		rc = check_size(img, o, err);
 	return rc < 0 ? rc : check_backing(img, o, err);
 }
 
@@ -145,12 +170,10 @@ static int set_backing(struct image *img, const struct qcow2_amend_opts *o,
 static int set_size(struct image *img, const struct qcow2_amend_opts *o,
 		    struct qcow2_error *err)
 {
-	struct qcow2_resize_opts resize = QCOW2_RESIZE_OPTS_INIT;
+	struct qcow2_resize_opts resize = resize_opts(o);
 
 	if (!is_set(o, QCOW2_AMEND_SIZE))
 		return 0;
-	if (o->flags & QCOW2_AMEND_SHRINK)
-		resize.flags = QCOW2_RESIZE_SHRINK;
 	return image_resize(img, o->size, &resize, err);
 }
 

@@ -254,12 +254,15 @@ static int run(struct compact *c, struct qcow2_error *err)
 	return rc < 0 ? rc : end;
 }
 
-static int check_compress(const struct image *img,
-			  const struct qcow2_compact_opts *opts,
-			  struct qcow2_error *err)
+int image_compact_check(const struct image *img,
+			const struct qcow2_compact_opts *opts,
+			struct qcow2_error *err)
 {
-	if (!(opts->flags & QCOW2_COMPACT_COMPRESS) || !img->geo.has_data_file)
+	if (!(opts->flags & QCOW2_COMPACT_COMPRESS))
 		return 0;
+	if (!img->geo.has_data_file)
+		return image_check_level(img->header.compression_type,
+					 opts->compress_level, err);
 	return error_set(err, -ENOTSUP,
 			 "an image with an external data file has no "
 			 "compressed clusters");
@@ -313,7 +316,7 @@ int image_compact(struct image *img, const struct qcow2_compact_opts *opts,
 		  struct qcow2_error *err)
 {
 	struct compact c = { .img = img, .opts = opts, .result = result };
-	int rc = check_compress(img, opts, err);
+	int rc = image_compact_check(img, opts, err);
 
 	if (rc == 0)
 		rc = store_size(img->file, &result->file_size_before, err);

@@ -37,6 +37,11 @@
 struct image;
 struct refcounts;
 
+/* What of the options this image refuses, before anything is done. */
+int image_compact_check(const struct image *img,
+			const struct qcow2_compact_opts *opts,
+			struct qcow2_error *err);
+
 /* See qcow2_compact(); both complete, never NULL. */
 int image_compact(struct image *img, const struct qcow2_compact_opts *opts,
 		  struct qcow2_compact_result *result,

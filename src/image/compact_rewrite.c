@@ -164,6 +164,6 @@ int compact_rewrite(struct image *img, const struct qcow2_compact_opts *opts,
 	if (!cluster || !encoded)
 		return error_nomem(err, "rewriting clusters", 2 * size);
 	if (opts->compress_level)
-		rc = image_set_level(img, (int)opts->compress_level, err);
+		rc = image_set_level(img, opts->compress_level, err);
 	return rc < 0 ? rc : rewrite_behind_bitmaps(&w, err);
 }

@@ -51,17 +51,19 @@ static int check_size(const struct image *img, uint64_t size,
 }
 
 /* A snapshot of version 2 need not say how large its disk was. */
-static int check_snapshots(const struct image *img, struct qcow2_error *err)
+static int check_snapshots(const struct image *img, uint32_t version,
+			   struct qcow2_error *err)
 {
-	if (img->geo.version >= 3 || img->header.n_snapshots == 0)
+	if (version >= 3 || img->header.n_snapshots == 0)
 		return 0;
 	return error_set(err, -ENOTSUP,
 			 "can't resize a v2 image which has snapshots: they do "
 			 "not record their size");
 }
 
-static int check(const struct image *img, uint64_t size,
-		 const struct qcow2_resize_opts *opts, struct qcow2_error *err)
+int image_resize_check(const struct image *img, uint64_t size,
+		       const struct qcow2_resize_opts *opts, uint32_t version,
+		       struct qcow2_error *err)
 {
 	bool shrinks = size < img->virtual_size;
 	int rc = check_size(img, size, err);
@@ -75,7 +77,7 @@ static int check(const struct image *img, uint64_t size,
 			       "preallocation can only be used for growing "
 			       "images");
 	if (rc == 0)
-		rc = check_snapshots(img, err);
+		rc = check_snapshots(img, version, err);
 	return rc < 0 ? rc : bitmaps_resize_check(img, size, err);
 }
 
@@ -284,7 +286,7 @@ static int grow(struct image *img, uint64_t size,
 int image_resize(struct image *img, uint64_t size,
 		 const struct qcow2_resize_opts *opts, struct qcow2_error *err)
 {
-	int rc = check(img, size, opts, err);
+	int rc = image_resize_check(img, size, opts, img->geo.version, err);
 
 	if (rc < 0 || size == img->virtual_size)
 		return rc;

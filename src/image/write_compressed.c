@@ -149,30 +149,36 @@ int image_encode(struct image *img, void *dst, const void *src, size_t *n,
 	return rc < 0 ? error_nomem(err, "compression", size) : 0;
 }
 
-static int refuse_level(enum codec codec, int level, struct qcow2_error *err)
+int image_check_level(uint32_t compression, uint32_t level,
+		      struct qcow2_error *err)
 {
-	bool zstd = codec == CODEC_ZSTD;
+	bool zstd = compression == QCOW2_COMPRESSION_ZSTD;
 
+	if (encoder_has_level(zstd ? CODEC_ZSTD : CODEC_ZLIB, level))
+		return 0;
 	if (level > ENCODE_LEVEL_FAST && level <= ENCODE_LEVEL_MAX_FAST)
 		return error_set(err, -ENOTSUP,
 				 zstd ? "the fast levels are for zlib: with "
 					"zstd, level 1 is fast"
 				      : "this library was built without "
 					"ISA-L, which has the fast levels");
-	return error_set(err, -EINVAL, "compression level %d: %s has 1 to %d",
+	return error_set(err, -EINVAL, "compression level %" PRIu32
+			 ": %s has 1 to %d",
 			 level, zstd ? "zstd" : "zlib",
 			 zstd ? ENCODE_LEVEL_MAX_ZSTD : ENCODE_LEVEL_MAX_ZLIB);
 }
 
-int image_set_level(struct image *img, int level, struct qcow2_error *err)
+int image_set_level(struct image *img, uint32_t level, struct qcow2_error *err)
 {
 	struct encoder_pool *pool = &img->rw->encoders;
 	enum codec codec = pool->codec;
 
-	if (level < 0 || !encoder_has_level(codec, (uint32_t)level))
-		return refuse_level(codec, level, err);
+	int rc = image_check_level(img->header.compression_type, level, err);
+
+	if (rc < 0)
+		return rc;
 	encoder_pool_release(pool);
-	encoder_pool_init(pool, codec, level);
+	encoder_pool_init(pool, codec, (int)level);
 	return 0;
 }
 

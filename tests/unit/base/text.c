@@ -24,6 +24,16 @@ static void plain_text_stays_as_it_is(void **state)
 	       "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
 }
 
+/* D16: not even the terminator has room. */
+static void no_room_takes_nothing(void **state)
+{
+	char dst[4] = "abc";
+
+	(void)state;
+	assert_int_equal(text_escape(dst, 0, "xyz", 3), 0);
+	assert_string_equal(dst, "abc");
+}
+
 static void control_characters_and_backslashes_are_escaped(void **state)
 {
 	(void)state;
@@ -144,6 +154,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plain_text_stays_as_it_is),
+		cmocka_unit_test(no_room_takes_nothing),
 		cmocka_unit_test(control_characters_and_backslashes_are_escaped),
 		cmocka_unit_test(characters_that_hide_or_reorder_are_escaped),
 		cmocka_unit_test(invalid_utf8_is_escaped_byte_by_byte),

@@ -184,7 +184,7 @@ static void ids_go_on_from_the_largest(void **state)
 	rig_create(&r, "same");
 	rig_create(&r, "same");
 	opts.id = "41";
-	assert_int_equal(qcow2_snapshot_create(r.img, "", &opts, NULL), 0);
+	assert_int_equal(qcow2_snapshot_create(r.img, "forty-one", &opts, NULL), 0);
 	rig_create(&r, "last");
 	assert_string_equal(info_of(&r, 0).id, "1");
 	assert_string_equal(info_of(&r, 1).id, "2");
