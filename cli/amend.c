@@ -33,6 +33,7 @@ static const struct option_spec amend_table[] = {
 	{ "force", 0, NULL, set_nothing, 0,
 	  "accepted for scripts, without effect" },
 	OPTION_EXTERNAL,
+	OPTION_MAX_DEPTH,
 	OPTION_BACKING_FORMAT,
 	OPTION_HELP,
 	OPTION_OBJECTS,

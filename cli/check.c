@@ -62,6 +62,7 @@ static const struct option_spec check_table[] = {
 	  offsetof(struct check_options, findings),
 	  "with --output json: list the findings there" },
 	OPTION_EXTERNAL,
+	OPTION_MAX_DEPTH,
 	OPTION_HELP,
 	OPTION_OBJECTS,
 	OPTION_END,

@@ -38,6 +38,7 @@ static const struct option_spec compact_table[] = {
 	OPTION_JSON_PROGRESS,
 	OPTION_QUIET,
 	OPTION_EXTERNAL,
+	OPTION_MAX_DEPTH,
 	OPTION_BACKING_FORMAT,
 	OPTION_HELP,
 	OPTION_END,

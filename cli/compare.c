@@ -46,6 +46,7 @@ static const struct option_spec compare_table[] = {
 	OPTION_OUTPUT,
 	OPTION_BACKING_FORMAT,
 	OPTION_EXTERNAL,
+	OPTION_MAX_DEPTH,
 	OPTION_HELP,
 	OPTION_OBJECTS,
 	OPTION_END,

@@ -43,6 +43,7 @@ static const struct option_spec create_table[] = {
 	OPTION_QUIET,
 	OPTION_OUTPUT,
 	OPTION_EXTERNAL,
+	OPTION_MAX_DEPTH,
 	OPTION_HELP,
 	OPTION_REFUSED("object", 0, "DEF"),
 	OPTION_END,

@@ -26,6 +26,7 @@ static const struct option_spec info_table[] = {
 	  "tell about the backing files too, top first" },
 	OPTION_BACKING_FORMAT,
 	OPTION_EXTERNAL,
+	OPTION_MAX_DEPTH,
 	OPTION_HELP,
 	OPTION_OBJECTS,
 	OPTION_END,

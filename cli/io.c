@@ -104,6 +104,7 @@ static const struct option_spec io_table[] = {
 	  "accepted for scripts; changes nothing" },
 	OPTION_BACKING_FORMAT,
 	OPTION_EXTERNAL,
+	OPTION_MAX_DEPTH,
 	{ "version", 'V', NULL, set_flag, IO_FIELD(version),
 	  "print the version and exit" },
 	OPTION_HELP,

@@ -94,6 +94,7 @@ void io_open_opts(const struct io_shell *sh, const struct io_settings *s,
 	opts->gate = gate;
 	opts->format = s->format;
 	opts->backing_format = sh->common->backing_format;
+	opts->budget.chain_depth = sh->common->max_depth;
 	opts->flags = open_flags(s);
 	opts->discard = s->discard;
 	opts->l2_cache_bytes = s->l2_cache_bytes;

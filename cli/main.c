@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -123,6 +124,18 @@ static void occupy_standard_descriptors(void)
 		close(fd);
 }
 
+/* An image of a chain takes two descriptors, and the usual soft limit is 1024.
+ * It is low for the sake of select(), which nobody calls here. */
+static void allow_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 /* Output that did not arrive is a failure, whatever else was achieved. */
 static int finish_output(const struct cli *cli, int status)
 {
@@ -153,5 +166,6 @@ int main(int argc, char **argv)
 	struct cli cli = { personality_of(argv[0]) };
 
 	occupy_standard_descriptors();
+	allow_descriptors();
 	return finish_output(&cli, dispatch(&cli, argc, argv));
 }

@@ -16,6 +16,7 @@ static int open_image(const struct cli *cli, const struct common *common,
 	opts.gate = &gate;
 	opts.format = src->format;
 	opts.backing_format = common->backing_format;
+	opts.budget.chain_depth = common->max_depth;
 	opts.flags = src->flags;
 	opts.snapshot = src->snapshot;
 	opts.discard = discard;

@@ -56,11 +56,19 @@ struct common {
 	int json_progress_fd;               /* -1: none */
 	enum qcow2_format backing_format;   /* where images do not say */
 	struct external external;
+	uint32_t max_depth;                 /* images in a chain */
 };
+
+/* The library's default protects programs that open what strangers send.  People
+ * and scripts have chains of hundreds, one image for each backup, and qemu-img
+ * reads them; a thousand are opened in a fraction of a second. */
+#define MAX_DEPTH_DEFAULT 1024
+#define MAX_DEPTH_MAX 65536
 
 #define COMMON_INIT(cli) { OUTPUT_HUMAN, false, false, false, -1,          \
 			   (cli)->as->backing_format,                     \
-			   { (cli)->as->external, { NULL } } }
+			   { (cli)->as->external, { NULL } },             \
+			   MAX_DEPTH_DEFAULT }
 
 /*
  * Parses argv by the table.  @values is the subcommand's structure, with its
@@ -78,6 +86,7 @@ int set_size(const struct option_value *v);      /* uint64_t */
 int set_format(const struct option_value *v);    /* enum qcow2_format */
 int set_output(const struct option_value *v);    /* enum output */
 int set_external(const struct option_value *v);  /* struct external */
+int set_max_depth(const struct option_value *v); /* uint32_t */
 int set_fd(const struct option_value *v);        /* int */
 int set_cache(const struct option_value *v);     /* const struct cache_mode * */
 int set_compress_level(const struct option_value *v); /* uint64_t */
@@ -118,6 +127,11 @@ const char *format_name(enum qcow2_format format);
 	  "which files named by an image are opened: none; those in or " \
 	  "below the image's directory; those, and what is below DIR (may " \
 	  "be repeated); any" }
+#define OPTION_MAX_DEPTH \
+	{ "max-depth", 0, "N", set_max_depth, \
+	  offsetof(struct common, max_depth), \
+	  "open chains of up to N images, the top one included; 1024 " \
+	  "where nothing is said" }
 #define OPTION_BACKING_FORMAT \
 	{ "backing-format", 0, "raw|qcow2|probe", set_format, \
 	  offsetof(struct common, backing_format), \

@@ -49,6 +49,7 @@ static const struct option_spec resize_table[] = {
 	  "allow a smaller size; what lies beyond it is lost" },
 	OPTION_QUIET,
 	OPTION_EXTERNAL,
+	OPTION_MAX_DEPTH,
 	OPTION_BACKING_FORMAT,
 	OPTION_HELP,
 	OPTION_OBJECTS,

@@ -150,6 +150,20 @@ int set_external(const struct option_value *v)
 	return -1;
 }
 
+int set_max_depth(const struct option_value *v)
+{
+	uint64_t depth;
+
+	if (size_parse(v->arg, &depth) < 0 || depth < 1 ||
+	    depth > MAX_DEPTH_MAX) {
+		cli_error(v->cli, v->name, "'%s' is no number from 1 to %d",
+			  ESC(v->arg), MAX_DEPTH_MAX);
+		return -1;
+	}
+	*(uint32_t *)v->field = (uint32_t)depth;
+	return 0;
+}
+
 int set_fd(const struct option_value *v)
 {
 	char *end;

@@ -98,8 +98,8 @@ static int open_backing(struct disk *d, const struct qcow2_open_opts *opts,
 
 	if (d->n_layers >= depth_max(opts))
 		return error_set(err, -E2BIG,
-				 "the backing chain is deeper than %" PRIu32
-				 " images",
+				 "the backing chain has more than %" PRIu32
+				 " images, which is the limit",
 				 depth_max(opts));
 	rc = backing_format(above->image, opts, &format, err);
 	if (rc == 0)

@@ -176,6 +176,31 @@ class Access(case.Case):
                 result = self.ours(*chain, *options, name)
                 self.assertEqual(result.status, status, result.err)
 
+    def test_chains_of_hundreds_are_read(self):
+        """F08: a chain grows by an image with each backup."""
+        n = 130
+        h = images.Header("on-qcow2.qcow2")
+        at, length = h.get(">Q", 8), h.get(">I", 16)
+        for i in range(n):
+            below = f"d{i - 1:03}.q" if i else h.bytes[at:at + length].decode()
+            h = images.Header("on-qcow2.qcow2")
+            h.put(">I", 16, len(below))
+            h.bytes[at:at + len(below)] = below.encode()
+            h.save(f"d{i:03}.q")
+        top = f"d{n - 1:03}.q"
+        chain = ["info", "--backing-chain", "--output", "json"]
+        self.assertEqual(self.assert_same("map", "--output=json", top).status,
+                         0)
+        layers = len(self.ours(*chain, top).json())
+        self.assertGreater(layers, n)
+        for depth, status in [(str(layers), 0), (str(layers - 1), 1),
+                              ("64", 1), ("0", 1), ("x", 1), ("65537", 1)]:
+            with self.subTest(depth=depth):
+                result = self.ours(*chain, "--max-depth", depth, top)
+                self.assertEqual(result.status, status, result.err)
+                if status:
+                    self.assert_refused(result, depth)
+
     def test_an_unnamed_backing_format_is_not_guessed(self):
         h = images.Header("on-raw.qcow2")
         at = h.bytes.index(b"\xe2\x79\x2a\xca")
