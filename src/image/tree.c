@@ -389,7 +389,7 @@ static int write_some(struct count *c, const struct tree_run *run,
 	if (c->n_slices < LOOK_AFTER_SLICES)
 		return 0;
 	c->n_slices = 0;
-	if (!commit_wanted(&rw->commit) && !refcounts_wanted(&rw->refs))
+	if (!commit_wanted(&rw->commit))
 		return 0;
 	return commit_flush(&rw->commit, err);
 }

@@ -14,7 +14,12 @@
 #include "meta/freed.h"
 #include "store/store.h"
 
-enum { L1_PER_SECTOR = SECTOR_BYTES / L1_ENTRY_BYTES };
+enum {
+	L1_PER_SECTOR = SECTOR_BYTES / L1_ENTRY_BYTES,
+	QUARANTINE_BYTES = 64 * 1024 * 1024,
+	QUARANTINE_SHARE = 8,
+	QUARANTINE_RUNS = 16384,
+};
 
 int commit_init(struct commit *c, struct cache *l2, struct qcow2_error *err)
 {
@@ -196,11 +201,26 @@ int commit_rewrite_l2(struct commit *c, const uint8_t *bytes, uint64_t len,
 	return rc;
 }
 
+/* What is in quarantine takes space in the file that nobody can use: no more
+ * than a share of the file, or so much that a barrier is cheap beside it.  A run
+ * can cost a slice of refcounts when it is given back. */
+static bool quarantine_is_full(const struct commit *c)
+{
+	uint64_t bytes = c->freed.n_clusters << c->geo->cluster_bits;
+	uint64_t file = atomic_load_explicit(&c->refs->high_water,
+					     memory_order_relaxed);
+
+	return bytes >= max_u64(QUARANTINE_BYTES,
+				file / QUARANTINE_SHARE) ||
+	       c->freed.n >= QUARANTINE_RUNS;
+}
+
 bool commit_wanted(struct commit *c)
 {
 	SCOPED_LOCK(&c->lock);
 
-	return c->l2.waiting.n > cache_capacity(c->l2.cache) / 2;
+	return c->l2.waiting.n > cache_capacity(c->l2.cache) / 2 ||
+	       refcounts_wanted(c->refs) || quarantine_is_full(c);
 }
 
 int commit_make_room(struct commit *c, struct qcow2_error *err)

@@ -52,6 +52,7 @@ struct freed_list {
 	struct freed *list;
 	size_t n;
 	size_t capacity;
+	uint64_t n_clusters;    /* of all of them */
 };
 
 /* What one commit freed, until its grace period is over. */
@@ -143,7 +144,9 @@ void commit_poison(struct commit *c, int code);
  * metadata shows already. */
 int commit_check(struct commit *c, struct qcow2_error *err);
 
-/* True when so much is dirty that somebody should commit. */
+/* True when so much is dirty, or so much space is in quarantine, that somebody
+ * should commit; who asks holds no grace period, or would wait in vain for the
+ * space. */
 bool commit_wanted(struct commit *c);
 
 /* Before more changes: where the last commit failed and much is waiting since,

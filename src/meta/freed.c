@@ -47,6 +47,7 @@ void freed_add(struct freed_list *l, uint32_t cluster_bits, struct freed f)
 {
 	struct freed *last = l->n ? &l->list[l->n - 1] : NULL;
 
+	l->n_clusters += f.n_clusters;
 	if (last && continues(last, &f, cluster_bits)) {
 		last->n_clusters += f.n_clusters;
 		return;
@@ -66,8 +67,10 @@ void freed_append(struct freed_list *l, struct freed_list *from)
 		memcpy(l->list + l->n, from->list,
 		       from->n * sizeof(*l->list));
 		l->n += from->n;
+		l->n_clusters += from->n_clusters;
 	}
 	from->n = 0;
+	from->n_clusters = 0;
 }
 
 void freed_list_release(struct freed_list *l)
@@ -150,6 +153,7 @@ static void merge_runs(struct freed_list *l, uint32_t cluster_bits)
 
 	sort_by_number(l->list, n, sizeof(*l->list));
 	l->n = 0;
+	l->n_clusters = 0;
 	for (size_t i = 0; i < n; i++)
 		freed_add(l, cluster_bits, l->list[i]);
 }

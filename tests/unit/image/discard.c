@@ -133,6 +133,32 @@ static void compressed_clusters_go_one_by_one(void **state)
 	disk_release(&t);
 }
 
+/* S5: between two flushes what discards free must not pile up. */
+static void what_discards_free_is_used_again_without_a_flush(void **state)
+{
+	struct qcow2_create_opts o = QCOW2_CREATE_OPTS_INIT;
+	struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
+	struct qcow2_image *img;
+	struct qcow2_store *mem;
+	uint64_t size;
+
+	(void)state;
+	o.virtual_size = 16 << 20;
+	o.cluster_size = 2 << 20;
+	open.flags = QCOW2_OPEN_RDWR;
+	assert_int_equal(store_mem_new(&mem, NULL), 0);
+	assert_int_equal(qcow2_create_store(mem, NULL, &o, NULL), 0);
+	assert_int_equal(qcow2_open_store(mem, &open, &img, NULL), 0);
+	for (unsigned i = 0; i < 200; i++) {
+		assert_int_equal(qcow2_discard(img, 2 << 20, 0, 0, NULL), 0);
+		assert_int_equal(qcow2_pwrite(img, "x", 1, 0, 0, NULL), 0);
+		assert_int_equal(store_size(mem, &size, NULL), 0);
+		assert_true(size <= 80 << 20);
+	}
+	assert_int_equal(qcow2_close(img, NULL), 0);
+	store_unref(mem);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -146,6 +172,8 @@ int main(void)
 			clusters_stay_allocated_where_the_policy_says_so),
 		cmocka_unit_test(space_goes_back_only_where_the_policy_says_so),
 		cmocka_unit_test(compressed_clusters_go_one_by_one),
+		cmocka_unit_test(
+			what_discards_free_is_used_again_without_a_flush),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,6 +125,66 @@ static void reserving_makes_room_for_as_many_as_asked(void **state)
 	assert_int_equal(l.n, 0);
 }
 
+static void free_runs(struct rig *t, uint64_t n_runs, uint64_t n_clusters)
+{
+	assert_int_equal(commit_begin(&t->commit, n_runs, NULL), 0);
+	for (uint64_t i = 0; i < n_runs; i++)
+		commit_free(&t->commit,
+			    (struct freed){ (2 + i * (n_clusters + 1)) << 12,
+					    n_clusters, false });
+	commit_end(&t->commit);
+}
+
+/* S5: 64 MiB, or an eighth of the file. */
+static void much_space_in_quarantine_asks_for_a_commit(void **state)
+{
+	(void)state;
+	for (uint64_t file = 1; file <= 1024; file *= 1024) {
+		uint64_t n = file > 1 ? 128 << 8 : 64 << 8;
+		struct rig t;
+
+		rig_init(&t);
+		t.refs.high_water = file << 20;
+		free_runs(&t, 1, n - 1);
+		assert_false(commit_wanted(&t.commit));
+		free_runs(&t, 1, 1);
+		assert_true(commit_wanted(&t.commit));
+		rig_release(&t);
+	}
+}
+
+/* They are listed in memory, and each may cost a slice of refcounts. */
+static void many_runs_in_quarantine_ask_for_one_too(void **state)
+{
+	struct rig t;
+
+	(void)state;
+	rig_init(&t);
+	t.refs.high_water = UINT64_C(1) << 50;
+	free_runs(&t, 16383, 1);
+	assert_false(commit_wanted(&t.commit));
+	free_runs(&t, 1, 1);
+	assert_true(commit_wanted(&t.commit));
+	rig_release(&t);
+}
+
+static void many_dirty_refcounts_ask_for_one_too(void **state)
+{
+	struct rig t;
+
+	(void)state;
+	rig_init(&t);
+	cache_release(&t.refs.blocks);
+	assert_int_equal(cache_init(&t.refs.blocks, t.file, 1, 512, NULL), 0);
+	for (uint64_t i = 0; i < 2; i++) {
+		assert_false(commit_wanted(&t.commit));
+		assert_int_equal(refcounts_increment(&t.refs, 1, 100 + i * 256,
+						     NULL), 0);
+	}
+	assert_true(commit_wanted(&t.commit));
+	rig_release(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -134,6 +194,9 @@ int main(void)
 			a_run_that_cannot_be_freed_does_not_keep_the_others),
 		cmocka_unit_test(a_hole_that_cannot_be_made_costs_space_only),
 		cmocka_unit_test(batches_keep_their_order),
+		cmocka_unit_test(much_space_in_quarantine_asks_for_a_commit),
+		cmocka_unit_test(many_runs_in_quarantine_ask_for_one_too),
+		cmocka_unit_test(many_dirty_refcounts_ask_for_one_too),
 		cmocka_unit_test(reserving_makes_room_for_as_many_as_asked),
 	};
 
