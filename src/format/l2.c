@@ -41,8 +41,8 @@ bool compressed_encode(const struct geometry *g, uint64_t host_off,
 	return true;
 }
 
-/* Sectors are counted whole, so the last one may reach past the end of the
- * file; a cluster or more of nothing is no compressed data. */
+/* However many sectors there are said to be: what the file does not have reads
+ * as zeros, and decoding ends before that. */
 static enum defect compressed_unreadable(const struct geometry *g,
 					 uint64_t desc, uint64_t file_size)
 {
@@ -52,10 +52,22 @@ static enum defect compressed_unreadable(const struct geometry *g,
 		return DEFECT_L2_ENTRY_COMPRESSED_DATA_FILE;
 	if (c.host_off > HOST_OFF_MAX || c.host_off < g->cluster_size)
 		return DEFECT_COMPRESSED_OFFSET;
-	if (c.host_off >= file_size ||
-	    c.len - min_u64(c.len, file_size - c.host_off) >= g->cluster_size)
+	if (c.host_off >= file_size)
 		return DEFECT_COMPRESSED_BEYOND_EOF;
 	return DEFECT_NONE;
+}
+
+/* Sectors are counted whole, so the last ones may lie past the end of the
+ * file. */
+static enum defect compressed_defect(const struct geometry *g,
+				     struct l2_entry e, uint64_t file_size)
+{
+	struct compressed c = compressed_decode(g, e.desc);
+	uint64_t room = file_size - c.host_off;
+
+	if (c.len > room && c.len - room >= g->cluster_size)
+		return DEFECT_COMPRESSED_BEYOND_EOF;
+	return e.bitmap ? DEFECT_L2_BITMAP_COMPRESSED : DEFECT_NONE;
 }
 
 /*
@@ -142,7 +154,7 @@ enum defect l2_entry_defect(const struct geometry *g, struct l2_entry e,
 		return bad;
 	if (!(e.desc & L2_COMPRESSED))
 		return standard_entry_defect(g, e, data_size);
-	return e.bitmap ? DEFECT_L2_BITMAP_COMPRESSED : DEFECT_NONE;
+	return compressed_defect(g, e, file_size);
 }
 
 enum cluster_kind l2_cluster_kind(const struct geometry *g, struct l2_entry e)

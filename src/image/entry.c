@@ -23,6 +23,17 @@ struct run {
 	uint64_t n;
 };
 
+uint64_t entry_compressed_end(const struct image *img, struct compressed c)
+{
+	uint64_t size = img->geo.cluster_size;
+	uint64_t opened = align_up(img->file_size, size);
+	uint64_t end = align_up(c.host_off + c.len, size);
+
+	if (c.host_off < opened)
+		end = min_u64(end, opened);
+	return min_u64(end, align_up(image_file_end(img), size));
+}
+
 /* Those of the image file that the entry has a reference to. */
 static struct run clusters_of(const struct image *img, struct l2_entry e)
 {
@@ -36,10 +47,7 @@ static struct run clusters_of(const struct image *img, struct l2_entry e)
 		struct compressed c = compressed_decode(g, e.desc);
 
 		first = align_down(c.host_off, g->cluster_size);
-		end = align_up(c.host_off + c.len, g->cluster_size);
-		/* Only its own last sectors can lie past the end. */
-		end = min_u64(end, align_up(image_file_end(img),
-					    g->cluster_size));
+		end = entry_compressed_end(img, c);
 	} else if (!first) {
 		return (struct run){ 0 };
 	}

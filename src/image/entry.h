@@ -26,6 +26,14 @@ struct entry_plan {
 	bool middle;            /* no real plan: fully covered by data */
 };
 
+/*
+ * The end of the clusters that compressed data has references to.  Sectors that
+ * the file did not have when it was opened are none of it, though it counts
+ * them: what is there now is somebody else's.  Pieces of this opening do not
+ * cross that place (image/pack.h), so that theirs are known from those.
+ */
+uint64_t entry_compressed_end(const struct image *img, struct compressed c);
+
 /* 0, or -EIO for an entry that breaks the format; the corrupt bit is durable
  * then. */
 int entry_check(struct image *img, struct l2_entry e, uint64_t guest_off,

@@ -8,10 +8,11 @@
 #include "base/cleanup.h"
 #include "base/mutant.h"
 
-void pack_init(struct pack *p, struct alloc *alloc)
+void pack_init(struct pack *p, struct alloc *alloc, uint64_t apart)
 {
 	memset(p, 0, sizeof(*p));
 	p->alloc = alloc;
+	p->apart = apart;
 	pthread_mutex_init(&p->lock, NULL);
 }
 
@@ -71,7 +72,7 @@ static int reserve_new(struct pack *p, uint32_t len, uint64_t *host_off,
 	/* A piece that would end in the open cluster is here because that could
 	 * not be shared; another try might succeed, and leave it open. */
 	if (p->next && p->next < p->end && p->next + len > p->end &&
-	    p->end == a.claim.host_off && share_open(p))
+	    p->end == a.claim.host_off && p->end != p->apart && share_open(p))
 		*host_off = p->next;
 	use(p, *host_off + len, a.claim.host_off + cluster_size(p));
 	return 0;

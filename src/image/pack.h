@@ -23,13 +23,15 @@
 
 struct pack {
 	struct alloc *alloc;
+	uint64_t apart;         /* host offset; see entry_compressed_end() */
 	pthread_mutex_t lock;   /* protects what follows */
 	uint64_t next;          /* host offset of the next piece; 0: none open */
 	uint64_t end;           /* of the open cluster */
 	uint64_t generation;    /* of the commit that will cover the last piece */
 };
 
-void pack_init(struct pack *p, struct alloc *alloc);
+/* @apart: a multiple of the cluster size across which no piece goes on. */
+void pack_init(struct pack *p, struct alloc *alloc, uint64_t apart);
 void pack_release(struct pack *p);
 
 /* Room for @len bytes, at most a cluster; its clusters have one reference more

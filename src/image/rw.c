@@ -128,6 +128,12 @@ static bool is_lazy(const struct image *img,
 	       (img->header.compatible_features & COMPAT_LAZY_REFCOUNTS);
 }
 
+/* What was compressed before this opening ends where the file ended then. */
+static uint64_t pack_apart(const struct image *img)
+{
+	return align_up(img->file_size, img->geo.cluster_size);
+}
+
 static void rw_init(struct image *img, const struct qcow2_open_opts *opts,
 		    struct rw *rw)
 {
@@ -152,7 +158,7 @@ static void rw_init(struct image *img, const struct qcow2_open_opts *opts,
 	c->opaque = img;
 	init_policy(&rw->policy, opts);
 	alloc_init(&rw->alloc, &rw->refs, c);
-	pack_init(&rw->pack, &rw->alloc);
+	pack_init(&rw->pack, &rw->alloc, pack_apart(img));
 	encoder_pool_init(&rw->encoders,
 			  img->header.compression_type == COMPRESSION_ZSTD
 				  ? CODEC_ZSTD
@@ -276,7 +282,7 @@ int image_drain(struct image *img, struct qcow2_error *err)
 	struct rw *rw = img->rw;
 
 	pack_release(&rw->pack);
-	pack_init(&rw->pack, &rw->alloc);
+	pack_init(&rw->pack, &rw->alloc, pack_apart(img));
 	alloc_give_back(&rw->alloc);
 	return commit_drain(&rw->commit, err);
 }

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/sort.h"
+#include "image/entry.h"
 #include "image/image.h"
 #include "image/rw.h"
 #include "store/store.h"
@@ -228,9 +229,7 @@ static int walk_entry(struct walk *w, struct l2_entry e, uint64_t guest_off,
 		struct compressed c = compressed_decode(g, e.desc);
 
 		first = align_down(c.host_off, g->cluster_size);
-		end = align_up(c.host_off + c.len, g->cluster_size);
-		/* Only its own last sectors can lie past the end. */
-		end = min_u64(end, align_up(file_end, g->cluster_size));
+		end = entry_compressed_end(w->img, c);
 	} else if (!first) {
 		return 0;
 	} else if (end > align_up(file_end, g->cluster_size)) {

@@ -54,8 +54,24 @@ static bool fix_place(const struct geometry *g, struct l2_entry *e)
 	return true;
 }
 
-static bool fix_defect(const struct geometry *g, enum defect bad,
+/* Compressed data says by itself where it ends: sectors that the file does not
+ * have are none of it. */
+static bool fix_length(const struct geometry *g, uint64_t file_size,
 		       struct l2_entry *e)
+{
+	struct compressed c = compressed_decode(g, e->desc);
+	uint64_t flags = e->desc & ENTRY_COPIED;
+
+	if (c.host_off >= file_size ||
+	    !compressed_encode(g, c.host_off,
+			       (uint32_t)(file_size - c.host_off), &e->desc))
+		return false;
+	e->desc |= flags;
+	return true;
+}
+
+static bool fix_defect(const struct geometry *g, enum defect bad,
+		       uint64_t file_size, struct l2_entry *e)
 {
 	switch (bad) {
 	case DEFECT_L2_ENTRY_UNALIGNED:
@@ -66,6 +82,8 @@ static bool fix_defect(const struct geometry *g, enum defect bad,
 	case DEFECT_L2_ENTRY_COPIED_WITHOUT_OFFSET:
 		e->desc &= ~ENTRY_COPIED;
 		return true;
+	case DEFECT_COMPRESSED_BEYOND_EOF:
+		return fix_length(g, file_size, e);
 	case DEFECT_L2_BITMAP_CONFLICT:
 		/* What is stored is kept: zeros can be written again. */
 		e->bitmap &= ~((e->bitmap & SUB_ALL_ALLOC) << 32);
@@ -101,7 +119,7 @@ static int fix_l2(void *opaque, struct repair *r, const struct table_entry *at,
 	(void)opaque;
 	(void)err;
 	for (int i = 0; bad && i < ROUNDS_MAX; i++) {
-		if (!fix_defect(&r->c.geo, bad, &fixed))
+		if (!fix_defect(&r->c.geo, bad, r->c.file_size, &fixed))
 			return 0;
 		bad = defect_of(r, at, fixed);
 	}
@@ -130,6 +148,7 @@ static bool is_needed(const struct repair *r)
 		DEFECT_L2_BITMAP_CONFLICT,
 		DEFECT_L2_BITMAP_WITHOUT_OFFSET,
 		DEFECT_L2_BITMAP_COMPRESSED,
+		DEFECT_COMPRESSED_BEYOND_EOF,
 	};
 	const size_t n = sizeof(repairable) / sizeof(repairable[0]);
 

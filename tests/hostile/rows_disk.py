@@ -2,7 +2,7 @@
 
 import bases
 import payload
-from case import BENT, EIO, OK, Case
+from case import BENT, EIO, FREE, OK, OVERWRITE, SNAPSHOT, USED, Case
 from image import COMPRESSED, COPIED, Image, ZERO
 from payload import deflate, noise, pattern, zstd, zstd_frame
 
@@ -414,6 +414,30 @@ def descriptors():
         l2_of(m)[0] = (m.descriptor(off, len(data)), 0)
         assert l2_of(m)[0][0] & ZERO
     yield Case('C7.odd', z(), odd, OK(check=(0, 3)))
+
+    def late(sectors):
+        """At the end of the file, and said to go on behind it (S8)."""
+        def mutate(m):
+            off = m.take('late')
+            data = deflate(pattern(m.cs, 2))
+            m.blobs.append([off, data])
+            m.refer(m.data_clusters[('active', 1)], -1)
+            l2_of(m)[1] = (m.descriptor(off, len(data), sectors), 0)
+        return mutate
+    more = 2 * FREE
+    steps = [(argv, 'ok') for argv in (
+        ['io', '-c', f'write -P 7 {FREE} 64k', '-c', f'discard {USED} 4k',
+         '-c', 'flush', '-c', f'write -P 9 {more} 128k'],
+        ['io', '-c', f'read -P 7 {FREE} 64k', '-c', f'read -P 9 {more} 128k'],
+        SNAPSHOT, OVERWRITE)]
+
+    def large():
+        im = bases.compressed(12)
+        im.size = 8 << 20
+        return im
+    for n in (7, 8, 15):
+        yield Case(f'C8.late-{n}', large, late(n),
+                   OK(check=(2,) if n > 7 else (0,)), steps=steps)
     yield Case('C7.all-bits', z(), entry(0, lambda m, e: (1 << 63) - 1), EIO())
     yield Case('C7.bare', z(), entry(0, lambda m, e: COMPRESSED), EIO())
 

@@ -206,6 +206,23 @@ static void compressed_data_past_the_end_is_found(void **state)
 	rig_free(r);
 }
 
+/* S8: the part that the file has is read, so it is counted. */
+static void sectors_past_the_end_are_found_and_the_rest_is_counted(void **state)
+{
+	struct small s;
+	struct rig *r = with_entry(0, &s);
+	uint64_t last = (r->n_clusters - 1) * r->cs;
+	uint64_t spare;
+
+	(void)state;
+	/* Sectors up to one cluster and one sector past the end. */
+	spare = compressed(r, last + 512, (uint32_t)r->cs);
+	rig_entry(r, s.l2, 5, spare + (UINT64_C(8) << r->geo.csize_shift), 0);
+	EXPECT(r, { DEFECT_COMPRESSED_BEYOND_EOF, AT_5(s) },
+	       { DEFECT_CLUSTER_OVERLAP, last });
+	rig_free(r);
+}
+
 static void compressed_data_in_the_header_is_found(void **state)
 {
 	struct small s;
@@ -362,6 +379,8 @@ int main(void)
 		cmocka_unit_test(flags_of_snapshots_mean_nothing),
 		cmocka_unit_test(compressed_clusters_share_a_host_cluster),
 		cmocka_unit_test(compressed_data_past_the_end_is_found),
+		cmocka_unit_test(
+			sectors_past_the_end_are_found_and_the_rest_is_counted),
 		cmocka_unit_test(compressed_data_in_the_header_is_found),
 		cmocka_unit_test(compressed_data_in_a_table_is_an_overlap),
 		cmocka_unit_test(copied_compressed_clusters_are_found),

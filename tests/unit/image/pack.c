@@ -14,7 +14,7 @@ static void init(struct pack_rig *t)
 	rig_init(&t->rig);
 	alloc_init(&t->alloc, &t->rig.refs, &t->rig.commit);
 	t->alloc.ahead = 4;
-	pack_init(&t->pack, &t->alloc);
+	pack_init(&t->pack, &t->alloc, 0);
 }
 
 static void release(struct pack_rig *t)
@@ -81,6 +81,23 @@ static void after_a_commit_a_piece_begins_in_a_new_sector(void **state)
 	assert_int_equal(commit_flush(&t.rig.commit, NULL), 0);
 	assert_int_equal(put(&t, 100), first + 512);
 	assert_int_equal(put(&t, 100), first + 612);
+	release(&t);
+}
+
+/* S8: where the file ended when it was opened, entries may end that count
+ * sectors behind it. */
+static void no_piece_goes_on_across_the_old_end(void **state)
+{
+	struct pack_rig t;
+	uint64_t first, second;
+
+	(void)state;
+	init(&t);
+	first = put(&t, 4000);
+	t.pack.apart = first + RIG_CLUSTER;
+	second = put(&t, 200);
+	assert_int_equal(second, first + RIG_CLUSTER);
+	assert_int_equal(count(&t, first), 1);
 	release(&t);
 }
 
@@ -153,7 +170,7 @@ static void a_full_refcount_opens_another_cluster(void **state)
 	(void)state;
 	rig_init_with(&t.rig, RIG_CLUSTER, 1, 0);
 	alloc_init(&t.alloc, &t.rig.refs, &t.rig.commit);
-	pack_init(&t.pack, &t.alloc);
+	pack_init(&t.pack, &t.alloc, 0);
 	first = put(&t, 100);
 	assert_int_equal(put(&t, 100), first + RIG_CLUSTER);
 	assert_int_equal(count(&t, first), 1);
@@ -167,6 +184,7 @@ int main(void)
 		cmocka_unit_test(pieces_lie_side_by_side_and_are_counted),
 		cmocka_unit_test(a_piece_across_two_clusters_counts_in_both),
 		cmocka_unit_test(after_a_commit_a_piece_begins_in_a_new_sector),
+		cmocka_unit_test(no_piece_goes_on_across_the_old_end),
 		cmocka_unit_test(what_is_cancelled_is_not_counted),
 		cmocka_unit_test(
 			the_open_cluster_is_not_given_away_when_it_is_empty),
