@@ -174,6 +174,17 @@ static int amend_image(const struct cli *cli, const struct amend_options *o,
 	return source_close(cli, path, img, amend(cli, o, path, opts, img)) < 0;
 }
 
+/* An image below itself could not be opened any more. */
+static int check_backing(const struct cli *cli, const struct amend_options *o,
+			 struct create_plan *plan)
+{
+	const char *name = plan->values[KEY_BACKING_FILE].text;
+
+	if (!name || !*name)
+		return 0;
+	return create_check_backing(cli, &o->common, plan, true);
+}
+
 static int amend_with_lists(const struct cli *cli, struct amend_options *o,
 			    const char *path)
 {
@@ -183,7 +194,9 @@ static int amend_with_lists(const struct cli *cli, struct amend_options *o,
 	int status = 1;
 
 	if (create_take_lists(cli, &o->lists, &plan) == 0 &&
-	    check_keys(cli, &plan) == 0 && fill(cli, &plan, &opts) == 0)
+	    check_keys(cli, &plan) == 0 &&
+	    check_backing(cli, o, &plan) == 0 &&
+	    fill(cli, &plan, &opts) == 0)
 		status = amend_image(cli, o, path, &opts);
 	create_lists_release(&o->lists);
 	return status;

@@ -95,6 +95,17 @@ int convert_open_backing(const struct cli *cli, const struct common *common,
 	return ret < 0 ? 1 : 0;
 }
 
+/* The file that a new target replaces would be missing below it. */
+static int check_backing(const struct cli *cli, const char *path,
+			 struct qcow2_image *backing)
+{
+	struct stat st;
+
+	if (!backing || stat(path, &st) < 0 || !image_reads_file(backing, &st))
+		return 0;
+	return say(cli, path, "the backing file reads from this very file");
+}
+
 int convert_qcow2(const struct cli *cli, const struct common *common,
 		  struct convert_target *t, const struct convert_sources *s,
 		  const char *path, struct qcow2_convert_opts *opts,
@@ -115,6 +126,8 @@ int convert_qcow2(const struct cli *cli, const struct common *common,
 				     "supported at the same time");
 	if (ret == 0)
 		ret = convert_open_backing(cli, common, &plan, &opts->backing);
+	if (ret == 0)
+		ret = check_backing(cli, path, opts->backing);
 	if (ret == 0) {
 		if (t->compress)
 			opts->flags |= QCOW2_CONVERT_COMPRESS;

@@ -8,23 +8,6 @@
 
 #include "open.h"
 
-static bool is_file(const struct stat *target, const char *path)
-{
-	struct stat st;
-
-	return path && stat(path, &st) == 0 && st.st_dev == target->st_dev &&
-	       st.st_ino == target->st_ino;
-}
-
-static bool is_read_by(const struct stat *target, struct qcow2_image *img)
-{
-	for (uint32_t i = 0; i < qcow2_layer_count(img); i++)
-		if (is_file(target, qcow2_layer_filename(img, i)) ||
-		    is_file(target, qcow2_layer_data_filename(img, i)))
-			return true;
-	return false;
-}
-
 int convert_check_distinct(const struct cli *cli,
 			   const struct convert_sources *s, const char *target)
 {
@@ -33,7 +16,7 @@ int convert_check_distinct(const struct cli *cli,
 	if (stat(target, &st) < 0)
 		return 0;
 	for (int i = 0; i < s->n; i++) {
-		if (!is_read_by(&st, s->images[i]))
+		if (!image_reads_file(s->images[i], &st))
 			continue;
 		cli_error(cli, target, "the source reads from this very file");
 		return 1;

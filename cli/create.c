@@ -58,94 +58,11 @@ static const struct example create_examples[] = {
 	{ NULL, NULL },
 };
 
-/* ------------------------------------------------------------------------- */
-/* The backing file                                                          */
-
 static int refuse(const struct cli *cli, const struct create_plan *plan,
 		  const char *why)
 {
 	cli_error(cli, plan->path, "%s", why);
 	return -1;
-}
-
-/* Suggests a format by the first bytes, if the file can be read. */
-static void hint_format(const struct cli *cli, const char *path)
-{
-	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
-	struct qcow2_info info = { .struct_size = sizeof(info) };
-	struct qcow2_image *img;
-
-	opts.format = QCOW2_FORMAT_PROBE;
-	opts.flags = QCOW2_OPEN_METADATA_ONLY;
-	if (qcow2_open_path(path, &opts, &img, NULL) < 0)
-		return;
-	if (qcow2_get_info(img, 0, &info, NULL) == 0)
-		cli_hint(cli, "the file looks like %s: -F %s",
-			 format_name(info.format), format_name(info.format));
-	qcow2_close(img, NULL);
-}
-
-/* Opens what @path names, to see that it is there and how large it is. */
-static int measure_backing(const struct cli *cli, const struct common *common,
-			   const struct create_plan *plan, const char *path,
-			   uint64_t *size)
-{
-	const char *format = plan->values[KEY_BACKING_FMT].text;
-	struct source src = { .path = path, .flags = QCOW2_OPEN_METADATA_ONLY };
-	struct qcow2_image *img;
-
-	if (!format) {
-		refuse(cli, plan, "a backing file needs its format with it");
-		hint_format(cli, path);
-		return -1;
-	}
-	if (!format_by_name(format, &src.format)) {
-		cli_error(cli, plan->path, "unknown backing format '%s'",
-			  ESC(format));
-		return -1;
-	}
-	if (source_open(cli, common, &src, &img) < 0)
-		return -1;
-	*size = qcow2_size(img);
-	qcow2_close(img, NULL);
-	return 0;
-}
-
-static int look_at_backing(const struct cli *cli,
-			   const struct create_options *o,
-			   struct create_plan *plan)
-{
-	const char *name = plan->values[KEY_BACKING_FILE].text;
-	uint64_t size = 0;
-	char *path;
-	int ret;
-
-	path = path_beside(plan->path, name);
-	if (!path)
-		return refuse(cli, plan, "out of memory");
-	ret = measure_backing(cli, &o->common, plan, path, &size);
-	free(path);
-	if (ret == 0 && !plan->values[KEY_SIZE].text)
-		create_set_size(plan, size);
-	return ret;
-}
-
-static int check_backing(const struct cli *cli, const struct create_options *o,
-			 struct create_plan *plan)
-{
-	const char *name = plan->values[KEY_BACKING_FILE].text;
-
-	if (!name)
-		return 0;
-	if (!*name)
-		return refuse(cli, plan,
-			      "the name of the backing file is "
-			      "empty");
-	if (strcmp(name, plan->path) == 0)
-		return refuse(cli, plan,
-			      "the image cannot be its own backing "
-			      "file");
-	return o->unsafe ? 0 : look_at_backing(cli, o, plan);
 }
 
 /* ------------------------------------------------------------------------- */
@@ -246,7 +163,8 @@ static int create_image(const struct cli *cli, struct create_options *o,
 	if (create_take_lists(cli, &o->lists, plan) == 0 &&
 	    take_backing(cli, o, plan) == 0 &&
 	    take_size(cli, size, plan) == 0 &&
-	    check_backing(cli, o, plan) == 0 && check_size(cli, plan) == 0)
+	    create_check_backing(cli, &o->common, plan, o->unsafe) == 0 &&
+	    check_size(cli, plan) == 0)
 		status = make(cli, o, plan);
 	return status;
 }

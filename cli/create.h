@@ -46,6 +46,7 @@ struct create_lists {
 	size_t n;
 };
 
+struct common;
 struct option_value;
 
 /* For tables of options: the field is a struct create_lists. */
@@ -77,6 +78,12 @@ void create_print_plan(const struct create_plan *plan);
  * what is wrong. */
 int create_fill_opts(const struct cli *cli, const struct create_plan *plan,
 		     struct qcow2_create_opts *opts);
+
+/* Whether there is a backing file that fits, and that the image is not below
+ * itself; its size is the image's where none is given.  @unsafe: it need not
+ * exist.  Returns 0, or -1 after saying what is wrong. */
+int create_check_backing(const struct cli *cli, const struct common *common,
+			 struct create_plan *plan, bool unsafe);
 
 /* Makes a raw file or overwrites a block device.  Returns 0, or -1 after
  * saying what is wrong. */

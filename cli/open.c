@@ -3,13 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
-static int open_image(const struct cli *cli, const struct common *common,
-		      const struct source *src, uint32_t discard,
-		      struct qcow2_image **out)
+static int open_quietly(const struct common *common, const struct source *src,
+			uint32_t discard, struct qcow2_image **out,
+			struct qcow2_error *err)
 {
 	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
 	struct qcow2_gate gate = QCOW2_GATE_INIT;
-	struct qcow2_error err;
 
 	gate.mode = common->external.mode;
 	gate.allow_dirs = common->external.allow_dirs;
@@ -22,10 +21,25 @@ static int open_image(const struct cli *cli, const struct common *common,
 	opts.discard = discard;
 	if (common->force_share)
 		opts.flags |= QCOW2_OPEN_NO_LOCK;
-	if (qcow2_open_path(src->path, &opts, out, &err) == 0)
+	return qcow2_open_path(src->path, &opts, out, err);
+}
+
+static int open_image(const struct cli *cli, const struct common *common,
+		      const struct source *src, uint32_t discard,
+		      struct qcow2_image **out)
+{
+	struct qcow2_error err;
+
+	if (open_quietly(common, src, discard, out, &err) == 0)
 		return 0;
 	cli_report(cli, src->path, &err);
 	return -1;
+}
+
+int source_try(const struct common *common, const struct source *src,
+	       struct qcow2_image **out)
+{
+	return open_quietly(common, src, 0, out, NULL);
 }
 
 int source_open(const struct cli *cli, const struct common *common,
@@ -90,4 +104,24 @@ char *path_beside(const char *path, const char *name)
 	if (asprintf(&joined, "%.*s%s", dir_len, path, name) < 0)
 		return NULL;
 	return joined;
+}
+
+bool path_is_file(const char *path, const struct stat *st)
+{
+	struct stat own;
+
+	if (!path || stat(path, &own) < 0)
+		return false;
+	if (S_ISBLK(own.st_mode) && S_ISBLK(st->st_mode))
+		return own.st_rdev == st->st_rdev;
+	return own.st_dev == st->st_dev && own.st_ino == st->st_ino;
+}
+
+bool image_reads_file(struct qcow2_image *img, const struct stat *st)
+{
+	for (uint32_t i = 0; i < qcow2_layer_count(img); i++)
+		if (path_is_file(qcow2_layer_filename(img, i), st) ||
+		    path_is_file(qcow2_layer_data_filename(img, i), st))
+			return true;
+	return false;
 }

@@ -4,6 +4,8 @@
 #ifndef CLI_OPEN_H
 #define CLI_OPEN_H
 
+#include <sys/stat.h>
+
 #include "options.h"
 
 struct source {
@@ -18,7 +20,11 @@ struct source {
 int source_open(const struct cli *cli, const struct common *common,
 		const struct source *src, struct qcow2_image **out);
 
-/* The same for writing, with a discard policy, QCOW2_DISCARD_*. */
+/* The same where it does not matter why not. */
+int source_try(const struct common *common, const struct source *src,
+	       struct qcow2_image **out);
+
+/* As source_open() for writing, with a discard policy, QCOW2_DISCARD_*. */
 int source_open_rw(const struct cli *cli, const struct common *common,
 		   const struct source *src, uint32_t discard,
 		   struct qcow2_image **out);
@@ -40,6 +46,11 @@ int source_probe_format(const struct cli *cli, const struct common *common,
 /* @name as seen from the directory of the file at @path; allocated, NULL
  * without memory. */
 char *path_beside(const char *path, const char *name);
+
+/* Whether @path, which may be NULL, is a name of the file @st. */
+bool path_is_file(const char *path, const struct stat *st);
+/* Whether a layer of @img, or a data file that it opened, is the file @st. */
+bool image_reads_file(struct qcow2_image *img, const struct stat *st);
 
 /*
  * Translates -l's argument, "snapshot.id=ID", "snapshot.name=NAME", both, or

@@ -884,8 +884,10 @@ struct qcow2_create_opts {
  * replaced.  A block device is written in place, header last.  The data file,
  * if any, is created (or emptied) at its path relative to the image's
  * directory.  -EINVAL for options that contradict each other or a limit of the
- * format, -EFBIG for a virtual size that needs more than 32 MiB of L1 table,
- * or what the host answered; on failure `path` is untouched.
+ * format, and for a backing file or data file that is the image itself, by
+ * whatever name; -EFBIG for a virtual size that needs more than 32 MiB of L1
+ * table, or what the host answered; on failure `path` is untouched.  What lies
+ * below the backing file is not looked at.
  */
 QCOW2_API
 int qcow2_create_path(const char *path, const struct qcow2_create_opts *opts,
@@ -1242,8 +1244,9 @@ int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
  * from that very file.  The same image and options give the same bytes
  * whatever n_threads is.  The target appears when it is complete, as with
  * qcow2_convert_raw(); its data file, if any, first.  -EINVAL when `create`
- * names a backing file and opts->backing is NULL, or the other way round, or
- * when virtual_size is smaller than `img`.  Where the host can, blocks of plain
+ * names a backing file and opts->backing is NULL, or the other way round, when
+ * virtual_size is smaller than `img`, or when `img` or opts->backing reads from
+ * a file that is to be made.  Where the host can, blocks of plain
  * clusters are shared with the target instead of copied.  Memory is bounded as
  * for qcow2_convert_raw(); compression has its state besides, the most with
  * zstd: up to 40 MiB a thread for clusters of 2 MiB at level 19.

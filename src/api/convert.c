@@ -7,15 +7,17 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
-#include "api/create.h"
 #include "api/image.h"
 #include "api/ops.h"
+#include "api/target.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/options.h"
 #include "image/create.h"
 #include "image/rw.h"
+#include "ops/apart.h"
 #include "ops/fill.h"
 #include "store/publish.h"
 #include "store/store.h"
@@ -24,6 +26,7 @@
 /* A target in the making. */
 struct making {
 	struct disk *src;
+	const char *path;
 	const struct qcow2_convert_opts *opts;
 	const struct qcow2_create_opts *create;
 	struct qcow2_store *file;
@@ -114,42 +117,57 @@ static bool wants_sync(const struct making *m)
 	return !(m->opts->flags & QCOW2_CONVERT_NO_SYNC);
 }
 
-static int make_both(struct making *m, struct publish *image,
-		     struct publish *data, struct qcow2_error *err)
+/* Neither file of the target is one that its contents come from, or that is to
+ * be below it. */
+static int check_apart(const struct making *m, const struct publish *file,
+		       struct qcow2_error *err)
 {
-	int rc = create_check_apart(image->final_path, data->final_path, err);
+	const struct qcow2_image *backing = m->opts->backing;
+	int rc = target_check_backing(file, m->path, m->create, err);
 
-	m->data = data->store;
-	return rc < 0 ? rc : make_target(m, err);
+	if (rc == 0)
+		rc = apart_check_publish(file, m->src, "the source", err);
+	if (rc == 0 && backing)
+		rc = apart_check_publish(file, backing->disk,
+				       "the backing file", err);
+	return rc;
 }
 
-static int make_with_data(struct making *m, struct publish *image,
+static int make_with_data(struct making *m, const struct publish *image,
 			  const char *path, struct qcow2_error *err)
 {
 	struct publish data;
-	int rc = publish_begin(&data, path, publish_flags(m), err);
+	int rc = target_check_data(image, path, err);
 
 	if (rc < 0)
+		return rc;
+	rc = publish_begin(&data, path, publish_flags(m), err);
+	if (rc < 0)
 		return error_prefix(err, rc, "data_file");
-	rc = make_both(m, image, &data, err);
+	m->data = data.store;
+	rc = check_apart(m, &data, err);
+	if (rc == 0)
+		rc = make_target(m, err);
 	if (rc == 0)
 		return publish_commit(&data, wants_sync(m), err);
 	publish_abort(&data);
 	return rc;
 }
 
-static int convert_to(struct making *m, const char *path,
-		      const char *data_path, struct qcow2_error *err)
+static int convert_to(struct making *m, const char *data_path,
+		      struct qcow2_error *err)
 {
 	struct publish image;
-	int rc = publish_begin(&image, path, publish_flags(m), err);
+	int rc = publish_begin(&image, m->path, publish_flags(m), err);
 
 	if (rc < 0)
 		return rc;
 	m->file = image.store;
 	m->syncs = image.in_place && wants_sync(m);
-	rc = data_path ? make_with_data(m, &image, data_path, err)
-		       : make_target(m, err);
+	rc = check_apart(m, &image, err);
+	if (rc == 0)
+		rc = data_path ? make_with_data(m, &image, data_path, err)
+			       : make_target(m, err);
 	if (rc == 0)
 		return publish_commit(&image, wants_sync(m), err);
 	publish_abort(&image);
@@ -221,7 +239,11 @@ int qcow2_convert(struct qcow2_image *img, const char *path,
 	CLEANUP_FREE char *data_path = NULL;
 	struct qcow2_convert_opts own_opts;
 	struct qcow2_create_opts own_create;
-	struct making m = { .opts = &own_opts, .create = &own_create };
+	struct making m = {
+		.path = path,
+		.opts = &own_opts,
+		.create = &own_create,
+	};
 	int rc;
 
 	if (!path)
@@ -232,9 +254,8 @@ int qcow2_convert(struct qcow2_image *img, const char *path,
 	m.src = img->disk;
 	rc = take_opts(m.src, opts, &own_opts, create, &own_create, err);
 	if (rc == 0 && own_create.data_file) {
-		data_path = create_data_path(path, own_create.data_file);
-		rc = data_path ? create_check_apart(path, data_path, err)
-			       : error_nomem(err, "a path", 0);
+		data_path = target_path_beside(path, own_create.data_file);
+		rc = data_path ? 0 : error_nomem(err, "a path", strlen(path));
 	}
-	return rc < 0 ? rc : convert_to(&m, path, data_path, err);
+	return rc < 0 ? rc : convert_to(&m, data_path, err);
 }

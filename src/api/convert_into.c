@@ -7,6 +7,7 @@
 #include "api/image.h"
 #include "api/ops.h"
 #include "base/error.h"
+#include "ops/apart.h"
 #include "ops/fill.h"
 
 #define FLAGS (QCOW2_CONVERT_COMPRESS | QCOW2_CONVERT_TARGET_IS_ZERO)
@@ -28,6 +29,8 @@ static int check_target(const struct disk *src, struct disk *dst,
 			const struct qcow2_convert_opts *opts,
 			struct qcow2_error *err)
 {
+	int rc;
+
 	if (src == dst)
 		return error_set(err, -EINVAL,
 				 "source and target are the same image");
@@ -46,7 +49,8 @@ static int check_target(const struct disk *src, struct disk *dst,
 		return error_set(err, -EINVAL,
 				 "QCOW2_CONVERT_DIRECT is for paths: an open "
 				 "image has decided already");
-	return check_compress(dst, opts, err);
+	rc = apart_check_disk(dst, src, "the source", err);
+	return rc < 0 ? rc : check_compress(dst, opts, err);
 }
 
 int qcow2_convert_into(struct qcow2_image *img, struct qcow2_image *target,

@@ -5,14 +5,11 @@
  * data file first: an image never names a data file that is not there yet.
  */
 #include <errno.h>
-#include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <qcow2.h>
 
-#include "api/create.h"
+#include "api/target.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/options.h"
@@ -55,48 +52,6 @@ int qcow2_create_store(struct qcow2_store *store, struct qcow2_store *data,
 	return rc < 0 ? rc : create_held(store, data, &o, err);
 }
 
-static size_t dir_len(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? (size_t)(slash - path) + 1 : 0;
-}
-
-char *create_data_path(const char *image_path, const char *name)
-{
-	size_t dir = name[0] == '/' ? 0 : dir_len(image_path);
-	size_t name_len = strlen(name);
-	char *path = malloc(dir + name_len + 1);
-
-	if (!path)
-		return NULL;
-	memcpy(path, image_path, dir);
-	memcpy(path + dir, name, name_len + 1);
-	return path;
-}
-
-static bool same_dir(const char *a, const char *b)
-{
-	CLEANUP_FREE char *dir_a = strndup(a, dir_len(a));
-	CLEANUP_FREE char *dir_b = strndup(b, dir_len(b));
-	struct stat st_a;
-	struct stat st_b;
-
-	if (!dir_a || !dir_b || stat(*dir_a ? dir_a : ".", &st_a) < 0 ||
-	    stat(*dir_b ? dir_b : ".", &st_b) < 0)
-		return false;
-	return st_a.st_dev == st_b.st_dev && st_a.st_ino == st_b.st_ino;
-}
-
-int create_check_apart(const char *image, const char *data,
-		       struct qcow2_error *err)
-{
-	if (strcmp(image + dir_len(image), data + dir_len(data)) ||
-	    !same_dir(image, data))
-		return 0;
-	return error_set(err, -EINVAL, "data_file is the image itself");
-}
-
 static int create_plain(const char *path, const struct qcow2_create_opts *opts,
 			struct qcow2_error *err)
 {
@@ -105,7 +60,9 @@ static int create_plain(const char *path, const struct qcow2_create_opts *opts,
 
 	if (rc < 0)
 		return rc;
-	rc = image_create(image.store, NULL, opts, err);
+	rc = target_check_backing(&image, path, opts, err);
+	if (rc == 0)
+		rc = image_create(image.store, NULL, opts, err);
 	if (rc < 0) {
 		publish_abort(&image);
 		return rc;
@@ -113,14 +70,27 @@ static int create_plain(const char *path, const struct qcow2_create_opts *opts,
 	return publish_commit(&image, true, err);
 }
 
-static int fill_both(struct publish *image, struct publish *data,
+/* *data is there, to be published, on success only. */
+static int make_both(struct publish *image, struct publish *data,
+		     const char *path, const char *data_path,
 		     const struct qcow2_create_opts *opts,
 		     struct qcow2_error *err)
 {
-	/* Again, since symbolic links have been followed only now. */
-	int rc = create_check_apart(image->final_path, data->final_path, err);
+	int rc = target_check_backing(image, path, opts, err);
 
-	return rc < 0 ? rc : image_create(image->store, data->store, opts, err);
+	if (rc == 0)
+		rc = target_check_data(image, data_path, err);
+	if (rc < 0)
+		return rc;
+	rc = publish_begin(data, data_path, 0, err);
+	if (rc < 0)
+		return error_prefix(err, rc, "data_file");
+	rc = target_check_backing(data, path, opts, err);
+	if (rc == 0)
+		rc = image_create(image->store, data->store, opts, err);
+	if (rc < 0)
+		publish_abort(data);
+	return rc;
 }
 
 static int create_both(const char *path, const char *data_path,
@@ -133,15 +103,8 @@ static int create_both(const char *path, const char *data_path,
 
 	if (rc < 0)
 		return rc;
-	rc = publish_begin(&data, data_path, 0, err);
-	if (rc < 0) {
-		publish_abort(&image);
-		return error_prefix(err, rc, "data_file");
-	}
-	rc = fill_both(&image, &data, opts, err);
-	if (rc < 0)
-		publish_abort(&data);
-	else
+	rc = make_both(&image, &data, path, data_path, opts, err);
+	if (rc == 0)
 		rc = publish_commit(&data, true, err);
 	if (rc < 0) {
 		publish_abort(&image);
@@ -154,14 +117,13 @@ static int create_with_data(const char *path,
 			    const struct qcow2_create_opts *opts,
 			    struct qcow2_error *err)
 {
-	CLEANUP_FREE char *data_path = create_data_path(path, opts->data_file);
-	int rc;
+	CLEANUP_FREE char *data_path =
+		target_path_beside(path, opts->data_file);
 
 	if (!data_path)
 		return error_nomem(err, "the path of the data file",
 				   strlen(path) + strlen(opts->data_file));
-	rc = create_check_apart(path, data_path, err);
-	return rc < 0 ? rc : create_both(path, data_path, opts, err);
+	return create_both(path, data_path, opts, err);
 }
 
 int qcow2_create_path(const char *path, const struct qcow2_create_opts *opts,

@@ -128,6 +128,16 @@ static const struct qcow2_store_ops concat_ops = {
 	.close = free,
 };
 
+bool concat_reads(struct qcow2_store *s, struct qcow2_store *file)
+{
+	const struct concat *c = store_self(s, &concat_ops);
+
+	for (uint32_t i = 0; c && i < c->n; i++)
+		if (disk_reads(c->parts[i].disk, file))
+			return true;
+	return false;
+}
+
 int concat_new(struct disk *const *disks, uint32_t n, struct qcow2_store **out,
 	       struct qcow2_error *err)
 {

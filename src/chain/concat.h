@@ -4,6 +4,7 @@
 #ifndef CHAIN_CONCAT_H
 #define CHAIN_CONCAT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <qcow2.h>
@@ -17,5 +18,8 @@ struct disk;
  */
 int concat_new(struct disk *const *disks, uint32_t n, struct qcow2_store **out,
 	       struct qcow2_error *err);
+
+/* Whether @s is such a store and one of its disks reads from @file. */
+bool concat_reads(struct qcow2_store *s, struct qcow2_store *file);
 
 #endif

@@ -113,6 +113,11 @@ void disk_set_below(struct disk *d, struct disk *below);
 /* The layer of @d that is the file at the top of @other; UINT32_MAX if none. */
 uint32_t disk_find(const struct disk *d, const struct disk *other);
 
+/* Whether @file is one that @d reads from: a layer of it, or a data file. */
+bool disk_reads(const struct disk *d, struct qcow2_store *file);
+/* Whether @d reads from what a write to @written changes. */
+bool disk_reads_top(const struct disk *d, const struct disk *written);
+
 /* The maximal extent that begins at @off and is at most @len bytes (not 0);
  * see qcow2_map().  flags: QCOW2_MAP_TOP_ONLY. */
 int disk_map(struct disk *d, uint64_t len, uint64_t off, unsigned flags,

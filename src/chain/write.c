@@ -2,7 +2,6 @@
  * Changing a disk: only its top layer is ever written to.
  */
 #include <errno.h>
-#include <sys/stat.h>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -183,23 +182,4 @@ void disk_set_below(struct disk *d, struct disk *below)
 {
 	d->layers[0].image->rw->below =
 		(struct below){ read_other, below, disk_size(below) };
-}
-
-static bool is_same_file(struct qcow2_store *a, struct qcow2_store *b)
-{
-	struct stat sa, sb;
-
-	if (a == b)
-		return true;
-	return store_fd(a) >= 0 && store_fd(b) >= 0 &&
-	       fstat(store_fd(a), &sa) == 0 && fstat(store_fd(b), &sb) == 0 &&
-	       sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
-}
-
-uint32_t disk_find(const struct disk *d, const struct disk *other)
-{
-	for (uint32_t i = 0; i < d->n_layers; i++)
-		if (is_same_file(d->layers[i].store, other->layers[0].store))
-			return i;
-	return UINT32_MAX;
 }

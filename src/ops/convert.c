@@ -13,6 +13,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "ops/apart.h"
 #include "ops/batch.h"
 #include "ops/extents.h"
 #include "ops/offload.h"
@@ -203,7 +204,9 @@ int ops_convert_raw(struct disk *src, const char *path,
 	rc = publish_begin(&p, path, direct ? QCOW2_STORE_DIRECT : 0, err);
 	if (rc < 0)
 		return rc;
-	rc = copy_out(src, p.store, opts, err);
+	rc = apart_check_publish(&p, src, "the source", err);
+	if (rc == 0)
+		rc = copy_out(src, p.store, opts, err);
 	if (rc < 0) {
 		publish_abort(&p);
 		return rc;

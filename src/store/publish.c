@@ -153,6 +153,11 @@ int publish_begin(struct publish *p, const char *path, unsigned flags,
 	return rc;
 }
 
+struct qcow2_store *publish_old(const struct publish *p)
+{
+	return p->in_place ? p->store : p->replaced;
+}
+
 static int sync_fd(int fd)
 {
 	int rc;

@@ -33,6 +33,13 @@ struct publish {
  * failure. */
 int publish_begin(struct publish *p, const char *path, unsigned flags,
 		  struct qcow2_error *err);
+
+/* What will be lost: the file that is replaced, or the one that is written in
+ * place; NULL where there is none yet.  Borrowed. */
+struct qcow2_store *publish_old(const struct publish *p);
+/* Whether @path is, or will be, the file that @p makes: by any name. */
+bool publish_leads_to(const struct publish *p, const char *path);
+
 /* Either way the struct is released, and no temporary file is left.  @sync:
  * flush file and directory. */
 int publish_commit(struct publish *p, bool sync, struct qcow2_error *err);

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "store/file_impl.h"
 #include "store/publish_impl.h"
+#include "store/store.h"
 
 #define MAX_LINKS 40 /* as the kernel's own limit */
 
@@ -32,8 +33,11 @@ char *path_dir(const char *path)
 	return len ? strndup(path, len) : strdup(".");
 }
 
+/* A device may have several names. */
 bool stat_is_same(const struct stat *a, const struct stat *b)
 {
+	if (S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode))
+		return a->st_rdev == b->st_rdev;
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
@@ -114,4 +118,33 @@ int publish_resolve(const char *path, char **out, bool *is_fd,
 		*is_fd = true;
 	}
 	return *out ? 0 : file_fail(path, "follow the symbolic links", err);
+}
+
+/* Of names where nothing is yet. */
+static bool is_same_name(const char *a, const char *b)
+{
+	CLEANUP_FREE char *dir_a = path_dir(a);
+	CLEANUP_FREE char *dir_b = path_dir(b);
+	struct stat st_a;
+	struct stat st_b;
+
+	return dir_a && dir_b &&
+	       strcmp(a + path_dir_len(a), b + path_dir_len(b)) == 0 &&
+	       stat(dir_a, &st_a) == 0 && stat(dir_b, &st_b) == 0 &&
+	       stat_is_same(&st_a, &st_b);
+}
+
+bool publish_leads_to(const struct publish *p, const char *path)
+{
+	struct qcow2_store *old = publish_old(p);
+	CLEANUP_FREE char *name = NULL;
+	struct stat st_old;
+	struct stat st;
+	bool is_fd;
+
+	if (stat(path, &st) == 0)
+		return old && fstat(store_fd(old), &st_old) == 0 &&
+		       stat_is_same(&st_old, &st);
+	return publish_resolve(path, &name, &is_fd, NULL) == 0 &&
+	       is_same_name(name, p->final_path);
 }

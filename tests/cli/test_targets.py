@@ -1,6 +1,7 @@
 """Where what `create` and `convert` make goes, and what it may not touch."""
 
 import os
+import subprocess
 
 import case
 
@@ -46,13 +47,107 @@ class Descriptors(case.Case):
 
     def test_standard_output(self):
         with open("out", "w+b") as f:
-            case.subprocess.run([f"{self.dir}/bin/qcow2", "convert", "-q",
+            subprocess.run([f"{self.dir}/bin/qcow2", "convert", "-q",
                                  "-O", "raw", "s.qcow2", "/dev/stdout"],
                                 stdout=f, check=True)
             self.assertEqual(os.pread(f.fileno(), 2 << 20, 0), self.content)
         done = self.ours("convert", "-O", "raw", "s.qcow2", "/dev/stdout")
         self.assertEqual((done.status, done.out), (1, ""))
         self.assertIn("is a pipe", done.err)
+
+
+class Itself(case.Case):
+    """F10: no image is below itself, and no source is lost."""
+
+    def setUp(self):
+        for name in os.listdir():
+            if name != "bin":
+                os.unlink(name)
+        self.drop_in("create", "-q", "-f", "qcow2", "a", "1M")
+        os.link("a", "hard")
+        os.symlink("a", "soft")
+        self.drop_in("create", "-q", "-f", "qcow2", "-b", "a", "-F", "qcow2",
+                     "middle")
+        self.drop_in("create", "-q", "-f", "qcow2", "-o", "data_file=d",
+                     "over-d", "1M")
+        self.names = ["./a", f"{self.dir}/a", "../" + os.path.basename(
+            self.dir) + "/a", "hard", "soft", "middle"]
+
+    def refuse(self, *args, reason="very file|its own backing file"):
+        before = {}
+        for name in sorted(set(os.listdir()) - {"bin"}):
+            with open(name, "rb") as f:
+                before[name] = f.read()
+        done = self.drop_in(*args)
+        self.assertEqual(done.status, 1, args)
+        self.assertRegex(done.err, reason)
+        self.assertEqual(sorted(set(os.listdir()) - {"bin"}), list(before))
+        for name, content in before.items():
+            with open(name, "rb") as f:
+                self.assertEqual(f.read(), content, name)
+
+    def test_a_new_image_is_not_its_own_backing_file(self):
+        for name in self.names:
+            backing = "-f", "qcow2", "-F", "qcow2", "-b", name
+            self.refuse("create", *backing, "a")
+            self.refuse("create", "-u", *backing, "a", "1M")
+            self.refuse("convert", "-O", "qcow2", "-F", "qcow2", "-B", name,
+                        "bin/qcow2", "a")
+        self.refuse("create", "-u", "-f", "qcow2", "-F", "qcow2", "-b", "./n",
+                    "n", "1M")
+
+    def test_a_data_file_is_not_below_its_image(self):
+        self.refuse("create", "-f", "qcow2", "-b", "middle", "-F", "qcow2",
+                    "-o", "data_file=a", "n")
+        self.refuse("create", "-f", "qcow2", "-b", "over-d", "-F", "qcow2",
+                    "d")
+        self.refuse("convert", "-U", "-O", "qcow2", "-B", "middle", "-F",
+                    "qcow2", "-o", "data_file=hard", "bin/qcow2", "n")
+
+    def test_a_data_file_is_not_the_image(self):
+        for name in "./a", "hard", "soft":
+            self.refuse("create", "-f", "qcow2", "-o", f"data_file={name}",
+                        "a", "1M", reason="data_file is the image itself")
+
+    def test_a_source_is_not_the_target(self):
+        for name in self.names:
+            for more in [], ["-U"], ["-n"]:
+                self.refuse("convert", "-f", "qcow2", "-O", "qcow2", *more,
+                            name, "a", reason="very file")
+            self.refuse("convert", "-O", "raw", name, "bin/qcow2", "a",
+                        reason="very file")
+
+    def test_amend_does_not_put_an_image_below_itself(self):
+        for name in self.names:
+            done = self.ours("amend", "-o",
+                             f"backing_file={name},backing_fmt=qcow2", "a")
+            self.assertEqual(done.status, 1, name)
+        self.assertEqual(self.drop_in("info", "--backing-chain",
+                                      "middle").status, 0)
+
+
+class InUse(case.Case):
+    """F03: a backing file that somebody writes to is only looked at."""
+
+    def test_an_image_is_made_over_one_in_use(self):
+        self.drop_in("create", "-q", "-f", "qcow2", "base", "3M")
+        self.drop_in("create", "-q", "-f", "qcow2", "-b", "base", "-F",
+                     "qcow2", "vm")
+        writer = subprocess.Popen([f"{self.dir}/bin/qemu-io", "vm"],
+                                  stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE)
+        writer.stdin.write(b"write 0 64k\n")
+        writer.stdin.flush()
+        writer.stdout.readline()
+        self.assertEqual(self.drop_in("info", "vm").status, 1)
+        for more in ["new"], ["new", "4M"], ["-u", "new", "4M"]:
+            done = self.drop_in("create", "-q", "-f", "qcow2", "-b", "vm",
+                                "-F", "qcow2", *more)
+            self.assertEqual((done.status, done.err), (0, ""))
+        done = self.drop_in("create", "-q", "-f", "qcow2", "-b", "vm", "new")
+        self.assertIn("looks like qcow2", done.err)
+        writer.communicate(b"quit\n")
+        self.assertEqual(writer.returncode, 0)
 
 
 if __name__ == "__main__":

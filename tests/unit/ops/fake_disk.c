@@ -202,3 +202,22 @@ struct qcow2_store *disk_extent_store(struct disk *d,
 {
 	return extent->flags & QCOW2_EXTENT_HOST_OFF ? d->store : NULL;
 }
+
+/* Its bytes are in memory, where no target is. */
+bool disk_reads(const struct disk *d, struct qcow2_store *file)
+{
+	(void)d, (void)file;
+	return false;
+}
+
+bool disk_reads_top(const struct disk *d, const struct disk *written)
+{
+	(void)d, (void)written;
+	return false;
+}
+
+const char *disk_layer_filename(const struct disk *d, uint32_t depth)
+{
+	(void)d, (void)depth;
+	return "fake";
+}

@@ -1,0 +1,26 @@
+/*
+ * What a file that is about to be made must not be: one that what is made of it
+ * needs.  Asked when the target is there and locked, before it is touched.
+ */
+#ifndef API_TARGET_H
+#define API_TARGET_H
+
+#include <qcow2.h>
+
+struct publish;
+
+/* @name as the image at @image_path will find it: relative to its directory.
+ * The caller frees the result; NULL when memory is short. */
+char *target_path_beside(const char *image_path, const char *name);
+
+/* What @file makes, the image or its data file, is not what the new image at
+ * @image_path names as its backing file. */
+int target_check_backing(const struct publish *file, const char *image_path,
+			 const struct qcow2_create_opts *opts,
+			 struct qcow2_error *err);
+
+/* The data file at @path is not the image. */
+int target_check_data(const struct publish *image, const char *path,
+		      struct qcow2_error *err);
+
+#endif

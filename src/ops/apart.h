@@ -1,0 +1,22 @@
+/*
+ * What is written to must not be what is read from.  Locks see to that between
+ * programs; these see to it where there are none.
+ */
+#ifndef OPS_APART_H
+#define OPS_APART_H
+
+#include <qcow2.h>
+
+struct disk;
+struct publish;
+
+/* -EINVAL when @d, "the source" or so, reads from the file that @target
+ * replaces or writes to.  NULL reads from nothing. */
+int apart_check_publish(const struct publish *target, const struct disk *d,
+			const char *what, struct qcow2_error *err);
+
+/* The same for a target that is open for writing. */
+int apart_check_disk(const struct disk *target, const struct disk *d,
+		     const char *what, struct qcow2_error *err);
+
+#endif

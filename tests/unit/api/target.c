@@ -1,0 +1,202 @@
+/*
+ * What a new file may not be (F10 of the list in tests/regressions.md).  The
+ * sources are opened without locks: those would stop it too, where there are
+ * any.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <qcow2.h>
+
+#include "support/test.h"
+
+#define DISK_BYTES (1 << 20)
+
+#define ok(expression) assert_int_equal((expression), 0)
+
+static char home[64];
+static struct qcow2_error err;
+
+static void create(const char *path, const char *backing)
+{
+	struct qcow2_create_opts o = QCOW2_CREATE_OPTS_INIT;
+
+	o.virtual_size = DISK_BYTES;
+	o.backing_file = backing;
+	o.backing_format = backing ? "qcow2" : NULL;
+	ok(qcow2_create_path(path, &o, &err));
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	snprintf(home, sizeof(home), "./api-target-%d", (int)getpid());
+	ok(mkdir(home, 0755));
+	ok(chdir(home));
+	create("a", NULL);
+	ok(link("a", "hard"));
+	ok(symlink("a", "soft"));
+	create("middle", "a");
+	create("other", NULL);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	ok(system("rm -rf ./*"));
+	return chdir("..") || rmdir(home);
+}
+
+/* Another one when the file was replaced; 0 when there is none. */
+static ino_t inode_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+static struct qcow2_image *look(const char *path)
+{
+	struct qcow2_open_opts o = QCOW2_OPEN_OPTS_INIT;
+	struct qcow2_gate gate = QCOW2_GATE_INIT;
+	struct qcow2_image *img;
+
+	gate.mode = QCOW2_EXTERNAL_DIR;
+	o.gate = &gate;
+	o.flags = QCOW2_OPEN_NO_LOCK;
+	ok(qcow2_open_path(path, &o, &img, &err));
+	return img;
+}
+
+static const char *const names[] = { "a", "./a", "hard", "soft" };
+#define N_NAMES (sizeof(names) / sizeof(names[0]))
+
+static void an_image_is_not_its_own_backing_file(void **state)
+{
+	struct qcow2_create_opts o = QCOW2_CREATE_OPTS_INIT;
+	ino_t before = inode_of("a");
+
+	(void)state;
+	o.virtual_size = DISK_BYTES;
+	o.backing_format = "qcow2";
+	for (size_t i = 0; i < N_NAMES; i++) {
+		o.backing_file = names[i];
+		assert_int_equal(qcow2_create_path("./a", &o, &err), -EINVAL);
+		assert_non_null(strstr(err.message, "the very file"));
+	}
+	o.backing_file = "./new";
+	assert_int_equal(qcow2_create_path("new", &o, &err), -EINVAL);
+	assert_int_equal(inode_of("a"), before);
+	assert_int_equal(inode_of("new"), 0);
+}
+
+static void a_data_file_is_neither_the_image_nor_below_it(void **state)
+{
+	struct qcow2_create_opts o = QCOW2_CREATE_OPTS_INIT;
+	ino_t before = inode_of("a");
+
+	(void)state;
+	o.virtual_size = DISK_BYTES;
+	for (size_t i = 0; i < N_NAMES; i++) {
+		o.data_file = names[i];
+		assert_int_equal(qcow2_create_path("./a", &o, &err), -EINVAL);
+		assert_string_equal(err.message,
+				    "data_file is the image itself");
+		o.backing_file = "a";
+		o.backing_format = "qcow2";
+		assert_int_equal(qcow2_create_path("new", &o, &err), -EINVAL);
+		o.backing_file = NULL;
+		o.backing_format = NULL;
+	}
+	o.data_file = "./new";
+	assert_int_equal(qcow2_create_path("new", &o, &err), -EINVAL);
+	assert_int_equal(inode_of("a"), before);
+	assert_int_equal(inode_of("new"), 0);
+}
+
+static void refuse_to_convert(struct qcow2_image *img)
+{
+	ino_t before = inode_of("a");
+
+	for (size_t i = 0; i < N_NAMES; i++) {
+		assert_int_equal(qcow2_convert_raw(img, names[i], NULL, &err),
+				 -EINVAL);
+		assert_non_null(strstr(err.message, "this very file"));
+		assert_int_equal(qcow2_convert(img, names[i], NULL, NULL, &err),
+				 -EINVAL);
+		assert_non_null(strstr(err.message, "this very file"));
+	}
+	assert_int_equal(inode_of("a"), before);
+}
+
+static void a_target_is_not_what_the_source_reads_from(void **state)
+{
+	struct qcow2_image *parts[2];
+	struct qcow2_image *both;
+
+	(void)state;
+	parts[0] = look("other");
+	parts[1] = look("middle");
+	refuse_to_convert(parts[1]);
+	ok(qcow2_concat(parts, 2, &both, &err));
+	refuse_to_convert(both);
+	ok(qcow2_close(both, &err));
+	ok(qcow2_close(parts[0], &err));
+	ok(qcow2_close(parts[1], &err));
+}
+
+static void a_target_is_not_below_itself(void **state)
+{
+	struct qcow2_convert_opts o = QCOW2_CONVERT_OPTS_INIT;
+	struct qcow2_create_opts made = QCOW2_CREATE_OPTS_INIT;
+	struct qcow2_image *src = look("other");
+	ino_t before = inode_of("a");
+
+	(void)state;
+	o.backing = look("middle");
+	made.backing_file = "middle";
+	made.backing_format = "qcow2";
+	assert_int_equal(qcow2_convert(src, "a", &o, &made, &err), -EINVAL);
+	made.data_file = "hard";
+	assert_int_equal(qcow2_convert(src, "new", &o, &made, &err), -EINVAL);
+	assert_int_equal(inode_of("a"), before);
+	assert_int_equal(inode_of("new"), 0);
+	ok(qcow2_close(o.backing, &err));
+	ok(qcow2_close(src, &err));
+}
+
+static void nothing_is_converted_into_what_it_reads_from(void **state)
+{
+	struct qcow2_open_opts o = QCOW2_OPEN_OPTS_INIT;
+	struct qcow2_image *src = look("middle");
+	struct qcow2_image *target;
+
+	(void)state;
+	o.flags = QCOW2_OPEN_RDWR;
+	ok(qcow2_open_path("hard", &o, &target, &err));
+	assert_int_equal(qcow2_convert_into(src, target, NULL, &err), -EINVAL);
+	assert_non_null(strstr(err.message, "this very file"));
+	ok(qcow2_close(target, &err));
+	ok(qcow2_close(src, &err));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(an_image_is_not_its_own_backing_file),
+		TEST(a_data_file_is_neither_the_image_nor_below_it),
+		TEST(a_target_is_not_what_the_source_reads_from),
+		TEST(a_target_is_not_below_itself),
+		TEST(nothing_is_converted_into_what_it_reads_from),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
