@@ -81,21 +81,29 @@ static int copy_range(struct io_shell *sh, uint8_t *buf, uint64_t off,
 	return rc;
 }
 
+/* What holds data or does not: subclusters where there are any. */
+static uint64_t copy_unit(const struct qcow2_info *info)
+{
+	return info->extended_l2 ? info->cluster_size / 32
+				 : info->cluster_size;
+}
+
 /* The whole clusters around what is read. */
 static int copy_clusters(struct io_shell *sh, const struct io_request *r,
 			 struct qcow2_error *err)
 {
 	struct qcow2_info info = { .struct_size = sizeof(info) };
 	uint64_t size = qcow2_size(sh->img);
-	uint64_t off, end;
+	uint64_t unit, off, end;
 	uint8_t *buf;
 	int rc = qcow2_get_info(sh->img, 0, &info, err);
 
 	if (rc < 0 || info.format == QCOW2_FORMAT_RAW || r->len == 0)
 		return rc;
-	off = r->off - r->off % info.cluster_size;
-	end = r->off + r->len + info.cluster_size - 1;
-	end -= end % info.cluster_size;
+	unit = copy_unit(&info);
+	off = r->off - r->off % unit;
+	end = r->off + r->len + unit - 1;
+	end -= end % unit;
 	buf = malloc(COPY_MAX);
 	if (!buf)
 		return -ENOMEM;

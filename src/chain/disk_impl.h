@@ -26,4 +26,9 @@ int disk_read_from(struct disk *d, uint32_t depth, struct iov_cursor *dst,
 		   uint64_t len, uint64_t off, unsigned flags,
 		   struct qcow2_error *err);
 
+/* True when the map says that [off, off + len) reads as zeros from layer @depth
+ * down; inside that layer. */
+bool disk_reads_zero_from(struct disk *d, uint32_t depth, uint64_t len,
+			  uint64_t off);
+
 #endif

@@ -119,6 +119,21 @@ static int map_from(struct disk *d, uint32_t depth, uint64_t len, uint64_t off,
 	}
 }
 
+bool disk_reads_zero_from(struct disk *d, uint32_t depth, uint64_t len,
+			  uint64_t off)
+{
+	while (len) {
+		struct qcow2_extent x;
+
+		if (map_from(d, depth, len, off, 0, &x, NULL) < 0 ||
+		    !(x.flags & QCOW2_EXTENT_ZERO))
+			return false;
+		len -= x.len;
+		off += x.len;
+	}
+	return true;
+}
+
 static bool continues(const struct qcow2_extent *a,
 		      const struct qcow2_extent *b)
 {

@@ -16,6 +16,11 @@ static int read_below_top(void *opaque, struct iov_cursor *dst, uint64_t len,
 	return disk_read_from(opaque, 1, dst, len, off, 0, err);
 }
 
+static bool zero_below_top(void *opaque, uint64_t len, uint64_t off)
+{
+	return disk_reads_zero_from(opaque, 1, len, off);
+}
+
 int disk_make_writable(struct disk *d, const struct qcow2_open_opts *opts,
 		       struct qcow2_error *err)
 {
@@ -26,7 +31,8 @@ int disk_make_writable(struct disk *d, const struct qcow2_open_opts *opts,
 		rc = rw_open(top->image, opts, err);
 	if (rc == 0 && top->image && d->n_layers > 1)
 		top->image->rw->below = (struct below){ read_below_top, d,
-							d->layers[1].size };
+							d->layers[1].size,
+							zero_below_top };
 	d->writable = rc == 0;
 	return rc;
 }
@@ -178,8 +184,14 @@ static int read_other(void *opaque, struct iov_cursor *dst, uint64_t len,
 	return disk_read_from(opaque, 0, dst, len, off, 0, err);
 }
 
+static bool other_is_zero(void *opaque, uint64_t len, uint64_t off)
+{
+	return disk_reads_zero_from(opaque, 0, len, off);
+}
+
 void disk_set_below(struct disk *d, struct disk *below)
 {
 	d->layers[0].image->rw->below =
-		(struct below){ read_other, below, disk_size(below) };
+		(struct below){ read_other, below, disk_size(below),
+				other_is_zero };
 }

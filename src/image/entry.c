@@ -105,6 +105,19 @@ bool entry_below_is_zero(const struct image *img, uint64_t guest_off)
 	return !below->read || guest_off >= below->size;
 }
 
+bool entry_below_reads_zero(const struct image *img, uint64_t len,
+			    uint64_t guest_off)
+{
+	const struct below *below = &img->rw->below;
+
+	if (entry_below_is_zero(img, guest_off))
+		return true;
+	return below->reads_zero &&
+	       below->reads_zero(below->opaque,
+				 min_u64(len, below->size - guest_off),
+				 guest_off);
+}
+
 static bool plan_reads_zero(const struct image *img, struct l2_entry e,
 			    uint64_t guest_off)
 {
@@ -129,8 +142,7 @@ void entry_plan_init(const struct image *img, struct entry_plan *p,
 	*p = (struct entry_plan){ .old = e, .guest_off = guest_off };
 	p->keeps_host = has_host(g, e) && (e.desc & ENTRY_COPIED);
 	p->reads_zero = plan_reads_zero(img, e, guest_off);
-	p->copy_all = !g->extended_l2 || (e.desc & L2_COMPRESSED) ||
-		      (!p->keeps_host && (e.bitmap & SUB_ALL_ALLOC));
+	p->copy_all = !g->extended_l2 || (e.desc & L2_COMPRESSED);
 }
 
 /* The subcluster at @guest_off holds its data already, in its place. */
@@ -140,26 +152,49 @@ static bool is_there(const struct image *img, const struct entry_plan *p,
 	return p->keeps_host && entry_in_place(img, p->old, guest_off) != 0;
 }
 
+/* Subclusters with data move with the cluster.  What lies between them and the
+ * new data is written too, since one write is cheaper than two, but stays
+ * unallocated. */
+static uint64_t moving(const struct entry_plan *p)
+{
+	return p->keeps_host ? 0 : p->old.bitmap & SUB_ALL_ALLOC;
+}
+
 uint64_t entry_copy_begin(const struct image *img, const struct entry_plan *p,
 			  uint64_t data_off)
 {
+	uint32_t bits = img->geo.subcluster_bits;
+	uint64_t begin = align_down(data_off, UINT64_C(1) << bits);
+	uint64_t moves = moving(p);
+
 	if (p->copy_all)
 		return p->guest_off;
 	if (is_there(img, p, data_off))
 		return data_off;
-	return align_down(data_off, UINT64_C(1) << img->geo.subcluster_bits);
+	if (moves)
+		begin = min_u64(begin, p->guest_off +
+					       ((uint64_t)__builtin_ctzll(moves)
+						<< bits));
+	return begin;
 }
 
 uint64_t entry_copy_end(const struct image *img, const struct entry_plan *p,
 			uint64_t data_end)
 {
+	uint32_t bits = img->geo.subcluster_bits;
 	uint64_t end = p->guest_off + img->geo.cluster_size;
+	uint64_t moves = moving(p);
 
 	if (data_end >= end || p->copy_all)
 		return max_u64(end, data_end);
 	if (is_there(img, p, data_end - 1))
 		return data_end;
-	return align_up(data_end, UINT64_C(1) << img->geo.subcluster_bits);
+	end = align_up(data_end, UINT64_C(1) << bits);
+	if (moves)
+		end = max_u64(end, p->guest_off +
+					   ((uint64_t)(64 - __builtin_clzll(moves))
+					    << bits));
+	return end;
 }
 
 /* Alloc bits of the subclusters of this cluster that the range touches. */

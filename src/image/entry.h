@@ -70,7 +70,12 @@ struct l2_entry entry_new(const struct image *img, const struct entry_plan *p,
  * commit_end(). */
 void entry_free(struct image *img, struct l2_entry old, bool punch);
 
-/* True when the bytes at @guest_off that this image does not have are zeros. */
+/* True when the @len bytes at @guest_off, of which this image has none, are known
+ * to read as zeros.  Looks at the metadata of the images below. */
+bool entry_below_reads_zero(const struct image *img, uint64_t len,
+			    uint64_t guest_off);
+
+/* True when there is nothing below at @guest_off. */
 bool entry_below_is_zero(const struct image *img, uint64_t guest_off);
 
 #endif

@@ -32,6 +32,8 @@ struct below {
 		    uint64_t off, struct qcow2_error *err);
 	void *opaque;
 	uint64_t size;
+	/* True for bytes that are known to be zeros without reading them. */
+	bool (*reads_zero)(void *opaque, uint64_t len, uint64_t off);
 };
 
 /* Which freed clusters give their space back to the host. */

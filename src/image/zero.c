@@ -1,6 +1,7 @@
 /*
- * Zeroing: whole clusters by flag, subclusters by their bits, the rest with
- * written zeros.
+ * Zeroing: whole clusters by flag, subclusters by their bits.  Part of one gets
+ * the flag too where the rest reads as zeros and nothing is allocated; the rest
+ * is written.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -113,6 +114,47 @@ static int reads_zero(struct image *img, uint64_t len, uint64_t off,
 	return rc;
 }
 
+/* [off, end) has no data of its own, and zeros where it shows what is below. */
+static bool shows_zeros(struct image *img, uint64_t end, uint64_t off)
+{
+	while (off < end) {
+		struct image_extent x;
+
+		if (image_map(img, end - off, off, 0, &x, NULL) < 0 ||
+		    x.kind == SUBCLUSTER_NORMAL ||
+		    x.kind == SUBCLUSTER_COMPRESSED)
+			return false;
+		if (x.kind != SUBCLUSTER_ZERO_PLAIN &&
+		    x.kind != SUBCLUSTER_ZERO_ALLOC &&
+		    !entry_below_reads_zero(img, x.len, off))
+			return false;
+		off += x.len;
+	}
+	return true;
+}
+
+/* The cluster or subcluster in which [off, end) lies becomes zeros by flag where
+ * everything else in it reads as zeros; else *done is false. */
+static int zero_around(struct image *img, uint64_t end, uint64_t off,
+		       unsigned flags, bool *done, struct qcow2_error *err)
+{
+	uint64_t unit = UINT64_C(1) << img->geo.subcluster_bits;
+	struct sub_range all = { align_down(off, unit), align_up(end, unit) };
+	uint64_t disk_end = min_u64(all.end, img->virtual_size);
+	struct image_extent x;
+	int rc = image_map(img, end - off, off, 0, &x, err);
+
+	*done = false;
+	if (rc < 0 || img->geo.version < 3 || all.end - all.off > unit ||
+	    x.kind == SUBCLUSTER_NORMAL || x.kind == SUBCLUSTER_COMPRESSED ||
+	    !shows_zeros(img, off, all.off) || !shows_zeros(img, disk_end, end))
+		return rc;
+	if (img->geo.extended_l2)
+		return zero_subclusters(img, all, done, err);
+	*done = true;
+	return change_clusters(img, all.end, all.off, zero_cluster, flags, err);
+}
+
 /* Writes zeros into part of a cluster that is in flight. */
 static int write_zeros_part(struct image *img, uint64_t end, uint64_t off,
 			    unsigned flags, struct qcow2_error *err)
@@ -120,14 +162,16 @@ static int write_zeros_part(struct image *img, uint64_t end, uint64_t off,
 	CLEANUP_FREE uint8_t *buf = NULL;
 	struct iov_cursor src;
 	struct iovec iov;
-	bool zero;
+	bool done;
 	int rc;
 
 	end = min_u64(end, img->virtual_size);
 	if (off >= end)
 		return 0;
-	rc = reads_zero(img, end - off, off, &zero, err);
-	if (rc < 0 || zero)
+	rc = reads_zero(img, end - off, off, &done, err);
+	if (rc == 0 && !done)
+		rc = zero_around(img, end, off, flags, &done, err);
+	if (rc < 0 || done)
 		return rc;
 	if (flags & QCOW2_ZERO_NO_FALLBACK)
 		return error_set(err, -ENOTSUP,
@@ -141,25 +185,37 @@ static int write_zeros_part(struct image *img, uint64_t end, uint64_t off,
 	return write_in_flight(img, &src, end - off, off, err);
 }
 
-/* Part of one cluster: whole subclusters by their bits, the edges written. */
+/* Whole subclusters of one cluster by their bits, the edges written.  Of a
+ * compressed cluster the other subclusters have to be written too. */
+static int zero_sub_range(struct image *img, uint64_t end, uint64_t off,
+			  struct sub_range whole, unsigned flags,
+			  struct qcow2_error *err)
+{
+	bool done;
+	int rc = zero_subclusters(img, whole, &done, err);
+
+	if (rc == 0 && !done) {
+		rc = write_zeros_part(img, end, off, flags, err);
+		return rc < 0 ? rc : zero_subclusters(img, whole, &done, err);
+	}
+	if (rc == 0 && off < whole.off)
+		rc = write_zeros_part(img, whole.off, off, flags, err);
+	if (rc == 0 && whole.end < end)
+		rc = write_zeros_part(img, end, whole.end, flags, err);
+	return rc;
+}
+
+/* Part of one cluster. */
 static int zero_part(struct image *img, uint64_t end, uint64_t off,
 		     unsigned flags, struct qcow2_error *err)
 {
 	uint64_t unit = UINT64_C(1) << img->geo.subcluster_bits;
 	struct sub_range whole = { align_up(off, unit),
 				   align_down(end, unit) };
-	bool done = false;
-	int rc = 0;
 
 	if (img->geo.extended_l2 && whole.off < whole.end)
-		rc = zero_subclusters(img, whole, &done, err);
-	if (rc == 0 && !done)
-		return write_zeros_part(img, end, off, flags, err);
-	if (rc == 0 && off < whole.off)
-		rc = write_zeros_part(img, whole.off, off, flags, err);
-	if (rc == 0 && whole.end < end)
-		rc = write_zeros_part(img, end, whole.end, flags, err);
-	return rc;
+		return zero_sub_range(img, end, off, whole, flags, err);
+	return write_zeros_part(img, end, off, flags, err);
 }
 
 /* Clusters of a data file stay where they are, so nobody frees their space.  It

@@ -115,7 +115,8 @@ static void subclusters_are_copied_no_further_than_needed(void **state)
 	disk_release(&t);
 }
 
-static void a_shared_cluster_with_data_is_copied_whole(void **state)
+/* S6: subclusters without data stay so. */
+static void of_a_shared_cluster_the_data_moves(void **state)
 {
 	struct entry_plan p;
 	struct disk_rig t;
@@ -123,15 +124,52 @@ static void a_shared_cluster_with_data_is_copied_whole(void **state)
 
 	(void)state;
 	disk_init(&t, (struct disk_want){ .flags = QCOW2_CREATE_EXTENDED_L2 });
-	e = written(&t, SUB, 0);
+	e = written(&t, SUB, 4 * SUB);
+	e.bitmap |= SUB_ALLOC(20) | SUB_ZERO(9) | SUB_ZERO(10);
 	e.desc &= ~ENTRY_COPIED;
 	entry_plan_init(t.img, &p, e, 0);
 	assert_false(p.keeps_host);
-	assert_true(p.copy_all);
-	assert_int_equal(entry_copy_begin(t.img, &p, 9 * SUB), 0);
-	assert_int_equal(entry_copy_end(t.img, &p, 10 * SUB), CLUSTER);
-	e = entry_new(t.img, &p, 7 * CLUSTER, 9 * SUB, SUB);
-	assert_true(e.bitmap == SUB_ALL_ALLOC);
+	assert_false(p.copy_all);
+	assert_int_equal(entry_copy_begin(t.img, &p, 9 * SUB + 5), 4 * SUB);
+	assert_int_equal(entry_copy_begin(t.img, &p, 2 * SUB + 5), 2 * SUB);
+	assert_int_equal(entry_copy_end(t.img, &p, 10 * SUB - 5), 21 * SUB);
+	assert_int_equal(entry_copy_end(t.img, &p, 22 * SUB - 5), 22 * SUB);
+	e = entry_new(t.img, &p, 7 * CLUSTER, 9 * SUB + 5, SUB - 10);
+	assert_true(e.bitmap == (SUB_ALLOC(4) | SUB_ALLOC(9) | SUB_ALLOC(20) |
+				 SUB_ZERO(10)));
+	disk_release(&t);
+}
+
+static void a_write_beside_a_snapshot_moves_what_has_data(void **state)
+{
+	struct qcow2_snapshot_opts opts = QCOW2_SNAPSHOT_OPTS_INIT;
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ .flags = QCOW2_CREATE_EXTENDED_L2,
+					  .backing = true });
+	disk_fill(&t, 1, SUB, 4 * SUB);
+	disk_fill(&t, 2, SUB, 20 * SUB);
+	assert_int_equal(qcow2_zero(t.disk, SUB, 10 * SUB, 0, NULL), 0);
+	assert_int_equal(qcow2_snapshot_create(t.disk, "s", &opts, NULL), 0);
+	disk_fill(&t, 3, 100, 9 * SUB + 7);
+	assert_true(disk_entry(&t, 0).bitmap ==
+		    (SUB_ALLOC(4) | SUB_ALLOC(9) | SUB_ALLOC(20) |
+		     SUB_ZERO(10)));
+	disk_expect(&t, 0xbb, 4 * SUB, 0);
+	disk_expect(&t, 1, SUB, 4 * SUB);
+	disk_expect(&t, 0xbb, 4 * SUB + 7, 5 * SUB);
+	disk_expect(&t, 3, 100, 9 * SUB + 7);
+	disk_expect(&t, 0xbb, SUB - 107, 9 * SUB + 107);
+	disk_expect(&t, 0, SUB, 10 * SUB);
+	disk_expect(&t, 0xbb, 9 * SUB, 11 * SUB);
+	disk_expect(&t, 2, SUB, 20 * SUB);
+	disk_expect(&t, 0xbb, 11 * SUB, 21 * SUB);
+	/* What was left between them is nobody's data. */
+	disk_fill(&t, 4, 10, 6 * SUB + 3);
+	disk_expect(&t, 0xbb, SUB + 3, 5 * SUB);
+	disk_expect(&t, 4, 10, 6 * SUB + 3);
+	disk_expect(&t, 0xbb, SUB - 13, 6 * SUB + 13);
 	disk_release(&t);
 }
 
@@ -197,7 +235,8 @@ int main(void)
 			what_is_below_decides_whether_nothing_is_zeros),
 		cmocka_unit_test(
 			subclusters_are_copied_no_further_than_needed),
-		cmocka_unit_test(a_shared_cluster_with_data_is_copied_whole),
+		cmocka_unit_test(of_a_shared_cluster_the_data_moves),
+		cmocka_unit_test(a_write_beside_a_snapshot_moves_what_has_data),
 		cmocka_unit_test(what_is_freed_waits_for_the_commit),
 		cmocka_unit_test(an_entry_that_cannot_be_marks_the_image),
 	};

@@ -177,6 +177,108 @@ static void a_raw_data_file_gets_the_zeros_themselves(void **state)
 	disk_release(&t);
 }
 
+/* The bytes that the backing file has at [off, off + len) become a hole. */
+static void empty_below(struct disk_rig *t, uint64_t len, uint64_t off)
+{
+	assert_int_equal(store_zero(t->below, len, off, QCOW2_STORE_UNMAP,
+				    NULL), 0);
+}
+
+/* S7: nothing is allocated for zeros among zeros. */
+static void a_part_among_zeros_makes_its_cluster_zero(void **state)
+{
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ .backing = true });
+	empty_below(&t, 2 * CLUSTER, CLUSTER);
+	zero(&t, 4096, CLUSTER + 4096, QCOW2_ZERO_NO_FALLBACK);
+	assert_int_equal(disk_entry(&t, 1).desc, L2_ZERO);
+	disk_expect(&t, 0, CLUSTER, CLUSTER);
+	zero(&t, 4096, 3 * CLUSTER - 4096, QCOW2_ZERO_MAY_UNMAP);
+	assert_int_equal(disk_entry(&t, 2).desc, L2_ZERO);
+	/* Where the rest has data nothing of it may go. */
+	assert_int_equal(qcow2_zero(t.disk, 4096, 4096, QCOW2_ZERO_NO_FALLBACK,
+				    NULL), -ENOTSUP);
+	zero(&t, 4096, 4096, 0);
+	assert_int_not_equal(l2_host_off(disk_entry(&t, 0)), 0);
+	disk_expect(&t, 0xbb, 4096, 0);
+	disk_expect(&t, 0, 4096, 4096);
+	disk_expect(&t, 0xbb, CLUSTER - 8192, 8192);
+	disk_release(&t);
+}
+
+static void the_data_around_a_part_decides(void **state)
+{
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ .backing = true });
+	/* All zeros below the part, and data before or behind it. */
+	empty_below(&t, 4096, 8192);
+	empty_below(&t, CLUSTER - 4096, CLUSTER + 4096);
+	empty_below(&t, CLUSTER - 4096, 2 * CLUSTER);
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t off = i * CLUSTER;
+
+		zero(&t, 512, off + 8192, 0);
+		disk_expect(&t, 0, 512, off + 8192);
+		assert_int_not_equal(l2_host_off(disk_entry(&t, i)), 0);
+	}
+	disk_expect(&t, 0xbb, 8192, 0);
+	disk_expect(&t, 0xbb, 4096, CLUSTER);
+	disk_expect(&t, 0xbb, 4096, 3 * CLUSTER - 4096);
+	disk_release(&t);
+}
+
+static void a_part_among_zeros_makes_its_subcluster_zero(void **state)
+{
+	enum { SUB = CLUSTER / 32 };
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ .flags = QCOW2_CREATE_EXTENDED_L2,
+					  .backing = true });
+	empty_below(&t, 2 * SUB, 2 * SUB);
+	zero(&t, 100, 3 * SUB + 7, QCOW2_ZERO_NO_FALLBACK);
+	assert_true(disk_entry(&t, 0).bitmap == SUB_ZERO(3));
+	disk_expect(&t, 0xbb, 2 * SUB, 0);
+	disk_expect(&t, 0, 2 * SUB, 2 * SUB);
+	disk_expect(&t, 0xbb, CLUSTER - 4 * SUB, 4 * SUB);
+	/* From the middle of one with data to the middle of one of zeros. */
+	empty_below(&t, 2 * SUB, 12 * SUB);
+	zero(&t, 2 * SUB, 10 * SUB + 100, 0);
+	assert_true(disk_entry(&t, 0).bitmap ==
+		    (SUB_ZERO(3) | SUB_ALLOC(10) | SUB_ZERO(11) |
+		     SUB_ZERO(12)));
+	disk_expect(&t, 0xbb, 100, 10 * SUB);
+	disk_expect(&t, 0, 3 * SUB - 100, 10 * SUB + 100);
+	disk_release(&t);
+}
+
+/* S6 */
+static void subclusters_of_a_compressed_cluster_become_zero(void **state)
+{
+	enum { SUB = CLUSTER / 32 };
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t,
+		  (struct disk_want){ .flags = QCOW2_CREATE_EXTENDED_L2 });
+	disk_compress(&t, 7, 0);
+	assert_int_equal(qcow2_zero(t.disk, 2 * SUB, 4 * SUB,
+				    QCOW2_ZERO_NO_FALLBACK, NULL), -ENOTSUP);
+	assert_true(disk_entry(&t, 0).desc & L2_COMPRESSED);
+	zero(&t, 2 * SUB + 512, 4 * SUB, 0);
+	assert_true(disk_entry(&t, 0).bitmap ==
+		    ((SUB_ALL_ALLOC & ~SUB_ALLOC_RANGE(4, 6)) |
+		     SUB_ZERO_RANGE(4, 6)));
+	disk_expect(&t, 7, 4 * SUB, 0);
+	disk_expect(&t, 0, 2 * SUB + 512, 4 * SUB);
+	disk_expect(&t, 7, CLUSTER - 6 * SUB - 512, 6 * SUB + 512);
+	disk_release(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -191,6 +293,11 @@ int main(void)
 		cmocka_unit_test(subclusters_become_zero_by_their_bits),
 		cmocka_unit_test(the_last_cluster_is_whole_where_the_disk_ends),
 		cmocka_unit_test(a_raw_data_file_gets_the_zeros_themselves),
+		cmocka_unit_test(a_part_among_zeros_makes_its_cluster_zero),
+		cmocka_unit_test(the_data_around_a_part_decides),
+		cmocka_unit_test(a_part_among_zeros_makes_its_subcluster_zero),
+		cmocka_unit_test(
+			subclusters_of_a_compressed_cluster_become_zero),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
