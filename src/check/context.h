@@ -27,7 +27,8 @@
 #include "format/header.h"
 #include "format/snapshot.h"
 
-/* For repair, which asks what the image would be without some of its parts. */
+/* For repair, which asks what the image would be without some of its parts, and
+ * for the proof. */
 struct check_mode {
 	/* What can be repaired in the header is a finding, not an error. */
 	bool tolerant;
@@ -38,6 +39,10 @@ struct check_mode {
 	/* The snapshot table is about to be replaced by one that ends where
 	 * this one can no longer be followed. */
 	bool no_snapshot_table;
+	/* No thread but the caller's. */
+	bool one_thread;
+	/* Bitmaps that are marked stale count all the same. */
+	bool with_bitmaps;
 };
 
 /* An L1 table that was followed. */

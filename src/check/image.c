@@ -110,7 +110,8 @@ static int refuse_features(const struct extensions *x, uint64_t unknown,
  * read. */
 static void extension_findings(struct check *c, const struct extensions *x)
 {
-	bool in_use = c->header.autoclear_features & AUTOCLEAR_BITMAPS;
+	bool in_use = c->mode.with_bitmaps ||
+		      (c->header.autoclear_features & AUTOCLEAR_BITMAPS);
 
 	if (x->bad_feature_names)
 		report_note(&c->report, DEFECT_EXTENSION_FEATURE_TABLE,

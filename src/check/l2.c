@@ -386,13 +386,14 @@ static int walk_tables(struct l2_walk *w, struct qcow2_error *err)
 
 int check_l2_tables(struct check *c, struct qcow2_error *err)
 {
-	struct prefetch prefetch;
+	struct prefetch prefetch = { 0 };
 	struct l2_walk w = { .c = c, .prefetch = &prefetch };
 	int rc;
 
 	l2set_sort(&c->l2_tables);
-	prefetch_start(&prefetch, c->file, &c->l2_tables, c->geo.cluster_size,
-		       &c->budget);
+	if (!c->mode.one_thread)
+		prefetch_start(&prefetch, c->file, &c->l2_tables,
+			       c->geo.cluster_size, &c->budget);
 	rc = walk_tables(&w, err);
 	prefetch_stop(&prefetch);
 	return rc;

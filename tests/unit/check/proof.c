@@ -1,0 +1,199 @@
+#include "check/proof.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "rig.h"
+
+struct verdict {
+	int rc;
+	struct qcow2_error err;
+	struct proof_findings f;
+};
+
+static struct verdict prove_within(struct rig *r, uint64_t metadata_bytes,
+				   bool with_bitmaps)
+{
+	struct qcow2_budget budget = { .metadata_bytes = metadata_bytes };
+	struct verdict v = { 0 };
+
+	v.rc = check_prove(r->store, &budget, with_bitmaps, &v.f, &v.err);
+	return v;
+}
+
+static struct verdict prove(struct rig *r)
+{
+	return prove_within(r, 0, false);
+}
+
+/* One run of clusters is too low, and nothing else. */
+static void expect_low(struct rig *r, uint64_t off, uint64_t n, uint64_t count)
+{
+	struct verdict v = prove(r);
+
+	assert_int_equal(v.rc, 0);
+	assert_int_equal(v.f.n_low, 1);
+	assert_int_equal(v.f.low[0].first, off / r->cs);
+	assert_int_equal(v.f.low[0].n, n);
+	assert_int_equal(v.f.low[0].count, count);
+	assert_true(v.f.wrong_flags);
+	free(v.f.low);
+}
+
+static void a_sound_image_has_nothing_too_low(void **state)
+{
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+	struct small s = rig_small(r);
+	struct verdict v;
+
+	(void)state;
+	rig_snapshot(r, &s);
+	rig_bitmap(r, "b");
+	rig_finish(r);
+	v = prove(r);
+	assert_int_equal(v.rc, 0);
+	assert_int_equal(v.f.n_low, 0);
+	assert_false(v.f.wrong_flags || v.f.corrupt || v.f.too_narrow);
+	rig_free(r);
+}
+
+static void every_kind_of_cluster_can_be_too_low(void **state)
+{
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+	struct small s = rig_small(r);
+	uint64_t l1 = rig_snapshot(r, &s);
+	struct rig_bitmap b = rig_bitmap(r, "b");
+	struct { uint64_t off, count; } rows[] = {
+		{ 0, 1 }, { s.l2, 2 }, { s.data[1], 2 }, { l1, 1 },
+		{ r->header.snapshots_off, 1 }, { b.directory, 1 },
+		{ b.table, 1 }, { b.data, 1 }, { 0, 1 }, { 0, 1 }, { 0, 1 },
+	};
+	enum { N = sizeof(rows) / sizeof(rows[0]) };
+
+	(void)state;
+	rig_finish(r);
+	rows[N - 1].off = r->l1_off;
+	rows[N - 2].off = r->table_off;
+	rows[N - 3].off = r->block_off;
+	for (unsigned i = 0; i < N; i++) {
+		for (uint64_t low = 0; low < rows[i].count; low++) {
+			rig_poke_refcount(r, rows[i].off, low);
+			expect_low(r, rows[i].off, 1, rows[i].count);
+		}
+		rig_poke_refcount(r, rows[i].off, rows[i].count);
+	}
+	rig_free(r);
+}
+
+/* The digest in the counters ends at 2. */
+static void a_count_above_two_is_compared_exactly(void **state)
+{
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+	struct small s = rig_small(r);
+	struct verdict v;
+
+	(void)state;
+	for (uint32_t i = 3; i < 6; i++)
+		rig_entry(r, s.l2, i, s.data[0], 0);
+	rig_set_refcount(r, s.data[0], 4);
+	rig_finish(r);
+	v = prove(r);
+	assert_int_equal(v.rc, 0);
+	assert_int_equal(v.f.n_low, 0);
+	rig_poke_refcount(r, s.data[0], 3);
+	expect_low(r, s.data[0], 1, 4);
+	rig_free(r);
+}
+
+/* Whose bit was cleared by the writer himself a moment ago. */
+static void stale_bitmaps_count_if_asked(void **state)
+{
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+	struct rig_bitmap b;
+	struct verdict v;
+
+	(void)state;
+	rig_small(r);
+	b = rig_bitmap(r, "b");
+	rig_finish(r);
+	rig_put64(r, HEADER_OFF_AUTOCLEAR, 0);
+	rig_poke_refcount(r, b.data, 0);
+	v = prove(r);
+	assert_int_equal(v.rc, 0);
+	assert_int_equal(v.f.n_low, 0);
+	v = prove_within(r, 0, true);
+	assert_int_equal(v.rc, 0);
+	assert_int_equal(v.f.n_low, 1);
+	free(v.f.low);
+	rig_free(r);
+}
+
+static void what_raising_does_not_cure_is_corrupt(void **state)
+{
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+	struct small s = rig_small(r);
+	struct verdict v;
+
+	(void)state;
+	rig_finish(r);
+	rig_put64(r, s.l2 + 8 * 7, r->l1_off | ENTRY_COPIED);
+	v = prove(r);
+	assert_int_equal(v.rc, -EIO);
+	assert_true(v.f.corrupt);
+	assert_int_equal(v.err.defect, DEFECT_CLUSTER_OVERLAP);
+	free(v.f.low);
+	rig_put64(r, s.l2 + 8 * 7, UINT64_C(1) << 40 | ENTRY_COPIED);
+	v = prove(r);
+	assert_true(v.f.corrupt);
+	assert_int_equal(v.err.defect, DEFECT_L2_ENTRY_BEYOND_EOF);
+	free(v.f.low);
+	rig_free(r);
+}
+
+static void refcounts_may_be_too_narrow(void **state)
+{
+	struct rig *r = rig_new(&(struct rig_opts){ .has_order = true });
+	struct small s = rig_small(r);
+	struct verdict v;
+
+	(void)state;
+	rig_entry(r, s.l2, 7, s.data[0], 0);
+	rig_finish(r);
+	v = prove(r);
+	assert_int_equal(v.rc, -EIO);
+	assert_true(v.f.too_narrow);
+	assert_false(v.f.corrupt);
+	assert_int_equal(v.err.defect, DEFECT_REFCOUNT_TOO_LOW);
+	free(v.f.low);
+	rig_free(r);
+}
+
+static void no_memory_is_no_damage(void **state)
+{
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+	struct verdict v;
+
+	(void)state;
+	rig_small(r);
+	rig_finish(r);
+	v = prove_within(r, 4096, false);
+	assert_int_equal(v.rc, -E2BIG);
+	assert_false(v.f.corrupt || v.f.too_narrow);
+	free(v.f.low);
+	rig_free(r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_sound_image_has_nothing_too_low),
+		cmocka_unit_test(every_kind_of_cluster_can_be_too_low),
+		cmocka_unit_test(a_count_above_two_is_compared_exactly),
+		cmocka_unit_test(stale_bitmaps_count_if_asked),
+		cmocka_unit_test(what_raising_does_not_cure_is_corrupt),
+		cmocka_unit_test(refcounts_may_be_too_narrow),
+		cmocka_unit_test(no_memory_is_no_damage),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
