@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/mutant.h"
 #include "base/sort.h"
+#include "meta/refcounts_inherited.h"
 #include "store/store.h"
 
 enum { AT_ONCE = 64 };
@@ -113,7 +114,8 @@ static int find_last(struct refcounts *refs, uint64_t n, uint64_t first,
 	int rc = refcounts_read(refs, n, first, counts, err);
 
 	for (uint64_t i = 0; rc == 0 && i < n; i++)
-		last[i] = (counts[i] == 1 && first + i != held) ||
+		last[i] = (counts[i] == 1 && first + i != held &&
+			   refcounts_may_reuse(refs, first + i)) ||
 			  MUTANT(punch_shared);
 	return rc;
 }

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "meta/refcounts_grow.h"
+#include "meta/refcounts_inherited.h"
 #include "meta/refcounts_view.h"
 #include "store/store.h"
 
@@ -236,7 +237,18 @@ static int increment_slice(struct refcounts *r, struct view *v, uint64_t i,
 	return 0;
 }
 
-/* A bad cluster does not keep its neighbours from being freed. */
+static void became_free(struct refcounts *r, uint64_t cluster_idx)
+{
+	if (refcounts_may_reuse(r, cluster_idx))
+		r->next_free = min_u64(r->next_free, cluster_idx);
+	else
+		r->inherited.gap = 1;
+	r->inherited.freed |= cluster_idx < r->inherited.end;
+}
+
+/* A bad cluster does not keep its neighbours from being freed.  A refcount that
+ * is doubted may well be 0: it was too low, and nobody will claim the
+ * cluster. */
 static int decrement_slice(struct refcounts *r, struct view *v, uint64_t i,
 			   uint64_t end, struct qcow2_error *err)
 {
@@ -251,13 +263,14 @@ static int decrement_slice(struct refcounts *r, struct view *v, uint64_t i,
 
 		r->fell_low |= value <= 2;
 		if (value == 0) {
-			rc = count_error(r, i, -EIO, err);
+			if (refcounts_may_reuse(r, i))
+				rc = count_error(r, i, -EIO, err);
 			continue;
 		}
 		view_put(r, v, i, value - 1);
 		changed = true;
 		if (value == 1)
-			r->next_free = min_u64(r->next_free, i);
+			became_free(r, i);
 	}
 	if (changed)
 		dirty_mark(&r->dirty, v->slice);
@@ -336,7 +349,9 @@ int refcounts_decrement(struct refcounts *r, uint64_t n, uint64_t first,
 
 		stop = in_slice(r, i, end);
 		if (here == 1) {
-			here = count_error(r, i, -EIO, err);
+			here = refcounts_may_reuse(r, i)
+				       ? count_error(r, i, -EIO, err)
+				       : 0;
 		} else if (here == 0) {
 			here = decrement_slice(r, &v, i, stop, err);
 			view_close(r, &v);
@@ -357,7 +372,7 @@ static int put_count(struct refcounts *r, struct view *v, uint64_t value,
 	view_put(r, v, cluster_idx, value);
 	dirty_mark(&r->dirty, v->slice);
 	if (value == 0)
-		r->next_free = min_u64(r->next_free, cluster_idx);
+		became_free(r, cluster_idx);
 	return 0;
 }
 

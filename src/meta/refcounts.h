@@ -31,6 +31,15 @@ struct reftable_place {
 	uint32_t clusters;
 };
 
+/* Clusters that the file held when it was opened: refcounts_inherited.h. */
+struct inherited {
+	uint64_t end;          /* cluster index: those before it */
+	_Atomic bool doubted;  /* their refcounts may be too low */
+	_Atomic uint64_t gap;  /* the first that may be free; 0: not looked for,
+				* UINT64_MAX: there is none */
+	bool freed;            /* one has lost its last reference since */
+};
+
 struct refcounts {
 	const struct geometry *geo;
 	struct qcow2_store *file;     /* borrowed */
@@ -51,7 +60,9 @@ struct refcounts {
 	uint64_t *table;              /* host byte order */
 	uint64_t n_table;             /* entries */
 	struct dirty dirty;
-	uint64_t next_free;           /* cluster index: all below are in use */
+	uint64_t next_free;           /* cluster index: all below are in use, or
+				       * inherited and doubted */
+	struct inherited inherited;
 	bool fell_low;                /* one has become 1 or 0 since the watch
 				       * began */
 	uint64_t held;                /* never claimed whatever its refcount;

@@ -9,13 +9,15 @@
 #include "base/error.h"
 #include "base/mutant.h"
 #include "meta/refcounts_grow.h"
+#include "meta/refcounts_inherited.h"
 #include "meta/refcounts_view.h"
 #include "store/store.h"
 
 static bool is_free(const struct refcounts *r, const struct view *v,
 		    uint64_t cluster_idx)
 {
-	return cluster_idx != r->held && view_get(r, v, cluster_idx) == 0;
+	return cluster_idx != r->held && refcounts_may_reuse(r, cluster_idx) &&
+	       view_get(r, v, cluster_idx) == 0;
 }
 
 void refcounts_hold(struct refcounts *r, uint64_t cluster_idx)

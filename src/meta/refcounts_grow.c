@@ -320,6 +320,29 @@ int refcounts_add_block(struct refcounts *r, uint64_t cluster_idx,
 	return rc;
 }
 
+int refcounts_add_block_at(struct refcounts *r, uint64_t cluster_idx,
+			   uint64_t host_off, struct qcow2_error *err)
+{
+	uint64_t index = cluster_idx >> r->geo->refcount_block_bits;
+	SCOPED_LOCK(&r->grow_lock);
+	int rc = check_broken(r, err);
+
+	assert(index < r->n_table && !r->table[index]);
+	if (rc == 0)
+		rc = r->new_metadata(r->opaque, r->geo->cluster_size, host_off,
+				     err);
+	if (rc < 0)
+		return rc;
+	rc = write_block(r, 0, 0, host_off, err);
+	if (rc == 0)
+		rc = barrier(r, err);
+	if (rc == 0)
+		rc = link_block(r, index, host_off, err);
+	if (rc < 0)
+		r->old_metadata(r->opaque, r->geo->cluster_size, host_off);
+	return rc;
+}
+
 /* ---- Clusters in a row ------------------------------------------------------ */
 
 /* A place at the end of the file, and the blocks that regions of it lack,

@@ -19,6 +19,15 @@
 int refcounts_add_block(struct refcounts *r, uint64_t cluster_idx,
 			struct qcow2_error *err);
 
+/*
+ * Makes the refcount block that describes @cluster_idx and is missing, in the
+ * table that reaches to it; the block counts nothing.  It goes to @host_off,
+ * which the caller claimed and which is counted durably: by another block, so
+ * that the regions in the middle of a file can have one again.
+ */
+int refcounts_add_block_at(struct refcounts *r, uint64_t cluster_idx,
+			   uint64_t host_off, struct qcow2_error *err);
+
 /* Claims @n clusters in a row at the end of the file, with the refcount blocks
  * that describe them; 1, and nothing is claimed, when somebody was faster. */
 int refcounts_claim_end(struct refcounts *r, uint64_t n, struct claim *out,
