@@ -387,6 +387,10 @@ struct qcow2_image;
 /* A flush writes metadata out, but asks no file that the library opened to make
  * anything durable: fast, and when the host crashes the image may be lost. */
 #define QCOW2_OPEN_NO_FLUSH 0x40u
+/* With RDWR: the caller knows that no refcount of the image is too low.  Without
+ * it all metadata is read once, before the first change that reuses or
+ * overwrites what the file held when it was opened: see qcow2_open_path(). */
+#define QCOW2_OPEN_TRUST_REFCOUNTS 0x80u
 
 struct qcow2_open_opts {
 	size_t struct_size;
@@ -467,6 +471,21 @@ struct qcow2_open_opts {
  * dirty one has its refcounts repaired first, as by qcow2_check_path(), which
  * QCOW2_OPEN_NO_LOCK forbids; a corrupt one, or one that has more wrong with it
  * than refcounts, is refused with -EROFS.
+ *
+ * Refcounts of an image may be too low: host crashes leave that behind, and some
+ * programs write it.  Data would be lost where space is reused on their word.  So
+ * the first call that overwrites, frees or reuses something that the file held
+ * when it was opened reads all metadata first, once per opening: about as long as
+ * qcow2_check_path() takes, within budget.metadata_bytes, on the calling thread,
+ * while other writers wait.  With QCOW2_NOWAIT that call returns -EAGAIN instead.
+ * Refcounts that are too low are raised (refcounts_raised in struct qcow2_info
+ * counts them).  An image with damage that raising does not cure is marked
+ * corrupt and the call fails with -EIO; err->defect says which rule is broken.
+ * Where the metadata cannot be read or exceeds the budget, writing goes on, the
+ * file grows instead of reusing space, and taking, applying and deleting
+ * snapshots, shrinking, compacting and amending version or refcount_bits fail.
+ * QCOW2_OPEN_TRUST_REFCOUNTS leaves all of that out: for images that nobody but
+ * this library has written, or that have been checked.
  */
 QCOW2_API
 int qcow2_open_path(const char *path, const struct qcow2_open_opts *opts,
@@ -741,10 +760,13 @@ struct qcow2_info {
 	const char *backing_file;
 	const char *backing_format;
 	const char *data_file;     /* NULL also when the bit is set, unnamed */
+	uint64_t refcounts_raised; /* refcounts of this image that were too low
+				    * and have been raised since it was
+				    * opened for writing */
 };
 
 #define QCOW2_INFO_INIT { sizeof(struct qcow2_info), 0, 0, 0, 0, 0, 0, 0, 0, \
-	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL }
+	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0 }
 
 /* Number of layers that are open: 1 + backing files. */
 QCOW2_API

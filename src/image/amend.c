@@ -242,6 +242,9 @@ int image_amend(struct image *img, const struct qcow2_amend_opts *o,
 	struct amend_progress p = { o->progress, o->opaque, 0, 1 };
 	int rc = check(img, o, err);
 
+	if (rc == 0 && (version != img->geo.version ||
+			bits_after(img, o) != img->geo.refcount_bits))
+		rc = proof_require(img, err);
 	if (rc == 0)
 		rc = commit_drain(&img->rw->commit, err);
 	if (rc == 0 && version >= 3 && img->geo.version < 3)

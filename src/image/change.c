@@ -9,6 +9,7 @@
 #include "image/image.h"
 #include "image/rw.h"
 #include "image/tables.h"
+#include "meta/refcounts_inherited.h"
 #include "store/store.h"
 
 /* Requests that change fewer tables ask nobody. */
@@ -29,7 +30,9 @@ static void punch_window(struct image *img, const struct map_window *w,
 		struct change change = fn(
 			img, old, off + (i << img->geo.cluster_bits), flags);
 
-		if (!change.skip && change.punches)
+		if (!change.skip && change.punches &&
+		    refcounts_may_reuse(&img->rw->refs, l2_host_off(old) >>
+						    img->geo.cluster_bits))
 			store_zero(img->file, size, l2_host_off(old),
 				   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK,
 				   NULL);
@@ -174,8 +177,9 @@ int change_regions(struct image *img, uint64_t end, uint64_t off,
 	int rc = allow(img, end, off, err);
 
 	if (rc == 0)
+		rc = proof_before_change(img, end - off, off, flags, err);
+	if (rc == 0)
 		rc = features_before_guest_change(img, err);
-
 	while (rc == 0 && off < end) {
 		uint64_t stop = min_u64(end, inflight_region_end(off));
 		struct grace_ref ref;

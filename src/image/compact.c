@@ -9,6 +9,7 @@
 #include "image/guarded.h"
 #include "image/image.h"
 #include "image/rw.h"
+#include "meta/refcounts_inherited.h"
 #include "meta/refcounts_shrink.h"
 #include "store/store.h"
 
@@ -326,7 +327,11 @@ int image_compact(struct image *img, const struct qcow2_compact_opts *opts,
 		return dry_run(&c, err);
 	c.refs = &img->rw->refs;
 	img->rw->keep_tail = false;
-	rc = compact_rewrite(img, opts, result, err);
+	rc = proof_require(img, err);
+	if (rc == 0)
+		rc = compact_rewrite(img, opts, result, err);
+	if (rc == 0)
+		refcounts_allow_cut(&img->rw->refs);
 	if (rc == 0)
 		rc = run(&c, err);
 	close_compact(&c);

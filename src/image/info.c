@@ -55,4 +55,5 @@ void image_get_info(struct image *img, struct qcow2_info *out)
 	out->backing_file = img->names.backing_file;
 	out->backing_format = img->names.backing_format;
 	out->data_file = img->names.data_file;
+	out->refcounts_raised = img->rw ? img->rw->proof.n_raised : 0;
 }

@@ -185,16 +185,27 @@ static bool covers(const struct image *img, uint64_t len, uint64_t off)
 	       (is_aligned(end, size) || end == img->virtual_size);
 }
 
+/* Who places enters no range, so that the proof could not keep him out: it comes
+ * before all of it. */
+static int before_placing(struct image *img, struct qcow2_error *err)
+{
+	int rc = proof_make(img, err);
+
+	return rc < 0 ? rc : features_before_guest_change(img, err);
+}
+
 int image_place(struct image *img, uint64_t len, uint64_t off, uint64_t *here,
 		uint64_t *host_off, struct qcow2_error *err)
 {
-	struct grace_ref ref = image_begin(img);
+	struct grace_ref ref;
 	struct look l = { 0 };
-	int rc = features_before_guest_change(img, err);
+	int rc = before_placing(img, err);
 
 	*here = 0;
-	if (rc == 0)
-		rc = tables_make(img, off, err);
+	if (rc < 0)
+		return rc;
+	ref = image_begin(img);
+	rc = tables_make(img, off, err);
 	if (rc == 0)
 		rc = look(img, len, off, &l, err);
 	if (rc == 0 && l.fresh && covers(img, l.len, off)) {
@@ -245,13 +256,15 @@ static int place_encoded(struct image *img, uint32_t len, uint64_t off,
 int image_place_encoded(struct image *img, size_t len, uint64_t off,
 			uint64_t *host_off, struct qcow2_error *err)
 {
-	struct grace_ref ref = image_begin(img);
+	struct grace_ref ref;
 	struct look l = { 0 };
-	int rc = features_before_guest_change(img, err);
+	int rc = before_placing(img, err);
 
 	*host_off = 0;
-	if (rc == 0)
-		rc = tables_make(img, off, err);
+	if (rc < 0)
+		return rc;
+	ref = image_begin(img);
+	rc = tables_make(img, off, err);
 	if (rc == 0)
 		rc = look(img, img->geo.cluster_size, off, &l, err);
 	if (rc == 0 && l.fresh)

@@ -290,6 +290,10 @@ int image_resize(struct image *img, uint64_t size,
 
 	if (rc < 0 || size == img->virtual_size)
 		return rc;
+	rc = size < img->virtual_size ? proof_require(img, err)
+				      : proof_make(img, err);
+	if (rc < 0)
+		return rc;
 	return size < img->virtual_size ? image_shrink(img, size, err)
 					: grow(img, size, opts, err);
 }

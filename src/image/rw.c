@@ -15,6 +15,7 @@
 #include "image/features.h"
 #include "image/guarded.h"
 #include "image/image.h"
+#include "meta/refcounts_inherited.h"
 #include "store/store.h"
 
 
@@ -208,6 +209,7 @@ int rw_open(struct image *img, const struct qcow2_open_opts *opts,
 		return rc;
 	}
 	img->rw = rw;
+	proof_init(img, opts);
 	rc = guarded_open(img, opts->overlap_check, err);
 	if (rc < 0)
 		return rc;
@@ -221,12 +223,13 @@ int rw_cut_tail(struct image *img, struct qcow2_error *err)
 	struct refcounts *r = &img->rw->refs;
 	/* Others write files that end within a cluster. */
 	uint64_t end = geometry_clusters(&img->geo, r->file_size);
+	uint64_t limit = max_u64(refcounts_cut_limit(r), 1);
 	uint64_t count = 0;
 	int rc;
 
 	if (r->file_size > img->rw->refs.high_water)
 		return 0;
-	while (end > 1 && count == 0) {
+	while (end > limit && count == 0) {
 		rc = refcounts_get(r, end - 1, &count, err);
 		if (rc < 0)
 			return rc;

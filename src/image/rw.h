@@ -17,6 +17,7 @@
 #include "image/guard.h"
 #include "image/inflight.h"
 #include "image/pack.h"
+#include "image/proof.h"
 #include "meta/commit.h"
 #include "meta/grace.h"
 #include "meta/refcounts.h"
@@ -53,6 +54,7 @@ struct rw {
 	struct encoder_pool encoders;
 	struct inflight inflight;
 	struct guard guard;
+	struct proof proof;
 	struct below below;
 	struct discard_policy policy;
 	bool keep_tail;             /* close leaves the file as long as it is;
@@ -81,8 +83,9 @@ int rw_open(struct image *img, const struct qcow2_open_opts *opts,
  * image is released all the same. */
 int rw_close(struct image *img, struct qcow2_error *err);
 
-/* Cuts off what lies behind the last cluster with a refcount.  Nobody else is
- * at work and nothing is dirty. */
+/* Cuts off what lies behind the last cluster with a refcount; of what the file
+ * held when it was opened nothing, unless some of that became free since (O39).
+ * Nobody else is at work and nothing is dirty. */
 int rw_cut_tail(struct image *img, struct qcow2_error *err);
 
 int image_pwritev(struct image *img, const struct iovec *iov, int iovcnt,

@@ -234,6 +234,8 @@ static int apply(struct application *a, const char *id_or_name,
 	int rc = look(a, id_or_name, err);
 
 	if (rc == 0)
+		rc = proof_require_frozen(img, err);
+	if (rc == 0)
 		rc = features_before_guest_change(img, err);
 	if (rc < 0)
 		return rc;

@@ -216,6 +216,8 @@ static int create(struct creation *c, const char *name,
 	int rc = make_entry(c, name, opts, err);
 
 	if (rc == 0)
+		rc = proof_require_frozen(img, err);
+	if (rc == 0)
 		rc = tree_of_image(&c->tree, img, err);
 	if (rc == 0)
 		rc = features_begin_dirty(img, DIRTY_OPERATION, err);

@@ -205,6 +205,8 @@ static int delete(struct deletion *d, const char *id_or_name,
 	int rc = look(d, id_or_name, err);
 
 	if (rc == 0)
+		rc = proof_require_frozen(img, err);
+	if (rc == 0)
 		rc = features_begin_dirty(img, DIRTY_OPERATION, err);
 	if (rc < 0) {
 		d->info.id = NULL;

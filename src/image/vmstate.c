@@ -159,7 +159,9 @@ int image_vmstate_write(struct image *img, const void *buf, size_t len,
 		return snapshot_refuse_data_file(err);
 	if (!len)
 		return 0;
-	rc = make_room(img, off + len, err);
+	rc = proof_make(img, err);
+	if (rc == 0)
+		rc = make_room(img, off + len, err);
 	return rc < 0 ? rc : write_pieces(img, buf, len, off, err);
 }
 

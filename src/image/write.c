@@ -571,8 +571,10 @@ int image_pwritev(struct image *img, const struct iovec *iov, int iovcnt,
 {
 	struct iov_cursor src = iov_cursor_init(iov, iovcnt);
 	uint64_t len = iov_len(iov, iovcnt);
-	int rc = features_before_guest_change(img, err);
+	int rc = proof_before_change(img, len, off, flags, err);
 
+	if (rc == 0)
+		rc = features_before_guest_change(img, err);
 	if (rc == 0)
 		rc = write_regions(img, &src, len, off, flags, err);
 	if (rc == 0 && (flags & QCOW2_FUA) && !MUTANT(fua_ignored))

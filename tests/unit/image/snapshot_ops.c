@@ -452,41 +452,65 @@ static void writers_go_on_beside_it(void **state)
 
 /* ---- Damage ------------------------------------------------------------------- */
 
-/* S6: refcounts that do not count the snapshot's references.  What the disk
- * uses must not become free with it. */
-static void deleting_never_frees_what_the_disk_uses(void **state)
+/* S6: refcounts that do not count the snapshot's references. */
+static void init_uncounted(struct rig *r)
 {
 	struct qcow2_create_opts opts = { .cluster_size = 4096 };
-	struct qcow2_error err = { 0 };
-	struct rig r;
 	uint8_t raw[8], low[2] = { 0, 1 };
 	uint64_t table, block;
 
-	(void)state;
-	rig_init(&r, DISK, &opts);
-	rig_write(&r, 1, 64 * 1024, 0);
-	rig_create(&r, "a");
-	rig_close(&r);
-	assert_int_equal(store_pread(r.store, raw, 8,
+	rig_init(r, DISK, &opts);
+	rig_write(r, 1, 64 * 1024, 0);
+	rig_create(r, "a");
+	rig_close(r);
+	assert_int_equal(store_pread(r->store, raw, 8,
 				     HEADER_OFF_REFCOUNT_TABLE_OFF, 0, NULL),
 			 0);
 	table = get_be64(raw);
-	assert_int_equal(store_pread(r.store, raw, 8, table, 0, NULL), 0);
+	assert_int_equal(store_pread(r->store, raw, 8, table, 0, NULL), 0);
 	block = get_be64(raw);
 	for (uint64_t i = 0; i < 64; i++) {
-		assert_int_equal(store_pread(r.store, raw, 2, block + 2 * i, 0,
+		assert_int_equal(store_pread(r->store, raw, 2, block + 2 * i, 0,
 					     NULL), 0);
 		if (get_be16(raw) == 2)
-			assert_int_equal(store_pwrite(r.store, low, 2,
+			assert_int_equal(store_pwrite(r->store, low, 2,
 						      block + 2 * i, 0, NULL),
 					 0);
 	}
+}
+
+/* What the disk uses must not become free with it. */
+static void deleting_never_frees_what_the_disk_uses(void **state)
+{
+	struct qcow2_error err = { 0 };
+	struct rig r;
+
+	(void)state;
+	init_uncounted(&r);
+	r.open.flags = QCOW2_OPEN_TRUST_REFCOUNTS;
 	rig_open(&r);
 	assert_int_equal(qcow2_snapshot_delete(r.img, "a", &err), -EIO);
 	rig_expect(&r);
 	assert_int_equal(qcow2_pwrite(r.img, "x", 1, 3 * MIB, 0, NULL), -EIO);
 	qcow2_close(r.img, NULL);
 	r.img = NULL;
+	rig_expect_view(&r, NULL, r.disk, DISK);
+	rig_release(&r);
+}
+
+/* F01: who proves them first has nothing to fear. */
+static void refcounts_too_low_are_raised_before_a_snapshot_goes(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	init_uncounted(&r);
+	rig_open(&r);
+	rig_delete(&r, "a");
+	rig_expect(&r);
+	rig_write(&r, 2, 8192, 4096);
+	rig_close(&r);
+	rig_check(&r);
 	rig_expect_view(&r, NULL, r.disk, DISK);
 	rig_release(&r);
 }
@@ -511,6 +535,8 @@ int main(void)
 		cmocka_unit_test(an_image_opened_for_reading_is_left_alone),
 		cmocka_unit_test(writers_go_on_beside_it),
 		cmocka_unit_test(deleting_never_frees_what_the_disk_uses),
+		cmocka_unit_test(
+			refcounts_too_low_are_raised_before_a_snapshot_goes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -129,7 +129,7 @@ static inline void rig_expect_view(struct rig *r, const char *snapshot,
 
 	open.snapshot = snapshot;
 	if (qcow2_open_store(r->store, &open, &img, &err) < 0)
-		rig_fail(snapshot, &err);
+		rig_fail(snapshot ? snapshot : "open", &err);
 	rig_expect_image(img, want, size);
 	qcow2_close(img, NULL);
 }

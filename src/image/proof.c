@@ -1,0 +1,274 @@
+#include "image/proof.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/mutant.h"
+#include "check/proof.h"
+#include "image/copied.h"
+#include "image/features.h"
+#include "image/image.h"
+#include "image/rw.h"
+#include "meta/refcounts_grow.h"
+#include "meta/refcounts_inherited.h"
+
+void proof_init(struct image *img, const struct qcow2_open_opts *opts)
+{
+	struct proof *p = &img->rw->proof;
+
+	p->budget = opts->budget;
+	p->shared_tables = img->header.n_snapshots != 0;
+	p->had_bitmaps = img->header.autoclear_features & AUTOCLEAR_BITMAPS;
+	refcounts_doubt(&img->rw->refs);
+	if (!(opts->flags & QCOW2_OPEN_TRUST_REFCOUNTS))
+		return;
+	refcounts_believe(&img->rw->refs);
+	p->state = PROOF_MADE;
+}
+
+/* ---- Raising ------------------------------------------------------------------ */
+
+/* The regions of a file that lost its blocks are behind its end no more, so that
+ * a block cannot lie among the clusters it describes: another one counts it,
+ * durably, before the table has it. */
+static int make_block(struct image *img, uint64_t cluster_idx,
+		      struct qcow2_error *err)
+{
+	struct refcounts *r = &img->rw->refs;
+	struct claim claim;
+	int rc = refcounts_claim(r, 1, &claim, err);
+
+	if (rc < 0)
+		return rc;
+	/* The end of the file may be in the same region. */
+	if (refcounts_has_block(r, cluster_idx)) {
+		refcounts_unclaim(r, &claim);
+		return 0;
+	}
+	rc = commit_flush(&img->rw->commit, err);
+	if (rc == 0)
+		rc = refcounts_add_block_at(r, cluster_idx, claim.host_off,
+					    err);
+	if (rc < 0)
+		refcounts_unclaim(r, &claim);
+	return rc;
+}
+
+/* The first cluster of the run that no block describes. */
+static uint64_t without_block(const struct refcounts *r,
+			      const struct proof_low *low)
+{
+	uint64_t i = low->first;
+
+	while (refcounts_has_block(r, i))
+		i = ((i >> r->geo->refcount_block_bits) + 1)
+		    << r->geo->refcount_block_bits;
+	return i;
+}
+
+static int raise_one(struct image *img, const struct proof_low *low,
+		     uint64_t *n_raised, struct qcow2_error *err)
+{
+	struct refcounts *r = &img->rw->refs;
+	int rc;
+
+	do {
+		rc = refcounts_raise(r, low->n, low->first, low->count,
+				     n_raised, err);
+		if (rc != 1)
+			return rc;
+		rc = make_block(img, without_block(r, low), err);
+	} while (rc == 0);
+	return rc;
+}
+
+/* Refcounts first, durably: a flag that is set where they say 1 is right. */
+static int put_right(struct image *img, const struct proof_findings *f,
+		     struct qcow2_error *err)
+{
+	struct commit *c = &img->rw->commit;
+	uint64_t n_raised = 0, n_lost;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < f->n_low; i++)
+		rc = raise_one(img, &f->low[i], &n_raised, err);
+	if (rc == 0)
+		rc = commit_flush(c, err);
+	if (rc == 0 && f->wrong_flags)
+		rc = copied_restore(img, &n_lost, err);
+	if (rc == 0 && f->wrong_flags)
+		rc = commit_flush(c, err);
+	img->rw->proof.n_raised += n_raised;
+	return rc;
+}
+
+/* ---- The pass ----------------------------------------------------------------- */
+
+static int refuse(struct image *img, const struct proof_findings *f,
+		  struct qcow2_error *err)
+{
+	struct proof *p = &img->rw->proof;
+
+	p->state = PROOF_REFUSED;
+	if (f->corrupt)
+		features_mark_corrupt(img, p->why.code);
+	if (err)
+		*err = p->why;
+	return p->why.code;
+}
+
+/* With the file as the metadata in memory has it. */
+static int prove(struct image *img, struct qcow2_error *err)
+{
+	struct proof *p = &img->rw->proof;
+	struct proof_findings f = { 0 };
+	int rc = commit_flush(&img->rw->commit, err);
+
+	if (rc < 0)
+		return rc;
+	p->why = (struct qcow2_error){ 0 };
+	rc = check_prove(img->file, &p->budget, p->had_bitmaps, &f, &p->why);
+	if (rc < 0 && (f.corrupt || f.too_narrow)) {
+		rc = refuse(img, &f, err);
+	} else if (rc < 0) {
+		p->state = PROOF_FAILED;
+		rc = 0;
+	} else {
+		rc = put_right(img, &f, err);
+		if (rc == 0) {
+			refcounts_believe(&img->rw->refs);
+			p->state = PROOF_MADE;
+		}
+	}
+	free(f.low);
+	return rc;
+}
+
+static int refused(const struct proof *p, struct qcow2_error *err)
+{
+	if (err)
+		*err = p->why;
+	return p->why.code;
+}
+
+int proof_make(struct image *img, struct qcow2_error *err)
+{
+	struct proof *p = &img->rw->proof;
+	struct inflight_freeze freeze;
+	int rc = 0;
+
+	mutex_lock(&img->rw->snapshot_lock);
+	if (p->state == PROOF_OPEN) {
+		inflight_freeze(&img->rw->inflight, &freeze);
+		rc = prove(img, err);
+		inflight_thaw(&img->rw->inflight, &freeze);
+	} else if (p->state == PROOF_REFUSED) {
+		rc = refused(p, err);
+	}
+	mutex_unlock(&img->rw->snapshot_lock);
+	return rc;
+}
+
+int proof_require_frozen(struct image *img, struct qcow2_error *err)
+{
+	struct proof *p = &img->rw->proof;
+	int rc = 0;
+
+	if (p->state == PROOF_MADE)
+		return 0;
+	if (p->state == PROOF_REFUSED)
+		return refused(p, err);
+	rc = prove(img, err);
+	if (rc < 0 || p->state == PROOF_MADE)
+		return rc;
+	return error_prefix(err, refused(p, err),
+			    "it cannot be proved that no refcount is too low");
+}
+
+int proof_require(struct image *img, struct qcow2_error *err)
+{
+	struct inflight_freeze freeze;
+	int rc;
+
+	mutex_lock(&img->rw->snapshot_lock);
+	inflight_freeze(&img->rw->inflight, &freeze);
+	rc = proof_require_frozen(img, err);
+	inflight_thaw(&img->rw->inflight, &freeze);
+	mutex_unlock(&img->rw->snapshot_lock);
+	return rc;
+}
+
+/* ---- Before a request --------------------------------------------------------- */
+
+static bool is_held(const struct geometry *g, struct l2_entry e)
+{
+	return (e.desc & L2_COMPRESSED) || (!g->has_data_file && l2_host_off(e));
+}
+
+/* Whether an entry of the range names clusters, which the request would write
+ * in place or free. */
+static bool holds_clusters(struct image *img, uint64_t end, uint64_t off)
+{
+	const struct geometry *g = &img->geo;
+
+	off = align_down(off, g->cluster_size);
+	while (off < end) {
+		struct map_window w;
+		uint64_t n;
+		bool held = false;
+
+		/* The request itself says what is wrong. */
+		if (map_window_get(&img->map, g, image_file_end(img), end, off,
+				   0, &w, NULL) < 0)
+			return true;
+		n = min_u64(w.n_entries,
+			    div_round_up(end - off, g->cluster_size));
+		for (uint64_t i = 0; w.slice && !held && i < n; i++)
+			held = is_held(g, map_window_entry(&w, g, i));
+		map_window_put(&img->map, &w);
+		if (held)
+			return true;
+		off += n << g->cluster_bits;
+	}
+	return false;
+}
+
+/* Also when the refcounts cannot be read: the proof says which rule is broken.
+ * Where tables are shared, with snapshots or with each other, each entry is in
+ * place in somebody else's table too if a flag is wrong.  And where there are no
+ * tables, as in a new image, the proof costs nothing. */
+static bool needs_proof(struct image *img, uint64_t len, uint64_t off)
+{
+	const struct proof *p = &img->rw->proof;
+	bool gap;
+
+	return p->shared_tables || !p->has_tables ||
+	       refcounts_find_gap(&img->rw->refs, &gap, NULL) < 0 || gap ||
+	       holds_clusters(img, off + len, off);
+}
+
+int proof_before_change(struct image *img, uint64_t len, uint64_t off,
+			unsigned flags, struct qcow2_error *err)
+{
+	struct proof *p = &img->rw->proof;
+
+	if (!len)
+		return 0;
+	switch (atomic_load_explicit(&p->state, memory_order_acquire)) {
+	case PROOF_MADE:
+	case PROOF_FAILED:
+		return 0;
+	case PROOF_REFUSED:
+		return proof_make(img, err);
+	default:
+		break;
+	}
+	if (flags & QCOW2_NOWAIT)
+		return error_set(err, -EAGAIN,
+				 "the refcounts have not been proved yet");
+	return needs_proof(img, len, off) ? proof_make(img, err) : 0;
+}

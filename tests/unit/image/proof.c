@@ -1,0 +1,410 @@
+/*
+ * F01: refcounts that are too low, in every place where they can be.  Whatever
+ * is done to such an image, every byte that could be read before is right.
+ */
+#include "proof_rig.h"
+
+/* ---- What is not used stays ------------------------------------------------------ */
+
+static void opening_and_closing_changes_nothing(void **state)
+{
+	(void)state;
+	for (unsigned k = 0; k < N_WANTS * N_DAMAGES; k++) {
+		const struct want *w = &wants[k % N_WANTS];
+		uint64_t size, size_after;
+		uint8_t *before, *after;
+		struct rig r;
+
+		make(&r, w);
+		damage(&r, damages[k / N_WANTS]);
+		before = bytes_of(&r, &size);
+		rig_open(&r);
+		rig_expect(&r);
+		assert_int_equal(qcow2_flush(r.img, NULL), 0);
+		assert_int_equal(qcow2_snapshot_delete(r.img, "nosuch", NULL),
+				 -ENOENT);
+		assert_int_equal(qcow2_resize(r.img, r.size - 1, NULL, NULL),
+				 -EINVAL);
+		rig_close(&r);
+		after = bytes_of(&r, &size_after);
+		assert_int_equal(size, size_after);
+		assert_memory_equal(before, after, size);
+		free(before);
+		free(after);
+		release(&r);
+	}
+}
+
+/* ---- What is used ------------------------------------------------------------------ */
+
+typedef void use_fn(struct rig *r);
+
+static void allocate(struct rig *r)
+{
+	uint32_t c = r->create.cluster_size;
+
+	for (uint64_t i = 0; i < 20; i++)
+		rig_write(r, (uint8_t)(100 + i), c,
+			  (10 + 3 * i) % (r->size / c) * c);
+}
+
+static void overwrite(struct rig *r)
+{
+	for (uint64_t i = 0; i < 8; i++)
+		rig_write(r, (uint8_t)(150 + i), 100,
+			  i * r->create.cluster_size + 50);
+}
+
+static void discard(struct rig *r)
+{
+	uint64_t c = r->create.cluster_size;
+	uint32_t flags = r->create.version == 2 ? 0 : QCOW2_ZERO_MAY_UNMAP;
+
+	memset(r->disk + c, 0, 2 * c);
+	assert_int_equal(qcow2_zero(r->img, 2 * c, c, flags, NULL), 0);
+	memset(r->disk + 6 * c, 0, c);
+	assert_int_equal(qcow2_zero(r->img, c, 6 * c, flags, NULL), 0);
+	assert_int_equal(qcow2_flush(r->img, NULL), 0);
+}
+
+static void take_snapshots(struct rig *r)
+{
+	if (r->create.refcount_bits < 4)
+		return;
+	rig_create(r, "t");
+	overwrite(r);
+	rig_delete(r, "t");
+}
+
+static void lose_the_snapshot(struct rig *r)
+{
+	if (!old_disk)
+		return;
+	rig_delete(r, "s");
+	free(old_disk);
+	old_disk = NULL;
+}
+
+static void shrink(struct rig *r)
+{
+	struct qcow2_resize_opts o = QCOW2_RESIZE_OPTS_INIT;
+
+	if (old_disk && r->create.version == 2)
+		return;
+	o.flags = QCOW2_RESIZE_SHRINK;
+	assert_int_equal(qcow2_resize(r->img, r->size - 32768, &o, NULL), 0);
+	r->size -= 32768;
+	if (old_disk) {
+		/* The view keeps its own size. */
+		rig_delete(r, "s");
+		free(old_disk);
+		old_disk = NULL;
+	}
+}
+
+static void widen(struct rig *r)
+{
+	struct qcow2_amend_opts o = QCOW2_AMEND_OPTS_INIT;
+
+	if (r->create.version == 2 || r->create.refcount_bits == 64)
+		return;
+	o.set = QCOW2_AMEND_REFCOUNT_BITS;
+	o.refcount_bits = 2 * r->create.refcount_bits;
+	assert_int_equal(qcow2_amend(r->img, &o, NULL), 0);
+	r->create.refcount_bits *= 2;
+}
+
+static use_fn *const uses[] = {
+	allocate, overwrite, discard, take_snapshots, lose_the_snapshot,
+	shrink, widen,
+};
+
+enum { N_USES = sizeof(uses) / sizeof(uses[0]) };
+
+static uint64_t n_raised(struct rig *r)
+{
+	struct qcow2_info info = QCOW2_INFO_INIT;
+
+	assert_int_equal(qcow2_get_info(r->img, 0, &info, NULL), 0);
+	return info.refcounts_raised;
+}
+
+static void use_image(struct rig *r, use_fn *first, use_fn *second)
+{
+	rig_open(r);
+	first(r);
+	rig_expect(r);
+	second(r);
+	allocate(r);
+	rig_expect(r);
+	assert_true(n_raised(r) > 0);
+	rig_close(r);
+	rig_check(r);
+	expect_all(r);
+}
+
+static void every_byte_is_right_after_every_use(void **state)
+{
+	(void)state;
+	for (unsigned k = 0; k < N_WANTS * N_DAMAGES * N_USES; k++) {
+		const struct want *w = &wants[k % N_WANTS];
+		unsigned d = k / N_WANTS % N_DAMAGES;
+		unsigned u = k / N_WANTS / N_DAMAGES;
+		struct rig r;
+
+		if (!w->snapshot && damages[d] == snapshots_do_not_count)
+			continue;
+		if (!w->snapshot && damages[d] == flags_lie)
+			continue;
+		make(&r, w);
+		damage(&r, damages[d]);
+		use_image(&r, uses[u], uses[(u + k) % N_USES]);
+		release(&r);
+	}
+}
+
+/* A sound image is not changed by the proof, and reuses its space. */
+static void a_sound_image_does_not_grow(void **state)
+{
+	static const struct want w = { 3, 4096, 16, false, false };
+	uint64_t before, after;
+	struct rig r;
+
+	(void)state;
+	make(&r, &w);
+	rig_open(&r);
+	discard(&r);
+	rig_close(&r);
+	free(bytes_of(&r, &before));
+	rig_open(&r);
+	rig_write(&r, 9, 4096, 40 * 4096);
+	rig_write(&r, 9, 4096, 41 * 4096);
+	assert_int_equal(proof_of(&r)->state, PROOF_MADE);
+	assert_int_equal(n_raised(&r), 0);
+	rig_close(&r);
+	free(bytes_of(&r, &after));
+	assert_int_equal(before, after);
+	rig_check(&r);
+	release(&r);
+}
+
+static void new_clusters_at_the_end_need_no_proof(void **state)
+{
+	static const struct want w = { 3, 4096, 16, false, false };
+	struct rig r;
+
+	(void)state;
+	make(&r, &w);
+	rig_open(&r);
+	allocate(&r);
+	assert_int_equal(qcow2_flush(r.img, NULL), 0);
+	assert_int_equal(proof_of(&r)->state, PROOF_OPEN);
+	rig_write(&r, 3, 1, 0);
+	assert_int_equal(proof_of(&r)->state, PROOF_MADE);
+	rig_close(&r);
+	rig_check(&r);
+	expect_all(&r);
+	release(&r);
+}
+
+/* Who must not wait gets no proof made, and none is needed afterwards. */
+static void nobody_waits_for_it_who_must_not(void **state)
+{
+	static const struct want w = { 3, 4096, 16, false, false };
+	struct rig r;
+
+	(void)state;
+	make(&r, &w);
+	rig_open(&r);
+	assert_int_equal(qcow2_pwrite(r.img, "x", 1, 0, QCOW2_NOWAIT, NULL),
+			 -EAGAIN);
+	assert_int_equal(proof_of(&r)->state, PROOF_OPEN);
+	rig_write(&r, 1, 1, 0);
+	r.disk[0] = 'x';
+	assert_int_equal(qcow2_pwrite(r.img, "x", 1, 0, QCOW2_NOWAIT, NULL), 0);
+	rig_expect(&r);
+	release(&r);
+}
+
+static void who_vouches_for_refcounts_has_none_proved(void **state)
+{
+	static const struct want w = { 3, 4096, 16, false, true };
+	struct rig r;
+
+	(void)state;
+	make(&r, &w);
+	r.open.flags = QCOW2_OPEN_TRUST_REFCOUNTS;
+	rig_open(&r);
+	assert_int_equal(proof_of(&r)->state, PROOF_MADE);
+	overwrite(&r);
+	allocate(&r);
+	rig_close(&r);
+	rig_check(&r);
+	expect_all(&r);
+	release(&r);
+}
+
+/* ---- Where there is no proof -------------------------------------------------------- */
+
+/* An entry that takes a table for data. */
+static void other_damage_is_refused(void **state)
+{
+	static const struct want w = { 3, 4096, 16, false, false };
+	struct qcow2_error err = { 0 };
+	struct rig r;
+	struct raw raw;
+
+	(void)state;
+	make(&r, &w);
+	raw_open(&raw, &r);
+	raw_put(&raw, raw.header.l1_off | ENTRY_COPIED,
+		(raw_get(&raw, raw.header.l1_off) & ENTRY_OFFSET_MASK) +
+			8 * 100);
+	rig_open(&r);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(qcow2_pwrite(r.img, "x", 1, 0, 0, &err), -EIO);
+	assert_int_equal(qcow2_snapshot_create(r.img, "t", NULL, NULL), -EIO);
+	assert_int_equal(qcow2_close(r.img, NULL), -EIO);
+	r.img = NULL;
+	raw_open(&raw, &r);
+	assert_int_equal(raw.header.incompatible_features, INCOMPAT_CORRUPT);
+	release(&r);
+}
+
+static void the_defect_is_named(void **state)
+{
+	static const struct want w = { 3, 4096, 16, false, false };
+	struct qcow2_error err = { 0 };
+	struct rig r;
+	struct raw raw;
+
+	(void)state;
+	make(&r, &w);
+	raw_open(&raw, &r);
+	raw_put(&raw, raw.header.l1_off | ENTRY_COPIED,
+		(raw_get(&raw, raw.header.l1_off) & ENTRY_OFFSET_MASK) +
+			8 * 100);
+	rig_open(&r);
+	assert_int_equal(qcow2_pwrite(r.img, "x", 1, 0, 0, &err), -EIO);
+	assert_int_equal(err.defect, DEFECT_CLUSTER_OVERLAP);
+	assert_int_equal(qcow2_close(r.img, NULL), -EIO);
+	r.img = NULL;
+	release(&r);
+}
+
+/* One bit cannot say that a cluster has two owners: such an image is not marked
+ * corrupt, since wider refcounts are what it needs. */
+static void refcounts_that_are_too_narrow_are_refused(void **state)
+{
+	static const struct want w = { 3, 4096, 1, false, false };
+	struct qcow2_error err = { 0 };
+	struct rig r;
+	struct raw raw;
+	uint64_t l2;
+
+	(void)state;
+	make(&r, &w);
+	raw_open(&raw, &r);
+	l2 = raw_get(&raw, raw.header.l1_off) & ENTRY_OFFSET_MASK;
+	raw_put(&raw, raw_get(&raw, l2), l2 + 8 * 100);
+	rig_open(&r);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(qcow2_pwrite(r.img, "x", 1, 0, 0, &err), -EIO);
+	assert_int_equal(err.defect, DEFECT_REFCOUNT_TOO_LOW);
+	rig_close(&r);
+	raw_open(&raw, &r);
+	assert_int_equal(raw.header.incompatible_features, 0);
+	release(&r);
+}
+
+static void count_other(void *opaque, const struct qcow2_finding *f)
+{
+	unsigned *n = opaque;
+
+	*n += f->defect != DEFECT_COPIED_FLAG;
+}
+
+/* An entry that is alone again may lack its flag, which costs a copy. */
+static void expect_sound_but_flags(struct rig *r)
+{
+	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
+	struct qcow2_check_result result = { .struct_size = sizeof(result) };
+	unsigned n = 0;
+
+	opts.report = count_other;
+	opts.opaque = &n;
+	assert_int_equal(check_store(r->store, &opts, &result, NULL), 0);
+	assert_int_equal(n, 0);
+}
+
+/* Two entries of one disk for one cluster: each is written without the other. */
+static void two_entries_for_one_cluster_part(void **state)
+{
+	static const struct want w = { 3, 4096, 16, false, false };
+	struct rig r;
+	struct raw raw;
+	uint64_t l2;
+
+	(void)state;
+	make(&r, &w);
+	raw_open(&raw, &r);
+	l2 = raw_get(&raw, raw.header.l1_off) & ENTRY_OFFSET_MASK;
+	raw_put(&raw, raw_get(&raw, l2), l2 + 8 * 100);
+	memcpy(r.disk + 100 * 4096, r.disk, 4096);
+	rig_open(&r);
+	rig_write(&r, 77, 10, 20);
+	rig_expect(&r);
+	rig_close(&r);
+	expect_sound_but_flags(&r);
+	expect_all(&r);
+	release(&r);
+}
+
+static void without_memory_for_the_proof_the_file_only_grows(void **state)
+{
+	static const struct want w = { 3, 4096, 16, false, false };
+	struct qcow2_resize_opts o = QCOW2_RESIZE_OPTS_INIT;
+	uint64_t before, after;
+	struct rig r;
+
+	(void)state;
+	make(&r, &w);
+	damage(&r, the_tail_does_not_count);
+	free(bytes_of(&r, &before));
+	r.open.budget.metadata_bytes = 100000;
+	rig_open(&r);
+	allocate(&r);
+	assert_int_equal(proof_of(&r)->state, PROOF_FAILED);
+	discard(&r);
+	allocate(&r);
+	rig_expect(&r);
+	o.flags = QCOW2_RESIZE_SHRINK;
+	assert_int_equal(qcow2_resize(r.img, DISK / 2, &o, NULL), -E2BIG);
+	assert_int_equal(qcow2_snapshot_create(r.img, "t", NULL, NULL), -E2BIG);
+	rig_expect(&r);
+	rig_close(&r);
+	free(bytes_of(&r, &after));
+	assert_true(after > before);
+	expect_all(&r);
+	release(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(opening_and_closing_changes_nothing),
+		cmocka_unit_test(every_byte_is_right_after_every_use),
+		cmocka_unit_test(a_sound_image_does_not_grow),
+		cmocka_unit_test(new_clusters_at_the_end_need_no_proof),
+		cmocka_unit_test(nobody_waits_for_it_who_must_not),
+		cmocka_unit_test(who_vouches_for_refcounts_has_none_proved),
+		cmocka_unit_test(other_damage_is_refused),
+		cmocka_unit_test(the_defect_is_named),
+		cmocka_unit_test(refcounts_that_are_too_narrow_are_refused),
+		cmocka_unit_test(two_entries_for_one_cluster_part),
+		cmocka_unit_test(
+			without_memory_for_the_proof_the_file_only_grows),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
