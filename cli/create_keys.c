@@ -348,6 +348,9 @@ int create_fill_opts(const struct cli *cli, const struct create_plan *plan,
 {
 	opts->virtual_size = plan->values[KEY_SIZE].number;
 	opts->flags = flags_of(plan);
+	/* Without a size nothing comes so far: check_size() in create.c. */
+	if (!opts->virtual_size)
+		opts->flags |= QCOW2_CREATE_SIZE_ZERO;
 	opts->backing_file = plan->values[KEY_BACKING_FILE].text;
 	opts->backing_format = plan->values[KEY_BACKING_FMT].text;
 	opts->data_file = plan->values[KEY_DATA_FILE].text;

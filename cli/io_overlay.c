@@ -37,6 +37,7 @@ static int make_image(struct qcow2_store *store, const char *path,
 	struct qcow2_create_opts opts = QCOW2_CREATE_OPTS_INIT;
 
 	opts.virtual_size = size;
+	opts.flags = size ? 0 : QCOW2_CREATE_SIZE_ZERO;
 	opts.backing_file = path;
 	opts.backing_format = format_name(format);
 	return qcow2_create_store(store, NULL, &opts, err);

@@ -882,10 +882,13 @@ enum qcow2_preallocation {
 #define QCOW2_CREATE_EXTENDED_L2 0x1u
 #define QCOW2_CREATE_LAZY_REFCOUNTS 0x2u
 #define QCOW2_CREATE_DATA_FILE_RAW 0x4u
+/* A virtual_size of 0 is meant: a disk of no bytes, to be resized later. */
+#define QCOW2_CREATE_SIZE_ZERO 0x10u
 
 struct qcow2_create_opts {
 	size_t struct_size;
-	uint64_t virtual_size;      /* rounded up to a multiple of 512 */
+	uint64_t virtual_size;      /* rounded up to a multiple of 512; must be
+				     * set, or QCOW2_CREATE_SIZE_ZERO */
 	uint32_t flags;             /* QCOW2_CREATE_* */
 	uint32_t version;           /* 2 or 3; default 3 */
 	uint32_t cluster_size;      /* power of two, 512 to 2 MiB; 64 KiB */
@@ -905,8 +908,8 @@ struct qcow2_create_opts {
  * it is complete (written beside it, flushed, renamed); an existing one is
  * replaced.  A block device is written in place, header last.  The data file,
  * if any, is created (or emptied) at its path relative to the image's
- * directory.  -EINVAL for options that contradict each other or a limit of the
- * format, and for a backing file or data file that is the image itself, by
+ * directory.  -EINVAL for a size that is not set, for options that contradict each
+ * other or a limit of the format, and for a backing file or data file that is the image itself, by
  * whatever name; -EFBIG for a virtual size that needs more than 32 MiB of L1
  * table, or what the host answered; on failure `path` is untouched.  What lies
  * below the backing file is not looked at.

@@ -5,6 +5,7 @@
  * data file first: an image never names a data file that is not there yet.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include <qcow2.h>
@@ -17,13 +18,30 @@
 #include "store/hold.h"
 #include "store/publish.h"
 
+/* A size that was forgotten must not replace a disk by one of no bytes. */
+static int check_size(const struct qcow2_create_opts *opts,
+		      struct qcow2_error *err)
+{
+	bool zero = opts->flags & QCOW2_CREATE_SIZE_ZERO;
+
+	if (!opts->virtual_size == zero)
+		return 0;
+	return error_set(err, -EINVAL,
+			 zero ? "virtual_size is set, and so is the flag that "
+				"says that it is 0"
+			      : "virtual_size is not set: a disk of no bytes "
+				"needs QCOW2_CREATE_SIZE_ZERO");
+}
+
 static int copy_opts(struct qcow2_create_opts *dst,
 		     const struct qcow2_create_opts *src,
 		     struct qcow2_error *err)
 {
 	int rc = options_copy(dst, sizeof(*dst), src, "qcow2_create_opts", err);
 
-	return rc < 0 ? rc : create_check_opts(dst, err);
+	if (rc == 0)
+		rc = create_check_opts(dst, err);
+	return rc < 0 ? rc : check_size(dst, err);
 }
 
 static int create_held(struct qcow2_store *store, struct qcow2_store *data,

@@ -20,8 +20,8 @@
 #define REFCOUNT_BITS_V2 (UINT32_C(1) << REFCOUNT_ORDER_V2)
 
 #define CREATE_FLAGS_KNOWN                                                     \
-	(QCOW2_CREATE_EXTENDED_L2 | QCOW2_CREATE_LAZY_REFCOUNTS |              \
-	 QCOW2_CREATE_DATA_FILE_RAW)
+	(QCOW2_CREATE_EXTENDED_L2 | QCOW2_CREATE_LAZY_REFCOUNTS |             \
+	 QCOW2_CREATE_DATA_FILE_RAW | QCOW2_CREATE_SIZE_ZERO)
 
 /* Names that a backing file's format may have.  The image remembers the name
  * for good, and a misspelt one makes it unreadable. */

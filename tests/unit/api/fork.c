@@ -321,15 +321,17 @@ static void count_close(void *self)
 static int use_store(struct qcow2_store *s)
 {
 	struct qcow2_check_result found = QCOW2_CHECK_RESULT_INIT;
+	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
 	struct qcow2_image *img;
 	uint64_t size;
 	char byte;
 
+	create.virtual_size = 1;
 	REFUSED(qcow2_store_pread(s, &byte, 1, 0, 0, NULL));
 	REFUSED(qcow2_store_size(s, &size, NULL));
 	REFUSED(qcow2_open_store(s, NULL, &img, NULL));
 	REFUSED(qcow2_check_store(s, NULL, &found, NULL));
-	REFUSED(qcow2_create_store(s, NULL, NULL, NULL));
+	REFUSED(qcow2_create_store(s, NULL, &create, NULL));
 	qcow2_store_unref(s);
 	return n_closes ? 97 : 0;
 }

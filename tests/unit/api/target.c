@@ -186,6 +186,40 @@ static void nothing_is_converted_into_what_it_reads_from(void **state)
 	ok(qcow2_close(src, &err));
 }
 
+/* D16 */
+static void a_forgotten_size_replaces_nothing(void **state)
+{
+	struct qcow2_create_opts o = QCOW2_CREATE_OPTS_INIT;
+	struct qcow2_store *store;
+	ino_t before = inode_of("a");
+
+	(void)state;
+	assert_int_equal(qcow2_create_path("a", NULL, &err), -EINVAL);
+	assert_int_equal(qcow2_create_path("a", &o, &err), -EINVAL);
+	assert_non_null(strstr(err.message, "virtual_size is not set"));
+	ok(qcow2_store_open_file("a", QCOW2_STORE_RDWR, &store, &err));
+	assert_int_equal(qcow2_create_store(store, NULL, &o, &err), -EINVAL);
+	qcow2_store_unref(store);
+	o.virtual_size = DISK_BYTES;
+	o.flags = QCOW2_CREATE_SIZE_ZERO;
+	assert_int_equal(qcow2_create_path("a", &o, &err), -EINVAL);
+	assert_int_equal(inode_of("a"), before);
+}
+
+static void a_size_of_zero_may_be_meant(void **state)
+{
+	struct qcow2_create_opts o = QCOW2_CREATE_OPTS_INIT;
+	struct qcow2_image *img;
+
+	(void)state;
+	o.flags = QCOW2_CREATE_SIZE_ZERO;
+	ok(qcow2_create_path("new", &o, &err));
+	img = look("new");
+	assert_int_equal(qcow2_size(img), 0);
+	ok(qcow2_convert(img, "again", NULL, NULL, &err));
+	ok(qcow2_close(img, &err));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -196,6 +230,8 @@ int main(void)
 		TEST(a_target_is_not_what_the_source_reads_from),
 		TEST(a_target_is_not_below_itself),
 		TEST(nothing_is_converted_into_what_it_reads_from),
+		TEST(a_forgotten_size_replaces_nothing),
+		TEST(a_size_of_zero_may_be_meant),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
