@@ -11,22 +11,27 @@
 /* A store of zeros; self points to its size. */
 
 static int zeros_preadv(void *self, const struct iovec *iov, int iovcnt,
-			uint64_t off, unsigned flags)
+			uint64_t off, unsigned flags,
+			struct qcow2_error *err)
 {
+	(void)err;
 	(void)self, (void)off, (void)flags;
 	for (int i = 0; i < iovcnt; i++)
 		memset(iov[i].iov_base, 0, iov[i].iov_len);
 	return 0;
 }
 
-static int zeros_size(void *self, uint64_t *size)
+static int zeros_size(void *self, uint64_t *size, struct qcow2_error *err)
 {
+	(void)err;
 	*size = *(uint64_t *)self;
 	return 0;
 }
 
-static int zeros_extent(void *self, uint64_t off, uint64_t *len, int *is_data)
+static int zeros_extent(void *self, uint64_t *len, uint64_t off, int *is_data,
+			struct qcow2_error *err)
 {
+	(void)err;
 	(void)self, (void)off, (void)len;
 	*is_data = 0;
 	return 0;

@@ -210,46 +210,77 @@ enum qcow2_store_lock {
 };
 
 /*
- * The operations of a store.  All may be called by several threads at once.
- * `self` is the pointer given to qcow2_store_new().  Each returns 0 or a
- * negative errno; a NULL member means -ENOTSUP, except where stated.
+ * The operations of a store, for qcow2_store_new().  All may be called by
+ * several threads at once, also by threads that the library made.  `self` is the
+ * pointer given to qcow2_store_new().  None may call the image or store that it
+ * serves.
+ *
+ * Those with an `err`, which is never NULL, return 0 or a negative errno, and
+ * may say why they failed in err->message (as in struct qcow2_error: printable);
+ * nothing there means the text of the errno value.  Any other answer, such as
+ * the number of bytes, is -EIO for whoever needed it.  A NULL member means
+ * -ENOTSUP, except where stated.
+ *
+ * Reading needs preadv and size.  Writing needs pwritev, flush and truncate as
+ * well: without pwritev a store is read-only, and opening it for writing is
+ * -EROFS; without one of the others it is -ENOTSUP.
  */
 struct qcow2_store_ops {
 	size_t struct_size;
 
+	/* For messages and qcow2_layer_filename(); copied.  NULL: "custom
+	 * store". */
+	const char *name;
+
 	/* Fills the whole vector from `off`; bytes past the end of the store
-	 * read as zeros.  Required. */
+	 * read as zeros.  Flags: QCOW2_STORE_NOWAIT.  Required. */
 	int (*preadv)(void *self, const struct iovec *iov, int iovcnt,
-		      uint64_t off, unsigned flags);
-	/* Writes the whole vector at `off`, growing the store as needed. */
+		      uint64_t off, unsigned flags, struct qcow2_error *err);
+	/* Writes the whole vector at `off`, growing the store as needed.
+	 * Flags: QCOW2_STORE_NOWAIT. */
 	int (*pwritev)(void *self, const struct iovec *iov, int iovcnt,
-		       uint64_t off, unsigned flags);
+		       uint64_t off, unsigned flags, struct qcow2_error *err);
 	/* Makes durable everything completed before the call. */
-	int (*flush)(void *self);
+	int (*flush)(void *self, struct qcow2_error *err);
 	/* Makes [off, off+len) read as zeros; never changes the size.  Without
 	 * QCOW2_STORE_UNMAP the host space stays or becomes reserved, if the
-	 * store can do that. */
-	int (*zero)(void *self, uint64_t len, uint64_t off, unsigned flags);
-	/* Sets the size; new bytes read as zeros. */
-	int (*truncate)(void *self, uint64_t size);
-	/* The current size in bytes.  Required. */
-	int (*size)(void *self, uint64_t *size);
+	 * store can do that.  -ENOTSUP: zeros are written instead, unless
+	 * flags has QCOW2_STORE_NO_FALLBACK. */
+	int (*zero)(void *self, uint64_t len, uint64_t off, unsigned flags,
+		    struct qcow2_error *err);
+	/* Sets the size; new bytes read as zeros.  A store whose size is fixed
+	 * answers -ENOTSUP: an image cannot outgrow it then. */
+	int (*truncate)(void *self, uint64_t size, struct qcow2_error *err);
+	/* The current size in bytes, at most 2^63-1.  Required. */
+	int (*size)(void *self, uint64_t *size, struct qcow2_error *err);
 	/* The bytes of host space really in use.  NULL: the size. */
-	int (*allocated)(void *self, uint64_t *bytes);
+	int (*allocated)(void *self, uint64_t *bytes, struct qcow2_error *err);
 	/* Describes [off, off+*len): sets *is_data and shortens *len to where
-	 * the answer changes.  A hole reads as zeros.  NULL: all data. */
-	int (*extent)(void *self, uint64_t off, uint64_t *len, int *is_data);
+	 * the answer changes, not to 0.  A hole reads as zeros.  NULL: all
+	 * data. */
+	int (*extent)(void *self, uint64_t *len, uint64_t off, int *is_data,
+		      struct qcow2_error *err);
 	/* Excludes other programs; the users of this store exclude each other
 	 * without it.  Asked when the first user comes and when the last has
-	 * gone.  NULL: succeeds and does nothing. */
+	 * gone.  -EBUSY when another program is in the way.  NULL: succeeds and
+	 * does nothing. */
 	int (*lock)(void *self, enum qcow2_store_lock lock,
 		    struct qcow2_error *err);
-	/* The file descriptor for copy offload, or -1.  NULL: -1. */
+	/* A file descriptor whose bytes are the store's, for copies within the
+	 * kernel; -1 when there is none.  NULL: -1. */
 	int (*fd)(void *self);
+	/* Two numbers that only this has, however often it is opened: of files,
+	 * device and inode.  By them a chain that contains itself is found, and
+	 * copies onto themselves.  0, or a negative errno when there are none.
+	 * NULL: the store is like no other. */
+	int (*identity)(void *self, uint64_t *device, uint64_t *number);
 	/* Called once, when the last reference goes, but not in a forked child.
 	 * NULL: nothing. */
 	void (*close)(void *self);
 };
+
+#define QCOW2_STORE_OPS_INIT { sizeof(struct qcow2_store_ops), NULL, NULL, \
+	NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 
 /* Makes a store of the caller's operations; `ops` is copied, `self` is handed
  * to each of them.  *out has one reference.  -EINVAL for a missing required
@@ -297,6 +328,13 @@ int qcow2_store_pwrite(struct qcow2_store *store, const void *buf, size_t len,
 QCOW2_API
 int qcow2_store_size(struct qcow2_store *store, uint64_t *size,
 		     struct qcow2_error *err);
+QCOW2_API
+int qcow2_store_truncate(struct qcow2_store *store, uint64_t size,
+			 struct qcow2_error *err);
+/* Nothing to do for a read-only store, nor when nothing was written to a file
+ * since the last flush. */
+QCOW2_API
+int qcow2_store_flush(struct qcow2_store *store, struct qcow2_error *err);
 
 /* ------------------------------------------------------------------------- */
 /* External references and budgets                                           */
@@ -326,31 +364,43 @@ enum qcow2_reference_kind {
 	QCOW2_REFERENCE_DATA_FILE = 2,
 };
 
-/* A file that an image names, as the gate sees it.  Strings are NUL-free,
- * not escaped, and live only during the call. */
+/*
+ * A file that an image names, as the gate sees it.  The library fills it in;
+ * struct_size says how much there is.  Strings are NUL-free, not escaped, and
+ * live only during the call.
+ */
 struct qcow2_reference {
-	enum qcow2_reference_kind kind;
+	size_t struct_size;
+	uint32_t kind;       /* QCOW2_REFERENCE_BACKING or _DATA_FILE */
+	/* How the file will be used: QCOW2_STORE_RDWR, _DIRECT, _NO_FLUSH, as
+	 * for qcow2_store_open_file().  One that will be written to is no use
+	 * when it is opened read-only: opening the image is -EROFS then. */
+	uint32_t flags;
 	const char *name;    /* as stored in the image */
 	const char *format;  /* as stored, NULL if none; data files: "raw" */
 	const char *image;   /* name of the image that refers to it */
 	uint32_t depth;      /* of that image in its chain; the top is 0 */
+	uint32_t reserved;   /* 0 */
 };
 
 /*
  * Who decides what is opened because an image names it.  With `open` set, the
- * mode is ignored and the callback decides: return 0 and a store (whose
- * reference passes to the library) to allow, a negative errno to refuse.
+ * mode is ignored and the callback decides: it returns 0 and a store (whose
+ * reference passes to the library) to allow, or a negative errno to refuse, and
+ * may say why in `err`, which is never NULL.  Anything else is -EIO.  It is
+ * called by the thread that opens the image, and may open other images.
  */
 struct qcow2_gate {
 	size_t struct_size;
-	enum qcow2_external mode;
+	uint32_t mode;       /* QCOW2_EXTERNAL_* */
+	uint32_t reserved;   /* must be 0 */
 	const char *const *allow_dirs; /* NULL-terminated; for ALLOW */
 	int (*open)(void *opaque, const struct qcow2_reference *ref,
 		    struct qcow2_store **out, struct qcow2_error *err);
 	void *opaque;
 };
 
-#define QCOW2_GATE_INIT { sizeof(struct qcow2_gate), QCOW2_EXTERNAL_NONE, \
+#define QCOW2_GATE_INIT { sizeof(struct qcow2_gate), QCOW2_EXTERNAL_NONE, 0, \
 			  NULL, NULL, NULL }
 
 /* Ceilings on what an image may cost; 0 takes the default. */
@@ -463,7 +513,8 @@ struct qcow2_open_opts {
  * format (err->defect says which rule), -ENOTSUP for one that uses a feature
  * this version does not have, -EPERM when the gate refuses a reference,
  * -EBUSY when another program holds a conflicting lock or another user of the
- * same store is in the way, -ELOOP for a chain
+ * same store is in the way, -EROFS to write to a store that is open for reading
+ * only, -ELOOP for a chain
  * that contains itself, -E2BIG when a budget is exceeded, -ENOENT for an
  * unknown snapshot, -ENOMEM, or what the host answered.
  *
@@ -1320,6 +1371,8 @@ int qcow2_concat(struct qcow2_image *const *imgs, uint32_t n,
  */
 QCOW2_API
 void qcow2_open_opts_init(struct qcow2_open_opts *s, size_t size);
+QCOW2_API
+void qcow2_store_ops_init(struct qcow2_store_ops *s, size_t size);
 QCOW2_API
 void qcow2_gate_init(struct qcow2_gate *s, size_t size);
 QCOW2_API

@@ -58,9 +58,9 @@ static int check_held(struct qcow2_store *store,
 	struct qcow2_check_result full = { .struct_size = sizeof(full) };
 	CLEANUP_HOLD struct store_hold hold = { 0 };
 	bool repairs = opts->flags & REPAIR_FLAGS;
-	int rc = 0;
+	int rc = repairs ? store_check_writable(store, err) : 0;
 
-	if (!(opts->flags & QCOW2_CHECK_NO_LOCK))
+	if (rc == 0 && !(opts->flags & QCOW2_CHECK_NO_LOCK))
 		rc = store_hold(&hold, store, repairs, err);
 	if (rc < 0)
 		return rc;

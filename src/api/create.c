@@ -17,6 +17,7 @@
 #include "image/create.h"
 #include "store/hold.h"
 #include "store/publish.h"
+#include "store/store.h"
 
 /* A size that was forgotten must not replace a disk by one of no bytes. */
 static int check_size(const struct qcow2_create_opts *opts,
@@ -44,16 +45,31 @@ static int copy_opts(struct qcow2_create_opts *dst,
 	return rc < 0 ? rc : check_size(dst, err);
 }
 
+static int refuse_same(struct qcow2_error *err)
+{
+	return error_set(err, -EINVAL, "data_file is the image itself");
+}
+
+static int hold_for_writing(struct store_hold *hold, struct qcow2_store *store,
+			    struct qcow2_error *err)
+{
+	int rc = store_check_writable(store, err);
+
+	return rc < 0 ? rc : store_hold(hold, store, true, err);
+}
+
 static int create_held(struct qcow2_store *store, struct qcow2_store *data,
 		       const struct qcow2_create_opts *opts,
 		       struct qcow2_error *err)
 {
 	CLEANUP_HOLD struct store_hold hold = { 0 };
 	CLEANUP_HOLD struct store_hold data_hold = { 0 };
-	int rc = store_hold(&hold, store, true, err);
+	int rc = data && store_same_file(store, data) ? refuse_same(err) : 0;
 
+	if (rc == 0)
+		rc = hold_for_writing(&hold, store, err);
 	if (rc == 0 && data)
-		rc = store_hold(&data_hold, data, true, err);
+		rc = hold_for_writing(&data_hold, data, err);
 	return rc < 0 ? rc : image_create(store, data, opts, err);
 }
 

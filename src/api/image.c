@@ -107,8 +107,11 @@ static int check_gate(const struct qcow2_gate *gate, struct qcow2_gate *own,
 
 	if (rc == 0 && own->mode > QCOW2_EXTERNAL_ANY)
 		rc = error_set(err, -EINVAL,
-			       "external reference mode %d does not exist",
-			       (int)own->mode);
+			       "external reference mode %" PRIu32
+			       " does not exist",
+			       own->mode);
+	if (rc == 0 && own->reserved)
+		rc = error_set(err, -EINVAL, "qcow2_gate.reserved is not 0");
 	return rc;
 }
 

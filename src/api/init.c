@@ -22,6 +22,7 @@ static void init(void *s, size_t size)
 
 DEFINE_INIT(open_opts)
 DEFINE_INIT(gate)
+DEFINE_INIT(store_ops)
 DEFINE_INIT(snapshot_opts)
 DEFINE_INIT(create_opts)
 DEFINE_INIT(resize_opts)

@@ -12,6 +12,7 @@
 #include "ops/compare.h"
 #include "ops/convert.h"
 #include "store/hold.h"
+#include "store/store.h"
 
 #define COMPARE_FLAGS_KNOWN QCOW2_COMPARE_STRICT
 #define CONVERT_FLAGS_KNOWN                                 \
@@ -110,6 +111,8 @@ int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
 		return error_set(err, -EINVAL,
 				 "QCOW2_CONVERT_DIRECT is for paths: an open "
 				 "store has decided already");
+	if (rc == 0)
+		rc = store_check_writable(target, err);
 	if (rc == 0)
 		rc = store_hold(&hold, target, true, err);
 	return rc < 0 ? rc

@@ -49,8 +49,8 @@ int qcow2_store_new(const struct qcow2_store_ops *ops, void *self,
 		return missing("struct qcow2_store_ops: preadv", err);
 	if (!known.size)
 		return missing("struct qcow2_store_ops: size", err);
-	return store_new(&known, self, "custom store", !known.pwritev, out,
-			 err);
+	return store_new(&known, self, known.name ? known.name : "custom store",
+			 !known.pwritev, out, err);
 }
 
 /* CREATE without RDWR would make a file that nobody could fill. */
@@ -142,4 +142,21 @@ int qcow2_store_size(struct qcow2_store *store, uint64_t *size,
 	if (!size)
 		return missing("size", err);
 	return store_size(store, size, err);
+}
+
+int qcow2_store_flush(struct qcow2_store *store, struct qcow2_error *err)
+{
+	return store ? store_flush(store, err) : missing("store", err);
+}
+
+int qcow2_store_truncate(struct qcow2_store *store, uint64_t size,
+			 struct qcow2_error *err)
+{
+	if (!store)
+		return missing("store", err);
+	if (!range_is_sane(size, 0))
+		return error_set(err, -EINVAL,
+				 "a size of %" PRIu64 " bytes is beyond 2^63-1",
+				 size);
+	return store_truncate(store, size, err);
 }

@@ -52,7 +52,8 @@ static uint64_t stretch_end(const struct concat *c, const struct part *p,
 }
 
 static int read_part(const struct part *p, struct iov_cursor *dst,
-		     uint64_t len, uint64_t off, unsigned flags)
+		     uint64_t len, uint64_t off, unsigned flags,
+		     struct qcow2_error *err)
 {
 	unsigned nowait = flags & QCOW2_STORE_NOWAIT ? QCOW2_NOWAIT : 0;
 
@@ -61,7 +62,7 @@ static int read_part(const struct part *p, struct iov_cursor *dst,
 		int n;
 		uint64_t here = iov_take(dst, len, iov, IOV_COUNT, &n);
 		int rc = disk_preadv(p->disk, iov, n, off - p->begin, nowait,
-				     NULL);
+				     err);
 
 		if (rc < 0)
 			return rc;
@@ -72,7 +73,8 @@ static int read_part(const struct part *p, struct iov_cursor *dst,
 }
 
 static int concat_preadv(void *self, const struct iovec *iov, int iovcnt,
-			 uint64_t off, unsigned flags)
+			 uint64_t off, unsigned flags,
+			 struct qcow2_error *err)
 {
 	const struct concat *c = self;
 	struct iov_cursor dst = iov_cursor_init(iov, iovcnt);
@@ -84,7 +86,7 @@ static int concat_preadv(void *self, const struct iovec *iov, int iovcnt,
 		int rc = 0;
 
 		if (off < p->end)
-			rc = read_part(p, &dst, here, off, flags);
+			rc = read_part(p, &dst, here, off, flags, err);
 		else
 			iov_zero(&dst, here);
 		if (rc < 0)
@@ -95,7 +97,8 @@ static int concat_preadv(void *self, const struct iovec *iov, int iovcnt,
 	return 0;
 }
 
-static int concat_extent(void *self, uint64_t off, uint64_t *len, int *is_data)
+static int concat_extent(void *self, uint64_t *len, uint64_t off, int *is_data,
+			 struct qcow2_error *err)
 {
 	const struct concat *c = self;
 	const struct part *p = part_at(c, off);
@@ -106,7 +109,7 @@ static int concat_extent(void *self, uint64_t off, uint64_t *len, int *is_data)
 	*is_data = 0;
 	if (off >= p->end)
 		return 0;
-	rc = disk_map(p->disk, *len, off - p->begin, 0, &x, NULL);
+	rc = disk_map(p->disk, *len, off - p->begin, 0, &x, err);
 	if (rc < 0)
 		return rc;
 	*len = x.len;
@@ -114,8 +117,9 @@ static int concat_extent(void *self, uint64_t off, uint64_t *len, int *is_data)
 	return 0;
 }
 
-static int concat_size(void *self, uint64_t *size)
+static int concat_size(void *self, uint64_t *size, struct qcow2_error *err)
 {
+	(void)err;
 	*size = ((const struct concat *)self)->size;
 	return 0;
 }

@@ -18,7 +18,10 @@
 #include "store/file.h"
 #include "store/store.h"
 
-static const char *kind_name(enum qcow2_reference_kind kind)
+/* Negative errno values go no further down than this on Linux. */
+#define ERRNO_LIMIT 4095
+
+static const char *kind_name(uint32_t kind)
 {
 	return kind == QCOW2_REFERENCE_BACKING ? "backing file" : "data file";
 }
@@ -292,15 +295,21 @@ static int open_any(const struct place *from,
 
 static int open_by_caller(const struct qcow2_gate *gate,
 			  const struct qcow2_reference *ref,
-			  struct qcow2_store **out, struct place *at,
-			  struct qcow2_error *err)
+			  struct qcow2_store **out, struct qcow2_error *err)
 {
 	struct qcow2_error own = { 0 };
 	int rc = gate->open(gate->opaque, ref, out, &own);
 
-	*at = PLACE_NONE;
-	if (rc == 0)
+	if (rc == 0 && *out)
 		return 0;
+	if (rc >= 0 || rc < -ERRNO_LIMIT) {
+		*out = NULL;
+		return error_set(err, -EIO,
+				 REF_FMT ": the gate's open returned %d and %s "
+					 "store, expected 0 and a store or a "
+					 "negative errno",
+				 REF_ARGS(ref), rc, rc == 0 ? "no" : "perhaps a");
+	}
 	if (!own.message[0])
 		return error_set(err, rc, REF_FMT " is refused by the caller",
 				 REF_ARGS(ref));
@@ -314,12 +323,16 @@ int gate_open(const struct qcow2_gate *gate, const struct place *from,
 	      struct qcow2_store **out, struct place *at,
 	      struct qcow2_error *err)
 {
+	struct qcow2_reference full = *ref;
+
 	*out = NULL;
 	*at = PLACE_NONE;
 	if (!gate)
 		return refuse(ref, err);
+	full.struct_size = sizeof(full);
+	full.flags = store_flags;
 	if (gate->open)
-		return open_by_caller(gate, ref, out, at, err);
+		return open_by_caller(gate, &full, out, err);
 	switch (gate->mode) {
 	case QCOW2_EXTERNAL_DIR:
 		return open_in_dir(from, ref, store_flags, out, at, err);

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/bytes.h"
 #include "base/checked.h"
@@ -31,15 +30,13 @@ unsigned layer_store_flags(const struct qcow2_open_opts *opts, uint32_t depth)
 int identities_add(struct identities *ids, struct qcow2_store *store,
 		   struct qcow2_error *err)
 {
-	int fd = store_fd(store);
-	struct identity *list;
-	struct stat st;
+	struct store_identity *list;
+	struct store_identity own;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (!store_identity(store, &own))
 		return 0;
 	for (uint32_t i = 0; i < ids->n; i++)
-		if (ids->list[i].dev == st.st_dev &&
-		    ids->list[i].ino == st.st_ino)
+		if (store_identity_equal(ids->list[i], own))
 			return error_set(err, -ELOOP,
 					 "%s is already open in this chain: an "
 					 "image must not refer to itself or "
@@ -49,18 +46,22 @@ int identities_add(struct identities *ids, struct qcow2_store *store,
 	list = realloc(ids->list, (ids->n + UINT64_C(1)) * sizeof(*list));
 	if (!list)
 		return error_nomem(err, "the list of files", ids->n);
-	list[ids->n++] = (struct identity){ st.st_dev, st.st_ino };
+	list[ids->n++] = own;
 	ids->list = list;
 	return 0;
 }
 
+/* A store for layer @depth, to be used as it will be. */
 static int hold_store(struct store_hold *hold, struct qcow2_store *store,
 		      const struct qcow2_open_opts *opts, uint32_t depth,
 		      struct qcow2_error *err)
 {
-	if (opts->flags & QCOW2_OPEN_NO_LOCK)
-		return 0;
-	return store_hold(hold, store, is_written(opts, depth), err);
+	bool writes = is_written(opts, depth);
+	int rc = writes ? store_check_writable(store, err) : 0;
+
+	if (rc < 0 || (opts->flags & QCOW2_OPEN_NO_LOCK))
+		return rc;
+	return store_hold(hold, store, writes, err);
 }
 
 static int probe(struct qcow2_store *store, enum qcow2_format *format,
@@ -129,7 +130,7 @@ static int settle_dirty(struct layer *l, uint32_t depth,
 	int rc;
 
 	if (!is_written(opts, depth) || (opts->flags & QCOW2_OPEN_NO_LOCK) ||
-	    store_is_read_only(l->store) || !is_dirty(l->store))
+	    !is_dirty(l->store))
 		return 0;
 	check.budget = opts->budget;
 	rc = repair_store(l->store, &check, REPAIR_REFCOUNTS, &result, err);

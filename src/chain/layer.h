@@ -6,13 +6,13 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include <qcow2.h>
 
 #include "chain/gate.h"
 #include "image/image.h"
 #include "store/hold.h"
+#include "store/store.h"
 
 struct layer {
 	struct qcow2_store *store;  /* the image file or raw file */
@@ -24,13 +24,8 @@ struct layer {
 };
 
 /* Everything a disk opened so far, to find a chain that contains itself. */
-struct identity {
-	dev_t dev;
-	ino_t ino;
-};
-
 struct identities {
-	struct identity *list;
+	struct store_identity *list;
 	uint32_t n;
 };
 

@@ -9,7 +9,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/checked.h"
 #include "base/cleanup.h"
@@ -54,31 +53,20 @@ static void add_difference(struct compare *c, enum qcow2_difference difference,
 		    &(struct event){ .off = off, .difference = difference });
 }
 
-static bool same_store(struct qcow2_store *a, struct qcow2_store *b)
-{
-	struct stat sta;
-	struct stat stb;
-
-	if (!a || !b || a == b)
-		return a && a == b;
-	if (store_fd(a) < 0 || store_fd(b) < 0)
-		return false;
-	if (fstat(store_fd(a), &sta) < 0 || fstat(store_fd(b), &stb) < 0)
-		return false;
-	return sta.st_dev == stb.st_dev && sta.st_ino == stb.st_ino;
-}
-
 /* The same bytes of one file cannot differ.  Two overlays of one backing file
  * are compared in the time their own data takes. */
 static bool same_bytes(struct compare *c, const struct qcow2_extent e[2])
 {
 	const uint32_t plain = QCOW2_EXTENT_DATA | QCOW2_EXTENT_HOST_OFF;
+	struct qcow2_store *a;
+	struct qcow2_store *b;
 
 	if ((e[0].flags & e[1].flags & plain) != plain ||
 	    e[0].host_off != e[1].host_off)
 		return false;
-	return same_store(disk_extent_store(c->disks[0], &e[0]),
-			  disk_extent_store(c->disks[1], &e[1]));
+	a = disk_extent_store(c->disks[0], &e[0]);
+	b = disk_extent_store(c->disks[1], &e[1]);
+	return a && b && store_same_file(a, b);
 }
 
 static unsigned reads_of(const struct qcow2_extent e[2])

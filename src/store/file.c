@@ -56,13 +56,14 @@ int file_check_kind(const struct stat *st, const char *name,
 			 NAME(name), kind);
 }
 
-static int file_flush(void *self)
+static int file_flush(void *self, struct qcow2_error *err)
 {
 	struct file *f = self;
 	SCOPED_LOCK(&f->flush_lock);
 	uint64_t n_changes = atomic_load_explicit(&f->n_changes,
 						  memory_order_acquire);
 
+	(void)err;
 	if (f->no_flush)
 		return 0;
 	if (f->flush_rc < 0 ||
@@ -78,13 +79,14 @@ static int file_flush(void *self)
 	return f->flush_rc;
 }
 
-int file_size(void *self, uint64_t *size)
+int file_size(void *self, uint64_t *size, struct qcow2_error *err)
 {
 	struct file *f = self;
 	FILE_BLOCKS = file_blocks_share(f);
 	struct stat st;
 	off_t end;
 
+	(void)err;
 	if (f->is_device) {
 		end = lseek(f->fd, 0, SEEK_END);
 		if (end < 0)
@@ -98,13 +100,14 @@ int file_size(void *self, uint64_t *size)
 	return 0;
 }
 
-static int file_allocated(void *self, uint64_t *bytes)
+static int file_allocated(void *self, uint64_t *bytes,
+			  struct qcow2_error *err)
 {
 	struct file *f = self;
 	struct stat st;
 
 	if (f->is_device)
-		return file_size(f, bytes);
+		return file_size(f, bytes, err);
 	if (fstat(f->fd, &st) < 0)
 		return -errno;
 	*bytes = (uint64_t)st.st_blocks * SECTOR_BYTES;
@@ -117,6 +120,18 @@ static int file_fd(void *self)
 
 	atomic_store(&f->fd_is_out, true);
 	return f->fd;
+}
+
+static int file_identity(void *self, uint64_t *device, uint64_t *number)
+{
+	struct file *f = self;
+	struct stat st;
+
+	if (fstat(f->fd, &st) < 0)
+		return -errno;
+	*device = stat_identity(&st).device;
+	*number = stat_identity(&st).number;
+	return 0;
 }
 
 static void file_free(struct file *f)
@@ -148,6 +163,7 @@ static const struct qcow2_store_ops file_ops = {
 	.extent = file_extent,
 	.lock = file_lock,
 	.fd = file_fd,
+	.identity = file_identity,
 	.close = file_close,
 };
 
@@ -162,7 +178,6 @@ static struct file *file_new(void)
 	pthread_mutex_init(&f->flush_lock, NULL);
 	pthread_mutex_init(&f->lock_lock, NULL);
 	f->fd = -1;
-	atomic_init(&f->n_changes, 1);
 	return f;
 }
 
@@ -272,6 +287,7 @@ static int empty(struct file *f, const char *name, struct qcow2_error *err)
 	rc = file_lock(f, QCOW2_STORE_LOCK_WRITE, err);
 	if (rc < 0)
 		return error_prefix(err, rc, "%s", NAME(name));
+	file_changed(f);
 	if (ftruncate(f->fd, 0) < 0)
 		return file_fail(name, "empty the file", err);
 	return file_lock(f, QCOW2_STORE_UNLOCK, err);

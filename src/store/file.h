@@ -6,8 +6,19 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include <qcow2.h>
+
+#include "store/store.h"
+
+/* What a store over the file @st is; a device may have several names. */
+static inline struct store_identity stat_identity(const struct stat *st)
+{
+	if (S_ISBLK(st->st_mode))
+		return (struct store_identity){ st->st_rdev, UINT64_MAX };
+	return (struct store_identity){ st->st_dev, st->st_ino };
+}
 
 /* flags: QCOW2_STORE_RDWR, _CREATE, _DIRECT, _NO_FLUSH. */
 int store_file_open(const char *path, unsigned flags, struct qcow2_store **out,

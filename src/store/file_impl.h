@@ -50,8 +50,9 @@ struct file {
 	int flush_rc; /* of the flush that failed, for ever after */
 	uint64_t n_flushed; /* n_changes, all of which a flush has covered */
 
-	/* Changes that have ended, and one for what the file had at open: when
-	 * none has since the last flush there is nothing to flush. */
+	/* Changes that have ended: when none has since the file was opened, or
+	 * since the last flush, there is nothing to flush.  What others left
+	 * behind unflushed is not ours to make durable. */
 	_Atomic uint64_t n_changes;
 	_Atomic bool fd_is_out;     /* others may change the file as well */
 
@@ -61,9 +62,9 @@ struct file {
 
 /* file_io.c.  The whole vector or an error; reads end in zeros. */
 int file_preadv(void *self, const struct iovec *iov, int iovcnt, uint64_t off,
-		unsigned flags);
+		unsigned flags, struct qcow2_error *err);
 int file_pwritev(void *self, const struct iovec *iov, int iovcnt, uint64_t off,
-		 unsigned flags);
+		 unsigned flags, struct qcow2_error *err);
 
 /* The same without looking at alignment and without the block lock. */
 int file_read_plain(struct file *f, const struct iovec *iov, int iovcnt,
@@ -94,15 +95,17 @@ void file_blocks_release(struct file **f);
 	__attribute__((cleanup(file_blocks_release), unused)) struct file *held
 
 /* file_space.c */
-int file_zero(void *self, uint64_t len, uint64_t off, unsigned flags);
-int file_truncate(void *self, uint64_t size);
-int file_extent(void *self, uint64_t off, uint64_t *len, int *is_data);
+int file_zero(void *self, uint64_t len, uint64_t off, unsigned flags,
+	      struct qcow2_error *err);
+int file_truncate(void *self, uint64_t size, struct qcow2_error *err);
+int file_extent(void *self, uint64_t *len, uint64_t off, int *is_data,
+		struct qcow2_error *err);
 
 /* file_lock.c */
 int file_lock(void *self, enum qcow2_store_lock lock, struct qcow2_error *err);
 
 /* file.c */
-int file_size(void *self, uint64_t *size);
+int file_size(void *self, uint64_t *size, struct qcow2_error *err);
 
 /* errno, and "NAME: cannot WHAT: ..." in @err. */
 int file_fail(const char *name, const char *what, struct qcow2_error *err);

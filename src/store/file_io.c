@@ -104,10 +104,11 @@ static bool must_wait(const struct file *f, unsigned flags)
 }
 
 int file_preadv(void *self, const struct iovec *iov, int iovcnt, uint64_t off,
-		unsigned flags)
+		unsigned flags, struct qcow2_error *err)
 {
 	struct file *f = self;
 
+	(void)err;
 	if (must_wait(f, flags))
 		return -EAGAIN;
 	if (f->is_direct && !file_is_aligned(f, iov, iovcnt, off))
@@ -128,11 +129,12 @@ static int write_any(struct file *f, const struct iovec *iov, int iovcnt,
 }
 
 int file_pwritev(void *self, const struct iovec *iov, int iovcnt, uint64_t off,
-		 unsigned flags)
+		 unsigned flags, struct qcow2_error *err)
 {
 	struct file *f = self;
 	int rc;
 
+	(void)err;
 	if (must_wait(f, flags))
 		return -EAGAIN;
 	rc = write_any(f, iov, iovcnt, off, flags);

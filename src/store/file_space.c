@@ -102,7 +102,7 @@ static int write_zeros(struct file *f, uint64_t len, uint64_t off)
 	if (!zeros)
 		return -ENOMEM;
 	iov = (struct iovec){ .iov_base = zeros, .iov_len = (size_t)len };
-	return file_pwritev(f, &iov, 1, off, 0);
+	return file_pwritev(f, &iov, 1, off, 0, NULL);
 }
 
 /* Devices zero whole blocks; what sticks out is written. */
@@ -138,7 +138,7 @@ static int zero_any(struct file *f, uint64_t len, uint64_t off, unsigned flags)
 		if (rc != -ENOTSUP)
 			return rc;
 	}
-	rc = file_size(f, &size);
+	rc = file_size(f, &size, NULL);
 	if (rc < 0)
 		return rc;
 	end = min_u64(off + len, size);
@@ -150,11 +150,13 @@ static int zero_any(struct file *f, uint64_t len, uint64_t off, unsigned flags)
 	return zero_regular(f, end - off, off, flags);
 }
 
-int file_zero(void *self, uint64_t len, uint64_t off, unsigned flags)
+int file_zero(void *self, uint64_t len, uint64_t off, unsigned flags,
+	      struct qcow2_error *err)
 {
 	struct file *f = self;
 	int rc;
 
+	(void)err;
 	/* fallocate() has no way to say that it would wait. */
 	if ((flags & QCOW2_STORE_NOWAIT) && !f->is_ram)
 		return -EAGAIN;
@@ -167,18 +169,19 @@ int file_zero(void *self, uint64_t len, uint64_t off, unsigned flags)
 static int check_device_size(struct file *f, uint64_t size)
 {
 	uint64_t have;
-	int rc = file_size(f, &have);
+	int rc = file_size(f, &have, NULL);
 
 	if (rc < 0)
 		return rc;
 	return size <= have ? 0 : -ENOSPC;
 }
 
-int file_truncate(void *self, uint64_t size)
+int file_truncate(void *self, uint64_t size, struct qcow2_error *err)
 {
 	struct file *f = self;
 	int rc;
 
+	(void)err;
 	if (f->is_device)
 		return check_device_size(f, size);
 	FILE_BLOCKS = file_blocks_alone(f);
@@ -194,12 +197,14 @@ int file_truncate(void *self, uint64_t size)
  * The file may change between the two questions; every answer that no longer
  * fits together becomes "data", which is always true enough to read it.
  */
-int file_extent(void *self, uint64_t off, uint64_t *len, int *is_data)
+int file_extent(void *self, uint64_t *len, uint64_t off, int *is_data,
+		struct qcow2_error *err)
 {
 	struct file *f = self;
 	off_t data = lseek(f->fd, (off_t)off, SEEK_DATA);
 	off_t hole;
 
+	(void)err;
 	*is_data = 1;
 	if (data < 0 && errno == ENXIO) {
 		*is_data = 0; /* nothing but a hole, or past the end */

@@ -75,12 +75,12 @@ static void read_one(const struct mem *m, uint8_t *buf, uint64_t len,
 }
 
 static int mem_preadv(void *self, const struct iovec *iov, int iovcnt,
-		      uint64_t off, unsigned flags)
+		      uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	struct mem *m = self;
 	HELD = lock_shared(m);
 
-	(void)flags;
+	(void)flags, (void)err;
 	for (int i = 0; i < iovcnt; i++) {
 		read_one(m, iov[i].iov_base, iov[i].iov_len, off);
 		off += iov[i].iov_len;
@@ -108,13 +108,13 @@ static int write_one(struct mem *m, const uint8_t *buf, uint64_t len,
 }
 
 static int mem_pwritev(void *self, const struct iovec *iov, int iovcnt,
-		       uint64_t off, unsigned flags)
+		       uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	struct mem *m = self;
 	HELD = lock_alone(m);
 	int rc = 0;
 
-	(void)flags;
+	(void)flags, (void)err;
 	for (int i = 0; i < iovcnt && rc == 0; i++) {
 		rc = write_one(m, iov[i].iov_base, iov[i].iov_len, off);
 		off += iov[i].iov_len;
@@ -122,8 +122,9 @@ static int mem_pwritev(void *self, const struct iovec *iov, int iovcnt,
 	return rc;
 }
 
-static int mem_flush(void *self)
+static int mem_flush(void *self, struct qcow2_error *err)
 {
+	(void)err;
 	(void)self;
 	return 0;
 }
@@ -169,12 +170,14 @@ static void free_range(struct mem *m, uint64_t off, uint64_t end)
 	pages_drop(&m->pages, first, past - 1);
 }
 
-static int mem_zero(void *self, uint64_t len, uint64_t off, unsigned flags)
+static int mem_zero(void *self, uint64_t len, uint64_t off, unsigned flags,
+		    struct qcow2_error *err)
 {
 	struct mem *m = self;
 	HELD = lock_alone(m);
 	uint64_t end = min_u64(off + len, m->size);
 
+	(void)err;
 	if (off >= end)
 		return 0;
 	/* The page of the end holds nothing but zeros past it. */
@@ -187,31 +190,35 @@ static int mem_zero(void *self, uint64_t len, uint64_t off, unsigned flags)
 	return 0;
 }
 
-static int mem_truncate(void *self, uint64_t size)
+static int mem_truncate(void *self, uint64_t size, struct qcow2_error *err)
 {
 	struct mem *m = self;
 	HELD = lock_alone(m);
 
+	(void)err;
 	if (size < m->size)
 		free_range(m, size, align_up(m->size, PAGE_BYTES));
 	m->size = size;
 	return 0;
 }
 
-static int mem_size(void *self, uint64_t *size)
+static int mem_size(void *self, uint64_t *size, struct qcow2_error *err)
 {
 	struct mem *m = self;
 	HELD = lock_shared(m);
 
+	(void)err;
 	*size = m->size;
 	return 0;
 }
 
-static int mem_allocated(void *self, uint64_t *bytes)
+static int mem_allocated(void *self, uint64_t *bytes,
+			 struct qcow2_error *err)
 {
 	struct mem *m = self;
 	HELD = lock_shared(m);
 
+	(void)err;
 	*bytes = m->pages.n_pages * PAGE_BYTES;
 	return 0;
 }
@@ -224,13 +231,15 @@ static uint64_t run_end(const struct mem *m, uint64_t number, uint64_t end)
 	return number * PAGE_BYTES;
 }
 
-static int mem_extent(void *self, uint64_t off, uint64_t *len, int *is_data)
+static int mem_extent(void *self, uint64_t *len, uint64_t off, int *is_data,
+		      struct qcow2_error *err)
 {
 	struct mem *m = self;
 	HELD = lock_shared(m);
 	uint64_t end = off + *len;
 	uint64_t next;
 
+	(void)err;
 	*is_data = 0;
 	if (!pages_next(&m->pages, off / PAGE_BYTES, &next))
 		return 0;

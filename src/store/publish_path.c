@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "store/file.h"
 #include "store/file_impl.h"
 #include "store/publish_impl.h"
 #include "store/store.h"
@@ -33,12 +34,9 @@ char *path_dir(const char *path)
 	return len ? strndup(path, len) : strdup(".");
 }
 
-/* A device may have several names. */
 bool stat_is_same(const struct stat *a, const struct stat *b)
 {
-	if (S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode))
-		return a->st_rdev == b->st_rdev;
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+	return store_identity_equal(stat_identity(a), stat_identity(b));
 }
 
 /* What the link at @path points to, as a path; NULL with errno set. */
@@ -138,13 +136,13 @@ bool publish_leads_to(const struct publish *p, const char *path)
 {
 	struct qcow2_store *old = publish_old(p);
 	CLEANUP_FREE char *name = NULL;
-	struct stat st_old;
+	struct store_identity id;
 	struct stat st;
 	bool is_fd;
 
 	if (stat(path, &st) == 0)
-		return old && fstat(store_fd(old), &st_old) == 0 &&
-		       stat_is_same(&st_old, &st);
+		return old && store_identity(old, &id) &&
+		       store_identity_equal(id, stat_identity(&st));
 	return publish_resolve(path, &name, &is_fd, NULL) == 0 &&
 	       is_same_name(name, p->final_path);
 }

@@ -1,13 +1,13 @@
 /*
- * The one way to touch host bytes: an asserting wrapper over struct
+ * The one way to touch host bytes: a checking wrapper over struct
  * qcow2_store_ops.
  *
  * Everything above this layer calls store_*(); only the implementations
  * (file.c, mem.c, and tests' record, fault, sched) see the operations.  The
  * wrapper checks the contract on both sides: ranges and flags are sane before a
- * call, return values are 0 or negative errno after it.  A write to a read-only
- * store is refused with -EBADF, an operation the store lacks with -ENOTSUP, and
- * an empty range succeeds without a call.  Messages carry the store's name.
+ * call; an answer that breaks the contract is -EIO.  A write to a read-only store
+ * is refused with -EBADF, an operation the store lacks with -ENOTSUP, and an
+ * empty range succeeds without a call.  Messages carry the store's name.
  *
  * A store is reference counted and thread-safe; see qcow2.h for what each
  * operation means.
@@ -52,6 +52,27 @@ static inline void store_unrefp(struct qcow2_store **s)
 /* The path it was opened by, as given; lives as long as the store. */
 const char *store_name(const struct qcow2_store *s);
 bool store_is_read_only(const struct qcow2_store *s);
+/* Before anything is written: -EROFS for a read-only store, -ENOTSUP for one
+ * without an operation that every writer needs. */
+int store_check_writable(const struct qcow2_store *s, struct qcow2_error *err);
+
+/* What a store is, however often it is opened: of files, device and inode.  To
+ * ask changes nothing, while store_fd() hands the descriptor out. */
+struct store_identity {
+	uint64_t device;
+	uint64_t number;
+};
+
+/* False when the store cannot tell: then it is like no other. */
+bool store_identity(struct qcow2_store *s, struct store_identity *id);
+/* One store, or two of one file. */
+bool store_same_file(struct qcow2_store *a, struct qcow2_store *b);
+
+static inline bool store_identity_equal(struct store_identity a,
+					struct store_identity b)
+{
+	return a.device == b.device && a.number == b.number;
+}
 
 /* For implementations: the `self` of a store that was made with @ops, NULL for
  * a store of another kind. */
@@ -86,6 +107,8 @@ int store_extent(struct qcow2_store *s, uint64_t *len, uint64_t off,
 /* The operation alone: who uses a store takes a hold (store/hold.h). */
 int store_lock(struct qcow2_store *s, enum qcow2_store_lock lock,
 	       struct qcow2_error *err);
-int store_fd(struct qcow2_store *s); /* -1 if none */
+/* For copy offload, -1 if there is none.  Whoever has it may change the file
+ * behind the store's back, so that every later flush is a barrier. */
+int store_fd(struct qcow2_store *s);
 
 #endif

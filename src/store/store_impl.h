@@ -1,5 +1,5 @@
 /*
- * What a store is, for store.c and hold.c only.
+ * What a store is, for store.c, call.c and hold.c only.
  */
 #ifndef STORE_STORE_IMPL_H
 #define STORE_STORE_IMPL_H

@@ -1,55 +1,69 @@
 #include "store/unsynced.h"
 
+#include <errno.h>
+
 #include "store/store.h"
 
 /* The layers above have the message of the store below; here the number is
  * enough. */
 
 static int unsynced_preadv(void *self, const struct iovec *iov, int iovcnt,
-			   uint64_t off, unsigned flags)
+			   uint64_t off, unsigned flags,
+			   struct qcow2_error *err)
 {
+	(void)err;
 	return store_preadv(self, iov, iovcnt, off, flags, NULL);
 }
 
 static int unsynced_pwritev(void *self, const struct iovec *iov, int iovcnt,
-			    uint64_t off, unsigned flags)
+			    uint64_t off, unsigned flags,
+			    struct qcow2_error *err)
 {
+	(void)err;
 	return store_pwritev(self, iov, iovcnt, off, flags, NULL);
 }
 
-static int unsynced_flush(void *self)
+static int unsynced_flush(void *self, struct qcow2_error *err)
 {
+	(void)err;
 	(void)self;
 	return 0;
 }
 
 static int unsynced_zero(void *self, uint64_t len, uint64_t off,
-			 unsigned flags)
+			 unsigned flags, struct qcow2_error *err)
 {
+	(void)err;
 	return store_zero(self, len, off, flags, NULL);
 }
 
-static int unsynced_truncate(void *self, uint64_t size)
+static int unsynced_truncate(void *self, uint64_t size,
+			     struct qcow2_error *err)
 {
+	(void)err;
 	return store_truncate(self, size, NULL);
 }
 
-static int unsynced_size(void *self, uint64_t *size)
+static int unsynced_size(void *self, uint64_t *size, struct qcow2_error *err)
 {
+	(void)err;
 	return store_size(self, size, NULL);
 }
 
-static int unsynced_allocated(void *self, uint64_t *bytes)
+static int unsynced_allocated(void *self, uint64_t *bytes,
+			      struct qcow2_error *err)
 {
+	(void)err;
 	return store_allocated(self, bytes, NULL);
 }
 
-static int unsynced_extent(void *self, uint64_t off, uint64_t *len,
-			   int *is_data)
+static int unsynced_extent(void *self, uint64_t *len, uint64_t off,
+			   int *is_data, struct qcow2_error *err)
 {
 	bool data;
 	int rc = store_extent(self, len, off, &data, NULL);
 
+	(void)err;
 	*is_data = data;
 	return rc;
 }
@@ -57,6 +71,17 @@ static int unsynced_extent(void *self, uint64_t off, uint64_t *len,
 static int unsynced_fd(void *self)
 {
 	return store_fd(self);
+}
+
+static int unsynced_identity(void *self, uint64_t *device, uint64_t *number)
+{
+	struct store_identity id;
+
+	if (!store_identity(self, &id))
+		return -ENOTSUP;
+	*device = id.device;
+	*number = id.number;
+	return 0;
 }
 
 static void unsynced_close(void *self)
@@ -75,6 +100,7 @@ static const struct qcow2_store_ops unsynced_ops = {
 	.allocated = unsynced_allocated,
 	.extent = unsynced_extent,
 	.fd = unsynced_fd,
+	.identity = unsynced_identity,
 	.close = unsynced_close,
 };
 

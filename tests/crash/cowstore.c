@@ -94,11 +94,11 @@ static size_t piece(uint64_t off, uint64_t len)
 }
 
 static int cow_preadv(void *self, const struct iovec *iov, int iovcnt,
-		      uint64_t off, unsigned flags)
+		      uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	const struct cow *c = self;
 
-	(void)flags;
+	(void)flags, (void)err;
 	for (int v = 0; v < iovcnt; v++) {
 		uint8_t *dst = iov[v].iov_base;
 		uint64_t len = iov[v].iov_len;
@@ -121,11 +121,11 @@ static int cow_preadv(void *self, const struct iovec *iov, int iovcnt,
 }
 
 static int cow_pwritev(void *self, const struct iovec *iov, int iovcnt,
-		       uint64_t off, unsigned flags)
+		       uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	struct cow *c = self;
 
-	(void)flags;
+	(void)flags, (void)err;
 	for (int v = 0; v < iovcnt; v++) {
 		const uint8_t *src = iov[v].iov_base;
 		uint64_t len = iov[v].iov_len;
@@ -145,12 +145,13 @@ static int cow_pwritev(void *self, const struct iovec *iov, int iovcnt,
 	return 0;
 }
 
-static int cow_zero(void *self, uint64_t len, uint64_t off, unsigned flags)
+static int cow_zero(void *self, uint64_t len, uint64_t off, unsigned flags,
+		    struct qcow2_error *err)
 {
 	struct cow *c = self;
 	uint64_t end = min_u64(off + len, c->size);
 
-	(void)flags;
+	(void)flags, (void)err;
 	while (off < end) {
 		uint64_t i = off / COW_PAGE;
 		size_t n = piece(off, end - off);
@@ -165,24 +166,26 @@ static int cow_zero(void *self, uint64_t len, uint64_t off, unsigned flags)
 }
 
 /* Bytes past the end of the file are zeros in its last page. */
-static int cow_truncate(void *self, uint64_t size)
+static int cow_truncate(void *self, uint64_t size, struct qcow2_error *err)
 {
 	struct cow *c = self;
 
 	if (size < c->size)
-		cow_zero(c, c->size - size, size, 0);
+		cow_zero(c, c->size - size, size, 0, err);
 	set_size(c, size);
 	return 0;
 }
 
-static int cow_get_size(void *self, uint64_t *size)
+static int cow_get_size(void *self, uint64_t *size, struct qcow2_error *err)
 {
+	(void)err;
 	*size = ((struct cow *)self)->size;
 	return 0;
 }
 
-static int cow_flush(void *self)
+static int cow_flush(void *self, struct qcow2_error *err)
 {
+	(void)err;
 	(void)self;
 	return 0;
 }

@@ -44,11 +44,12 @@ static void copy_out(const struct shifting *s, const struct iovec *iov,
 }
 
 static int shifting_preadv(void *self, const struct iovec *iov, int iovcnt,
-			   uint64_t off, unsigned flags)
+			   uint64_t off, unsigned flags,
+			   struct qcow2_error *err)
 {
 	struct shifting *s = self;
 
-	(void)flags;
+	(void)flags, (void)err;
 	if (rng_below(&s->rng, s->period) == 0)
 		mutate_field(s->base, s->bytes, &s->rng);
 	if (rng_below(&s->rng, 16 * s->period) == 0)
@@ -59,10 +60,11 @@ static int shifting_preadv(void *self, const struct iovec *iov, int iovcnt,
 	return 0;
 }
 
-static int shifting_size(void *self, uint64_t *size)
+static int shifting_size(void *self, uint64_t *size, struct qcow2_error *err)
 {
 	struct shifting *s = self;
 
+	(void)err;
 	if (rng_below(&s->rng, 4 * s->period) == 0)
 		s->size = rng_below(&s->rng, 3) ? s->base->len :
 						  rng_next(&s->rng) >> 1;

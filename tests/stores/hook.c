@@ -138,61 +138,75 @@ static int transfer(struct hooked *h, enum store_op op, const struct iovec *iov,
 }
 
 static int hooked_preadv(void *self, const struct iovec *iov, int iovcnt,
-			 uint64_t off, unsigned flags)
+			 uint64_t off, unsigned flags,
+			 struct qcow2_error *err)
 {
+	(void)err;
 	return transfer(self, STORE_OP_READ, iov, iovcnt, off, flags);
 }
 
 static int hooked_pwritev(void *self, const struct iovec *iov, int iovcnt,
-			  uint64_t off, unsigned flags)
+			  uint64_t off, unsigned flags,
+			  struct qcow2_error *err)
 {
+	(void)err;
 	return transfer(self, STORE_OP_WRITE, iov, iovcnt, off, flags);
 }
 
-static int hooked_flush(void *self)
+static int hooked_flush(void *self, struct qcow2_error *err)
 {
 	struct store_call c = { .op = STORE_OP_FLUSH };
 
+	(void)err;
 	return run(self, &c, (union result){ 0 });
 }
 
-static int hooked_zero(void *self, uint64_t len, uint64_t off, unsigned flags)
+static int hooked_zero(void *self, uint64_t len, uint64_t off, unsigned flags,
+		       struct qcow2_error *err)
 {
 	struct store_call c = {
 		.op = STORE_OP_ZERO, .flags = flags, .off = off, .len = len
 	};
 
+	(void)err;
 	return run(self, &c, (union result){ 0 });
 }
 
-static int hooked_truncate(void *self, uint64_t size)
+static int hooked_truncate(void *self, uint64_t size,
+			   struct qcow2_error *err)
 {
 	struct store_call c = { .op = STORE_OP_TRUNCATE, .off = size };
 
+	(void)err;
 	return run(self, &c, (union result){ 0 });
 }
 
-static int hooked_size(void *self, uint64_t *size)
+static int hooked_size(void *self, uint64_t *size, struct qcow2_error *err)
 {
 	struct store_call c = { .op = STORE_OP_SIZE };
 
+	(void)err;
 	return run(self, &c, (union result){ .number = size });
 }
 
-static int hooked_allocated(void *self, uint64_t *bytes)
+static int hooked_allocated(void *self, uint64_t *bytes,
+			    struct qcow2_error *err)
 {
 	struct store_call c = { .op = STORE_OP_ALLOCATED };
 
+	(void)err;
 	return run(self, &c, (union result){ .number = bytes });
 }
 
-static int hooked_extent(void *self, uint64_t off, uint64_t *len, int *is_data)
+static int hooked_extent(void *self, uint64_t *len, uint64_t off, int *is_data,
+			 struct qcow2_error *err)
 {
 	struct store_call c = { .op = STORE_OP_EXTENT,
 				.off = off,
 				.len = *len };
 	union result out = { .extent = { len, is_data } };
 
+	(void)err;
 	return run(self, &c, out);
 }
 

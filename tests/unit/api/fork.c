@@ -297,16 +297,19 @@ static void the_refusal_says_what_to_do(void **state)
 static int n_closes;
 
 static int blank_preadv(void *self, const struct iovec *iov, int iovcnt,
-			uint64_t off, unsigned flags)
+			uint64_t off, unsigned flags,
+			struct qcow2_error *err)
 {
+	(void)err;
 	(void)self, (void)off, (void)flags;
 	for (int i = 0; i < iovcnt; i++)
 		memset(iov[i].iov_base, 0, iov[i].iov_len);
 	return 0;
 }
 
-static int blank_size(void *self, uint64_t *size)
+static int blank_size(void *self, uint64_t *size, struct qcow2_error *err)
 {
+	(void)err;
 	(void)self;
 	*size = CLUSTER;
 	return 0;

@@ -196,10 +196,11 @@ struct slow {
 };
 
 static int slow_preadv(void *self, const struct iovec *iov, int iovcnt,
-		       uint64_t off, unsigned flags)
+		       uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	struct slow *s = self;
 
+	(void)err;
 	if (flags & QCOW2_STORE_NOWAIT)
 		return -EAGAIN;
 	s->n_blocking++;
@@ -208,8 +209,9 @@ static int slow_preadv(void *self, const struct iovec *iov, int iovcnt,
 	       iovcnt != 1;
 }
 
-static int slow_size(void *self, uint64_t *size)
+static int slow_size(void *self, uint64_t *size, struct qcow2_error *err)
 {
+	(void)err;
 	return qcow2_store_size(((struct slow *)self)->behind, size, NULL);
 }
 

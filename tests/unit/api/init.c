@@ -23,6 +23,7 @@ static void functions_give_what_the_macros_give(void **state)
 	(void)state;
 	ASSERT_SAME_DEFAULTS(open_opts, QCOW2_OPEN_OPTS_INIT);
 	ASSERT_SAME_DEFAULTS(gate, QCOW2_GATE_INIT);
+	ASSERT_SAME_DEFAULTS(store_ops, QCOW2_STORE_OPS_INIT);
 	ASSERT_SAME_DEFAULTS(snapshot_opts, QCOW2_SNAPSHOT_OPTS_INIT);
 	ASSERT_SAME_DEFAULTS(create_opts, QCOW2_CREATE_OPTS_INIT);
 	ASSERT_SAME_DEFAULTS(resize_opts, QCOW2_RESIZE_OPTS_INIT);

@@ -302,6 +302,258 @@ static void a_backing_file_is_not_written_to_meanwhile(void **state)
 	qcow2_store_unref(memory);
 }
 
+/* ---- Writing to what cannot be written (D9) ----------------------------------- */
+
+static void writing_to_a_read_only_store_is_refused_at_open(void **state)
+{
+	struct fixture *f = *state;
+	struct qcow2_open_opts raw = f->rdwr;
+	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
+	struct qcow2_check_opts repair = QCOW2_CHECK_OPTS_INIT;
+	struct qcow2_store *s;
+	struct qcow2_image *img;
+
+	raw.format = QCOW2_FORMAT_RAW;
+	create.virtual_size = DISK_BYTES;
+	repair.flags = QCOW2_CHECK_REPAIR_ALL;
+	ok(qcow2_store_open_file(f->path, 0, &s, NULL));
+	assert_int_equal(qcow2_open_store(s, &f->rdwr, &img, &f->err), -EROFS);
+	assert_non_null(strstr(f->err.message, "is open for reading only"));
+	assert_int_equal(qcow2_open_store(s, &raw, &img, NULL), -EROFS);
+	raw.flags |= QCOW2_OPEN_NO_LOCK;
+	assert_int_equal(qcow2_open_store(s, &raw, &img, NULL), -EROFS);
+	assert_int_equal(qcow2_create_store(s, NULL, &create, NULL), -EROFS);
+	assert_int_equal(qcow2_check_store(s, &repair, &f->found, NULL),
+			 -EROFS);
+	ok(qcow2_open_store(f->store, NULL, &img, NULL));
+	assert_int_equal(qcow2_convert_raw_store(img, s, NULL, NULL), -EROFS);
+	ok(qcow2_close(img, NULL));
+	ok(qcow2_open_store(s, NULL, &img, NULL));
+	ok(qcow2_close(img, NULL));
+	qcow2_store_unref(s);
+}
+
+/* A data file as the callback of @f below gives it. */
+struct giver {
+	const char *path;
+	unsigned flags;
+	unsigned asked;      /* what the reference said */
+	size_t struct_size;
+	int answer;
+	bool gives;
+};
+
+static int give_file(void *opaque, const struct qcow2_reference *ref,
+		     struct qcow2_store **out, struct qcow2_error *err)
+{
+	struct giver *g = opaque;
+
+	g->asked = ref->flags;
+	g->struct_size = ref->struct_size;
+	if (g->answer || !g->gives)
+		return g->answer;
+	return qcow2_store_open_file(g->path, g->flags, out, err);
+}
+
+static int open_with_data(struct fixture *f, struct giver *g, uint32_t flags)
+{
+	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
+	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
+	struct qcow2_gate gate = QCOW2_GATE_INIT;
+	struct qcow2_store *memory;
+	struct qcow2_store *data;
+	struct qcow2_image *img;
+	int rc;
+
+	create.virtual_size = DISK_BYTES;
+	create.data_file = "data";
+	gate.open = give_file;
+	gate.opaque = g;
+	opts.gate = &gate;
+	opts.flags = flags;
+	ok(qcow2_store_new_memory(&memory, NULL));
+	ok(qcow2_store_new_memory(&data, NULL));
+	ok(qcow2_create_store(memory, data, &create, NULL));
+	qcow2_store_unref(data);
+	g->path = f->path;
+	rc = qcow2_open_store(memory, &opts, &img, &f->err);
+	if (rc == 0)
+		ok(qcow2_close(img, NULL));
+	qcow2_store_unref(memory);
+	return rc;
+}
+
+static void the_gate_hears_how_a_file_will_be_used(void **state)
+{
+	struct fixture *f = *state;
+	struct giver g = { .gives = true };
+
+	ok(open_with_data(f, &g, 0));
+	assert_int_equal(g.asked, 0);
+	assert_int_equal(g.struct_size, sizeof(struct qcow2_reference));
+	assert_int_equal(open_with_data(f, &g, QCOW2_OPEN_RDWR), -EROFS);
+	assert_int_equal(g.asked, QCOW2_STORE_RDWR);
+	assert_non_null(strstr(f->err.message, f->path));
+	g.flags = g.asked;
+	ok(open_with_data(f, &g, QCOW2_OPEN_RDWR));
+	ok(open_with_data(f, &g, QCOW2_OPEN_RDWR | QCOW2_OPEN_NO_FLUSH |
+					 QCOW2_OPEN_DIRECT));
+	assert_int_equal(g.asked, QCOW2_STORE_RDWR | QCOW2_STORE_NO_FLUSH |
+					  QCOW2_STORE_DIRECT);
+}
+
+/* D7: the answers of a gate that cannot be. */
+static void a_gate_that_answers_nonsense_is_an_error(void **state)
+{
+	static const int answers[] = { 1, 4096, -70000, INT32_MIN };
+	struct fixture *f = *state;
+	struct giver g = { .gives = false };
+	char said[64];
+
+	for (size_t i = 0; i < 4; i++) {
+		g.answer = answers[i];
+		assert_int_equal(open_with_data(f, &g, 0), -EIO);
+		snprintf(said, sizeof(said), "returned %d ", g.answer);
+		assert_non_null(strstr(f->err.message, said));
+	}
+	g.answer = 0;
+	assert_int_equal(open_with_data(f, &g, 0), -EIO);
+	assert_non_null(strstr(f->err.message, "no store"));
+	g.answer = -EACCES;
+	assert_int_equal(open_with_data(f, &g, 0), -EACCES);
+}
+
+/* ---- Stores of the caller's (D14) ---------------------------------------------- */
+
+static int behind_preadv(void *self, const struct iovec *iov, int iovcnt,
+			 uint64_t off, unsigned flags, struct qcow2_error *err)
+{
+	for (int i = 0; i < iovcnt; i++) {
+		int rc = qcow2_store_pread(self, iov[i].iov_base,
+					   iov[i].iov_len, off, flags, err);
+
+		if (rc < 0)
+			return rc;
+		off += iov[i].iov_len;
+	}
+	return 0;
+}
+
+static int behind_pwritev(void *self, const struct iovec *iov, int iovcnt,
+			  uint64_t off, unsigned flags, struct qcow2_error *err)
+{
+	for (int i = 0; i < iovcnt; i++) {
+		int rc = qcow2_store_pwrite(self, iov[i].iov_base,
+					    iov[i].iov_len, off, flags, err);
+
+		if (rc < 0)
+			return rc;
+		off += iov[i].iov_len;
+	}
+	return 0;
+}
+
+static int behind_size(void *self, uint64_t *size, struct qcow2_error *err)
+{
+	return qcow2_store_size(self, size, err);
+}
+
+static int behind_flush(void *self, struct qcow2_error *err)
+{
+	return qcow2_store_flush(self, err);
+}
+
+static int behind_truncate(void *self, uint64_t size, struct qcow2_error *err)
+{
+	return qcow2_store_truncate(self, size, err);
+}
+
+static struct qcow2_store_ops behind_ops(void)
+{
+	struct qcow2_store_ops ops = QCOW2_STORE_OPS_INIT;
+
+	ops.name = "the archive";
+	ops.preadv = behind_preadv;
+	ops.pwritev = behind_pwritev;
+	ops.flush = behind_flush;
+	ops.truncate = behind_truncate;
+	ops.size = behind_size;
+	return ops;
+}
+
+/* What the header says is enough is enough. */
+static void the_minimum_of_a_writable_store_is_enough(void **state)
+{
+	struct fixture *f = *state;
+	struct qcow2_store_ops ops = behind_ops();
+	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
+	struct qcow2_store *memory;
+	struct qcow2_store *s;
+	struct qcow2_image *img;
+
+	create.virtual_size = DISK_BYTES;
+	ok(qcow2_store_new_memory(&memory, NULL));
+	ok(qcow2_store_new(&ops, memory, &s, NULL));
+	ok(qcow2_create_store(s, NULL, &create, NULL));
+	ok(qcow2_open_store(s, &f->rdwr, &img, NULL));
+	assert_string_equal(qcow2_layer_filename(img, 0), "the archive");
+	put(img, 5);
+	assert_int_equal(get(img), 5);
+	ok(qcow2_close(img, NULL));
+	ok(qcow2_check_store(s, NULL, &f->found, NULL));
+	assert_int_equal(f->found.corruptions + f->found.leaks, 0);
+	qcow2_store_unref(s);
+	qcow2_store_unref(memory);
+}
+
+static void what_writing_needs_is_asked_at_open(void **state)
+{
+	struct fixture *f = *state;
+	struct qcow2_store_ops ops = behind_ops();
+	struct qcow2_store *s;
+	struct qcow2_image *img;
+
+	ops.flush = NULL;
+	ok(qcow2_store_new(&ops, f->store, &s, NULL));
+	assert_int_equal(qcow2_open_store(s, &f->rdwr, &img, &f->err),
+			 -ENOTSUP);
+	assert_non_null(strstr(f->err.message, "the archive"));
+	assert_non_null(strstr(f->err.message, "flush"));
+	qcow2_store_unref(s);
+	ops = behind_ops();
+	ops.pwritev = NULL;
+	ok(qcow2_store_new(&ops, f->store, &s, NULL));
+	assert_int_equal(qcow2_open_store(s, &f->rdwr, &img, &f->err), -EROFS);
+	ok(qcow2_open_store(s, NULL, &img, NULL));
+	ok(qcow2_close(img, NULL));
+	qcow2_store_unref(s);
+}
+
+/* D7: what pread() answers, and a binding's author writes first. */
+static int counting_preadv(void *self, const struct iovec *iov, int iovcnt,
+			   uint64_t off, unsigned flags,
+			   struct qcow2_error *err)
+{
+	int rc = behind_preadv(self, iov, iovcnt, off, flags, err);
+
+	return rc < 0 ? rc : (int)iov[0].iov_len;
+}
+
+static void a_byte_count_is_no_answer(void **state)
+{
+	struct fixture *f = *state;
+	struct qcow2_store_ops ops = behind_ops();
+	struct qcow2_store *s;
+	struct qcow2_image *img;
+
+	ops.preadv = counting_preadv;
+	ok(qcow2_store_new(&ops, f->store, &s, NULL));
+	assert_int_equal(qcow2_open_store(s, NULL, &img, &f->err), -EIO);
+	assert_non_null(strstr(f->err.message, "the archive"));
+	assert_non_null(strstr(f->err.message, "preadv returned "));
+	qcow2_store_unref(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -317,6 +569,12 @@ int main(void)
 		T(converting_into_a_store_in_use_is_refused),
 		T(no_lock_neither_asks_nor_takes),
 		T(a_backing_file_is_not_written_to_meanwhile),
+		T(writing_to_a_read_only_store_is_refused_at_open),
+		T(the_gate_hears_how_a_file_will_be_used),
+		T(a_gate_that_answers_nonsense_is_an_error),
+		T(the_minimum_of_a_writable_store_is_enough),
+		T(what_writing_needs_is_asked_at_open),
+		T(a_byte_count_is_no_answer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

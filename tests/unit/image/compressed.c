@@ -23,16 +23,19 @@ struct front {
 };
 
 static int front_preadv(void *self, const struct iovec *iov, int iovcnt,
-			uint64_t off, unsigned flags)
+			uint64_t off, unsigned flags,
+			struct qcow2_error *err)
 {
 	struct front *f = self;
 
+	(void)err;
 	atomic_fetch_add(&f->n_reads, 1);
 	return store_preadv(f->behind, iov, iovcnt, off, flags, NULL);
 }
 
-static int front_size(void *self, uint64_t *size)
+static int front_size(void *self, uint64_t *size, struct qcow2_error *err)
 {
+	(void)err;
 	return store_size(((struct front *)self)->behind, size, NULL);
 }
 

@@ -47,23 +47,27 @@ static inline int shim_step(struct shim *s)
 }
 
 static inline int shim_preadv(void *self, const struct iovec *iov, int iovcnt,
-			      uint64_t off, unsigned flags)
+			      uint64_t off, unsigned flags,
+			      struct qcow2_error *err)
 {
 	struct shim *s = self;
 	int rc = shim_step(s);
 
+	(void)err;
 	return rc < 0 ? rc : store_preadv(s->inner, iov, iovcnt, off, flags,
 					  NULL);
 }
 
 static inline int shim_pwritev(void *self, const struct iovec *iov, int iovcnt,
-			       uint64_t off, unsigned flags)
+			       uint64_t off, unsigned flags,
+			       struct qcow2_error *err)
 {
 	struct shim *s = self;
 	uint64_t len = iov_len(iov, iovcnt);
 	uint64_t size = 0;
 	int rc = shim_step(s);
 
+	(void)err;
 	if (rc < 0)
 		return rc;
 	rc = store_size(s->inner, &size, NULL);
@@ -79,29 +83,33 @@ static inline int shim_pwritev(void *self, const struct iovec *iov, int iovcnt,
 	return store_pwritev(s->inner, iov, iovcnt, off, flags, NULL);
 }
 
-static inline int shim_flush(void *self)
+static inline int shim_flush(void *self, struct qcow2_error *err)
 {
 	struct shim *s = self;
 
+	(void)err;
 	s->n_flushes++;
 	return shim_step(s);
 }
 
 static inline int shim_zero(void *self, uint64_t len, uint64_t off,
-			    unsigned flags)
+			    unsigned flags, struct qcow2_error *err)
 {
 	struct shim *s = self;
 	int rc = shim_step(s);
 
+	(void)err;
 	return rc < 0 ? rc : store_zero(s->inner, len, off, flags, NULL);
 }
 
-static inline int shim_truncate(void *self, uint64_t size)
+static inline int shim_truncate(void *self, uint64_t size,
+				struct qcow2_error *err)
 {
 	struct shim *s = self;
 	uint64_t have = 0;
 	int rc = shim_step(s);
 
+	(void)err;
 	if (rc < 0)
 		return rc;
 	if (s->no_truncate)
@@ -112,11 +120,13 @@ static inline int shim_truncate(void *self, uint64_t size)
 	return rc < 0 ? rc : size <= have ? 0 : -ENOSPC;
 }
 
-static inline int shim_size(void *self, uint64_t *size)
+static inline int shim_size(void *self, uint64_t *size,
+			    struct qcow2_error *err)
 {
 	struct shim *s = self;
 	int rc = shim_step(s);
 
+	(void)err;
 	return rc < 0 ? rc : store_size(s->inner, size, NULL);
 }
 

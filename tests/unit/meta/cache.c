@@ -22,11 +22,13 @@ struct counting {
 };
 
 static int counting_preadv(void *self, const struct iovec *iov, int iovcnt,
-			   uint64_t off, unsigned flags)
+			   uint64_t off, unsigned flags,
+			   struct qcow2_error *err)
 {
 	struct counting *c = self;
 	int rc;
 
+	(void)err;
 	pthread_mutex_lock(&c->lock);
 	c->n_reads++;
 	rc = c->fail_with;
@@ -41,8 +43,9 @@ static int counting_preadv(void *self, const struct iovec *iov, int iovcnt,
 	return rc;
 }
 
-static int counting_size(void *self, uint64_t *size)
+static int counting_size(void *self, uint64_t *size, struct qcow2_error *err)
 {
+	(void)err;
 	(void)self;
 	*size = (uint64_t)SLICE * SLICES;
 	return 0;

@@ -17,12 +17,12 @@ static void mark(struct sink *s, uint64_t len, uint64_t off,
 }
 
 static int sink_preadv(void *self, const struct iovec *iov, int iovcnt,
-		       uint64_t off, unsigned flags)
+		       uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	struct sink *s = self;
 	SCOPED_LOCK(&s->lock);
 
-	(void)flags;
+	(void)flags, (void)err;
 	for (int i = 0; i < iovcnt; i++) {
 		assert(off + iov[i].iov_len <= SINK_BYTES);
 		memcpy(iov[i].iov_base, s->bytes + off, iov[i].iov_len);
@@ -32,12 +32,13 @@ static int sink_preadv(void *self, const struct iovec *iov, int iovcnt,
 }
 
 static int sink_pwritev(void *self, const struct iovec *iov, int iovcnt,
-			uint64_t off, unsigned flags)
+			uint64_t off, unsigned flags,
+			struct qcow2_error *err)
 {
 	struct sink *s = self;
 	SCOPED_LOCK(&s->lock);
 
-	(void)flags;
+	(void)flags, (void)err;
 	s->n_writes++;
 	for (int i = 0; i < iovcnt; i++) {
 		assert(off + iov[i].iov_len <= s->size);
@@ -50,20 +51,23 @@ static int sink_pwritev(void *self, const struct iovec *iov, int iovcnt,
 	return 0;
 }
 
-static int sink_flush(void *self)
+static int sink_flush(void *self, struct qcow2_error *err)
 {
 	struct sink *s = self;
 	SCOPED_LOCK(&s->lock);
 
+	(void)err;
 	s->n_flushes++;
 	return 0;
 }
 
-static int sink_zero(void *self, uint64_t len, uint64_t off, unsigned flags)
+static int sink_zero(void *self, uint64_t len, uint64_t off, unsigned flags,
+		     struct qcow2_error *err)
 {
 	struct sink *s = self;
 	SCOPED_LOCK(&s->lock);
 
+	(void)err;
 	assert(off + len <= s->size);
 	s->n_zeros++;
 	if (s->cannot_zero)
@@ -76,11 +80,12 @@ static int sink_zero(void *self, uint64_t len, uint64_t off, unsigned flags)
 	return 0;
 }
 
-static int sink_truncate(void *self, uint64_t size)
+static int sink_truncate(void *self, uint64_t size, struct qcow2_error *err)
 {
 	struct sink *s = self;
 	SCOPED_LOCK(&s->lock);
 
+	(void)err;
 	assert(size <= SINK_BYTES);
 	s->n_truncates++;
 	if (s->keeps_quiet)
@@ -93,11 +98,12 @@ static int sink_truncate(void *self, uint64_t size)
 	return 0;
 }
 
-static int sink_size(void *self, uint64_t *size)
+static int sink_size(void *self, uint64_t *size, struct qcow2_error *err)
 {
 	struct sink *s = self;
 	SCOPED_LOCK(&s->lock);
 
+	(void)err;
 	*size = s->size;
 	return 0;
 }

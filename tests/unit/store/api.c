@@ -6,18 +6,19 @@
 #include "store_test.h"
 
 static int preadv_ones(void *self, const struct iovec *iov, int iovcnt,
-		       uint64_t off, unsigned flags)
+		       uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	(void)self;
-	(void)off;
+	(void)off, (void)err;
 	(void)flags;
 	for (int i = 0; i < iovcnt; i++)
 		memset(iov[i].iov_base, 1, iov[i].iov_len);
 	return 0;
 }
 
-static int size_ten(void *self, uint64_t *size)
+static int size_ten(void *self, uint64_t *size, struct qcow2_error *err)
 {
+	(void)err;
 	(void)self;
 	*size = 10;
 	return 0;

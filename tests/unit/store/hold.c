@@ -15,14 +15,16 @@ struct lockable {
 };
 
 static int lock_pread(void *self, const struct iovec *iov, int iovcnt,
-		      uint64_t off, unsigned flags)
+		      uint64_t off, unsigned flags, struct qcow2_error *err)
 {
+	(void)err;
 	(void)self, (void)iov, (void)iovcnt, (void)off, (void)flags;
 	return 0;
 }
 
-static int lock_size(void *self, uint64_t *size)
+static int lock_size(void *self, uint64_t *size, struct qcow2_error *err)
 {
+	(void)err;
 	(void)self;
 	*size = 0;
 	return 0;

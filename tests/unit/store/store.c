@@ -28,24 +28,27 @@ static int note(struct fake *f, const struct iovec *iov, int iovcnt,
 }
 
 static int fake_rw(void *self, const struct iovec *iov, int iovcnt,
-		   uint64_t off, unsigned flags)
+		   uint64_t off, unsigned flags, struct qcow2_error *err)
 {
+	(void)err;
 	return note(self, iov, iovcnt, off, flags);
 }
 
-static int fake_size(void *self, uint64_t *size)
+static int fake_size(void *self, uint64_t *size, struct qcow2_error *err)
 {
 	struct fake *f = self;
 
+	(void)err;
 	*size = f->size;
 	return f->rc;
 }
 
-static int fake_extent(void *self, uint64_t off, uint64_t *len, int *is_data)
+static int fake_extent(void *self, uint64_t *len, uint64_t off, int *is_data,
+		       struct qcow2_error *err)
 {
 	struct fake *f = self;
 
-	(void)off;
+	(void)off, (void)err;
 	*len = f->extent_len;
 	*is_data = 0;
 	return f->rc;
@@ -231,7 +234,7 @@ static void an_impossible_size_is_an_error(void **state)
 	uint64_t size = 5;
 
 	(void)state;
-	assert_int_equal(store_size(s, &size, NULL), -EFBIG);
+	assert_int_equal(store_size(s, &size, NULL), -EIO);
 	assert_int_equal(size, 5);
 	store_unref(s);
 }
@@ -276,6 +279,215 @@ static void extents_may_be_unknown_but_not_wrong(void **state)
 	assert_false(is_data);
 	assert_int_equal(len, 4);
 	store_unref(s);
+}
+
+/* What a store that breaks its contract answers, and how it is told. */
+static void check_wrong(struct qcow2_store *s, int rc, const char *message,
+			const struct qcow2_error *err)
+{
+	assert_int_equal(rc, -EIO);
+	assert_int_equal(err->code, -EIO);
+	assert_memory_equal(err->message, store_name(s), 4);
+	assert_non_null(strstr(err->message, message));
+}
+
+#define WRONG(call, message) check_wrong(s, (call), (message), &err)
+
+static int wrong_allocated(void *self, uint64_t *bytes, struct qcow2_error *err)
+{
+	(void)err;
+	*bytes = ((struct fake *)self)->size;
+	return ((struct fake *)self)->rc;
+}
+
+static int fake_flush(void *self, struct qcow2_error *err)
+{
+	(void)err;
+	return ((struct fake *)self)->rc;
+}
+
+static int fake_zero(void *self, uint64_t len, uint64_t off, unsigned flags,
+		     struct qcow2_error *err)
+{
+	(void)len, (void)off, (void)flags, (void)err;
+	return ((struct fake *)self)->rc;
+}
+
+static int fake_truncate(void *self, uint64_t size, struct qcow2_error *err)
+{
+	(void)size, (void)err;
+	return ((struct fake *)self)->rc;
+}
+
+static int fake_fd(void *self)
+{
+	return ((struct fake *)self)->rc;
+}
+
+static int fake_identity(void *self, uint64_t *device, uint64_t *number)
+{
+	*device = *number = 1;
+	return ((struct fake *)self)->rc;
+}
+
+static const struct qcow2_store_ops full_ops = {
+	.struct_size = sizeof(full_ops),
+	.preadv = fake_rw,
+	.pwritev = fake_rw,
+	.flush = fake_flush,
+	.zero = fake_zero,
+	.truncate = fake_truncate,
+	.size = fake_size,
+	.allocated = wrong_allocated,
+	.extent = fake_extent,
+	.lock = fake_lock,
+	.fd = fake_fd,
+	.identity = fake_identity,
+};
+
+/* D7: each of these ended the program. */
+static void answers_out_of_contract_are_errors(void **state)
+{
+	static const int answers[] = { 1, 512, 4096, INT32_MAX, -4096, -70000,
+				       INT32_MIN };
+	struct fake f = { .extent_len = 1 };
+	struct qcow2_store *s = make(&f, "wild", &full_ops);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		struct qcow2_error err = { 0 };
+		struct store_identity id;
+		char said[80];
+		uint64_t n = 1;
+		bool is_data;
+		char c = 0;
+
+		f.rc = answers[i];
+		snprintf(said, sizeof(said),
+			 " returned %d, expected 0 or a negative errno", f.rc);
+		WRONG(store_pread(s, &c, 1, 0, 0, &err), said);
+		WRONG(store_pwrite(s, &c, 1, 0, 0, &err), said);
+		WRONG(store_flush(s, &err), said);
+		WRONG(store_zero(s, 1, 0, 0, &err), said);
+		WRONG(store_truncate(s, 1, &err), said);
+		WRONG(store_size(s, &n, &err), said);
+		WRONG(store_allocated(s, &n, &err), said);
+		WRONG(store_extent(s, &n, 0, &is_data, &err), said);
+		WRONG(store_lock(s, QCOW2_STORE_LOCK_READ, &err), said);
+		assert_false(store_identity(s, &id));
+		assert_int_equal(store_fd(s), f.rc < 0 ? -1 : f.rc);
+	}
+	store_unref(s);
+}
+
+static void the_message_names_store_and_operation(void **state)
+{
+	struct fake f = { .rc = 4096 };
+	struct qcow2_store *s = make(&f, "mine", &full_ops);
+	struct qcow2_error err = { 0 };
+	char c;
+
+	(void)state;
+	store_pread(s, &c, 1, 0, 0, &err);
+	assert_string_equal(err.message,
+			    "mine: cannot read 1 bytes at offset 0: preadv "
+			    "returned 4096, expected 0 or a negative errno");
+	store_unref(s);
+}
+
+static void numbers_that_cannot_be_are_errors(void **state)
+{
+	struct fake f = { .size = UINT64_C(1) << 63, .extent_len = 11 };
+	struct qcow2_store *s = make(&f, "wild", &full_ops);
+	struct qcow2_error err = { 0 };
+	uint64_t n = 10;
+	bool is_data;
+
+	(void)state;
+	WRONG(store_size(s, &n, &err),
+	      "size answered 9223372036854775808, which is beyond 2^63-1");
+	WRONG(store_allocated(s, &n, &err), "allocated answered 92233");
+	WRONG(store_extent(s, &n, 0, &is_data, &err),
+	      "extent answered a length of 11, expected 1 to 10");
+	f.extent_len = 0;
+	WRONG(store_extent(s, &n, 0, &is_data, &err), "a length of 0, ");
+	assert_int_equal(n, 10);
+	store_unref(s);
+}
+
+static int explained(void *self, const struct iovec *iov, int iovcnt,
+		     uint64_t off, unsigned flags, struct qcow2_error *err)
+{
+	(void)self, (void)iov, (void)iovcnt, (void)off, (void)flags;
+	snprintf(err->message, sizeof(err->message), "the line is dead");
+	return -EIO;
+}
+
+static void a_store_may_explain_its_failure(void **state)
+{
+	struct qcow2_store_ops ops = full_ops;
+	struct qcow2_error err = { 0 };
+	struct fake f = { 0 };
+	struct qcow2_store *s;
+	char c;
+
+	(void)state;
+	ops.preadv = explained;
+	s = make(&f, "mine", &ops);
+	assert_int_equal(store_pread(s, &c, 1, 0, 0, &err), -EIO);
+	assert_string_equal(err.message, "mine: cannot read 1 bytes at offset "
+					 "0: the line is dead");
+	assert_int_equal(store_pread(s, &c, 1, 0, 0, NULL), -EIO);
+	store_unref(s);
+}
+
+static void writing_needs_its_operations(void **state)
+{
+	struct qcow2_store_ops ops = full_ops;
+	struct qcow2_error err = { 0 };
+	struct fake f = { 0 };
+	struct qcow2_store *s = make(&f, "x", &ops);
+
+	(void)state;
+	ok(store_check_writable(s, &err));
+	store_unref(s);
+	ops.flush = NULL;
+	s = make(&f, "x", &ops);
+	assert_int_equal(store_check_writable(s, &err), -ENOTSUP);
+	assert_string_equal(err.message,
+			    "x: has no operation flush, which writing needs");
+	store_unref(s);
+	ops = full_ops;
+	ops.truncate = NULL;
+	s = make(&f, "x", &ops);
+	assert_int_equal(store_check_writable(s, &err), -ENOTSUP);
+	assert_non_null(strstr(err.message, "truncate"));
+	store_unref(s);
+	ok(store_new(&full_ops, &f, "x", true, &s, NULL));
+	assert_int_equal(store_check_writable(s, &err), -EROFS);
+	store_unref(s);
+}
+
+static void stores_of_one_identity_are_the_same(void **state)
+{
+	struct fake f = { 0 };
+	struct qcow2_store *a = make(&f, "a", &full_ops);
+	struct qcow2_store *b = make(&f, "b", &full_ops);
+	struct qcow2_store *c = make(&f, "c", &plain_ops);
+	struct qcow2_store *d = make(&f, "d", &plain_ops);
+
+	(void)state;
+	assert_true(store_same_file(a, a));
+	assert_true(store_same_file(a, b));
+	assert_true(store_same_file(c, c));
+	assert_false(store_same_file(a, c));
+	assert_false(store_same_file(c, d));
+	f.rc = -EIO;
+	assert_false(store_same_file(a, b));
+	store_unref(a);
+	store_unref(b);
+	store_unref(c);
+	store_unref(d);
 }
 
 static void read_past_the_last_offset(void *s)
@@ -326,6 +538,12 @@ int main(void)
 		cmocka_unit_test(long_names_are_shown_by_their_end),
 		cmocka_unit_test(an_impossible_size_is_an_error),
 		cmocka_unit_test(the_reason_of_a_lock_is_kept),
+		cmocka_unit_test(answers_out_of_contract_are_errors),
+		cmocka_unit_test(the_message_names_store_and_operation),
+		cmocka_unit_test(numbers_that_cannot_be_are_errors),
+		cmocka_unit_test(a_store_may_explain_its_failure),
+		cmocka_unit_test(writing_needs_its_operations),
+		cmocka_unit_test(stores_of_one_identity_are_the_same),
 		cmocka_unit_test(extents_may_be_unknown_but_not_wrong),
 		cmocka_unit_test(broken_contracts_stop_the_program),
 	};
