@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""F03, F08, F09, F10: the backing file of a new image: one that a VM has open,
+one at the end of a long chain, one with a name that QEMU takes for something
+else, and one that would be the image itself.
+
+Usage: test_backing.py COMMAND
+"""
+
+import os
+import subprocess
+import tempfile
+
+import targets
+from targets import images, read
+from case import Case, QEMU_IO, main
+
+LAYERS = 70
+
+
+class Backing(Case):
+    def setUp(self):
+        self.here = tempfile.mkdtemp(dir=self.dir)
+        os.chdir(self.here)
+
+    def tearDown(self):
+        os.chdir(self.dir)
+
+    def assert_worked(self, done):
+        self.assertEqual(done.status, 0, done.err)
+        return done
+
+    # F03.
+
+    def open_elsewhere(self, path):
+        """QEMU has the image open for writing, as a running machine."""
+        job = subprocess.Popen([QEMU_IO, path], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE)
+        job.stdin.write(b"write -P 9 0 4k\n")
+        job.stdin.flush()
+        while b"wrote" not in job.stdout.readline():
+            pass
+        self.addCleanup(job.wait)
+        self.addCleanup(job.communicate, b"quit\n")
+        return job
+
+    def test_f03_a_running_machine_keeps_its_lock_after_a_create(self):
+        images.make("vm.qcow2")
+        self.open_elsewhere("vm.qcow2")
+        self.ours("create", "-q", "-f", "qcow2", "-b", "vm.qcow2", "-F",
+                  "qcow2", "o.qcow2")
+        done = self.theirs("resize", "vm.qcow2", "8M")
+        self.assertEqual(done.status, 1)
+        self.assertIn("lock", done.err)
+
+    def test_f03_the_image_that_a_machine_has_open_is_not_replaced(self):
+        images.make("vm.qcow2", size="7M")
+        self.open_elsewhere("vm.qcow2")
+        before = read("vm.qcow2")
+        done = self.ours("create", "-q", "-f", "qcow2", "vm.qcow2", "1M")
+        self.assertEqual(done.status, 1)
+        self.assertEqual(read("vm.qcow2"), before)
+
+    # F08.
+
+    def chain(self, n):
+        images.make("0.qcow2", io=["write -P 7 0 64k"])
+        for i in range(1, n):
+            self.assert_worked(self.ours(
+                "create", "-q", "-f", "qcow2", "-u", "-b", f"{i - 1}.qcow2",
+                "-F", "qcow2", f"{i}.qcow2", "4M"))
+        return f"{n - 1}.qcow2"
+
+    def test_f08_a_chain_of_seventy_is_converted(self):
+        top = self.chain(LAYERS)
+        self.assert_worked(self.ours("convert", "-O", "raw", top, "x"))
+        self.assertEqual(read("x")[:3], b"\7\7\7")
+
+    def test_f08_a_chain_of_seventy_is_read_by_every_command(self):
+        top = self.chain(LAYERS)
+        for words in (["info", "--backing-chain", "--output=json", top],
+                      ["map", "--output=json", top],
+                      ["io", "-c", "read -P 7 0 64k", top],
+                      ["io", "-r", "-c", "read -P 7 0 64k", top],
+                      ["compare", top, "0.qcow2"], ["check", top],
+                      ["create", "-q", "-f", "qcow2", "-b", top, "-F",
+                       "qcow2", "new.qcow2"],
+                      ["resize", top, "8M"]):
+            with self.subTest(words=words):
+                self.assert_worked(self.ours(*words))
+
+    def test_f08_a_chain_of_two_hundred_reads_as_qemu_reads_it(self):
+        top = self.chain(200)
+        theirs = self.theirs("map", "--output=json", top)
+        ours = self.drop_in("map", "--output=json", top)
+        self.assertEqual((ours.status, ours.out),
+                         (theirs.status, theirs.out), ours.err)
+
+    # F09.
+
+    NAMES = ["vm-2026-01-01T10:00:00.qcow2", "a:b", "nbd:x", "json:x",
+             "file:name", "fat:x", "host_device:x", "ssh:x", "C:disk",
+             "json:{}", "a b:c"]
+
+    def test_f09_usual_names_are_recorded_as_they_are(self):
+        os.mkdir("sub")
+        for name in ("base.qcow2", "sub/ba:se.qcow2",
+                     f"{self.here}/base.qcow2", "./base.qcow2"):
+            with self.subTest(name=name):
+                images.make(name if name[0] == "/" else "./" + name)
+                self.assert_worked(self.ours("create", "-q", "-f", "qcow2",
+                                             "-b", name, "-F", "qcow2", "o"))
+                info = self.theirs("info", "--output=json", "o").json()
+                self.assertEqual(info["backing-filename"], name)
+
+    # F10.
+
+    def own_backing(self, target, *words, keeps=("a",)):
+        """Refused, and the files are what they were."""
+        before = [read(name) for name in keeps]
+        done = self.ours(*words, target)
+        self.assertEqual(done.status, 1, done.err)
+        for name, old in zip(keeps, before):
+            self.assertTrue(read(name) == old, f"{name} has changed")
+
+    def create(self, backing, target, *more, keeps=("a",), fmt="qcow2"):
+        self.own_backing(target, "create", "-q", "-f", "qcow2", "-b",
+                         backing, "-F", fmt, *more, keeps=keeps)
+
+    def precious(self):
+        return images.make("a", io=["write -P 5 0 64k"])
+
+    def test_f10_an_image_is_not_made_its_own_backing_file(self):
+        self.precious()
+        self.create("a", "a")
+
+    def test_f10_an_images_data_file_is_not_the_image(self):
+        self.precious()
+        os.link("a", "b")
+        for name in ("a", "./a", "b", f"{self.here}/a"):
+            with self.subTest(name=name):
+                self.own_backing("a", "create", "-q", "-f", "qcow2", "-o",
+                                 f"size=4M,data_file={name}")
+
+    def test_f10_a_convert_does_not_write_over_what_it_reads(self):
+        self.precious()
+        os.link("a", "b")
+        os.symlink("a", "c")
+        before = self.ours("compare", "a", "b")
+        images.make("top", "-b", "a", "-F", "qcow2")
+        for src, dst in (("a", "a"), ("a", "./a"), ("a", "b"), ("a", "c"),
+                         ("top", "a"), ("top", "b")):
+            for fmt in ("raw", "qcow2"):
+                with self.subTest(src=src, dst=dst, fmt=fmt):
+                    old = read("a")
+                    done = self.ours("convert", "-O", fmt, src, dst)
+                    if done.status:
+                        self.assertTrue(read("a") == old)
+                    else:
+                        self.assertNotEqual((src, os.path.islink(dst)),
+                                            ("top", False), "over its base")
+        self.assertEqual(before.status, 0)
+
+    def test_f10_a_convert_does_not_make_its_target_its_own_backing_file(
+            self):
+        self.precious()
+        images.make("s", io=["write -P 5 0 64k"])
+        os.link("a", "b")
+        for backing in ("a", "./a", "b"):
+            with self.subTest(backing=backing):
+                self.own_backing("a", "convert", "-O", "qcow2", "-B",
+                                 backing, "-F", "qcow2", "s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""F07, F13, F14, F15, -m: the first bytes of an image, odd header fields,
+hints, options that change nothing, and how many threads are started.
+
+Usage: test_first_bytes.py COMMAND
+"""
+
+import os
+import re
+import subprocess
+import tempfile
+
+import targets
+from targets import images, read
+from case import Case, Result, main
+
+
+class FirstBytes(Case):
+    def setUp(self):
+        self.here = tempfile.mkdtemp(dir=self.dir)
+        os.chdir(self.here)
+
+    def tearDown(self):
+        os.chdir(self.dir)
+
+    def assert_worked(self, done):
+        self.assertEqual(done.status, 0, done.err)
+        return done
+
+    # F07.
+
+    def head(self, source, n):
+        return targets.write("h", read(source)[:n])
+
+    def info_as_qemu(self, n, *options, size="10G", io=()):
+        images.make("s", *options, size=size, io=io)
+        path = self.head("s", n)
+        theirs = self.theirs("info", "--output=json", path)
+        self.assert_worked(theirs)
+        ours = self.assert_worked(self.ours("info", "--output=json", path))
+        mine, other = ours.json(), theirs.json()
+        for key in ("virtual-size", "cluster-size", "format"):
+            self.assertEqual(mine[key], other[key])
+        self.assertEqual(mine["format-specific"]["data"]["compat"],
+                         other["format-specific"]["data"]["compat"])
+        return self.assert_worked(self.ours("info", path))
+
+    def test_f07_info_on_the_first_mebibyte(self):
+        self.info_as_qemu(1 << 20, size="4G",
+                          io=["write 0 4M", "write 1G 1M"])
+
+    def test_f07_reading_the_disk_of_the_first_bytes_fails(self):
+        images.make("s", io=["write -P 3 0 1M"])
+        done = self.ours("convert", "-O", "raw", self.head("s", 65536), "x")
+        self.assertEqual(done.status, 1)
+        self.assertFalse(os.path.exists("x"))
+
+    # F13.
+
+    def as_qemu_reads(self, image, words=("convert", "-O", "raw", "odd", "x")):
+        image.save("odd")
+        theirs = self.theirs(*words)
+        self.assert_worked(theirs)
+        expected = read("x") if "x" in words else None
+        self.assert_worked(self.ours(*words))
+        if expected is not None:
+            self.assertTrue(read("x") == expected)
+
+    def test_f13_a_backing_file_offset_far_away_without_a_name(self):
+        images.make("s", io=["write -P 3 0 1M"])
+        image = images.Header("s").put(">Q", 8, 1 << 40)
+        image.save("odd")
+        theirs = self.theirs("convert", "-O", "raw", "odd", "x")
+        ours = self.ours("convert", "-O", "raw", "odd", "x")
+        self.assertEqual(ours.status, theirs.status, ours.err)
+
+    def test_f13_a_snapshot_offset_without_snapshots(self):
+        images.make("s", io=["write -P 3 0 1M"])
+        for off in (12345, 1 << 50, 3 << 16):
+            with self.subTest(off=off):
+                image = images.Header("s").put(">Q", 64, off)
+                image.save("odd")
+                theirs = self.theirs("convert", "-O", "raw", "odd", "x")
+                ours = self.ours("convert", "-O", "raw", "odd", "x")
+                self.assertEqual(ours.status, theirs.status, ours.err)
+
+    def test_f13_unknown_compatible_features(self):
+        images.make("s", io=["write -P 3 0 1M"])
+        self.as_qemu_reads(images.Header("s").put(">Q", 80, 1 << 60))
+
+    def test_f13_bytes_after_the_end_extension(self):
+        images.make("s", io=["write -P 3 0 1M"])
+        image = images.Header("s")
+        image.bytes[600:900] = b"\xa5" * 300
+        self.as_qemu_reads(image)
+
+    def test_f13_a_longer_header_with_zeros(self):
+        images.make("s", "-o", "compat=1.1", io=["write -P 3 0 1M"])
+        image = images.Header("s")
+        old = image.get(">I", 100)
+        tail = image.bytes[old:65536 - 48]
+        image.bytes[old:65536] = bytes(48) + tail
+        image.put(">I", 100, old + 48)
+        self.as_qemu_reads(image)
+
+    # F14.
+
+    def test_f14_a_mode_that_is_refused_gets_no_hint_about_references(self):
+        images.make("s")
+        for words in (["convert", "-O", "raw", "s", "/proc/x"],
+                      ["create", "-q", "-f", "qcow2", "/proc/x", "1M"],
+                      ["info", "/proc/1/nosuch"]):
+            with self.subTest(words=words):
+                done = self.ours(*words)
+                self.assertEqual(done.status, 1)
+                self.assertNotIn("--external", done.err)
+
+    def test_f14_a_reference_that_is_refused_gets_the_hint(self):
+        images.make("/".join([self.dir, "outside"]))
+        images.make("s", "-u", "-b", "../outside", "-F", "qcow2")
+        done = self.ours("convert", "--external=dir", "-O", "raw", "s", "x")
+        self.assertEqual(done.status, 1)
+        self.assertIn("--external", done.err)
+
+    # F15.
+
+    def test_f15_what_would_change_something_is_still_refused(self):
+        done = self.drop_in("create", "-q", "-f", "qcow2", "-o",
+                            "nocow=perhaps", "o", "1M")
+        self.assertEqual(done.status, 1)
+
+    # F17.
+
+    # -m N.
+
+    def threads_started(self, *words):
+        """How many threads a command started."""
+        done = subprocess.run(
+            ["strace", "-f", "-qq", "-o", "trace", "-e",
+             "trace=clone,clone3", f"{self.dir}/bin/qemu-img", *words],
+            env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"),
+            capture_output=True, check=False)
+        self.assertEqual(Result(done).status, 0, done.stderr)
+        return len(re.findall(r"clone3?\(", read("trace").decode()))
+
+    def test_m_a_depth_is_still_a_number_from_1_to_16(self):
+        images.make("s")
+        for n, status in (("1", 0), ("16", 0), ("0", 1), ("-1", 1),
+                          ("x", 1)):
+            with self.subTest(n=n):
+                words = ["convert", "-m", n, "-O", "raw", "s", "x"]
+                self.assertEqual(self.theirs(*words).status, status)
+                self.assertEqual(self.drop_in(*words).status, status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,305 @@
+#!/usr/bin/env python3
+"""S1 to S16: what scripts written for qemu-img and qemu-io meet.
+
+Usage: test_scripts.py COMMAND
+"""
+
+import os
+import struct
+import subprocess
+import tempfile
+import time
+
+import low
+import targets
+from targets import images, read
+from case import Case, QEMU_IO, main
+
+
+class Scripts(Case):
+    def setUp(self):
+        self.here = tempfile.mkdtemp(dir=self.dir)
+        os.chdir(self.here)
+
+    def tearDown(self):
+        os.chdir(self.dir)
+
+    def assert_worked(self, done):
+        self.assertEqual(done.status, 0, done.err)
+        return done
+
+    def io(self, path, *commands):
+        return self.ours("io", *(w for c in commands for w in ("-c", c)),
+                         path)
+
+    def snapshotted(self, *options, io=("write -P 5 0 1M",)):
+        images.make("a", *options, io=io)
+        images.qemu_img("snapshot", "-c", "one", "a")
+
+    # S1.
+
+    def test_s1_version_2_is_refused_with_a_snapshot_of_another_size(self):
+        images.make("a", size="128M")
+        images.qemu_img("snapshot", "-c", "bar", "a")
+        images.qemu_img("resize", "-f", "qcow2", "--shrink", "a", "64M")
+        before = read("a")
+        done = self.drop_in("amend", "-f", "qcow2", "-o", "compat=0.10", "a")
+        self.assertEqual(done.status, 1)
+        self.assertTrue(read("a") == before)
+        self.assert_worked(self.theirs("snapshot", "-a", "bar", "a"))
+
+    def test_s1_version_2_is_refused_with_a_vm_state_over_4_gib(self):
+        self.snapshotted()
+        image = images.Header("a")
+        at = image.snapshot_table
+        image.put(">I", at + 32, 0).put(">Q", at + 40, 5 << 30).save("a")
+        before = read("a")
+        done = self.drop_in("amend", "-f", "qcow2", "-o", "compat=0.10", "a")
+        self.assertEqual(done.status, 1)
+        self.assertTrue(read("a") == before)
+
+    def test_s1_version_2_is_made_where_the_snapshots_have_the_disks_size(
+            self):
+        self.snapshotted()
+        self.assert_worked(self.drop_in("amend", "-f", "qcow2", "-o",
+                                        "compat=0.10", "a"))
+        self.assert_worked(self.theirs("snapshot", "-a", "one", "a"))
+        self.assert_worked(self.theirs("check", "a"))
+
+    # S2.
+
+    def status_as_qemu(self, *words, made=None):
+        results = []
+        for run in (self.theirs, self.drop_in):
+            if made and os.path.exists(made):
+                os.unlink(made)
+            done = run(*words)
+            results.append((done.status, bool(done.out),
+                            bool(made and os.path.exists(made))))
+            last = done
+        self.assertEqual(results[1], results[0],
+                         f"{words}: {last.out}{last.err}")
+        return last
+
+    def test_s2_several_lists_of_options_are_one(self):
+        self.status_as_qemu("create", "-q", "-f", "qcow2", "-o",
+                            "cluster_size=4k", "-o", "lazy_refcounts=on",
+                            "o", "1M", made="o")
+        info = self.ours("info", "--output=json", "o").json()
+        self.assertEqual(info["cluster-size"], 4096)
+        self.assertTrue(info["format-specific"]["data"]["lazy-refcounts"])
+
+    # S3.
+
+    def base(self):
+        images.make("base", io=["write -P 1 0 1M"])
+        images.make("s", "-b", "base", "-F", "qcow2",
+                    io=["write -P 2 1M 64k"])
+
+    # S5.
+
+    def test_s5_a_file_does_not_grow_with_what_is_discarded(self):
+        images.make("a", "-o", "cluster_size=2M", size="64M")
+        script = b"discard 0 2M\nwrite 0 512\n" * 1000
+        subprocess.run([f"{self.dir}/bin/qemu-io", "-d", "unmap", "a"],
+                       input=script, check=True, capture_output=True)
+        self.assertLess(os.path.getsize("a"), 256 << 20)
+
+    def test_s5_nor_with_what_is_written_over_compressed_clusters(self):
+        images.make("a", size="64M")
+        script = b"write -c -P 5 0 64k\nwrite -P 6 0 64k\ndiscard 0 64k\n"
+        subprocess.run([f"{self.dir}/bin/qemu-io", "-d", "unmap", "a"],
+                       input=script * 3000, check=True, capture_output=True)
+        self.assertLess(os.path.getsize("a"), 96 << 20)
+
+    # S6, S7.
+
+    def blocks_as_qemu(self, script, *options, write="write -P 5 0 4k",
+                       base=None):
+        """Our file takes no more space than QEMU's after the same."""
+        sizes = []
+        for name, run in (("t", self.theirs_io), ("o", self.ours_io)):
+            images.make(name, *options, size="64M",
+                        io=[write] if write else [])
+            if base is None:
+                images.qemu_img("snapshot", "-c", "x", name)
+            run(name, *script)
+            done = self.theirs("map", "--output=json", name)
+            sizes.append(sum(e["length"] for e in done.json()
+                             if e["data"] and e["depth"] == 0))
+        self.assertEqual(self.ours("compare", "t", "o").status, 0)
+        return sizes
+
+    def theirs_io(self, name, *commands):
+        images.qemu_io(name, *commands)
+
+    def ours_io(self, name, *commands):
+        self.assert_worked(self.io(name, *commands))
+
+    def test_s6_copy_on_read_allocates_only_subclusters_that_are_read(self):
+        images.make("base", io=["write -P 5 0 4k"], size="64M")
+        sizes = []
+        for name, io in (("t", QEMU_IO), ("o", f"{self.dir}/bin/qemu-io")):
+            images.make(name, "-b", "base", "-F", "qcow2", "-o",
+                        "extended_l2=on")
+            subprocess.run([io, "-C", "-c", "read 0 2k", name], check=True,
+                           capture_output=True)
+            done = self.theirs("map", "--output=json", name)
+            sizes.append(sum(e["length"] for e in done.json()
+                             if e["data"] and e["depth"] == 0))
+        self.assertLessEqual(sizes[1], sizes[0])
+
+    def test_s6_zeros_over_part_of_a_compressed_cluster(self):
+        theirs, ours = self.blocks_as_qemu(
+            ["write -z 4k 60k"], "-o", "extended_l2=on",
+            write="write -c -P 5 0 64k")
+        self.assertLessEqual(ours, theirs)
+
+    def test_s7_zeros_beside_data_keep_the_data(self):
+        images.make("b", size="64M", io=["write -P 7 0 4k"])
+        images.make("a", "-b", "b", "-F", "qcow2")
+        self.assert_worked(self.io("a", "write -z 4k 4k"))
+        self.assert_worked(self.io("a", "read -P 7 0 4k", "read -P 0 4k 60k"))
+
+    # S8.
+
+    def both_read(self, image):
+        image.save("a")
+        self.assert_worked(self.theirs("convert", "-O", "raw", "a", "x"))
+        expected = read("x")
+        self.assert_worked(self.ours("convert", "-O", "raw", "a", "x"))
+        self.assertTrue(read("x") == expected)
+
+    def named_by_check(self, word, path="a"):
+        done = self.ours("check", path)
+        self.assertIn(word, done.out + done.err)
+
+    def test_s8_a_known_extension_twice(self):
+        """The last one counts."""
+        images.make("b", io=["write -P 7 0 4k"])
+        images.make("s", "-b", "b", "-F", "qcow2")
+        image = images.Header("s")
+        at = images.find_extension(image, 0xe2792aca) - 8
+        one = bytes(image.bytes[at:at + 16])
+        wrong = one.replace(b"qcow2", b"rawww")
+        name = image.get(">Q", 8)
+        tail = bytes(image.bytes[at:name + 1])
+        image.bytes[at:at + 16 + len(tail)] = wrong + tail
+        image.put(">Q", 8, name + 16)
+        self.both_read(image)
+        self.named_by_check("extension")
+
+    # S9.
+
+    def test_s9_more_references_than_refcounts_can_say(self):
+        images.make("n", "-o", "refcount_bits=1", io=["write -P 5 0 64k",
+                                                      "write -P 6 1M 64k"])
+        image = low.Low("n")
+        entry = image.get(">Q", image.l2)
+        image.put(">Q", image.l2 + 8 * 16, entry)
+        image.save("n")
+        before = read("n")
+        found = self.ours("check", "n")
+        done = self.ours("check", "-r", "all", "n")
+        if done.status == 0:
+            self.assertEqual(self.ours("check", "n").status, 0)
+            self.assert_worked(self.io("n", "read -P 5 0 64k",
+                                       "read -P 5 1M 64k"))
+        else:
+            self.assertTrue(read("n") == before, "repaired a little")
+            self.assertIn("refcount", done.out + done.err)
+        self.assertEqual(found.status, 2)
+
+    # S10.
+
+    def refused_by_both(self, *opts, path="a"):
+        images.make(path)
+        text = ",".join(["driver=qcow2", f"file.filename={path}", *opts])
+        theirs = subprocess.run([QEMU_IO, "--image-opts", "-c", "read 0 4k",
+                                 text], capture_output=True, check=False)
+        ours = self.ours("io", "--image-opts", "-c", "read 0 4k", text)
+        self.assertEqual((ours.status, theirs.returncode), (1, 1),
+                         f"{opts}: {ours.err}")
+
+    def test_s10_cache_sizes_that_cannot_be(self):
+        for opts in (["cache-size=1M", "l2-cache-size=2M"],
+                     ["cache-size=1M", "refcount-cache-size=2M"],
+                     ["cache-size=1M", "l2-cache-size=1M",
+                      "refcount-cache-size=1M"],
+                     ["l2-cache-entry-size=300"],
+                     ["l2-cache-entry-size=256"],
+                     ["l2-cache-entry-size=1M"]):
+            with self.subTest(opts=opts):
+                self.refused_by_both(*opts)
+
+    # S12, S13, S14.
+
+    def test_s13_a_repair_clears_unknown_autoclear_bits(self):
+        images.make("a")
+        images.Header("a").put(">Q", 88, 1 << 40).save("a")
+        self.assert_worked(self.ours("check", "-r", "all", "a"))
+        self.assertEqual(images.Header("a").get(">Q", 88), 0)
+
+    def test_s13_a_check_that_repairs_nothing_leaves_them(self):
+        images.make("a")
+        images.Header("a").put(">Q", 88, 1 << 40).save("a")
+        before = read("a")
+        self.assert_worked(self.ours("check", "a"))
+        self.assertEqual(read("a"), before)
+
+    def extra(self):
+        image = images.Header("a")
+        return image.get(">I", image.snapshot_table + 36)
+
+    def assert_says_no_icount(self):
+        image = images.Header("a")
+        at = image.snapshot_table
+        self.assertEqual(self.extra(), 24)
+        self.assertEqual(image.get(">Q", at + 40 + 16), (1 << 64) - 1)
+        self.assert_worked(self.theirs("check", "a"))
+
+    def test_s14_repaired_snapshots_have_24_bytes_of_extra_data(self):
+        self.snapshotted()
+        image = images.Header("a")
+        at = image.snapshot_table
+        names = bytes(image.bytes[at + 64:at + 96])
+        image.put(">I", at + 36, 0)
+        image.bytes[at + 40:at + 72] = names
+        image.save("a")
+        self.ours("check", "-r", "all", "a")
+        self.assert_says_no_icount()
+
+    # S15, S16.
+
+    @targets.needs_root
+    def test_s15_a_snapshot_that_finds_no_room_is_undone(self):
+        with targets.tmpfs("t", "2m"):
+            images.make("t/a", size="64M", io=["write -P 5 0 1M"])
+            with open("t/fill", "wb", buffering=0) as f:
+                try:
+                    while True:
+                        f.write(bytes(4096))
+                except OSError:
+                    pass
+            for words in (["-c", "new"], ["-d", "nosuch"]):
+                with self.subTest(words=words):
+                    done = self.ours("snapshot", *words, "t/a")
+                    self.assertEqual(done.status, 1)
+                    image = images.Header("t/a")
+                    self.assertEqual(image.get(">Q", 72) & 1, 0, "dirty")
+                    found = self.ours("check", "t/a")
+                    self.assertEqual(found.status, 0, found.out)
+
+    def test_s16_what_writes_nothing_warns_of_nothing(self):
+        images.make("a")
+        images.qemu_img("bitmap", "--add", "a", "b0")
+        for words in (["io", "-c", "read 0 4k", "a"],
+                      ["io", "-r", "-c", "read 0 4k", "a"],
+                      ["info", "a"], ["check", "a"]):
+            done = self.assert_worked(self.ours(*words))
+            self.assertNotIn("bitmap", done.err)
+            self.assertEqual(images.Header("a").get(">Q", 88) & 1, 1)
+
+
+if __name__ == "__main__":
+    main()
