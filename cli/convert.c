@@ -48,7 +48,8 @@ static const struct option_spec convert_table[] = {
 	  "up to 16M, 4k by default; 0 writes everything" },
 	{ "threads", 'm', "N", set_size,
 	  offsetof(struct convert_options, n_threads),
-	  "work with this many threads instead of one per processor" },
+	  "read and write up to N pieces at a time; threads beyond one per "
+	  "processor work where others wait for a device" },
 	{ "cache", 't', "CACHE", set_cache,
 	  offsetof(struct convert_options, cache),
 	  "how the target is written: none and directsync go around the page "

@@ -1221,7 +1221,9 @@ enum qcow2_difference {
 struct qcow2_compare_opts {
 	size_t struct_size;
 	uint32_t flags;             /* QCOW2_COMPARE_* */
-	uint32_t n_threads;         /* 0: one per processor */
+	uint32_t n_threads;         /* at most; those beyond one per processor
+				     * work where others wait for a device.
+				     * 0: one per processor */
 	qcow2_progress_fn *progress;
 	void *opaque;
 };
@@ -1262,7 +1264,9 @@ int qcow2_compare(struct qcow2_image *a, struct qcow2_image *b,
 struct qcow2_convert_opts {
 	size_t struct_size;
 	uint32_t flags;             /* QCOW2_CONVERT_* */
-	uint32_t n_threads;         /* 0: one per processor */
+	uint32_t n_threads;         /* at most; those beyond one per processor
+				     * work where others wait for a device.
+				     * 0: one per processor */
 	/* Runs of zeros at least this long become holes: a multiple of 512 up
 	 * to 16 MiB.  Default 4096.  QCOW2_CONVERT_NOT_SPARSE writes it all. */
 	uint64_t sparse_bytes;
@@ -1297,7 +1301,7 @@ struct qcow2_convert_opts {
  * regular file is written beside its place, flushed and renamed when it is
  * complete, so that on any failure (-ENOSPC, -EIO, cancel) whatever stood at
  * `path` is untouched; a block device is written in place (and must be large
- * enough, -ENOSPC).  Uses n_threads threads while it runs and at most
+ * enough, -ENOSPC).  Uses up to n_threads threads while it runs and at most
  * 64 MiB + 8 MiB per thread of memory besides the image's own caches.
  */
 QCOW2_API

@@ -1,6 +1,7 @@
 #include "ops/batch.h"
 
 #include <assert.h>
+#include <errno.h>
 
 #include "base/checked.h"
 
@@ -93,4 +94,27 @@ void batch_add(struct batch *b, uint64_t len, uint64_t off, unsigned reads)
 		return;
 	}
 	b->pieces[b->n++] = (struct piece){ off, len, reads };
+}
+
+/* The last byte of a piece: the kernel reads ahead, and would have the first. */
+static bool has_to_wait(const struct piece *p, struct disk *d)
+{
+	uint64_t size = disk_size(d);
+	uint64_t last = p->off + p->len - 1;
+	uint8_t byte;
+
+	return last < size &&
+	       disk_pread(d, &byte, 1, last, QCOW2_NOWAIT, NULL) == -EAGAIN;
+}
+
+void batch_wake(const struct batch *b, struct workers *w, struct disk *d,
+		unsigned reads)
+{
+	for (unsigned i = 0; i < b->n && workers_sleep(w); i++) {
+		if (!(b->pieces[i].reads & reads))
+			continue;
+		if (has_to_wait(&b->pieces[i], d))
+			workers_wake(w);
+		return;
+	}
 }

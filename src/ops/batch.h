@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "chain/disk.h"
+#include "ops/workers.h"
 
 #define BATCH_PIECES 64
 #define BUFFER_ALIGN 4096
@@ -57,5 +58,12 @@ uint64_t batch_room(const struct batch *b, uint64_t pos, unsigned reads);
 /* Appends a piece of at most batch_room() bytes behind all that are there;
  * the batch is not full. */
 void batch_add(struct batch *b, uint64_t len, uint64_t off, unsigned reads);
+
+/*
+ * Before the batch is read from @d, which has its pieces with @reads: wakes a
+ * worker when that has to wait, as for a cold page cache or O_DIRECT.
+ */
+void batch_wake(const struct batch *b, struct workers *w, struct disk *d,
+		unsigned reads);
 
 #endif

@@ -206,6 +206,8 @@ static int compare_work(struct workers *w, unsigned index, void *opaque,
 		int rc;
 
 		compare_next(c, &b);
+		batch_wake(&b, w, c->disks[0], READ_FIRST);
+		batch_wake(&b, w, c->disks[1], READ_SECOND);
 		for (unsigned i = 0; i < b.n; i++)
 			if (!verdict_covers(&c->verdict, b.pieces[i].off))
 				compare_piece(c, &b.pieces[i], bufs);
@@ -244,7 +246,7 @@ static int compare_run(struct compare *c, const struct qcow2_compare_opts *opts,
 	pthread_mutex_init(&c->lock, NULL);
 	verdict_init(&c->verdict);
 	progress_init(&c->progress, opts->progress, opts->opaque, c->total);
-	rc = workers_run(workers_count(opts->n_threads, n_windows),
+	rc = workers_run(workers_count(opts->n_threads, n_windows), false,
 			 compare_work, c, err);
 	if (rc == 0)
 		rc = conclude(c, result, err);

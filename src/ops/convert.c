@@ -134,6 +134,8 @@ static int convert_work(struct workers *w, unsigned index, void *opaque,
 		if (rc == 0 && !b.covered)
 			return 0;
 		if (rc == 0)
+			batch_wake(&b, w, c->src, READ_FIRST);
+		if (rc == 0)
 			rc = convert_batch(w, c, &b, buf, err);
 		if (rc < 0)
 			return rc;
@@ -150,7 +152,8 @@ static int convert_run(struct convert *c, const struct qcow2_convert_opts *opts,
 	pthread_mutex_init(&c->lock, NULL);
 	progress_init(&c->progress, opts->progress, opts->opaque, c->size);
 	rc = workers_run(workers_count(opts->n_threads, n_windows),
-			 convert_work, c, err);
+			 opts->flags & QCOW2_CONVERT_DIRECT, convert_work, c,
+			 err);
 	if (rc == 0)
 		rc = progress_finish(&c->progress, err);
 	progress_release(&c->progress);

@@ -154,6 +154,7 @@ static int fill_loop(struct workers *w, struct fill *f, struct room *r,
 
 		if (rc < 0 || !r->batch.covered)
 			return rc;
+		batch_wake(&r->batch, w, f->src, READ_FIRST);
 		rc = fill_runs(f, r, err);
 		if (rc == 0)
 			rc = fill_place(w, f, r, err);
@@ -203,8 +204,9 @@ static int fill_run(struct fill *f, const struct qcow2_convert_opts *opts,
 	pthread_mutex_init(&f->lock, NULL);
 	turns_init(&f->turns);
 	progress_init(&f->progress, opts->progress, opts->opaque, f->size);
-	rc = workers_run(workers_count(opts->n_threads, n_windows), fill_work,
-			 f, err);
+	rc = workers_run(workers_count(opts->n_threads, n_windows),
+			 opts->flags & QCOW2_CONVERT_DIRECT, fill_work, f,
+			 err);
 	if (rc == 0)
 		rc = progress_finish(&f->progress, err);
 	progress_release(&f->progress);

@@ -14,32 +14,62 @@ struct worker {
 	unsigned index;
 };
 
+static unsigned n_processors(void)
+{
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return online > 0 ? (unsigned)min_u64((uint64_t)online, UINT32_MAX)
+			  : 1;
+}
+
 unsigned workers_count(uint32_t wish, uint64_t n_pieces)
 {
-	uint64_t n = wish;
+	uint64_t n = wish ? wish : n_processors();
 
-	if (!n) {
-		long online = sysconf(_SC_NPROCESSORS_ONLN);
-
-		n = online > 0 ? (uint64_t)online : 1;
-	}
 	return (unsigned)max_u64(min_u64(n, n_pieces), 1);
+}
+
+void workers_wake(struct workers *w)
+{
+	SCOPED_LOCK(&w->lock);
+	if (!workers_sleep(w))
+		return;
+	atomic_fetch_add_explicit(&w->n_awake, 1, memory_order_relaxed);
+	pthread_cond_broadcast(&w->wake);
+}
+
+/* False when the job ended before this one was needed. */
+static bool worker_wait(struct worker *worker)
+{
+	struct workers *w = worker->pool;
+
+	SCOPED_LOCK(&w->lock);
+	while (worker->index >= w->n_awake && !w->ended)
+		pthread_cond_wait(&w->wake, &w->lock);
+	return worker->index < w->n_awake;
+}
+
+static void worker_end(struct workers *w, int rc,
+		       const struct qcow2_error *err)
+{
+	if (rc < 0)
+		atomic_store_explicit(&w->stop, true, memory_order_relaxed);
+	SCOPED_LOCK(&w->lock);
+	if (rc < 0 && w->rc == 0) {
+		w->rc = rc;
+		w->err = *err;
+	}
+	w->ended = true;
+	pthread_cond_broadcast(&w->wake);
 }
 
 static void worker_work(struct worker *worker)
 {
 	struct workers *w = worker->pool;
 	struct qcow2_error err = { 0 };
-	int rc = w->fn(w, worker->index, w->opaque, &err);
 
-	if (rc == 0)
-		return;
-	atomic_store_explicit(&w->stop, true, memory_order_relaxed);
-	SCOPED_LOCK(&w->lock);
-	if (w->rc == 0) {
-		w->rc = rc;
-		w->err = err;
-	}
+	if (worker_wait(worker))
+		worker_end(w, w->fn(w, worker->index, w->opaque, &err), &err);
 }
 
 static void *worker_main(void *opaque)
@@ -64,12 +94,12 @@ static unsigned workers_start(struct workers *w, struct worker *all, unsigned n)
 	return started;
 }
 
-int workers_run(unsigned n, workers_fn *fn, void *opaque,
+int workers_run(unsigned n, bool all, workers_fn *fn, void *opaque,
 		struct qcow2_error *err)
 {
-	struct workers w = { .fn = fn, .opaque = opaque };
+	struct workers w = { .fn = fn, .opaque = opaque, .n = n };
 	struct worker self = { 0 };
-	struct worker *all = &self;
+	struct worker *list = &self;
 	CLEANUP_FREE struct worker *many = NULL;
 	struct process_mark here;
 
@@ -78,12 +108,16 @@ int workers_run(unsigned n, workers_fn *fn, void *opaque,
 	if (n > 1)
 		many = calloc(n, sizeof(*many));
 	if (many)
-		all = many;
-	n = workers_start(&w, all, many ? n : 1);
-	worker_work(&all[0]);
+		list = many;
+	pthread_cond_init(&w.wake, NULL);
+	atomic_init(&w.n_awake,
+		    all ? n : (unsigned)min_u64(n, n_processors()));
+	n = workers_start(&w, list, many ? n : 1);
+	worker_work(&list[0]);
 	/* A child, forked by a function of the caller, has no threads. */
 	for (unsigned i = 1; i < n && process_mark_is_here(&here); i++)
-		pthread_join(all[i].thread, NULL);
+		pthread_join(list[i].thread, NULL);
+	pthread_cond_destroy(&w.wake);
 	pthread_mutex_destroy(&w.lock);
 	if (w.rc < 0 && err)
 		*err = w.err;

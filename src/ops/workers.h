@@ -6,6 +6,10 @@
  * and leaves when there is none or when workers_stopped() says that another
  * one failed; the first error is the job's.
  *
+ * More threads than processors help where they wait for a device, and only there:
+ * elsewhere they take each other's place in the caches.  So a pool can begin
+ * with a few, and whoever finds that it has to wait wakes one more.
+ *
  * Threads of the pool have all signals blocked: handlers of the program run on
  * threads of the program.
  */
@@ -30,7 +34,11 @@ struct workers {
 	workers_fn *fn;
 	void *opaque;
 	atomic_bool stop;
-	pthread_mutex_t lock; /* guards the two below */
+	unsigned n;           /* all of them */
+	atomic_uint n_awake;  /* only ever grows */
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t wake;
+	bool ended;           /* somebody found no more work, or failed */
 	int rc;		      /* the first failure, 0 if none */
 	struct qcow2_error err;
 };
@@ -40,12 +48,25 @@ static inline bool workers_stopped(const struct workers *w)
 	return atomic_load_explicit(&w->stop, memory_order_relaxed);
 }
 
+/* Are there workers that sleep? */
+static inline bool workers_sleep(const struct workers *w)
+{
+	return atomic_load_explicit(&w->n_awake, memory_order_relaxed) < w->n;
+}
+
+/* For one that is about to wait for a device: wakes another. */
+void workers_wake(struct workers *w);
+
 /* How many threads to use for @n_pieces pieces of work: @wish, or where that
  * is 0 one per processor; never more than there are pieces, at least 1. */
 unsigned workers_count(uint32_t wish, uint64_t n_pieces);
 
-/* Where the system refuses threads the job runs on fewer. */
-int workers_run(unsigned n, workers_fn *fn, void *opaque,
+/*
+ * Of @n workers one per processor begins, unless @all; the others sleep until
+ * workers_wake(), and end unasked when one of those awake returns.  Where the
+ * system refuses threads the job runs on fewer.
+ */
+int workers_run(unsigned n, bool all, workers_fn *fn, void *opaque,
 		struct qcow2_error *err);
 
 #endif

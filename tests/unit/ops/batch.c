@@ -129,6 +129,41 @@ static void small_pieces_of_different_disks_are_read_together(void **state)
 	assert_int_equal(b.n, 2);
 }
 
+static void a_worker_is_woken_where_reading_has_to_wait(void **state)
+{
+	struct disk *d = fake_new(64 * KIB);
+	struct workers w = { .n = 4, .n_awake = 1 };
+	struct batch b;
+
+	(void)state;
+	pthread_mutex_init(&w.lock, NULL);
+	pthread_cond_init(&w.wake, NULL);
+	fake_add(d, 4 * WINDOW, FAKE_DATA);
+	batch_clear(&b, WINDOW);
+	batch_add(&b, WINDOW, 0, 0);
+	batch_wake(&b, &w, d, READ_FIRST);
+	d->has_to_wait = true;
+	/* There is nothing to read, or nothing from this disk. */
+	batch_wake(&b, &w, d, READ_FIRST);
+	batch_clear(&b, WINDOW);
+	batch_add(&b, 100 * KIB, 0, READ_SECOND);
+	batch_wake(&b, &w, d, READ_FIRST);
+	assert_int_equal(w.n_awake, 1);
+	batch_wake(&b, &w, d, READ_SECOND);
+	assert_int_equal(w.n_awake, 2);
+	d->has_to_wait = false;
+	batch_wake(&b, &w, d, READ_SECOND);
+	assert_int_equal(w.n_awake, 2);
+	/* Whoever has all of them awake asks no more. */
+	w.n_awake = 4;
+	d->has_to_wait = true;
+	batch_wake(&b, &w, d, READ_SECOND);
+	assert_int_equal(w.n_awake, 4);
+	pthread_cond_destroy(&w.wake);
+	pthread_mutex_destroy(&w.lock);
+	fake_free(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -143,6 +178,7 @@ int main(void)
 		cmocka_unit_test(a_long_range_of_zeros_fills_a_batch),
 		cmocka_unit_test(
 			small_pieces_of_different_disks_are_read_together),
+		cmocka_unit_test(a_worker_is_woken_where_reading_has_to_wait),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

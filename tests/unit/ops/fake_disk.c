@@ -138,7 +138,10 @@ static void record(struct disk *d, const void *buf, uint64_t len, uint64_t off)
 int disk_pread(struct disk *d, void *buf, size_t len, uint64_t off,
 	       unsigned flags, struct qcow2_error *err)
 {
-	assert(len && off <= d->size && len <= d->size - off && !flags);
+	assert(len && off <= d->size && len <= d->size - off &&
+	       !(flags & ~QCOW2_NOWAIT));
+	if (flags & QCOW2_NOWAIT)
+		return d->has_to_wait ? -EAGAIN : 0;
 	atomic_fetch_add(&d->n_reads, 1);
 	record(d, buf, len, off);
 	if (d->fail_read_off >= off && d->fail_read_off < off + len)

@@ -23,6 +23,7 @@ struct disk {
 	struct qcow2_store *store; /* of extents with HOST_OFF, or NULL */
 	uint64_t fail_read_off;	   /* reads that touch this byte fail */
 	uint64_t fail_map_off;
+	bool has_to_wait;	   /* reads with QCOW2_NOWAIT say so */
 
 	atomic_uint n_reads;
 	atomic_uint n_maps;

@@ -92,7 +92,7 @@ static void never_falls_and_never_overlaps_under_threads(void **state)
 
 	(void)state;
 	progress_init(&p, watch, &w, 4 * 20000 * 3);
-	assert_int_equal(workers_run(4, add_many, &p, NULL), 0);
+	assert_int_equal(workers_run(4, true, add_many, &p, NULL), 0);
 	assert_int_equal(progress_finish(&p, NULL), 0);
 	assert_false(w.fell);
 	assert_false(w.overlapped);

@@ -56,7 +56,7 @@ static void keeps_the_smallest_of_many_threads(void **state)
 
 	(void)state;
 	verdict_init(&v);
-	assert_int_equal(workers_run(4, add_many, &v, NULL), 0);
+	assert_int_equal(workers_run(4, true, add_many, &v, NULL), 0);
 	assert_int_equal(v.event.off, 2);
 	verdict_release(&v);
 }
