@@ -12,6 +12,7 @@
 #include "base/mutant.h"
 #include "image/change.h"
 #include "image/entry.h"
+#include "image/features.h"
 #include "image/image.h"
 #include "image/l1_grow.h"
 #include "image/resize.h"
@@ -146,7 +147,7 @@ static int cut_tables(struct image *img, const struct tree *cut,
 	return rc;
 }
 
-/* ---- All of it --------------------------------------------------------------- */
+/* ---- Entries ----------------------------------------------------------------- */
 
 /* What hangs from the L1 entries that go; before anything changes, so that too
  * much of it is an error that leaves the disk as it was. */
@@ -183,6 +184,57 @@ static int cut_entries(struct image *img, const struct tree *cut, uint64_t size,
 	return rc;
 }
 
+/* ---- The cluster in which the disk ends -------------------------------------- */
+
+/* The next extent of the image's own data in [*off, end): none when *len is 0.
+ * What cannot be read is no data that anybody could see again. */
+static void own_data(struct image *img, uint64_t end, uint64_t *off,
+		     uint64_t *len)
+{
+	for (*len = 0; *off < end; *off += *len) {
+		struct image_extent x;
+
+		*len = 0;
+		if (image_map(img, end - *off, *off, 0, &x, NULL) < 0)
+			return;
+		*len = x.len;
+		if (x.kind == SUBCLUSTER_NORMAL ||
+		    x.kind == SUBCLUSTER_COMPRESSED)
+			return;
+	}
+	*len = 0;
+}
+
+/*
+ * We zero what a disk grows by; other programs do not, and would show what was
+ * there when it was larger.  The size is durable: nobody misses these bytes.
+ * Data in a shared or compressed cluster is copied, as for any other write.  A
+ * data file is cut off itself.
+ */
+static int zero_rest(struct image *img, uint64_t size, struct qcow2_error *err)
+{
+	uint64_t end = align_up(size, img->geo.cluster_size);
+	uint64_t off = size, len;
+	bool kept;
+	int rc = 0;
+
+	if (img->geo.has_data_file || MUTANT(tail_not_zeroed))
+		return 0;
+	/* For so long these bytes belong to the disk. */
+	img->virtual_size = end;
+	kept = features_keep_bitmaps(img);
+	for (own_data(img, end, &off, &len); rc == 0 && len;
+	     own_data(img, end, &off, &len)) {
+		rc = image_zero(img, len, off, 0, err);
+		off += len;
+	}
+	features_end_keep_bitmaps(img, kept);
+	img->virtual_size = size;
+	return rc;
+}
+
+/* ---- All of it --------------------------------------------------------------- */
+
 /* Blocks that the removal of others empties go in the next round. */
 static int cut_refcounts(struct image *img, struct qcow2_error *err)
 {
@@ -202,12 +254,18 @@ static int cut_refcounts(struct image *img, struct qcow2_error *err)
 static int shrink(struct image *img, const struct tree *cut, uint64_t size,
 		  struct qcow2_error *err)
 {
-	int rc = MUTANT(cut_before_size) ? 0 : resize_switch(img, size, err);
+	int rc = 0;
 
+	if (MUTANT(rest_zeroed_early))
+		zero_rest(img, size, NULL);
+	if (!MUTANT(cut_before_size))
+		rc = resize_switch(img, size, err);
 	if (rc < 0)
 		return rc;
 	img->virtual_size = size;
 	rc = cut_entries(img, cut, size, err);
+	if (rc == 0)
+		rc = zero_rest(img, size, err);
 	if (rc == 0 && img->geo.has_data_file)
 		rc = store_truncate(img->data, size, err);
 	if (rc == 0)

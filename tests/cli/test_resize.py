@@ -178,6 +178,18 @@ class Resize(case.Case):
                 self.io("read -P 0 520k 3576k")
                 self.assert_sound("a.qcow2")
 
+    def test_what_is_cut_off_does_not_come_back_by_qemu_img(self):
+        """T8: it zeroes nothing where a disk ends inside a cluster."""
+        for kind in ["plain", "small", "v2", "sub", "data"]:
+            with self.subTest(kind):
+                self.make(kind, fill=False)
+                self.io("write -P 17 0 1M")
+                self.assertEqual(self.ours("resize", "--shrink", "a.qcow2",
+                                           "300k").status, 0)
+                self.assertEqual(self.theirs("resize", "-q", "-f", "qcow2",
+                                             "a.qcow2", "1M").status, 0)
+                self.io("read -P 17 0 300k", "read -P 0 300k 724k")
+
     def test_r19_preallocation_keeps_the_rest_of_a_cluster(self):
         self.make("sub-over", size="520k", fill=False)
         done = self.ours("resize", "--preallocation=metadata", "a.qcow2",

@@ -64,6 +64,95 @@ static void what_is_cut_off_does_not_come_back(void **state)
 	disk_release(&t);
 }
 
+/* What the file has at the place of guest offset @off, whoever reads it. */
+static void expect_stored(struct disk_rig *t, uint8_t byte, uint64_t len,
+			  uint64_t off)
+{
+	uint64_t host = l2_host_off(disk_entry(t, off / CLUSTER)) +
+			off % CLUSTER;
+	uint8_t *bytes = malloc(len);
+
+	assert_true(host > CLUSTER);
+	assert_int_equal(store_pread(t->mem, bytes, len, host, 0, NULL), 0);
+	for (uint64_t i = 0; i < len; i++)
+		assert_int_equal(bytes[i], byte);
+	free(bytes);
+}
+
+/* T8: QEMU does not zero what a disk grows by inside its last cluster. */
+static void the_rest_of_the_last_cluster_becomes_zeros(void **state)
+{
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	disk_fill(&t, 5, DISK, 0);
+	assert_int_equal(resize(&t, CLUSTER + 1024, QCOW2_RESIZE_SHRINK), 0);
+	expect_stored(&t, 5, 1024, CLUSTER);
+	expect_stored(&t, 0, CLUSTER - 1024, CLUSTER + 1024);
+	disk_expect(&t, 5, CLUSTER + 1024, 0);
+	/* There is nothing to zero in the end of a cluster. */
+	assert_int_equal(resize(&t, CLUSTER, QCOW2_RESIZE_SHRINK), 0);
+	expect_stored(&t, 5, CLUSTER, 0);
+	disk_release(&t);
+}
+
+static void the_rest_of_a_compressed_cluster_becomes_zeros(void **state)
+{
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	disk_compress(&t, 7, 1);
+	assert_int_equal(resize(&t, CLUSTER + 1024, QCOW2_RESIZE_SHRINK), 0);
+	assert_false(disk_entry(&t, 1).desc & L2_COMPRESSED);
+	expect_stored(&t, 7, 1024, CLUSTER);
+	expect_stored(&t, 0, CLUSTER - 1024, CLUSTER + 1024);
+	disk_release(&t);
+}
+
+static void the_rest_of_a_snapshots_cluster_stays_its_own(void **state)
+{
+	struct qcow2_snapshot_opts opts = QCOW2_SNAPSHOT_OPTS_INIT;
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	disk_fill(&t, 5, DISK, 0);
+	assert_int_equal(qcow2_snapshot_create(t.disk, "s", &opts, NULL), 0);
+	assert_int_equal(resize(&t, CLUSTER + 1024, QCOW2_RESIZE_SHRINK), 0);
+	expect_stored(&t, 5, 1024, CLUSTER);
+	expect_stored(&t, 0, CLUSTER - 1024, CLUSTER + 1024);
+	assert_int_equal(qcow2_snapshot_apply(t.disk, "s", NULL), 0);
+	disk_expect(&t, 5, DISK, 0);
+	disk_release(&t);
+}
+
+/* Without data there is nothing to zero, and nothing is allocated. */
+static void the_rest_of_a_cluster_without_data_stays_so(void **state)
+{
+	enum { SUB = CLUSTER / 32 };
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ .backing = true });
+	assert_int_equal(resize(&t, CLUSTER + 1024, QCOW2_RESIZE_SHRINK), 0);
+	assert_int_equal(disk_entry(&t, 1).desc, 0);
+	disk_release(&t);
+	disk_init(&t, (struct disk_want){ .flags = QCOW2_CREATE_EXTENDED_L2,
+					  .backing = true });
+	disk_fill(&t, 3, 8 * SUB, CLUSTER + SUB);
+	disk_fill(&t, 3, SUB, CLUSTER + 20 * SUB);
+	assert_int_equal(resize(&t, CLUSTER + 4 * SUB + 512,
+				QCOW2_RESIZE_SHRINK), 0);
+	expect_stored(&t, 3, 3 * SUB + 512, CLUSTER + SUB);
+	expect_stored(&t, 0, SUB - 512, CLUSTER + 4 * SUB + 512);
+	assert_true(disk_entry(&t, 1).bitmap ==
+		    (SUB_ALLOC_RANGE(1, 5) | SUB_ZERO_RANGE(5, 9) |
+		     SUB_ZERO(20)));
+	disk_release(&t);
+}
+
 static void an_l1_table_is_as_long_as_it_must_be(void **state)
 {
 	/* An L2 table reaches over half a GiB. */
@@ -203,6 +292,10 @@ int main(void)
 		cmocka_unit_test(what_it_grows_by_reads_as_zeros),
 		cmocka_unit_test(a_longer_backing_file_does_not_show),
 		cmocka_unit_test(what_is_cut_off_does_not_come_back),
+		cmocka_unit_test(the_rest_of_the_last_cluster_becomes_zeros),
+		cmocka_unit_test(the_rest_of_a_compressed_cluster_becomes_zeros),
+		cmocka_unit_test(the_rest_of_a_snapshots_cluster_stays_its_own),
+		cmocka_unit_test(the_rest_of_a_cluster_without_data_stays_so),
 		cmocka_unit_test(an_l1_table_is_as_long_as_it_must_be),
 		cmocka_unit_test(a_snapshot_keeps_its_size),
 		cmocka_unit_test(
