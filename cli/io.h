@@ -44,6 +44,7 @@ struct io_settings {
 	bool read_only;
 	bool force_share;
 	bool no_lock;
+	bool need_lock;
 	bool no_backing;
 	bool overlay;              /* changes are thrown away */
 	bool copy_on_read;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "io.h"
+#include "open.h"
 
 static const struct cache_mode writeback = { .name = "writeback" };
 
@@ -81,6 +82,8 @@ static uint32_t open_flags(const struct io_settings *s)
 		flags |= QCOW2_OPEN_NO_BACKING;
 	if (s->force_share || s->no_lock)
 		flags |= QCOW2_OPEN_NO_LOCK;
+	else if (s->need_lock)
+		flags |= QCOW2_OPEN_NEED_LOCK;
 	return flags;
 }
 
@@ -182,8 +185,11 @@ static int open_plain(struct io_shell *sh, const char *path,
 	struct qcow2_error err;
 
 	io_open_opts(sh, s, &gate, &opts);
-	if (qcow2_open_path(path, &opts, &sh->img, &err) == 0)
+	if (qcow2_open_path(path, &opts, &sh->img, &err) == 0) {
+		if (!s->read_only)
+			image_warn_unlocked(sh->cli, path, sh->img);
 		return 0;
+	}
 	sh->img = NULL;
 	cli_report(sh->cli, path, &err);
 	return -1;

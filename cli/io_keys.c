@@ -117,11 +117,13 @@ static int set_force_share(struct pair *p)
 
 static int set_locking(struct pair *p)
 {
+	bool any = strcmp(p->value, "auto") == 0;
 	bool lock = true;
 
-	if (strcmp(p->value, "auto") != 0 && truth(p, &lock) < 0)
+	if (!any && truth(p, &lock) < 0)
 		return -1;
 	p->s->no_lock = !lock;
+	p->s->need_lock = lock && !any;
 	return 0;
 }
 

@@ -24,14 +24,29 @@ static int open_quietly(const struct common *common, const struct source *src,
 	return qcow2_open_path(src->path, &opts, out, err);
 }
 
+void image_warn_unlocked(const struct cli *cli, const char *path,
+			 struct qcow2_image *img)
+{
+	struct qcow2_info info = QCOW2_INFO_INIT;
+
+	if (qcow2_get_info(img, 0, &info, NULL) == 0 && info.unlocked)
+		cli_error(cli, path,
+			  "warning: the host has no locks for this file: "
+			  "nothing keeps other programs from writing to it "
+			  "too");
+}
+
 static int open_image(const struct cli *cli, const struct common *common,
 		      const struct source *src, uint32_t discard,
 		      struct qcow2_image **out)
 {
 	struct qcow2_error err;
 
-	if (open_quietly(common, src, discard, out, &err) == 0)
+	if (open_quietly(common, src, discard, out, &err) == 0) {
+		if (src->flags & QCOW2_OPEN_RDWR)
+			image_warn_unlocked(cli, src->path, *out);
 		return 0;
+	}
 	cli_report(cli, src->path, &err);
 	return -1;
 }

@@ -29,6 +29,10 @@ int source_open_rw(const struct cli *cli, const struct common *common,
 		   const struct source *src, uint32_t discard,
 		   struct qcow2_image **out);
 
+/* Warns when @img is written to and other programs are not kept out. */
+void image_warn_unlocked(const struct cli *cli, const char *path,
+			 struct qcow2_image *img);
+
 /* Closes an image that was written to.  @ret is 0, or -1 when a failure has been
  * reported already; -1 as well when closing fails, which is reported. */
 int source_close(const struct cli *cli, const char *path,

@@ -262,8 +262,10 @@ struct qcow2_store_ops {
 		      struct qcow2_error *err);
 	/* Excludes other programs; the users of this store exclude each other
 	 * without it.  Asked when the first user comes and when the last has
-	 * gone.  -EBUSY when another program is in the way.  NULL: succeeds and
-	 * does nothing. */
+	 * gone.  -EBUSY when another program is in the way; -ENOTSUP where
+	 * there are no locks: the store is used without (see `unlocked` in
+	 * struct qcow2_info); any other failure is one of whoever wanted to use
+	 * the store.  NULL: succeeds and does nothing. */
 	int (*lock)(void *self, enum qcow2_store_lock lock,
 		    struct qcow2_error *err);
 	/* A file descriptor whose bytes are the store's, for copies within the
@@ -441,6 +443,9 @@ struct qcow2_image;
  * it all metadata is read once, before the first change that reuses or
  * overwrites what the file held when it was opened: see qcow2_open_path(). */
 #define QCOW2_OPEN_TRUST_REFCOUNTS 0x80u
+/* -ENOTSUP where the host has no locks for a file; without this flag the image is
+ * opened all the same, and qcow2_info.unlocked says so. */
+#define QCOW2_OPEN_NEED_LOCK 0x100u
 
 struct qcow2_open_opts {
 	size_t struct_size;
@@ -512,7 +517,8 @@ struct qcow2_open_opts {
  * Returns 0 and the image in *out; -EINVAL for an image that breaks the
  * format (err->defect says which rule), -ENOTSUP for one that uses a feature
  * this version does not have, -EPERM when the gate refuses a reference,
- * -EBUSY when another program holds a conflicting lock or another user of the
+ * -EBUSY when another program holds a conflicting lock (-ENOLCK and the like
+ * when locks ought to work and do not) or another user of the
  * same store is in the way, -EROFS to write to a store that is open for reading
  * only, -ELOOP for a chain
  * that contains itself, -E2BIG when a budget is exceeded, -ENOENT for an
@@ -804,7 +810,9 @@ struct qcow2_info {
 	uint8_t data_file_raw;
 	uint8_t has_data_file;
 	uint8_t self_contained;    /* names no other file */
-	uint8_t reserved;
+	uint8_t unlocked;          /* open with a lock, but the host has none
+				    * for this file or its data file: other
+				    * programs are not kept out */
 	uint32_t n_snapshots;
 	uint32_t n_bitmaps;        /* 0 too when the directory is damaged */
 	const char *filename;

@@ -61,7 +61,8 @@ static int check_held(struct qcow2_store *store,
 	int rc = repairs ? store_check_writable(store, err) : 0;
 
 	if (rc == 0 && !(opts->flags & QCOW2_CHECK_NO_LOCK))
-		rc = store_hold(&hold, store, repairs, err);
+		rc = store_hold(&hold, store,
+				repairs ? HOLD_WRITE : HOLD_READ, err);
 	if (rc < 0)
 		return rc;
 	if (repairs)

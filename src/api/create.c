@@ -55,7 +55,7 @@ static int hold_for_writing(struct store_hold *hold, struct qcow2_store *store,
 {
 	int rc = store_check_writable(store, err);
 
-	return rc < 0 ? rc : store_hold(hold, store, true, err);
+	return rc < 0 ? rc : store_hold(hold, store, HOLD_WRITE, err);
 }
 
 static int create_held(struct qcow2_store *store, struct qcow2_store *data,

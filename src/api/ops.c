@@ -114,7 +114,7 @@ int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
 	if (rc == 0)
 		rc = store_check_writable(target, err);
 	if (rc == 0)
-		rc = store_hold(&hold, target, true, err);
+		rc = store_hold(&hold, target, HOLD_WRITE, err);
 	return rc < 0 ? rc
 		      : ops_convert_raw_store(img->disk, target, &own, err);
 }

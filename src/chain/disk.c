@@ -235,6 +235,7 @@ static void raw_info(const struct layer *l, struct qcow2_info *out)
 	if (store_allocated(l->store, &out->allocated_bytes, NULL) < 0)
 		out->allocated_bytes = l->size;
 	out->self_contained = 1;
+	out->unlocked = store_is_unlocked(l->store);
 	out->filename = store_name(l->store);
 }
 

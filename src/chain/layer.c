@@ -57,11 +57,14 @@ static int hold_store(struct store_hold *hold, struct qcow2_store *store,
 		      struct qcow2_error *err)
 {
 	bool writes = is_written(opts, depth);
+	unsigned how = writes ? HOLD_WRITE : HOLD_READ;
 	int rc = writes ? store_check_writable(store, err) : 0;
 
 	if (rc < 0 || (opts->flags & QCOW2_OPEN_NO_LOCK))
 		return rc;
-	return store_hold(hold, store, writes, err);
+	if (opts->flags & QCOW2_OPEN_NEED_LOCK)
+		how |= HOLD_NEEDS_LOCK;
+	return store_hold(hold, store, how, err);
 }
 
 static int probe(struct qcow2_store *store, enum qcow2_format *format,

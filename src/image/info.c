@@ -1,6 +1,7 @@
 #include "base/cleanup.h"
 #include "image/image.h"
 #include "image/rw.h"
+#include "store/hold.h"
 #include "store/store.h"
 
 /* A writer changes bits of the header while it is open. */
@@ -49,6 +50,8 @@ void image_get_info(struct image *img, struct qcow2_info *out)
 	out->encryption = (enum qcow2_encryption)img->header.crypt_method;
 	out->self_contained = !img->names.backing_file &&
 			      !img->geo.has_data_file;
+	out->unlocked = store_is_unlocked(img->file) ||
+			(img->data && store_is_unlocked(img->data));
 	out->n_snapshots = img->snapshots.n;
 	out->n_bitmaps = img->bitmaps.n;
 	out->filename = store_name(img->file);

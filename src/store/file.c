@@ -285,7 +285,7 @@ static int empty(struct file *f, const char *name, struct qcow2_error *err)
 	if (f->is_device || st.st_size == 0)
 		return 0;
 	rc = file_lock(f, QCOW2_STORE_LOCK_WRITE, err);
-	if (rc < 0)
+	if (rc < 0 && rc != -ENOTSUP)
 		return error_prefix(err, rc, "%s", NAME(name));
 	file_changed(f);
 	if (ftruncate(f->fd, 0) < 0)

@@ -43,6 +43,15 @@ static const unsigned lock_bits[] = {
 				   USE(RESIZE) | KEEP(WRITE) | KEEP(RESIZE),
 };
 
+/* -ENOTSUP for what says that the kernel or the file system has no such locks;
+ * anything else is a lock that ought to work. */
+static int lock_errno(void)
+{
+	if (errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP)
+		return -ENOTSUP;
+	return -errno;
+}
+
 static int set_byte(const struct file *f, short type, int byte)
 {
 	struct flock lk = { .l_type = type,
@@ -54,9 +63,9 @@ static int set_byte(const struct file *f, short type, int byte)
 	do {
 		rc = fcntl(f->fd, F_OFD_SETLK, &lk);
 	} while (rc < 0 && errno == EINTR);
-	if (rc < 0)
-		return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
-	return 0;
+	if (rc < 0 && (errno == EAGAIN || errno == EACCES))
+		return -EBUSY;
+	return rc < 0 ? lock_errno() : 0;
 }
 
 /* -EBUSY when somebody else holds the byte. */
@@ -68,7 +77,7 @@ static int test_byte(const struct file *f, int byte)
 			    .l_len = 1 };
 
 	if (fcntl(f->fd, F_OFD_GETLK, &lk) < 0)
-		return -errno;
+		return lock_errno();
 	return lk.l_type == F_UNLCK ? 0 : -EBUSY;
 }
 
@@ -135,18 +144,11 @@ static int test_bits(const struct file *f, unsigned bits,
 	return 0;
 }
 
-/* Where the kernel or the file system has no such locks, none are taken. */
-static bool has_locks(const struct file *f)
-{
-	struct flock lk = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-
-	return fcntl(f->fd, F_OFD_GETLK, &lk) == 0;
-}
-
 /*
  * First takes what is missing, then looks for others, then lets go of what is
  * no longer needed: at no moment is the file less protected than by the weaker
- * of the two states.  Of two that try at once, one or both fail.
+ * of the two states.  Of two that try at once, one or both fail.  -ENOTSUP where
+ * the host has no locks.
  */
 int file_lock(void *self, enum qcow2_store_lock lock, struct qcow2_error *err)
 {
@@ -156,7 +158,7 @@ int file_lock(void *self, enum qcow2_store_lock lock, struct qcow2_error *err)
 	int rc;
 	SCOPED_LOCK(&f->lock_lock);
 
-	if (want == f->locked || (!f->locked && !has_locks(f)))
+	if (want == f->locked)
 		return 0;
 	rc = take_bits(f, want & ~f->locked, &got);
 	if (rc < 0)

@@ -21,27 +21,52 @@ static int refuse(const struct qcow2_store *s, struct qcow2_error *err)
 			 s->label, s->n_readers);
 }
 
-/* The first of several readers takes the lock for all. */
-static int join(struct qcow2_store *s, bool writes, struct qcow2_error *err)
+static int take_lock(struct qcow2_store *s, bool writes,
+		     struct qcow2_error *err)
 {
+	struct qcow2_error own;
+	int rc = store_lock(s,
+			    writes ? QCOW2_STORE_LOCK_WRITE
+				   : QCOW2_STORE_LOCK_READ,
+			    &own);
+
+	s->is_unlocked = rc == -ENOTSUP;
+	if (rc == 0 || s->is_unlocked)
+		return 0;
+	if (err)
+		*err = own;
+	return rc;
+}
+
+static int refuse_unlocked(const struct qcow2_store *s, struct qcow2_error *err)
+{
+	return error_set(err, -ENOTSUP,
+			 "%s: the host has no locks for this file, and one is "
+			 "asked for",
+			 s->label);
+}
+
+/* The first of several readers takes the lock for all. */
+static int join(struct qcow2_store *s, unsigned how, struct qcow2_error *err)
+{
+	bool writes = how & HOLD_WRITE;
 	int rc = 0;
 
 	if (s->has_writer || (writes && s->n_readers) ||
 	    s->n_readers == UINT32_MAX)
 		return refuse(s, err);
 	if (!s->n_readers)
-		rc = store_lock(s,
-				writes ? QCOW2_STORE_LOCK_WRITE
-				       : QCOW2_STORE_LOCK_READ,
-				err);
+		rc = take_lock(s, writes, err);
 	if (rc < 0)
 		return rc;
+	if (s->is_unlocked && (how & HOLD_NEEDS_LOCK))
+		return refuse_unlocked(s, err);
 	s->has_writer = writes;
 	s->n_readers += !writes;
 	return 0;
 }
 
-int store_hold(struct store_hold *h, struct qcow2_store *s, bool writes,
+int store_hold(struct store_hold *h, struct qcow2_store *s, unsigned how,
 	       struct qcow2_error *err)
 {
 	int rc = store_check_here(s, err);
@@ -50,10 +75,17 @@ int store_hold(struct store_hold *h, struct qcow2_store *s, bool writes,
 	if (rc < 0)
 		return rc;
 	SCOPED_LOCK(&s->hold_lock);
-	rc = join(s, writes, err);
+	rc = join(s, how, err);
 	if (rc == 0)
-		*h = (struct store_hold){ store_ref(s), writes };
+		*h = (struct store_hold){ store_ref(s), how };
 	return rc;
+}
+
+bool store_is_unlocked(struct qcow2_store *s)
+{
+	SCOPED_LOCK(&s->hold_lock);
+
+	return (s->has_writer || s->n_readers) && s->is_unlocked;
 }
 
 static void leave(struct qcow2_store *s, bool writes)
@@ -77,6 +109,6 @@ void store_release(struct store_hold *h)
 		return;
 	h->store = NULL;
 	if (store_is_here(s))
-		leave(s, h->writes);
+		leave(s, h->how & HOLD_WRITE);
 	store_unref(s);
 }

@@ -20,13 +20,23 @@
 /* Zeros hold nothing. */
 struct store_hold {
 	struct qcow2_store *store; /* one reference */
-	bool writes;
+	unsigned how;              /* HOLD_* */
 };
 
-/* -EBUSY when another holder of this store, or another program, is in the way;
- * *@h holds nothing then.  It held nothing before. */
-int store_hold(struct store_hold *h, struct qcow2_store *s, bool writes,
+#define HOLD_READ 0x0u
+#define HOLD_WRITE 0x1u
+#define HOLD_NEEDS_LOCK 0x2u /* a host without locks will not do */
+
+/*
+ * -EBUSY when another holder of this store, or another program, is in the way;
+ * whatever else is wrong with the lock is an error too, but for -ENOTSUP: on a
+ * host that has no locks the store is held without (store_is_unlocked()).  *@h
+ * holds nothing after a failure.  It held nothing before.
+ */
+int store_hold(struct store_hold *h, struct qcow2_store *s, unsigned how,
 	       struct qcow2_error *err);
+/* Whether @s is held, and other programs are not kept out. */
+bool store_is_unlocked(struct qcow2_store *s);
 void store_release(struct store_hold *h);
 
 #define CLEANUP_HOLD __attribute__((cleanup(store_release)))

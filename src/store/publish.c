@@ -99,15 +99,16 @@ static int begin_temp(struct publish *p, const char *path, unsigned flags,
 					&p->store, err);
 	if (rc < 0)
 		close(fd);
-	return rc < 0 ? rc : store_lock(p->store, QCOW2_STORE_LOCK_WRITE, err);
+	return rc < 0 ? rc : store_hold(&p->hold, p->store, HOLD_WRITE, err);
 }
 
-static int open_locked(const char *path, unsigned flags,
-		       struct qcow2_store **out, struct qcow2_error *err)
+static int open_held(const char *path, unsigned flags,
+		     struct qcow2_store **out, struct store_hold *hold,
+		     struct qcow2_error *err)
 {
 	int rc = store_file_open(path, flags | QCOW2_STORE_RDWR, out, err);
 
-	return rc < 0 ? rc : store_lock(*out, QCOW2_STORE_LOCK_WRITE, err);
+	return rc < 0 ? rc : store_hold(hold, *out, HOLD_WRITE, err);
 }
 
 static int begin_new(struct publish *p, const char *path, unsigned flags,
@@ -136,8 +137,8 @@ static int begin(struct publish *p, const char *path, unsigned flags,
 		return rc;
 	p->in_place = is_fd || S_ISBLK(st.st_mode);
 	if (p->in_place)
-		return open_locked(path, flags, &p->store, err);
-	rc = open_locked(path, 0, &p->replaced, err);
+		return open_held(path, flags, &p->store, &p->hold, err);
+	rc = open_held(path, 0, &p->replaced, &p->replaced_hold, err);
 	return rc < 0 ? rc : begin_temp(p, path, flags, &st, err);
 }
 
@@ -222,6 +223,8 @@ void publish_abort(struct publish *p)
 	/* A child has no business with its parent's files. */
 	if (p->temp_path && (!p->store || store_is_here(p->store)))
 		unlink(p->temp_path);
+	store_release(&p->hold);
+	store_release(&p->replaced_hold);
 	store_unref(p->store);
 	store_unref(p->replaced);
 	free(p->temp_path);

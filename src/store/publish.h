@@ -10,7 +10,7 @@
  *
  * The store is locked for writing, and so is the file that will be replaced:
  * an image that another program has open is refused with -EBUSY, as if it were
- * to be overwritten in place.
+ * to be overwritten in place.  On a host without locks nobody is asked.
  */
 #ifndef STORE_PUBLISH_H
 #define STORE_PUBLISH_H
@@ -19,9 +19,13 @@
 
 #include <qcow2.h>
 
+#include "store/hold.h"
+
 struct publish {
 	struct qcow2_store *store; /* one reference, owned by this struct */
-	struct qcow2_store *replaced; /* likewise, holds its lock; or NULL */
+	struct qcow2_store *replaced; /* likewise; or NULL */
+	struct store_hold hold;       /* of `store` */
+	struct store_hold replaced_hold;
 	char *final_path;
 	char *temp_path;           /* NULL when in place */
 	bool in_place;

@@ -81,8 +81,8 @@ static void readers_share_one_lock_until_the_last_leaves(void **state)
 {
 	struct fixture *f = *state;
 
-	ok(store_hold(&f->a, f->s, false, &f->err));
-	ok(store_hold(&f->b, f->s, false, &f->err));
+	ok(store_hold(&f->a, f->s, HOLD_READ, &f->err));
+	ok(store_hold(&f->b, f->s, HOLD_READ, &f->err));
 	assert_int_equal(f->l.n_calls, 1);
 	assert_int_equal(f->l.lock, QCOW2_STORE_LOCK_READ);
 	store_release(&f->a);
@@ -96,28 +96,28 @@ static void a_writer_is_alone(void **state)
 {
 	struct fixture *f = *state;
 
-	ok(store_hold(&f->a, f->s, true, &f->err));
+	ok(store_hold(&f->a, f->s, HOLD_WRITE, &f->err));
 	assert_int_equal(f->l.lock, QCOW2_STORE_LOCK_WRITE);
-	assert_int_equal(store_hold(&f->b, f->s, true, &f->err), -EBUSY);
+	assert_int_equal(store_hold(&f->b, f->s, HOLD_WRITE, &f->err), -EBUSY);
 	assert_non_null(strstr(f->err.message, "held"));
 	assert_non_null(strstr(f->err.message, "for writing already"));
-	assert_int_equal(store_hold(&f->b, f->s, false, &f->err), -EBUSY);
+	assert_int_equal(store_hold(&f->b, f->s, HOLD_READ, &f->err), -EBUSY);
 	assert_null(f->b.store);
 	assert_int_equal(f->l.n_calls, 1);
 	store_release(&f->a);
-	ok(store_hold(&f->b, f->s, true, &f->err));
+	ok(store_hold(&f->b, f->s, HOLD_WRITE, &f->err));
 }
 
 static void a_reader_keeps_writers_out(void **state)
 {
 	struct fixture *f = *state;
 
-	ok(store_hold(&f->a, f->s, false, &f->err));
-	assert_int_equal(store_hold(&f->b, f->s, true, &f->err), -EBUSY);
+	ok(store_hold(&f->a, f->s, HOLD_READ, &f->err));
+	assert_int_equal(store_hold(&f->b, f->s, HOLD_WRITE, &f->err), -EBUSY);
 	assert_non_null(strstr(f->err.message, "1 times"));
 	assert_int_equal(f->l.lock, QCOW2_STORE_LOCK_READ);
 	store_release(&f->a);
-	ok(store_hold(&f->b, f->s, true, &f->err));
+	ok(store_hold(&f->b, f->s, HOLD_WRITE, &f->err));
 	assert_int_equal(f->l.lock, QCOW2_STORE_LOCK_WRITE);
 }
 
@@ -126,10 +126,10 @@ static void a_refused_lock_leaves_no_holder(void **state)
 	struct fixture *f = *state;
 
 	f->l.rc = -EBUSY;
-	assert_int_equal(store_hold(&f->a, f->s, false, &f->err), -EBUSY);
-	assert_int_equal(store_hold(&f->a, f->s, true, &f->err), -EBUSY);
+	assert_int_equal(store_hold(&f->a, f->s, HOLD_READ, &f->err), -EBUSY);
+	assert_int_equal(store_hold(&f->a, f->s, HOLD_WRITE, &f->err), -EBUSY);
 	f->l.rc = 0;
-	ok(store_hold(&f->a, f->s, true, &f->err));
+	ok(store_hold(&f->a, f->s, HOLD_WRITE, &f->err));
 }
 
 static void a_holder_keeps_the_store(void **state)
@@ -138,7 +138,7 @@ static void a_holder_keeps_the_store(void **state)
 	struct qcow2_store *s;
 
 	ok(store_new(&lock_ops, &f->l, "held", false, &s, NULL));
-	ok(store_hold(&f->a, s, false, &f->err));
+	ok(store_hold(&f->a, s, HOLD_READ, &f->err));
 	store_unref(s);
 	assert_string_equal(store_name(f->a.store), "held");
 }
