@@ -454,7 +454,8 @@ int files_open(struct files *f, bool writable, const char *snapshot,
 	gate.open = open_external;
 	gate.opaque = f;
 	opts.gate = &gate;
-	opts.flags = writable ? QCOW2_OPEN_RDWR : 0;
+	/* Readers look at what has been flushed, beside the writer. */
+	opts.flags = writable ? QCOW2_OPEN_RDWR : QCOW2_OPEN_NO_LOCK;
 	opts.snapshot = snapshot;
 	opts.discard = c->discard;
 	opts.l2_cache_bytes = c->l2_cache_bytes;

@@ -137,11 +137,15 @@ static int size_refusal(const struct state *s, const struct op *op,
 	return version < 3 && s->n_kept ? -ENOTSUP : 0;
 }
 
-static int downgrade_refusal(const struct config *now)
+/* Version 2 knows one size for the disk and all snapshots (S1). */
+static int downgrade_refusal(const struct state *s, uint64_t size)
 {
-	if (now->data || now->extended_l2 ||
-	    now->compression != QCOW2_COMPRESSION_ZLIB)
+	if (s->now.data || s->now.extended_l2 ||
+	    s->now.compression != QCOW2_COMPRESSION_ZLIB)
 		return -ENOTSUP;
+	for (unsigned i = 0; i < s->n_kept; i++)
+		if (s->kept[i].size != size)
+			return -ENOTSUP;
 	return 0;
 }
 
@@ -159,7 +163,9 @@ static int amend_refusal(const struct state *s, const struct op *op)
 	if (version == 2 && (bits != 16 || lazy))
 		return -EINVAL;
 	if (version == 2 && now->version == 3)
-		rc = downgrade_refusal(now);
+		rc = downgrade_refusal(s, op->set & QCOW2_AMEND_SIZE
+						  ? op->size
+						  : now->size);
 	if (rc < 0)
 		return rc;
 	if ((op->set & QCOW2_AMEND_DATA_FILE_RAW) && op->on &&
