@@ -29,6 +29,12 @@ static const enum defect harmless[] = {
 	DEFECT_REFCOUNT_LEAK,
 	DEFECT_COPIED_FLAG,
 	DEFECT_SNAPSHOT_EXTRA_MISSING,
+	/* A bitmap that cannot be followed is none: nobody can read it. */
+	DEFECT_EXTENSION_BITMAPS,
+	DEFECT_BITMAP_DIRECTORY,
+	DEFECT_BITMAP_ENTRY,
+	DEFECT_BITMAP_TABLE,
+	DEFECT_BITMAP_TABLE_ENTRY,
 	DEFECT_SNAPSHOT_DISK_SIZE,
 	DEFECT_LUKS_HEADER,
 	DEFECT_LUKS_SLOT,
@@ -143,8 +149,6 @@ static int judge(struct check *c, const struct reasons *why,
 		*err = *reason;
 		return reason->code;
 	}
-	if (c->report.incomplete)
-		return error_set(err, -EIO, "some metadata cannot be read");
 	out->wrong_flags = defect_set_has(found, DEFECT_REFCOUNT_TOO_LOW) ||
 			   defect_set_has(found, DEFECT_COPIED_FLAG);
 	return defect_set_has(found, DEFECT_REFCOUNT_TOO_LOW)

@@ -180,6 +180,9 @@ class ResizeBitmaps(case.Case):
                     before = f.read()
                 done = self.ours("resize", "--shrink", "a.qcow2", "1M")
                 self.assert_refused(done, "bitmap")
+                if value == header.l1:
+                    # A table that is a bitmap too: the image is corrupt.
+                    before = before[:79] + b"\2" + before[80:]
                 with open("a.qcow2", "rb") as f:
                     self.assertEqual(f.read(len(before)), before)
 
