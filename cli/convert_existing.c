@@ -38,6 +38,7 @@ static int convert_open(const struct cli *cli, const struct convert_existing *e,
 
 	if (ret == 0)
 		ret = qcow2_convert_into(img, target, opts, err);
+	source_tell_raised(cli, e->path, target);
 	closed = qcow2_close(target, ret == 0 ? err : NULL);
 	return ret ? ret : closed;
 }

@@ -224,6 +224,7 @@ static int close_image(struct io_shell *sh)
 	int rc;
 
 	io_queue_drain(sh);
+	source_tell_raised(sh->cli, sh->path, sh->img);
 	rc = qcow2_close(sh->img, &err);
 	if (rc < 0)
 		cli_report(sh->cli, sh->path, &err);

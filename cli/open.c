@@ -1,5 +1,6 @@
 #include "open.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -73,11 +74,23 @@ int source_open_rw(const struct cli *cli, const struct common *common,
 	return open_image(cli, common, &rw, discard, out);
 }
 
+void source_tell_raised(const struct cli *cli, const char *path,
+			struct qcow2_image *img)
+{
+	struct qcow2_info info = { .struct_size = sizeof(info) };
+
+	if (qcow2_get_info(img, 0, &info, NULL) < 0 || !info.refcounts_raised)
+		return;
+	cli_error(cli, path, "%" PRIu64 " refcounts were too low: they have "
+			     "been raised", info.refcounts_raised);
+}
+
 int source_close(const struct cli *cli, const char *path,
 		 struct qcow2_image *img, int ret)
 {
 	struct qcow2_error err;
 
+	source_tell_raised(cli, path, img);
 	if (qcow2_close(img, &err) == 0 || ret < 0)
 		return ret;
 	cli_report(cli, path, &err);

@@ -33,8 +33,13 @@ int source_open_rw(const struct cli *cli, const struct common *common,
 void image_warn_unlocked(const struct cli *cli, const char *path,
 			 struct qcow2_image *img);
 
-/* Closes an image that was written to.  @ret is 0, or -1 when a failure has been
- * reported already; -1 as well when closing fails, which is reported. */
+/* Tells what writing to the image put right in it, before it is closed. */
+void source_tell_raised(const struct cli *cli, const char *path,
+			struct qcow2_image *img);
+
+/* Closes an image that was written to, and tells of that before.  @ret is 0, or
+ * -1 when a failure has been reported already; -1 as well when closing fails,
+ * which is reported. */
 int source_close(const struct cli *cli, const char *path,
 		 struct qcow2_image *img, int ret);
 

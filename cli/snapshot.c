@@ -211,6 +211,7 @@ static int change_image(const struct cli *cli, const struct snapshot_options *o,
 		return 1;
 	if (change(img, &o->choice, &err) < 0)
 		status = report(cli, &o->choice, &err);
+	source_tell_raised(cli, path, img);
 	if (qcow2_close(img, &err) < 0 && status == 0) {
 		cli_report(cli, path, &err);
 		status = 1;

@@ -204,6 +204,32 @@ class Regressions(case.Case):
         self.assertEqual(done.status, 1)
         self.assert_sound()
 
+    def lower(self, n):
+        """The last clusters of the file lose their refcounts."""
+        h = images.Header("a.qcow2")
+        end = os.path.getsize("a.qcow2") >> 16
+        table = h.get(">Q", 48)
+        block = h.get(">Q", table)
+        for i in range(end - n, end):
+            h.put(">H", block + 2 * i, 0)
+        h.save("a.qcow2")
+
+    def test_f01_refcounts_too_low_cost_no_data(self):
+        images.make("a.qcow2", size="8M", io=["write -P 5 0 2M"])
+        self.lower(10)
+        before = images.Header("a.qcow2").bytes
+        self.assertNotEqual(
+            self.ours("snapshot", "-d", "nosuch", "a.qcow2").status, 0)
+        self.assertNotEqual(self.ours("resize", "a.qcow2", "1M").status, 0)
+        self.ok("io", "-c", "read 0 2M", "a.qcow2")
+        self.assertEqual(images.Header("a.qcow2").bytes, before)
+        done = self.ok("io", "-c", "write -P 6 4M 1M", "a.qcow2")
+        self.assertIn("10 refcounts were too low", done.err)
+        self.assert_sound()
+        self.expect("read -P 5 0 2M", "read -P 6 4M 1M")
+        done = self.ok("io", "-c", "write -P 6 4M 1M", "a.qcow2")
+        self.assertEqual(done.err, "")
+
 
 if __name__ == "__main__":
     case.main()
