@@ -129,6 +129,15 @@ static int free_old(struct image *img, const struct old_refcounts *old,
 	return rc;
 }
 
+/* As long as the header is unsettled it may point to them; nothing goes there,
+ * and closing cuts them off. */
+static void leave_behind(struct image *img, const struct refbuild *built)
+{
+	guard_remove(&img->rw->guard, SECTIONS,
+		     built->end_off - built->table_off, built->table_off);
+	refcounts_skip(&img->rw->refs, built->end_off);
+}
+
 static int use_new(struct image *img, const struct new_place *p,
 		   struct qcow2_error *err)
 {
@@ -139,9 +148,8 @@ static int use_new(struct image *img, const struct new_place *p,
 
 	if (rc == 0)
 		rc = header_update(img, set_place, (void *)(uintptr_t)p, err);
-	/* Which table the disk has is not known any more. */
 	if (rc < 0) {
-		commit_poison(&img->rw->commit, rc);
+		leave_behind(img, &p->built);
 		return rc;
 	}
 	rc = reopen(img, &old, err);

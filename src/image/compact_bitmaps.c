@@ -260,6 +260,7 @@ static int move_directory(struct compact *c, struct qcow2_error *err)
 	if (rc < 0)
 		return rc;
 	all->directory_off = to;
+	put_be64(c->img->names.cluster0 + pointer_off, to);
 	guard_remove(guard, QCOW2_OVERLAP_BITMAP_DIRECTORY,
 		     all->directory_bytes, old);
 	return compact_end_moves(c, NULL, err);

@@ -159,11 +159,9 @@ int compact_move_l1(struct compact *c, struct qcow2_error *err)
 		       err);
 	if (rc == 0)
 		rc = header_update(img, set_l1_place, &to, err);
-	if (rc < 0) {
-		/* Nobody knows which table the image has. */
-		commit_poison(&img->rw->commit, rc);
+	/* Both tables are the same, and both are counted. */
+	if (rc < 0)
 		return rc;
-	}
 	img->map.l1.host_off = to;
 	guard_remove(&img->rw->guard, GUARD_TABLES, bytes, old);
 	return compact_end_moves(c, NULL, err);

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
@@ -12,9 +13,8 @@
 
 /* ---- The sector --------------------------------------------------------------- */
 
-static int write_fixed_part(struct image *img, struct qcow2_error *err)
+static size_t encode_fixed_part(const struct image *img, uint8_t *buf)
 {
-	uint8_t buf[HEADER_LENGTH_V3];
 	struct header h = img->header;
 	size_t len;
 
@@ -23,24 +23,99 @@ static int write_fixed_part(struct image *img, struct qcow2_error *err)
 		h.tail_len -= h.header_length - HEADER_LENGTH_V3;
 		h.header_length = HEADER_LENGTH_V3;
 	}
-	len = header_encode(&h, buf, sizeof(buf));
+	len = header_encode(&h, buf, HEADER_LENGTH_V3);
 	assert(len);
 	if (img->header.version >= 3)
 		put_be32(buf + HEADER_OFF_HEADER_LENGTH,
 			 img->header.header_length);
-	return store_pwrite(img->file, buf, len, 0, 0, err);
+	return len;
 }
 
-int header_sector_write(struct image *img, struct qcow2_error *err)
+static int write_and_wait(struct image *img, const uint8_t *buf, size_t len,
+			  struct qcow2_error *err)
 {
-	int rc = write_fixed_part(img, err);
+	int rc = store_pwrite(img->file, buf, len, 0, 0, err);
 
-	if (rc < 0 || MUTANT(no_header_barrier))
-		return rc;
-	rc = store_flush(img->file, err);
-	/* Whatever the barrier was to make durable may be lost. */
+	if (rc == 0 && !MUTANT(no_header_barrier)) {
+		rc = store_flush(img->file, err);
+		/* Whatever the barrier was to make durable may be lost. */
+		if (rc < 0)
+			commit_poison(&img->rw->commit, rc);
+	}
+	img->rw->header_unsettled = rc < 0;
+	return rc;
+}
+
+/* All of the sector: what failed may have changed more than the fixed part. */
+int header_settle_locked(struct image *img, struct qcow2_error *err)
+{
+	uint8_t sector[SECTOR_BYTES];
+	int rc;
+
+	if (!img->rw->header_unsettled)
+		return 0;
+	rc = commit_check(&img->rw->commit, err);
 	if (rc < 0)
-		commit_poison(&img->rw->commit, rc);
+		return rc;
+	memcpy(sector, img->names.cluster0, sizeof(sector));
+	encode_fixed_part(img, sector);
+	return write_and_wait(img, sector, sizeof(sector), err);
+}
+
+int header_settle(struct image *img, struct qcow2_error *err)
+{
+	SCOPED_LOCK(&img->rw->header_lock);
+
+	return header_settle_locked(img, err);
+}
+
+bool header_is_settled(struct image *img)
+{
+	SCOPED_LOCK(&img->rw->header_lock);
+
+	return !img->rw->header_unsettled;
+}
+
+/* The quarantine ends with a commit that has settled the header before. */
+void header_unclaim(struct image *img, const struct claim *claim)
+{
+	struct commit *c = &img->rw->commit;
+
+	if (header_is_settled(img)) {
+		refcounts_unclaim(&img->rw->refs, claim);
+	} else if (commit_begin(c, 1, NULL) == 0) {
+		commit_free(c, (struct freed){ claim->host_off,
+					       claim->n_clusters, false });
+		commit_end(c);
+	}
+}
+
+int header_first_sector_write(struct image *img,
+			      const uint8_t sector[SECTOR_BYTES],
+			      struct qcow2_error *err)
+{
+	int rc = write_and_wait(img, sector, SECTOR_BYTES, err);
+
+	if (rc < 0)
+		header_settle_locked(img, NULL);
+	return rc;
+}
+
+/* Brings img->header to the disk, or *old back to both. */
+static int write_changed(struct image *img, const struct header *old,
+			 struct qcow2_error *err)
+{
+	uint8_t buf[HEADER_LENGTH_V3];
+	int rc;
+
+	if (img->rw->header_unsettled)
+		rc = header_settle_locked(img, err);
+	else
+		rc = write_and_wait(img, buf, encode_fixed_part(img, buf), err);
+	if (rc < 0) {
+		img->header = *old;
+		header_settle_locked(img, NULL);
+	}
 	return rc;
 }
 
@@ -49,13 +124,9 @@ int header_update(struct image *img, header_change_fn *change, void *opaque,
 {
 	SCOPED_LOCK(&img->rw->header_lock);
 	struct header old = img->header;
-	int rc;
 
 	change(&img->header, opaque);
-	rc = header_sector_write(img, err);
-	if (rc < 0)
-		img->header = old;
-	return rc;
+	return write_changed(img, &old, err);
 }
 
 /* ---- Bits --------------------------------------------------------------------- */
@@ -69,17 +140,13 @@ static int change_locked(struct image *img, struct feature_change change,
 				change.set_incompatible;
 	uint64_t autoclear = h->autoclear_features & ~change.clear_autoclear;
 	struct header old = *h;
-	int rc;
 
 	if (h->version < 3 || (h->incompatible_features == incompatible &&
 			       h->autoclear_features == autoclear))
-		return 0;
+		return header_settle_locked(img, err);
 	h->incompatible_features = incompatible;
 	h->autoclear_features = autoclear;
-	rc = header_sector_write(img, err);
-	if (rc < 0)
-		*h = old;
-	return rc;
+	return write_changed(img, &old, err);
 }
 
 int features_change(struct image *img, struct feature_change change,
@@ -159,8 +226,6 @@ int features_end_dirty(struct image *img, enum dirty_reason reason,
 {
 	SCOPED_LOCK(&img->rw->header_lock);
 
-	if (!(img->rw->dirty_reasons & reason))
-		return 0;
 	img->rw->dirty_reasons &= ~(unsigned)reason;
 	if (img->rw->dirty_reasons)
 		return 0;

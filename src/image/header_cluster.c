@@ -22,6 +22,7 @@
 #include "base/mutant.h"
 #include "format/extension.h"
 #include "format/fault_error.h"
+#include "image/features.h"
 #include "image/image.h"
 #include "image/rw.h"
 #include "store/store.h"
@@ -238,7 +239,10 @@ static int write_behind(struct image *img, const struct layout *l,
 	rc = store_pwrite(img->file, l->new + from, end - from, from, 0, err);
 	if (rc < 0 || MUTANT(name_unordered))
 		return rc;
-	return store_flush(img->file, err);
+	rc = store_flush(img->file, err);
+	if (rc < 0)
+		commit_poison(&img->rw->commit, rc);
+	return rc;
 }
 
 /* What the image keeps in memory, made of the new bytes as if they had been
@@ -275,14 +279,10 @@ static int write_cluster(struct image *img, struct layout *l,
 		return rc;
 	rc = write_behind(img, l, err);
 	if (rc == 0)
-		rc = store_pwrite(img->file, l->new, SECTOR_BYTES, 0, 0, err);
-	if (rc == 0)
-		rc = store_flush(img->file, err);
+		rc = header_first_sector_write(img, l->new, err);
 	if (rc < 0) {
 		names.cluster0 = NULL;
 		names_release(&names);
-		/* Which header the disk has is not known any more. */
-		commit_poison(&img->rw->commit, rc);
 		return rc;
 	}
 	img->header = h;
@@ -297,8 +297,11 @@ int header_cluster_write(struct image *img, const struct header_cluster *to,
 {
 	struct layout l;
 	SCOPED_LOCK(&img->rw->header_lock);
-	int rc = layout_init(&l, img, to, err);
+	int rc = header_settle_locked(img, err);
 
+	if (rc < 0)
+		return rc;
+	rc = layout_init(&l, img, to, err);
 	if (rc == 0 && !find_layout(&l))
 		rc = error_set(err, -ENOSPC,
 			       "the first cluster of %" PRIu32 " bytes has no "

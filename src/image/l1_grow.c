@@ -85,6 +85,19 @@ static int free_old(struct image *img, uint64_t bytes, uint64_t host_off,
 	return 0;
 }
 
+static void drop_table(struct image *img, const struct l1_switch *s)
+{
+	uint64_t bytes = s->to.n_entries * L1_ENTRY_BYTES;
+	struct claim claim = {
+		.host_off = s->to.host_off,
+		.n_clusters = geometry_clusters(&img->geo, bytes),
+	};
+
+	guard_remove(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L1, bytes,
+		     claim.host_off);
+	header_unclaim(img, &claim);
+}
+
 /* Everything up to the header; nothing of it shows after a crash. */
 static int write_table(struct image *img, struct l1_switch *s,
 		       struct qcow2_error *err)
@@ -108,7 +121,7 @@ static int write_table(struct image *img, struct l1_switch *s,
 	if (rc == 0 && !MUTANT(l1_unordered))
 		rc = commit_flush(&img->rw->commit, err);
 	if (rc < 0)
-		refcounts_unclaim(&img->rw->refs, &claim);
+		drop_table(img, s);
 	return rc;
 }
 
@@ -123,9 +136,7 @@ static int move_table(struct image *img, struct l1_switch *s,
 		return rc;
 	rc = header_update(img, point_to, &s->to, err);
 	if (rc < 0) {
-		/* A header sector that failed may be on the disk all the
-		 * same: neither table may be touched any more. */
-		commit_poison(&img->rw->commit, rc);
+		drop_table(img, s);
 		return rc;
 	}
 	l1_switch_use(s, &img->rw->commit);

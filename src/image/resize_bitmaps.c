@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "format/bitmap.h"
 #include "format/fault_error.h"
+#include "image/features.h"
 #include "image/guarded.h"
 #include "image/image.h"
 #include "image/rw.h"
@@ -402,7 +403,7 @@ void bitmaps_resize_done(struct bitmaps_resize *r)
 void bitmaps_resize_release(struct bitmaps_resize *r)
 {
 	for (size_t i = 0; i < r->n_fresh; i++)
-		refcounts_unclaim(&r->img->rw->refs, &r->fresh[i]);
+		header_unclaim(r->img, &r->fresh[i]);
 	if (r->n_fresh)
 		forget_directory(r, r->place.directory_off);
 	free(r->fresh);

@@ -51,16 +51,24 @@ void image_end(struct grace_ref ref)
 #define REFCOUNT_SECTIONS                                                      \
 	(QCOW2_OVERLAP_REFCOUNT_TABLE | QCOW2_OVERLAP_REFCOUNT_BLOCK)
 
+static void set_table(struct header *h, void *opaque)
+{
+	const struct reftable_place *to = opaque;
+
+	h->refcount_table_off = to->off;
+	h->refcount_table_clusters = to->clusters;
+}
+
 /* O12: the header points to the new refcount table, durably. */
 static int move_table(void *opaque, struct reftable_place to,
 		      struct qcow2_error *err)
 {
-	struct image *img = opaque;
-	SCOPED_LOCK(&img->rw->header_lock);
+	return header_update(opaque, set_table, &to, err);
+}
 
-	img->header.refcount_table_off = to.off;
-	img->header.refcount_table_clusters = to.clusters;
-	return header_sector_write(img, err);
+static int settle_header(void *opaque, struct qcow2_error *err)
+{
+	return header_settle(opaque, err);
 }
 
 static int new_metadata(void *opaque, uint64_t len, uint64_t host_off,
@@ -155,6 +163,7 @@ static void rw_init(struct image *img, const struct qcow2_open_opts *opts,
 	c->refs = &rw->refs;
 	c->grace = &rw->grace;
 	c->l1 = &img->map.l1;
+	c->settle_header = settle_header;
 	c->mark_dirty = is_lazy(img, opts) ? mark_dirty : NULL;
 	c->opaque = img;
 	init_policy(&rw->policy, opts);
@@ -251,7 +260,8 @@ static void make_room(struct image *img)
 {
 	struct rw *rw = img->rw;
 
-	if (!rw->keep_tail && commit_check(&rw->commit, NULL) == 0)
+	if (!rw->keep_tail && commit_check(&rw->commit, NULL) == 0 &&
+	    header_is_settled(img))
 		rw_cut_tail(img, NULL);
 }
 

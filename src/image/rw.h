@@ -68,6 +68,7 @@ struct rw {
 	/* The header in memory and its fixed part on disk; a leaf, held
 	 * during the write of one sector.  Protects what follows. */
 	pthread_mutex_t header_lock;
+	bool header_unsettled;      /* the disk may have another first sector */
 	unsigned dirty_reasons;     /* enum dirty_reason: why the bit is set */
 	_Atomic bool bitmaps_valid; /* no guest data has changed; read without
 				     * the lock */

@@ -180,11 +180,12 @@ static int prepare(struct application *a, struct qcow2_error *err)
 	return rc;
 }
 
+/* A header that may show the snapshot's disk keeps all that it has. */
 static void undo(struct application *a)
 {
 	unguard_tables(a, &a->tree, &a->old);
 	fresh_l1_drop(a->img, a->tree.n_l1, a->l1_off);
-	if (a->counted)
+	if (a->counted && header_settle(a->img, NULL) == 0)
 		tree_drop_references(a->img, &a->gained, NULL);
 }
 
@@ -205,8 +206,7 @@ static int switch_disk(struct application *a, struct qcow2_error *err)
 	int rc = header_update(img, set_disk, a, err);
 
 	if (rc < 0) {
-		/* Nobody knows which disk the image has. */
-		commit_poison(&img->rw->commit, rc);
+		undo(a);
 		return rc;
 	}
 	l1_switch_use(&a->memory, &img->rw->commit);

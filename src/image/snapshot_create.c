@@ -177,7 +177,7 @@ static int prepare(struct creation *c, struct qcow2_error *err)
 	return rc < 0 ? rc : clear_copied(c, err);
 }
 
-/* Nothing durable knows of the snapshot. */
+/* Nothing durable knows of the snapshot, unless the header is unsettled. */
 static int undo(struct creation *c)
 {
 	uint64_t n_lost;
@@ -187,6 +187,10 @@ static int undo(struct creation *c)
 	fresh_l1_drop(c->img, c->tree.n_l1, c->l1_off);
 	if (!c->counted)
 		return 0;
+	/* A header that may list the snapshot keeps all that it has. */
+	rc = header_settle(c->img, NULL);
+	if (rc < 0)
+		return rc;
 	/* Refcounts that stay too high are leaks; flags that stay off cost a
 	 * copy each. */
 	rc = tree_drop_references(c->img, &c->tree, NULL);
@@ -198,13 +202,12 @@ static int carry_out(struct creation *c, struct qcow2_error *err)
 {
 	int rc = prepare(c, err);
 
-	if (rc < 0) {
-		c->unfinished = undo(c) < 0;
-		return rc;
-	}
-	rc = snapshot_table_switch(c->img, &c->next, &c->table, err);
+	if (rc == 0)
+		rc = snapshot_table_switch(c->img, &c->next, &c->table, err);
 	if (rc == 0)
 		c->info.id = NULL;
+	else
+		c->unfinished = undo(c) < 0;
 	return rc;
 }
 

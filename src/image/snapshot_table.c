@@ -56,7 +56,7 @@ void fresh_table_drop(struct image *img, const struct fresh_table *t)
 	if (!t->bytes)
 		return;
 	guard_remove(&img->rw->guard, GUARD_TABLES, t->bytes, t->host_off);
-	refcounts_unclaim(&img->rw->refs, &claim);
+	header_unclaim(img, &claim);
 }
 
 int fresh_l1_write(struct image *img, const uint64_t *l1, uint64_t n,
@@ -119,7 +119,7 @@ static void set_place(struct header *h, void *opaque)
 }
 
 int snapshot_table_switch(struct image *img, struct snapshots *s,
-			  const struct fresh_table *t, struct qcow2_error *err)
+			  struct fresh_table *t, struct qcow2_error *err)
 {
 	struct fresh_table old = { img->header.snapshots_off,
 				   img->snapshots.table_bytes };
@@ -128,11 +128,11 @@ int snapshot_table_switch(struct image *img, struct snapshots *s,
 			 ? 0
 			 : commit_flush(&img->rw->commit, err);
 
-	if (rc < 0)
-		return rc;
-	rc = header_update(img, set_place, &to, err);
+	if (rc == 0)
+		rc = header_update(img, set_place, &to, err);
 	if (rc < 0) {
-		commit_poison(&img->rw->commit, rc);
+		fresh_table_drop(img, t);
+		*t = (struct fresh_table){ 0 };
 		return rc;
 	}
 	free(img->snapshots.list);

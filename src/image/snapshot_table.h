@@ -23,7 +23,8 @@ struct fresh_table {
  * clusters; the guard knows them from then on. */
 int fresh_table_write(struct image *img, const uint8_t *buf, uint64_t bytes,
 		      struct fresh_table *out, struct qcow2_error *err);
-/* Gives the clusters of a table back that nothing durable points to. */
+/* Gives the clusters of a table back that nothing durable points to but, it may
+ * be, an unsettled header. */
 void fresh_table_drop(struct image *img, const struct fresh_table *t);
 
 /* The same for an L1 table of @n entries, without their COPIED flags; *host_off
@@ -39,11 +40,10 @@ int snapshot_table_write(struct image *img, const struct snapshots *s,
 /*
  * Makes everything durable and points the header to @t, which lists @s; the
  * image has that list and the old one is freed, but for what both have.  On
- * failure the image takes no more changes, since nobody knows which table it
- * has.
+ * failure the image has the old list, and @t is dropped; what the new list needs
+ * must stay as long as the header is unsettled.
  */
 int snapshot_table_switch(struct image *img, struct snapshots *s,
-			  const struct fresh_table *t,
-			  struct qcow2_error *err);
+			  struct fresh_table *t, struct qcow2_error *err);
 
 #endif

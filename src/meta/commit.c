@@ -65,7 +65,8 @@ static int poisoned(const struct commit *c, struct qcow2_error *err)
 {
 	return error_set(err, c->poison,
 			 "the image takes no more changes until it is opened "
-			 "again: writing metadata failed, or it is corrupt");
+			 "again: the file could not be flushed, or the image is "
+			 "corrupt");
 }
 
 int commit_check(struct commit *c, struct qcow2_error *err)

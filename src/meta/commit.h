@@ -85,6 +85,9 @@ struct commit {
 	struct refcounts *refs;
 	struct grace *grace;
 	struct l1_table *l1;
+	/* NULL or: makes sure, before anything else, that the disk has the
+	 * header that memory has. */
+	int (*settle_header)(void *opaque, struct qcow2_error *err);
 	/* Lazy refcounts (O26), where it is set: makes the dirty bit durable. */
 	int (*mark_dirty)(void *opaque, struct qcow2_error *err);
 	void *opaque;

@@ -70,9 +70,12 @@ static int barrier(struct commit *c, struct qcow2_store *store,
 
 int epoch_write(struct commit *c, struct epoch *e, struct qcow2_error *err)
 {
-	int rc = MUTANT(entries_first)
-			 ? writes_submit(&e->entries, c->file, err)
-			 : 0;
+	int rc = c->settle_header ? c->settle_header(c->opaque, err) : 0;
+
+	if (rc < 0)
+		return rc;
+	if (MUTANT(entries_first))
+		rc = writes_submit(&e->entries, c->file, err);
 
 	/* O28: what the data file holds comes before what points to it. */
 	if (c->data != c->file && !MUTANT(no_data_barrier)) {

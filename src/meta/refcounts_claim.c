@@ -80,6 +80,16 @@ void refcounts_unclaim(struct refcounts *r, const struct claim *c)
 			    c->host_off >> r->geo->cluster_bits, NULL);
 }
 
+void refcounts_skip(struct refcounts *r, uint64_t end)
+{
+	SCOPED_LOCK(&r->grow_lock);
+
+	mutex_lock(&r->lock);
+	r->high_water = max_u64(r->high_water, end);
+	mutex_unlock(&r->lock);
+	r->file_size = max_u64(r->file_size, end);
+}
+
 /* The size is durable with the refcounts of the claim: no pointer to it can
  * survive a crash that the size does not. */
 static int extend_file(struct refcounts *r, uint64_t end,
