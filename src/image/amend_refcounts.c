@@ -99,10 +99,7 @@ static int reopen(struct image *img, struct old_refcounts *old,
 		r->file_size = before.file_size;
 		r->high_water = before.high_water;
 	}
-	r->move_table = before.move_table;
-	r->new_metadata = before.new_metadata;
-	r->old_metadata = before.old_metadata;
-	r->opaque = before.opaque;
+	r->owner = before.owner;
 	r->held = before.held;
 	return rc;
 }

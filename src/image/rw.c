@@ -153,10 +153,10 @@ static void rw_init(struct image *img, const struct qcow2_open_opts *opts,
 	pthread_mutex_init(&rw->snapshot_lock, NULL);
 	pthread_mutex_init(&rw->table_lock, NULL);
 	pthread_mutex_init(&rw->header_lock, NULL);
-	rw->refs.move_table = move_table;
-	rw->refs.new_metadata = new_metadata;
-	rw->refs.old_metadata = old_metadata;
-	rw->refs.opaque = img;
+	rw->refs.owner.move_table = move_table;
+	rw->refs.owner.new_metadata = new_metadata;
+	rw->refs.owner.old_metadata = old_metadata;
+	rw->refs.owner.opaque = img;
 	c->geo = &img->geo;
 	c->file = img->file;
 	c->data = img->data;

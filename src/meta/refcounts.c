@@ -390,12 +390,54 @@ int refcounts_set(struct refcounts *r, uint64_t value, uint64_t cluster_idx,
 	return rc;
 }
 
+/* ---- Writing --------------------------------------------------------------- */
+
+static bool is_empty(const struct table_range *t)
+{
+	return t->first >= t->end;
+}
+
+static void include(struct table_range *t, uint64_t first, uint64_t end)
+{
+	t->first = is_empty(t) ? first : min_u64(t->first, first);
+	t->end = max_u64(t->end, end);
+}
+
+void refcounts_table_changed(struct refcounts *r, uint64_t index)
+{
+	include(&r->changes.waiting, index, index + 1);
+}
+
+/* In whole sectors, which the table has in memory too. */
+static int collect_table(struct refcounts *r, struct writes *out,
+			 struct qcow2_error *err)
+{
+	enum { PER_SECTOR = SECTOR_BYTES / REFCOUNT_TABLE_ENTRY_BYTES };
+	struct table_range t = r->changes.waiting;
+	uint8_t raw[SECTOR_BYTES];
+	int rc = 0;
+
+	for (uint64_t i = align_down(t.first, PER_SECTOR);
+	     rc == 0 && !is_empty(&t) && i < t.end; i += PER_SECTOR) {
+		for (unsigned k = 0; k < PER_SECTOR; k++)
+			put_be64(raw + k * REFCOUNT_TABLE_ENTRY_BYTES,
+				 r->table[i + k]);
+		rc = writes_add(out, raw, sizeof(raw),
+				r->place.off + i * REFCOUNT_TABLE_ENTRY_BYTES,
+				err);
+	}
+	if (rc == 0)
+		r->changes = (struct table_changes){ { 0 }, t };
+	return rc;
+}
+
 int refcounts_collect(struct refcounts *r, struct writes *out,
 		      struct qcow2_error *err)
 {
 	SCOPED_LOCK(&r->lock);
+	int rc = collect_table(r, out, err);
 
-	return dirty_collect(&r->dirty, out, err);
+	return rc < 0 ? rc : dirty_collect(&r->dirty, out, err);
 }
 
 void refcounts_written(struct refcounts *r)
@@ -403,25 +445,32 @@ void refcounts_written(struct refcounts *r)
 	SCOPED_LOCK(&r->lock);
 
 	dirty_written(&r->dirty);
+	r->changes.writing = (struct table_range){ 0 };
 }
 
 void refcounts_failed(struct refcounts *r)
 {
 	SCOPED_LOCK(&r->lock);
+	struct table_range t = r->changes.writing;
 
 	dirty_failed(&r->dirty);
+	if (!is_empty(&t))
+		include(&r->changes.waiting, t.first, t.end);
+	r->changes.writing = (struct table_range){ 0 };
 }
 
 bool refcounts_is_clean(struct refcounts *r)
 {
 	SCOPED_LOCK(&r->lock);
 
-	return r->dirty.waiting.n == 0;
+	return r->dirty.waiting.n == 0 && is_empty(&r->changes.waiting);
 }
 
 bool refcounts_wanted(struct refcounts *r)
 {
 	SCOPED_LOCK(&r->lock);
 
-	return r->dirty.waiting.n > cache_capacity(&r->blocks) / 2;
+	/* Where opening failed there is no cache. */
+	return r->dirty.waiting.n &&
+	       r->dirty.waiting.n > cache_capacity(&r->blocks) / 2;
 }

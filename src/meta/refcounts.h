@@ -40,12 +40,20 @@ struct inherited {
 	bool freed;            /* one has lost its last reference since */
 };
 
-struct refcounts {
-	const struct geometry *geo;
-	struct qcow2_store *file;     /* borrowed */
-	struct cache blocks;
-	pthread_mutex_t grow_lock;    /* one new block or table at a time */
-	struct reftable_place place;
+/* Entries of the refcount table that the disk may have otherwise: they go with
+ * the refcounts of the next commit. */
+struct table_range {
+	uint64_t first;
+	uint64_t end;
+};
+
+struct table_changes {
+	struct table_range waiting;
+	struct table_range writing;
+};
+
+/* Whoever has the header and guards metadata. */
+struct refcounts_owner {
 	/* Called with grow_lock held to point the header to a new table; must
 	 * make it durable. */
 	int (*move_table)(void *opaque, struct reftable_place to,
@@ -56,9 +64,19 @@ struct refcounts {
 	/* Tells that it does not any more. */
 	void (*old_metadata)(void *opaque, uint64_t len, uint64_t host_off);
 	void *opaque;
+};
+
+struct refcounts {
+	const struct geometry *geo;
+	struct qcow2_store *file;     /* borrowed */
+	struct cache blocks;
+	pthread_mutex_t grow_lock;    /* one new block or table at a time */
+	struct reftable_place place;
+	struct refcounts_owner owner;
 	pthread_mutex_t lock;         /* protects what follows */
 	uint64_t *table;              /* host byte order */
 	uint64_t n_table;             /* entries */
+	struct table_changes changes;
 	struct dirty dirty;
 	uint64_t next_free;           /* cluster index: all below are in use, or
 				       * inherited and doubted */
@@ -71,8 +89,7 @@ struct refcounts {
 				       * ever handed out, it reads as zeros */
 	uint64_t file_size;           /* the file has been extended to here;
 				       * under grow_lock */
-	_Atomic int broken;           /* -errno: growing failed at a point where
-				       * the disk may have either; 0 */
+	_Atomic int broken;           /* -errno: a barrier failed; 0 */
 };
 
 int refcounts_open(struct refcounts *r, const struct geometry *g,

@@ -12,11 +12,23 @@
 #include "base/error.h"
 #include "base/mutant.h"
 #include "format/refcount.h"
+#include "meta/refcounts_view.h"
 #include "store/store.h"
 
 static uint64_t block_clusters(const struct refcounts *r)
 {
 	return UINT64_C(1) << r->geo->refcount_block_bits;
+}
+
+static int tell_new(struct refcounts *r, uint64_t len, uint64_t host_off,
+		    struct qcow2_error *err)
+{
+	return r->owner.new_metadata(r->owner.opaque, len, host_off, err);
+}
+
+static void tell_old(struct refcounts *r, uint64_t len, uint64_t host_off)
+{
+	r->owner.old_metadata(r->owner.opaque, len, host_off);
 }
 
 static uint64_t table_entries_max(void)
@@ -78,46 +90,43 @@ static bool take_in_region(struct refcounts *r, uint64_t index, uint64_t *place)
 	return true;
 }
 
-/* Where a change of the tables that lead to blocks may or may not have reached
- * the disk, everything after it would be a guess. */
-static int give_up(struct refcounts *r, int rc)
-{
-	if (rc < 0)
-		r->broken = rc;
-	return rc;
-}
-
 static int check_broken(const struct refcounts *r, struct qcow2_error *err)
 {
 	if (!r->broken)
 		return 0;
 	return error_set(err, r->broken,
 			 "the image takes no more refcount blocks until it is "
-			 "opened again: writing one failed");
+			 "opened again: flushing the file failed");
 }
 
 static int barrier(struct refcounts *r, struct qcow2_error *err)
 {
-	return give_up(r, store_flush(r->file, err));
+	int rc = store_flush(r->file, err);
+
+	if (rc < 0)
+		r->broken = rc;
+	return rc;
 }
 
 /* ---- A block (O11) --------------------------------------------------------- */
 
-static int link_block(struct refcounts *r, uint64_t index, uint64_t host_off,
-		      struct qcow2_error *err)
+/* The block is durable.  Its entry goes with the refcounts of the next commit,
+ * as those in the block do. */
+static void link_block(struct refcounts *r, uint64_t index, uint64_t host_off)
+{
+	SCOPED_LOCK(&r->lock);
+
+	r->table[index] = host_off;
+	refcounts_table_changed(r, index);
+}
+
+static void link_early(struct refcounts *r, uint64_t index, uint64_t host_off)
 {
 	uint8_t entry[REFCOUNT_TABLE_ENTRY_BYTES];
-	int rc;
 
 	put_be64(entry, host_off);
-	rc = store_pwrite(r->file, entry, sizeof(entry),
-			  r->place.off + index * sizeof(entry), 0, err);
-	if (rc < 0)
-		return give_up(r, rc);
-	mutex_lock(&r->lock);
-	r->table[index] = host_off;
-	mutex_unlock(&r->lock);
-	return 0;
+	store_pwrite(r->file, entry, sizeof(entry),
+		     r->place.off + index * sizeof(entry), 0, NULL);
 }
 
 static int add_block(struct refcounts *r, uint64_t index,
@@ -135,17 +144,19 @@ static int add_block(struct refcounts *r, uint64_t index,
 		return error_set(err, -EFBIG,
 				 "no refcount block fits into the 2^56 bytes "
 				 "that the format can address");
-	rc = r->new_metadata(r->opaque, r->geo->cluster_size, host_off, err);
+	rc = tell_new(r, r->geo->cluster_size, host_off, err);
 	if (rc == 0 && MUTANT(block_linked_first))
-		link_block(r, index, host_off, err);
+		link_early(r, index, host_off);
 	if (rc == 0)
 		rc = write_block(r, 1, place, host_off, err);
 	if (rc == 0 && !MUTANT(no_block_barrier))
 		rc = barrier(r, err);
 	/* Nothing points to it: the next one to come may have it. */
 	if (rc < 0)
-		r->old_metadata(r->opaque, r->geo->cluster_size, host_off);
-	return rc < 0 ? rc : link_block(r, index, host_off, err);
+		tell_old(r, r->geo->cluster_size, host_off);
+	else
+		link_block(r, index, host_off);
+	return rc;
 }
 
 /* ---- A table (O12) --------------------------------------------------------- */
@@ -236,14 +247,18 @@ static int write_table(struct refcounts *r, const struct growth *g,
 	return write_end(r, raw, bytes, g->first << r->geo->cluster_bits, err);
 }
 
-static void use_table(struct refcounts *r, struct growth *g)
+/* True when a commit is writing entries of the old one. */
+static bool use_table(struct refcounts *r, struct growth *g,
+		      struct reftable_place to)
 {
 	SCOPED_LOCK(&r->lock);
 
 	free(r->table);
+	r->place = to;
 	r->table = g->entries;
 	r->n_table = g->n_entries;
 	g->entries = NULL;
+	return r->changes.writing.end != 0;
 }
 
 static int switch_table(struct refcounts *r, struct growth *g,
@@ -253,20 +268,20 @@ static int switch_table(struct refcounts *r, struct growth *g,
 	struct reftable_place to = { g->first << r->geo->cluster_bits,
 				     (uint32_t)g->n_table };
 	int rc = MUTANT(no_table_barrier) ? 0 : barrier(r, err);
+	bool busy;
 
 	if (rc == 0)
-		rc = give_up(r, r->move_table(r->opaque, to, err));
+		rc = r->owner.move_table(r->owner.opaque, to, err);
 	if (rc < 0)
 		return rc;
-	r->place = to;
-	use_table(r, g);
-	/* Nobody reads the old table once the header is durable.  Where it
-	 * cannot be uncounted it leaks. */
-	r->old_metadata(r->opaque,
-			(uint64_t)old.clusters << r->geo->cluster_bits,
+	busy = use_table(r, g, to);
+	tell_old(r, (uint64_t)old.clusters << r->geo->cluster_bits,
 			old.off);
-	refcounts_decrement(r, old.clusters, old.off >> r->geo->cluster_bits,
-			    NULL);
+	/* Nobody reads the old table once the header is durable, but a commit
+	 * may be writing to it.  Where it cannot be uncounted it leaks. */
+	if (!busy)
+		refcounts_decrement(r, old.clusters,
+				    old.off >> r->geo->cluster_bits, NULL);
 	return 0;
 }
 
@@ -284,12 +299,13 @@ static int grow_table(struct refcounts *r, uint64_t index,
 	if (!g.entries)
 		return error_nomem(err, "a refcount table", g.n_entries * 8);
 	memcpy(g.entries, r->table, r->n_table * sizeof(*g.entries));
-	rc = r->new_metadata(r->opaque, bytes, host_off, err);
+	rc = tell_new(r, bytes, host_off, err);
 	if (rc == 0 && MUTANT(header_first))
-		r->move_table(r->opaque,
-			      (struct reftable_place){ host_off,
-						       (uint32_t)g.n_table },
-			      err);
+		r->owner.move_table(
+			r->owner.opaque,
+			(struct reftable_place){ host_off,
+						 (uint32_t)g.n_table },
+			err);
 	if (rc == 0)
 		rc = write_growth_blocks(r, &g, err);
 	if (rc == 0)
@@ -298,7 +314,7 @@ static int grow_table(struct refcounts *r, uint64_t index,
 		rc = switch_table(r, &g, err);
 	/* Nothing points to it, or nothing is changed any more. */
 	if (rc < 0)
-		r->old_metadata(r->opaque, bytes, host_off);
+		tell_old(r, bytes, host_off);
 	free(g.entries);
 	return rc;
 }
@@ -329,17 +345,16 @@ int refcounts_add_block_at(struct refcounts *r, uint64_t cluster_idx,
 
 	assert(index < r->n_table && !r->table[index]);
 	if (rc == 0)
-		rc = r->new_metadata(r->opaque, r->geo->cluster_size, host_off,
-				     err);
+		rc = tell_new(r, r->geo->cluster_size, host_off, err);
 	if (rc < 0)
 		return rc;
 	rc = write_block(r, 0, 0, host_off, err);
 	if (rc == 0)
 		rc = barrier(r, err);
 	if (rc == 0)
-		rc = link_block(r, index, host_off, err);
-	if (rc < 0)
-		r->old_metadata(r->opaque, r->geo->cluster_size, host_off);
+		link_block(r, index, host_off);
+	else
+		tell_old(r, r->geo->cluster_size, host_off);
 	return rc;
 }
 
@@ -464,8 +479,7 @@ static int write_row_blocks(struct refcounts *r, const struct row *row,
 
 		if (has_block(r, index))
 			continue;
-		rc = r->new_metadata(r->opaque, r->geo->cluster_size, host_off,
-				     err);
+		rc = tell_new(r, r->geo->cluster_size, host_off, err);
 		if (rc == 0)
 			rc = write_block(r, to - from, from, host_off, err);
 		place++;
@@ -484,7 +498,7 @@ static int link_row_blocks(struct refcounts *r, const struct row *row,
 	while (rc == 0 && next_region(r, row, &index, &from, &to)) {
 		if (has_block(r, index))
 			continue;
-		rc = link_block(r, index, place << r->geo->cluster_bits, err);
+		link_block(r, index, place << r->geo->cluster_bits);
 		place++;
 	}
 	return rc;
@@ -541,8 +555,7 @@ int refcounts_claim_end(struct refcounts *r, uint64_t n, struct claim *out,
 		if (rc == 0)
 			rc = link_row_blocks(r, &row, err);
 		if (rc < 0)
-			r->old_metadata(r->opaque,
-					row.n_blocks << r->geo->cluster_bits,
+			tell_old(r, row.n_blocks << r->geo->cluster_bits,
 					(row.first + row.n)
 						<< r->geo->cluster_bits);
 	}

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/mutant.h"
 #include "format/refcount.h"
+#include "meta/refcounts_view.h"
 #include "store/store.h"
 
 static int copy_clusters(struct refcounts *r, uint64_t n, uint64_t from,
@@ -40,7 +41,18 @@ static int point_to(struct refcounts *r, uint64_t index, uint64_t host_off,
 	put_be64(entry, host_off);
 	rc = store_pwrite(r->file, entry, sizeof(entry),
 			  r->place.off + index * sizeof(entry), 0, err);
-	return rc < 0 ? rc : store_flush(r->file, err);
+	if (rc < 0) {
+		/* Both blocks are the same and both counted; the next commit
+		 * says which it is. */
+		mutex_lock(&r->lock);
+		refcounts_table_changed(r, index);
+		mutex_unlock(&r->lock);
+		return rc;
+	}
+	rc = store_flush(r->file, err);
+	if (rc < 0)
+		r->broken = rc;
+	return rc;
 }
 
 int refcounts_relocate_block(struct refcounts *r, uint64_t index,
@@ -48,23 +60,21 @@ int refcounts_relocate_block(struct refcounts *r, uint64_t index,
 {
 	uint32_t size = r->geo->cluster_size;
 	uint64_t old = refcount_block_off(r->table[index]);
-	int rc = r->new_metadata(r->opaque, size, host_off, err);
+	int rc = r->owner.new_metadata(r->owner.opaque, size, host_off, err);
 
 	if (rc == 0)
 		rc = copy_clusters(r, 1, old, host_off, err);
 	if (rc < 0)
 		return rc;
 	rc = point_to(r, index, host_off, err);
-	if (rc < 0) {
-		r->broken = rc;
+	if (rc < 0)
 		return rc;
-	}
 	cache_forget(&r->blocks, size, host_off);
 	cache_forget(&r->blocks, size, old);
 	mutex_lock(&r->lock);
 	r->table[index] = host_off;
 	mutex_unlock(&r->lock);
-	r->old_metadata(r->opaque, size, old);
+	r->owner.old_metadata(r->owner.opaque, size, old);
 	return 0;
 }
 
@@ -74,18 +84,16 @@ int refcounts_relocate_table(struct refcounts *r, uint64_t host_off,
 	struct reftable_place old = r->place;
 	struct reftable_place to = { host_off, old.clusters };
 	uint64_t bytes = (uint64_t)old.clusters << r->geo->cluster_bits;
-	int rc = r->new_metadata(r->opaque, bytes, host_off, err);
+	int rc = r->owner.new_metadata(r->owner.opaque, bytes, host_off, err);
 
 	if (rc == 0)
 		rc = copy_clusters(r, old.clusters, old.off, host_off, err);
 	if (rc < 0)
 		return rc;
-	rc = r->move_table(r->opaque, to, err);
-	if (rc < 0) {
-		r->broken = rc;
+	rc = r->owner.move_table(r->owner.opaque, to, err);
+	if (rc < 0)
 		return rc;
-	}
 	r->place = to;
-	r->old_metadata(r->opaque, bytes, old.off);
+	r->owner.old_metadata(r->owner.opaque, bytes, old.off);
 	return 0;
 }

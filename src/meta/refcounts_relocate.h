@@ -12,7 +12,8 @@
  * work, and the old place keeps its refcount for the caller to take.
  *
  * Order: the copy, then what points to it, each durable before the next step.
- * After a failure nobody knows which copy counts: r->broken is set.
+ * After a write that failed either copy may count until the next commit says
+ * that the old one does; so both places keep their refcounts.
  */
 int refcounts_relocate_block(struct refcounts *r, uint64_t index,
 			     uint64_t host_off, struct qcow2_error *err);

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/mutant.h"
 #include "format/refcount.h"
+#include "meta/refcounts_view.h"
 #include "store/store.h"
 
 static uint64_t block_off(const struct refcounts *r, uint64_t index)
@@ -34,6 +35,15 @@ static int is_used(struct refcounts *r, uint64_t index, bool *used,
 				   used, err);
 }
 
+/* Whether the disk has it is not known; the next commit writes it again. */
+static int entry_stays(struct refcounts *r, uint64_t index, int rc)
+{
+	SCOPED_LOCK(&r->lock);
+
+	refcounts_table_changed(r, index);
+	return rc;
+}
+
 /* The entry first: then nobody looks for the block any more. */
 static int drop_block(struct refcounts *r, uint64_t index, uint64_t *touched,
 		      struct qcow2_error *err)
@@ -45,9 +55,10 @@ static int drop_block(struct refcounts *r, uint64_t index, uint64_t *touched,
 	int rc = store_pwrite(r->file, none, sizeof(none),
 			      r->place.off + index * sizeof(none), 0, err);
 
-	if (rc == 0 && !MUTANT(no_drop_barrier))
+	if (rc < 0)
+		return entry_stays(r, index, rc);
+	if (!MUTANT(no_drop_barrier))
 		rc = store_flush(r->file, err);
-	/* Whether the entry is there is not known any more. */
 	if (rc < 0) {
 		r->broken = rc;
 		return rc;
@@ -56,7 +67,7 @@ static int drop_block(struct refcounts *r, uint64_t index, uint64_t *touched,
 	r->table[index] = 0;
 	mutex_unlock(&r->lock);
 	cache_forget(&r->blocks, r->geo->cluster_size, off);
-	r->old_metadata(r->opaque, r->geo->cluster_size, off);
+	r->owner.old_metadata(r->owner.opaque, r->geo->cluster_size, off);
 	if (own)
 		return 0;
 	*touched = max_u64(*touched, cluster >> r->geo->refcount_block_bits);
@@ -96,11 +107,9 @@ static int cut_table(struct refcounts *r, bool *more, struct qcow2_error *err)
 					     r->geo->cluster_size);
 	if (to.clusters >= r->place.clusters)
 		return 0;
-	rc = r->move_table(r->opaque, to, err);
-	if (rc < 0) {
-		r->broken = rc;
+	rc = r->owner.move_table(r->owner.opaque, to, err);
+	if (rc < 0)
 		return rc;
-	}
 	gone = r->place.clusters - to.clusters;
 	gone_off = to.off + ((uint64_t)to.clusters << bits);
 	mutex_lock(&r->lock);
@@ -109,7 +118,7 @@ static int cut_table(struct refcounts *r, bool *more, struct qcow2_error *err)
 		     REFCOUNT_TABLE_ENTRY_BYTES;
 	mutex_unlock(&r->lock);
 	*more = true;
-	r->old_metadata(r->opaque, gone << bits, gone_off);
+	r->owner.old_metadata(r->owner.opaque, gone << bits, gone_off);
 	return refcounts_decrement(r, gone, gone_off >> bits, err);
 }
 

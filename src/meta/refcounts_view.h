@@ -28,6 +28,10 @@ static inline void view_close(struct refcounts *r, struct view *v)
 	cache_put(&r->blocks, v->slice);
 }
 
+/* The table has another entry @index in memory than it may have on the disk.
+ * With r->lock held. */
+void refcounts_table_changed(struct refcounts *r, uint64_t index);
+
 /* No cluster before it is free.  Cluster 0 is the header, whatever its refcount
  * says. */
 uint64_t refcounts_first_candidate(struct refcounts *r);

@@ -26,6 +26,7 @@ static void a_new_block_describes_itself(void **state)
 	assert_int_equal(rig_count(&t, block), 1);
 	assert_int_equal(rig_count(&t, block + SMALL), 0);
 	assert_int_equal(rig_read64(&t, block), 1);
+	assert_int_equal(commit_flush(&t.commit, NULL), 0);
 	assert_int_equal(rig_read64(&t, t.header.refcount_table_off +
 						8 * (i / PER_BLOCK)),
 			 block);
@@ -43,11 +44,17 @@ static void the_block_is_durable_before_its_entry(void **state)
 	small(&t);
 	from = record_n_events(t.log);
 	assert_int_equal(refcounts_add_block(&t.refs, 10 * PER_BLOCK, NULL), 0);
-	assert_int_equal(record_n_events(t.log), from + 3);
+	assert_int_equal(record_n_events(t.log), from + 2);
 	assert_int_equal(record_event(t.log, from)->op, STORE_OP_WRITE);
 	assert_int_equal(record_event(t.log, from + 1)->op, STORE_OP_FLUSH);
+	/* That is written with the refcounts of the next commit. */
+	assert_int_equal(commit_flush(&t.commit, NULL), 0);
+	assert_int_equal(record_n_events(t.log), from + 4);
 	assert_int_equal(record_event(t.log, from + 2)->op, STORE_OP_WRITE);
-	assert_int_equal(record_event(t.log, from + 2)->len, 8);
+	assert_int_equal(record_event(t.log, from + 2)->off,
+			 t.header.refcount_table_off);
+	assert_int_equal(commit_flush(&t.commit, NULL), 0);
+	assert_int_equal(record_n_events(t.log), from + 5);
 	rig_release(&t);
 }
 
@@ -190,16 +197,52 @@ static void nothing_grows_after_a_barrier_that_failed(void **state)
 	expect_broken(STORE_OP_FLUSH, 1, PER_TABLE);
 }
 
-static void nothing_grows_after_an_entry_that_may_be_there(void **state)
+/* D5: also when others come meanwhile. */
+static void an_entry_that_was_not_written_goes_with_the_next_commit(
+	void **state)
 {
+	uint64_t first, second;
+	struct rig t;
+
 	(void)state;
-	expect_broken(STORE_OP_WRITE, 2, 10 * PER_BLOCK);
+	small(&t);
+	assert_int_equal(refcounts_add_block(&t.refs, 10 * PER_BLOCK, NULL), 0);
+	rig_fail(&t, STORE_OP_WRITE, 1);
+	assert_int_equal(commit_flush(&t.commit, NULL), -EIO);
+	fault_arm(&t.fault, NULL);
+	assert_int_equal(refcounts_add_block(&t.refs, 30 * PER_BLOCK, NULL), 0);
+	assert_false(refcounts_is_clean(&t.refs));
+	assert_int_equal(commit_flush(&t.commit, NULL), 0);
+	assert_true(refcounts_is_clean(&t.refs));
+	first = rig_read64(&t, t.header.refcount_table_off + 8 * 10);
+	second = rig_read64(&t, t.header.refcount_table_off + 8 * 30);
+	assert_int_equal(first, 10 * PER_BLOCK * SMALL);
+	assert_int_equal(second, 30 * PER_BLOCK * SMALL);
+	rig_release(&t);
 }
 
-static void nothing_grows_after_a_header_that_may_have_moved(void **state)
+/* The header is its caller's business; what was written for it stays free of
+ * others until that is settled. */
+static void a_table_that_the_header_did_not_get_is_left_behind(void **state)
 {
+	struct reftable_place old;
+	uint64_t first;
+	struct rig t;
+
 	(void)state;
-	expect_broken(STORE_OP_FLUSH, 2, PER_TABLE);
+	small(&t);
+	old = t.refs.place;
+	rig_fail(&t, STORE_OP_FLUSH, 2);
+	assert_int_equal(refcounts_add_block(&t.refs, PER_TABLE, NULL), -EIO);
+	fault_arm(&t.fault, NULL);
+	first = t.moved.off + (uint64_t)t.moved.clusters * SMALL;
+	assert_int_equal(t.refs.place.off, old.off);
+	assert_int_equal(t.refs.n_table, PER_TABLE / PER_BLOCK);
+	assert_int_equal(rig_count(&t, old.off), 1);
+	assert_int_equal(refcounts_add_block(&t.refs, 2 * PER_TABLE, NULL), 0);
+	assert_true(t.moved.off >= first);
+	assert_int_equal(t.refs.place.off, t.moved.off);
+	rig_release(&t);
 }
 
 static void what_nobody_guards_is_not_written(void **state)
@@ -245,9 +288,9 @@ int main(void)
 		cmocka_unit_test(a_block_that_was_not_written_is_forgotten),
 		cmocka_unit_test(nothing_grows_after_a_barrier_that_failed),
 		cmocka_unit_test(
-			nothing_grows_after_an_entry_that_may_be_there),
+			an_entry_that_was_not_written_goes_with_the_next_commit),
 		cmocka_unit_test(
-			nothing_grows_after_a_header_that_may_have_moved),
+			a_table_that_the_header_did_not_get_is_left_behind),
 		cmocka_unit_test(what_nobody_guards_is_not_written),
 		cmocka_unit_test(a_table_beyond_its_limit_is_refused),
 	};

@@ -104,10 +104,10 @@ static inline void rig_init_with(struct rig *t, uint32_t cluster,
 	rig_create(t, cluster, refcount_bits, flags);
 	assert_int_equal(refcounts_open(&t->refs, &t->geo, &t->header, t->file,
 					1 << 20, NULL), 0);
-	t->refs.new_metadata = rig_new;
-	t->refs.old_metadata = rig_old;
-	t->refs.move_table = rig_move;
-	t->refs.opaque = t;
+	t->refs.owner.new_metadata = rig_new;
+	t->refs.owner.old_metadata = rig_old;
+	t->refs.owner.move_table = rig_move;
+	t->refs.owner.opaque = t;
 	grace_init(&t->grace);
 	assert_int_equal(cache_init(&t->l2, t->file, 1 << 20, 512, NULL), 0);
 	t->l1.n_entries = t->header.l1_size;
