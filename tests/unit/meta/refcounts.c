@@ -55,7 +55,7 @@ static void rig_init(struct rig *t, uint32_t order)
 		put64(t->store, (2 + i) * CLUSTER, CLUSTER + 8 * i);
 	assert_int_equal(refcounts_open(&t->r, &t->g, &t->h, t->store,
 					1 << 20, NULL), 0);
-	t->r.new_metadata = none;
+	t->r.owner.new_metadata = none;
 	t->per_slice = ((uint64_t)t->r.blocks.slice_bytes * 8) >> order;
 }
 

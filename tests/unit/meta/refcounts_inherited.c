@@ -150,6 +150,7 @@ static void a_block_in_the_middle_can_be_made_again(void **state)
 	assert_int_equal(n, 1);
 	assert_int_equal(rig_count(&t, (PER_BLOCK + 3) * 512), 1);
 	assert_int_equal(rig_count(&t, (PER_BLOCK + 4) * 512), 0);
+	assert_int_equal(commit_flush(&t.commit, NULL), 0);
 	assert_int_equal(rig_read64(&t, t.header.refcount_table_off + 8),
 			 c.host_off);
 	rig_release(&t);
