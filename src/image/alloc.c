@@ -64,6 +64,16 @@ static struct claim cut(struct alloc *a, struct claim *from, uint64_t n)
 	return c;
 }
 
+/* As much is claimed ahead as was used so far: who writes little leaves little
+ * behind when he is killed. */
+static uint64_t grow_window(struct alloc *a, uint64_t want)
+{
+	SCOPED_LOCK(&a->lock);
+
+	a->window = min_u64(a->window + want, a->ahead);
+	return a->window;
+}
+
 /* Takes from the runs that are there.  *low says that another run is due. */
 static bool take(struct alloc *a, uint64_t want, struct alloc_run *out,
 		 bool *low)
@@ -77,7 +87,7 @@ static bool take(struct alloc *a, uint64_t want, struct alloc_run *out,
 	out->generation = a->runs[0].generation;
 	out->claim = cut(a, &a->runs[0].claim, want);
 	*low = a->runs[1].claim.n_clusters == 0 &&
-	       a->runs[0].claim.n_clusters <= a->ahead / 2;
+	       a->runs[0].claim.n_clusters <= a->window / 2;
 	return out->claim.n_clusters != 0;
 }
 
@@ -96,28 +106,29 @@ static bool put(struct alloc *a, const struct alloc_run *run)
 
 /* Claims ahead.  Where that fails there is nothing ahead, and whoever needs
  * clusters next learns why. */
-static void refill(struct alloc *a)
+static void refill(struct alloc *a, uint64_t window)
 {
 	struct alloc_run run;
 
-	if (claim_run(a, a->ahead, &run, NULL) == 0 && !put(a, &run))
+	if (claim_run(a, window, &run, NULL) == 0 && !put(a, &run))
 		refcounts_unclaim(a->refs, &run.claim);
 }
 
 int alloc_clusters(struct alloc *a, uint64_t want, struct allocation *out,
 		   struct qcow2_error *err)
 {
+	uint64_t window = grow_window(a, want);
 	struct alloc_run run = { 0 };
 	bool low = false;
 	int rc = 0;
 
 	/* Large requests want neighbours more than durable refcounts. */
-	if (want > a->ahead / 2 || !take(a, want, &run, &low))
+	if (want > max_u64(window / 2, 1) || !take(a, want, &run, &low))
 		rc = claim_run(a, want, &run, err);
 	if (rc < 0)
 		return rc;
 	if (low)
-		refill(a);
+		refill(a, window);
 	out->claim = run.claim;
 	out->durable = commit_covers(a->commit, run.generation) ||
 		       (MUTANT(lazy_claims_durable) && a->commit->mark_dirty);

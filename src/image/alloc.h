@@ -4,8 +4,9 @@
  * Clusters are claimed ahead in runs, so that a steady stream of small writes
  * finds its refcounts already durable, and sequential writers get neighbours.
  * A second run is claimed while the first is still in use: it becomes durable
- * with a commit that happens anyway.  What was claimed and not used is given
- * back at close; after a crash it is a leak, bounded by the runs.
+ * with a commit that happens anyway.  Runs begin with one cluster and grow with
+ * what is written.  What was claimed and not used is given back at close; after
+ * a crash it is a leak, bounded by the runs, and by about what was written.
  *
  * Locks: alloc.lock is taken with nothing of meta/ held and holds nothing
  * while clusters are claimed.
@@ -32,8 +33,10 @@ struct alloc_run {
 struct alloc {
 	struct refcounts *refs;
 	struct commit *commit;
-	uint64_t ahead;         /* clusters in a run */
+	uint64_t ahead;         /* clusters in a run, at most */
 	pthread_mutex_t lock;   /* protects what follows */
+	uint64_t window;        /* clusters in the next run: as many as were
+				 * used so far */
 	struct alloc_run runs[ALLOC_RUNS]; /* used in order */
 };
 
