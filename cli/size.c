@@ -47,21 +47,26 @@ static int parse_suffix(const char *p, unsigned *shift)
 }
 
 /*
- * floor(0.digits * 2^shift), exactly.  Digits from the twentieth on weigh
- * nothing: with 18 digits the numerator times 2^60 still fits 128 bits, and
- * what they could add is dropped anyway.
+ * floor(0.digits * 2^shift), exactly for the first 18 digits; what more of them
+ * could add is dropped.  Bit by bit, as in a long division: the remainder stays
+ * below 10^18.
  */
 static uint64_t scale_fraction(const char *digits, size_t n, unsigned shift)
 {
-	__extension__ unsigned __int128 scaled;
-	uint64_t numerator = 0, denominator = 1;
+	uint64_t rest = 0, denominator = 1;
+	uint64_t quotient = 0;
 
 	for (size_t i = 0; i < n && i < 18; i++) {
-		numerator = numerator * 10 + (uint64_t)(digits[i] - '0');
+		rest = rest * 10 + (uint64_t)(digits[i] - '0');
 		denominator *= 10;
 	}
-	scaled = numerator;
-	return (uint64_t)((scaled << shift) / denominator);
+	while (shift--) {
+		rest *= 2;
+		quotient = quotient * 2 + (rest >= denominator);
+		if (rest >= denominator)
+			rest -= denominator;
+	}
+	return quotient;
 }
 
 static bool is_zero(const char *digits, size_t n)

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
+
 struct bitset {
 	uint64_t *words;
 	uint64_t n_bits;
@@ -17,7 +19,7 @@ struct bitset {
 static inline bool bitset_init(struct bitset *b, uint64_t n_bits)
 {
 	b->n_bits = n_bits;
-	b->words = calloc(n_bits / 64 + 1, sizeof(*b->words));
+	b->words = alloc_zeroed(n_bits / 64 + 1, sizeof(*b->words));
 	return b->words != NULL;
 }
 

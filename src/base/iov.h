@@ -34,7 +34,7 @@ static inline struct iov_cursor iov_cursor_init(const struct iovec *iov,
 }
 
 /* The next contiguous piece, at most @max bytes; advances past it. */
-static inline struct iovec iov_next(struct iov_cursor *c, size_t max)
+static inline struct iovec iov_next(struct iov_cursor *c, uint64_t max)
 {
 	struct iovec piece;
 
@@ -48,7 +48,7 @@ static inline struct iovec iov_next(struct iov_cursor *c, size_t max)
 	piece.iov_base = (char *)c->iov->iov_base + c->seg_off;
 	piece.iov_len = c->iov->iov_len - c->seg_off;
 	if (piece.iov_len > max)
-		piece.iov_len = max;
+		piece.iov_len = (size_t)max;
 	c->seg_off += piece.iov_len;
 	return piece;
 }

@@ -53,8 +53,12 @@ static uint64_t differences(const uint8_t *items, size_t n, size_t item_bytes,
 
 static void copy_item(uint8_t *dst, const uint8_t *src, size_t item_bytes)
 {
-	for (size_t i = 0; i < item_bytes; i += sizeof(uint64_t))
+	size_t i;
+
+	for (i = 0; i + sizeof(uint64_t) <= item_bytes; i += sizeof(uint64_t))
 		memcpy(dst + i, src + i, sizeof(uint64_t));
+	if (i < item_bytes)
+		memcpy(dst + i, src + i, sizeof(uint32_t));
 }
 
 /* Moves all items from @src to @dst, in the order of one digit. */
@@ -107,7 +111,8 @@ void sort_by_number(void *items, size_t n, size_t item_bytes)
 	uint64_t bits;
 	int sorted;
 
-	assert(item_bytes % sizeof(uint64_t) == 0);
+	assert(item_bytes >= sizeof(uint64_t) &&
+	       item_bytes % sizeof(uint32_t) == 0);
 	if (n < 2)
 		return;
 	bits = differences(items, n, item_bytes, &sorted);

@@ -30,22 +30,13 @@ static bool is_zero_short(const uint8_t *p, size_t len)
 
 typedef uint64_t vector __attribute__((vector_size(16)));
 
-static vector load_vector(const uint8_t *p)
-{
-	vector v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
 static uint64_t fold_block(const uint8_t *p)
 {
-	vector a = load_vector(p) | load_vector(p + 16);
-	vector b = load_vector(p + 32) | load_vector(p + 48);
-	vector c = load_vector(p + 64) | load_vector(p + 80);
-	vector d = load_vector(p + 96) | load_vector(p + 112);
-	vector any = (a | b) | (c | d);
+	vector v[BLOCK_BYTES / sizeof(vector)];
+	vector any;
 
+	memcpy(v, p, sizeof(v));
+	any = ((v[0] | v[1]) | (v[2] | v[3])) | ((v[4] | v[5]) | (v[6] | v[7]));
 	return any[0] | any[1];
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "chain/disk_impl.h"
 #include "store/file.h"
@@ -28,7 +29,7 @@ static int add_layer(struct disk *d, struct qcow2_store *store,
 		     const struct qcow2_open_opts *opts,
 		     struct identities *ids, struct qcow2_error *err)
 {
-	struct layer *list = realloc(d->layers,
+	struct layer *list = alloc_resized(d->layers,
 				     (d->n_layers + UINT64_C(1)) *
 					     sizeof(*list));
 	int rc;

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "format/header.h"
 #include "repair/repair.h"
@@ -43,7 +44,7 @@ int identities_add(struct identities *ids, struct qcow2_store *store,
 					 "to one that refers to it",
 					 TEXT(store_name(store),
 					      strlen(store_name(store))));
-	list = realloc(ids->list, (ids->n + UINT64_C(1)) * sizeof(*list));
+	list = alloc_resized(ids->list, (ids->n + UINT64_C(1)) * sizeof(*list));
 	if (!list)
 		return error_nomem(err, "the list of files", ids->n);
 	list[ids->n++] = own;

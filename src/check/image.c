@@ -99,7 +99,7 @@ static int refuse_features(const struct extensions *x, uint64_t unknown,
 		feature_text(x, bit, text, sizeof(text));
 		n = snprintf(list + used, sizeof(list) - used, "%s%s",
 			     used ? ", " : "", text);
-		used = min_u64(used + (size_t)n, sizeof(list) - 1);
+		used = (size_t)min_u64(used + (size_t)n, sizeof(list) - 1);
 	}
 	return error_defect(err, -ENOTSUP, DEFECT_HEADER_UNKNOWN_FEATURE,
 			    HEADER_OFF_INCOMPAT,

@@ -19,7 +19,7 @@ void extension_iter_init(struct extension_iter *it, const struct header *h,
 	if (h->backing_off >= start && h->backing_off < end)
 		end = h->backing_off;
 	it->base = cluster0;
-	it->r = reader_init(cluster0 + start, end - start);
+	it->r = reader_init(cluster0 + start, (size_t)(end - start));
 	it->n_seen = 0;
 }
 
@@ -56,7 +56,7 @@ bool extension_next(struct extension_iter *it, struct extension *ext,
 	ext->data = read_bytes(&it->r, ext->len);
 	/* The padding of the last extension may be cut off by the area. */
 	padding = (size_t)(-(uint64_t)ext->len & 7);
-	read_bytes(&it->r, min_u64(padding, left - ext->len));
+	read_bytes(&it->r, (size_t)min_u64(padding, left - ext->len));
 	return true;
 }
 

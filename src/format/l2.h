@@ -86,7 +86,7 @@ static inline uint64_t l2_next_used(const struct geometry *g,
 	uint64_t at = index * g->l2_entry_bytes;
 	uint64_t len = n * g->l2_entry_bytes - at;
 
-	return (at + zero_prefix(table + at, len)) / g->l2_entry_bytes;
+	return (at + zero_prefix(table + at, (size_t)len)) / g->l2_entry_bytes;
 }
 
 static inline uint64_t l1_table_off(uint64_t l1_entry)

@@ -59,7 +59,7 @@ static void skip_padding(const struct snapshot *s, struct reader *r)
 		       s->id_len + s->name_len;
 
 	/* The last entry's padding may be missing. */
-	read_bytes(r, min_u64(-len & 7, reader_left(r)));
+	read_bytes(r, (size_t)min_u64(-len & 7, reader_left(r)));
 }
 
 enum defect snapshot_decode(struct snapshot *s, struct reader *r,

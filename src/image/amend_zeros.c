@@ -13,6 +13,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/mutant.h"
 #include "image/amend.h"
 #include "image/guarded.h"
@@ -261,7 +262,7 @@ int amend_expand_zeros(struct image *img, struct amend_progress *p,
 		uint64_t n = count_same(&l, i);
 
 		rc = expand_table(img, l.offs[i], n, err);
-		i += n;
+		i += to_size(n);
 		if (rc == 0 && commit_wanted(&img->rw->commit))
 			rc = commit_flush(&img->rw->commit, err);
 		if (rc == 0)

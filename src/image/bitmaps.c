@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/range.h"
 #include "store/store.h"
 
@@ -83,14 +84,14 @@ int bitmaps_open(struct bitmaps *b, const struct geometry *g,
 	}
 	b->directory_off = off;
 	b->directory_bytes = len;
-	buf = malloc(len);
+	buf = alloc_bytes(len);
 	b->list = calloc(x->bitmaps.n_bitmaps, sizeof(*b->list));
 	if (!buf || !b->list)
 		return error_nomem(err, "the bitmap directory", len);
-	rc = store_pread(file, buf, len, off, 0, err);
+	rc = store_pread(file, buf, to_size(len), off, 0, err);
 	if (rc < 0)
 		return rc;
-	r = reader_init(buf, len);
+	r = reader_init(buf, to_size(len));
 	rc = decode_all(b, g, h, x->bitmaps.n_bitmaps, &r, file_size, err);
 	if (b->defect)
 		bitmaps_release(b);

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/cursor.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "format/bitmap.h"
 #include "format/extension.h"
 #include "format/fault_error.h"
@@ -49,16 +50,16 @@ static int each_bitmap(struct compact *c, bitmap_fn *fn, void *opaque,
 		       struct qcow2_error *err)
 {
 	const struct bitmaps *all = &c->img->bitmaps;
-	CLEANUP_FREE uint8_t *buf = malloc(all->directory_bytes + 1);
+	CLEANUP_FREE uint8_t *buf = alloc_bytes(all->directory_bytes + 1);
 	struct reader r;
 	int rc;
 
 	if (!buf)
 		return error_nomem(err, "the bitmap directory",
 				   all->directory_bytes);
-	rc = store_pread(c->img->file, buf, all->directory_bytes,
+	rc = store_pread(c->img->file, buf, to_size(all->directory_bytes),
 			 all->directory_off, 0, err);
-	r = reader_init(buf, all->directory_bytes);
+	r = reader_init(buf, to_size(all->directory_bytes));
 	while (rc == 0 && reader_left(&r)) {
 		uint64_t at = all->directory_bytes - reader_left(&r);
 		struct bitmap b;
@@ -82,7 +83,7 @@ static int each_entry_of_part(struct compact *c, uint64_t n, uint64_t host_off,
 			      struct qcow2_error *err)
 {
 	uint8_t buf[ENTRIES_AT_ONCE * POINTER_BYTES];
-	size_t bytes = n * POINTER_BYTES;
+	size_t bytes = to_size(n * POINTER_BYTES);
 	bool changed = false;
 	int rc = store_pread(c->img->file, buf, bytes, host_off, 0, err);
 
@@ -219,7 +220,7 @@ static int find_extension(struct compact *c, uint64_t *pointer_off,
 			  struct qcow2_error *err)
 {
 	const struct image *img = c->img;
-	size_t len = min_u64(img->geo.cluster_size, HEADER_BYTES_MAX);
+	size_t len = (size_t)min_u64(img->geo.cluster_size, HEADER_BYTES_MAX);
 	CLEANUP_FREE uint8_t *buf = malloc(len);
 	struct extension_iter it;
 	struct extension x;

@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/mutant.h"
 #include "image/compact.h"
 #include "image/image.h"
@@ -88,11 +89,11 @@ static int copy_run(struct compact *c, const struct move *first, uint64_t n,
 {
 	struct image *img = c->img;
 	uint32_t bits = img->geo.cluster_bits;
-	int rc = store_pread(img->file, buf, n << bits, first->from << bits, 0,
+	int rc = store_pread(img->file, buf, to_size(n << bits), first->from << bits, 0,
 			     err);
 
 	if (rc == 0)
-		rc = store_pwrite(img->file, buf, n << bits,
+		rc = store_pwrite(img->file, buf, to_size(n << bits),
 				  first->to << bits, 0, err);
 	/* The cluster may have held a table before. */
 	cache_forget(&img->map.l2, n << bits, first->to << bits);
@@ -103,7 +104,7 @@ static int copy_all(struct compact *c, struct qcow2_error *err)
 {
 	const struct moves *m = &c->moves;
 	uint64_t max = max_u64(COPY_BYTES >> c->img->geo.cluster_bits, 1);
-	CLEANUP_FREE uint8_t *buf = malloc(max << c->img->geo.cluster_bits);
+	CLEANUP_FREE uint8_t *buf = alloc_bytes(max << c->img->geo.cluster_bits);
 	int rc = 0;
 
 	if (!buf)
@@ -117,7 +118,7 @@ static int copy_all(struct compact *c, struct qcow2_error *err)
 		       first[n].to == first->to + n)
 			n++;
 		rc = copy_run(c, first, n, buf, err);
-		i += n;
+		i += to_size(n);
 	}
 	return rc;
 }

@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/mutant.h"
 #include "image/image.h"
 #include "image/rw.h"
@@ -157,9 +158,9 @@ static int copy_stretch(struct packed *p, const struct stretch *s, uint8_t *buf,
 	for (uint64_t at = s->from; rc == 0 && at < s->end; at += COPY_BYTES) {
 		uint64_t n = min_u64(COPY_BYTES, s->end - at);
 
-		rc = store_pread(img->file, buf, n, at, 0, err);
+		rc = store_pread(img->file, buf, to_size(n), at, 0, err);
 		if (rc == 0)
-			rc = store_pwrite(img->file, buf, n,
+			rc = store_pwrite(img->file, buf, to_size(n),
 					  s->to + (at - s->from), 0, err);
 	}
 	compressed_forget(&img->compressed, s->end - s->from, s->to);

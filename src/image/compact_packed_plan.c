@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/memory.h"
 #include "image/compact_packed.h"
 #include "image/image.h"
 #include "image/rw.h"
@@ -334,7 +335,7 @@ static void count_leaving(struct packed *p)
 {
 	uint32_t bits = p->c->img->geo.cluster_bits;
 
-	memset(p->leaving, 0, p->n_ranks * sizeof(*p->leaving));
+	memset(p->leaving, 0, to_size(p->n_ranks * sizeof(*p->leaving)));
 	for (size_t i = 0; i < p->n_pieces; i++) {
 		const struct piece *q = &p->pieces[i];
 		uint64_t last = packed_last_cluster(p, q->host_off, q->len);
@@ -414,7 +415,9 @@ int packed_plan(struct packed *p, enum packed_aim aim, size_t *n_moves,
 	rc = drop_useless(p, n_moves, err);
 	if (rc == 0)
 		rc = count_empty(p, false, n_emptied, err);
-	if (rc == 0 && aim == PACKED_SPARSE && *n_emptied <= p->n_fresh)
-		*n_moves = *n_emptied = 0;
+	if (rc == 0 && aim == PACKED_SPARSE && *n_emptied <= p->n_fresh) {
+		*n_moves = 0;
+		*n_emptied = 0;
+	}
 	return rc < 0 || !*n_moves ? rc : count_empty(p, true, n_emptied, err);
 }

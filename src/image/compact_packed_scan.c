@@ -8,6 +8,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "image/compact_packed.h"
 #include "image/image.h"
 #include "image/l1_grow.h"
@@ -41,7 +42,7 @@ static int count_ranks(struct packed *p, struct qcow2_error *err)
 	const struct bitset *set = &p->c->packed;
 	uint64_t n = set->n_bits / RANK_BLOCK + 1;
 
-	p->ranks_before = calloc(n, sizeof(*p->ranks_before));
+	p->ranks_before = alloc_zeroed(n, sizeof(*p->ranks_before));
 	if (!p->ranks_before)
 		return error_nomem(err, "clusters with compressed data",
 				   n * sizeof(*p->ranks_before));
@@ -58,9 +59,9 @@ static int make_room(struct packed *p, struct qcow2_error *err)
 {
 	uint64_t n = p->n_ranks + 1;
 
-	p->refs = calloc(n, sizeof(*p->refs));
-	p->leaving = calloc(n, sizeof(*p->leaving));
-	p->coming = calloc(n, sizeof(*p->coming));
+	p->refs = alloc_zeroed(n, sizeof(*p->refs));
+	p->leaving = alloc_zeroed(n, sizeof(*p->leaving));
+	p->coming = alloc_zeroed(n, sizeof(*p->coming));
 	p->buf = malloc(p->c->img->geo.cluster_size);
 	p->pieces = malloc(PIECES_MAX * sizeof(*p->pieces));
 	if (!p->refs || !p->leaving || !p->coming || !p->buf || !p->pieces ||

@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/zero.h"
 #include "image/compact.h"
 #include "image/image.h"
@@ -78,7 +79,7 @@ static int rewrite_cluster(struct rewrite *w, const struct image_extent *x,
 	if (rc < 0)
 		return rc;
 	if (x->len < size)
-		memset(w->cluster + x->len, 0, size - x->len);
+		memset(w->cluster + x->len, 0, to_size(size - x->len));
 	if ((w->opts->flags & QCOW2_COMPACT_ZEROS) &&
 	    is_zero(w->cluster, size))
 		return make_zero(w, off, err);

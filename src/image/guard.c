@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 
 /* Cluster numbers are below 2^47: 56 bits of offset, clusters of 512 bytes. */
 enum { SECTION_SHIFT = 48 };
@@ -23,7 +24,7 @@ static struct guard_table *table_new(uint64_t n_clusters)
 
 	while (n < 2 * n_clusters)
 		n *= 2;
-	t = calloc(1, sizeof(*t) + n * sizeof(t->slots[0]));
+	t = alloc_zeroed(1, sizeof(*t) + n * sizeof(t->slots[0]));
 	if (t)
 		t->mask = n - 1;
 	return t;

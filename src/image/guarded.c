@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "format/refcount.h"
 #include "image/features.h"
 #include "image/image.h"
@@ -87,7 +88,7 @@ static int add_snapshot_l2(struct image *img, const struct snapshot_info *s,
 	for (uint64_t at = 0; rc == 0 && at < bytes; at += sizeof(raw)) {
 		uint64_t n = min_u64(sizeof(raw), bytes - at);
 
-		rc = store_pread(img->file, raw, n, s->l1_off + at, 0, err);
+		rc = store_pread(img->file, raw, to_size(n), s->l1_off + at, 0, err);
 		for (uint64_t i = 0; rc == 0 && i < n; i += L1_ENTRY_BYTES) {
 			uint64_t off = l1_table_off(get_be64(raw + i));
 

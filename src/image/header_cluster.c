@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/cursor.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/mutant.h"
 #include "format/extension.h"
 #include "format/fault_error.h"
@@ -108,8 +109,9 @@ static int take_rest(struct layout *l, const struct header *old,
 	l->rest_len = writer_len(&w);
 	/* The end mark, which need not be there. */
 	l->lists.end = (size_t)min_u64(l->lists.end + EXT_HEAD_BYTES, l->len);
-	l->name = (struct used){ old->backing_off,
-				 old->backing_off + old->backing_len };
+	l->name = (struct used){ to_size(old->backing_off),
+				 to_size(old->backing_off +
+				       old->backing_len) };
 	return 0;
 }
 
@@ -212,7 +214,7 @@ static bool find_layout(struct layout *l)
 {
 	size_t front = l->to->header.header_length;
 
-	for (size_t off = align_up(front, 8); off + l->rest_len <= l->len;
+	for (size_t off = to_size(align_up(front, 8)); off + l->rest_len <= l->len;
 	     off += 8)
 		if (try_names(l, off))
 			return true;

@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/mutant.h"
 #include "image/features.h"
 #include "image/image.h"
@@ -35,10 +36,10 @@ static int fill(const struct image *img, struct l1_switch *s,
 		s->to.entries[i] = old->entries[i];
 	if (!bytes)
 		return 0;
-	raw = malloc(bytes);
+	raw = alloc_bytes(bytes);
 	if (!raw)
 		return error_nomem(err, "the L1 table", bytes);
-	rc = store_pread(img->file, raw, bytes,
+	rc = store_pread(img->file, raw, to_size(bytes),
 			 old->host_off + n * L1_ENTRY_BYTES, 0, err);
 	for (uint64_t i = n; rc == 0 && i < in_file; i++)
 		s->to.entries[i] = get_be64(raw + (i - n) * L1_ENTRY_BYTES);

@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "store/store.h"
 
 static uint64_t slice_bytes(const struct geometry *g,
@@ -57,7 +58,7 @@ static int read_l1(struct l1_table *t, struct qcow2_store *file,
 		   struct qcow2_error *err)
 {
 	uint8_t *raw = (uint8_t *)(void *)(uintptr_t)t->entries;
-	int rc = store_pread(file, raw, t->n_entries * L1_ENTRY_BYTES,
+	int rc = store_pread(file, raw, to_size(t->n_entries * L1_ENTRY_BYTES),
 			     t->host_off, 0, err);
 
 	if (rc < 0)
@@ -80,7 +81,7 @@ int map_open(struct map *m, const struct geometry *g, struct qcow2_store *file,
 	rc = check_slice_bytes(g, slice_bytes(g, opts), err);
 	if (rc < 0)
 		return rc;
-	m->l1.entries = calloc(n ? n : 1, L1_ENTRY_BYTES);
+	m->l1.entries = alloc_zeroed(n ? n : 1, L1_ENTRY_BYTES);
 	if (!m->l1.entries)
 		return error_nomem(err, "the L1 table", bytes);
 	m->l1.n_entries = n;
@@ -131,7 +132,7 @@ static int find_repeats(struct map *m, const struct repeats_source *src,
 			struct repeats *out, struct qcow2_error *err)
 {
 	uint64_t n = m->l1.n_entries;
-	CLEANUP_FREE uint64_t *offs = malloc(n ? n * sizeof(*offs) : 1);
+	CLEANUP_FREE uint64_t *offs = alloc_bytes(n ? n * sizeof(*offs) : 1);
 	size_t n_used = 0;
 
 	if (!offs)

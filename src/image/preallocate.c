@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "image/guarded.h"
 #include "image/image.h"
 #include "image/resize.h"
@@ -21,13 +22,14 @@
 static int put_zeros(struct qcow2_store *store, uint64_t len, uint64_t off,
 		       struct qcow2_error *err)
 {
-	CLEANUP_FREE uint8_t *zeros = calloc(1, min_u64(len, ZEROS_BYTES));
+	CLEANUP_FREE uint8_t *zeros = alloc_zeroed(1, min_u64(len, ZEROS_BYTES));
 	int rc = 0;
 
 	if (!zeros)
 		return error_nomem(err, "zeros to write", ZEROS_BYTES);
 	for (uint64_t done = 0; rc == 0 && done < len; done += ZEROS_BYTES)
-		rc = store_pwrite(store, zeros, min_u64(ZEROS_BYTES, len - done),
+		rc = store_pwrite(store, zeros,
+				  (size_t)min_u64(ZEROS_BYTES, len - done),
 				  off + done, 0, err);
 	return rc;
 }

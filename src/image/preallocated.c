@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "format/refcount.h"
 #include "store/store.h"
 
@@ -108,7 +109,7 @@ static int count_used(struct count *c, const struct header *h,
 				     UINT64_C(1)
 					     << c->g->refcount_block_bits));
 	CLEANUP_FREE uint8_t *table =
-		calloc(n_blocks + 1, REFCOUNT_TABLE_ENTRY_BYTES);
+		alloc_zeroed(n_blocks + 1, REFCOUNT_TABLE_ENTRY_BYTES);
 	CLEANUP_FREE uint8_t *block = malloc(c->g->cluster_size);
 	int rc;
 
@@ -117,7 +118,7 @@ static int count_used(struct count *c, const struct header *h,
 				   n_blocks * REFCOUNT_TABLE_ENTRY_BYTES);
 	c->block = block;
 	rc = store_pread(c->file, table,
-			 n_blocks * REFCOUNT_TABLE_ENTRY_BYTES,
+			 to_size(n_blocks * REFCOUNT_TABLE_ENTRY_BYTES),
 			 h->refcount_table_off, 0, err);
 	for (uint64_t i = 0;
 	     rc == 0 && i < n_blocks && c->n_used < c->threshold; i++)

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/sort.h"
 #include "format/limits.h"
 #include "store/store.h"
@@ -76,7 +77,7 @@ static uint64_t look_at(struct repeated_table *t,
 	uint64_t size = src->geo->cluster_size;
 
 	if (t->host_off % size || t->host_off >= src->file_end ||
-	    store_pread(src->file, buf, size, t->host_off, 0, NULL) < 0)
+	    store_pread(src->file, buf, to_size(size), t->host_off, 0, NULL) < 0)
 		return 1;
 	t->kind = kind_of(src, buf);
 	return t->kind == SUBCLUSTER_INVALID

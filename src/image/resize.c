@@ -15,6 +15,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/mutant.h"
 #include "image/change.h"
 #include "image/entry.h"
@@ -145,10 +146,10 @@ static int zero_rest(struct image *img, uint64_t end, uint64_t off,
 	if (mode == QCOW2_PREALLOC_OFF)
 		return image_zero(img, end - off, off, 0, err);
 	/* Written, so that it has a place. */
-	zeros = calloc(1, end - off);
+	zeros = alloc_zeroed(1, end - off);
 	if (!zeros)
 		return error_nomem(err, "zeros to write", end - off);
-	iov = (struct iovec){ zeros, end - off };
+	iov = (struct iovec){ zeros, to_size(end - off) };
 	return image_pwritev(img, &iov, 1, off, 0, err);
 }
 

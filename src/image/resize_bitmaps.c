@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/cursor.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "format/bitmap.h"
 #include "format/fault_error.h"
@@ -107,7 +108,7 @@ static int write_fresh(struct bitmaps_resize *r, const uint8_t *buf,
 	*host_off = claim->host_off;
 	rc = guarded_check(img, len, claim->host_off, err);
 	if (rc == 0)
-		rc = store_pwrite(img->file, buf, len, claim->host_off, 0, err);
+		rc = store_pwrite(img->file, buf, to_size(len), claim->host_off, 0, err);
 	return rc;
 }
 
@@ -152,7 +153,7 @@ static int entry_kind(const struct work *w, uint64_t i,
 /* Keeps the first @n_bits of @buf; false when the others were 0 already. */
 static bool cut_bits(uint8_t *buf, size_t len, uint64_t n_bits)
 {
-	size_t i = n_bits / 8;
+	size_t i = to_size(n_bits / 8);
 	bool cut = false;
 
 	if (n_bits % 8) {
@@ -226,11 +227,11 @@ static int drop_tail(struct work *w, struct qcow2_error *err)
 
 static int read_table(struct work *w, struct qcow2_error *err)
 {
-	size_t bytes = w->n_old * BITMAP_TABLE_ENTRY_BYTES;
+	size_t bytes = to_size(w->n_old * BITMAP_TABLE_ENTRY_BYTES);
 	CLEANUP_FREE uint8_t *raw = malloc(bytes + 1);
 	int rc;
 
-	w->table = calloc(max_u64(w->n_old, w->n_new), sizeof(*w->table));
+	w->table = alloc_zeroed(max_u64(w->n_old, w->n_new), sizeof(*w->table));
 	if (!raw || !w->table)
 		return error_nomem(err, "the table of a bitmap", bytes);
 	rc = store_pread(w->r->img->file, raw, bytes, w->bitmap.table_off, 0,
@@ -244,7 +245,7 @@ static int write_table(struct work *w, struct qcow2_error *err)
 {
 	const struct geometry *g = &w->r->img->geo;
 	uint64_t bytes = w->n_new * BITMAP_TABLE_ENTRY_BYTES;
-	CLEANUP_FREE uint8_t *raw = calloc(geometry_clusters(g, bytes),
+	CLEANUP_FREE uint8_t *raw = alloc_zeroed(geometry_clusters(g, bytes),
 					   g->cluster_size);
 	int rc;
 
@@ -338,9 +339,9 @@ static int resize_all(struct bitmaps_resize *r, struct qcow2_error *err)
 	const struct bitmaps *all = &r->img->bitmaps;
 	const struct geometry *g = &r->img->geo;
 	uint64_t bytes = all->directory_bytes;
-	CLEANUP_FREE uint8_t *buf = calloc(geometry_clusters(g, bytes),
+	CLEANUP_FREE uint8_t *buf = alloc_zeroed(geometry_clusters(g, bytes),
 					   g->cluster_size);
-	CLEANUP_FREE uint8_t *old = malloc(bytes);
+	CLEANUP_FREE uint8_t *old = alloc_bytes(bytes);
 	struct reader in;
 	struct writer out;
 	int rc;
@@ -349,9 +350,9 @@ static int resize_all(struct bitmaps_resize *r, struct qcow2_error *err)
 	r->fresh = calloc(2 * (size_t)all->n + 1, sizeof(*r->fresh));
 	if (!buf || !old || !r->fresh)
 		return error_nomem(err, "the bitmap directory", bytes);
-	rc = store_pread(r->img->file, old, bytes, all->directory_off, 0, err);
-	in = reader_init(old, bytes);
-	out = writer_init(buf, bytes);
+	rc = store_pread(r->img->file, old, to_size(bytes), all->directory_off, 0, err);
+	in = reader_init(old, to_size(bytes));
+	out = writer_init(buf, to_size(bytes));
 	for (uint32_t i = 0; rc == 0 && i < all->n; i++)
 		rc = resize_one(r, &in, &out, err);
 	if (rc < 0 || !r->changes)

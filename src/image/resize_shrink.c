@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/mutant.h"
 #include "image/change.h"
 #include "image/entry.h"
@@ -160,7 +161,7 @@ static int look(struct image *img, uint64_t size, struct tree *cut,
 
 	if (rc == 0 && cut->n_l1)
 		memset(cut->l1, 0,
-		       min_u64(first, cut->n_l1) * sizeof(*cut->l1));
+		       to_size(min_u64(first, cut->n_l1) * sizeof(*cut->l1)));
 	return rc < 0 ? rc : tree_allow_walk(img, cut, err);
 }
 

@@ -13,6 +13,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/mutant.h"
 #include "image/copied.h"
 #include "image/features.h"
@@ -57,7 +58,7 @@ static int pad(struct tree *t, uint64_t n, struct qcow2_error *err)
 
 	if (t->n_l1 >= n)
 		return 0;
-	l1 = realloc(t->l1, n * sizeof(*l1));
+	l1 = alloc_resized(t->l1, n * sizeof(*l1));
 	if (!l1)
 		return error_nomem(err, "an L1 table", n * sizeof(*l1));
 	for (uint64_t i = t->n_l1; i < n; i++)
@@ -72,7 +73,7 @@ static int pad(struct tree *t, uint64_t n, struct qcow2_error *err)
 static int difference(struct tree *out, const struct tree *t,
 		      const struct tree *other, struct qcow2_error *err)
 {
-	uint64_t *l1 = malloc(t->n_l1 ? t->n_l1 * sizeof(*l1) : 1);
+	uint64_t *l1 = alloc_bytes(t->n_l1 ? t->n_l1 * sizeof(*l1) : 1);
 
 	if (!l1)
 		return error_nomem(err, "an L1 table", t->n_l1 * sizeof(*l1));

@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/mutant.h"
 #include "image/features.h"
 #include "image/guarded.h"
@@ -36,7 +37,7 @@ int fresh_table_write(struct image *img, const uint8_t *buf, uint64_t bytes,
 		return rc;
 	rc = guarded_check(img, len, claim.host_off, err);
 	if (rc == 0)
-		rc = store_pwrite(img->file, buf, len, claim.host_off, 0, err);
+		rc = store_pwrite(img->file, buf, to_size(len), claim.host_off, 0, err);
 	if (rc == 0)
 		rc = guard_add(&img->rw->guard, GUARD_TABLES, len,
 			       claim.host_off, err);
@@ -64,7 +65,7 @@ int fresh_l1_write(struct image *img, const uint64_t *l1, uint64_t n,
 {
 	uint64_t bytes = n * L1_ENTRY_BYTES;
 	uint64_t room = align_up(bytes, img->geo.cluster_size);
-	CLEANUP_FREE uint8_t *raw = calloc(1, room ? room : 1);
+	CLEANUP_FREE uint8_t *raw = alloc_zeroed(1, room ? room : 1);
 	struct fresh_table table;
 	int rc;
 
@@ -98,7 +99,7 @@ int snapshot_table_write(struct image *img, const struct snapshots *s,
 				 "the snapshot table would take %" PRIu64
 				 " bytes, the limit is %" PRIu64,
 				 bytes, SNAPSHOT_TABLE_BYTES_MAX);
-	buf = calloc(n_clusters(img, bytes) + 1, img->geo.cluster_size);
+	buf = alloc_zeroed(n_clusters(img, bytes) + 1, img->geo.cluster_size);
 	if (!buf)
 		return error_nomem(err, "the snapshot table", bytes);
 	snapshots_encode(s, buf, bytes);

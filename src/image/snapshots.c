@@ -13,6 +13,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "format/fault_error.h"
 #include "store/store.h"
@@ -212,7 +213,7 @@ uint64_t snapshots_bytes(const struct snapshots *s)
 
 void snapshots_encode(const struct snapshots *s, uint8_t *buf, uint64_t bytes)
 {
-	struct writer w = writer_init(buf, bytes);
+	struct writer w = writer_init(buf, to_size(bytes));
 
 	for (uint32_t i = 0; i < s->n; i++) {
 		struct snapshot entry = entry_of(&s->list[i]);

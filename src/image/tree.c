@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/sort.h"
 #include "image/entry.h"
 #include "image/image.h"
@@ -30,13 +31,13 @@ int tree_read(struct tree *t, struct image *img, uint64_t n, uint64_t l1_off,
 	      struct qcow2_error *err)
 {
 	uint64_t bytes = n * L1_ENTRY_BYTES;
-	uint64_t *l1 = malloc(bytes ? bytes : 1);
+	uint64_t *l1 = alloc_bytes(bytes ? bytes : 1);
 	int rc;
 
 	*t = (struct tree){ 0 };
 	if (!l1)
 		return error_nomem(err, "an L1 table", bytes);
-	rc = bytes ? store_pread(img->file, l1, bytes, l1_off, 0, err) : 0;
+	rc = bytes ? store_pread(img->file, l1, to_size(bytes), l1_off, 0, err) : 0;
 	if (rc < 0) {
 		free(l1);
 		return error_prefix(err, rc, "L1 table");
@@ -50,7 +51,7 @@ int tree_read(struct tree *t, struct image *img, uint64_t n, uint64_t l1_off,
 int tree_of_image(struct tree *t, struct image *img, struct qcow2_error *err)
 {
 	uint64_t n = img->map.l1.n_entries;
-	uint64_t *l1 = malloc(n ? n * sizeof(*l1) : 1);
+	uint64_t *l1 = alloc_bytes(n ? n * sizeof(*l1) : 1);
 
 	*t = (struct tree){ 0 };
 	if (!l1)
@@ -82,7 +83,7 @@ int tree_allow_walk(struct image *img, struct tree *t, struct qcow2_error *err)
 
 	if (t->allowed)
 		return 0;
-	offs = malloc(t->n_l1 ? t->n_l1 * sizeof(*offs) : 1);
+	offs = alloc_bytes(t->n_l1 ? t->n_l1 * sizeof(*offs) : 1);
 	if (!offs)
 		return error_nomem(err, "an L1 table", t->n_l1 * sizeof(*offs));
 	for (uint64_t i = 0; i < t->n_l1; i++) {
@@ -143,7 +144,7 @@ static bool runs_append(struct tree_runs *r, const struct tree_run *runs,
 
 	while (capacity < r->n + n)
 		capacity *= 2;
-	capacity = min_u64(capacity, TREE_KEPT_MAX);
+	capacity = (size_t)min_u64(capacity, TREE_KEPT_MAX);
 	if (capacity < r->n + n)
 		return false;
 	if (capacity > r->capacity) {
@@ -262,7 +263,8 @@ static int walk_kept(const struct tree_runs *r, tree_fn *fn, void *opaque,
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < r->n; i += BATCH_RUNS)
-		rc = fn(opaque, r->list + i, min_u64(r->n - i, BATCH_RUNS),
+		rc = fn(opaque, r->list + i,
+			(size_t)min_u64(r->n - i, BATCH_RUNS),
 			err);
 	return rc;
 }
@@ -333,7 +335,7 @@ static int walk_group(struct image *img, const struct group *group, uint64_t i,
 
 	if (group->passed_over)
 		return fn(opaque, NULL, i, off, err);
-	rc = store_pread(img->file, buf, group->n << bits, off, 0, err);
+	rc = store_pread(img->file, buf, to_size(group->n << bits), off, 0, err);
 	for (uint64_t k = 0; rc == 0 && k < group->n; k++)
 		rc = fn(opaque, buf + (k << bits), i + k, off + (k << bits),
 			err);
@@ -345,7 +347,7 @@ int tree_each_table(struct image *img, struct tree *t, tree_table_fn *fn,
 {
 	uint32_t bits = img->geo.cluster_bits;
 	uint64_t max = max_u64(READ_BYTES >> bits, 1);
-	CLEANUP_FREE uint8_t *buf = malloc(max << bits);
+	CLEANUP_FREE uint8_t *buf = alloc_bytes(max << bits);
 	struct group group;
 	int rc;
 

@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "image/image.h"
 #include "image/l1_grow.h"
 #include "image/rw.h"
@@ -104,7 +105,7 @@ static int make_room(struct image *img, uint64_t end, struct qcow2_error *err)
 static int write_clusters(struct image *img, const uint8_t *buf, uint64_t len,
 			  uint64_t off, struct qcow2_error *err)
 {
-	struct iovec iov = { (void *)(uintptr_t)buf, len };
+	struct iovec iov = { (void *)(uintptr_t)buf, to_size(len) };
 	struct iov_cursor src = iov_cursor_init(&iov, 1);
 
 	return write_regions(img, &src, len, vmstate_begin(img) + off, 0, err);
@@ -125,7 +126,7 @@ static int write_part(struct image *img, const uint8_t *buf, uint64_t len,
 	rc = image_vmstate_read(img, cluster, size, off - in_cluster, err);
 	if (rc < 0)
 		return rc;
-	memcpy(cluster + in_cluster, buf, len);
+	memcpy(cluster + in_cluster, buf, to_size(len));
 	return write_clusters(img, cluster, size, off - in_cluster, err);
 }
 
@@ -194,8 +195,8 @@ int vmstate_drop(struct image *img, struct qcow2_error *err)
 	int rc = tree_of_image(&t, img, err);
 
 	if (rc == 0 && t.n_l1)
-		memset(t.l1, 0, min_u64(first_index(img), t.n_l1) *
-					sizeof(*t.l1));
+		memset(t.l1, 0, to_size(min_u64(first_index(img), t.n_l1) *
+					sizeof(*t.l1)));
 	if (rc == 0)
 		rc = unlink_tables(img, &t, err);
 	if (rc == 0)

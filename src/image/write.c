@@ -16,6 +16,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/mutant.h"
 #include "format/fault_error.h"
 #include "image/entry.h"
@@ -287,7 +288,7 @@ int image_read_old(struct image *img, struct iov_cursor *dst, uint64_t len,
 static int read_old(struct image *img, uint64_t len, uint64_t off, uint8_t *dst,
 		    struct qcow2_error *err)
 {
-	struct iovec iov = { dst, len };
+	struct iovec iov = { dst, to_size(len) };
 	struct iov_cursor cursor = iov_cursor_init(&iov, 1);
 	uint64_t inside = off < img->virtual_size
 				  ? min_u64(len, img->virtual_size - off)
@@ -358,7 +359,7 @@ static int write_around(struct image *img, struct iov_cursor *src,
 	int first = a->head_len ? 1 : 0;
 	int n;
 
-	iov[0] = (struct iovec){ copy, a->head_len };
+	iov[0] = (struct iovec){ copy, to_size(a->head_len) };
 	while (left) {
 		uint64_t part = iov_take(src, left, iov + first,
 					 IOV_COUNT - 1 - first, &n);
@@ -370,7 +371,7 @@ static int write_around(struct image *img, struct iov_cursor *src,
 		if (left == 0 && a->tail_len) {
 			iov[n++] = (struct iovec){ copy + a->head_len +
 							   a->gap_len,
-						   a->tail_len };
+						   to_size(a->tail_len) };
 			bytes += a->tail_len;
 		}
 		rc = store_pwritev(img->data, iov, n, host, 0, err);
@@ -391,7 +392,7 @@ static int write_data(struct image *img, struct iov_cursor *src,
 	int rc = 0;
 
 	if (len) {
-		copy = malloc(len);
+		copy = alloc_bytes(len);
 		if (!copy)
 			return error_nomem(err, "copy-on-write", len);
 		rc = read_around(img, r, &a, copy, err);

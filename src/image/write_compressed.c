@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/mutant.h"
 #include "image/entry.h"
 #include "image/features.h"
@@ -89,7 +90,7 @@ static int write_plain(struct image *img, const void *cluster, uint64_t off,
 		       struct qcow2_error *err)
 {
 	uint64_t len = min_u64(img->geo.cluster_size, img->virtual_size - off);
-	struct iovec iov = { (void *)(uintptr_t)cluster, len };
+	struct iovec iov = { (void *)(uintptr_t)cluster, to_size(len) };
 	struct iov_cursor src = iov_cursor_init(&iov, 1);
 
 	return write_in_flight(img, &src, len, off, err);
@@ -198,8 +199,8 @@ int image_write_compressed(struct image *img, const void *buf, uint64_t len,
 		uint64_t part = min_u64(size, len - done);
 		size_t n;
 
-		memcpy(cluster, (const uint8_t *)buf + done, part);
-		memset(cluster + part, 0, size - part);
+		memcpy(cluster, (const uint8_t *)buf + done, to_size(part));
+		memset(cluster + part, 0, to_size(size - part));
 		rc = image_encode(img, encoded, cluster, &n, err);
 		if (rc == 0)
 			rc = image_write_encoded(img, encoded, n, cluster,

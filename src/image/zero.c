@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "image/change.h"
 #include "image/entry.h"
 #include "image/image.h"
@@ -177,10 +178,10 @@ static int write_zeros_part(struct image *img, uint64_t end, uint64_t off,
 		return error_set(err, -ENOTSUP,
 				 "part of a cluster cannot become zeros "
 				 "without writing");
-	buf = calloc(1, end - off);
+	buf = alloc_zeroed(1, end - off);
 	if (!buf)
 		return error_nomem(err, "zeros", end - off);
-	iov = (struct iovec){ buf, end - off };
+	iov = (struct iovec){ buf, to_size(end - off) };
 	src = iov_cursor_init(&iov, 1);
 	return write_in_flight(img, &src, end - off, off, err);
 }

@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "store/store.h"
 
 enum {
@@ -53,7 +54,7 @@ static bool shard_init(struct cache_shard *sh, uint64_t max_slices)
 	pthread_cond_init(&sh->loaded, NULL);
 	sh->max_slices = (uint32_t)min_u64(max_slices, UINT32_MAX);
 	sh->bucket_mask = (uint32_t)(n_buckets - 1);
-	sh->buckets = calloc(n_buckets, sizeof(*sh->buckets));
+	sh->buckets = alloc_zeroed(n_buckets, sizeof(*sh->buckets));
 	return sh->buckets != NULL;
 }
 

@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/mutant.h"
 #include "meta/epoch.h"
 #include "meta/freed.h"
@@ -76,7 +77,7 @@ int commit_check(struct commit *c, struct qcow2_error *err)
 	return c->poison ? poisoned(c, err) : 0;
 }
 
-int commit_begin(struct commit *c, size_t n_freed, struct qcow2_error *err)
+int commit_begin(struct commit *c, uint64_t n_freed, struct qcow2_error *err)
 {
 	int rc;
 
@@ -195,7 +196,7 @@ int commit_rewrite_l2(struct commit *c, const uint8_t *bytes, uint64_t len,
 
 	if (rc < 0)
 		return rc;
-	rc = store_pwrite(c->file, bytes, len, host_off, 0, err);
+	rc = store_pwrite(c->file, bytes, to_size(len), host_off, 0, err);
 	cache_update(c->l2.cache, bytes, len, host_off);
 	if (rc < 0)
 		rewrite_later(c, rc, len, host_off);

@@ -120,7 +120,7 @@ bool commit_covers(struct commit *c, uint64_t generation);
  * commit.  commit_begin() makes room for one L2 slice and @n_freed freed runs,
  * so that nothing can fail in between; -ENOMEM, or the poison.
  */
-int commit_begin(struct commit *c, size_t n_freed, struct qcow2_error *err);
+int commit_begin(struct commit *c, uint64_t n_freed, struct qcow2_error *err);
 void commit_set_l2(struct commit *c, struct slice *s, uint64_t index,
 		   struct l2_entry e);
 void commit_set_l1(struct commit *c, uint64_t index, uint64_t entry);

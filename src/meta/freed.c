@@ -8,6 +8,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/mutant.h"
 #include "base/sort.h"
 #include "meta/refcounts_inherited.h"
@@ -17,21 +18,21 @@ enum { AT_ONCE = 64 };
 
 _Static_assert(offsetof(struct freed, host_off) == 0, "sorted by it");
 
-int freed_reserve(struct freed_list *l, size_t n, struct qcow2_error *err)
+int freed_reserve(struct freed_list *l, uint64_t n, struct qcow2_error *err)
 {
-	size_t capacity = l->capacity ? l->capacity : 16;
+	uint64_t capacity = l->capacity ? l->capacity : 16;
 	struct freed *list;
 
 	while (capacity < l->n + n)
 		capacity *= 2;
 	if (capacity == l->capacity)
 		return 0;
-	list = realloc(l->list, capacity * sizeof(*list));
+	list = alloc_resized(l->list, capacity * sizeof(*list));
 	if (!list)
 		return error_nomem(err, "the list of freed clusters",
 				   capacity * sizeof(*list));
 	l->list = list;
-	l->capacity = capacity;
+	l->capacity = to_size(capacity);
 	return 0;
 }
 

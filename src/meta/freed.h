@@ -11,7 +11,7 @@
 
 #include "meta/commit.h"
 
-int freed_reserve(struct freed_list *l, size_t n, struct qcow2_error *err);
+int freed_reserve(struct freed_list *l, uint64_t n, struct qcow2_error *err);
 /* Room was reserved.  Merges with the run before if it continues it. */
 void freed_add(struct freed_list *l, uint32_t cluster_bits, struct freed f);
 /* Moves what @from lists to the end of @l.  Without memory for that the

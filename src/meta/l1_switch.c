@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "store/store.h"
 
 enum { L1_PER_SECTOR = SECTOR_BYTES / L1_ENTRY_BYTES };
@@ -15,7 +16,7 @@ int l1_switch_init(struct l1_switch *s, uint64_t n_entries, uint64_t host_off,
 		   struct qcow2_error *err)
 {
 	s->to = (struct l1_table){
-		calloc(max_u64(n_entries, 1), L1_ENTRY_BYTES), n_entries,
+		alloc_zeroed(max_u64(n_entries, 1), L1_ENTRY_BYTES), n_entries,
 		host_off };
 	s->dirty = (struct bitset){ NULL, 0 };
 	if (s->to.entries &&
@@ -50,11 +51,11 @@ int l1_switch_write(const struct l1_switch *s, const struct commit *c,
 {
 	uint64_t n = s->to.n_entries;
 	uint64_t bytes = align_up(n * L1_ENTRY_BYTES, c->geo->cluster_size);
-	CLEANUP_FREE uint8_t *raw = calloc(1, bytes);
+	CLEANUP_FREE uint8_t *raw = alloc_zeroed(1, bytes);
 
 	if (!raw)
 		return error_nomem(err, "an L1 table", bytes);
 	for (uint64_t i = 0; i < n; i++)
 		put_be64(raw + i * L1_ENTRY_BYTES, s->to.entries[i]);
-	return store_pwrite(c->file, raw, bytes, s->to.host_off, 0, err);
+	return store_pwrite(c->file, raw, to_size(bytes), s->to.host_off, 0, err);
 }

@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "meta/refcounts_grow.h"
 #include "meta/refcounts_inherited.h"
 #include "meta/refcounts_view.h"
@@ -19,13 +20,13 @@ static int read_table(struct refcounts *r, struct qcow2_error *err)
 {
 	uint64_t bytes = (uint64_t)r->place.clusters << r->geo->cluster_bits;
 	uint64_t n = bytes / REFCOUNT_TABLE_ENTRY_BYTES;
-	CLEANUP_FREE uint8_t *raw = malloc(bytes);
+	CLEANUP_FREE uint8_t *raw = alloc_bytes(bytes);
 	int rc;
 
-	r->table = calloc(n, sizeof(*r->table));
+	r->table = alloc_zeroed(n, sizeof(*r->table));
 	if (!raw || !r->table)
 		return error_nomem(err, "the refcount table", 2 * bytes);
-	rc = store_pread(r->file, raw, bytes, r->place.off, 0, err);
+	rc = store_pread(r->file, raw, to_size(bytes), r->place.off, 0, err);
 	for (uint64_t i = 0; rc == 0 && i < n; i++)
 		r->table[i] = get_be64(raw + 8 * i);
 	r->n_table = n;
@@ -147,7 +148,7 @@ int refcounts_read(struct refcounts *r, uint64_t n, uint64_t first,
 {
 	uint64_t i = 0;
 
-	memset(values, 0, n * sizeof(*values));
+	memset(values, 0, to_size(n * sizeof(*values)));
 	while (i < n) {
 		struct view v;
 		int rc = refcounts_view(r, first + i, &v, err);

@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/mutant.h"
 #include "format/refcount.h"
 #include "meta/refcounts_view.h"
@@ -238,13 +239,14 @@ static int write_table(struct refcounts *r, const struct growth *g,
 		       struct qcow2_error *err)
 {
 	uint64_t bytes = g->n_table << r->geo->cluster_bits;
-	CLEANUP_FREE uint8_t *raw = calloc(1, bytes);
+	CLEANUP_FREE uint8_t *raw = alloc_zeroed(1, bytes);
 
 	if (!raw)
 		return error_nomem(err, "a refcount table", bytes);
 	for (uint64_t i = 0; i < g->n_entries; i++)
 		put_be64(raw + 8 * i, g->entries[i]);
-	return write_end(r, raw, bytes, g->first << r->geo->cluster_bits, err);
+	return write_end(r, raw, to_size(bytes),
+			 g->first << r->geo->cluster_bits, err);
 }
 
 /* True when a commit is writing entries of the old one. */
@@ -295,10 +297,10 @@ static int grow_table(struct refcounts *r, uint64_t index,
 
 	if (rc < 0)
 		return rc;
-	g.entries = calloc(g.n_entries, sizeof(*g.entries));
+	g.entries = alloc_zeroed(g.n_entries, sizeof(*g.entries));
 	if (!g.entries)
 		return error_nomem(err, "a refcount table", g.n_entries * 8);
-	memcpy(g.entries, r->table, r->n_table * sizeof(*g.entries));
+	memcpy(g.entries, r->table, to_size(r->n_table * sizeof(*g.entries)));
 	rc = tell_new(r, bytes, host_off, err);
 	if (rc == 0 && MUTANT(header_first))
 		r->owner.move_table(

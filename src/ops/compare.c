@@ -13,6 +13,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/zero.h"
 #include "ops/batch.h"
 #include "ops/extents.h"
@@ -196,7 +197,7 @@ static int compare_work(struct workers *w, unsigned index, void *opaque,
 {
 	struct compare *c = opaque;
 	CLEANUP_FREE uint8_t *bufs =
-		aligned_alloc(BUFFER_ALIGN, 2 * c->window_bytes);
+		alloc_aligned(BUFFER_ALIGN, 2 * c->window_bytes);
 	struct batch b;
 
 	(void)index;

@@ -13,6 +13,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "ops/apart.h"
 #include "ops/batch.h"
 #include "ops/extents.h"
@@ -122,7 +123,7 @@ static int convert_work(struct workers *w, unsigned index, void *opaque,
 {
 	struct convert *c = opaque;
 	CLEANUP_FREE uint8_t *buf =
-		aligned_alloc(BUFFER_ALIGN, c->window_bytes);
+		alloc_aligned(BUFFER_ALIGN, c->window_bytes);
 	struct batch b;
 	int rc;
 

@@ -17,6 +17,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "ops/fill_impl.h"
 
 #define SPARSE_BYTES_DEFAULT 4096
@@ -174,9 +175,9 @@ static int fill_work(struct workers *w, unsigned index, void *opaque,
 {
 	struct fill *f = opaque;
 	CLEANUP_FREE uint8_t *plain =
-		aligned_alloc(BUFFER_ALIGN, f->window_bytes);
+		alloc_aligned(BUFFER_ALIGN, f->window_bytes);
 	CLEANUP_FREE uint8_t *encoded =
-		f->compress ? malloc(f->window_bytes) : NULL;
+		f->compress ? alloc_bytes(f->window_bytes) : NULL;
 	CLEANUP_FREE struct run *runs = calloc(fill_runs_max(f), sizeof(*runs));
 	CLEANUP_FREE struct room *r = calloc(1, sizeof(*r));
 	int rc;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/memory.h"
 #include "base/zero.h"
 
 #define GRANULE_BYTES 4096
@@ -34,7 +35,7 @@ static void add_zeros(struct room *r, uint64_t len, uint64_t off)
 static bool passes_over(const struct fill *f, const void *buf, uint64_t len)
 {
 	return f->sparse_bytes != QCOW2_CONVERT_NOT_SPARSE &&
-	       is_zero(buf, len);
+	       is_zero(buf, to_size(len));
 }
 
 /* Over zeros: without those at least sparse_bytes long. */
@@ -98,7 +99,7 @@ static int encode(struct fill *f, struct room *r, const struct piece *p,
 	int rc = 0;
 
 	/* The last cluster of the disk may end behind it. */
-	memset(r->plain + end, 0, align_up(end, f->unit) - end);
+	memset(r->plain + end, 0, to_size(align_up(end, f->unit) - end));
 	for (uint64_t off = p->off; rc == 0 && at < end;
 	     at += f->unit, off += f->unit) {
 		uint64_t n = min_u64(f->unit, end - at);
@@ -134,7 +135,7 @@ static int cut_piece(struct fill *f, struct room *r, const struct piece *p,
 		add_zeros(r, p->len, p->off);
 		return 0;
 	}
-	rc = disk_pread(f->src, buf, p->len, p->off, 0, err);
+	rc = disk_pread(f->src, buf, to_size(p->len), p->off, 0, err);
 	if (rc < 0)
 		return rc;
 	if (f->compress)

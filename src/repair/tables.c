@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/memory.h"
 #include "base/zero.h"
 #include "store/store.h"
 
@@ -47,11 +48,18 @@ static uint8_t *piece_change(struct piece *p, const uint8_t *from, size_t at)
 	return p->buf + at;
 }
 
+/* Where sector @n_sectors begins, or the piece ends. */
+static size_t piece_end(const struct piece *p, size_t n_sectors)
+{
+	return n_sectors * SECTOR_BYTES < p->len ? n_sectors * SECTOR_BYTES
+						 : p->len;
+}
+
 /* Neighbouring sectors are written together; each is whole or not at all. */
 static int piece_write(const struct tables_walk *w, struct qcow2_error *err)
 {
 	const struct piece *p = w->piece;
-	size_t n = div_round_up(p->len, SECTOR_BYTES);
+	size_t n = to_size(div_round_up(p->len, SECTOR_BYTES));
 	int rc = 0;
 
 	for (size_t i = 0, end; p->loaded && rc == 0 && i < n; i = end + 1) {
@@ -61,8 +69,7 @@ static int piece_write(const struct tables_walk *w, struct qcow2_error *err)
 			continue;
 		if (end > i)
 			rc = store_pwrite(w->r->file, p->buf + from,
-					  min_u64(end * SECTOR_BYTES, p->len) -
-						  from,
+					  piece_end(p, end) - from,
 					  p->host_off + from, 0, err);
 	}
 	return rc;

@@ -184,11 +184,14 @@ static struct file *file_new(void)
 static bool lives_in_memory(int fd)
 {
 	struct statfs fs;
+	uint32_t magic;
 
 	if (fstatfs(fd, &fs) < 0)
 		return false;
-	return fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC ||
-	       fs.f_type == HUGETLBFS_MAGIC;
+	/* Of a type whose width and sign differ between processors. */
+	magic = (uint32_t)fs.f_type;
+	return magic == TMPFS_MAGIC || magic == RAMFS_MAGIC ||
+	       magic == HUGETLBFS_MAGIC;
 }
 
 static uint32_t sane_align(uint64_t align)

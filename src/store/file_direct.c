@@ -17,6 +17,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/iov.h"
+#include "base/memory.h"
 #include "store/file_impl.h"
 
 #define BOUNCE_BYTES (UINT64_C(1) << 20)
@@ -102,7 +103,7 @@ int file_direct_read(struct file *f, const struct iovec *iov, int iovcnt,
 	struct iov_cursor c = iov_cursor_init(iov, iovcnt);
 	uint64_t end = off + iov_len(iov, iovcnt);
 	uint64_t size = bounce_size(f, off, end);
-	CLEANUP_FREE uint8_t *buf = aligned_alloc(f->align, size);
+	CLEANUP_FREE uint8_t *buf = alloc_aligned(f->align, size);
 
 	if (!buf)
 		return -ENOMEM;
@@ -134,7 +135,7 @@ static int read_edges(struct file *f, const struct window *w)
 static void gather(struct iov_cursor *c, uint8_t *dst, uint64_t len)
 {
 	while (len) {
-		struct iovec piece = iov_next(c, (size_t)len);
+		struct iovec piece = iov_next(c, len);
 
 		memcpy(dst, piece.iov_base, piece.iov_len);
 		dst += piece.iov_len;
@@ -181,7 +182,7 @@ int file_direct_write(struct file *f, const struct iovec *iov, int iovcnt,
 	struct iov_cursor c = iov_cursor_init(iov, iovcnt);
 	uint64_t end = off + iov_len(iov, iovcnt);
 	uint64_t size = bounce_size(f, off, end);
-	CLEANUP_FREE uint8_t *buf = aligned_alloc(f->align, size);
+	CLEANUP_FREE uint8_t *buf = alloc_aligned(f->align, size);
 	struct stat st;
 	int rc;
 	int cut;

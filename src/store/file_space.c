@@ -14,6 +14,7 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "base/memory.h"
 #include "store/file_impl.h"
 
 #define PUNCH (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
@@ -98,7 +99,7 @@ static int write_zeros(struct file *f, uint64_t len, uint64_t off)
 
 	if (len == 0)
 		return 0;
-	zeros = calloc(1, len);
+	zeros = alloc_zeroed(1, len);
 	if (!zeros)
 		return -ENOMEM;
 	iov = (struct iovec){ .iov_base = zeros, .iov_len = (size_t)len };

@@ -44,6 +44,33 @@ static uint64_t sum(const uint64_t *items, size_t n, size_t words)
 	return total;
 }
 
+struct odd_item {
+	uint64_t number;
+	uint32_t same;      /* as the low half of it */
+} __attribute__((packed));
+
+/* D6: where 64-bit numbers are aligned to four bytes, items have such sizes. */
+static void items_of_twelve_bytes_come_in_order(void **state)
+{
+	struct test_rng rng = test_rng_init(test_seed());
+	struct odd_item *items = malloc(N_MAX * sizeof(*items));
+
+	(void)state;
+	assert_int_equal(sizeof(*items), 12);
+	assert_non_null(items);
+	for (size_t i = 0; i < N_MAX; i++) {
+		items[i].number = test_rng_next(&rng);
+		items[i].same = (uint32_t)items[i].number;
+	}
+	sort_by_number(items, N_MAX, sizeof(*items));
+	for (size_t i = 0; i < N_MAX; i++) {
+		assert_int_equal(items[i].same, (uint32_t)items[i].number);
+		if (i)
+			assert_true(items[i - 1].number <= items[i].number);
+	}
+	free(items);
+}
+
 static void items_of_any_size_and_number_come_in_order(void **state)
 {
 	static const uint64_t masks[] = { 0, 0xff, 0xfff000, 0x3ffffff,
@@ -87,6 +114,7 @@ static void what_is_in_order_stays_as_it_is(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(items_of_twelve_bytes_come_in_order),
 		cmocka_unit_test(items_of_any_size_and_number_come_in_order),
 		cmocka_unit_test(what_is_in_order_stays_as_it_is),
 	};

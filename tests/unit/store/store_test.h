@@ -54,7 +54,8 @@ static inline void skip_in_memory(void)
 	struct statfs fs;
 
 	ok(statfs(".", &fs));
-	if (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC)
+	if ((uint32_t)fs.f_type == TMPFS_MAGIC ||
+	    (uint32_t)fs.f_type == RAMFS_MAGIC)
 		skip();
 }
 
