@@ -210,6 +210,21 @@ static void what_was_taken_is_written(void **state)
 	rig_release(&t);
 }
 
+/* What is left when an amended image's new refcounts cannot be opened: who goes
+ * on writing is told so, and asks this first. */
+static void refcounts_that_are_none_are_clean(void **state)
+{
+	struct rig t;
+
+	(void)state;
+	rig_init(&t, 4);
+	refcounts_release(&t.r);
+	refcounts_open_none(&t.r, &t.g, t.store, -EIO);
+	assert_true(refcounts_is_clean(&t.r));
+	assert_false(refcounts_wanted(&t.r));
+	rig_release(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -220,6 +235,7 @@ int main(void)
 		cmocka_unit_test(what_was_freed_first_is_claimed_first),
 		cmocka_unit_test(a_run_dirties_each_slice_once),
 		cmocka_unit_test(what_was_taken_is_written),
+		cmocka_unit_test(refcounts_that_are_none_are_clean),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
