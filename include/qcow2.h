@@ -460,8 +460,10 @@ struct qcow2_open_opts {
 	const struct qcow2_gate *gate; /* NULL: nothing external */
 	struct qcow2_budget budget;
 	uint64_t l2_cache_bytes;    /* default 32 MiB, or what the disk needs */
-	uint64_t l2_slice_bytes;    /* power of two, 512 to the cluster size;
-				     * default 4096 or the cluster size */
+	uint64_t l2_slice_bytes;    /* power of two, 512 to the cluster size of
+				     * the top image; images below take what
+				     * fits theirs; default 4096 or the
+				     * cluster size */
 	uint64_t refcount_cache_bytes; /* default 4 MiB */
 	const void *passphrase;     /* for encrypted images; this version opens
 				     * none and says so (-ENOTSUP) */

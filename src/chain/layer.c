@@ -145,6 +145,24 @@ static int settle_dirty(struct layer *l, uint32_t depth,
 	return 0;
 }
 
+/* What is asked for concerns the top image, whose cluster size the caller can
+ * know; the others take as much of it as fits them. */
+static void fit(struct qcow2_open_opts *own, struct qcow2_store *store)
+{
+	uint8_t raw[4];
+	uint32_t bits;
+
+	own->snapshot = NULL;
+	if (!own->l2_slice_bytes ||
+	    store_pread(store, raw, sizeof(raw), HEADER_OFF_CLUSTER_BITS, 0,
+			NULL) < 0)
+		return;
+	bits = get_be32(raw);
+	if (bits >= CLUSTER_BITS_MIN && bits <= CLUSTER_BITS_MAX)
+		own->l2_slice_bytes = min_u64(own->l2_slice_bytes,
+					      UINT64_C(1) << bits);
+}
+
 static int open_qcow2(struct layer *l, uint32_t depth,
 		      const struct qcow2_open_opts *opts,
 		      struct identities *ids, struct qcow2_error *err)
@@ -153,7 +171,7 @@ static int open_qcow2(struct layer *l, uint32_t depth,
 	int rc;
 
 	if (depth > 0)
-		own.snapshot = NULL;
+		fit(&own, l->store);
 	rc = settle_dirty(l, depth, opts, err);
 	if (rc == 0)
 		rc = image_open(l->store, &own, &l->image, err);

@@ -223,6 +223,24 @@ class Same(case.Case):
         self.assert_same_answers("-s", "-r", "-c", "write 0 1", "disk")
         self.assert_same_disks()
 
+    def test_a_size_of_slices_that_suits_the_top_image_is_taken(self):
+        """T5: the clusters of a backing file may be smaller."""
+        self.start()
+        for side in ["theirs", "ours"]:
+            for args in [["-o", "cluster_size=512", "small", "1M"],
+                         ["-b", "small", "-F", "qcow2", "disk"]]:
+                subprocess.run([case.QEMU_IMG, "create", "-q", "-f", "qcow2",
+                                *args], cwd=side, check=True)
+        for size, status in [("64k", 0), ("512", 0), ("128k", 1)]:
+            with self.subTest(size):
+                opts = ["--image-opts", "driver=qcow2,file.filename=disk,"
+                        f"l2-cache-entry-size={size}"]
+                for side in ["theirs", "ours"]:
+                    done = self.run_in(side, [*commands(
+                        ["write -P 9 4k 512", "read -P 0 0 4k",
+                         "read -P 9 4k 512"]), *opts])
+                    self.assertEqual(done.status, status, done.err)
+
     def test_reads_that_copy(self):
         self.start(*KINDS["over"])
         self.assert_same_answers("-C", *commands(
