@@ -199,7 +199,7 @@ static int set_lazy(struct image *img, const struct qcow2_amend_opts *o,
 	/* From the next opening on, unless they are late already. */
 	rc = on ? 0 : commit_drain(&img->rw->commit, err);
 	if (rc == 0 && !on)
-		rc = features_end_dirty(img, DIRTY_LAZY, err);
+		rc = features_end_dirty(img, DIRTY_LAZY | DIRTY_UNWRITTEN, err);
 	if (rc == 0)
 		rc = header_update(img, put_lazy, &on, err);
 	if (rc == 0 && !on)

@@ -129,7 +129,7 @@ int amend_downgrade(struct image *img, struct amend_progress *p,
 		rc = commit_drain(&img->rw->commit, err);
 	/* Version 2 has no bit to say that refcounts are late. */
 	if (rc == 0)
-		rc = features_end_dirty(img, DIRTY_LAZY, err);
+		rc = features_end_dirty(img, DIRTY_LAZY | DIRTY_UNWRITTEN, err);
 	if (rc < 0)
 		return rc;
 	img->rw->commit.mark_dirty = NULL;

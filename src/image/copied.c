@@ -223,8 +223,8 @@ static int sound_tree(struct image *img, struct tree *tree,
 	return rc;
 }
 
-int copied_restore(struct image *img, uint64_t *n_lost,
-		   struct qcow2_error *err)
+static int restore_all(struct image *img, uint64_t *n_lost,
+		       struct qcow2_error *err)
 {
 	struct restore r = { .img = img };
 	int rc = commit_flush(&img->rw->commit, err);
@@ -234,6 +234,20 @@ int copied_restore(struct image *img, uint64_t *n_lost,
 	if (rc == 0)
 		rc = tree_each_table(img, &r.tree, restore_table, &r, err);
 	tree_release(&r.tree);
-	*n_lost = r.n_lost;
+	*n_lost += r.n_lost;
+	return rc;
+}
+
+/* What could not be done is worth another try: it changes nothing that is right
+ * already, and otherwise flags wait for a repair. */
+int copied_restore(struct image *img, uint64_t *n_lost,
+		   struct qcow2_error *err)
+{
+	int rc;
+
+	*n_lost = 0;
+	rc = restore_all(img, n_lost, err);
+	if (rc < 0 && commit_check(&img->rw->commit, NULL) == 0)
+		rc = restore_all(img, n_lost, err);
 	return rc;
 }

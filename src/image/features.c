@@ -221,12 +221,20 @@ int features_begin_dirty(struct image *img, enum dirty_reason reason,
 	return rc;
 }
 
-int features_end_dirty(struct image *img, enum dirty_reason reason,
+void features_end_operation_later(struct image *img)
+{
+	SCOPED_LOCK(&img->rw->header_lock);
+
+	img->rw->dirty_reasons &= ~(unsigned)DIRTY_OPERATION;
+	img->rw->dirty_reasons |= DIRTY_UNWRITTEN;
+}
+
+int features_end_dirty(struct image *img, unsigned reasons,
 		       struct qcow2_error *err)
 {
 	SCOPED_LOCK(&img->rw->header_lock);
 
-	img->rw->dirty_reasons &= ~(unsigned)reason;
+	img->rw->dirty_reasons &= ~reasons;
 	if (img->rw->dirty_reasons)
 		return 0;
 	return change_locked(

@@ -77,13 +77,17 @@ void features_end_keep_bitmaps(struct image *img, bool kept);
 enum dirty_reason {
 	DIRTY_LAZY = 1,       /* refcounts are written late */
 	DIRTY_OPERATION = 2,  /* an operation changes many at once */
+	DIRTY_UNWRITTEN = 4,  /* one that has ended is not on the disk yet */
 };
 
 /* The dirty bit is on the disk from the first begin to the last end.  Version 2
  * has no such bit: nothing happens. */
 int features_begin_dirty(struct image *img, enum dirty_reason reason,
 			 struct qcow2_error *err);
-int features_end_dirty(struct image *img, enum dirty_reason reason,
+int features_end_dirty(struct image *img, unsigned reasons,
 		       struct qcow2_error *err);
+/* The operation has ended, and the next commits write what is left of it: the
+ * bit goes when another operation or closing finds all of it written. */
+void features_end_operation_later(struct image *img);
 
 #endif

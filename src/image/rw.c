@@ -277,7 +277,7 @@ int rw_close(struct image *img, struct qcow2_error *err)
 		features_end_dirty(img, DIRTY_LAZY, NULL);
 	rc = MUTANT(close_commits_nothing) ? 0 : commit_drain(&rw->commit, err);
 	if (rc == 0)
-		rc = features_end_dirty(img, DIRTY_LAZY, err);
+		rc = features_end_dirty(img, DIRTY_LAZY | DIRTY_UNWRITTEN, err);
 	if (rc == 0 && !rw->keep_tail)
 		rc = rw_cut_tail(img, err);
 	img->rw = NULL;
@@ -304,5 +304,7 @@ int image_settle(struct image *img, struct qcow2_error *err)
 {
 	int rc = image_drain(img, err);
 
-	return rc < 0 ? rc : features_end_dirty(img, DIRTY_LAZY, err);
+	return rc < 0 ? rc
+		      : features_end_dirty(img, DIRTY_LAZY | DIRTY_UNWRITTEN,
+					   err);
 }

@@ -44,7 +44,10 @@ int snapshot_finish(struct image *img, int rc, struct qcow2_error *err)
 	int end = commit_flush(&img->rw->commit, why);
 
 	if (end == 0)
-		end = features_end_dirty(img, DIRTY_OPERATION, why);
+		end = features_end_dirty(img, DIRTY_OPERATION | DIRTY_UNWRITTEN,
+					 why);
+	else
+		features_end_operation_later(img);
 	return rc < 0 ? rc : end;
 }
 

@@ -239,6 +239,9 @@ static bool result_is_right(struct session *s, const struct op *op,
 {
 	if (rc < 0 && !s->fired)
 		return fail(s, "fails without reason: %s", err->message);
+	if (rc < 0 && op->kind == OP_FLUSH && !fires && !s->flush_failed)
+		return fail(s, "a flush fails that had no reason to: %s",
+			    err->message);
 	if (rc < 0 && (err->code != rc || !err->message[0]))
 		return fail(s, "returns %d, explains %d", rc, err->code);
 	if (rc == 0 && must_fail(s, op))

@@ -220,6 +220,46 @@ static bool run_with_fault(struct scene *s, enum operation op,
 	return fired;
 }
 
+/* S15: @n writes in a row find no room, and then there is room: an operation
+ * that failed is undone, or done, without the repair. */
+static bool run_without_room(struct scene *s, enum operation op, uint64_t nth,
+			     uint64_t n)
+{
+	struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
+	struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_WRITE) |
+					  FAULT_ON(STORE_OP_TRUNCATE),
+				   .nth = nth, .more = n - 1,
+				   .code = -ENOSPC };
+	struct fault_injector fault = FAULT_INIT;
+	struct qcow2_store *copy = copy_of(s->r.store);
+	struct rig view = { .store = copy };
+	struct qcow2_store *store;
+	struct qcow2_image *img;
+	bool fired;
+	int rc;
+
+	assert_int_equal(fault_store_new(&fault, copy, &store), 0);
+	open.flags = QCOW2_OPEN_RDWR;
+	assert_int_equal(qcow2_open_store(store, &open, &img, NULL), 0);
+	fault_arm(&fault, &plan);
+	rc = perform(img, op);
+	fired = fault_fired(&fault);
+	if (rc < 0)
+		assert_int_equal(rc, -ENOSPC);
+	fault_arm(&fault, NULL);
+	assert_int_equal(qcow2_flush(img, NULL), 0);
+	assert_int_equal(qcow2_close(img, NULL), 0);
+	judge(s, copy, op, rc);
+	if (n == 1 && is_dirty(s, copy))
+		fail_msg("operation %d is unfinished after write %d", (int)op,
+			 (int)nth);
+	if (n == 1)
+		rig_check_leaks(&view, UINT64_MAX);
+	qcow2_store_unref(store);
+	qcow2_store_unref(copy);
+	return fired;
+}
+
 static const struct qcow2_create_opts kinds[] = {
 	{ .cluster_size = 512 },
 	{ .cluster_size = 4096, .version = 2 },
@@ -258,6 +298,25 @@ static void all_calls_fail_from_some_point_on(void **state)
 {
 	(void)state;
 	run_all(true, FAULT_ON_CHANGES);
+}
+
+static void want_of_room_is_undone_at_once(void **state)
+{
+	(void)state;
+	for (int i = 0; i < N_KINDS * N_OPERATIONS; i++) {
+		enum operation op = (enum operation)(i % N_OPERATIONS);
+		struct scene s;
+
+		scene_init(&s, &kinds[i / N_OPERATIONS]);
+		for (uint64_t n = 1; n <= 4; n += 3) {
+			uint64_t nth = 1;
+
+			while (run_without_room(&s, op, nth, n))
+				nth++;
+			assert_true(nth > 3);
+		}
+		scene_release(&s);
+	}
 }
 
 static bool run_without_memory(struct scene *s, enum operation op, uint64_t nth)
@@ -304,6 +363,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_call_fails),
 		cmocka_unit_test(all_calls_fail_from_some_point_on),
+		cmocka_unit_test(want_of_room_is_undone_at_once),
 		cmocka_unit_test(one_allocation_fails),
 	};
 
