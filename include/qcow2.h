@@ -15,12 +15,19 @@
  *    matching _INIT macro.  Zero is the default of every field.  Structures of
  *    older, smaller versions of this header are accepted; flag bits that this
  *    version does not know are refused with -EINVAL.
- *  - Any number of threads may use one image or store at the same time; only
- *    qcow2_close(), qcow2_resize(), qcow2_amend(), qcow2_compact() and
- *    qcow2_store_unref() of the last reference want the object to themselves.
- *    The library makes no threads of its own except inside qcow2_convert(),
- *    qcow2_compare() and checks of large images, which end them before they
- *    return.
+ *  - Any number of threads may use one image or store at the same time, and ask
+ *    about it what they like.  Only these want the object to themselves, with no
+ *    other call running on it: qcow2_close(), qcow2_resize(), qcow2_amend(),
+ *    qcow2_compact(), qcow2_snapshot_apply(), qcow2_vmstate_write(), and
+ *    qcow2_store_unref() of the last reference.  Strings that the library lends
+ *    live as long as it says where they are lent.
+ *  - The library makes threads of its own inside qcow2_convert(),
+ *    qcow2_convert_raw(), qcow2_convert_raw_store(), qcow2_convert_into() and
+ *    qcow2_compare(), as many as their n_threads says; and where much metadata
+ *    is checked one more, which reads ahead: inside qcow2_check_path(),
+ *    qcow2_check_store(), qcow2_compact(), and opening an image for writing
+ *    that was not closed properly.  All are ended before the function returns,
+ *    and all signals are blocked in them.
  *  - Fork.  Images and stores belong to the process that made them.  In a
  *    child every function that takes one fails with -ECHILD, and those that
  *    cannot fail tell what was so at the fork.  qcow2_close() and
@@ -668,9 +675,8 @@ int qcow2_flush(struct qcow2_image *img, struct qcow2_error *err);
  *
  * Each operation is durable when it returns 0.  A crash leaves it done or not
  * done, and lost space at worst.  Creating and deleting may run while other
- * threads read and write: writers wait until it is done.  Nobody may ask for
- * information about snapshots meanwhile, and what qcow2_get_snapshot() gave
- * before is gone afterwards.
+ * threads read, write and ask for information: writers wait until it is done,
+ * and who asks is told of the snapshots before or after.
  */
 struct qcow2_snapshot_opts {
 	size_t struct_size;
@@ -865,11 +871,37 @@ struct qcow2_snapshot_info {
 #define QCOW2_SNAPSHOT_INFO_INIT { sizeof(struct qcow2_snapshot_info), \
 	NULL, NULL, 0, 0, 0, 0, 0, 0 }
 
-/* Snapshot `index`, 0 to n_snapshots - 1, in table order; else -EINVAL. */
+/* Snapshot `index`, 0 to n_snapshots - 1, in table order; else -EINVAL.  The
+ * strings live until that snapshot is deleted: whoever cannot know when asks for
+ * a list of his own. */
 QCOW2_API
 int qcow2_get_snapshot(struct qcow2_image *img, uint32_t index,
 		       struct qcow2_snapshot_info *out,
 		       struct qcow2_error *err);
+
+/*
+ * All snapshots of the top layer as they are now, a copy that changes no more:
+ * for one thread that watches while others make and delete snapshots.  An image
+ * that can have none, such as a raw one, has an empty list.  -ENOMEM.  Does no
+ * I/O.
+ */
+struct qcow2_snapshot_list;
+
+QCOW2_API
+int qcow2_snapshot_list_new(struct qcow2_image *img,
+			    struct qcow2_snapshot_list **out,
+			    struct qcow2_error *err);
+QCOW2_API
+uint32_t qcow2_snapshot_list_count(const struct qcow2_snapshot_list *list);
+/* Number `index`, 0 to count - 1, in table order; else -EINVAL.  The strings
+ * live as long as the list. */
+QCOW2_API
+int qcow2_snapshot_list_get(const struct qcow2_snapshot_list *list,
+			    uint32_t index, struct qcow2_snapshot_info *out,
+			    struct qcow2_error *err);
+/* The list needs no image: it may be freed after qcow2_close().  NULL is fine. */
+QCOW2_API
+void qcow2_snapshot_list_free(struct qcow2_snapshot_list *list);
 
 #define QCOW2_BITMAP_IN_USE 0x1u /* inconsistent: was not closed properly */
 #define QCOW2_BITMAP_AUTO 0x2u   /* tracks writes */

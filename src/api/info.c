@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/image.h"
+#include "api/snapshot_list.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/options.h"
@@ -101,27 +102,17 @@ int qcow2_get_snapshot(struct qcow2_image *img, uint32_t index,
 		       struct qcow2_snapshot_info *out,
 		       struct qcow2_error *err)
 {
-	struct qcow2_snapshot_info full = { .struct_size = sizeof(full) };
-	const struct snapshot_info *s;
+	struct snapshot_info s;
 	struct image *top;
 	int rc = image_check_handle(img, err);
 
 	if (rc < 0)
 		return rc;
 	top = disk_top_image(img->disk);
-	if (!top || index >= top->snapshots.n)
+	if (!top || !image_get_snapshot(top, index, &s))
 		return error_set(err, -EINVAL,
 				 "there is no snapshot number %" PRIu32, index);
-	s = &top->snapshots.list[index];
-	full.id = s->id;
-	full.name = s->name;
-	full.vm_state_size = s->vm_state_size;
-	full.disk_size = s->disk_size;
-	full.vm_clock_ns = s->vm_clock_nsec;
-	full.icount = s->icount;
-	full.date_sec = s->date_sec;
-	full.date_nsec = s->date_nsec;
-	return options_give(out, &full, sizeof(full), err);
+	return snapshot_give(out, &s, err);
 }
 
 int qcow2_get_bitmap(struct qcow2_image *img, uint32_t index,

@@ -6,11 +6,13 @@
  * Each part of struct image has one owner, the file of the same name, and
  * functions take the part they need.  After image_open() (and
  * image_attach_data()) everything here is immutable except the caches, which
- * lock for themselves; so all functions may run concurrently.
+ * lock for themselves, and the list of snapshots (list_lock); so all functions
+ * may run concurrently.
  */
 #ifndef IMAGE_IMAGE_H
 #define IMAGE_IMAGE_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -44,6 +46,9 @@ struct image {
 	struct map map;
 	struct compressed_reader compressed;
 	struct snapshots snapshots;
+	pthread_mutex_t list_lock;  /* held when the list of snapshots is
+				     * replaced, and by who reads it while an
+				     * operation on snapshots may be running */
 	struct bitmaps bitmaps;
 	struct luks luks;
 	struct preallocated preallocated;
@@ -61,6 +66,14 @@ int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
  * The image is gone whatever is returned.  NULL is fine.  In a child of the
  * process that opened it nothing is written, and its memory stays. */
 int image_close(struct image *img, struct qcow2_error *err);
+
+/* The snapshots that there are now, in table order, while others are made and
+ * deleted.  The names in *@out live until that snapshot is deleted; those of a
+ * copy, which snapshots_release() takes, until then.  False: no such index. */
+bool image_get_snapshot(struct image *img, uint32_t index,
+			struct snapshot_info *out);
+int image_copy_snapshots(struct image *img, struct snapshots *out,
+			 struct qcow2_error *err);
 
 /* Gives the image the data file it names; takes its own reference. */
 int image_attach_data(struct image *img, struct qcow2_store *data,

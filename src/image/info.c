@@ -33,6 +33,32 @@ static void get_features(struct image *img, struct qcow2_info *out)
 	out->data_file_raw = img->geo.data_file_raw;
 }
 
+static uint32_t snapshots_now(struct image *img)
+{
+	SCOPED_LOCK(&img->list_lock);
+
+	return img->snapshots.n;
+}
+
+bool image_get_snapshot(struct image *img, uint32_t index,
+			struct snapshot_info *out)
+{
+	SCOPED_LOCK(&img->list_lock);
+
+	if (index >= img->snapshots.n)
+		return false;
+	*out = img->snapshots.list[index];
+	return true;
+}
+
+int image_copy_snapshots(struct image *img, struct snapshots *out,
+			 struct qcow2_error *err)
+{
+	SCOPED_LOCK(&img->list_lock);
+
+	return snapshots_copy(out, &img->snapshots, err);
+}
+
 void image_get_info(struct image *img, struct qcow2_info *out)
 {
 	out->format = QCOW2_FORMAT_QCOW2;
@@ -52,7 +78,7 @@ void image_get_info(struct image *img, struct qcow2_info *out)
 			      !img->geo.has_data_file;
 	out->unlocked = store_is_unlocked(img->file) ||
 			(img->data && store_is_unlocked(img->data));
-	out->n_snapshots = img->snapshots.n;
+	out->n_snapshots = snapshots_now(img);
 	out->n_bitmaps = img->bitmaps.n;
 	out->filename = store_name(img->file);
 	out->backing_file = img->names.backing_file;

@@ -222,6 +222,7 @@ int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
 	if (!img)
 		return error_nomem(err, "the image", sizeof(*img));
 	preallocated_init(&img->preallocated);
+	pthread_mutex_init(&img->list_lock, NULL);
 	img->file = store_ref(file);
 	img->metadata_only = opts->flags & QCOW2_OPEN_METADATA_ONLY;
 	/* Mapping works without the data file; only its size is unknown. */
@@ -268,6 +269,7 @@ int image_close(struct image *img, struct qcow2_error *err)
 		compressed_reader_release(&img->compressed);
 	names_release(&img->names);
 	preallocated_release(&img->preallocated);
+	pthread_mutex_destroy(&img->list_lock);
 	store_unref(img->data);
 	store_unref(img->file);
 	free(img);

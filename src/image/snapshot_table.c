@@ -119,6 +119,16 @@ static void set_place(struct header *h, void *opaque)
 	h->snapshots_off = p->host_off;
 }
 
+/* Takes @s over. */
+static void replace_list(struct image *img, struct snapshots *s)
+{
+	SCOPED_LOCK(&img->list_lock);
+
+	free(img->snapshots.list);
+	img->snapshots = *s;
+	*s = (struct snapshots){ 0 };
+}
+
 int snapshot_table_switch(struct image *img, struct snapshots *s,
 			  struct fresh_table *t, struct qcow2_error *err)
 {
@@ -136,10 +146,8 @@ int snapshot_table_switch(struct image *img, struct snapshots *s,
 		*t = (struct fresh_table){ 0 };
 		return rc;
 	}
-	free(img->snapshots.list);
-	img->snapshots = *s;
-	img->snapshots.table_bytes = t->bytes;
-	*s = (struct snapshots){ 0 };
+	s->table_bytes = t->bytes;
+	replace_list(img, s);
 	fresh_table_drop(img, &old);
 	return 0;
 }

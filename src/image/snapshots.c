@@ -177,6 +177,39 @@ void snapshots_release(struct snapshots *s)
 	memset(s, 0, sizeof(*s));
 }
 
+static bool copy_names(struct snapshot_info *to, const struct snapshot_info *s)
+{
+	size_t id_bytes = (size_t)s->id_len + 1;
+	size_t bytes = id_bytes + s->name_len + 1;
+
+	*to = *s;
+	to->unknown_extra = NULL;
+	to->unknown_extra_len = 0;
+	to->id = malloc(bytes);
+	if (!to->id)
+		return false;
+	memcpy(to->id, s->id, bytes);
+	to->name = to->id + id_bytes;
+	return true;
+}
+
+int snapshots_copy(struct snapshots *dst, const struct snapshots *src,
+		   struct qcow2_error *err)
+{
+	*dst = (struct snapshots){ .table_bytes = src->table_bytes };
+	if (src->n)
+		dst->list = calloc(src->n, sizeof(*dst->list));
+	if (src->n && !dst->list)
+		return error_nomem(err, "a list of snapshots", src->n);
+	for (; dst->n < src->n; dst->n++) {
+		if (copy_names(&dst->list[dst->n], &src->list[dst->n]))
+			continue;
+		snapshots_release(dst);
+		return error_nomem(err, "a list of snapshots", src->n);
+	}
+	return 0;
+}
+
 /* ---- The table ---------------------------------------------------------------- */
 
 static struct snapshot entry_of(const struct snapshot_info *info)

@@ -42,6 +42,9 @@ int snapshots_open(struct snapshots *s, const struct header *h,
 		   struct qcow2_store *file, uint64_t file_size,
 		   uint64_t budget_bytes, struct qcow2_error *err);
 void snapshots_release(struct snapshots *s);
+/* Without what only the table has. */
+int snapshots_copy(struct snapshots *dst, const struct snapshots *src,
+		   struct qcow2_error *err);
 
 /* A snapshot_info of a table entry; snapshot_info_release() takes it. */
 int snapshot_info_init(struct snapshot_info *info, const struct snapshot *s,

@@ -245,6 +245,7 @@ static int read_it(struct fixture *f)
 	struct qcow2_luks_info luks = QCOW2_LUKS_INFO_INIT;
 	struct qcow2_info info = QCOW2_INFO_INIT;
 	struct qcow2_image *img = f->img;
+	struct qcow2_snapshot_list *list;
 	struct qcow2_image *both;
 	struct qcow2_extent extent;
 	char byte;
@@ -254,6 +255,7 @@ static int read_it(struct fixture *f)
 	REFUSED(qcow2_map(img, 1, 0, 0, &extent, NULL));
 	REFUSED(qcow2_get_info(img, 0, &info, NULL));
 	REFUSED(qcow2_get_snapshot(img, 0, &snapshot, NULL));
+	REFUSED(qcow2_snapshot_list_new(img, &list, NULL));
 	REFUSED(qcow2_get_bitmap(img, 0, &bitmap, NULL));
 	REFUSED(qcow2_get_luks(img, &luks, NULL));
 	REFUSED(qcow2_compare(img, img, NULL, &compared, NULL));

@@ -69,10 +69,15 @@ static void no_image_to_ask(void **state)
 	struct qcow2_snapshot_info snapshot = QCOW2_SNAPSHOT_INFO_INIT;
 	struct qcow2_bitmap_info bitmap = QCOW2_BITMAP_INFO_INIT;
 	struct qcow2_luks_info luks = QCOW2_LUKS_INFO_INIT;
+	struct qcow2_snapshot_list *list;
 
 	(void)state;
 	REFUSED(qcow2_get_info(NULL, 0, &info, NULL));
 	REFUSED(qcow2_get_snapshot(NULL, 0, &snapshot, NULL));
+	REFUSED(qcow2_snapshot_list_new(NULL, &list, NULL));
+	REFUSED(qcow2_snapshot_list_get(NULL, 0, &snapshot, NULL));
+	assert_int_equal(qcow2_snapshot_list_count(NULL), 0);
+	qcow2_snapshot_list_free(NULL);
 	REFUSED(qcow2_get_bitmap(NULL, 0, &bitmap, NULL));
 	REFUSED(qcow2_get_luks(NULL, &luks, NULL));
 	assert_int_equal(qcow2_size(NULL), 0);
@@ -175,6 +180,7 @@ static void nowhere_to_answer(void **state)
 	REFUSED(qcow2_open_path("x", NULL, NULL, NULL));
 	REFUSED(qcow2_open_store(f->store, NULL, NULL, NULL));
 	REFUSED(qcow2_map(f->img, 1, 0, 0, NULL, NULL));
+	REFUSED(qcow2_snapshot_list_new(f->img, NULL, NULL));
 	REFUSED(qcow2_get_info(f->img, 0, NULL, NULL));
 	REFUSED(qcow2_compare(f->img, f->img, NULL, NULL, NULL));
 	REFUSED(qcow2_compact(f->img, NULL, NULL, NULL));
