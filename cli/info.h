@@ -23,6 +23,9 @@ void info_print_text(const struct cli *cli, const struct layer *layer);
 void info_print_json(const struct cli *cli, struct json *j,
 		     const struct layer *layer);
 
+/* On standard error: what cannot be read of the image, if anything. */
+void info_warn_incomplete(const struct cli *cli, const struct layer *layer);
+
 /* The members that are particular to qcow2, for both. */
 void info_print_specific(struct json *j, const struct layer *layer);
 
@@ -31,6 +34,10 @@ void info_print_outline(const struct layer *layer);
 
 /* The table of snapshots; nothing when there are none. */
 void info_print_snapshots(const struct layer *layer);
+
+/* The names of the parts that the image lacks, one after the other; NULL behind
+ * the last. */
+const char *info_lacked(const struct qcow2_info *info, unsigned i);
 
 /* Calls @print for every snapshot; stops and returns at the first that cannot
  * be read. */

@@ -63,6 +63,18 @@ static void add_self_contained(struct json *j, const struct qcow2_info *info)
 	json_end(j);
 }
 
+static void add_lacks(struct json *j, const struct qcow2_info *info)
+{
+	const char *name;
+
+	if (!info->lacks)
+		return;
+	json_list(j, "lacks");
+	for (unsigned i = 0; (name = info_lacked(info, i)); i++)
+		json_string(j, NULL, name);
+	json_end(j);
+}
+
 void info_print_json(const struct cli *cli, struct json *j,
 		     const struct layer *layer)
 {
@@ -87,7 +99,11 @@ void info_print_json(const struct cli *cli, struct json *j,
 	if (info->backing_file)
 		json_string(j, "backing-filename", info->backing_file);
 	json_bool(j, "dirty-flag", info->dirty);
-	if (cli->as->extras)
+	if (cli->as->extras) {
 		add_self_contained(j, info);
+		add_lacks(j, info);
+	} else {
+		info_warn_incomplete(cli, layer);
+	}
 	json_end(j);
 }

@@ -93,16 +93,77 @@ void info_print_snapshots(const struct layer *layer)
 	info_each_snapshot(layer, NULL, print_snapshot);
 }
 
+const char *info_lacked(const struct qcow2_info *info, unsigned i)
+{
+	static const struct {
+		uint32_t bit;
+		const char *name;
+	} parts[] = {
+		{ QCOW2_LACKS_NAMES, "names" },
+		{ QCOW2_LACKS_L1_TABLE, "L1 table" },
+		{ QCOW2_LACKS_REFCOUNT_TABLE, "refcount table" },
+		{ QCOW2_LACKS_SNAPSHOT_TABLE, "snapshot table" },
+		{ QCOW2_LACKS_BITMAP_DIRECTORY, "bitmap directory" },
+	};
+
+	for (size_t k = 0; k < sizeof(parts) / sizeof(parts[0]); k++)
+		if ((info->lacks & parts[k].bit) && i-- == 0)
+			return parts[k].name;
+	return NULL;
+}
+
+static void print_lacks(FILE *f, const struct qcow2_info *info)
+{
+	const char *name;
+
+	for (unsigned i = 0; (name = info_lacked(info, i)); i++)
+		fprintf(f, "%s%s", i ? ", " : "", name);
+}
+
+/* Standard output is qemu-img's under its name. */
+static void print_incomplete(const struct cli *cli, const struct layer *layer)
+{
+	if (!layer->info.lacks)
+		return;
+	if (cli->as->extras) {
+		printf("incomplete: yes (without ");
+		print_lacks(stdout, &layer->info);
+		printf(")\n");
+	} else {
+		info_warn_incomplete(cli, layer);
+	}
+}
+
+void info_warn_incomplete(const struct cli *cli, const struct layer *layer)
+{
+	if (!layer->info.lacks)
+		return;
+	fflush(stdout);
+	fprintf(stderr, "%s: %s: the image is damaged, or only its beginning "
+		"is here; what cannot be read: ", cli->as->name,
+		ESC(layer->path));
+	print_lacks(stderr, &layer->info);
+	fputc('\n', stderr);
+}
+
 static void print_self_contained(const struct qcow2_info *info)
 {
+	const char *needs[3];
+	unsigned n = 0;
+
 	if (info->self_contained) {
 		printf("self-contained: yes\n");
 		return;
 	}
-	printf("self-contained: no (%s%s%s)\n",
-	       info->backing_file ? "backing file" : "",
-	       info->backing_file && info->has_data_file ? ", " : "",
-	       info->has_data_file ? "data file" : "");
+	if (info->backing_file)
+		needs[n++] = "backing file";
+	if (info->has_data_file)
+		needs[n++] = "data file";
+	if (info->lacks & QCOW2_LACKS_NAMES)
+		needs[n++] = "perhaps: names are cut off";
+	for (unsigned i = 0; i < n; i++)
+		printf("%s%s", i ? ", " : "self-contained: no (", needs[i]);
+	printf(")\n");
 }
 
 void info_print_outline(const struct layer *layer)
@@ -125,4 +186,5 @@ void info_print_text(const struct cli *cli, const struct layer *layer)
 		info_print_outline(layer);
 	if (cli->as->extras)
 		print_self_contained(&layer->info);
+	print_incomplete(cli, layer);
 }

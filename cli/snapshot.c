@@ -96,20 +96,37 @@ static const struct example snapshot_examples[] = {
 /* ------------------------------------------------------------------------- */
 /* Listing                                                                   */
 
+/* A table that cannot be read is not an empty one. */
+static int check_table(const struct cli *cli, const char *path,
+		       const struct layer *layer)
+{
+	struct qcow2_snapshot_info s = { .struct_size = sizeof(s) };
+	struct qcow2_error err;
+
+	if (!(layer->info.lacks & QCOW2_LACKS_SNAPSHOT_TABLE) ||
+	    qcow2_get_snapshot(layer->img, 0, &s, &err) == 0)
+		return 0;
+	cli_report(cli, path, &err);
+	return 1;
+}
+
 static int list(const struct cli *cli, const struct snapshot_options *o,
 		const char *path)
 {
 	struct layer layer = { .info = { .struct_size = sizeof(layer.info) } };
 	struct source src = { path, o->format, QCOW2_OPEN_METADATA_ONLY, NULL };
+	int status;
 
 	if (src.format == QCOW2_FORMAT_DEFAULT)
 		src.format = QCOW2_FORMAT_PROBE;
 	if (source_open(cli, &o->common, &src, &layer.img) < 0)
 		return 1;
 	qcow2_get_info(layer.img, 0, &layer.info, NULL);
-	info_print_snapshots(&layer);
+	status = check_table(cli, path, &layer);
+	if (status == 0)
+		info_print_snapshots(&layer);
 	qcow2_close(layer.img, NULL);
-	return 0;
+	return status;
 }
 
 /* ------------------------------------------------------------------------- */

@@ -438,7 +438,8 @@ struct qcow2_image;
 #define QCOW2_OPEN_DIRECT 0x8u /* O_DIRECT on all files */
 /* Information, map and check only: the data file and the backing chain are
  * not opened, encrypted images need no passphrase, and reading data fails with
- * -EPERM. */
+ * -EPERM.  The first bytes of an image are enough for it, from the 104 of its
+ * header on: see qcow2_info.lacks; what needs the rest fails with -EIO. */
 #define QCOW2_OPEN_METADATA_ONLY 0x10u
 /* Needs METADATA_ONLY: the backing chain is opened after all, its layers for
  * their metadata only too. */
@@ -830,10 +831,22 @@ struct qcow2_info {
 	uint64_t refcounts_raised; /* refcounts of this image that were too low
 				    * and have been raised since it was
 				    * opened for writing */
+	uint32_t lacks;            /* QCOW2_LACKS_*: what cannot be read of it */
+	uint32_t reserved2;
 };
 
+/* Parts of an image that lie past the end of its file, of which there may be the
+ * beginning only.  Except SNAPSHOT_TABLE, which is set for a damaged table too
+ * (n_snapshots is 0 then), they occur with METADATA_ONLY alone. */
+#define QCOW2_LACKS_NAMES 0x1u  /* there may be names that are not told */
+#define QCOW2_LACKS_L1_TABLE 0x2u
+#define QCOW2_LACKS_REFCOUNT_TABLE 0x4u
+#define QCOW2_LACKS_SNAPSHOT_TABLE 0x8u
+#define QCOW2_LACKS_BITMAP_DIRECTORY 0x10u /* or it is damaged */
+
 #define QCOW2_INFO_INIT { sizeof(struct qcow2_info), 0, 0, 0, 0, 0, 0, 0, 0, \
-	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0 }
+	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, \
+	0, 0, 0 }
 
 /* Number of layers that are open: 1 + backing files. */
 QCOW2_API

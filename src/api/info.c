@@ -109,6 +109,8 @@ int qcow2_get_snapshot(struct qcow2_image *img, uint32_t index,
 	if (rc < 0)
 		return rc;
 	top = disk_top_image(img->disk);
+	if (top && top->snapshots.why.code)
+		return snapshots_unreadable(&top->snapshots, err);
 	if (!top || !image_get_snapshot(top, index, &s))
 		return error_set(err, -EINVAL,
 				 "there is no snapshot number %" PRIu32, index);

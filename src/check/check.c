@@ -105,6 +105,7 @@ int check_store(struct qcow2_store *file, const struct qcow2_check_opts *opts,
 	int rc;
 
 	check_begin(&c, file, opts, &found);
+	c.mode.tolerant = true;
 	rc = check_run(&c, err);
 	check_end(&c);
 	if (rc < 0)

@@ -30,7 +30,7 @@
 /* For repair, which asks what the image would be without some of its parts, and
  * for the proof. */
 struct check_mode {
-	/* What can be repaired in the header is a finding, not an error. */
+	/* What -r all repairs in the header is a finding, not an error. */
 	bool tolerant;
 	/* Refcounts that are too narrow are to be told as repaired. */
 	bool any_width;

@@ -158,6 +158,11 @@ static void header_findings(struct check *c)
 			      HEADER_OFF_AUTOCLEAR, "the raw data file bit is "
 			      "set and there is no data file: other software "
 			      "does not open the image");
+	if (h->backing_off && !h->backing_len)
+		report_note(&c->report, DEFECT_HEADER_BACKING_TEXT,
+			    HEADER_OFF_BACKING_LEN, "there is a place for the "
+			    "name of a backing file, and no name: there is no "
+			    "backing file");
 	if (!h->refcount_table_clusters && !c->refcounts_dropped)
 		report_defect(&c->report, DEFECT_HEADER_REFCOUNT_TABLE_EMPTY,
 			      HEADER_OFF_REFCOUNT_TABLE_CLUSTERS,
@@ -179,15 +184,22 @@ static bool cap_snapshots(struct check *c)
 	struct fault fault;
 	uint64_t room;
 
-	if (h->snapshots_off >= c->file_size || c->snapshots_capped)
+	if (c->snapshots_capped)
 		return false;
+	c->snapshots_capped = true;
+	/* No table can be there. */
+	if (h->snapshots_off >= c->file_size ||
+	    h->snapshots_off < UINT64_C(1) << h->cluster_bits) {
+		h->n_snapshots = 0;
+		c->report.incomplete |= !c->mode.no_snapshot_table;
+		return true;
+	}
 	room = (c->file_size - h->snapshots_off) / SNAPSHOT_HEADER_BYTES;
 	capped.n_snapshots = (uint32_t)min_u64(room, SNAPSHOTS_MAX);
 	if (header_validate(&capped, c->file_size, &fault) ==
 	    DEFECT_HEADER_SNAPSHOT_OFFSET)
 		return false;
 	h->n_snapshots = capped.n_snapshots;
-	c->snapshots_capped = true;
 	return true;
 }
 

@@ -252,6 +252,9 @@ bool refblocks_known(const struct check *c, uint64_t cluster_idx)
 {
 	uint64_t i = cluster_idx >> c->geo.refcount_block_bits;
 
+	/* Of a table out of place one finding is enough. */
+	if (c->refcounts_dropped)
+		return false;
 	return i >= c->refblocks.n || c->refblocks.offs[i] != REFBLOCK_UNKNOWN;
 }
 

@@ -16,11 +16,14 @@ void extension_iter_init(struct extension_iter *it, const struct header *h,
 	uint64_t end = min_u64(len, UINT64_C(1) << h->cluster_bits);
 	uint64_t start = min_u64(h->header_length, end);
 
-	if (h->backing_off >= start && h->backing_off < end)
-		end = h->backing_off;
+	/* As for QEMU, a name before the list leaves it no room. */
+	if (h->backing_off && h->backing_off < end)
+		end = max_u64(start, h->backing_off);
 	it->base = cluster0;
 	it->r = reader_init(cluster0 + start, (size_t)(end - start));
 	it->n_seen = 0;
+	it->open_ended = false;
+	it->cut_off = false;
 }
 
 /* Used up to the last byte, or the end mark. */
@@ -37,7 +40,8 @@ bool extension_next(struct extension_iter *it, struct extension *ext,
 	size_t left, padding;
 
 	fault->defect = DEFECT_NONE;
-	if (at_end(it))
+	it->cut_off = it->open_ended && reader_left(&it->r) < 8;
+	if (it->cut_off || at_end(it))
 		return false;
 	ext->off = (uint32_t)(it->r.pos - it->base);
 	ext->type = read_be32(&it->r);
@@ -48,6 +52,9 @@ bool extension_next(struct extension_iter *it, struct extension *ext,
 			  it->n_seen, EXTENSIONS_MAX);
 		return false;
 	}
+	it->cut_off = it->open_ended && ext->len > left;
+	if (it->cut_off)
+		return false;
 	if (it->r.failed || ext->len > left) {
 		fault_set(fault, DEFECT_EXTENSION_LENGTH, "length",
 			  ext->off + UINT64_C(4), ext->len, left);
@@ -85,7 +92,7 @@ static enum defect take_backing_format(struct extensions *x,
 				       struct fault *fault)
 {
 	if (e->len > BACKING_FORMAT_BYTES_MAX ||
-	    (h->backing_off && !is_text(e)))
+	    (header_has_backing(h) && !is_text(e)))
 		return fault_set(fault, DEFECT_EXTENSION_BACKING_FORMAT,
 				 "length", e->off + UINT64_C(4), e->len,
 				 BACKING_FORMAT_BYTES_MAX);
@@ -247,6 +254,8 @@ static enum defect take(struct extensions *x, const struct header *h,
 static enum defect check_complete(const struct extensions *x,
 				  const struct header *h, struct fault *fault)
 {
+	if (x->cut_off)
+		return DEFECT_NONE;
 	if (h->crypt_method == CRYPT_LUKS && !x->has_crypto)
 		return fault_set(fault, DEFECT_HEADER_CRYPT_METHOD,
 				 "crypt_method", HEADER_OFF_CRYPT_METHOD,
@@ -266,7 +275,7 @@ static enum defect check_backing_text(const struct header *h,
 {
 	if (h->backing_off > len || h->backing_len > len - h->backing_off)
 		return DEFECT_NONE;
-	if (h->backing_off &&
+	if (header_has_backing(h) &&
 	    memchr(cluster0 + h->backing_off, 0, h->backing_len))
 		return fault_set(fault, DEFECT_HEADER_BACKING_TEXT,
 				 "backing_file_offset", h->backing_off,
@@ -284,6 +293,9 @@ enum defect extensions_decode(struct extensions *x, const struct header *h,
 
 	memset(x, 0, sizeof(*x));
 	extension_iter_init(&it, h, cluster0, len);
+	it.open_ended = file_size == FILE_SIZE_UNKNOWN &&
+			it.r.end == cluster0 + len &&
+			len < UINT64_C(1) << h->cluster_bits;
 	while (extension_next(&it, &e, fault)) {
 		enum defect bad;
 
@@ -297,6 +309,7 @@ enum defect extensions_decode(struct extensions *x, const struct header *h,
 	}
 	if (fault->defect)
 		return fault->defect;
+	x->cut_off = it.cut_off;
 	x->long_end_off = extension_long_end(&it);
 	if (check_backing_text(h, cluster0, len, fault))
 		return fault->defect;

@@ -36,6 +36,8 @@ struct extension_iter {
 	struct reader r;
 	const uint8_t *base;
 	uint32_t n_seen;
+	bool open_ended;   /* the list may go on behind the buffer */
+	bool cut_off;      /* and it does: the walk ended there */
 };
 
 /*
@@ -87,6 +89,7 @@ struct extensions {
 	bool bad_feature_names;
 	struct bitmaps_ext bitmaps;
 	struct crypto_ext crypto;
+	bool cut_off;          /* the file ends before the list does */
 	uint32_t n_total;      /* known and unknown, end mark not counted */
 	/* What means nothing to us and keeps other software from opening the
 	 * image; where it is in the buffer, 0 when there is none. */
@@ -100,7 +103,9 @@ struct extensions {
  * text without NUL, limits; offsets against @file_size).  Returns 0 or the
  * defect.  Contradictions with the header (crypt_method without extension,
  * data file bit without name when one is needed) are checked here too, and that
- * the backing file name has no NUL.
+ * the backing file name has no NUL.  With FILE_SIZE_UNKNOWN for @file_size the
+ * buffer may end anywhere: what is whole is decoded, and x->cut_off says that
+ * there was more.
  */
 enum defect extensions_decode(struct extensions *x, const struct header *h,
 			      const uint8_t *cluster0, size_t len,

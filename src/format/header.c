@@ -212,12 +212,12 @@ static enum defect validate_snapshots(const struct header *h,
 static enum defect validate_backing(const struct header *h,
 				    struct fault *fault)
 {
-	if (h->backing_off == 0)
+	if (h->backing_off > cluster_size(h))
+		return fault_set(fault, DEFECT_HEADER_BACKING_NAME,
+				 "backing_file_offset", HEADER_OFF_BACKING_OFF,
+				 h->backing_off, cluster_size(h));
+	if (!header_has_backing(h))
 		return DEFECT_NONE;
-	if (h->backing_len == 0)
-		return fault_set(fault, DEFECT_HEADER_BACKING_TEXT,
-				 "backing_file_size", HEADER_OFF_BACKING_LEN,
-				 0, 0);
 	if (h->backing_len > BACKING_NAME_BYTES_MAX)
 		return fault_set(fault, DEFECT_HEADER_BACKING_NAME,
 				 "backing_file_size", HEADER_OFF_BACKING_LEN,
@@ -226,8 +226,7 @@ static enum defect validate_backing(const struct header *h,
 		return fault_set(fault, DEFECT_HEADER_BACKING_NAME,
 				 "backing_file_offset", HEADER_OFF_BACKING_OFF,
 				 h->backing_off, h->header_length);
-	if (h->backing_off > cluster_size(h) ||
-	    h->backing_len > cluster_size(h) - h->backing_off)
+	if (h->backing_len > cluster_size(h) - h->backing_off)
 		return fault_set(fault, DEFECT_HEADER_BACKING_NAME,
 				 "backing_file_offset", HEADER_OFF_BACKING_OFF,
 				 h->backing_off, cluster_size(h));

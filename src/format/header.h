@@ -107,7 +107,8 @@ enum defect header_decode(struct header *h, const void *buf, size_t len,
  * cluster, outside the header cluster), backing name inside cluster 0,
  * features that contradict each other, compression type.  Unknown incompatible
  * bits are not looked at here (the caller wants to name them).
- * refcount_table_clusters 0 is accepted: readable, not writable.
+ * refcount_table_clusters 0 is accepted: readable, not writable.  @file_size may
+ * be FILE_SIZE_UNKNOWN.
  */
 enum defect header_validate(const struct header *h, uint64_t file_size,
 			    struct fault *fault);
@@ -118,6 +119,12 @@ enum defect header_validate(const struct header *h, uint64_t file_size,
 size_t header_encode(const struct header *h, void *buf, size_t len);
 
 /* Host range of the backing file name: [backing_off, +backing_len). */
+
+/* A place without a name, or a name without a place, is none. */
+static inline bool header_has_backing(const struct header *h)
+{
+	return h->backing_off && h->backing_len;
+}
 
 static inline bool header_has_data_file(const struct header *h)
 {

@@ -49,6 +49,9 @@
 /* 8 MiB of refcount table describe 2 PiB at 64 KiB clusters. */
 #define REFCOUNT_TABLE_BYTES_MAX (8 * MIB)
 
+/* In place of a file's size: it may be as long as it takes. */
+#define FILE_SIZE_UNKNOWN UINT64_MAX
+
 #define SNAPSHOTS_MAX 65536
 /* An average of 1 KiB per entry is plenty for names and ids. */
 #define SNAPSHOT_TABLE_BYTES_MAX (1024 * UINT64_C(65536))

@@ -42,6 +42,7 @@ struct image {
 	uint64_t file_size;         /* at open */
 	uint64_t data_size;
 	bool metadata_only;
+	uint32_t lacks;             /* QCOW2_LACKS_* */
 	struct names names;
 	struct map map;
 	struct compressed_reader compressed;

@@ -75,7 +75,9 @@ void image_get_info(struct image *img, struct qcow2_info *out)
 				   : QCOW2_COMPRESSION_ZLIB;
 	out->encryption = (enum qcow2_encryption)img->header.crypt_method;
 	out->self_contained = !img->names.backing_file &&
-			      !img->geo.has_data_file;
+			      !img->geo.has_data_file &&
+			      !(img->lacks & QCOW2_LACKS_NAMES);
+	out->lacks = img->lacks;
 	out->unlocked = store_is_unlocked(img->file) ||
 			(img->data && store_is_unlocked(img->data));
 	out->n_snapshots = snapshots_now(img);

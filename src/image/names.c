@@ -23,7 +23,7 @@ static int copy_backing_file(struct names *n, const struct header *h,
 {
 	const uint8_t *name = n->cluster0 + h->backing_off;
 
-	if (!h->backing_off)
+	if (!header_has_backing(h))
 		return 0;
 	if (h->backing_off + h->backing_len > n->cluster0_len)
 		return error_defect(err, -EINVAL, DEFECT_HEADER_BACKING_NAME,

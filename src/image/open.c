@@ -13,10 +13,9 @@
 #include "base/text.h"
 #include "format/fault_error.h"
 #include "image/image.h"
+#include "image/open_header.h"
 #include "image/rw.h"
 #include "store/store.h"
-
-enum { FIRST_READ_BYTES = 4096 };
 
 #define METADATA_BYTES_DEFAULT (256 * MIB)
 
@@ -24,88 +23,6 @@ static uint64_t metadata_budget(const struct qcow2_open_opts *opts)
 {
 	return opts->budget.metadata_bytes ? opts->budget.metadata_bytes
 					   : METADATA_BYTES_DEFAULT;
-}
-
-/* How much of the file is header cluster, as far as its first bytes tell. */
-static size_t cluster0_bytes(const uint8_t *first, uint64_t file_size)
-{
-	uint32_t bits = get_be32(first + HEADER_OFF_CLUSTER_BITS);
-
-	if (bits < CLUSTER_BITS_MIN || bits > CLUSTER_BITS_MAX)
-		bits = CLUSTER_BITS_MIN;
-	return (size_t)min_u64(file_size, UINT64_C(1) << bits);
-}
-
-static int read_cluster0(struct image *img, struct qcow2_error *err)
-{
-	size_t first = (size_t)min_u64(img->file_size, FIRST_READ_BYTES);
-	uint8_t *buf = calloc(1, FIRST_READ_BYTES);
-	size_t len;
-	int rc;
-
-	img->names.cluster0 = buf;
-	if (!buf)
-		return error_nomem(err, "the header", FIRST_READ_BYTES);
-	rc = store_pread(img->file, buf, first, 0, 0, err);
-	if (rc < 0)
-		return rc;
-	len = cluster0_bytes(buf, img->file_size);
-	img->names.cluster0_len = len;
-	if (len <= first)
-		return 0;
-	buf = realloc(buf, len);
-	if (!buf)
-		return error_nomem(err, "the header cluster", len);
-	img->names.cluster0 = buf;
-	return store_pread(img->file, buf + first, len - first, first, 0, err);
-}
-
-static int decode_header(struct image *img, struct qcow2_error *err)
-{
-	struct header *h = &img->header;
-	struct fault fault;
-
-	if (header_decode(h, img->names.cluster0, img->names.cluster0_len,
-			  &fault) ||
-	    header_validate(h, img->file_size, &fault))
-		return fault_error(err, -EINVAL, &fault, 0);
-	return 0;
-}
-
-static int refuse_unknown_features(const struct image *img,
-				   struct qcow2_error *err)
-{
-	uint64_t bits = img->header.incompatible_features & ~INCOMPAT_KNOWN;
-	unsigned bit = (unsigned)__builtin_ctzll(bits);
-	const char *name =
-		names_feature(&img->names, FEATURE_INCOMPATIBLE, bit);
-
-	if (!name)
-		name = "no name in the image";
-	return error_defect(err, -ENOTSUP, DEFECT_HEADER_UNKNOWN_FEATURE,
-			    HEADER_OFF_INCOMPAT,
-			    "the image uses incompatible feature bit %u (%s), "
-			    "which this version does not know (bits 0x%" PRIx64
-			    ")",
-			    bit, TEXT(name, strlen(name)), bits);
-}
-
-/* An unknown feature explains whatever else looks wrong, so it comes first. */
-static int decode_extensions(struct image *img, struct extensions *x,
-			     struct qcow2_error *err)
-{
-	const struct header *h = &img->header;
-	struct fault fault;
-	enum defect bad = extensions_decode(x, h, img->names.cluster0,
-					    img->names.cluster0_len,
-					    img->file_size, &fault);
-	int rc = bad ? 0 : names_open(&img->names, h, x, err);
-
-	if (h->incompatible_features & ~INCOMPAT_KNOWN)
-		return refuse_unknown_features(img, err);
-	if (bad)
-		return fault_error(err, -EINVAL, &fault, 0);
-	return rc;
 }
 
 static int check_encryption(struct image *img, struct qcow2_error *err)
@@ -147,7 +64,12 @@ static int open_map(struct image *img, const struct qcow2_open_opts *opts,
 	int rc;
 
 	img->virtual_size = img->header.size;
+	/* Who asks for the map is told. */
+	if (img->lacks & QCOW2_LACKS_L1_TABLE)
+		source = (struct map_source){ 0 };
 	if (opts->snapshot) {
+		if (img->snapshots.why.code)
+			return snapshots_unreadable(&img->snapshots, err);
 		s = snapshots_find(&img->snapshots, opts->snapshot);
 		if (!s)
 			return error_set(err, -ENOENT,
@@ -164,16 +86,39 @@ static int open_map(struct image *img, const struct qcow2_open_opts *opts,
 	return map_open(&img->map, &img->geo, img->file, &source, opts, err);
 }
 
+/* A damaged table hides the snapshots, and nothing else. */
+static int open_snapshots(struct image *img, const struct qcow2_open_opts *opts,
+			  struct qcow2_error *err)
+{
+	struct snapshots *s = &img->snapshots;
+	struct qcow2_error why;
+	int rc = snapshots_open(s, &img->header, img->file, img->file_size,
+				metadata_budget(opts), &why);
+
+	if (rc == 0)
+		return 0;
+	if (!why.defect) {
+		if (err)
+			*err = why;
+		return rc;
+	}
+	snapshots_release(s);
+	s->why = why;
+	img->lacks |= QCOW2_LACKS_SNAPSHOT_TABLE;
+	return 0;
+}
+
 static int open_tables(struct image *img, const struct extensions *x,
 		       const struct qcow2_open_opts *opts,
 		       struct qcow2_error *err)
 {
-	int rc = snapshots_open(&img->snapshots, &img->header, img->file,
-				img->file_size, metadata_budget(opts), err);
+	int rc = open_snapshots(img, opts, err);
 
 	if (rc == 0)
 		rc = bitmaps_open(&img->bitmaps, &img->geo, &img->header, x,
 				  img->file, img->file_size, err);
+	if (rc == 0 && img->bitmaps.defect)
+		img->lacks |= QCOW2_LACKS_BITMAP_DIRECTORY;
 	img->luks.present = x->has_crypto;
 	img->luks.area = x->crypto;
 	if (rc == 0)
@@ -188,11 +133,7 @@ static int open_all(struct image *img, const struct qcow2_open_opts *opts,
 	int rc = store_size(img->file, &img->file_size, err);
 
 	if (rc == 0)
-		rc = read_cluster0(img, err);
-	if (rc == 0)
-		rc = decode_header(img, err);
-	if (rc == 0)
-		rc = decode_extensions(img, &x, err);
+		rc = open_header(img, &x, err);
 	if (rc == 0)
 		rc = check_encryption(img, err);
 	if (rc == 0)

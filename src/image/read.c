@@ -182,6 +182,12 @@ int image_map(struct image *img, uint64_t len, uint64_t guest_off,
 	assert(len && (guest_off >= img->virtual_size ||
 		       len <= img->virtual_size - guest_off));
 	*out = (struct image_extent){ 0 };
+	if (img->lacks & QCOW2_LACKS_L1_TABLE)
+		return error_defect(err, -EIO, DEFECT_HEADER_L1_OFFSET,
+				    img->header.l1_off,
+				    "the L1 table at %" PRIu64 " lies past the "
+				    "end of the file, %" PRIu64,
+				    img->header.l1_off, img->file_size);
 	while (more && out->len < len) {
 		more = map_step(img, len, guest_off, store_flags, out, err);
 		if (more < 0)

@@ -110,6 +110,13 @@ static int check_writable(const struct image *img, struct qcow2_error *err)
 				    "the image was not closed properly and its "
 				    "refcounts may be stale: it can be read, "
 				    "and written after check -r");
+	if (img->snapshots.why.code)
+		return error_defect(err, -EROFS, img->snapshots.why.defect,
+				    HEADER_OFF_SNAPSHOTS_OFF,
+				    "the snapshot table cannot be read, and "
+				    "what the snapshots have must not be "
+				    "overwritten: the disk can be read, and "
+				    "written after check -r");
 	if (h->refcount_table_clusters == 0)
 		return error_defect(err, -EROFS,
 				    DEFECT_HEADER_REFCOUNT_TABLE_EMPTY,

@@ -149,13 +149,15 @@ int snapshots_open(struct snapshots *s, const struct header *h,
 	if (h->n_snapshots == 0)
 		return 0;
 	/* Every entry has 40 bytes at least: the file bounds the list. */
-	if (h->n_snapshots > (file_size - h->snapshots_off) /
+	if (h->snapshots_off < UINT64_C(1) << h->cluster_bits ||
+	    h->snapshots_off >= file_size ||
+	    h->n_snapshots > (file_size - h->snapshots_off) /
 				     SNAPSHOT_HEADER_BYTES)
 		return error_defect(err, -EINVAL, DEFECT_SNAPSHOT_TABLE,
 				    h->snapshots_off,
-				    "%" PRIu32 " snapshots do not fit into the "
-				    "file",
-				    h->n_snapshots);
+				    "a table of %" PRIu32 " snapshots at %"
+				    PRIu64 " does not fit into the file",
+				    h->n_snapshots, h->snapshots_off);
 	w.buf = buf = malloc(WINDOW_BYTES);
 	s->list = calloc(h->n_snapshots, sizeof(*s->list));
 	if (!buf || !s->list)
@@ -208,6 +210,13 @@ int snapshots_copy(struct snapshots *dst, const struct snapshots *src,
 		return error_nomem(err, "a list of snapshots", src->n);
 	}
 	return 0;
+}
+
+int snapshots_unreadable(const struct snapshots *s, struct qcow2_error *err)
+{
+	if (err)
+		*err = s->why;
+	return s->why.code;
 }
 
 /* ---- The table ---------------------------------------------------------------- */

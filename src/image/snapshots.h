@@ -35,6 +35,8 @@ struct snapshots {
 	struct snapshot_info *list;
 	uint32_t n;
 	uint64_t table_bytes;   /* of the table in the file */
+	struct qcow2_error why; /* code is not 0: the table cannot be read, and
+				 * the list is empty */
 };
 
 /* Reads the table; @budget_bytes bounds the memory. */
@@ -45,6 +47,8 @@ void snapshots_release(struct snapshots *s);
 /* Without what only the table has. */
 int snapshots_copy(struct snapshots *dst, const struct snapshots *src,
 		   struct qcow2_error *err);
+/* Says why the table cannot be read; the code. */
+int snapshots_unreadable(const struct snapshots *s, struct qcow2_error *err);
 
 /* A snapshot_info of a table entry; snapshot_info_release() takes it. */
 int snapshot_info_init(struct snapshot_info *info, const struct snapshot *s,

@@ -55,6 +55,24 @@ class Info(case.Case):
         self.assert_refused(self.ours("info", "-f", "qcow2", "base.raw"))
         self.assert_refused(self.ours("info", "-f", "vmdk", "base.raw"))
 
+    def test_f07_the_first_bytes_of_an_image(self):
+        case.run("qemu-img", "create", "-q", "-f", "qcow2", "whole.qcow2", "10G")
+        with open("whole.qcow2", "rb") as f:
+            whole = f.read()
+        for n in (65536, 4096, 512, 104):
+            with open("head.qcow2", "wb") as f:
+                f.write(whole[:n])
+            theirs = self.theirs("info", "head.qcow2")
+            got = self.drop_in("info", "head.qcow2")
+            self.assertEqual((got.status, got.out), (0, theirs.out))
+            self.assertIn("L1 table, refcount table", got.err)
+            got = self.ours("info", "head.qcow2")
+            self.assertRegex(got.out, r"\nincomplete: yes \(without .*L1 table")
+            lacks = self.ours("info", "--output=json", "head.qcow2").json()
+            self.assertIn("refcount table", lacks["lacks"])
+        got = self.ours("convert", "-O", "raw", "head.qcow2", "x")
+        self.assertEqual(got.status, 1)
+
     def test_one_line_more_says_whether_the_image_is_self_contained(self):
         expected = {
             "plain.qcow2": "yes",

@@ -30,6 +30,11 @@ def REJ(*msg, check=(1,)):
     return Expect('rej', 'rej', 'rej', check, 'rej', 'rej', 'rej', msg)
 
 
+def HEAD(*msg, check=(1,)):
+    """Its header says what it is; the rest is not there (F07)."""
+    return Expect('ok', 'rej', 'rej', check, 'rej', 'rej', 'rej', msg)
+
+
 def EIO(*msg, check=(2,)):
     """The header is fine; reading the damaged range fails."""
     return Expect('ok', 'ok', 'any', check, 'rej', 'rej', 'eio', msg)

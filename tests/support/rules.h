@@ -80,8 +80,10 @@ static inline bool rules_header_valid(const struct header *h,
 					    h->n_snapshots * UINT64_C(40),
 					    file_size)))
 		return false;
-	if (h->backing_off &&
-	    (h->backing_off < h->header_length || h->backing_len == 0 ||
+	if (h->backing_off > cluster)
+		return false;
+	if (h->backing_off && h->backing_len &&
+	    (h->backing_off < h->header_length ||
 	     h->backing_len > 1023 || h->backing_off > cluster ||
 	     h->backing_len > cluster - h->backing_off))
 		return false;
