@@ -15,6 +15,7 @@
 #include "image/image.h"
 #include "image/rw.h"
 #include "meta/refbuild.h"
+#include "store/store.h"
 
 #define SECTIONS (QCOW2_OVERLAP_REFCOUNT_TABLE | QCOW2_OVERLAP_REFCOUNT_BLOCK)
 
@@ -126,13 +127,18 @@ static int free_old(struct image *img, const struct old_refcounts *old,
 	return rc;
 }
 
-/* As long as the header is unsettled it may point to them; nothing goes there,
- * and closing cuts them off. */
-static void leave_behind(struct image *img, const struct refbuild *built)
+/* What was written behind the end of what is in use is free, but not zeros any
+ * more.  A header that is unsettled may point to it. */
+static int leave_behind(struct image *img, int code)
 {
-	guard_remove(&img->rw->guard, SECTIONS,
-		     built->end_off - built->table_off, built->table_off);
-	refcounts_skip(&img->rw->refs, built->end_off);
+	uint64_t size;
+	int rc = store_size(img->file, &size, NULL);
+
+	if (rc == 0)
+		refcounts_skip(&img->rw->refs, size);
+	if (rc < 0 || !header_is_settled(img))
+		commit_poison(&img->rw->commit, code);
+	return code;
 }
 
 static int use_new(struct image *img, const struct new_place *p,
@@ -146,8 +152,10 @@ static int use_new(struct image *img, const struct new_place *p,
 	if (rc == 0)
 		rc = header_update(img, set_place, (void *)(uintptr_t)p, err);
 	if (rc < 0) {
-		leave_behind(img, &p->built);
-		return rc;
+		guard_remove(&img->rw->guard, SECTIONS,
+			     p->built.end_off - p->built.table_off,
+			     p->built.table_off);
+		return leave_behind(img, rc);
 	}
 	rc = reopen(img, &old, err);
 	if (rc == 0)
@@ -181,7 +189,8 @@ int amend_refcount_order(struct image *img, uint32_t order,
 	p->total = (start >> img->geo.cluster_bits) + 1;
 	p->done = 0;
 	rc = refbuild_write(img->file, &g, &source, start, &to.built, err);
-	if (rc == 0)
-		rc = use_new(img, &to, err);
+	if (rc < 0)
+		return leave_behind(img, rc);
+	rc = use_new(img, &to, err);
 	return rc < 0 ? rc : commit_drain(&img->rw->commit, err);
 }

@@ -147,8 +147,7 @@ int refcounts_take(struct refcounts *r, uint64_t n, uint64_t first,
 /* Gives back what was claimed and never pointed to. */
 void refcounts_unclaim(struct refcounts *r, const struct claim *c);
 
-/* Nothing is claimed before @end that was not claimed yet: the file has been
- * written up to there. */
+/* Others have written up to @end: what is free before it does not read as zeros. */
 void refcounts_skip(struct refcounts *r, uint64_t end);
 
 /* Adds one to each of @n clusters from @first: all or none.  -ERANGE when one

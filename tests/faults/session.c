@@ -28,6 +28,7 @@ struct session {
 	struct model later;    /* what whoever opens the files may see */
 	bool fired;
 	bool flush_failed;
+	bool barrier_failed;   /* which may have ended the image, or not */
 	char *why;
 };
 
@@ -239,7 +240,7 @@ static bool result_is_right(struct session *s, const struct op *op,
 {
 	if (rc < 0 && !s->fired)
 		return fail(s, "fails without reason: %s", err->message);
-	if (rc < 0 && op->kind == OP_FLUSH && !fires && !s->flush_failed)
+	if (rc < 0 && op->kind == OP_FLUSH && !fires && !s->barrier_failed)
 		return fail(s, "a flush fails that had no reason to: %s",
 			    err->message);
 	if (rc < 0 && (err->code != rc || !err->message[0]))
@@ -267,6 +268,9 @@ static bool perform(struct session *s, const struct op *wanted, uint32_t value)
 	fires = s->in->fired(s->in->self) != before;
 	first = fires && !s->fired;
 	s->fired |= fires;
+	/* Other refcounts that cannot be opened end it too. */
+	s->barrier_failed |= barriers_failed(s) != barriers ||
+			     (rc < 0 && op->kind == OP_WIDTH);
 	if (op_is_change(op)) {
 		note_change(s, op, value, rc == 0);
 	} else {
@@ -282,7 +286,7 @@ static bool perform(struct session *s, const struct op *wanted, uint32_t value)
 	if (rc < 0 && op->kind != OP_WIDTH && barriers_failed(s) != barriers)
 		s->flush_failed = true;
 	if (rc == 0 && op->kind == OP_REOPEN)
-		s->flush_failed = false;
+		s->flush_failed = s->barrier_failed = false;
 	if (first || (s->fired && (rc < 0 || op_settles(op))))
 		return judge(s);
 	return true;

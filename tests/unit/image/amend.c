@@ -260,12 +260,56 @@ static void a_new_size_is_part_of_it(void **state)
 	disk_release(&t);
 }
 
+/* Refcounts of another width that could not be used lie where the file was
+ * thought to be zeros. */
+static void what_a_failed_widening_wrote_is_not_taken_for_zeros(void **state)
+{
+	struct qcow2_amend_opts wide = { .set = QCOW2_AMEND_REFCOUNT_BITS,
+					 .refcount_bits = 64 };
+
+	(void)state;
+	for (unsigned op = 0; op < 2; op++) {
+		struct fault_plan plan = {
+			.ops = FAULT_ON(op ? STORE_OP_FLUSH : STORE_OP_WRITE),
+			.kind = FAULT_SHORT, .part = UINT64_MAX,
+			.code = -ENOSPC,
+		};
+
+		for (plan.nth = 1; plan.nth < 6; plan.nth++) {
+			struct disk_rig t;
+
+			disk_init(&t, (struct disk_want){ 0 });
+			disk_fill(&t, 1, CLUSTER, 0);
+			/* No free clusters before the end of the file. */
+			reopen(&t);
+			fault_arm(&t.fault, &plan);
+			amend(&t, &wide);
+			fault_arm(&t.fault, NULL);
+			for (uint64_t i = 1; i < 8; i++) {
+				if (qcow2_pwrite(t.disk, "x", 1, i * CLUSTER, 0,
+						 NULL) < 0)
+					break;
+				disk_expect(&t, 0, CLUSTER - 1,
+					    i * CLUSTER + 1);
+			}
+			/* Leaks are what a failure may cost. */
+			qcow2_close(t.disk, NULL);
+			store_unref(t.file);
+			store_unref(t.mem);
+			store_unref(t.below);
+			store_unref(t.data);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(versions_go_down_and_up),
 		cmocka_unit_test(zeros_over_a_backing_file_stay_zeros),
 		cmocka_unit_test(every_refcount_width_goes_to_every_other),
+		cmocka_unit_test(
+			what_a_failed_widening_wrote_is_not_taken_for_zeros),
 		cmocka_unit_test(a_refcount_that_does_not_fit_is_refused),
 		cmocka_unit_test(contradictions_are_refused_before_anything),
 		cmocka_unit_test(version_2_has_no_place_for_new_features),
