@@ -543,10 +543,12 @@ struct qcow2_open_opts {
  * programs write it.  Data would be lost where space is reused on their word.  So
  * the first call that overwrites, frees or reuses something that the file held
  * when it was opened reads all metadata first, once per opening: about as long as
- * qcow2_check_path() takes, within budget.metadata_bytes, on the calling thread,
- * while other writers wait.  With QCOW2_NOWAIT that call returns -EAGAIN instead.
- * Refcounts that are too low are raised (refcounts_raised in struct qcow2_info
- * counts them).  An image with damage that raising does not cure is marked
+ * qcow2_check_path() takes, on the calling thread, while other writers wait.  It
+ * needs the memory of a check, within budget.metadata_bytes; unless that is
+ * given, 256 MiB and 5 bytes for each cluster of the file, these as far as the
+ * file takes up so much on the host.  With QCOW2_NOWAIT that call returns -EAGAIN
+ * instead.  Refcounts that are too low are raised (refcounts_raised in struct
+ * qcow2_info counts them).  An image with damage that raising does not cure is marked
  * corrupt and the call fails with -EIO; err->defect says which rule is broken.
  * Where the metadata cannot be read or exceeds the budget, writing goes on, the
  * file grows instead of reusing space, and taking, applying and deleting

@@ -12,7 +12,9 @@
 
 #include <qcow2.h>
 
-#define BUDGET_BYTES_DEFAULT (UINT64_C(256) << 20)
+#include "format/limits.h"
+
+#define BUDGET_BYTES_DEFAULT METADATA_BYTES_DEFAULT
 
 struct budget {
 	uint64_t limit_bytes;

@@ -115,4 +115,7 @@
 #define REFCOUNT_CACHE_ENTRIES_MIN 4
 #define L2_SLICE_BYTES_DEFAULT 4096
 
+/* Memory for the tables of one image, where the caller says nothing. */
+#define METADATA_BYTES_DEFAULT (UINT64_C(256) << 20)
+
 #endif

@@ -17,8 +17,6 @@
 #include "image/rw.h"
 #include "store/store.h"
 
-#define METADATA_BYTES_DEFAULT (256 * MIB)
-
 static uint64_t metadata_budget(const struct qcow2_open_opts *opts)
 {
 	return opts->budget.metadata_bytes ? opts->budget.metadata_bytes

@@ -15,6 +15,7 @@
 #include "image/rw.h"
 #include "meta/refcounts_grow.h"
 #include "meta/refcounts_inherited.h"
+#include "store/store.h"
 
 void proof_init(struct image *img, const struct qcow2_open_opts *opts)
 {
@@ -121,17 +122,40 @@ static int refuse(struct image *img, const struct proof_findings *f,
 	return p->why.code;
 }
 
+/* A counter for every cluster, and what goes with it. */
+enum { BYTES_PER_CLUSTER = 5 };
+
+/* Where the caller names no budget, a large image may cost more than the usual
+ * one: what counting its clusters takes, but no more than the file takes up on
+ * the host, so that a small file cannot claim to be a large one. */
+static struct qcow2_budget budget_of(struct image *img)
+{
+	struct qcow2_budget budget = img->rw->proof.budget;
+	uint64_t size = image_file_end(img);
+	uint64_t wanted = geometry_clusters(&img->geo, size) *
+			  BYTES_PER_CLUSTER;
+	uint64_t allocated;
+
+	if (store_allocated(img->file, &allocated, NULL) < 0)
+		allocated = size;
+	if (!budget.metadata_bytes)
+		budget.metadata_bytes = METADATA_BYTES_DEFAULT +
+					min_u64(wanted, allocated);
+	return budget;
+}
+
 /* With the file as the metadata in memory has it. */
 static int prove(struct image *img, struct qcow2_error *err)
 {
 	struct proof *p = &img->rw->proof;
+	struct qcow2_budget budget = budget_of(img);
 	struct proof_findings f = { 0 };
 	int rc = commit_flush(&img->rw->commit, err);
 
 	if (rc < 0)
 		return rc;
 	p->why = (struct qcow2_error){ 0 };
-	rc = check_prove(img->file, &p->budget, p->had_bitmaps, &f, &p->why);
+	rc = check_prove(img->file, &budget, p->had_bitmaps, &f, &p->why);
 	if (rc < 0 && (f.corrupt || f.too_narrow)) {
 		rc = refuse(img, &f, err);
 	} else if (rc < 0) {
@@ -161,6 +185,8 @@ int proof_make(struct image *img, struct qcow2_error *err)
 	struct inflight_freeze freeze;
 	int rc = 0;
 
+	if (p->state == PROOF_MADE || p->state == PROOF_FAILED)
+		return 0;
 	mutex_lock(&img->rw->snapshot_lock);
 	if (p->state == PROOF_OPEN) {
 		inflight_freeze(&img->rw->inflight, &freeze);
