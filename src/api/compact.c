@@ -51,6 +51,9 @@ static int check_sound(struct qcow2_image *img, bool dry_run,
 		return 0;
 	if (top->rw)
 		rc = image_settle(top, err);
+	/* Refcounts that are too low are no reason to refuse. */
+	if (rc == 0 && top->rw && !dry_run)
+		rc = proof_require(top, err);
 	if (rc == 0)
 		rc = check_store(top->file, NULL, &found, err);
 	if (rc == 0 && (found.corruptions || found.check_errors))

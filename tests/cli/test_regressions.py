@@ -230,6 +230,26 @@ class Regressions(case.Case):
         done = self.ok("io", "-c", "write -P 6 4M 1M", "a.qcow2")
         self.assertEqual(done.err, "")
 
+    def test_f01_clusters_of_a_data_file_have_no_refcounts(self):
+        images.make("a.qcow2", "-o", "data_file=a.data", size="8M",
+                    io=["write -P 5 0 2M"])
+        self.lower(2)
+        # Offsets of the data file are offsets of free clusters here.
+        os.truncate("a.qcow2", os.path.getsize("a.qcow2") + (10 << 16))
+        self.ok("io", "-c", "write -P 6 1M 1M", "a.qcow2")
+        self.assert_sound()
+        self.expect("read -P 5 0 1M", "read -P 6 1M 1M")
+
+    def test_f01_compacting_raises_refcounts_first(self):
+        images.make("a.qcow2", size="8M",
+                    io=["write -P 5 0 2M", "write -P 6 2M 1M",
+                        "discard 0 1M"])
+        self.lower(10)
+        done = self.ok("compact", "a.qcow2")
+        self.assertIn("10 refcounts were too low", done.err)
+        self.assert_sound()
+        self.expect("read -P 0 0 1M", "read -P 5 1M 1M", "read -P 6 2M 1M")
+
 
 if __name__ == "__main__":
     case.main()

@@ -154,6 +154,8 @@ static void choose_opening(struct config *c, struct test_rng *rng)
 		c->l2_cache_bytes = c->cluster * (1 + below(rng, 4));
 	if (one_in(rng, 3))
 		c->refcount_cache_bytes = c->cluster * (1 + below(rng, 4));
+	/* Refcounts also tell which images were preallocated. */
+	c->low = one_in(rng, 3) && !c->prealloc;
 }
 
 struct config config_random(uint64_t seed, bool with_qemu)
@@ -223,6 +225,9 @@ bool config_simplify(struct config *c, unsigned step)
 	case 12:
 		c->discard &= ~QCOW2_DISCARD_SNAPSHOT;
 		return true;
+	case 13:
+		c->low = false;
+		return true;
 	default:
 		return false;
 	}
@@ -261,11 +266,12 @@ void config_describe(const struct config *c, char *text, size_t size)
 
 	config_print(c, options, sizeof(options));
 	snprintf(text, size,
-		 "size %" PRIu64 ", %s, made by %s%s, backing %" PRIu64
+		 "size %" PRIu64 ", %s, made by %s%s%s, backing %" PRIu64
 		 ", discard %#" PRIx32 ", caches %" PRIu64 " %" PRIu64
 		 " %" PRIu64,
 		 c->size, options, makers[c->maker],
-		 c->on_files ? ", on files" : "", c->backing_size, c->discard,
+		 c->on_files ? ", on files" : "",
+		 c->low ? ", low refcounts" : "", c->backing_size, c->discard,
 		 c->l2_cache_bytes, c->l2_slice_bytes,
 		 c->refcount_cache_bytes);
 }

@@ -46,6 +46,8 @@ struct config {
 	enum maker maker;
 	enum backing backing;
 	enum data data;
+	bool low;                /* refcounts become too low while the image is
+				  * closed */
 	uint32_t discard;        /* QCOW2_DISCARD_* */
 	uint64_t l2_cache_bytes; /* these three as in qcow2_open_opts */
 	uint64_t l2_slice_bytes;

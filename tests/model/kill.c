@@ -171,7 +171,8 @@ bool run_kill(struct run *r, const struct op *op)
 
 	if (ok && op->flags)
 		ok = judge_check(r, op->flags,
-				 dirty ? JUDGE_DIRTY : JUDGE_LEAKY);
+				 dirty || r->trial->config.low ? JUDGE_DIRTY
+							       : JUDGE_LEAKY);
 	r->leaky = !op->flags && !dirty;
 	ok = ok && run_open(r);
 	for (unsigned i = 0; ok && i < r->state.now.n_windows; i++)

@@ -112,6 +112,7 @@ static bool run_read(struct run *r, const struct op *op)
 
 bool run_close(struct run *r)
 {
+	bool ok = low_settle(r);
 	struct qcow2_error err = { 0 };
 	int rc = qcow2_close(r->img, &err);
 	bool leaky = r->leaky;
@@ -119,16 +120,17 @@ bool run_close(struct run *r)
 	r->img = NULL;
 	r->leaky = false;
 	undo_clear(r);
-	return run_succeeds(r, rc, "close", &err) &&
+	return ok && run_succeeds(r, rc, "close", &err) &&
 	       (!leaky || judge_check(r, QCOW2_CHECK_REPAIR_LEAKS, JUDGE_LEAKY));
 }
 
 bool run_open(struct run *r)
 {
+	bool ok = low_lower(r);
 	struct qcow2_error err = { 0 };
 	int rc = files_open(&r->files, true, NULL, &r->img, &err);
 
-	return run_succeeds(r, rc, "open", &err);
+	return run_succeeds(r, rc, "open", &err) && ok;
 }
 
 bool run_flush(struct run *r)

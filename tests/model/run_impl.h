@@ -21,6 +21,7 @@ struct run {
 	struct oracle now;
 	struct oracle snapshots[KEPT_MAX]; /* as in state.kept */
 	struct undo *undo;       /* what no flush covers, newest first */
+	unsigned n_opened;
 	bool leaky;              /* was killed: clusters may have leaked */
 	bool stretched;          /* has had another size */
 	struct verdict *verdict;
@@ -65,6 +66,13 @@ void undo_add(struct run *r, const struct op *op);
 /* All that was done is durable. */
 void undo_clear(struct run *r);
 bool run_kill(struct run *r, const struct op *op);
+
+/* ---- low.c --------------------------------------------------------------------- */
+
+/* Refcounts of the closed image become lower, here and there. */
+bool low_lower(struct run *r);
+/* Before it is closed: what nobody has put right so far is put right. */
+bool low_settle(struct run *r);
 
 /* ---- judge.c ------------------------------------------------------------------- */
 
