@@ -6,6 +6,7 @@
 #ifndef CLI_COMMAND_H
 #define CLI_COMMAND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "cli.h"
@@ -25,6 +26,7 @@ struct command {
 	const struct option_spec *options;
 	const struct example *examples;  /* ends with args NULL */
 	const char *exit_status;         /* lines, or NULL: 0 and 1 */
+	bool changes;                    /* makes or changes files */
 	int failure;                     /* exit status for a wrong call */
 	/* argv[0] is the subcommand's name; returns the exit status. */
 	int (*run)(const struct cli *cli, int argc, char **argv);

@@ -10,6 +10,7 @@
 #include "command.h"
 #include "convert.h"
 #include "json.h"
+#include "placing.h"
 #include "progress.h"
 
 #define SPARSE_MAX (16 << 20)
@@ -28,6 +29,7 @@ struct convert_options {
 	int n_sources;
 	bool existing_target;
 	bool target_is_zero;
+	struct placing placing;
 	struct convert_target target; /* of qcow2 */
 };
 
@@ -65,6 +67,8 @@ static const struct option_spec convert_table[] = {
 	{ "target-is-zero", 0, NULL, set_flag,
 	  offsetof(struct convert_options, target_is_zero),
 	  "with -n: the target reads as zeros, so that none need be written" },
+	OPTION_IN_PLACE(struct convert_options, placing),
+	OPTION_REPLACE(struct convert_options, placing),
 	{ "rate-limit", 'r', "RATE", set_size,
 	  offsetof(struct convert_options, rate),
 	  "go no faster than this many bytes a second" },
@@ -152,6 +156,11 @@ static int check_target(const struct cli *cli, const struct convert_options *o)
 		cli_error(cli, "-o", "with -n the target is what it is");
 		return -1;
 	}
+	if (o->existing_target && (o->placing.in_place || o->placing.replace)) {
+		cli_error(cli, o->placing.replace ? "--replace" : "--in-place",
+			  "with -n the target is written in place");
+		return -1;
+	}
 	if (o->target_is_zero && !o->existing_target) {
 		cli_error(cli, "--target-is-zero", "this needs -n");
 		return -1;
@@ -192,7 +201,7 @@ static int check_options(const struct cli *cli, struct convert_options *o)
 {
 	if (check_output_format(cli, o->output_format) < 0)
 		return -1;
-	if (check_target(cli, o) < 0 || check_sparse(cli, o) < 0)
+	if (placing_check(cli, &o->placing) < 0 || check_target(cli, o) < 0 || check_sparse(cli, o) < 0)
 		return -1;
 	/* 0 stands for the default, which nobody can ask for by number. */
 	if (o->n_threads != UINT64_MAX && check_threads(cli, o->n_threads) < 0)
@@ -220,16 +229,18 @@ static void print_json(const struct convert_options *o,
 	json_string(&j, "filename", paths[o->n_sources]);
 	json_string(&j, "format", o->output_format);
 	json_u64(&j, "virtual-size", qcow2_size(img));
+	placing_json(&j, &o->placing);
 	json_end(&j);
 }
 
 static void fill_opts(struct qcow2_convert_opts *opts,
-		      const struct convert_options *o)
+		      struct convert_options *o)
 {
 	if (o->n_threads != UINT64_MAX)
 		opts->n_threads = (uint32_t)o->n_threads;
 	opts->sparse_bytes = o->sparse_bytes;
 	opts->bytes_per_sec = o->rate;
+	placing_fill(&o->placing, opts);
 	if (o->cache && o->cache->no_sync)
 		opts->flags |= QCOW2_CONVERT_NO_SYNC;
 	if (o->cache && o->cache->direct)
@@ -237,13 +248,15 @@ static void fill_opts(struct qcow2_convert_opts *opts,
 }
 
 /* Ends as the signal would have ended the program, so that a shell knows. */
-static int end_by_signal(const struct cli *cli, const char *target)
+static int end_by_signal(const struct cli *cli, const struct placing *p,
+			 const char *target)
 {
 	int sig = progress_signal();
 
-	cli_error(cli, target,
-		  "interrupted; the target is as it was, unless "
-		  "it is a block device or -n was given");
+	cli_error(cli, target, "interrupted; %s",
+		  p->where.how == QCOW2_PLACED_IN_PLACE
+			  ? "part of the target has been written"
+			  : "the target is as it was");
 	signal(sig, SIG_DFL);
 	raise(sig);
 	return 1;
@@ -260,6 +273,10 @@ static int convert_to(const struct cli *cli, struct convert_options *o,
 		.is_zero = o->target_is_zero,
 	};
 
+	if (o->existing_target) {
+		o->placing.where.how = QCOW2_PLACED_IN_PLACE;
+		o->placing.where.reason = QCOW2_IN_PLACE_ASKED;
+	}
 	if (o->existing_target)
 		return convert_existing(cli, &o->common, &o->target, &e,
 					s->whole,
@@ -291,12 +308,13 @@ static int convert_image(const struct cli *cli, struct convert_options *o,
 	if (ret > 0)
 		return 1;
 	if (ret == -ECANCELED && progress_signal())
-		return end_by_signal(cli, target);
+		return end_by_signal(cli, &o->placing, target);
 	if (ret < 0) {
 		/* Only a source can break a rule of the format. */
 		cli_report(cli, err.defect ? s->paths[0] : target, &err);
 		return 1;
 	}
+	placing_note(cli, &o->common, &o->placing, target);
 	if (o->common.output == OUTPUT_JSON)
 		print_json(o, s->whole, s->paths);
 	return 0;
@@ -328,6 +346,7 @@ static int convert_run(const struct cli *cli, int argc, char **argv)
 		.output_format = "raw",
 		.sparse_bytes = 4096,
 		.n_threads = UINT64_MAX,
+		.placing.where = QCOW2_PLACEMENT_INIT,
 	};
 	int status;
 	int first =
@@ -359,6 +378,7 @@ const struct command command_convert = {
 	.n_operands_max = INT32_MAX,
 	.options = convert_table,
 	.examples = convert_examples,
+	.changes = true,
 	.failure = 1,
 	.run = convert_run,
 };

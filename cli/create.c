@@ -11,6 +11,7 @@
 #include "command.h"
 #include "json.h"
 #include "open.h"
+#include "placing.h"
 #include "size.h"
 
 struct create_options {
@@ -19,6 +20,7 @@ struct create_options {
 	const char *backing_file;
 	const char *backing_format;
 	struct create_lists lists;
+	struct placing placing;
 	bool unsafe;
 };
 
@@ -40,6 +42,8 @@ static const struct option_spec create_table[] = {
 	  offsetof(struct create_options, lists),
 	  "properties of the image; 'help' lists them; a comma in a value is "
 	  "written twice" },
+	OPTION_IN_PLACE(struct create_options, placing),
+	OPTION_REPLACE(struct create_options, placing),
 	OPTION_QUIET,
 	OPTION_OUTPUT,
 	OPTION_EXTERNAL,
@@ -114,7 +118,8 @@ static int check_size(const struct cli *cli, const struct create_plan *plan)
 
 /* ------------------------------------------------------------------------- */
 
-static void print_json(const struct create_plan *plan)
+static void print_json(const struct create_plan *plan,
+		       const struct placing *placing)
 {
 	struct json j;
 
@@ -124,7 +129,17 @@ static void print_json(const struct create_plan *plan)
 	json_string(&j, "format", format_name(plan->format));
 	json_u64(&j, "virtual-size",
 		 (plan->values[KEY_SIZE].number + 511) & ~511ull);
+	placing_json(&j, placing);
 	json_end(&j);
+}
+
+static void take_placing(struct placing *p, struct qcow2_create_opts *opts)
+{
+	if (p->in_place)
+		opts->flags |= QCOW2_CREATE_IN_PLACE;
+	if (p->replace)
+		opts->flags |= QCOW2_CREATE_REPLACE;
+	opts->placement = &p->where;
 }
 
 static int make_qcow2(const struct cli *cli, const struct create_plan *plan,
@@ -138,7 +153,7 @@ static int make_qcow2(const struct cli *cli, const struct create_plan *plan,
 	return -1;
 }
 
-static int make(const struct cli *cli, const struct create_options *o,
+static int make(const struct cli *cli, struct create_options *o,
 		const struct create_plan *plan)
 {
 	struct qcow2_create_opts opts = QCOW2_CREATE_OPTS_INIT;
@@ -149,9 +164,13 @@ static int make(const struct cli *cli, const struct create_options *o,
 		return 1;
 	if (!o->common.quiet && o->common.output == OUTPUT_HUMAN)
 		create_print_plan(plan);
-	ret = raw ? create_raw(cli, plan) : make_qcow2(cli, plan, &opts);
+	take_placing(&o->placing, &opts);
+	ret = raw ? create_raw(cli, plan, &o->placing)
+		  : make_qcow2(cli, plan, &opts);
+	if (ret == 0)
+		placing_note(cli, &o->common, &o->placing, plan->path);
 	if (ret == 0 && o->common.output == OUTPUT_JSON)
-		print_json(plan);
+		print_json(plan, &o->placing);
 	return ret < 0;
 }
 
@@ -160,7 +179,8 @@ static int create_image(const struct cli *cli, struct create_options *o,
 {
 	int status = 1;
 
-	if (create_take_lists(cli, &o->lists, plan) == 0 &&
+	if (placing_check(cli, &o->placing) == 0 &&
+	    create_take_lists(cli, &o->lists, plan) == 0 &&
 	    take_backing(cli, o, plan) == 0 &&
 	    take_size(cli, size, plan) == 0 &&
 	    create_check_backing(cli, &o->common, plan, o->unsafe) == 0 &&
@@ -172,7 +192,8 @@ static int create_image(const struct cli *cli, struct create_options *o,
 static int create_run(const struct cli *cli, int argc, char **argv)
 {
 	struct create_options o = { .common = COMMON_INIT(cli),
-				    .format = cli->as->create_format };
+				    .format = cli->as->create_format,
+				    .placing.where = QCOW2_PLACEMENT_INIT };
 	struct create_plan plan = { .path = NULL };
 	int status;
 	int first =
@@ -208,6 +229,7 @@ const struct command command_create = {
 	.n_operands_max = 2,
 	.options = create_table,
 	.examples = create_examples,
+	.changes = true,
 	.failure = 1,
 	.run = create_run,
 };

@@ -48,6 +48,7 @@ struct create_lists {
 
 struct common;
 struct option_value;
+struct placing;
 
 /* For tables of options: the field is a struct create_lists. */
 int create_add_list(const struct option_value *v);
@@ -87,6 +88,7 @@ int create_check_backing(const struct cli *cli, const struct common *common,
 
 /* Makes a raw file or overwrites a block device.  Returns 0, or -1 after
  * saying what is wrong. */
-int create_raw(const struct cli *cli, const struct create_plan *plan);
+int create_raw(const struct cli *cli, const struct create_plan *plan,
+	       struct placing *placing);
 
 #endif

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "placing.h"
+
 /* A store of zeros; self points to its size. */
 
 static int zeros_preadv(void *self, const struct iovec *iov, int iovcnt,
@@ -61,7 +63,7 @@ static int open_zeros(uint64_t *size, struct qcow2_image **out,
 }
 
 static int write_zeros(const char *path, uint64_t size, bool full,
-		       struct qcow2_error *err)
+		       struct placing *placing, struct qcow2_error *err)
 {
 	struct qcow2_convert_opts opts = QCOW2_CONVERT_OPTS_INIT;
 	struct qcow2_image *img;
@@ -70,6 +72,7 @@ static int write_zeros(const char *path, uint64_t size, bool full,
 	ret = open_zeros(&size, &img, err);
 	if (ret < 0)
 		return ret;
+	placing_fill(placing, &opts);
 	if (full)
 		opts.sparse_bytes = QCOW2_CONVERT_NOT_SPARSE;
 	ret = qcow2_convert_raw(img, path, &opts, err);
@@ -96,7 +99,8 @@ static int reserve(const struct cli *cli, const char *path, uint64_t size)
 	return -1;
 }
 
-int create_raw(const struct cli *cli, const struct create_plan *plan)
+int create_raw(const struct cli *cli, const struct create_plan *plan,
+	       struct placing *placing)
 {
 	const char *mode = plan->values[KEY_PREALLOCATION].text;
 	uint64_t size = (plan->values[KEY_SIZE].number + 511) & ~511ull;
@@ -111,7 +115,7 @@ int create_raw(const struct cli *cli, const struct create_plan *plan)
 			  ESC(mode));
 		return -1;
 	}
-	if (write_zeros(plan->path, size, full, &err) < 0) {
+	if (write_zeros(plan->path, size, full, placing, &err) < 0) {
 		cli_report(cli, plan->path, &err);
 		return -1;
 	}

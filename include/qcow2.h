@@ -41,7 +41,9 @@
  *    functions that do not return errors.
  *  - Nothing an image names is opened unless the caller's gate agrees (see
  *    struct qcow2_gate); the default gate refuses.
- *  - The library has no global state, never exits and never prints.
+ *  - The library has no global state, never exits and never prints.  It changes
+ *    no signal's disposition: a program that runs under a limit of file sizes
+ *    (RLIMIT_FSIZE) ignores SIGXFSZ, as for write(2), to get -EFBIG.
  *
  * Format references are to the qcow2 specification (docs/interop/qcow2 in the
  * QEMU documentation) by its section names.
@@ -980,6 +982,55 @@ const char *qcow2_feature_name(struct qcow2_image *img, unsigned type,
 /* ------------------------------------------------------------------------- */
 /* Create                                                                    */
 
+/*
+ * Where a file that a function makes at a path goes.
+ *
+ * One that is not there yet appears under its name when it is complete.  One
+ * that is there is replaced by the complete new one, which keeps the old one's
+ * owner, group, mode, access lists, security label and other extended
+ * attributes.  Until then, and on any failure, the old one is untouched, and
+ * where the host has files without a name (O_TMPFILE) nothing of the new one is
+ * left even of a program that is killed.
+ *
+ * Where that is impossible, or would lose something, the file that is there is
+ * written in place: its old contents are lost when that begins, and a failure
+ * leaves part of the new ones.  QCOW2_*_IN_PLACE asks for that;
+ * QCOW2_*_REPLACE forbids it: what cannot be replaced is refused with -EINVAL,
+ * and other names (hard links) keep the old file.  Programs that have it open
+ * without a lock keep the old file, too.
+ *
+ * Filled before the work begins.
+ */
+struct qcow2_placement {
+	size_t struct_size;
+	uint32_t how;               /* QCOW2_PLACED_* */
+	uint32_t reason;            /* QCOW2_IN_PLACE_* */
+	uint64_t reserved[2];
+};
+
+#define QCOW2_PLACEMENT_INIT { sizeof(struct qcow2_placement), 0, 0, { 0, 0 } }
+
+enum qcow2_placed {
+	QCOW2_PLACED_NOWHERE = 0,  /* it failed before */
+	QCOW2_PLACED_NEW = 1,      /* there was no file of that name */
+	QCOW2_PLACED_REPLACED = 2,
+	QCOW2_PLACED_IN_PLACE = 3,
+};
+
+enum qcow2_in_place {
+	QCOW2_IN_PLACE_NO = 0,         /* it is not */
+	QCOW2_IN_PLACE_ASKED = 1,      /* by the flag */
+	QCOW2_IN_PLACE_DEVICE = 2,     /* a block device */
+	QCOW2_IN_PLACE_DESCRIPTOR = 3, /* /proc/self/fd/N, /dev/stdout */
+	QCOW2_IN_PLACE_MOUNT = 4,      /* a file that is a mount point */
+	QCOW2_IN_PLACE_DIRECTORY = 5,  /* which cannot be written to, or is
+					* sticky and the file another's */
+	QCOW2_IN_PLACE_LINKS = 6,      /* it has other names */
+	QCOW2_IN_PLACE_ATTRIBUTES = 7, /* owner, group, mode or an extended
+					* attribute cannot be kept */
+	QCOW2_IN_PLACE_ROOM = 8,       /* there is none for both files */
+};
+
 enum qcow2_preallocation {
 	QCOW2_PREALLOC_OFF = 0,
 	QCOW2_PREALLOC_METADATA = 1, /* all tables, data clusters as holes */
@@ -990,8 +1041,11 @@ enum qcow2_preallocation {
 #define QCOW2_CREATE_EXTENDED_L2 0x1u
 #define QCOW2_CREATE_LAZY_REFCOUNTS 0x2u
 #define QCOW2_CREATE_DATA_FILE_RAW 0x4u
+#define QCOW2_CREATE_EXCL 0x8u /* -EEXIST where there is a file already */
 /* A virtual_size of 0 is meant: a disk of no bytes, to be resized later. */
 #define QCOW2_CREATE_SIZE_ZERO 0x10u
+#define QCOW2_CREATE_IN_PLACE 0x20u /* see struct qcow2_placement; paths only */
+#define QCOW2_CREATE_REPLACE 0x40u
 
 struct qcow2_create_opts {
 	size_t struct_size;
@@ -1006,21 +1060,24 @@ struct qcow2_create_opts {
 	const char *backing_file;   /* recorded, not opened; NULL: none */
 	const char *backing_format; /* required with backing_file */
 	const char *data_file;      /* recorded; created as raw file */
+	/* Where the image went; qcow2_create_path() only.  NULL: not asked. */
+	struct qcow2_placement *placement;
 };
 
 #define QCOW2_CREATE_OPTS_INIT { sizeof(struct qcow2_create_opts), 0, 0, 0, \
-	0, 0, QCOW2_COMPRESSION_ZLIB, QCOW2_PREALLOC_OFF, NULL, NULL, NULL }
+	0, 0, QCOW2_COMPRESSION_ZLIB, QCOW2_PREALLOC_OFF, NULL, NULL, NULL, \
+	NULL }
 
 /*
- * Makes an image at `path`.  A regular file appears under its name only when
- * it is complete (written beside it, flushed, renamed); an existing one is
- * replaced.  A block device is written in place, header last.  The data file,
- * if any, is created (or emptied) at its path relative to the image's
- * directory.  -EINVAL for a size that is not set, for options that contradict each
+ * Makes an image at `path`; struct qcow2_placement says how, and what is there
+ * already.  What is written in place gets its header last.  The data file, if
+ * any, is made in the same way at its path relative to the image's directory,
+ * and appears first.  -EINVAL for a size that is not set, for options that contradict each
  * other or a limit of the format, and for a backing file or data file that is the image itself, by
  * whatever name; -EFBIG for a virtual size that needs more than 32 MiB of L1
- * table, or what the host answered; on failure `path` is untouched.  What lies
- * below the backing file is not looked at.
+ * table, or what the host answered; on failure `path` is untouched
+ * unless it was written in place.  What lies below the backing file is not
+ * looked at.
  */
 QCOW2_API
 int qcow2_create_path(const char *path, const struct qcow2_create_opts *opts,
@@ -1317,6 +1374,10 @@ int qcow2_compare(struct qcow2_image *a, struct qcow2_image *b,
 /* qcow2_convert_into() only: the target reads as zeros, so that none need be
  * written.  Refused for targets with a backing file. */
 #define QCOW2_CONVERT_TARGET_IS_ZERO 0x10u
+/* Of functions that take a path; see struct qcow2_placement. */
+#define QCOW2_CONVERT_IN_PLACE 0x20u
+#define QCOW2_CONVERT_REPLACE 0x40u
+#define QCOW2_CONVERT_EXCL 0x80u /* -EEXIST where there is a file already */
 
 struct qcow2_convert_opts {
 	size_t struct_size;
@@ -1338,6 +1399,9 @@ struct qcow2_convert_opts {
 				     * 1 to 19; 0: usual, zlib 6, zstd 3 */
 	uint32_t reserved;          /* must be 0 */
 	uint64_t bytes_per_sec;     /* go no faster; 0: as fast as it goes */
+	/* Where the target went, of functions that take a path.  NULL: not
+	 * asked. */
+	struct qcow2_placement *placement;
 };
 
 #define QCOW2_CONVERT_NOT_SPARSE UINT64_MAX
@@ -1351,15 +1415,14 @@ struct qcow2_convert_opts {
 #define QCOW2_LEVEL_FAST(n) (0x100u + (n))
 
 #define QCOW2_CONVERT_OPTS_INIT { sizeof(struct qcow2_convert_opts), 0, 0, 0, \
-				  NULL, NULL, NULL, 0, 0, 0 }
+				  NULL, NULL, NULL, 0, 0, 0, NULL }
 
 /*
- * Writes what `img` reads as to a raw file or block device at `path`.  A
- * regular file is written beside its place, flushed and renamed when it is
- * complete, so that on any failure (-ENOSPC, -EIO, cancel) whatever stood at
- * `path` is untouched; a block device is written in place (and must be large
- * enough, -ENOSPC).  Uses up to n_threads threads while it runs and at most
- * 64 MiB + 8 MiB per thread of memory besides the image's own caches.
+ * Writes what `img` reads as to a raw file or block device at `path`; struct
+ * qcow2_placement says how, and what becomes of it on a failure (-ENOSPC, -EIO,
+ * cancel).  -EINVAL when `img` reads from that very file.  A block device must
+ * be large enough (-ENOSPC).  Uses up to n_threads threads while it runs and at
+ * most 64 MiB + 8 MiB per thread of memory besides the image's own caches.
  */
 QCOW2_API
 int qcow2_convert_raw(struct qcow2_image *img, const char *path,
@@ -1379,8 +1442,8 @@ int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
  * `create` (NULL: the defaults; virtual_size 0: the size of `img`).  What reads
  * as zeros is left out, and over opts->backing also what `img` itself takes
  * from that very file.  The same image and options give the same bytes
- * whatever n_threads is.  The target appears when it is complete, as with
- * qcow2_convert_raw(); its data file, if any, first.  -EINVAL when `create`
+ * whatever n_threads is.  The target is placed as by
+ * qcow2_convert_raw(), and its data file, if any, before it.  -EINVAL when `create`
  * names a backing file and opts->backing is NULL, or the other way round, when
  * virtual_size is smaller than `img`, or when `img` or opts->backing reads from
  * a file that is to be made.  Where the host can, blocks of plain
@@ -1450,6 +1513,8 @@ QCOW2_API
 void qcow2_check_opts_init(struct qcow2_check_opts *s, size_t size);
 QCOW2_API
 void qcow2_compare_opts_init(struct qcow2_compare_opts *s, size_t size);
+QCOW2_API
+void qcow2_placement_init(struct qcow2_placement *s, size_t size);
 QCOW2_API
 void qcow2_convert_opts_init(struct qcow2_convert_opts *s, size_t size);
 QCOW2_API

@@ -19,6 +19,7 @@
 #include "image/rw.h"
 #include "ops/apart.h"
 #include "ops/fill.h"
+#include "ops/room.h"
 #include "store/publish.h"
 #include "store/store.h"
 #include "store/unsynced.h"
@@ -29,6 +30,7 @@ struct making {
 	const char *path;
 	const struct qcow2_convert_opts *opts;
 	const struct qcow2_create_opts *create;
+	unsigned how;             /* PUBLISH_* */
 	struct qcow2_store *file;
 	struct qcow2_store *data; /* NULL: inside the image */
 	bool syncs;               /* barriers order what is written */
@@ -107,14 +109,39 @@ static int make_target(struct making *m, struct qcow2_error *err)
 	return rc < 0 ? rc : make_in(&quiet, err);
 }
 
-static unsigned publish_flags(const struct making *m)
-{
-	return m->opts->flags & QCOW2_CONVERT_DIRECT ? QCOW2_STORE_DIRECT : 0;
-}
-
 static bool wants_sync(const struct making *m)
 {
 	return !(m->opts->flags & QCOW2_CONVERT_NO_SYNC);
+}
+
+/* Tables and refcounts take less than this besides the data, whatever the size
+ * of clusters. */
+static uint64_t with_tables(uint64_t n_bytes)
+{
+	uint64_t more = n_bytes / 16 + (1 << 20);
+
+	return n_bytes > UINT64_MAX - more ? UINT64_MAX : n_bytes + more;
+}
+
+static uint64_t count_bytes(void *opaque)
+{
+	const struct making *m = opaque;
+
+	return with_tables(room_for_data(m->src));
+}
+
+static struct publish_opts publish_opts_of(struct making *m)
+{
+	bool writes_all =
+		m->opts->sparse_bytes == QCOW2_CONVERT_NOT_SPARSE ||
+		m->create->preallocation > QCOW2_PREALLOC_METADATA;
+
+	return (struct publish_opts){
+		.flags = m->how,
+		.bytes_max = with_tables(m->create->virtual_size),
+		.count = writes_all ? NULL : count_bytes,
+		.opaque = m,
+	};
 }
 
 /* Neither file of the target is one that its contents come from, or that is to
@@ -136,12 +163,13 @@ static int check_apart(const struct making *m, const struct publish *file,
 static int make_with_data(struct making *m, const struct publish *image,
 			  const char *path, struct qcow2_error *err)
 {
+	struct publish_opts where = publish_opts_of(m);
 	struct publish data;
 	int rc = target_check_data(image, path, err);
 
 	if (rc < 0)
 		return rc;
-	rc = publish_begin(&data, path, publish_flags(m), err);
+	rc = publish_begin(&data, path, &where, err);
 	if (rc < 0)
 		return error_prefix(err, rc, "data_file");
 	m->data = data.store;
@@ -157,9 +185,12 @@ static int make_with_data(struct making *m, const struct publish *image,
 static int convert_to(struct making *m, const char *data_path,
 		      struct qcow2_error *err)
 {
+	struct publish_opts where = publish_opts_of(m);
 	struct publish image;
-	int rc = publish_begin(&image, m->path, publish_flags(m), err);
+	int rc;
 
+	where.placement = m->opts->placement;
+	rc = publish_begin(&image, m->path, &where, err);
 	if (rc < 0)
 		return rc;
 	m->file = image.store;
@@ -215,8 +246,9 @@ static int take_opts(const struct disk *src,
 		     struct qcow2_create_opts *own_create,
 		     struct qcow2_error *err)
 {
-	int rc = ops_take_convert_opts(opts, QCOW2_CONVERT_COMPRESS, own_opts,
-				       err);
+	int rc = ops_take_convert_opts(
+		opts, QCOW2_CONVERT_COMPRESS | CONVERT_PATH_FLAGS, own_opts,
+		err);
 
 	if (rc == 0)
 		rc = options_copy(own_create, sizeof(*own_create), create,
@@ -253,6 +285,9 @@ int qcow2_convert(struct qcow2_image *img, const char *path,
 		return rc;
 	m.src = img->disk;
 	rc = take_opts(m.src, opts, &own_opts, create, &own_create, err);
+	if (rc == 0)
+		rc = target_flags(own_create.flags, own_opts.flags, &m.how,
+				  err);
 	if (rc == 0 && own_create.data_file) {
 		data_path = target_path_beside(path, own_create.data_file);
 		rc = data_path ? 0 : error_nomem(err, "a path", strlen(path));

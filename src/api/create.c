@@ -5,6 +5,7 @@
  * data file first: an image never names a data file that is not there yet.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -18,6 +19,10 @@
 #include "store/hold.h"
 #include "store/publish.h"
 #include "store/store.h"
+
+#define PATH_FLAGS                                       \
+	(QCOW2_CREATE_EXCL | QCOW2_CREATE_IN_PLACE |     \
+	 QCOW2_CREATE_REPLACE)
 
 /* A size that was forgotten must not replace a disk by one of no bytes. */
 static int check_size(const struct qcow2_create_opts *opts,
@@ -83,14 +88,20 @@ int qcow2_create_store(struct qcow2_store *store, struct qcow2_store *data,
 	if (!store)
 		return error_set(err, -EINVAL, "the store is NULL");
 	rc = copy_opts(&o, opts, err);
+	if (rc == 0 && o.flags & PATH_FLAGS)
+		return error_set(err, -EINVAL,
+				 "flags 0x%" PRIx32
+				 " are for paths: a store is what it is",
+				 o.flags & PATH_FLAGS);
 	return rc < 0 ? rc : create_held(store, data, &o, err);
 }
 
 static int create_plain(const char *path, const struct qcow2_create_opts *opts,
-			struct qcow2_error *err)
+		      const struct publish_opts *where,
+		      struct qcow2_error *err)
 {
 	struct publish image;
-	int rc = publish_begin(&image, path, 0, err);
+	int rc = publish_begin(&image, path, where, err);
 
 	if (rc < 0)
 		return rc;
@@ -108,15 +119,19 @@ static int create_plain(const char *path, const struct qcow2_create_opts *opts,
 static int make_both(struct publish *image, struct publish *data,
 		     const char *path, const char *data_path,
 		     const struct qcow2_create_opts *opts,
+		     const struct publish_opts *where,
 		     struct qcow2_error *err)
 {
+	struct publish_opts where_data = *where;
 	int rc = target_check_backing(image, path, opts, err);
+
+	where_data.placement = NULL;
 
 	if (rc == 0)
 		rc = target_check_data(image, data_path, err);
 	if (rc < 0)
 		return rc;
-	rc = publish_begin(data, data_path, 0, err);
+	rc = publish_begin(data, data_path, &where_data, err);
 	if (rc < 0)
 		return error_prefix(err, rc, "data_file");
 	rc = target_check_backing(data, path, opts, err);
@@ -129,15 +144,16 @@ static int make_both(struct publish *image, struct publish *data,
 
 static int create_both(const char *path, const char *data_path,
 		       const struct qcow2_create_opts *opts,
+		       const struct publish_opts *where,
 		       struct qcow2_error *err)
 {
 	struct publish image;
 	struct publish data;
-	int rc = publish_begin(&image, path, 0, err);
+	int rc = publish_begin(&image, path, where, err);
 
 	if (rc < 0)
 		return rc;
-	rc = make_both(&image, &data, path, data_path, opts, err);
+	rc = make_both(&image, &data, path, data_path, opts, where, err);
 	if (rc == 0)
 		rc = publish_commit(&data, true, err);
 	if (rc < 0) {
@@ -149,6 +165,7 @@ static int create_both(const char *path, const char *data_path,
 
 static int create_with_data(const char *path,
 			    const struct qcow2_create_opts *opts,
+			    const struct publish_opts *where,
 			    struct qcow2_error *err)
 {
 	CLEANUP_FREE char *data_path =
@@ -157,20 +174,37 @@ static int create_with_data(const char *path,
 	if (!data_path)
 		return error_nomem(err, "the path of the data file",
 				   strlen(path) + strlen(opts->data_file));
-	return create_both(path, data_path, opts, err);
+	return create_both(path, data_path, opts, where, err);
+}
+
+/* Only preallocation makes an image large. */
+static int take_where(const struct qcow2_create_opts *opts,
+		      struct publish_opts *where, struct qcow2_error *err)
+{
+	bool is_large = opts->preallocation > QCOW2_PREALLOC_METADATA;
+	int rc = target_flags(opts->flags, 0, &where->flags, err);
+
+	where->bytes_max = is_large ? opts->virtual_size : 0;
+	where->placement = opts->placement;
+	if (rc == 0 && opts->placement)
+		rc = options_check_result(opts->placement, err);
+	return rc;
 }
 
 int qcow2_create_path(const char *path, const struct qcow2_create_opts *opts,
 		      struct qcow2_error *err)
 {
+	struct publish_opts where = { 0 };
 	struct qcow2_create_opts o;
 	int rc;
 
 	if (!path)
 		return error_set(err, -EINVAL, "the path is NULL");
 	rc = copy_opts(&o, opts, err);
+	if (rc == 0)
+		rc = take_where(&o, &where, err);
 	if (rc < 0)
 		return rc;
-	return o.data_file ? create_with_data(path, &o, err)
-			   : create_plain(path, &o, err);
+	return o.data_file ? create_with_data(path, &o, &where, err)
+			   : create_plain(path, &o, &where, err);
 }

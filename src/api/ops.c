@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "api/ops.h"
+#include "api/target.h"
 
 #include "api/image.h"
 #include "base/error.h"
@@ -63,14 +64,16 @@ int ops_take_convert_opts(const struct qcow2_convert_opts *opts, uint32_t more,
 	if (rc == 0 && own->reserved)
 		rc = error_set(err, -EINVAL,
 			       "qcow2_convert_opts.reserved is not 0");
+	if (rc == 0 && own->placement)
+		rc = options_check_result(own->placement, err);
 	return rc < 0 ? rc : check_sparse(own->sparse_bytes, err);
 }
 
-static int take_raw_opts(const struct qcow2_convert_opts *opts,
+static int take_raw_opts(const struct qcow2_convert_opts *opts, uint32_t more,
 			 struct qcow2_convert_opts *own,
 			 struct qcow2_error *err)
 {
-	int rc = ops_take_convert_opts(opts, 0, own, err);
+	int rc = ops_take_convert_opts(opts, more, own, err);
 
 	if (rc == 0 && (own->backing || own->compress_level))
 		rc = error_set(err, -EINVAL,
@@ -84,14 +87,17 @@ int qcow2_convert_raw(struct qcow2_image *img, const char *path,
 		      struct qcow2_error *err)
 {
 	struct qcow2_convert_opts own;
+	unsigned how;
 	int rc;
 
 	if (!path)
 		return error_set(err, -EINVAL, "the path is NULL");
 	rc = image_check_handle(img, err);
 	if (rc == 0)
-		rc = take_raw_opts(opts, &own, err);
-	return rc < 0 ? rc : ops_convert_raw(img->disk, path, &own, err);
+		rc = take_raw_opts(opts, CONVERT_PATH_FLAGS, &own, err);
+	if (rc == 0)
+		rc = target_flags(0, own.flags, &how, err);
+	return rc < 0 ? rc : ops_convert_raw(img->disk, path, &own, how, err);
 }
 
 int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
@@ -106,7 +112,7 @@ int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
 		return error_set(err, -EINVAL, "the target is NULL");
 	rc = image_check_handle(img, err);
 	if (rc == 0)
-		rc = take_raw_opts(opts, &own, err);
+		rc = take_raw_opts(opts, 0, &own, err);
 	if (rc == 0 && own.flags & QCOW2_CONVERT_DIRECT)
 		return error_set(err, -EINVAL,
 				 "QCOW2_CONVERT_DIRECT is for paths: an open "

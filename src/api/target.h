@@ -5,9 +5,16 @@
 #ifndef API_TARGET_H
 #define API_TARGET_H
 
+#include <stdint.h>
+
 #include <qcow2.h>
 
 struct publish;
+
+/* The options for paths of qcow2_create_opts and qcow2_convert_opts, as PUBLISH_*
+ * flags; -EINVAL when they contradict each other. */
+int target_flags(uint32_t create_flags, uint32_t convert_flags, unsigned *out,
+		 struct qcow2_error *err);
 
 /* @name as the image at @image_path will find it: relative to its directory.
  * The caller frees the result; NULL when memory is short. */

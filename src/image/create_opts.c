@@ -21,7 +21,8 @@
 
 #define CREATE_FLAGS_KNOWN                                                     \
 	(QCOW2_CREATE_EXTENDED_L2 | QCOW2_CREATE_LAZY_REFCOUNTS |             \
-	 QCOW2_CREATE_DATA_FILE_RAW | QCOW2_CREATE_SIZE_ZERO)
+	 QCOW2_CREATE_DATA_FILE_RAW | QCOW2_CREATE_SIZE_ZERO |                 \
+	 QCOW2_CREATE_EXCL | QCOW2_CREATE_IN_PLACE | QCOW2_CREATE_REPLACE)
 
 /* Names that a backing file's format may have.  The image remembers the name
  * for good, and a misspelt one makes it unreadable. */

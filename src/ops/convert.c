@@ -20,6 +20,7 @@
 #include "ops/offload.h"
 #include "ops/pace.h"
 #include "ops/progress.h"
+#include "ops/room.h"
 #include "ops/target.h"
 #include "ops/workers.h"
 #include "store/publish.h"
@@ -198,14 +199,21 @@ int ops_convert_raw_store(struct disk *src, struct qcow2_store *target,
 }
 
 int ops_convert_raw(struct disk *src, const char *path,
-		    const struct qcow2_convert_opts *opts,
+		    const struct qcow2_convert_opts *opts, unsigned how,
 		    struct qcow2_error *err)
 {
-	bool direct = opts->flags & QCOW2_CONVERT_DIRECT;
+	bool writes_all = opts->sparse_bytes == QCOW2_CONVERT_NOT_SPARSE;
+	struct publish_opts where = {
+		.flags = how,
+		.bytes_max = disk_size(src),
+		.count = writes_all ? NULL : room_for_data,
+		.opaque = src,
+		.placement = opts->placement,
+	};
 	struct publish p;
 	int rc;
 
-	rc = publish_begin(&p, path, direct ? QCOW2_STORE_DIRECT : 0, err);
+	rc = publish_begin(&p, path, &where, err);
 	if (rc < 0)
 		return rc;
 	rc = apart_check_publish(&p, src, "the source", err);

@@ -6,8 +6,9 @@
 
 #include "chain/disk.h"
 
+/* @how: PUBLISH_*. */
 int ops_convert_raw(struct disk *src, const char *path,
-		    const struct qcow2_convert_opts *opts,
+		    const struct qcow2_convert_opts *opts, unsigned how,
 		    struct qcow2_error *err);
 
 int ops_convert_raw_store(struct disk *src, struct qcow2_store *target,

@@ -2,126 +2,177 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/options.h"
 #include "base/text.h"
 #include "store/file.h"
 #include "store/file_impl.h"
 #include "store/publish_impl.h"
 #include "store/store.h"
 
-#define MAX_NAME_PART 200 /* leaves room for the rest below NAME_MAX */
-#define MAX_TRIES 100
-#define RANDOM_CHARS 6
+#define MODE_NEW 0644     /* as QEMU has it; the umask takes from that */
+#define MODE_PRIVATE 0600 /* until it is known who may read the old file */
 
-/* Only so that two programs do not collide; O_EXCL is what keeps us safe. */
-static void random_chars(char *dst)
+static unsigned store_flags(const struct publish_opts *opts)
 {
-	static const char set[] = "abcdefghijklmnopqrstuvwxyz012345";
-	uint8_t bytes[RANDOM_CHARS] = { 0 };
-
-	if (getrandom(bytes, sizeof(bytes), GRND_NONBLOCK) < 0)
-		memset(bytes, 0, sizeof(bytes));
-	for (size_t i = 0; i < sizeof(bytes); i++)
-		dst[i] = set[(bytes[i]) % 32];
+	return QCOW2_STORE_RDWR |
+	       (opts->flags & PUBLISH_DIRECT ? QCOW2_STORE_DIRECT : 0);
 }
 
-/* Creates DIR/.NAME.XXXXXX.tmp; its descriptor and its name. */
-static int create_temp(struct publish *p, mode_t mode, struct qcow2_error *err)
+static int fail(int rc, const char *path, const char *what,
+		struct qcow2_error *err)
 {
-	size_t dir = path_dir_len(p->final_path);
-	const char *name = p->final_path + dir;
-	char unique[RANDOM_CHARS + 1] = { 0 };
-	int fd;
-
-	for (int i = 0; i < MAX_TRIES; i++) {
-		random_chars(unique);
-		if (asprintf(&p->temp_path, "%.*s.%.*s.%s.tmp", (int)dir,
-			     p->final_path, MAX_NAME_PART, name, unique) < 0) {
-			p->temp_path = NULL;
-			return error_nomem(err, "a name", PATH_MAX);
-		}
-		fd = open(p->temp_path,
-			  O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY,
-			  mode);
-		if (fd >= 0)
-			return fd;
-		free(p->temp_path);
-		p->temp_path = NULL;
-		if (errno != EEXIST && errno != EINTR)
-			break;
-	}
-	return file_fail(p->final_path, "create a temporary file beside it",
-			 err);
+	errno = -rc;
+	return file_fail(path, what, err);
 }
 
-/* Mode and owner of the file to be replaced.  Where the group cannot be kept,
- * the new group gets no more than everybody. */
-static int copy_mode(int fd, const struct stat *old, const char *name,
-		     struct qcow2_error *err)
+static int open_old(const char *path, const struct publish_opts *opts,
+		    struct qcow2_store **out, struct store_hold *hold,
+		    struct qcow2_error *err)
 {
-	mode_t mode = old->st_mode & 0777;
-	struct stat now;
-
-	if (fstat(fd, &now) < 0)
-		return file_fail(name, "look at the temporary file", err);
-	if ((now.st_uid != old->st_uid || now.st_gid != old->st_gid) &&
-	    fchown(fd, old->st_uid, old->st_gid) < 0 &&
-	    fchown(fd, (uid_t)-1, old->st_gid) < 0)
-		mode = (mode & ~(mode_t)070) | (mode & 07 & mode >> 3) << 3;
-	if (fchmod(fd, mode) < 0)
-		return file_fail(name, "keep the mode of the old file", err);
-	return 0;
-}
-
-/* @old: what is to be replaced, NULL if nothing.  Its contents may be private,
- * so the new file begins that way; else the umask decides. */
-static int begin_temp(struct publish *p, const char *path, unsigned flags,
-		      const struct stat *old, struct qcow2_error *err)
-{
-	int fd = create_temp(p, old ? 0600 : 0666, err);
-	int rc;
-
-	if (fd < 0)
-		return fd;
-	rc = old ? copy_mode(fd, old, path, err) : 0;
-	if (rc == 0)
-		rc = store_file_from_fd(fd, path, flags | QCOW2_STORE_RDWR,
-					&p->store, err);
-	if (rc < 0)
-		close(fd);
-	return rc < 0 ? rc : store_hold(&p->hold, p->store, HOLD_WRITE, err);
-}
-
-static int open_held(const char *path, unsigned flags,
-		     struct qcow2_store **out, struct store_hold *hold,
-		     struct qcow2_error *err)
-{
-	int rc = store_file_open(path, flags | QCOW2_STORE_RDWR, out, err);
+	int rc = store_file_open(path, store_flags(opts), out, err);
 
 	return rc < 0 ? rc : store_hold(hold, *out, HOLD_WRITE, err);
 }
 
-static int begin_new(struct publish *p, const char *path, unsigned flags,
-		     struct qcow2_error *err)
+/* Takes over @fd. */
+static int use_temp(struct publish *p, int fd, const char *path,
+		    const struct publish_opts *opts, struct qcow2_error *err)
 {
+	int rc = store_file_from_fd(fd, path, store_flags(opts), &p->store,
+				    err);
+
+	if (rc < 0) {
+		close(fd);
+		return rc;
+	}
+	return store_hold(&p->hold, p->store, HOLD_WRITE, err);
+}
+
+static int begin_new(struct publish *p, const char *path,
+		     const struct publish_opts *opts, struct qcow2_error *err)
+{
+	int fd;
+
 	if (p->final_path[path_dir_len(p->final_path)] == '\0')
 		return error_set(err, -EINVAL, "%s: is not the name of a file",
 				 TEXT(path, strlen(path)));
-	return begin_temp(p, path, flags, NULL, err);
+	fd = temp_open(p->final_path, MODE_NEW, &p->temp_path);
+	if (fd < 0)
+		return fail(fd, p->final_path,
+			    "create a temporary file beside it", err);
+	return use_temp(p, fd, path, opts, err);
 }
 
-static int begin(struct publish *p, const char *path, unsigned flags,
-		 struct qcow2_error *err)
+/* What was opened to be replaced is written to instead. */
+static void stay_in_place(struct publish *p, int reason)
+{
+	p->in_place = (uint32_t)reason;
+	p->store = p->replaced;
+	p->hold = p->replaced_hold;
+	p->replaced = NULL;
+	p->replaced_hold = (struct store_hold){ 0 };
+}
+
+/* Uses the temporary file @fd, unless the old one is better kept. */
+static int use_or_stay(struct publish *p, int fd, const char *path,
+		       const struct stat *st, const struct publish_opts *opts,
+		       struct qcow2_error *err)
+{
+	int reason = choose_with(fd, store_fd(p->replaced), st, opts);
+
+	if (reason == QCOW2_IN_PLACE_NO)
+		return use_temp(p, fd, path, opts, err);
+	close(fd);
+	if (p->temp_path)
+		unlink(p->temp_path);
+	free(p->temp_path);
+	p->temp_path = NULL;
+	if (reason < 0)
+		return fail(reason, path, "look at its attributes", err);
+	stay_in_place(p, reason);
+	return 0;
+}
+
+static int begin_temp(struct publish *p, const char *path,
+		      const struct stat *st, const struct publish_opts *opts,
+		      struct qcow2_error *err)
+{
+	int fd = temp_open(p->final_path, MODE_PRIVATE, &p->temp_path);
+	int reason;
+
+	if (fd >= 0)
+		return use_or_stay(p, fd, path, st, opts, err);
+	reason = choose_without(fd, opts);
+	if (reason < 0)
+		return fail(fd, p->final_path,
+			    "create a temporary file beside it", err);
+	stay_in_place(p, reason);
+	return 0;
+}
+
+static int refuse_to_replace(const char *path, int reason,
+			     struct qcow2_error *err)
+{
+	return error_set(err, -EINVAL, "%s: cannot be replaced: %s",
+			 TEXT(path, strlen(path)), in_place_text(reason));
+}
+
+static int begin_over_file(struct publish *p, const char *path,
+			   const struct publish_opts *opts,
+			   struct qcow2_error *err)
+{
+	struct stat st;
+	int reason;
+	int rc = open_old(path, opts, &p->replaced, &p->replaced_hold, err);
+	int fd;
+
+	if (rc < 0)
+		return rc;
+	fd = store_fd(p->replaced);
+	if (fstat(fd, &st) < 0)
+		return file_fail(path, "look at the file", err);
+	reason = choose_before(fd, &st, p->final_path, opts);
+	if (reason < 0)
+		return fail(reason, path, "look at its directory", err);
+	if (reason == QCOW2_IN_PLACE_NO)
+		return begin_temp(p, path, &st, opts, err);
+	if (opts->flags & PUBLISH_REPLACE)
+		return refuse_to_replace(path, reason, err);
+	stay_in_place(p, reason);
+	return 0;
+}
+
+static int begin_over(struct publish *p, const char *path, bool is_fd,
+		      const struct stat *st, const struct publish_opts *opts,
+		      struct qcow2_error *err)
+{
+	int rc = file_check_kind(st, path, err);
+
+	if (rc < 0)
+		return rc;
+	if (opts->flags & PUBLISH_EXCL)
+		return error_set(err, -EEXIST, "%s: exists already",
+				 TEXT(path, strlen(path)));
+	if (is_fd)
+		p->in_place = QCOW2_IN_PLACE_DESCRIPTOR;
+	else if (S_ISBLK(st->st_mode))
+		p->in_place = QCOW2_IN_PLACE_DEVICE;
+	else
+		return begin_over_file(p, path, opts, err);
+	if (opts->flags & PUBLISH_REPLACE)
+		return refuse_to_replace(path, (int)p->in_place, err);
+	return open_old(path, opts, &p->store, &p->hold, err);
+}
+
+static int begin(struct publish *p, const char *path,
+		 const struct publish_opts *opts, struct qcow2_error *err)
 {
 	struct stat st;
 	bool is_fd;
@@ -129,26 +180,36 @@ static int begin(struct publish *p, const char *path, unsigned flags,
 
 	if (rc < 0)
 		return rc;
-	if (stat(p->final_path, &st) < 0)
-		return errno == ENOENT ? begin_new(p, path, flags, err)
-				       : file_fail(path, "look at the file", err);
-	rc = file_check_kind(&st, path, err);
-	if (rc < 0)
-		return rc;
-	p->in_place = is_fd || S_ISBLK(st.st_mode);
-	if (p->in_place)
-		return open_held(path, flags, &p->store, &p->hold, err);
-	rc = open_held(path, 0, &p->replaced, &p->replaced_hold, err);
-	return rc < 0 ? rc : begin_temp(p, path, flags, &st, err);
+	p->excl = opts->flags & PUBLISH_EXCL;
+	if (stat(p->final_path, &st) == 0)
+		return begin_over(p, path, is_fd, &st, opts, err);
+	return errno == ENOENT ? begin_new(p, path, opts, err)
+			       : file_fail(path, "look at the file", err);
 }
 
-int publish_begin(struct publish *p, const char *path, unsigned flags,
-		  struct qcow2_error *err)
+static int tell(const struct publish *p, struct qcow2_placement *out,
+		struct qcow2_error *err)
+{
+	struct qcow2_placement full = {
+		.struct_size = sizeof(full),
+		.how = p->in_place ? QCOW2_PLACED_IN_PLACE
+		       : p->replaced ? QCOW2_PLACED_REPLACED
+				     : QCOW2_PLACED_NEW,
+		.reason = p->in_place,
+	};
+
+	return out ? options_give(out, &full, sizeof(full), err) : 0;
+}
+
+int publish_begin(struct publish *p, const char *path,
+		  const struct publish_opts *opts, struct qcow2_error *err)
 {
 	int rc;
 
 	*p = (struct publish){ 0 };
-	rc = begin(p, path, flags, err);
+	rc = begin(p, path, opts, err);
+	if (rc == 0)
+		rc = tell(p, opts->placement, err);
 	if (rc < 0)
 		publish_abort(p);
 	return rc;
@@ -159,6 +220,15 @@ struct qcow2_store *publish_old(const struct publish *p)
 	return p->in_place ? p->store : p->replaced;
 }
 
+/* The file is there: only what says that it may be lost again is an error.
+ * Some file systems cannot sync a directory, and need not. */
+static int sync_error(int rc)
+{
+	if (rc == 0 || errno == EIO || errno == ENOSPC || errno == EDQUOT)
+		return rc == 0 ? 0 : -errno;
+	return 0;
+}
+
 static int sync_fd(int fd)
 {
 	int rc;
@@ -166,8 +236,7 @@ static int sync_fd(int fd)
 	do {
 		rc = fsync(fd);
 	} while (rc < 0 && errno == EINTR);
-	/* Some file systems cannot sync a directory, and need not. */
-	return rc < 0 && errno != EINVAL ? -errno : 0;
+	return sync_error(rc);
 }
 
 /* Makes the rename durable.  A directory that may be entered but not opened is
@@ -184,26 +253,24 @@ static int sync_dir(const struct publish *p)
 		fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	} while (fd < 0 && errno == EINTR);
 	if (fd < 0)
-		return syncfs(store_fd(p->store)) < 0 ? -errno : 0;
+		return sync_error(syncfs(store_fd(p->store)));
 	rc = sync_fd(fd);
 	close(fd);
 	return rc;
 }
 
-static int put_in_place(struct publish *p, bool sync, struct qcow2_error *err)
+static int give_name(struct publish *p, bool sync, struct qcow2_error *err)
 {
-	int rc;
+	int rc = temp_publish(store_fd(p->store), &p->temp_path, p->final_path,
+			      p->excl);
 
-	if (rename(p->temp_path, p->final_path) < 0)
-		return file_fail(p->final_path,
-				 "rename the finished file to it", err);
-	free(p->temp_path);
-	p->temp_path = NULL;
+	if (rc < 0)
+		return fail(rc, p->final_path, "give the finished file its name",
+			    err);
 	rc = sync ? sync_dir(p) : 0;
 	if (rc == 0)
 		return 0;
-	errno = -rc;
-	return file_fail(p->final_path, "make its new name durable", err);
+	return fail(rc, p->final_path, "make its new name durable", err);
 }
 
 int publish_commit(struct publish *p, bool sync, struct qcow2_error *err)
@@ -213,7 +280,7 @@ int publish_commit(struct publish *p, bool sync, struct qcow2_error *err)
 	if (rc == 0 && sync)
 		rc = store_flush(p->store, err);
 	if (rc == 0 && !p->in_place)
-		rc = put_in_place(p, sync, err);
+		rc = give_name(p, sync, err);
 	publish_abort(p);
 	return rc;
 }

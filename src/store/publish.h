@@ -1,12 +1,16 @@
 /*
- * A file that appears under its name only when it is complete.
+ * Where what is made at a path goes.
  *
- * publish_begin() makes a temporary file in the directory of @path (after
+ * A new file appears under its name only when it is complete: publish_begin()
+ * makes one without a name, or a temporary one, in the directory of @path (after
  * following symlinks, so that the link stays and its target is replaced);
- * publish_commit() flushes it, renames it over @path and flushes the
- * directory; publish_abort() removes it.  Where @path is a block device, or a
- * descriptor (/proc/self/fd/N, /dev/stdout), there is nothing to rename: the
- * store is what it leads to and `in_place` is set.
+ * publish_commit() flushes it, gives it its name and flushes the directory;
+ * publish_abort() removes it.  Nothing is left of a program that is killed.
+ *
+ * What is there already is replaced where it can be, and where the new file can
+ * have all that the old one has besides its contents.  Otherwise, and where it
+ * is a block device or a descriptor (/proc/self/fd/N, /dev/stdout), it is
+ * written in place: the store is the old file, and `in_place` says why.
  *
  * The store is locked for writing, and so is the file that will be replaced:
  * an image that another program has open is refused with -EBUSY, as if it were
@@ -16,10 +20,28 @@
 #define STORE_PUBLISH_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <qcow2.h>
 
 #include "store/hold.h"
+
+#define PUBLISH_DIRECT 0x1u   /* O_DIRECT */
+#define PUBLISH_EXCL 0x2u     /* -EEXIST rather than replace or write over */
+#define PUBLISH_IN_PLACE 0x4u /* never replace */
+#define PUBLISH_REPLACE 0x8u  /* replace or fail, whatever is lost */
+
+struct publish_opts {
+	unsigned flags; /* PUBLISH_* */
+	/* For replacing both files need room.  No more than bytes_max bytes
+	 * will be written; if that is too much, count() says how many they
+	 * are.  NULL: bytes_max. */
+	uint64_t bytes_max;
+	uint64_t (*count)(void *opaque);
+	void *opaque;
+	/* Filled before publish_begin() returns; NULL: not asked for. */
+	struct qcow2_placement *placement;
+};
 
 struct publish {
 	struct qcow2_store *store; /* one reference, owned by this struct */
@@ -27,16 +49,15 @@ struct publish {
 	struct store_hold hold;       /* of `store` */
 	struct store_hold replaced_hold;
 	char *final_path;
-	char *temp_path;           /* NULL when in place */
-	bool in_place;
+	char *temp_path;           /* NULL when there is none */
+	uint32_t in_place;         /* QCOW2_IN_PLACE_* */
+	bool excl;
 };
 
-/* flags: QCOW2_STORE_DIRECT.  An existing file's mode and, where permitted,
- * owner are kept; special files other than block devices are refused.  A file
- * that may not be written is not replaced either.  Nothing to release after a
- * failure. */
-int publish_begin(struct publish *p, const char *path, unsigned flags,
-		  struct qcow2_error *err);
+/* Special files other than block devices are refused, and so is a file that may
+ * not be written.  Nothing to release after a failure. */
+int publish_begin(struct publish *p, const char *path,
+		  const struct publish_opts *opts, struct qcow2_error *err);
 
 /* What will be lost: the file that is replaced, or the one that is written in
  * place; NULL where there is none yet.  Borrowed. */

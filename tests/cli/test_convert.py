@@ -314,7 +314,8 @@ class Convert(case.Case):
         made = self.ours("convert", "--output", "json", "mixed.qcow2",
                          "j.raw").json()
         self.assertEqual(made, {"source": "mixed.qcow2", "filename": "j.raw",
-                                "format": "raw", "virtual-size": 4 << 20})
+                                "format": "raw", "virtual-size": 4 << 20,
+                                "written": "new"})
 
 
 class Progress(case.Case):

@@ -266,7 +266,8 @@ class Create(case.Case):
     def test_json_tells_what_was_made(self):
         made = self.ours("create", "--output=json", "j.qcow2", "1000").json()
         self.assertEqual(made, {"filename": "j.qcow2", "format": "qcow2",
-                                "virtual-size": 1024})
+                                "virtual-size": 1024,
+                                "written": "new"})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 """Where what `create` and `convert` make goes, and what it may not touch."""
 
 import os
+import resource
+import shutil
 import subprocess
+import unittest
 
 import case
 
@@ -148,6 +151,148 @@ class InUse(case.Case):
         self.assertIn("looks like qcow2", done.err)
         writer.communicate(b"quit\n")
         self.assertEqual(writer.returncode, 0)
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs other users and mounts")
+class Placing(case.Case):
+    """F04, F05: what is there is replaced, or written in place."""
+
+    @classmethod
+    def prepare(cls):
+        case.run(f"{cls.dir}/bin/qemu-img", "create", "-q", "-f", "qcow2",
+                 "s", "2M")
+        os.chmod(cls.dir, 0o755)
+
+    def convert(self, target, *more):
+        done = self.ours("convert", "--output=json", "-O", "raw", *more, "s",
+                         target)
+        self.assertEqual(done.status, 0, done.err)
+        self.assertEqual(os.stat(target).st_size, 2 << 20)
+        made = done.json()
+        self.assertEqual("was written in place" in done.err,
+                         made.get("reason") not in [None, "asked"])
+        return made["written"], made.get("reason")
+
+    def put(self, path):
+        with open(path, "w", encoding="ascii") as f:
+            f.write("old")
+
+    def test_files_are_new_or_replaced(self):
+        self.assertEqual(self.convert("a"), ("new", None))
+        os.chown("a", 107, 3000)
+        os.chmod("a", 0o660)
+        before = os.stat("a")
+        self.assertEqual(self.convert("a"), ("replaced", None))
+        after = os.stat("a")
+        self.assertNotEqual(after.st_ino, before.st_ino)
+        self.assertEqual((after.st_uid, after.st_gid, after.st_mode),
+                         (before.st_uid, before.st_gid, before.st_mode))
+        self.assertEqual(self.convert("a", "--in-place"), ("in-place",
+                                                           "asked"))
+        self.assertEqual(os.stat("a").st_ino, after.st_ino)
+        os.link("a", "b")
+        self.assertEqual(self.convert("a"), ("in-place", "hard-links"))
+        self.assertEqual(self.convert("a", "--replace"), ("replaced", None))
+
+    def test_another_user(self):
+        os.mkdir("d")
+        self.put("d/disk")
+        os.chown("d/disk", 1000, 1000)
+        path = f"{self.dir}/d/disk"
+        for more in [], ["--replace"]:
+            done = case.run("setpriv", "--reuid=1000", "--clear-groups",
+                            f"{self.dir}/bin/qemu-img", "convert", "-O",
+                            "raw", *more, "s", path)
+            self.assertEqual(done.status, len(more), done.err)
+        self.assertIn("cannot be replaced: its directory", done.err)
+        self.assertEqual(os.stat(path).st_size, 2 << 20)
+        self.assertEqual(os.listdir("d"), ["disk"])
+
+    def test_a_mounted_file(self):
+        self.put("real")
+        self.put("mounted")
+        if case.run("mount", "--bind", "real", "mounted").status:
+            self.skipTest("cannot mount")
+        try:
+            self.assertEqual(self.convert("mounted"), ("in-place",
+                                                       "mount-point"))
+            done = self.drop_in("create", "-f", "qcow2", "mounted", "1M")
+            self.assertEqual((done.status, done.err), (0, ""))
+        finally:
+            case.run("umount", "mounted")
+        self.assertEqual(self.drop_in("info", "real").status, 0)
+
+    def test_only_one_of_both_may_be_asked_for(self):
+        self.assertEqual(self.ours("convert", "--in-place", "--replace", "s",
+                                   "x").status, 1)
+        self.assertEqual(self.ours("create", "--in-place", "--replace", "x",
+                                   "1M").status, 1)
+        self.put("n")
+        self.assertEqual(self.ours("convert", "-n", "--replace", "s",
+                                   "n").status, 1)
+        self.assertFalse(os.path.exists("x"))
+
+
+class Ends(case.Case):
+    """F06: what ends a job leaves nothing behind."""
+
+    @classmethod
+    def prepare(cls):
+        case.run(f"{cls.dir}/bin/qemu-img", "create", "-q", "-f", "qcow2",
+                 "-o", "preallocation=full", "s", "8M")
+
+    def tearDown(self):
+        self.assertEqual(sorted(set(os.listdir()) - {"bin", "s", "t"}), [])
+
+    def test_a_file_too_large_is_an_error(self):
+        limit = 1 << 20
+        for sub in (["convert", "-S", "0", "-O", "raw", "s", "t"],
+                    ["convert", "-O", "qcow2", "-S", "0", "s", "t"],
+                    ["create", "-f", "qcow2", "-o", "preallocation=full", "t",
+                     "8M"],
+                    ["create", "-f", "raw", "-o", "preallocation=falloc", "t",
+                     "8M"]):
+            done = self.drop_in(*sub, preexec_fn=lambda: resource.setrlimit(
+                resource.RLIMIT_FSIZE, (limit, limit)))
+            self.assertEqual(done.status, 1, sub)
+            self.assertIn("File too large", done.err)
+            self.assertFalse(os.path.exists("t"), sub)
+
+    def test_nobody_has_to_read_the_progress(self):
+        for sub in (["convert", "-p", "-O", "raw", "s", "t"],
+                    ["create", "-f", "qcow2", "t", "1M"]):
+            job = subprocess.Popen([f"{self.dir}/bin/qemu-img", *sub],
+                                   stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+            job.stdout.close()
+            err = job.stderr.read()
+            job.stderr.close()
+            self.assertEqual((job.wait(), err), (0, b""), sub)
+            os.unlink("t")
+
+    def test_the_status_tells_of_the_work(self):
+        """F16: a message that was lost is no failure of it."""
+        for program in "qcow2", "qemu-img":
+            with open("/dev/full", "w", encoding="ascii") as full:
+                done = subprocess.run(
+                    [f"{self.dir}/bin/{program}", "create", "-f", "qcow2",
+                     "t", "1M"], stdout=full, stderr=subprocess.PIPE,
+                    check=False)
+            self.assertEqual(done.returncode, 0)
+            self.assertEqual(b"standard output" in done.stderr,
+                             program == "qcow2")
+            os.unlink("t")
+
+    def test_a_killed_job_leaves_nothing(self):
+        for target in "new", "s2":
+            if target == "s2":
+                shutil.copy("s", target)
+            job, reader = self.start_blocked("convert", "-O", "raw", "s",
+                                             target)
+            job.kill()
+            job.wait()
+            os.close(reader)
+        os.unlink("s2")
 
 
 if __name__ == "__main__":

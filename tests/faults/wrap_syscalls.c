@@ -108,6 +108,15 @@ int fallocate(int fd, int mode, off_t off, off_t len)
 		       : (int)syscall(SYS_fallocate, fd, mode, off, len);
 }
 
+/* How a file without a name gets one. */
+int linkat(int from_dir, const char *from, int to_dir, const char *to,
+	   int flags)
+{
+	return ends(CALL_RENAME) ? -1
+				 : (int)syscall(SYS_linkat, from_dir, from,
+						to_dir, to, flags);
+}
+
 int rename(const char *from, const char *to)
 {
 	return ends(CALL_RENAME) ? -1 : (int)syscall(SYS_rename, from, to);

@@ -32,6 +32,7 @@ static void functions_give_what_the_macros_give(void **state)
 	ASSERT_SAME_DEFAULTS(check_opts, QCOW2_CHECK_OPTS_INIT);
 	ASSERT_SAME_DEFAULTS(compare_opts, QCOW2_COMPARE_OPTS_INIT);
 	ASSERT_SAME_DEFAULTS(convert_opts, QCOW2_CONVERT_OPTS_INIT);
+	ASSERT_SAME_DEFAULTS(placement, QCOW2_PLACEMENT_INIT);
 }
 
 static void results_have_macros_too(void **state)

@@ -206,6 +206,37 @@ static void a_forgotten_size_replaces_nothing(void **state)
 	assert_int_equal(inode_of("a"), before);
 }
 
+static void what_is_there_may_be_kept(void **state)
+{
+	struct qcow2_placement where = QCOW2_PLACEMENT_INIT;
+	struct qcow2_create_opts o = QCOW2_CREATE_OPTS_INIT;
+	struct qcow2_convert_opts c = QCOW2_CONVERT_OPTS_INIT;
+	struct qcow2_image *img = look("middle");
+	ino_t before = inode_of("other");
+
+	(void)state;
+	o.virtual_size = DISK_BYTES;
+	o.flags = QCOW2_CREATE_EXCL;
+	c.flags = QCOW2_CONVERT_EXCL;
+	assert_int_equal(qcow2_create_path("other", &o, &err), -EEXIST);
+	assert_int_equal(qcow2_convert_raw(img, "other", &c, &err), -EEXIST);
+	assert_int_equal(qcow2_convert(img, "other", &c, NULL, &err), -EEXIST);
+	assert_int_equal(qcow2_convert(img, "other", NULL, &o, &err), -EEXIST);
+	assert_int_equal(inode_of("other"), before);
+	o.flags = QCOW2_CREATE_IN_PLACE;
+	o.placement = &where;
+	ok(qcow2_create_path("other", &o, &err));
+	assert_int_equal(inode_of("other"), before);
+	assert_int_equal(where.how, QCOW2_PLACED_IN_PLACE);
+	o.flags |= QCOW2_CREATE_REPLACE;
+	assert_int_equal(qcow2_create_path("other", &o, &err), -EINVAL);
+	o.flags = 0;
+	where.struct_size = 3;
+	assert_int_equal(qcow2_create_path("other", &o, &err), -EINVAL);
+	assert_int_equal(inode_of("other"), before);
+	ok(qcow2_close(img, &err));
+}
+
 static void a_size_of_zero_may_be_meant(void **state)
 {
 	struct qcow2_create_opts o = QCOW2_CREATE_OPTS_INIT;
@@ -232,6 +263,7 @@ int main(void)
 		TEST(nothing_is_converted_into_what_it_reads_from),
 		TEST(a_forgotten_size_replaces_nothing),
 		TEST(a_size_of_zero_may_be_meant),
+		TEST(what_is_there_may_be_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,7 +27,7 @@ struct refusal {
 };
 
 static const struct refusal refusals[] = {
-	{ OPTS(.flags = 0x8), -EINVAL, "flags" },
+	{ OPTS(.flags = 0x80), -EINVAL, "flags" },
 	{ OPTS(.version = 1), -EINVAL, "version" },
 	{ OPTS(.version = 4), -EINVAL, "version" },
 	{ OPTS(.cluster_size = 256), -EINVAL, "cluster_size" },

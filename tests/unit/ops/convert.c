@@ -394,7 +394,7 @@ static void a_failed_read_leaves_the_old_file(void **state)
 		struct qcow2_convert_opts opts = threads(n);
 		struct qcow2_error err = { 0 };
 
-		assert_int_equal(ops_convert_raw(d, p.path, &opts, &err), -EIO);
+		assert_int_equal(ops_convert_raw(d, p.path, &opts, 0, &err), -EIO);
 		assert_string_equal(err.message, "the fake disk fails");
 		assert_place_untouched(&p);
 	}
@@ -414,7 +414,7 @@ static void a_damaged_map_leaves_the_old_file(void **state)
 	fake_add(d, 2 * MIB, FAKE_DATA);
 	fake_add(d, 2 * MIB, FAKE_HOLE);
 	d->fail_map_off = 3 * MIB;
-	assert_int_equal(ops_convert_raw(d, p.path, &opts, &err), -EIO);
+	assert_int_equal(ops_convert_raw(d, p.path, &opts, 0, &err), -EIO);
 	assert_string_equal(err.message, "the fake map fails");
 	assert_place_untouched(&p);
 	place_release(&p);
@@ -435,7 +435,7 @@ static void a_cancelled_job_leaves_the_old_file(void **state)
 
 		opts.progress = watch;
 		opts.opaque = &w;
-		assert_int_equal(ops_convert_raw(d, p.path, &opts, NULL),
+		assert_int_equal(ops_convert_raw(d, p.path, &opts, 0, NULL),
 				 -ECANCELED);
 		assert_place_untouched(&p);
 	}
@@ -474,7 +474,7 @@ static void a_finished_file_replaces_the_old_one(void **state)
 		struct disk *d = random_disk(&r);
 
 		opts.flags = flags[i];
-		assert_int_equal(ops_convert_raw(d, p.path, &opts, NULL), 0);
+		assert_int_equal(ops_convert_raw(d, p.path, &opts, 0, NULL), 0);
 		assert_file(p.path, d);
 		fake_free(d);
 	}
@@ -492,7 +492,7 @@ static void zeros_in_the_data_become_holes_of_the_file(void **state)
 	place_init(&p);
 	fake_add(d, 4 * MIB, FAKE_DATA);
 	memset(d->bytes + MIB, 0, MIB);
-	assert_int_equal(ops_convert_raw(d, p.path, &opts, NULL), 0);
+	assert_int_equal(ops_convert_raw(d, p.path, &opts, 0, NULL), 0);
 	assert_file(p.path, d);
 	fd = open(p.path, O_RDONLY);
 	assert_int_equal(lseek(fd, 0, SEEK_HOLE), MIB);
@@ -512,11 +512,11 @@ static void a_size_that_is_no_multiple_of_anything_is_kept(void **state)
 	place_init(&p);
 	fake_add(d, 2 * MIB, FAKE_DATA);
 	fake_add(d, 12345, FAKE_DATA);
-	assert_int_equal(ops_convert_raw(d, p.path, &opts, NULL), 0);
+	assert_int_equal(ops_convert_raw(d, p.path, &opts, 0, NULL), 0);
 	assert_file(p.path, d);
 	fake_add(d, 77, FAKE_ZERO);
 	opts.flags = QCOW2_CONVERT_DIRECT;
-	assert_int_equal(ops_convert_raw(d, p.path, &opts, NULL), 0);
+	assert_int_equal(ops_convert_raw(d, p.path, &opts, 0, NULL), 0);
 	assert_file(p.path, d);
 	place_release(&p);
 	fake_free(d);
