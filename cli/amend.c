@@ -233,6 +233,7 @@ const struct command command_amend = {
 	.n_operands_max = 1,
 	.options = amend_table,
 	.examples = amend_examples,
+	.changes = true,
 	.failure = 1,
 	.run = amend_run,
 };

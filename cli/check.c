@@ -385,6 +385,7 @@ const struct command command_check = {
 		       "  3   the image has leaked clusters, but its data is "
 		       "safe\n"
 		       "  63  the format has no checks\n",
+	.changes = true,
 	.failure = CHECK_FAILED,
 	.run = check_run,
 };

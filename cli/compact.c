@@ -162,6 +162,7 @@ const struct command command_compact = {
 	.n_operands_max = 1,
 	.options = compact_table,
 	.examples = compact_examples,
+	.changes = true,
 	.failure = 1,
 	.run = compact_run,
 };

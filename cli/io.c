@@ -255,6 +255,7 @@ const struct command command_io = {
 	.examples = io_examples,
 	.exit_status = "  0  every command worked\n"
 		       "  1  one did not, or the disk could not be opened\n",
+	.changes = true,
 	.failure = 1,
 	.run = io_run,
 };

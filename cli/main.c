@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -92,12 +93,42 @@ static const char *command_name(const char *word)
 	return word;
 }
 
+/* Output that did not arrive is a failure of what only prints.  Of other work
+ * the status tells, and scripts take it for that. */
+static int finish_output(const struct cli *cli, const struct command *cmd,
+			 int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	if (cmd->changes && (errno == EPIPE || !cli->as->extras))
+		return status;
+	cli_error(cli, NULL, "cannot write to standard output: %s",
+		  strerror(errno));
+	return status || cmd->changes ? status : 1;
+}
+
+/*
+ * What prints ends when nobody reads, as everything in a pipeline does.  What
+ * makes or changes files goes on with that: they matter more than what is said
+ * of them.
+ */
+static int run(const struct cli *cli, const struct command *cmd, int argc,
+	       char **argv)
+{
+	int status;
+
+	if (cmd->changes)
+		signal(SIGPIPE, SIG_IGN);
+	status = cmd->run(cli, argc, argv);
+	return finish_output(cli, cmd, status);
+}
+
 static int dispatch(const struct cli *cli, int argc, char **argv)
 {
 	const struct command *cmd = cli->as->only;
 
 	if (cmd)
-		return cmd->run(cli, argc, argv);
+		return run(cli, cmd, argc, argv);
 	if (argc < 2) {
 		cli_error(cli, NULL, "which subcommand?");
 		cli_hint(cli, "'%s help' lists them", cli->as->name);
@@ -109,7 +140,7 @@ static int dispatch(const struct cli *cli, int argc, char **argv)
 		cli_hint(cli, "'%s help' lists them", cli->as->name);
 		return 1;
 	}
-	return cmd->run(cli, argc - 1, argv + 1);
+	return run(cli, cmd, argc - 1, argv + 1);
 }
 
 /* A file opened as descriptor 1 would receive what is printed.  Read-only, so
@@ -136,16 +167,6 @@ static void allow_descriptors(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* Output that did not arrive is a failure, whatever else was achieved. */
-static int finish_output(const struct cli *cli, int status)
-{
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return status;
-	cli_error(cli, NULL, "cannot write to standard output: %s",
-		  strerror(errno));
-	return status ? status : 1;
-}
-
 static const struct personality *personality_of(const char *argv0)
 {
 	static const struct personality *const others[] = {
@@ -167,5 +188,7 @@ int main(int argc, char **argv)
 
 	occupy_standard_descriptors();
 	allow_descriptors();
-	return finish_output(&cli, dispatch(&cli, argc, argv));
+	/* A file that becomes too large is an error like others. */
+	signal(SIGXFSZ, SIG_IGN);
+	return dispatch(&cli, argc, argv);
 }

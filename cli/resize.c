@@ -197,6 +197,7 @@ const struct command command_resize = {
 	.n_operands_max = 1,
 	.options = resize_table,
 	.examples = resize_examples,
+	.changes = true,
 	.failure = 1,
 	.run = resize_run,
 };

@@ -262,6 +262,7 @@ const struct command command_snapshot = {
 	.n_operands_max = 1,
 	.options = snapshot_table,
 	.examples = snapshot_examples,
+	.changes = true,
 	.failure = 1,
 	.run = snapshot_run,
 };
