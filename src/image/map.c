@@ -149,7 +149,7 @@ static const struct repeats *to_keep(struct repeats *found)
 {
 	struct repeats *own = NULL;
 
-	if (found->n && repeats_check(found, NULL) == 0)
+	if (repeats_any(found) && repeats_check(found, NULL) == 0)
 		own = malloc(sizeof(*own));
 	if (own) {
 		*own = *found;
@@ -186,15 +186,16 @@ int map_allow_walk(struct map *m, const struct repeats_source *src,
 /* ---- Windows ----------------------------------------------------------------- */
 
 /* Is all that L1 entry @i describes of one kind? */
-static bool is_uniform(const struct map *m, uint64_t i,
-		       enum subcluster_kind *kind)
+static bool is_uniform(const struct map *m, const struct geometry *g,
+		       uint64_t i, enum subcluster_kind *kind)
 {
 	const struct repeats *r = atomic_load_explicit(&m->repeats,
 						       memory_order_acquire);
 	uint64_t table = l1_table_off(map_l1_entry(m, i));
 
 	*kind = SUBCLUSTER_UNALLOCATED_PLAIN;
-	return !table || (r && r->n && repeats_uniform(r, table, kind));
+	return !table ||
+	       (r && repeats_any(r) && repeats_uniform(r, g, table, kind));
 }
 
 /* Clusters from @guest_off over all L1 entries that follow and are of @kind as
@@ -207,7 +208,7 @@ static uint64_t uniform_clusters(const struct map *m, const struct geometry *g,
 	uint64_t end = geometry_l1_index(g, guest_end - 1) + 1;
 	enum subcluster_kind next;
 
-	while (i < end && i < m->l1.n_entries && is_uniform(m, i, &next) &&
+	while (i < end && i < m->l1.n_entries && is_uniform(m, g, i, &next) &&
 	       next == kind)
 		i++;
 	if (i >= m->l1.n_entries && kind == SUBCLUSTER_UNALLOCATED_PLAIN)
@@ -234,7 +235,7 @@ int map_window_get(struct map *m, const struct geometry *g, uint64_t file_size,
 	enum subcluster_kind kind;
 	enum defect defect;
 
-	if (is_uniform(m, i, &kind)) {
+	if (is_uniform(m, g, i, &kind)) {
 		*w = (struct map_window){
 			.kind = kind,
 			.n_entries = uniform_clusters(m, g, guest_end,

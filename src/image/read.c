@@ -166,6 +166,7 @@ int image_allow_walk(struct image *img, struct qcow2_error *err)
 		.file = img->file,
 		.file_end = image_file_end(img),
 		.changing = img->rw != NULL,
+		.trust_holes = true,
 	};
 
 	return map_allow_walk(&img->map, &src, err);

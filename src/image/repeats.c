@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -12,8 +13,12 @@
 #include "format/limits.h"
 #include "store/store.h"
 
-/* Entries that are zero are passed over so many at a time. */
-enum { ZEROS_PER_STEP = 64 };
+enum {
+	/* Entries that are zero are passed over so many at a time. */
+	ZEROS_PER_STEP = 64,
+	/* Reading fewer tables takes less than asking where holes are. */
+	TABLES_MANY = 1024,
+};
 
 static bool is_rising(const uint64_t *offs, size_t n)
 {
@@ -85,6 +90,68 @@ static uint64_t look_at(struct repeated_table *t,
 		       : t->n_refs;
 }
 
+/* ---- Holes ------------------------------------------------------------------- */
+
+static int add_hole(struct repeats *r, size_t *capacity, struct hole hole,
+		    struct qcow2_error *err)
+{
+	size_t more = *capacity ? 2 * *capacity : 16;
+	struct hole *holes = r->holes;
+
+	if (r->n_holes == *capacity) {
+		holes = realloc(holes, more * sizeof(*holes));
+		if (!holes)
+			return error_nomem(err, "the list of holes",
+					   more * sizeof(*holes));
+		r->holes = holes;
+		*capacity = more;
+	}
+	holes[r->n_holes++] = hole;
+	return 0;
+}
+
+/* @offs are in order: each stretch of the file is asked about once. */
+static int find_holes(struct repeats *r, const struct repeats_source *src,
+		      const uint64_t *offs, size_t n, struct qcow2_error *err)
+{
+	size_t capacity = 0;
+	uint64_t known = 0;
+	int rc = 0;
+
+	if (n < TABLES_MANY || src->changing || !src->trust_holes)
+		return 0;
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		uint64_t len = src->file_end - offs[i];
+		bool is_data;
+
+		if (offs[i] < known || offs[i] >= src->file_end)
+			continue;
+		/* Without an answer tables are read. */
+		if (store_extent(src->file, &len, offs[i], &is_data, NULL) < 0)
+			return 0;
+		known = offs[i] + len;
+		if (!is_data)
+			rc = add_hole(r, &capacity,
+				      (struct hole){ offs[i], known }, err);
+	}
+	return rc;
+}
+
+static bool is_in_hole(const struct repeats *r, uint64_t off, uint64_t end)
+{
+	size_t first = 0, last = r->n_holes;
+
+	while (first < last) {
+		size_t middle = first + (last - first) / 2;
+
+		if (r->holes[middle].end < end)
+			first = middle + 1;
+		else
+			last = middle;
+	}
+	return first < r->n_holes && r->holes[first].off <= off;
+}
+
 /* ---- All of them ------------------------------------------------------------- */
 
 static int find(struct repeats *r, const struct repeats_source *src,
@@ -92,6 +159,7 @@ static int find(struct repeats *r, const struct repeats_source *src,
 		struct qcow2_error *err)
 {
 	uint64_t per_read = geometry_l2_entries(src->geo) / ZEROS_PER_STEP + 1;
+	uint64_t size = src->geo->cluster_size;
 	size_t capacity = 0;
 
 	for (size_t i = 0; i < n && r->n_steps <= REPEATED_STEPS_MAX;) {
@@ -101,7 +169,7 @@ static int find(struct repeats *r, const struct repeats_source *src,
 		struct repeated_table *list = r->list;
 
 		i += n_refs;
-		if (n_refs == 1)
+		if (n_refs == 1 || is_in_hole(r, t.host_off, t.host_off + size))
 			continue;
 		r->n_steps += per_read + look_at(&t, src, buf);
 		if (t.kind == SUBCLUSTER_INVALID)
@@ -119,21 +187,30 @@ static int find(struct repeats *r, const struct repeats_source *src,
 	return 0;
 }
 
+static int find_repeated(struct repeats *r, const struct repeats_source *src,
+			 const uint64_t *offs, size_t n,
+			 struct qcow2_error *err)
+{
+	CLEANUP_FREE uint8_t *buf = malloc(src->geo->cluster_size);
+
+	if (!buf)
+		return error_nomem(err, "an L2 table", src->geo->cluster_size);
+	return find(r, src, offs, n, buf, err);
+}
+
 int repeats_find(struct repeats *r, const struct repeats_source *src,
 		 uint64_t *offs, size_t n, struct qcow2_error *err)
 {
-	CLEANUP_FREE uint8_t *buf = NULL;
+	/* Tables of a disk that was written from its start to its end. */
+	bool rising = is_rising(offs, n);
 	int rc;
 
 	*r = (struct repeats){ 0 };
-	/* Tables of a disk that was written from its start to its end. */
-	if (is_rising(offs, n))
-		return 0;
-	sort_by_number(offs, n, sizeof(*offs));
-	buf = malloc(src->geo->cluster_size);
-	if (!buf)
-		return error_nomem(err, "an L2 table", src->geo->cluster_size);
-	rc = find(r, src, offs, n, buf, err);
+	if (!rising)
+		sort_by_number(offs, n, sizeof(*offs));
+	rc = find_holes(r, src, offs, n, err);
+	if (rc == 0 && !rising)
+		rc = find_repeated(r, src, offs, n, err);
 	if (rc < 0)
 		repeats_release(r);
 	return rc;
@@ -142,6 +219,7 @@ int repeats_find(struct repeats *r, const struct repeats_source *src,
 void repeats_release(struct repeats *r)
 {
 	free(r->list);
+	free(r->holes);
 	*r = (struct repeats){ 0 };
 }
 
@@ -156,11 +234,15 @@ int repeats_check(const struct repeats *r, struct qcow2_error *err)
 			 REPEATED_STEPS_MAX);
 }
 
-bool repeats_uniform(const struct repeats *r, uint64_t host_off,
-		     enum subcluster_kind *kind)
+bool repeats_uniform(const struct repeats *r, const struct geometry *g,
+		     uint64_t host_off, enum subcluster_kind *kind)
 {
 	size_t first = 0, end = r->n;
 
+	*kind = SUBCLUSTER_UNALLOCATED_PLAIN;
+	if (is_aligned(host_off, g->cluster_size) &&
+	    is_in_hole(r, host_off, host_off + g->cluster_size))
+		return true;
 	while (first < end) {
 		size_t middle = first + (end - first) / 2;
 

@@ -1,5 +1,6 @@
 /*
- * L2 tables to which several entries of one L1 table point.
+ * L2 tables to which several entries of one L1 table point, and tables in holes
+ * of a sparse file.
  *
  * No writer is known that makes them, but the format allows them, and a file of
  * a few MiB can so describe petabytes: an L1 table has room for four million
@@ -10,6 +11,9 @@
  * the same of all their clusters, and point nowhere, can be passed over in one
  * step from then on; going through the others again is counted, and what is
  * more than REPEATED_STEPS_MAX is refused.
+ *
+ * A table in a hole takes no space, so there may be any number of them; they are
+ * all zeros, and passed over unread.  Who has few tables just reads them.
  */
 #ifndef IMAGE_REPEATS_H
 #define IMAGE_REPEATS_H
@@ -30,9 +34,16 @@ struct repeated_table {
 	enum subcluster_kind kind;
 };
 
+struct hole {
+	uint64_t off;
+	uint64_t end;
+};
+
 struct repeats {
 	struct repeated_table *list; /* that can be passed over; by host_off */
 	size_t n;
+	struct hole *holes;          /* by offset; they do not overlap */
+	size_t n_holes;
 	uint64_t n_steps;            /* of going through all of them again */
 };
 
@@ -43,6 +54,10 @@ struct repeats_source {
 	uint64_t file_end;
 	/* Tables may change between the look and the walk: none is passed over. */
 	bool changing;
+	/* Tables in holes are passed over.  Not for who counts references by
+	 * what is found: there have been file systems that told of a hole where
+	 * data was on its way. */
+	bool trust_holes;
 };
 
 /*
@@ -58,9 +73,15 @@ void repeats_release(struct repeats *r);
 /* -E2BIG when going through the repeated tables takes too many steps. */
 int repeats_check(const struct repeats *r, struct qcow2_error *err);
 
+/* False when no table can be passed over. */
+static inline bool repeats_any(const struct repeats *r)
+{
+	return r->n || r->n_holes;
+}
+
 /* True when all clusters of the table at @host_off are of one kind that points
  * nowhere. */
-bool repeats_uniform(const struct repeats *r, uint64_t host_off,
-		     enum subcluster_kind *kind);
+bool repeats_uniform(const struct repeats *r, const struct geometry *g,
+		     uint64_t host_off, enum subcluster_kind *kind);
 
 #endif

@@ -88,7 +88,7 @@ static int read_table(struct image *img, const struct tree *cut,
 
 	t->host_off = l1_table_off(entry);
 	t->guest_off = index * geometry_l2_reach(&img->geo);
-	t->is_empty = tree_points_nowhere(cut, t->host_off);
+	t->is_empty = tree_points_nowhere(cut, &img->geo, t->host_off);
 	if (rc < 0 || !t->host_off || t->is_empty)
 		return rc;
 	return store_pread(img->file, t->bytes, img->geo.cluster_size,

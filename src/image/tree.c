@@ -99,11 +99,13 @@ int tree_allow_walk(struct image *img, struct tree *t, struct qcow2_error *err)
 	return rc;
 }
 
-bool tree_points_nowhere(const struct tree *t, uint64_t table_off)
+bool tree_points_nowhere(const struct tree *t, const struct geometry *g,
+			 uint64_t table_off)
 {
 	enum subcluster_kind kind;
 
-	return t->repeats.n && repeats_uniform(&t->repeats, table_off, &kind);
+	return repeats_any(&t->repeats) &&
+	       repeats_uniform(&t->repeats, g, table_off, &kind);
 }
 
 /* ---- Runs -------------------------------------------------------------------- */
@@ -310,7 +312,7 @@ static int group_of(struct image *img, const struct tree *t, uint64_t i,
 	uint64_t off = l1_table_off(t->l1[i]);
 	uint64_t *n = &group->n;
 
-	group->passed_over = tree_points_nowhere(t, off);
+	group->passed_over = tree_points_nowhere(t, g, off);
 	if (group->passed_over)
 		max = 1;
 	for (*n = 0; *n < max && i + *n < t->n_l1; ++*n) {

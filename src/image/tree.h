@@ -60,9 +60,10 @@ void tree_release(struct tree *t);
 int tree_allow_walk(struct image *img, struct tree *t,
 		    struct qcow2_error *err);
 
-/* After that: true for a table that several entries share and that points to
- * nothing.  There is no need to read it. */
-bool tree_points_nowhere(const struct tree *t, uint64_t table_off);
+/* After that: true for a table that is known to point to nothing, as
+ * image/repeats.h has it.  There is no need to read it. */
+bool tree_points_nowhere(const struct tree *t, const struct geometry *g,
+			 uint64_t table_off);
 
 /* @runs are in order of host offset. */
 typedef int tree_fn(void *opaque, const struct tree_run *runs, size_t n,

@@ -296,7 +296,7 @@ static void a_shared_table_that_points_nowhere_is_not_read_again(void **state)
 						 NULL), 0);
 		assert_int_equal(n[0], empty ? 50 : 0);
 		assert_int_equal(n[1], empty ? 0 : 50);
-		assert_int_equal(tree_points_nowhere(&tree, table), empty);
+		assert_int_equal(tree_points_nowhere(&tree, &t.img->geo, table), empty);
 		assert_int_equal(store_pwrite(t.mem, own, CLUSTER, table, 0,
 					      NULL), 0);
 		tree_release(&tree);
