@@ -294,6 +294,8 @@ static int commit_run(struct commit *c, struct qcow2_error *err)
 	if (rc == 0)
 		rc = epoch_write(c, &e, err);
 	epoch_end(c, &e, rc);
+	if (rc < 0 && MUTANT(failed_commit_frees))
+		release_freed(c, NULL);
 	return rc < 0 ? explain(c, rc, err) : release_freed(c, err);
 }
 

@@ -121,7 +121,9 @@ static void restore(struct commit *c, struct epoch *e)
 	SCOPED_LOCK(&c->lock);
 	dirty_failed(&c->l2);
 	restore_l1(c, &e->entries);
-	c->ordered |= e->ordered;
+	c->ordered |= e->ordered && !MUTANT(retry_unordered);
+	if (MUTANT(failed_commit_frees))
+		freed_enqueue(&c->batches, &e->freed, grace_ticket(c->grace));
 	freed_append(&c->freed, &e->freed);
 }
 
@@ -136,7 +138,7 @@ static void finish(struct commit *c, struct epoch *e)
 
 void epoch_end(struct commit *c, struct epoch *e, int rc)
 {
-	if (rc < 0)
+	if (rc < 0 && !MUTANT(failed_write_forgotten))
 		restore(c, e);
 	else
 		finish(c, e);

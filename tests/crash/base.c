@@ -213,6 +213,7 @@ int base_perform(const struct base *b,
 		*img = NULL;
 		return rc < 0 ? rc : base_open(b, files, true, NULL, img, err);
 	case OP_NONE:
+	case OP_FULL:
 		return 0;
 	default:
 		return change(*img, op, err);

@@ -107,6 +107,7 @@ void model_submit(struct model *m, const struct op *op, uint32_t value)
 	case OP_FLUSH:
 	case OP_REOPEN:
 	case OP_NONE:
+	case OP_FULL:
 		return;
 	default:
 		model_submit_change(m, op);

@@ -1,6 +1,7 @@
 #include "crash/trial.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "crash/enumerate.h"
 #include "crash/generate.h"
 #include "store/store.h"
+#include "stores/fault.h"
 #include "stores/record.h"
 
 #define VALUE_FIRST 0x1000u
@@ -26,6 +28,7 @@ struct trial {
 	unsigned depth;           /* crashes before this one */
 	struct test_rng rng;
 	struct record_log *log;
+	struct fault_injector fault; /* above what is recorded */
 	size_t step_end[STEPS_MAX];
 	struct model model;
 	struct pending pending;
@@ -50,6 +53,31 @@ static bool run_failed(struct trial *t, const char *what,
 	return false;
 }
 
+/* What was written before the failure, and a sector of that, is recorded. */
+static int flush_without_room(struct trial *t, struct qcow2_image *img,
+			      uint32_t nth, struct qcow2_error *err)
+{
+	struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_WRITE),
+				   .nth = nth, .persistent = true,
+				   .kind = FAULT_SHORT, .code = -ENOSPC,
+				   .part = MODEL_SECTOR };
+	int rc;
+
+	fault_arm(&t->fault, &plan);
+	rc = qcow2_flush(img, err);
+	fault_arm(&t->fault, NULL);
+	return rc == -ENOSPC ? 0 : rc;
+}
+
+static int perform(struct trial *t, struct qcow2_store *const files[BASE_FILES],
+		   struct qcow2_image **img, const struct op *op,
+		   uint32_t value, struct qcow2_error *err)
+{
+	if (op->kind == OP_FULL)
+		return flush_without_room(t, *img, op->off, err);
+	return base_perform(t->base, files, img, op, value, err);
+}
+
 static int run_ops(struct trial *t, struct qcow2_store *const files[BASE_FILES],
 		   struct qcow2_image **img, struct qcow2_error *err)
 {
@@ -59,8 +87,7 @@ static int run_ops(struct trial *t, struct qcow2_store *const files[BASE_FILES],
 	for (unsigned i = 0; rc == 0 && i < t->w->n; i++) {
 		struct op op = model_fit(&m, t->w->ops[i]);
 
-		rc = base_perform(t->base, files, img, &op, VALUE_FIRST + i,
-				  err);
+		rc = perform(t, files, img, &op, VALUE_FIRST + i, err);
 		model_submit(&m, &op, VALUE_FIRST + i);
 		model_complete(&m, &op);
 		model_settle(&m);
@@ -96,12 +123,14 @@ static bool record(struct trial *t)
 	bool ok;
 
 	for (unsigned f = 0; f < BASE_FILES; f++) {
-		struct qcow2_store *inner;
+		struct qcow2_store *inner, *recorded;
 
 		if (!t->base->files[f])
 			continue;
 		inner = cow_clone(t->base->files[f]);
-		record_store_new(t->log, inner, NULL, &files[f]);
+		record_store_new(t->log, inner, NULL, &recorded);
+		fault_store_new(&t->fault, recorded, &files[f]);
+		store_unref(recorded);
 		store_unref(inner);
 	}
 	ok = run_steps(t, files);
@@ -361,7 +390,7 @@ static bool trial_at(const struct trial_env *env, const struct base *b,
 		     struct failure *failure)
 {
 	struct trial t = { .env = env, .base = b, .w = w, .failure = failure,
-			   .depth = depth };
+			   .depth = depth, .fault = FAULT_INIT };
 	bool ok;
 
 	memset(failure, 0, sizeof(*failure));

@@ -18,7 +18,7 @@ static const struct {
 	{ 'k', OP_COMPACT, false }, { 's', OP_SNAPSHOT, false },
 	{ 'a', OP_APPLY, false },  { 'x', OP_DELETE, false },
 	{ 'v', OP_VERSION, false }, { 'b', OP_WIDTH, false },
-	{ '-', OP_NONE, false },
+	{ '-', OP_NONE, false },   { 'e', OP_FULL, false },
 };
 
 enum { N_LETTERS = sizeof(letters) / sizeof(letters[0]) };
@@ -34,9 +34,14 @@ void workload_add(struct workload *w, struct op op)
 	w->ops[w->n++] = op;
 }
 
+static bool has_number(const struct op *op)
+{
+	return op_is_change(op) || op->kind == OP_FULL;
+}
+
 static bool parse_numbers(struct op *op, const char *text)
 {
-	if (op_is_change(op))
+	if (has_number(op))
 		return sscanf(text, " %" SCNu32, &op->off) == 1;
 	return !has_range(op->kind) ||
 	       (sscanf(text, " %" SCNu32 " %" SCNu32, &op->off, &op->len) ==
@@ -96,7 +101,7 @@ void workload_print(const struct workload *w, char *text, size_t size)
 		if (has_range(op->kind))
 			n = snprintf(text + at, size - at,
 				     " %" PRIu32 " %" PRIu32, op->off, op->len);
-		else if (op_is_change(op))
+		else if (has_number(op))
 			n = snprintf(text + at, size - at, " %" PRIu32,
 				     op->off);
 		at += (size_t)n;

@@ -32,6 +32,8 @@ enum op_kind {
 	OP_FLUSH,
 	OP_REOPEN,
 	OP_NONE,           /* one that makes no sense here */
+	OP_FULL,           /* a flush of which the off-th write and all that
+			    * follow find no room; trials only */
 	OP_RESIZE,         /* the first of the changes */
 	OP_GROW,
 	OP_COMPACT,
@@ -45,7 +47,7 @@ enum op_kind {
 struct op {
 	enum op_kind kind;
 	bool fua;
-	uint32_t off;      /* of a change: its number */
+	uint32_t off;      /* of a change or of OP_FULL: its number */
 	uint32_t len;      /* of a change: 0 */
 };
 
