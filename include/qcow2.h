@@ -416,9 +416,13 @@ struct qcow2_gate {
 
 /* Ceilings on what an image may cost; 0 takes the default. */
 struct qcow2_budget {
-	uint64_t metadata_bytes;   /* memory for tables of one image; 256 MiB */
-	uint64_t total_bytes;      /* the same, all images of a chain together;
-				    * no limit */
+	/* Memory for the metadata of one image: header cluster, L1 table,
+	 * snapshots, bitmap directory and, for writing, the refcount table as
+	 * large as they are; caches get what is left, at most.  256 MiB. */
+	uint64_t metadata_bytes;
+	/* The same for all images of a chain together: each of chain_depth
+	 * images gets an equal share.  No limit. */
+	uint64_t total_bytes;
 	uint64_t virtual_bytes;    /* largest virtual size accepted; no limit */
 	uint32_t chain_depth;      /* images in a chain, top included; 64 */
 	uint32_t reserved;         /* must be 0 */
@@ -807,7 +811,7 @@ struct qcow2_info {
 	uint32_t format;           /* QCOW2_FORMAT_QCOW2 or _RAW */
 	uint32_t version;          /* 2 or 3 */
 	uint64_t virtual_size;
-	uint64_t file_size;        /* of the image file */
+	uint64_t file_size;        /* of the image file, now */
 	uint64_t allocated_bytes;  /* host space in use by the image file */
 	uint32_t cluster_size;
 	uint32_t refcount_bits;

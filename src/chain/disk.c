@@ -15,8 +15,6 @@
 #include "store/file.h"
 #include "store/store.h"
 
-enum { CHAIN_DEPTH_DEFAULT = 64 };
-
 static uint32_t depth_max(const struct qcow2_open_opts *opts)
 {
 	return opts->budget.chain_depth ? opts->budget.chain_depth
@@ -232,7 +230,8 @@ static void raw_info(const struct layer *l, struct qcow2_info *out)
 {
 	out->format = QCOW2_FORMAT_RAW;
 	out->virtual_size = l->size;
-	out->file_size = l->size;
+	if (store_size(l->store, &out->file_size, NULL) < 0)
+		out->file_size = l->size;
 	if (store_allocated(l->store, &out->allocated_bytes, NULL) < 0)
 		out->allocated_bytes = l->size;
 	out->self_contained = 1;

@@ -288,7 +288,10 @@ static int look_only(struct compact *c, struct qcow2_error *err)
 	struct image *img = c->img;
 	struct refcounts own;
 	int rc = refcounts_open(&own, &img->geo, &img->header, img->file,
-				REFCOUNT_CACHE_BYTES_DEFAULT, err);
+				min_u64(REFCOUNT_CACHE_BYTES_DEFAULT,
+					metadata_budget_refcounts(
+						&img->budget)),
+				err);
 
 	if (rc < 0)
 		return rc;

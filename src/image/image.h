@@ -23,6 +23,7 @@
 #include "format/geometry.h"
 #include "format/header.h"
 #include "image/bitmaps.h"
+#include "image/budget.h"
 #include "image/compressed.h"
 #include "image/luks.h"
 #include "image/map.h"
@@ -43,6 +44,7 @@ struct image {
 	uint64_t data_size;
 	bool metadata_only;
 	uint32_t lacks;             /* QCOW2_LACKS_* */
+	struct metadata_budget budget;
 	struct names names;
 	struct map map;
 	struct compressed_reader compressed;

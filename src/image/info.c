@@ -64,9 +64,10 @@ void image_get_info(struct image *img, struct qcow2_info *out)
 	out->format = QCOW2_FORMAT_QCOW2;
 	out->version = img->geo.version;
 	out->virtual_size = img->virtual_size;
-	out->file_size = img->file_size;
+	if (store_size(img->file, &out->file_size, NULL) < 0)
+		out->file_size = img->file_size;
 	if (store_allocated(img->file, &out->allocated_bytes, NULL) < 0)
-		out->allocated_bytes = img->file_size;
+		out->allocated_bytes = out->file_size;
 	out->cluster_size = img->geo.cluster_size;
 	out->refcount_bits = img->geo.refcount_bits;
 	get_features(img, out);

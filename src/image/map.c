@@ -32,10 +32,7 @@ static uint64_t cache_bytes(const struct geometry *g,
 {
 	uint64_t wish = opts->l2_cache_bytes ? opts->l2_cache_bytes
 					     : L2_CACHE_BYTES_DEFAULT;
-	uint64_t budget = opts->budget.metadata_bytes;
 
-	if (budget)
-		wish = min_u64(wish, budget / 2);
 	return min_u64(wish, max_u64(L2_CACHE_BYTES_DEFAULT,
 				     2 * (l1_size << g->cluster_bits)));
 }

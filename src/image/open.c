@@ -17,12 +17,6 @@
 #include "image/rw.h"
 #include "store/store.h"
 
-static uint64_t metadata_budget(const struct qcow2_open_opts *opts)
-{
-	return opts->budget.metadata_bytes ? opts->budget.metadata_bytes
-					   : METADATA_BYTES_DEFAULT;
-}
-
 static int check_encryption(struct image *img, struct qcow2_error *err)
 {
 	if (img->metadata_only || !image_is_encrypted(img))
@@ -34,30 +28,62 @@ static int check_encryption(struct image *img, struct qcow2_error *err)
 							       : "LUKS");
 }
 
-static int check_budget(const struct image *img,
-			const struct qcow2_open_opts *opts,
+/* The tables whose size the header says, before any of them is read. */
+static int take_tables(struct image *img, const struct qcow2_open_opts *opts,
+		       struct qcow2_error *err)
+{
+	struct metadata_budget *b = &img->budget;
+	const struct header *h = &img->header;
+	int rc = metadata_budget_take(b, img->names.cluster0_len,
+				      "the header cluster", err);
+
+	if (rc == 0 && !(img->lacks & QCOW2_LACKS_L1_TABLE))
+		rc = metadata_budget_take(b,
+					  (uint64_t)h->l1_size * L1_ENTRY_BYTES,
+					  "the L1 table", err);
+	if (rc == 0 && (opts->flags & QCOW2_OPEN_RDWR))
+		rc = metadata_budget_take(b,
+					  (uint64_t)h->refcount_table_clusters
+						  << h->cluster_bits,
+					  "the refcount table", err);
+	return rc;
+}
+
+/* Neither cache works with less than two slices. */
+static int check_caches(const struct image *img, struct qcow2_error *err)
+{
+	uint64_t least = 8 * min_u64(L2_SLICE_BYTES_DEFAULT,
+				     img->geo.cluster_size);
+
+	if (metadata_budget_left(&img->budget) >= least)
+		return 0;
+	return error_reason(err, -E2BIG, QCOW2_REASON_BUDGET,
+			    "the tables take %" PRIu64
+			    " bytes and the caches %" PRIu64 " at least, the "
+			    "budget (metadata_bytes, or the share of "
+			    "total_bytes) allows %" PRIu64,
+			    img->budget.taken, least, img->budget.limit);
+}
+
+static int check_budget(struct image *img, const struct qcow2_open_opts *opts,
 			struct qcow2_error *err)
 {
-	uint64_t l1_bytes = (uint64_t)img->header.l1_size * L1_ENTRY_BYTES;
-
+	img->budget = metadata_budget_of(&opts->budget);
 	if (opts->budget.virtual_bytes &&
 	    img->header.size > opts->budget.virtual_bytes)
-		return error_set(err, -E2BIG,
-				 "the virtual size is %" PRIu64
-				 ", the budget allows %" PRIu64,
-				 img->header.size, opts->budget.virtual_bytes);
-	if (l1_bytes + img->names.cluster0_len > metadata_budget(opts))
-		return error_set(err, -E2BIG,
-				 "the L1 table takes %" PRIu64
-				 " bytes, the metadata budget allows %" PRIu64,
-				 l1_bytes, metadata_budget(opts));
-	return 0;
+		return error_reason(err, -E2BIG, QCOW2_REASON_BUDGET,
+				    "the virtual size is %" PRIu64
+				    ", the budget (virtual_bytes) %" PRIu64,
+				    img->header.size,
+				    opts->budget.virtual_bytes);
+	return take_tables(img, opts, err);
 }
 
 static int open_map(struct image *img, const struct qcow2_open_opts *opts,
 		    struct qcow2_error *err)
 {
 	struct map_source source = { img->header.l1_off, img->header.l1_size };
+	struct qcow2_open_opts own = *opts;
 	const struct snapshot_info *s;
 	int rc;
 
@@ -78,23 +104,37 @@ static int open_map(struct image *img, const struct qcow2_open_opts *opts,
 		rc = snapshot_check_view(&img->geo, s, img->file_size, err);
 		if (rc < 0)
 			return rc;
+		rc = metadata_budget_take(&img->budget,
+					  (uint64_t)s->l1_size * L1_ENTRY_BYTES,
+					  "the snapshot's L1 table", err);
+		if (rc < 0)
+			return rc;
 		source = (struct map_source){ s->l1_off, s->l1_size };
 		img->virtual_size = s->disk_size;
 	}
-	return map_open(&img->map, &img->geo, img->file, &source, opts, err);
+	rc = check_caches(img, err);
+	if (rc < 0)
+		return rc;
+	own.l2_cache_bytes = min_u64(own.l2_cache_bytes
+					     ? own.l2_cache_bytes
+					     : L2_CACHE_BYTES_DEFAULT,
+				     metadata_budget_l2(&img->budget));
+	return map_open(&img->map, &img->geo, img->file, &source, &own, err);
 }
 
 /* A damaged table hides the snapshots, and nothing else. */
-static int open_snapshots(struct image *img, const struct qcow2_open_opts *opts,
-			  struct qcow2_error *err)
+static int open_snapshots(struct image *img, struct qcow2_error *err)
 {
 	struct snapshots *s = &img->snapshots;
 	struct qcow2_error why;
 	int rc = snapshots_open(s, &img->header, img->file, img->file_size,
-				metadata_budget(opts), &why);
+				metadata_budget_left(&img->budget), &why);
 
 	if (rc == 0)
-		return 0;
+		return metadata_budget_take(&img->budget,
+					    s->table_bytes +
+						    s->n * sizeof(*s->list),
+					    "the snapshot table", err);
 	if (!why.defect) {
 		if (err)
 			*err = why;
@@ -110,11 +150,15 @@ static int open_tables(struct image *img, const struct extensions *x,
 		       const struct qcow2_open_opts *opts,
 		       struct qcow2_error *err)
 {
-	int rc = open_snapshots(img, opts, err);
+	int rc = open_snapshots(img, err);
 
 	if (rc == 0)
 		rc = bitmaps_open(&img->bitmaps, &img->geo, &img->header, x,
 				  img->file, img->file_size, err);
+	if (rc == 0)
+		rc = metadata_budget_take(&img->budget,
+					  img->bitmaps.directory_bytes,
+					  "the bitmap directory", err);
 	if (rc == 0 && img->bitmaps.defect)
 		img->lacks |= QCOW2_LACKS_BITMAP_DIRECTORY;
 	img->luks.present = x->has_crypto;

@@ -203,6 +203,7 @@ int rw_open(struct image *img, const struct qcow2_open_opts *opts,
 	uint64_t cache = opts->refcount_cache_bytes
 				 ? opts->refcount_cache_bytes
 				 : REFCOUNT_CACHE_BYTES_DEFAULT;
+	uint64_t room = metadata_budget_refcounts(&img->budget);
 	struct rw *rw;
 	int rc = check_writable(img, err);
 
@@ -212,7 +213,7 @@ int rw_open(struct image *img, const struct qcow2_open_opts *opts,
 	if (!rw)
 		return error_nomem(err, "the writer", sizeof(*rw));
 	rc = refcounts_open(&rw->refs, &img->geo, &img->header, img->file,
-			    cache, err);
+			    min_u64(cache, room), err);
 	if (rc < 0) {
 		free(rw);
 		return rc;
