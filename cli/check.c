@@ -316,6 +316,8 @@ static int check_qcow2(const struct cli *cli, const struct check_options *o,
 		cli_report(cli, path, &err);
 		return CHECK_FAILED;
 	}
+	if (o->repair && r.unlocked)
+		warn_unlocked(cli, path);
 	if (o->common.output == OUTPUT_JSON)
 		print_json(&run, path, &r);
 	else if (!o->common.quiet)

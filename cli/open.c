@@ -25,16 +25,20 @@ static int open_quietly(const struct common *common, const struct source *src,
 	return qcow2_open_path(src->path, &opts, out, err);
 }
 
+void warn_unlocked(const struct cli *cli, const char *path)
+{
+	cli_error(cli, path,
+		  "warning: the host has no locks for this file: nothing "
+		  "keeps other programs from writing to it too");
+}
+
 void image_warn_unlocked(const struct cli *cli, const char *path,
 			 struct qcow2_image *img)
 {
 	struct qcow2_info info = QCOW2_INFO_INIT;
 
 	if (qcow2_get_info(img, 0, &info, NULL) == 0 && info.unlocked)
-		cli_error(cli, path,
-			  "warning: the host has no locks for this file: "
-			  "nothing keeps other programs from writing to it "
-			  "too");
+		warn_unlocked(cli, path);
 }
 
 static int open_image(const struct cli *cli, const struct common *common,

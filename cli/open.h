@@ -29,6 +29,8 @@ int source_open_rw(const struct cli *cli, const struct common *common,
 		   const struct source *src, uint32_t discard,
 		   struct qcow2_image **out);
 
+/* That other programs are not kept out of what is written to. */
+void warn_unlocked(const struct cli *cli, const char *path);
 /* Warns when @img is written to and other programs are not kept out. */
 void image_warn_unlocked(const struct cli *cli, const char *path,
 			 struct qcow2_image *img);

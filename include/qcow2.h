@@ -1287,10 +1287,14 @@ struct qcow2_check_result {
 	uint64_t image_end_off;     /* past the last cluster in use */
 	uint64_t leaks_fixed;       /* by the repair of this call */
 	uint64_t corruptions_fixed;
+	uint32_t unlocked;          /* 1: the host has no locks for this file,
+				     * so that other programs were not kept
+				     * out */
+	uint32_t reserved;          /* 0 */
 };
 
 #define QCOW2_CHECK_RESULT_INIT { sizeof(struct qcow2_check_result), 0, 0, 0, \
-	0, 0, 0, 0, 0, 0, 0 }
+	0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /*
  * Checks the consistency of a qcow2 image without changing it: the refcounts

@@ -75,6 +75,7 @@ static int check_held(struct qcow2_store *store,
 		rc = check_store(store, opts, &full, err);
 	if (rc < 0)
 		return rc;
+	full.unlocked = hold.store && store_is_unlocked(store);
 	return options_give(result, &full, sizeof(full), err);
 }
 

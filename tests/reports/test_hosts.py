@@ -53,6 +53,23 @@ class Calls(Case):
                     done = self.failing("LOCK_ERRNO", number, *words)
                     self.assertEqual(done.status, 0, done.err)
 
+    def test_f11_writers_are_warned_where_there_are_no_locks(self):
+        images.make("s", io=["write -P 6 0 64k"])
+        for words in self.WRITERS:
+            with self.subTest(words=words):
+                done = self.failing("LOCK_ERRNO", errno.EINVAL, *words)
+                self.assertEqual(done.status, 0, done.err)
+                self.assertIn("warning: the host has no locks", done.err)
+
+    def test_f11_writers_are_refused_where_locks_fail(self):
+        images.make("s", io=["write -P 6 0 64k"])
+        for number in (errno.ENOLCK, errno.EIO):
+            for words in self.WRITERS:
+                with self.subTest(number=number, words=words):
+                    done = self.failing("LOCK_ERRNO", number, *words)
+                    self.assertNotEqual(done.status, 0)
+                    self.assertIn("cannot lock", done.err)
+
     def test_f11_a_new_image_is_made_where_there_are_no_locks(self):
         for number in THERE_ARE_NONE:
             with self.subTest(number=number):

@@ -160,6 +160,10 @@ static void a_repair_needs_the_lock_that_there_is(void **state)
 	assert_int_equal(qcow2_check_path(f->path, &opts, &found, NULL), -EIO);
 	lock_errno = EINVAL;
 	ok(qcow2_check_path(f->path, &opts, &found, NULL));
+	assert_int_equal(found.unlocked, 1);
+	lock_errno = 0;
+	ok(qcow2_check_path(f->path, &opts, &found, NULL));
+	assert_int_equal(found.unlocked, 0);
 }
 
 /* Within this program nothing changes. */
