@@ -573,9 +573,14 @@ int qcow2_open_store(struct qcow2_store *store,
 		     const struct qcow2_open_opts *opts,
 		     struct qcow2_image **out, struct qcow2_error *err);
 
-/* Closes the image and all it opened.  No other call may be running on it.
- * The image is gone whatever is returned.  NULL is fine.  In a forked child it
- * returns 0, having written nothing. */
+/*
+ * Closes the image and all it opened, after a flush of its own.  No other call
+ * may be running on it.  The image is gone whatever is returned: where that
+ * flush fails (-ENOSPC, -EDQUOT, -EIO) what no flush before returned 0 for is
+ * lost, and some space leaks, but nothing else.  Who wants to make room and try
+ * again calls qcow2_flush() first.  NULL is fine.  In a forked child it returns
+ * 0, having written nothing.
+ */
 QCOW2_API
 int qcow2_close(struct qcow2_image *img, struct qcow2_error *err);
 
@@ -613,7 +618,8 @@ int qcow2_preadv(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
  * qcow2_flush() that succeeds; after a crash before that, every sector has its
  * old or its new contents.
  *
- * -ENOSPC and -EFBIG when there is no room, -EIO when the image is damaged at
+ * -ENOSPC, -EDQUOT and -EFBIG when there is no room: after making some the same
+ * call can be made again.  -EIO when the image is damaged at
  * that place (it is marked corrupt then, and takes no more writes) or the host
  * failed, -EAGAIN under QCOW2_NOWAIT when an overlapping write is under way,
  * new clusters are needed, or metadata is not in memory.
