@@ -182,6 +182,7 @@ static int check_backing(const struct cli *cli, const struct amend_options *o,
 
 	if (!name || !*name)
 		return 0;
+	create_record_paths(plan, true);
 	return create_check_backing(cli, &o->common, plan, true);
 }
 

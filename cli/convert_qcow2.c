@@ -44,6 +44,7 @@ static int make_plan(const struct cli *cli, struct convert_target *t,
 		file->text = t->backing_file;
 	if (t->backing_format)
 		format->text = t->backing_format;
+	create_record_paths(plan, false);
 	if (file->text && strcmp(file->text, plan->path) == 0)
 		return say(cli, "-B", "the target cannot have itself below it");
 	if (file->text && !format->text)

@@ -84,6 +84,7 @@ static int take_backing(const struct cli *cli, const struct create_options *o,
 		plan->values[KEY_BACKING_FILE].text = o->backing_file;
 	if (o->backing_format)
 		plan->values[KEY_BACKING_FMT].text = o->backing_format;
+	create_record_paths(plan, o->unsafe);
 	return 0;
 }
 

@@ -31,10 +31,16 @@ struct create_value {
 	uint64_t number;  /* of sizes, numbers and booleans */
 };
 
+/* No image has room for a longer name. */
+#define CREATE_NAME_ROOM 1100
+
 struct create_plan {
 	const char *path;
 	enum qcow2_format format;
 	struct create_value values[N_CREATE_KEYS];
+	/* Where names are that are not recorded as given. */
+	char backing_name[CREATE_NAME_ROOM];
+	char data_name[CREATE_NAME_ROOM];
 };
 
 #define CREATE_LISTS_MAX 32
@@ -79,6 +85,11 @@ void create_print_plan(const struct create_plan *plan);
  * what is wrong. */
 int create_fill_opts(const struct cli *cli, const struct create_plan *plan,
 		     struct qcow2_create_opts *opts);
+
+/* Makes the names of other files in @plan such that QEMU takes them for paths,
+ * too.  @may_be_missing: the backing file is not looked at, and a protocol that
+ * QEMU knows is meant as one. */
+void create_record_paths(struct create_plan *plan, bool may_be_missing);
 
 /* Whether there is a backing file that fits, and that the image is not below
  * itself; its size is the image's where none is given.  @unsafe: it need not

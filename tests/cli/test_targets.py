@@ -129,6 +129,45 @@ class Itself(case.Case):
                                       "middle").status, 0)
 
 
+class Names(case.Case):
+    """F09: QEMU and we find the same file by the name that is recorded."""
+
+    def recorded(self, image, key="backing-filename"):
+        info = self.drop_in("info", "-U", "--output=json", image).json()
+        return info.get(key) or info["format-specific"]["data"][key]
+
+    def test_names_with_colons_are_paths(self):
+        name = "vm-2026-01-01T10:00:00.qcow2"
+        self.drop_in("create", "-q", "-f", "qcow2", name, "1M")
+        case.run(f"{self.dir}/bin/qemu-io", "-c", "write -P 7 0 64k", name)
+        self.drop_in("convert", "-O", "raw", name, "want")
+        for sub in (["create", "-f", "qcow2", "-b", name, "-F", "qcow2", "o"],
+                    ["create", "-u", "-f", "qcow2", "-b", name, "-F", "qcow2",
+                     "o", "1M"],
+                    ["create", "-f", "qcow2", "-o",
+                     f"backing_file={name},backing_fmt=qcow2", "o"],
+                    ["convert", "-O", "qcow2", "-B", name, "-F", "qcow2",
+                     name, "o"],
+                    ["amend", "-o", f"backing_file={name},backing_fmt=qcow2",
+                     "o"]):
+            done = self.ours(*sub)
+            self.assertEqual(done.status, 0, done.err)
+            self.assertEqual(self.recorded("o"), "./" + name)
+            for tool in self.drop_in, self.theirs if case.QEMU_IMG else None:
+                done = tool and tool("compare", "o", "want")
+                self.assertEqual(done and done.status, tool and 0, done.err)
+        done = self.drop_in("create", "-f", "qcow2", "-o",
+                            "data_file=d:1,data_file_raw=on", "x", "1M")
+        self.assertEqual(self.recorded("x", "data-file"), "./d:1")
+        self.assertTrue(os.path.exists("d:1"))
+
+    def test_a_protocol_may_be_meant(self):
+        for name in "nbd://localhost/x", "json:{}", "a/b:c", "ab":
+            self.drop_in("create", "-u", "-f", "qcow2", "-b", name, "-F",
+                         "raw", "o", "1M")
+            self.assertEqual(self.recorded("o"), name)
+
+
 class InUse(case.Case):
     """F03: a backing file that somebody writes to is only looked at."""
 
