@@ -28,19 +28,46 @@ static int check_backing(const struct cli *cli, const struct convert_existing *e
 	return 1;
 }
 
-static int convert_open(const struct cli *cli, const struct convert_existing *e,
-			struct qcow2_image *img, struct qcow2_image *target,
-			struct qcow2_convert_opts *opts,
-			struct qcow2_error *err)
+/*
+ * What -B names, to leave out what the source takes from it.  Its format is
+ * what the target says where -F does not.  A target without a backing file gets
+ * everything.
+ */
+static int open_backing(const struct cli *cli, const struct common *common,
+			const struct convert_target *t,
+			const struct convert_existing *e,
+			struct qcow2_image *target, struct qcow2_image **out)
 {
-	int ret = check_backing(cli, e, target, opts->backing);
-	int closed;
+	struct create_plan plan = { .path = e->path };
+	struct qcow2_info info = QCOW2_INFO_INIT;
+
+	*out = NULL;
+	if (!t->backing_file || qcow2_layer_count(target) < 2)
+		return 0;
+	if (qcow2_get_info(target, 1, &info, NULL) < 0)
+		return 0;
+	plan.values[KEY_BACKING_FILE].text = t->backing_file;
+	plan.values[KEY_BACKING_FMT].text =
+		t->backing_format ? t->backing_format
+				  : format_name((enum qcow2_format)info.format);
+	return convert_open_backing(cli, common, &plan, out);
+}
+
+static int fill(const struct cli *cli, const struct common *common,
+		const struct convert_target *t,
+		const struct convert_existing *e, struct qcow2_image *img,
+		struct qcow2_image *target, struct qcow2_convert_opts *opts,
+		struct qcow2_error *err)
+{
+	int ret = open_backing(cli, common, t, e, target, &opts->backing);
 
 	if (ret == 0)
+		ret = check_backing(cli, e, target, opts->backing);
+	if (ret == 0)
 		ret = qcow2_convert_into(img, target, opts, err);
-	source_tell_raised(cli, e->path, target);
-	closed = qcow2_close(target, ret == 0 ? err : NULL);
-	return ret ? ret : closed;
+	qcow2_close(opts->backing, NULL);
+	opts->backing = NULL;
+	return ret;
 }
 
 int convert_existing(const struct cli *cli, const struct common *common,
@@ -48,20 +75,13 @@ int convert_existing(const struct cli *cli, const struct common *common,
 		     const struct convert_existing *e, struct qcow2_image *img,
 		     struct qcow2_convert_opts *opts, struct qcow2_error *err)
 {
-	struct create_plan plan = { .path = e->path };
 	struct source dst = { e->path, e->format, QCOW2_OPEN_RDWR, NULL };
 	/* -U is for what is read. */
 	struct common writing = *common;
 	struct qcow2_image *target;
-	int ret;
+	int ret, closed;
 
 	writing.force_share = false;
-	plan.values[KEY_BACKING_FILE].text = t->backing_file;
-	plan.values[KEY_BACKING_FMT].text = t->backing_format;
-	if (t->backing_file && !t->backing_format) {
-		cli_error(cli, "-B", "a backing file needs its format: -F");
-		return 1;
-	}
 	if (opts->flags & QCOW2_CONVERT_DIRECT)
 		dst.flags |= QCOW2_OPEN_DIRECT;
 	opts->flags &= ~QCOW2_CONVERT_DIRECT;
@@ -73,12 +93,10 @@ int convert_existing(const struct cli *cli, const struct common *common,
 	if (t->compress)
 		opts->flags |= QCOW2_CONVERT_COMPRESS;
 	opts->compress_level = (uint32_t)t->level;
-	ret = convert_open_backing(cli, common, &plan, &opts->backing);
-	if (ret == 0)
-		ret = source_open(cli, &writing, &dst, &target) < 0 ? 1 : 0;
-	if (ret == 0)
-		ret = convert_open(cli, e, img, target, opts, err);
-	qcow2_close(opts->backing, NULL);
-	opts->backing = NULL;
-	return ret;
+	if (source_open(cli, &writing, &dst, &target) < 0)
+		return 1;
+	ret = fill(cli, common, t, e, img, target, opts, err);
+	source_tell_raised(cli, e->path, target);
+	closed = qcow2_close(target, ret == 0 ? err : NULL);
+	return ret ? ret : closed;
 }

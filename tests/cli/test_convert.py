@@ -141,6 +141,17 @@ class Convert(case.Case):
             "convert", "-n", "-O", "qcow2", "--target-is-zero",
             "on-raw.qcow2", "ours.img"), "zero")
 
+    def test_an_existing_target_may_have_no_backing_file(self):
+        """S3: -B then leaves nothing out; and -F is what the target says."""
+        images.make("none.img")
+        images.make("over.img", "-b", "base.raw", "-F", "raw")
+        for name in "none.img", "over.img":
+            done = self.ours("convert", "-n", "-O", "qcow2", "-B", "base.raw",
+                             "on-raw.qcow2", name)
+            self.assertEqual(done.status, 0, done.err)
+            self.assertEqual(self.drop_in("compare", "on-raw.qcow2",
+                                          name).status, 0)
+
     def test_an_existing_target_must_be_there_and_large_enough(self):
         self.assert_refused(self.ours("convert", "-n", "mixed.qcow2",
                                       "gone.raw"), "gone.raw")
