@@ -25,7 +25,8 @@ void proof_init(struct image *img, const struct qcow2_open_opts *opts)
 	p->shared_tables = img->header.n_snapshots != 0;
 	p->had_bitmaps = img->header.autoclear_features & AUTOCLEAR_BITMAPS;
 	refcounts_doubt(&img->rw->refs);
-	if (!(opts->flags & QCOW2_OPEN_TRUST_REFCOUNTS))
+	if (!(opts->flags & QCOW2_OPEN_TRUST_REFCOUNTS) &&
+	    !MUTANT(refcounts_believed))
 		return;
 	refcounts_believe(&img->rw->refs);
 	p->state = PROOF_MADE;

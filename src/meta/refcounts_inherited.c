@@ -6,7 +6,6 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/mutant.h"
 #include "meta/refcounts_view.h"
 
 #define NO_GAP UINT64_MAX
@@ -17,8 +16,8 @@ void refcounts_doubt(struct refcounts *r)
 
 	r->inherited.end = r->high_water >> r->geo->cluster_bits;
 	r->inherited.gap = 0;
-	r->inherited.doubted = !MUTANT(refcounts_believed);
-	r->next_free = r->inherited.doubted ? r->inherited.end : 0;
+	r->inherited.doubted = true;
+	r->next_free = r->inherited.end;
 }
 
 void refcounts_believe(struct refcounts *r)

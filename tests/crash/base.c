@@ -376,9 +376,11 @@ struct base base_new(const struct config *config)
 		zero_shared(&b);
 	if (config->autoclear)
 		edit_set_autoclear(b.files[0]);
-	if (config->fill)
+	if (config->fill && config->fill != FILL_LOW)
 		edit_fill(b.files[0], config->fill);
 	count_leaks(&b);
+	if (config->fill == FILL_LOW)
+		edit_lower(b.files[0]);
 	return b;
 }
 

@@ -24,6 +24,7 @@ enum base_fill {
 	FILL_TABLE,  /* and the file ends where the refcount table does */
 	FILL_HOLES,  /* every other one */
 	FILL_FILE,   /* all that lie in the file: claims are fresh */
+	FILL_LOW,    /* none: refcounts of clusters in use are 0 too (F01) */
 };
 
 struct config {

@@ -51,6 +51,14 @@ const struct config configs[] = {
 	{ .name = "512-autoclear", .cluster = 512, .sectors = 100, .ahead = 2,
 	  .autoclear = true },
 
+	{ .name = "512-low", .cluster = 512, .sectors = 100, .ahead = 1,
+	  .prefill = HALF_512, .snapshot = true, .fill = FILL_LOW },
+	{ .name = "512-low-v2", .cluster = 512, .sectors = 100, .version = 2,
+	  .ahead = 2, .prefill = COMPRESSED_512, .fill = FILL_LOW },
+	{ .name = "512-low-rc64", .cluster = 512, .sectors = 100,
+	  .refcount_bits = 64, .ahead = 2, .prefill = HALF_512,
+	  .fill = FILL_LOW, .discard = PUNCH },
+
 	{ .name = "512-zeros", .cluster = 512, .sectors = 100, .ahead = 2,
 	  .prefill = HALF_512 "; z 0 3; u 21 2; z 70 9" },
 

@@ -250,3 +250,19 @@ void edit_damage_entry(struct qcow2_store *file)
 	assert(table);
 	put64(&e, ENTRY_COPIED | UINT64_C(1) << 50, table);
 }
+
+void edit_lower(struct qcow2_store *file)
+{
+	struct edit e = edit_begin(file);
+	uint64_t n = UINT64_C(1) << e.g.refcount_block_bits;
+	uint8_t zeros[4096] = { 0 };
+
+	assert(e.g.cluster_size <= sizeof(zeros));
+	for (uint64_t i = 0; block_of(&e, i); i += n) {
+		int rc = store_pwrite(file, zeros, e.g.cluster_size,
+				      block_of(&e, i), 0, NULL);
+
+		assert(rc == 0);
+		(void)rc;
+	}
+}

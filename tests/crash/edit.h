@@ -28,4 +28,7 @@ void edit_damage_entry(struct qcow2_store *file);
 /* Takes host clusters away; see enum base_fill. */
 void edit_fill(struct qcow2_store *file, enum base_fill fill);
 
+/* No cluster has a refcount any more. */
+void edit_lower(struct qcow2_store *file);
+
 #endif
