@@ -43,6 +43,14 @@ class Backing(Case):
         self.addCleanup(job.communicate, b"quit\n")
         return job
 
+    def test_f03_an_overlay_of_a_running_machines_disk_is_created(self):
+        images.make("vm.qcow2", size="7M")
+        self.open_elsewhere("vm.qcow2")
+        self.assert_worked(self.ours("create", "-q", "-f", "qcow2", "-b",
+                                     "vm.qcow2", "-F", "qcow2", "o.qcow2"))
+        info = self.ours("info", "--output=json", "o.qcow2")
+        self.assertEqual(info.json()["virtual-size"], 7 << 20)
+
     def test_f03_a_running_machine_keeps_its_lock_after_a_create(self):
         images.make("vm.qcow2")
         self.open_elsewhere("vm.qcow2")
@@ -51,6 +59,20 @@ class Backing(Case):
         done = self.theirs("resize", "vm.qcow2", "8M")
         self.assertEqual(done.status, 1)
         self.assertIn("lock", done.err)
+
+    def test_f03_an_overlay_of_a_raw_disk_in_use_is_created(self):
+        targets.write("vm.raw", bytes(3 << 20))
+        self.open_elsewhere("vm.raw")
+        self.assert_worked(self.ours("create", "-q", "-f", "qcow2", "-b",
+                                     "vm.raw", "-F", "raw", "o.qcow2"))
+
+    def test_f03_a_machine_whose_chain_is_in_use_gets_an_overlay(self):
+        images.make("base.qcow2")
+        images.make("vm.qcow2", "-b", "base.qcow2", "-F", "qcow2")
+        self.open_elsewhere("vm.qcow2")
+        for base in ("base.qcow2", "vm.qcow2"):
+            self.assert_worked(self.ours("create", "-q", "-f", "qcow2", "-b",
+                                         base, "-F", "qcow2", "o.qcow2"))
 
     def test_f03_the_image_that_a_machine_has_open_is_not_replaced(self):
         images.make("vm.qcow2", size="7M")
@@ -133,6 +155,70 @@ class Backing(Case):
         self.precious()
         self.create("a", "a")
 
+    def test_f10_an_image_is_not_made_its_own_backing_file_by_a_dot(self):
+        self.precious()
+        self.create("./a", "a")
+
+    def test_f10_an_image_is_not_made_its_own_backing_file_by_dots(self):
+        self.precious()
+        os.mkdir("sub")
+        self.create("sub/../a", "a")
+        self.create("a", "sub/../a")
+
+    def test_f10_an_image_is_not_made_its_own_backing_file_absolutely(self):
+        self.precious()
+        self.create(f"{self.here}/a", "a")
+        self.create("a", f"{self.here}/a")
+
+    def test_f10_an_image_is_not_made_its_own_backing_file_through_a_hard_link(
+            self):
+        self.precious()
+        os.link("a", "b")
+        self.create("b", "a")
+        self.create("a", "b")
+
+    def test_f10_an_image_is_not_made_its_own_backing_file_through_a_symlink(
+            self):
+        self.precious()
+        os.symlink("a", "b")
+        self.create("b", "a")
+        self.create("a", "b")
+
+    def test_f10_an_image_is_not_made_its_own_backing_file_through_another(
+            self):
+        self.precious()
+        images.make("middle", "-b", "a", "-F", "qcow2")
+        self.create("middle", "a", keeps=("a", "middle"))
+
+    def test_f10_an_image_is_not_made_its_own_backing_file_through_two(self):
+        self.precious()
+        images.make("m1", "-b", "a", "-F", "qcow2")
+        images.make("m2", "-b", f"{self.here}/m1", "-F", "qcow2")
+        os.symlink("m2", "link")
+        self.create("link", "a", keeps=("a", "m1", "m2"))
+
+    def test_f10_an_image_is_not_made_its_own_backing_file_as_raw(self):
+        self.precious()
+        self.create("./a", "a", fmt="raw")
+
+    def test_f10_nor_where_a_size_is_given(self):
+        self.precious()
+        self.own_backing("a", "create", "-q", "-f", "qcow2", "-b", "./a",
+                         "-F", "qcow2", "-o", "size=4M")
+
+    def test_f10_nor_where_the_backing_file_is_not_opened(self):
+        self.precious()
+        before = read("a")
+        done = self.ours("create", "-q", "-f", "qcow2", "-u", "-b", "./a",
+                         "-F", "qcow2", "a", "4M")
+        self.assertEqual(done.status, 1, done.err)
+        self.assertEqual(read("a"), before)
+
+    def test_f10_nor_by_the_option_backing_file(self):
+        self.precious()
+        self.own_backing("a", "create", "-q", "-f", "qcow2", "-o",
+                         "backing_file=./a,backing_fmt=qcow2")
+
     def test_f10_an_images_data_file_is_not_the_image(self):
         self.precious()
         os.link("a", "b")
@@ -140,6 +226,22 @@ class Backing(Case):
             with self.subTest(name=name):
                 self.own_backing("a", "create", "-q", "-f", "qcow2", "-o",
                                  f"size=4M,data_file={name}")
+
+    def test_f10_an_images_data_file_is_not_its_backing_file(self):
+        targets.write("base.raw", b"precious" * 8192)
+        for name in ("base.raw", "./base.raw"):
+            with self.subTest(name=name):
+                self.own_backing("o", "create", "-q", "-f", "qcow2", "-b",
+                                 "base.raw", "-F", "raw", "-o",
+                                 f"data_file={name}", keeps=("base.raw",))
+
+    def test_f10_an_image_is_not_amended_to_be_its_own_backing_file(self):
+        self.precious()
+        os.link("a", "b")
+        for name in ("a", "./a", "b"):
+            with self.subTest(name=name):
+                self.own_backing("a", "amend", "-o",
+                                 f"backing_file={name},backing_fmt=qcow2")
 
     def test_f10_a_convert_does_not_write_over_what_it_reads(self):
         self.precious()

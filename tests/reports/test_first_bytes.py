@@ -6,13 +6,13 @@ Usage: test_first_bytes.py COMMAND
 """
 
 import os
-import re
+import shutil
 import subprocess
 import tempfile
 
 import targets
 from targets import images, read
-from case import Case, Result, main
+from case import Case, Result, UNDER_STRACE, main
 
 
 class FirstBytes(Case):
@@ -133,15 +133,29 @@ class FirstBytes(Case):
 
     # -m N.
 
-    def threads_started(self, *words):
-        """How many threads a command started."""
+    def threads_at_work(self, *words):
+        """How many threads of a command transferred data."""
         done = subprocess.run(
             ["strace", "-f", "-qq", "-o", "trace", "-e",
-             "trace=clone,clone3", f"{self.dir}/bin/qemu-img", *words],
-            env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"),
-            capture_output=True, check=False)
+             "trace=preadv,preadv2,pread64,pwritev,pwritev2,pwrite64,"
+             "copy_file_range", f"{self.dir}/bin/qemu-img", *words],
+            env=UNDER_STRACE, capture_output=True, check=False)
         self.assertEqual(Result(done).status, 0, done.stderr)
-        return len(re.findall(r"clone3?\(", read("trace").decode()))
+        return len({line.split()[0] for line in read("trace").splitlines()})
+
+    def test_m_the_number_of_threads_follows_the_machine(self):
+        """Those beyond the processors work where others wait."""
+        if not shutil.which("strace"):
+            self.skipTest("no strace")
+        images.make("s", size="64M", io=["write -P 3 0 48M"])
+        read("s")
+        processors = len(os.sched_getaffinity(0))
+        for n in ("8", "16"):
+            for fmt in ("raw", "qcow2"):
+                with self.subTest(n=n, fmt=fmt):
+                    self.assertLessEqual(self.threads_at_work(
+                        "convert", "-W", "-m", n, "-O", fmt, "s", "x"),
+                        processors + 2)
 
     def test_m_a_depth_is_still_a_number_from_1_to_16(self):
         images.make("s")

@@ -268,11 +268,33 @@ class Hammer(Case):
 
     # T8.
 
+    def test_t8_what_a_shrink_cuts_off_reads_as_zeros_when_grown_by_qemu(
+            self):
+        for options in ([], ["-o", "compat=0.10"],
+                        ["-o", "extended_l2=on"], ["-o", "cluster_size=2M"],
+                        ["-o", "data_file=d.raw"]):
+            with self.subTest(options=options):
+                images.make("a", *options, io=["write -P 7 0 4M"])
+                self.assert_worked(self.ours("resize", "--shrink", "a",
+                                             "2098176"))
+                self.assert_worked(self.theirs("resize", "-f", "qcow2", "a",
+                                               "4M"))
+                self.assert_worked(self.ours(
+                    "io", "-c", "read -P 7 0 2098176", "-c",
+                    "read -P 0 2098176 2096128", "a"))
+
     def test_t8_zeroing_at_a_shrink_leaves_a_snapshot_alone(self):
         images.make("a", io=["write -P 7 0 4M"])
         images.qemu_img("snapshot", "-c", "x", "a")
         self.assert_worked(self.ours("resize", "--shrink", "a", "2098176"))
         self.assertTrue(low.Low("a").disks()["x"] == b"\7" * (4 << 20))
+
+    def test_t8_zeroing_at_a_shrink_works_in_a_compressed_cluster(self):
+        images.make("a", io=["write -c -P 7 2M 64k"])
+        self.assert_worked(self.ours("resize", "--shrink", "a", "2098176"))
+        self.assert_worked(self.theirs("resize", "-f", "qcow2", "a", "4M"))
+        self.assert_worked(self.ours("io", "-c", "read -P 7 2M 1k", "-c",
+                                     "read -P 0 2098176 64k", "a"))
 
 
 if __name__ == "__main__":

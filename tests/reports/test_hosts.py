@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""F11, F12, F16: hosts whose locks fail, whose less important calls fail, and
+"""F11, F12, F16, D11: hosts whose locks fail, whose less important calls fail, and
 whose standard output is full.
 
 Usage: test_hosts.py COMMAND
@@ -8,13 +8,14 @@ The module that makes calls fail is named by LOCKLESS.
 
 import errno
 import os
+import shutil
 import subprocess
 import tempfile
 import unittest
 
 import targets
 from targets import images, read
-from case import Case, Result, main
+from case import Case, Result, UNDER_STRACE, main
 
 LOCKLESS = os.environ.get("LOCKLESS")
 THERE_ARE_NONE = [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP]
@@ -44,6 +45,27 @@ class Calls(Case):
                ["resize", "a", "8M"], ["check", "-r", "all", "a"],
                ["amend", "-o", "lazy_refcounts=on", "a"], ["compact", "a"],
                ["convert", "-n", "-O", "qcow2", "s", "a"])
+
+    def test_f11_a_lock_that_fails_stops_a_writer(self):
+        targets.call("cp", "a", "s")
+        before = read("a")
+        for number in BROKEN:
+            for words in self.WRITERS:
+                with self.subTest(number=number, words=words):
+                    done = self.failing("LOCK_ERRNO", number, *words)
+                    self.assertEqual(done.status, 1, done.err)
+                    self.assertIn(os.strerror(number), done.err)
+                    self.assertTrue(read("a") == before)
+
+    def test_f11_where_there_are_no_locks_a_writer_is_warned(self):
+        targets.call("cp", "a", "s")
+        for number in THERE_ARE_NONE:
+            for words in self.WRITERS[:3]:
+                with self.subTest(number=number, words=words):
+                    targets.call("cp", "s", "a")
+                    done = self.failing("LOCK_ERRNO", number, *words)
+                    self.assertEqual(done.status, 0, done.err)
+                    self.assertRegex(done.err, "(?i)lock")
 
     def test_f11_without_locks_reading_goes_on(self):
         for number in THERE_ARE_NONE:
@@ -85,10 +107,61 @@ class Calls(Case):
         self.assertEqual(self.ours("io", "-c", "read -P 1 0 4k",
                                    "a").status, 0)
 
+    def test_f11_locking_that_must_be_is_refused_where_there_is_none(self):
+        before = read("a")
+        done = self.failing("LOCK_ERRNO", errno.EINVAL, "io", "--image-opts",
+                            "-c", "write -P 1 0 4k",
+                            "driver=qcow2,file.filename=a,file.locking=on")
+        self.assertEqual(done.status, 1, done.err)
+        self.assertTrue(read("a") == before)
+
     def test_f11_locking_auto_is_the_default(self):
         done = self.ours("io", "--image-opts", "-c", "write -P 1 0 4k",
                          "driver=qcow2,file.filename=a,file.locking=auto")
         self.assertEqual(done.status, 0, done.err)
+
+
+class Barriers(Case):
+    """D11: what was not written to needs no barrier."""
+
+    def barriers(self, *words):
+        done = subprocess.run(
+            ["strace", "-f", "-qq", "-o", "trace", "-e",
+             "trace=fsync,fdatasync,sync_file_range,syncfs",
+             f"{self.dir}/bin/qcow2", *words], env=UNDER_STRACE,
+            capture_output=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return read("trace").count(b"sync(")
+
+    def setUp(self):
+        if not shutil.which("strace"):
+            self.skipTest("no strace")
+        images.make("base", io=["write -P 5 0 64k"])
+        images.make("a", "-b", "base", "-F", "qcow2")
+
+    def test_d11_flushes_without_a_write_make_no_barrier(self):
+        flush = ["-c", "flush"] * 5
+        self.assertEqual(self.barriers("io", *flush, "a"), 0)
+        self.assertEqual(self.barriers("io", "-c", "read 0 64k", *flush,
+                                       "a"), 0)
+
+    def test_d11_closing_what_was_not_changed_makes_no_barrier(self):
+        self.assertEqual(self.barriers("io", "-c", "quit", "a"), 0)
+        self.assertEqual(self.barriers("snapshot", "-l", "a"), 0)
+
+    def test_d11_flushes_after_a_flush_make_no_barrier(self):
+        once = self.barriers("io", "-c", "write 0 4k", "-c", "flush", "a")
+        flush = ["-c", "flush"] * 6
+        images.make("a", "-b", "base", "-F", "qcow2")
+        many = self.barriers("io", "-c", "write 0 4k", *flush, "a")
+        self.assertEqual(many, once)
+        self.assertGreater(once, 0)
+
+    def test_d11_a_flush_of_an_overlay_makes_none_in_its_base(self):
+        words = ["io", "-c", "write 0 4k", "-c", "flush", "a"]
+        images.make("alone")
+        self.assertEqual(self.barriers(*words),
+                         self.barriers(*words[:-1], "alone"))
 
 
 class FullOutput(Case):

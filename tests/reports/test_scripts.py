@@ -136,6 +136,11 @@ class Scripts(Case):
     def ours_io(self, name, *commands):
         self.assert_worked(self.io(name, *commands))
 
+    def test_s6_a_copy_allocates_only_subclusters_that_have_data(self):
+        theirs, ours = self.blocks_as_qemu(
+            ["write -P 6 8k 2k"], "-o", "extended_l2=on")
+        self.assertLessEqual(ours, theirs)
+
     def test_s6_copy_on_read_allocates_only_subclusters_that_are_read(self):
         images.make("base", io=["write -P 5 0 4k"], size="64M")
         sizes = []
@@ -154,6 +159,15 @@ class Scripts(Case):
             ["write -z 4k 60k"], "-o", "extended_l2=on",
             write="write -c -P 5 0 64k")
         self.assertLessEqual(ours, theirs)
+
+    def test_s7_zeros_in_a_cluster_that_reads_as_zeros_take_no_data(self):
+        images.make("b", size="64M")
+        for name in ("a", "t"):
+            images.make(name, "-b", "b", "-F", "qcow2")
+        self.assert_worked(self.io("a", "write -z 4k 4k"))
+        images.qemu_io("t", "write -z 4k 4k")
+        ours = self.ours("map", "--output=json", "a").json()
+        self.assertFalse(any(e["data"] for e in ours), ours)
 
     def test_s7_zeros_beside_data_keep_the_data(self):
         images.make("b", size="64M", io=["write -P 7 0 4k"])
@@ -233,6 +247,24 @@ class Scripts(Case):
                 self.refused_by_both(*opts)
 
     # S12, S13, S14.
+
+    def test_s12_a_kill_after_a_flush_leaks_little(self):
+        """The claim ahead grows with the rate of writing."""
+        images.make("a", size="64M")
+        job = subprocess.Popen([f"{self.dir}/bin/qcow2", "io", "a"],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        job.stdin.write(b"write 0 4k\nflush\nread 0 512\n")
+        job.stdin.flush()
+        seen = b""
+        while b"read 512" not in seen:
+            seen += os.read(job.stdout.fileno(), 4096)
+        job.kill()
+        job.wait()
+        job.stdin.close()
+        job.stdout.close()
+        found = self.ours("check", "--output=json", "a").json()
+        self.assertLessEqual(found.get("leaks", 0), 8)
+        self.assertEqual(found.get("corruptions", 0), 0)
 
     def test_s13_a_repair_clears_unknown_autoclear_bits(self):
         images.make("a")
