@@ -8,9 +8,12 @@
 #	make bench      measure it against qemu-img
 #	make install    DESTDIR and PREFIX are honoured
 #	make clean      remove the build directory
+#	make deps       as root, install the Debian packages that a build needs
 #
-# As root, missing Debian packages are installed first; others are told the
-# one line that does it.  BUILD is the build directory, MESON_ARGS go to
+# Building and installing change nothing but the build directory and where they
+# install to.  Only deps, and what is for looking at and testing (demo, check and
+# the like), install missing packages, as root; others are told the one line
+# that does it.  BUILD is the build directory, MESON_ARGS go to
 # `meson setup`.
 
 BUILD = build
@@ -19,12 +22,12 @@ BENCH_ARGS =
 
 all: build
 
-build: build-packages
+build:
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) $(MESON_ARGS)
 	@ninja -C $(BUILD)
 	@tools/link-commands $(BUILD)
 
-build-packages:
+deps:
 	@tools/install-deps build
 
 test-packages:
@@ -58,4 +61,4 @@ install: build
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all build build-packages test-packages demo check crash-long model-long bench install clean
+.PHONY: all build deps test-packages demo check crash-long model-long bench install clean
