@@ -20,7 +20,7 @@ void cli_error(const struct cli *cli, const char *subject, const char *fmt, ...)
 
 	fflush(stdout); /* both may be the same terminal or log */
 	fprintf(stderr, "%s: ", cli->as->name);
-	if (subject)
+	if (subject && *subject)
 		fprintf(stderr, "%s: ", ESC(subject));
 	va_start(args, fmt);
 	vfprintf(stderr, fmt, args);
@@ -39,16 +39,22 @@ void cli_hint(const struct cli *cli, const char *fmt, ...)
 	fputc('\n', stderr);
 }
 
-static const char *hint_for(int code)
+/* By what failed: an errno value is shared by failures that need different
+ * advice. */
+static const char *hint_for(const struct qcow2_error *err)
 {
-	switch (code) {
-	case -EPERM:
+	switch (err->reason) {
+	case QCOW2_REASON_REFERENCE:
 		return "to open a file that an image names, say "
 		       "--external=allow:DIR for its directory, or "
 		       "--external=any";
-	case -EBUSY:
-		return "-U reads the image although another program has it "
-		       "open; what it changes meanwhile may be torn";
+	case QCOW2_REASON_BACKING_FORMAT:
+		return "--backing-format FORMAT names it, where a command has "
+		       "that option";
+	case QCOW2_REASON_LOCKED:
+		return "with -U, commands that only read do so although another "
+		       "program has it open; what it changes meanwhile may be "
+		       "torn";
 	default:
 		return NULL;
 	}
@@ -68,7 +74,7 @@ static bool starts_with_subject(const char *message, const char *subject)
 void cli_report(const struct cli *cli, const char *subject,
 		const struct qcow2_error *err)
 {
-	const char *hint = hint_for(err->code);
+	const char *hint = hint_for(err);
 
 	if (subject && starts_with_subject(err->message, subject))
 		subject = NULL;

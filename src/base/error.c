@@ -95,6 +95,17 @@ int error_prefix(struct qcow2_error *err, int code, const char *fmt, ...)
 	return code;
 }
 
+const char *error_words(int number)
+{
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 32)
+	const char *words = strerrordesc_np(number);
+#else
+	const char *words = strerror(number);
+#endif
+
+	return words ? words : "unknown error";
+}
+
 int error_in_layer(struct qcow2_error *err, int code, uint32_t layer)
 {
 	if (err && err->layer == QCOW2_LAYER_UNKNOWN)

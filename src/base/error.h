@@ -33,6 +33,10 @@ int error_reason(struct qcow2_error *err, int code, uint32_t reason,
 int error_defect(struct qcow2_error *err, int code, int defect,
 		 uint64_t host_off, const char *fmt, ...) PRINTF_LIKE(5, 6);
 
+/* The words for an errno value (positive), in English whatever the program's
+ * locale is, and for any number. */
+const char *error_words(int number);
+
 /* Puts "<context>: " before the message that a callee left in @err. */
 int error_prefix(struct qcow2_error *err, int code, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);

@@ -57,13 +57,13 @@ static int backing_format(const struct image *img,
 	if (!name && *format != QCOW2_FORMAT_DEFAULT)
 		return 0;
 	if (!name)
-		return error_set(err, -EINVAL,
-				 "%s does not say which format its backing file "
-				 "\"%s\" has, and guessing it is not safe: "
-				 "name it (--backing-format FORMAT)",
-				 TEXT(store_name(img->file),
-				      strlen(store_name(img->file))),
-				 TEXT(file, strlen(file)));
+		return error_reason(err, -EINVAL, QCOW2_REASON_BACKING_FORMAT,
+				    "%s does not say which format its backing "
+				    "file \"%s\" has, and guessing it is not "
+				    "safe: it has to be named",
+				    TEXT(store_name(img->file),
+					 strlen(store_name(img->file))),
+				    TEXT(file, strlen(file)));
 	if (strcmp(name, "qcow2") == 0)
 		*format = QCOW2_FORMAT_QCOW2;
 	else if (strcmp(name, "raw") == 0)

@@ -34,10 +34,10 @@ static const char *kind_name(uint32_t kind)
 
 static int refuse(const struct qcow2_reference *ref, struct qcow2_error *err)
 {
-	return error_set(err, -EPERM,
-			 REF_FMT " is not opened: the external reference "
-				 "policy does not allow it",
-			 REF_ARGS(ref));
+	return error_reason(err, -EPERM, QCOW2_REASON_REFERENCE,
+			    REF_FMT " is not opened: the external reference "
+				    "policy does not allow it",
+			    REF_ARGS(ref));
 }
 
 /* ---- Paths ----------------------------------------------------------------- */
@@ -100,7 +100,7 @@ int place_init(struct place *p, const char *path, struct qcow2_error *err)
 	}
 	place_release(p);
 	return error_set(err, -errno, "the directory of %s: %s",
-			 TEXT(path, strlen(path)), strerror(errno));
+			 TEXT(path, strlen(path)), error_words(errno));
 }
 
 void place_release(struct place *p)
@@ -120,12 +120,12 @@ static int check_regular(int fd, const struct qcow2_reference *ref,
 
 	if (fstat(fd, &st) < 0)
 		return error_set(err, -errno, REF_FMT ": %s", REF_ARGS(ref),
-				 strerror(errno));
+				 error_words(errno));
 	if (S_ISREG(st.st_mode))
 		return 0;
-	return error_set(err, -EPERM,
-			 REF_FMT " is not opened: it is not a regular file",
-			 REF_ARGS(ref));
+	return error_reason(err, -EPERM, QCOW2_REASON_REFERENCE,
+			    REF_FMT " is not opened: it is not a regular file",
+			    REF_ARGS(ref));
 }
 
 static int beneath_failed(int rc, const struct qcow2_reference *ref,
@@ -139,7 +139,7 @@ static int beneath_failed(int rc, const struct qcow2_reference *ref,
 					 "openat2, which keeps references in "
 					 "their directory",
 				 REF_ARGS(ref));
-	return error_set(err, rc, REF_FMT ": %s", REF_ARGS(ref), strerror(-rc));
+	return error_set(err, rc, REF_FMT ": %s", REF_ARGS(ref), error_words(-rc));
 }
 
 /* Opens @rest below @dirfd, in two steps so that the directory in which the

@@ -102,7 +102,7 @@ static int check_backing(const struct image *img,
 	if (!o->backing_file)
 		return o->backing_format
 			       ? error_set(err, -EINVAL,
-					   "backing_fmt needs backing_file")
+					   "backing_format needs backing_file")
 			       : 0;
 	if (img->geo.data_file_raw)
 		return error_set(err, -EINVAL,
@@ -110,11 +110,11 @@ static int check_backing(const struct image *img,
 				 "other");
 	if (!o->backing_format)
 		return error_set(err, -EINVAL, "backing_file needs "
-				 "backing_fmt: the format is never guessed");
+				 "backing_format: the format is never guessed");
 	rc = check_text("backing_file", o->backing_file, BACKING_NAME_BYTES_MAX,
 			err);
 	return rc < 0 ? rc
-		      : check_text("backing_fmt", o->backing_format,
+		      : check_text("backing_format", o->backing_format,
 				   BACKING_FORMAT_BYTES_MAX, err);
 }
 

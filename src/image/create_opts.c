@@ -163,7 +163,7 @@ static int check_backing_format(const char *name, struct qcow2_error *err)
 	for (size_t i = 0; i < n; i++)
 		if (!strcmp(name, backing_formats[i]))
 			return 0;
-	return error_set(err, -EINVAL, "backing_fmt is '%s', which is not a "
+	return error_set(err, -EINVAL, "backing_format is '%s', which is not a "
 			 "format that a backing file can have (raw, qcow2, "
 			 "...)", TEXT(name, strlen(name)));
 }
@@ -175,7 +175,7 @@ static int check_backing(const struct qcow2_create_opts *o,
 
 	if (!o->backing_file && o->backing_format)
 		return error_set(err, -EINVAL,
-				 "backing_fmt needs backing_file");
+				 "backing_format needs backing_file");
 	if (!o->backing_file)
 		return 0;
 	rc = check_name("backing_file", o->backing_file, BACKING_NAME_BYTES_MAX,
@@ -184,7 +184,7 @@ static int check_backing(const struct qcow2_create_opts *o,
 		return rc;
 	if (!o->backing_format)
 		return error_set(err, -EINVAL, "backing_file needs "
-				 "backing_fmt: the format is never guessed");
+				 "backing_format: the format is never guessed");
 	return check_backing_format(o->backing_format, err);
 }
 

@@ -56,15 +56,14 @@ static int answer_number(int rc, uint64_t number, const char *op,
 }
 
 /* The store's own words, else those of the errno value. */
-static const char *words(int rc, struct qcow2_error *reason, char *buf,
-			 size_t size)
+static const char *words(int rc, struct qcow2_error *reason)
 {
 	reason->message[sizeof(reason->message) - 1] = '\0';
 	return reason->message[0] ? reason->message
-				  : strerror_r(-rc, buf, size);
+				  : error_words(-rc);
 }
 
-#define WORDS(rc) words(rc, &reason, (char[64]){ 0 }, 64)
+#define WORDS(rc) words(rc, &reason)
 
 static int fail(const struct qcow2_store *s, int rc, const char *what,
 		const char *why, struct qcow2_error *err)
@@ -354,7 +353,10 @@ int store_lock(struct qcow2_store *s, enum qcow2_store_lock lock,
 	}
 	if (!reason.message[0])
 		return fail(s, rc, "lock", WORDS(rc), err);
-	return error_set(err, rc, "%s: %s", s->label, WORDS(rc));
+	return error_reason(err, rc,
+			    rc == -EBUSY ? QCOW2_REASON_LOCKED
+					 : QCOW2_REASON_NONE,
+			    "%s: %s", s->label, WORDS(rc));
 }
 
 int store_fd(struct qcow2_store *s)

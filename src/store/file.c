@@ -30,10 +30,10 @@
 int file_fail(const char *name, const char *what, struct qcow2_error *err)
 {
 	int rc = -errno;
-	char buf[64];
 
-	return error_set(err, rc, "%s: cannot %s: %s", NAME(name), what,
-			 strerror_r(-rc, buf, sizeof(buf)));
+	return error_set(err, rc, "%s: cannot %s: %s",
+			 *name ? NAME(name) : "\"\"", what,
+			 error_words(-rc));
 }
 
 int file_check_kind(const struct stat *st, const char *name,

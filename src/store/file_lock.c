@@ -117,15 +117,14 @@ static int fail(int rc, int byte, struct qcow2_error *err)
 		"consistent read", "write", "write unchanged", "resize"
 	};
 	bool shared = byte < KEEP_BASE;
-	char buf[64];
 
 	if (rc != -EBUSY)
 		return error_set(err, rc, "cannot lock byte %d: %s", byte,
-				 strerror_r(-rc, buf, sizeof(buf)));
-	return error_set(err, -EBUSY,
-			 "cannot get %s\"%s\" lock. Is another process using "
-			 "the image? Try --force-share to read it unlocked",
-			 shared ? "shared " : "", names[byte % 100]);
+				 error_words(-rc));
+	return error_reason(err, -EBUSY, QCOW2_REASON_LOCKED,
+			    "cannot get %s\"%s\" lock. Is another process "
+			    "using the image, or this one twice?",
+			    shared ? "shared " : "", names[byte % 100]);
 }
 
 /* Nobody keeps for himself what we use, nor uses what we keep. */

@@ -21,6 +21,13 @@ PROBLEMS = (
 )
 
 
+# D15: what options a command has is the command's to say.
+IN_THE_LIBRARY = (
+    (re.compile(r'"[^"]*(?<!-)--[a-z]+[^"]*"'), "an option of a command"),
+    (re.compile(r"\bstrerror(_r)?\("), "an errno value in the user's locale"),
+)
+
+
 def texts(root):
     for directory, names, files in os.walk(root):
         names[:] = [n for n in names if not SKIPPED.match(n)]
@@ -47,10 +54,13 @@ def check_script(path, text):
             yield error.lineno, error.msg
 
 
-def check(path, text):
+def check(path, text, root):
     yield from check_script(path, text)
+    problems = PROBLEMS
+    if path.parts[len(root.parts)] == "src" and path.name != "error.c":
+        problems += IN_THE_LIBRARY
     for number, line in enumerate(text.splitlines(), 1):
-        for pattern, problem in PROBLEMS:
+        for pattern, problem in problems:
             if pattern.search(line):
                 yield number, problem
 
@@ -59,7 +69,7 @@ def main():
     root = pathlib.Path(sys.argv[1]).resolve()
     found = [(path.relative_to(root), line, problem)
              for path, text in texts(root)
-             for line, problem in check(path, text)]
+             for line, problem in check(path, text, root)]
     for path, line, problem in found:
         print(f"{path}:{line}: {problem}")
     print(f"{len(found)} problems in the texts")

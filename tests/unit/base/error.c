@@ -1,6 +1,7 @@
 #include "base/error.h"
 
 #include <errno.h>
+#include <locale.h>
 #include <string.h>
 
 #include "support/test.h"
@@ -56,6 +57,16 @@ static void what_passes_may_be_tried_again(void **state)
 	assert_int_equal(err.flags, QCOW2_ERROR_RETRY);
 	error_prefix(&err, -EIO, "flush");
 	assert_int_equal(err.flags, 0);
+}
+
+/* D15: messages are English and UTF-8 wherever the program runs. */
+static void errno_values_have_words_in_every_locale(void **state)
+{
+	(void)state;
+	setlocale(LC_ALL, "de_DE.ISO-8859-1");
+	assert_string_equal(error_words(ENOENT), "No such file or directory");
+	assert_string_equal(error_words(70000), "unknown error");
+	setlocale(LC_ALL, "C");
 }
 
 static void a_defect_keeps_its_number_and_place(void **state)
@@ -127,6 +138,7 @@ int main(void)
 		cmocka_unit_test(a_failure_fills_every_field),
 		cmocka_unit_test(a_reason_is_kept_and_its_layer_is_the_lowest),
 		cmocka_unit_test(what_passes_may_be_tried_again),
+		cmocka_unit_test(errno_values_have_words_in_every_locale),
 		cmocka_unit_test(a_defect_keeps_its_number_and_place),
 		cmocka_unit_test(nobody_has_to_ask_why),
 		cmocka_unit_test(context_goes_in_front_and_the_rest_stays),
