@@ -164,6 +164,49 @@ static void a_table_that_cannot_be_read_is_told(void **state)
 	disk_release(&t);
 }
 
+/* T7: a request over a disk whose L1 entries share a table would copy the table
+ * for each of them, until the disk is full. */
+static void a_request_through_too_many_shared_tables_is_refused(void **state)
+{
+	const uint64_t n_l1 = 16384, reach = UINT64_C(1) << 21;
+	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
+	struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
+	struct qcow2_error err = { 0 };
+	struct disk_rig t = { 0 };
+	_Atomic uint64_t *l1;
+	uint64_t table, size;
+
+	(void)state;
+	create.virtual_size = n_l1 * reach;
+	create.cluster_size = 4096;
+	open.flags = QCOW2_OPEN_RDWR;
+	assert_int_equal(store_mem_new(&t.mem, NULL), 0);
+	assert_int_equal(qcow2_create_store(t.mem, NULL, &create, NULL), 0);
+	t.file = store_ref(t.mem);
+	assert_int_equal(qcow2_open_store(t.mem, &open, &t.disk, NULL), 0);
+	t.img = t.disk->disk->layers[0].image;
+	for (uint64_t off = 0; off < reach; off += 8192)
+		disk_fill(&t, 1, 4096, off);
+	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
+	l1 = t.img->map.l1.entries;
+	table = l1_table_off(l1[0]);
+	for (uint64_t i = 1; i < n_l1; i++)
+		l1[i] = table;
+	assert_int_equal(store_size(t.mem, &size, NULL), 0);
+	assert_int_equal(qcow2_discard(t.disk, n_l1 * reach, 0, 0, &err),
+			 -E2BIG);
+	assert_non_null(strstr(err.message, "share L2 tables"));
+	assert_int_equal(qcow2_zero(t.disk, (n_l1 - 5) * reach, 4 * reach, 0,
+				    NULL), -E2BIG);
+	for (uint64_t i = 1; i < n_l1; i++)
+		assert_int_equal(l1[i], table);
+	/* A few tables are nobody's harm. */
+	assert_int_equal(qcow2_discard(t.disk, 4096, 0, 0, NULL), 0);
+	for (uint64_t i = 1; i < n_l1; i++)
+		l1[i] = 0;
+	disk_release(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -175,6 +218,8 @@ int main(void)
 		cmocka_unit_test(a_request_is_durable_when_that_is_asked),
 		cmocka_unit_test(a_request_that_would_wait_says_so),
 		cmocka_unit_test(a_table_that_cannot_be_read_is_told),
+		cmocka_unit_test(
+			a_request_through_too_many_shared_tables_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
