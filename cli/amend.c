@@ -34,6 +34,7 @@ static const struct option_spec amend_table[] = {
 	  "accepted for scripts, without effect" },
 	OPTION_EXTERNAL,
 	OPTION_MAX_DEPTH,
+	OPTION_TRUST_REFCOUNTS,
 	OPTION_BACKING_FORMAT,
 	OPTION_HELP,
 	OPTION_OBJECTS,

@@ -84,6 +84,7 @@ static const struct option_spec convert_table[] = {
 	OPTION_BACKING_FORMAT,
 	OPTION_EXTERNAL,
 	OPTION_MAX_DEPTH,
+	OPTION_TRUST_REFCOUNTS,
 	OPTION_HELP,
 	{ "options", 'o', "KEY=VALUE,...", create_add_list,
 	  offsetof(struct convert_options, target.lists),

@@ -105,6 +105,7 @@ static const struct option_spec io_table[] = {
 	OPTION_BACKING_FORMAT,
 	OPTION_EXTERNAL,
 	OPTION_MAX_DEPTH,
+	OPTION_TRUST_REFCOUNTS,
 	{ "version", 'V', NULL, set_flag, IO_FIELD(version),
 	  "print the version and exit" },
 	OPTION_HELP,

@@ -99,6 +99,8 @@ void io_open_opts(const struct io_shell *sh, const struct io_settings *s,
 	opts->backing_format = sh->common->backing_format;
 	opts->budget.chain_depth = sh->common->max_depth;
 	opts->flags = open_flags(s);
+	if (sh->common->trust_refcounts && !s->read_only)
+		opts->flags |= QCOW2_OPEN_TRUST_REFCOUNTS;
 	opts->discard = s->discard;
 	opts->l2_cache_bytes = s->l2_cache_bytes;
 	opts->l2_slice_bytes = s->l2_slice_bytes;

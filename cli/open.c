@@ -18,6 +18,8 @@ static int open_quietly(const struct common *common, const struct source *src,
 	opts.backing_format = common->backing_format;
 	opts.budget.chain_depth = common->max_depth;
 	opts.flags = src->flags;
+	if (common->trust_refcounts && (src->flags & QCOW2_OPEN_RDWR))
+		opts.flags |= QCOW2_OPEN_TRUST_REFCOUNTS;
 	opts.snapshot = src->snapshot;
 	opts.discard = discard;
 	if (common->force_share)

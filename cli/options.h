@@ -57,6 +57,7 @@ struct common {
 	enum qcow2_format backing_format;   /* where images do not say */
 	struct external external;
 	uint32_t max_depth;                 /* images in a chain */
+	bool trust_refcounts;               /* none is too low */
 };
 
 /* The library's default protects programs that open what strangers send.  People
@@ -68,7 +69,7 @@ struct common {
 #define COMMON_INIT(cli) { OUTPUT_HUMAN, false, false, false, -1,          \
 			   (cli)->as->backing_format,                     \
 			   { (cli)->as->external, { NULL } },             \
-			   MAX_DEPTH_DEFAULT }
+			   MAX_DEPTH_DEFAULT, false }
 
 /*
  * Parses argv by the table.  @values is the subcommand's structure, with its
@@ -132,6 +133,11 @@ const char *format_name(enum qcow2_format format);
 	  offsetof(struct common, max_depth), \
 	  "open chains of up to N images, the top one included; 1024 " \
 	  "where nothing is said" }
+#define OPTION_TRUST_REFCOUNTS \
+	{ "trust-refcounts", 0, NULL, set_flag, \
+	  offsetof(struct common, trust_refcounts), \
+	  "do not read all metadata before space is reused or overwritten: " \
+	  "no refcount is too low" }
 #define OPTION_BACKING_FORMAT \
 	{ "backing-format", 0, "raw|qcow2|probe", set_format, \
 	  offsetof(struct common, backing_format), \

@@ -81,6 +81,7 @@ static const struct option_spec snapshot_table[] = {
 	  "format of the image: qcow2 (the default) or raw" },
 	OPTION_QUIET,
 	OPTION_FORCE_SHARE,
+	OPTION_TRUST_REFCOUNTS,
 	OPTION_HELP,
 	OPTION_OBJECTS,
 	OPTION_END,

@@ -230,6 +230,15 @@ class Regressions(case.Case):
         done = self.ok("io", "-c", "write -P 6 4M 1M", "a.qcow2")
         self.assertEqual(done.err, "")
 
+    def test_f01_who_trusts_refcounts_reads_no_metadata(self):
+        images.make("a.qcow2", size="8M", io=["write -P 5 0 2M"])
+        self.lower(2)
+        done = self.ok("io", "--trust-refcounts", "-c", "write -P 6 0 64k",
+                       "a.qcow2")
+        self.assertEqual(done.err, "")
+        done = self.ok("io", "-c", "write -P 6 0 64k", "a.qcow2")
+        self.assertIn("2 refcounts were too low", done.err)
+
     def test_f01_clusters_of_a_data_file_have_no_refcounts(self):
         images.make("a.qcow2", "-o", "data_file=a.data", size="8M",
                     io=["write -P 5 0 2M"])
