@@ -20,11 +20,12 @@ import rows_disk
 import rows_header
 import rows_names
 import rows_refcounts
+import rows_reserved
 import rows_tables
 from image import HEADER_FIELDS
 
 ROWS = (rows_header, rows_names, rows_disk,
-        rows_refcounts, rows_tables)
+        rows_refcounts, rows_reserved, rows_tables)
 # Images for the random mutations stay small: many table levels in few bytes.
 MUTABLE = ('v3', 'v2', 'v3-512', 'features', 'refcount-1', 'refcount-64',
            'extended', 'zlib', 'zlib-512', 'zstd', 'snapshots',
