@@ -45,6 +45,13 @@ struct check_mode {
 	bool with_bitmaps;
 };
 
+/* What the number of snapshots is worth. */
+enum snapshots_count {
+	COUNT_GOOD,
+	COUNT_CAPPED,   /* more than there may be: as many as there may be */
+	COUNT_MADE_UP,  /* more than the file has room for: as it has */
+};
+
 /* An L1 table that was followed. */
 struct l1_place {
 	uint64_t off;
@@ -70,7 +77,7 @@ struct check {
 	struct geometry geo;
 	bool refcounts_dropped;       /* the table is out of place */
 	bool l1_doubted;              /* the L1 table lay in the dropped one */
-	bool snapshots_capped;        /* their number is made up */
+	enum snapshots_count snapshots_count;
 	bool has_bitmaps;             /* there, and not marked stale */
 	bool has_crypto;
 	struct bitmaps_ext bitmaps;

@@ -184,9 +184,9 @@ static bool cap_snapshots(struct check *c)
 	struct fault fault;
 	uint64_t room;
 
-	if (c->snapshots_capped)
+	if (c->snapshots_count != COUNT_GOOD)
 		return false;
-	c->snapshots_capped = true;
+	c->snapshots_count = COUNT_MADE_UP;
 	/* No table can be there. */
 	if (h->snapshots_off >= c->file_size ||
 	    h->snapshots_off < UINT64_C(1) << h->cluster_bits) {
@@ -195,6 +195,8 @@ static bool cap_snapshots(struct check *c)
 		return true;
 	}
 	room = (c->file_size - h->snapshots_off) / SNAPSHOT_HEADER_BYTES;
+	if (h->n_snapshots <= room)
+		c->snapshots_count = COUNT_CAPPED;
 	capped.n_snapshots = (uint32_t)min_u64(room, SNAPSHOTS_MAX);
 	if (header_validate(&capped, c->file_size, &fault) ==
 	    DEFECT_HEADER_SNAPSHOT_OFFSET)

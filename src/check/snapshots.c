@@ -153,7 +153,7 @@ int check_snapshot_entry(struct check *c, uint64_t *off, struct snapshot *s,
 	len = p ? snapshot_entry_bytes(p) : SNAPSHOT_HEADER_BYTES;
 	*bad = DEFECT_SNAPSHOT_TABLE;
 	/* Nothing but zeros is no entry where nobody says that it is one. */
-	if (c->snapshots_capped && (!p || is_zero(p, SNAPSHOT_HEADER_BYTES)))
+	if (c->snapshots_count == COUNT_MADE_UP && (!p || is_zero(p, SNAPSHOT_HEADER_BYTES)))
 		return 1;
 	if (*off >= c->file_size || len > table_end(c) - *off)
 		return 1;

@@ -81,6 +81,8 @@ struct header_switch {
 /* One sector, and a barrier after it. */
 int repair_switch(struct repair *r, const struct header_switch *s,
 		  struct qcow2_error *err);
+/* The number of snapshots, likewise. */
+int repair_set_snapshots(struct repair *r, uint32_t n, struct qcow2_error *err);
 /* Clears feature bits, likewise.  Nothing is written where none is set. */
 int repair_clear_bits(struct repair *r, uint64_t incompatible,
 		      uint64_t autoclear, struct qcow2_error *err);

@@ -83,3 +83,14 @@ int repair_clear_bits(struct repair *r, uint64_t incompatible,
 	change |= clear(&p, HEADER_OFF_AUTOCLEAR, autoclear);
 	return change ? part_write(r, &p, err) : 0;
 }
+
+int repair_set_snapshots(struct repair *r, uint32_t n, struct qcow2_error *err)
+{
+	struct part p;
+	int rc = part_read(r, &p, err);
+
+	if (rc < 0)
+		return rc;
+	put_be32(field(&p, HEADER_OFF_SNAPSHOT_COUNT), n);
+	return part_write(r, &p, err);
+}

@@ -413,7 +413,7 @@ static int replace_once(struct repair *r, bool *done, struct qcow2_error *err)
 int repair_replace(struct repair *r, struct qcow2_error *err)
 {
 	bool again = true;
-	int rc = 0;
+	int rc = snapshots_shorten(r, err);
 
 	for (int i = 0; rc == 0 && again && i < ROUNDS_MAX; i++) {
 		again = false;

@@ -1,6 +1,7 @@
 #include "repair/snapshots.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -10,11 +11,62 @@ bool snapshots_are_damaged(const struct repair *r)
 {
 	const struct defect_set *found = &r->c.report.found;
 
-	return r->c.snapshots_capped ||
+	return r->c.snapshots_count != COUNT_GOOD ||
 	       defect_set_has(found, DEFECT_SNAPSHOT_TABLE) ||
 	       defect_set_has(found, DEFECT_SNAPSHOT_EXTRA_SIZE) ||
 	       defect_set_has(found, DEFECT_SNAPSHOT_EXTRA_MISSING) ||
 	       defect_set_has(found, DEFECT_SNAPSHOT_L1_EMPTY);
+}
+
+/* Entries have to be written anew. */
+static bool entries_are_damaged(const struct repair *r)
+{
+	const struct defect_set *found = &r->c.report.found;
+
+	return defect_set_has(found, DEFECT_SNAPSHOT_EXTRA_SIZE) ||
+	       defect_set_has(found, DEFECT_SNAPSHOT_EXTRA_MISSING) ||
+	       defect_set_has(found, DEFECT_SNAPSHOT_L1_EMPTY);
+}
+
+/* How many entries can be followed. */
+static int count_entries(struct repair *r, uint32_t *n, struct qcow2_error *err)
+{
+	uint64_t off = r->c.header.snapshots_off;
+	int rc = 0;
+
+	for (*n = 0; rc == 0 && *n < r->c.header.n_snapshots; *n += rc == 0) {
+		struct snapshot s;
+		enum defect bad;
+
+		rc = check_snapshot_entry(&r->c, &off, &s, &bad, err);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+int snapshots_shorten(struct repair *r, struct qcow2_error *err)
+{
+	const struct defect_set *found = &r->c.report.found;
+	enum defect why = DEFECT_SNAPSHOT_TABLE;
+	uint32_t n;
+	int rc;
+
+	if (r->what != REPAIR_ALL || !snapshots_are_damaged(r) ||
+	    entries_are_damaged(r) || !r->c.header.n_snapshots)
+		return 0;
+	rc = count_entries(r, &n, err);
+	/* A table without entries need not be anywhere. */
+	if (rc < 0 || !n || (r->c.snapshots_count == COUNT_GOOD &&
+			     n == r->c.header.n_snapshots))
+		return rc;
+	if (defect_set_has(found, DEFECT_HEADER_SNAPSHOT_COUNT))
+		why = DEFECT_HEADER_SNAPSHOT_COUNT;
+	else if (defect_set_has(found, DEFECT_HEADER_SNAPSHOT_OFFSET))
+		why = DEFECT_HEADER_SNAPSHOT_OFFSET;
+	repair_tell(r, why, HEADER_OFF_SNAPSHOT_COUNT, "%s: the table ends "
+		    "behind its first %" PRIu32 " entries",
+		    defect_info((int)why)->text, n);
+	r->stale = true;
+	return repair_set_snapshots(r, n, err);
 }
 
 /* Room for one more entry of any length. */

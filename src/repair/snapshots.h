@@ -29,4 +29,7 @@ int snapshots_renew(struct repair *r, struct new_snapshots *out,
 		    struct qcow2_error *err);
 void snapshots_drop(struct repair *r, struct new_snapshots *s);
 
+/* A table of which nothing but the end is wrong ends earlier, where it is. */
+int snapshots_shorten(struct repair *r, struct qcow2_error *err);
+
 #endif

@@ -109,6 +109,51 @@ static void an_empty_l1_table_gets_an_offset(void **state)
 	rig_free(r);
 }
 
+/* S11: more entries than there may be, all of them zeros: as many as the limit
+ * are kept, and the table stays where it is. */
+static void too_many_snapshots_are_cut_to_the_limit_in_place(void **state)
+{
+	struct rig_opts o = { .version = 2 };
+	struct rig *r = rig_new(&o);
+	uint64_t table, before, after;
+
+	(void)state;
+	rig_small(r);
+	table = rig_alloc(r, 70000 * UINT64_C(40) / r->cs + 1);
+	r->header.snapshots_off = table;
+	r->header.n_snapshots = 70000;
+	rig_finish(r);
+	assert_int_equal(store_size(r->store, &before, NULL), 0);
+	mend(r, REPAIR_ALL);
+	assert_int_equal(store_size(r->store, &after, NULL), 0);
+	assert_int_equal(before, after);
+	assert_int_equal(rig_get64(r, HEADER_OFF_SNAPSHOT_COUNT) >> 32, 65536);
+	assert_int_equal(rig_get64(r, HEADER_OFF_SNAPSHOTS_OFF), table);
+	rig_free(r);
+}
+
+/* S11: likewise where the number is more than the file has room for. */
+static void a_number_that_is_made_up_ends_with_the_entries(void **state)
+{
+	struct rig_opts o = { .version = 3 };
+	struct rig *r = rig_new(&o);
+	struct small s = rig_small(r);
+	uint64_t entry, before, after;
+
+	(void)state;
+	rig_snapshot(r, &s);
+	rig_finish(r);
+	entry = r->header.snapshots_off;
+	rig_put32(r, HEADER_OFF_SNAPSHOT_COUNT, 30000);
+	assert_int_equal(store_size(r->store, &before, NULL), 0);
+	mend(r, REPAIR_ALL);
+	assert_int_equal(store_size(r->store, &after, NULL), 0);
+	assert_int_equal(before, after);
+	assert_int_equal(rig_get64(r, HEADER_OFF_SNAPSHOT_COUNT) >> 32, 1);
+	assert_int_equal(rig_get64(r, HEADER_OFF_SNAPSHOTS_OFF), entry);
+	rig_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -119,6 +164,10 @@ int main(void)
 			a_bitmaps_extension_of_wrong_length_becomes_a_filler),
 		cmocka_unit_test(an_end_mark_that_is_too_long_is_cut),
 		cmocka_unit_test(an_empty_l1_table_gets_an_offset),
+		cmocka_unit_test(
+			too_many_snapshots_are_cut_to_the_limit_in_place),
+		cmocka_unit_test(
+			a_number_that_is_made_up_ends_with_the_entries),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
