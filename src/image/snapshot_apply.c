@@ -5,6 +5,10 @@
  * have at the same place is left out: it has as many references as before.
  *
  * No COPIED flag can be on in the new disk: the snapshot still has all of it.
+ *
+ * On a host without room for a new L1 table the old one is changed where it is,
+ * if everything that changes lies in one sector of it: then that sector is what
+ * switches.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -35,6 +39,7 @@ struct application {
 	uint64_t disk_size;
 	uint64_t l1_off;        /* of the new table; 0: none yet */
 	bool counted;           /* `gained` has one reference more */
+	bool in_place;          /* the old table becomes the new one */
 	struct l1_switch memory; /* the new table, then the old one */
 };
 
@@ -156,6 +161,67 @@ static void unguard_tables(struct application *a, const struct tree *t,
 	}
 }
 
+/* ---- Without room ------------------------------------------------------------- */
+
+static uint64_t entry_of(const struct tree *t, uint64_t i)
+{
+	return i < t->n_l1 ? t->l1[i] : 0;
+}
+
+/* The header stays as it is, and one sector of the table changes. */
+static bool fits_in_place(const struct application *a)
+{
+	enum { PER_SECTOR = SECTOR_BYTES / L1_ENTRY_BYTES };
+	const struct image *img = a->img;
+	uint64_t n = img->map.l1.n_entries;
+	uint64_t sector = UINT64_MAX;
+
+	if (a->disk_size != img->header.size || a->tree.n_l1 > n ||
+	    img->header.l1_size != n)
+		return false;
+	for (uint64_t i = 0; i < n; i++) {
+		if (entry_of(&a->tree, i) == entry_of(&a->old, i))
+			continue;
+		if (sector != UINT64_MAX && sector != i / PER_SECTOR)
+			return false;
+		sector = i / PER_SECTOR;
+	}
+	return true;
+}
+
+static int find_place(struct application *a, struct qcow2_error *err)
+{
+	struct qcow2_error why = { 0 };
+	int rc = fresh_l1_write(a->img, a->tree.l1, a->tree.n_l1, &a->l1_off,
+				&why);
+
+	a->in_place = (rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG) &&
+		      fits_in_place(a);
+	if (rc == 0 || a->in_place)
+		return 0;
+	if (err)
+		*err = why;
+	return rc;
+}
+
+/* In one commit. */
+static int set_entries(struct application *a, const struct tree *to,
+		       struct qcow2_error *err)
+{
+	const struct map *map = &a->img->map;
+	struct commit *c = &a->img->rw->commit;
+	int rc = commit_begin(c, 0, err);
+
+	if (rc < 0)
+		return rc;
+	for (uint64_t i = 0; i < map->l1.n_entries; i++)
+		if (entry_of(to, i) != map_l1_entry(map, i))
+			commit_set_l1(c, i, entry_of(to, i));
+	commit_order(c);
+	commit_end(c);
+	return 0;
+}
+
 static int prepare(struct application *a, struct qcow2_error *err)
 {
 	struct image *img = a->img;
@@ -169,10 +235,11 @@ static int prepare(struct application *a, struct qcow2_error *err)
 	if (rc == 0)
 		rc = guard_tables(a, err);
 	if (rc == 0)
-		rc = fresh_l1_write(img, a->tree.l1, a->tree.n_l1, &a->l1_off,
-				    err);
+		rc = find_place(a, err);
 	if (rc == 0 && !MUTANT(apply_header_early))
 		rc = commit_flush(&img->rw->commit, err);
+	if (rc < 0 || a->in_place)
+		return rc;
 	/* Want of memory must not come after the header. */
 	if (rc == 0)
 		rc = l1_switch_init(&a->memory, a->tree.n_l1, a->l1_off, err);
@@ -201,11 +268,32 @@ static void set_disk(struct header *h, void *opaque)
 	h->l1_size = (uint32_t)a->tree.n_l1;
 }
 
+/* Where the sector cannot be written the old one is to be there again, before
+ * anything that the new one needs is given up. */
+static int switch_in_place(struct application *a, struct qcow2_error *err)
+{
+	struct commit *c = &a->img->rw->commit;
+	int rc = set_entries(a, &a->tree, err);
+
+	if (rc == 0)
+		rc = commit_flush(c, err);
+	if (rc < 0) {
+		set_entries(a, &a->old, NULL);
+		if (commit_flush(c, NULL) < 0)
+			a->counted = false;
+		undo(a);
+	}
+	return rc;
+}
+
 static int switch_disk(struct application *a, struct qcow2_error *err)
 {
 	struct image *img = a->img;
-	int rc = header_update(img, set_disk, a, err);
+	int rc;
 
+	if (a->in_place)
+		return switch_in_place(a, err);
+	rc = header_update(img, set_disk, a, err);
 	if (rc < 0) {
 		undo(a);
 		return rc;
@@ -220,7 +308,8 @@ static int forget_old(struct application *a, uint64_t n_l1, uint64_t l1_off,
 		      struct qcow2_error *err)
 {
 	unguard_tables(a, &a->old, &a->tree);
-	fresh_l1_drop(a->img, n_l1, l1_off);
+	if (!a->in_place)
+		fresh_l1_drop(a->img, n_l1, l1_off);
 	if (MUTANT(apply_freed_early))
 		return 0;
 	return tree_drop_references(a->img, &a->lost, err);

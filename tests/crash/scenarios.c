@@ -83,6 +83,9 @@ const struct scenario scenarios[] = {
 	  "c 0 16; e 1; c 16 8; e 2; f; c 40 8; w 48 16; e 1; f; w 104 8; f" },
 	{ "no room for the dirty bit", "512-lazy",
 	  "w 30 2; e 1; w 40 5; e 2; f; w 70 9; e 3; o; w 31 1; e 1; f" },
+	{ "no room for the L1 table of an applied snapshot", "512-snapshot",
+	  "s 0; w 0 2; w 70 3; f; f; e 0; a 0; w 1 1; f; s 1; w 3 2; f; f; e 0; "
+	  "a 1; f" },
 	{ "open and close", "512-used",
 	  "o; d 60 8; o; w 90 5; o; d 90 5; w 0 1; o" },
 	{ "an autoclear bit", "512-autoclear", "w 0 1; f; o; w 1 1" },

@@ -63,6 +63,12 @@ static int flush_without_room(struct trial *t, struct qcow2_image *img,
 				   .part = MODEL_SECTOR };
 	int rc;
 
+	if (nth == 0) {
+		plan = (struct fault_plan){ .ops = plan.ops, .nth = 1,
+					    .code = plan.code };
+		fault_arm(&t->fault, &plan);
+		return 0;
+	}
 	fault_arm(&t->fault, &plan);
 	rc = qcow2_flush(img, err);
 	fault_arm(&t->fault, NULL);

@@ -33,7 +33,8 @@ enum op_kind {
 	OP_REOPEN,
 	OP_NONE,           /* one that makes no sense here */
 	OP_FULL,           /* a flush of which the off-th write and all that
-			    * follow find no room; trials only */
+			    * follow find no room; 0: no flush, the next
+			    * write of all finds none; trials only */
 	OP_RESIZE,         /* the first of the changes */
 	OP_GROW,
 	OP_COMPACT,

@@ -319,6 +319,34 @@ static void want_of_room_is_undone_at_once(void **state)
 	}
 }
 
+/* Where all L1 entries that change lie in one sector, no new table is needed. */
+static void applying_needs_no_room_for_a_table(void **state)
+{
+	(void)state;
+	for (int k = 0; k < N_KINDS; k++) {
+		struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
+		struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_WRITE),
+					   .nth = 1, .code = -ENOSPC };
+		struct fault_injector fault = FAULT_INIT;
+		struct qcow2_store *store;
+		struct qcow2_image *img;
+		struct scene s;
+
+		scene_init(&s, &kinds[k]);
+		assert_int_equal(fault_store_new(&fault, s.r.store, &store), 0);
+		open.flags = QCOW2_OPEN_RDWR;
+		assert_int_equal(qcow2_open_store(store, &open, &img, NULL), 0);
+		fault_arm(&fault, &plan);
+		assert_int_equal(qcow2_snapshot_apply(img, "one", NULL), 0);
+		assert_int_equal(fault_fired(&fault), 1);
+		assert_int_equal(qcow2_close(img, NULL), 0);
+		judge(&s, s.r.store, APPLY, 0);
+		rig_check(&s.r);
+		qcow2_store_unref(store);
+		scene_release(&s);
+	}
+}
+
 static bool run_without_memory(struct scene *s, enum operation op, uint64_t nth)
 {
 	struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
@@ -364,6 +392,7 @@ int main(void)
 		cmocka_unit_test(one_call_fails),
 		cmocka_unit_test(all_calls_fail_from_some_point_on),
 		cmocka_unit_test(want_of_room_is_undone_at_once),
+		cmocka_unit_test(applying_needs_no_room_for_a_table),
 		cmocka_unit_test(one_allocation_fails),
 	};
 
