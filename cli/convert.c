@@ -149,7 +149,7 @@ static int check_target(const struct cli *cli, const struct convert_options *o)
 {
 	const char *option = convert_target_option(&o->target);
 
-	if (!is_to_qcow2(o) && option) {
+	if (!is_to_qcow2(o) && option && strcmp(option, "-o") != 0) {
 		cli_error(cli, option, "raw files do not have that: -O qcow2");
 		return -1;
 	}
@@ -263,6 +263,25 @@ static int end_by_signal(const struct cli *cli, const struct placing *p,
 	return 1;
 }
 
+/* Of the options of raw targets only this is not the source's. */
+static int take_raw_lists(const struct cli *cli, struct convert_options *o,
+			  const char *target, struct qcow2_convert_opts *opts)
+{
+	struct create_plan plan = { .path = target,
+				    .format = QCOW2_FORMAT_RAW };
+	int ret = create_take_lists(cli, &o->target.lists, &plan);
+
+	if (ret == 0 && plan.values[KEY_SIZE].text) {
+		cli_error(cli, "-o", "the size is the source's");
+		ret = -1;
+	}
+	if (ret == 0)
+		ret = create_raw_preallocation(cli, &plan,
+					       &opts->preallocation);
+	create_lists_release(&o->target.lists);
+	return ret < 0;
+}
+
 static int convert_to(const struct cli *cli, struct convert_options *o,
 		      const struct convert_sources *s, const char *target,
 		      struct qcow2_convert_opts *opts, struct qcow2_error *err)
@@ -285,6 +304,8 @@ static int convert_to(const struct cli *cli, struct convert_options *o,
 	if (is_to_qcow2(o))
 		return convert_qcow2(cli, &o->common, &o->target, s, target,
 				     opts, err);
+	if (take_raw_lists(cli, o, target, opts))
+		return 1;
 	return qcow2_convert_raw(s->whole, target, opts, err);
 }
 

@@ -10,15 +10,15 @@
 
 const char *convert_target_option(const struct convert_target *t)
 {
-	if (t->lists.n)
-		return "-o";
 	if (t->backing_file)
 		return "-B";
 	if (t->backing_format)
 		return "-F";
 	if (t->compress)
 		return "-c";
-	return t->level ? "--compress-level" : NULL;
+	if (t->level)
+		return "--compress-level";
+	return t->lists.n ? "-o" : NULL;
 }
 
 static int say(const struct cli *cli, const char *option, const char *what)

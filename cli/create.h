@@ -97,6 +97,11 @@ void create_record_paths(struct create_plan *plan, bool may_be_missing);
 int create_check_backing(const struct cli *cli, const struct common *common,
 			 struct create_plan *plan, bool unsafe);
 
+/* QCOW2_PREALLOC_* of a raw file.  Returns 0, or -1 after saying what is
+ * wrong. */
+int create_raw_preallocation(const struct cli *cli,
+			     const struct create_plan *plan, uint32_t *mode);
+
 /* Makes a raw file or overwrites a block device.  Returns 0, or -1 after
  * saying what is wrong. */
 int create_raw(const struct cli *cli, const struct create_plan *plan,

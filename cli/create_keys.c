@@ -186,6 +186,17 @@ static const char *reason_without(const char *key)
 	return "there is no such option here";
 }
 
+/* What others have, and this is said not to have. */
+static bool is_off(const struct create_plan *plan, const struct keyval *kv)
+{
+	bool raw = plan->format == QCOW2_FORMAT_RAW;
+	uint64_t on;
+
+	return (strcmp(kv->key, "nocow") == 0 ||
+		(!raw && strcmp(kv->key, "encryption") == 0)) &&
+	       kv->value && parse_bool(kv->value, &on) == 0 && !on;
+}
+
 int create_parse(const struct cli *cli, struct create_plan *plan, char *text)
 {
 	struct keyval kv;
@@ -193,6 +204,8 @@ int create_parse(const struct cli *cli, struct create_plan *plan, char *text)
 	while (keyval_next(&text, &kv)) {
 		int key = find_key(plan, kv.key);
 
+		if (key < 0 && is_off(plan, &kv))
+			continue;
 		if (key < 0) {
 			cli_error(cli, plan->path, "option '%s': %s",
 				  ESC(kv.key), reason_without(kv.key));

@@ -3,10 +3,7 @@
  */
 #include "create.h"
 
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "placing.h"
 
@@ -62,7 +59,7 @@ static int open_zeros(uint64_t *size, struct qcow2_image **out,
 	return ret;
 }
 
-static int write_zeros(const char *path, uint64_t size, bool full,
+static int write_zeros(const char *path, uint64_t size, uint32_t preallocation,
 		       struct placing *placing, struct qcow2_error *err)
 {
 	struct qcow2_convert_opts opts = QCOW2_CONVERT_OPTS_INIT;
@@ -73,51 +70,44 @@ static int write_zeros(const char *path, uint64_t size, bool full,
 	if (ret < 0)
 		return ret;
 	placing_fill(placing, &opts);
-	if (full)
-		opts.sparse_bytes = QCOW2_CONVERT_NOT_SPARSE;
+	opts.preallocation = preallocation;
 	ret = qcow2_convert_raw(img, path, &opts, err);
 	qcow2_close(img, NULL);
 	return ret;
 }
 
-/* Reserves the space; a file that cannot have it does not stay. */
-static int reserve(const struct cli *cli, const char *path, uint64_t size)
+int create_raw_preallocation(const struct cli *cli,
+			     const struct create_plan *plan, uint32_t *mode)
 {
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	struct stat st;
-	int ret = 0;
+	const char *text = plan->values[KEY_PREALLOCATION].text;
 
-	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && size > 0)
-		ret = posix_fallocate(fd, 0, (off_t)size);
-	if (fd >= 0)
-		close(fd);
-	if (ret == 0)
+	*mode = QCOW2_PREALLOC_OFF;
+	if (!text || strcmp(text, "off") == 0)
 		return 0;
-	unlink(path);
-	cli_error(cli, path, "cannot reserve %llu bytes: %s",
-		  (unsigned long long)size, strerror(ret));
+	if (strcmp(text, "falloc") == 0)
+		*mode = QCOW2_PREALLOC_FALLOC;
+	else if (strcmp(text, "full") == 0)
+		*mode = QCOW2_PREALLOC_FULL;
+	if (*mode != QCOW2_PREALLOC_OFF)
+		return 0;
+	cli_error(cli, plan->path,
+		  "raw files have no preallocation '%s', only off, falloc and "
+		  "full",
+		  ESC(text));
 	return -1;
 }
 
 int create_raw(const struct cli *cli, const struct create_plan *plan,
 	       struct placing *placing)
 {
-	const char *mode = plan->values[KEY_PREALLOCATION].text;
 	uint64_t size = (plan->values[KEY_SIZE].number + 511) & ~511ull;
-	bool falloc = mode && strcmp(mode, "falloc") == 0;
-	bool full = mode && strcmp(mode, "full") == 0;
 	struct qcow2_error err;
+	uint32_t mode;
 
-	if (mode && !falloc && !full && strcmp(mode, "off") != 0) {
-		cli_error(cli, plan->path,
-			  "raw files have no preallocation "
-			  "'%s', only off, falloc and full",
-			  ESC(mode));
+	if (create_raw_preallocation(cli, plan, &mode) < 0)
 		return -1;
-	}
-	if (write_zeros(plan->path, size, full, placing, &err) < 0) {
-		cli_report(cli, plan->path, &err);
-		return -1;
-	}
-	return falloc ? reserve(cli, plan->path, size) : 0;
+	if (write_zeros(plan->path, size, mode, placing, &err) == 0)
+		return 0;
+	cli_report(cli, plan->path, &err);
+	return -1;
 }

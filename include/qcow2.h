@@ -1411,7 +1411,9 @@ struct qcow2_convert_opts {
 	struct qcow2_image *backing;
 	uint32_t compress_level;    /* zlib 1 to 9 or QCOW2_LEVEL_FAST(), zstd
 				     * 1 to 19; 0: usual, zlib 6, zstd 3 */
-	uint32_t reserved;          /* must be 0 */
+	uint32_t preallocation;     /* QCOW2_PREALLOC_*: of raw targets, OFF,
+				     * FALLOC or FULL; of others OFF, since
+				     * qcow2_create_opts says it */
 	uint64_t bytes_per_sec;     /* go no faster; 0: as fast as it goes */
 	/* Where the target went, of functions that take a path.  NULL: not
 	 * asked. */

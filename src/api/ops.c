@@ -51,9 +51,9 @@ static int check_sparse(uint64_t sparse_bytes, struct qcow2_error *err)
 	return 0;
 }
 
-int ops_take_convert_opts(const struct qcow2_convert_opts *opts, uint32_t more,
-			  struct qcow2_convert_opts *own,
-			  struct qcow2_error *err)
+static int take_opts(const struct qcow2_convert_opts *opts, uint32_t more,
+		     bool is_raw, struct qcow2_convert_opts *own,
+		     struct qcow2_error *err)
 {
 	int rc = options_copy(own, sizeof(*own), opts, "qcow2_convert_opts",
 			      err);
@@ -61,20 +61,41 @@ int ops_take_convert_opts(const struct qcow2_convert_opts *opts, uint32_t more,
 	if (rc == 0)
 		rc = check_common(own->flags, CONVERT_FLAGS_KNOWN | more,
 				  own->n_threads, "convert", err);
-	if (rc == 0 && own->reserved)
+	if (rc == 0 && own->preallocation && !is_raw)
 		rc = error_set(err, -EINVAL,
-			       "qcow2_convert_opts.reserved is not 0");
+			       "qcow2_convert_opts.preallocation is for raw "
+			       "targets");
 	if (rc == 0 && own->placement)
 		rc = options_check_result(own->placement, err);
 	return rc < 0 ? rc : check_sparse(own->sparse_bytes, err);
+}
+
+int ops_take_convert_opts(const struct qcow2_convert_opts *opts, uint32_t more,
+			  struct qcow2_convert_opts *own,
+			  struct qcow2_error *err)
+{
+	return take_opts(opts, more, false, own, err);
+}
+
+static int check_preallocation(uint32_t mode, struct qcow2_error *err)
+{
+	if (mode == QCOW2_PREALLOC_OFF || mode == QCOW2_PREALLOC_FALLOC ||
+	    mode == QCOW2_PREALLOC_FULL)
+		return 0;
+	return error_set(err, -EINVAL,
+			 "preallocation is %" PRIu32
+			 ", raw files have only off, falloc and full",
+			 mode);
 }
 
 static int take_raw_opts(const struct qcow2_convert_opts *opts, uint32_t more,
 			 struct qcow2_convert_opts *own,
 			 struct qcow2_error *err)
 {
-	int rc = ops_take_convert_opts(opts, more, own, err);
+	int rc = take_opts(opts, more, true, own, err);
 
+	if (rc == 0)
+		rc = check_preallocation(own->preallocation, err);
 	if (rc == 0 && (own->backing || own->compress_level))
 		rc = error_set(err, -EINVAL,
 			       "raw files have neither backing files nor "

@@ -163,6 +163,24 @@ static int convert_run(struct convert *c, const struct qcow2_convert_opts *opts,
 	return rc;
 }
 
+/* How long zeros have to be to become holes. */
+static uint64_t sparse_bytes(const struct qcow2_convert_opts *opts)
+{
+	if (opts->preallocation == QCOW2_PREALLOC_FULL)
+		return QCOW2_CONVERT_NOT_SPARSE;
+	return opts->sparse_bytes ? opts->sparse_bytes : SPARSE_BYTES_DEFAULT;
+}
+
+/* Before the work, which would end in want of space otherwise. */
+static int reserve(struct qcow2_store *store, uint64_t size,
+		   const struct qcow2_convert_opts *opts,
+		   struct qcow2_error *err)
+{
+	if (opts->preallocation != QCOW2_PREALLOC_FALLOC || !size)
+		return 0;
+	return store_zero(store, size, 0, 0, err);
+}
+
 static int copy_out(struct disk *src, struct qcow2_store *store,
 		    const struct qcow2_convert_opts *opts,
 		    struct qcow2_error *err)
@@ -172,18 +190,18 @@ static int copy_out(struct disk *src, struct qcow2_store *store,
 		.size = disk_size(src),
 		.window_bytes = batch_window_bytes(src),
 	};
-	uint64_t sparse = opts->sparse_bytes;
 	int rc;
 
-	rc = target_init(&c.target, store, c.size,
-			 sparse ? sparse : SPARSE_BYTES_DEFAULT, err);
+	rc = target_init(&c.target, store, c.size, sparse_bytes(opts), err);
+	if (rc == 0)
+		rc = reserve(store, c.size, opts, err);
 	if (rc < 0)
 		return rc;
 	pace_init(&c.pace, opts->bytes_per_sec);
 	extents_init(&c.extents, src);
 	offload_init(&c.offload, src, store,
 		     !(opts->flags & QCOW2_CONVERT_NO_REFLINK) &&
-			     !c.target.write_all);
+			     !c.target.write_all && !opts->preallocation);
 	return convert_run(&c, opts, err);
 }
 
@@ -202,7 +220,8 @@ int ops_convert_raw(struct disk *src, const char *path,
 		    const struct qcow2_convert_opts *opts, unsigned how,
 		    struct qcow2_error *err)
 {
-	bool writes_all = opts->sparse_bytes == QCOW2_CONVERT_NOT_SPARSE;
+	bool writes_all = opts->preallocation ||
+			  opts->sparse_bytes == QCOW2_CONVERT_NOT_SPARSE;
 	struct publish_opts where = {
 		.flags = how,
 		.bytes_max = disk_size(src),

@@ -48,20 +48,22 @@ static int may_be_removed(const char *path)
 	return is_refusal(-errno) ? 0 : -errno;
 }
 
-/* Both have to fit at the same time, and only one would. */
+/* Both would have to fit at the same time, and only one does.  Where not even
+ * one does, the old one is not lost for nothing. */
 static bool is_too_full(int fd, const struct stat *st,
 			const struct publish_opts *opts)
 {
 	uint64_t old_bytes = (uint64_t)st->st_blocks * SECTOR_BYTES;
+	uint64_t needed = opts->bytes_max;
 	struct statvfs fs;
 	uint64_t room;
 
 	if (!old_bytes || fstatvfs(fd, &fs) < 0)
 		return false;
 	room = (uint64_t)fs.f_bavail * fs.f_frsize;
-	if (room >= opts->bytes_max)
-		return false;
-	return !opts->count || opts->count(opts->opaque) > room;
+	if (needed > room && opts->count)
+		needed = opts->count(opts->opaque);
+	return needed > room && needed - room <= old_bytes;
 }
 
 int choose_before(int fd, const struct stat *st, const char *path,

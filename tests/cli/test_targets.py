@@ -168,6 +168,49 @@ class Names(case.Case):
             self.assertEqual(self.recorded("o"), name)
 
 
+class RawTargets(case.Case):
+    """F15: what raw files have is taken, and what changes nothing."""
+
+    @classmethod
+    def prepare(cls):
+        case.run(f"{cls.dir}/bin/qemu-img", "create", "-q", "-f", "qcow2",
+                 "s", "2M")
+
+    def test_preallocation(self):
+        for mode, least in ("off", 0), ("falloc", 2 << 20), ("full", 2 << 20):
+            for sub in (["convert", "-O", "raw", "-o",
+                         f"preallocation={mode}", "s", "t"],
+                        ["create", "-f", "raw", "-o",
+                         f"preallocation={mode},nocow=off", "t", "2M"]):
+                done = self.drop_in(*sub)
+                self.assertEqual(done.status, 0, done.err)
+                st = os.stat("t")
+                self.assertEqual(st.st_size, 2 << 20)
+                self.assertGreaterEqual(st.st_blocks * 512, least, sub)
+                if mode == "off":
+                    self.assertEqual(st.st_blocks, 0)
+        for options in "preallocation=metadata", "size=3M", "cluster_size=4k":
+            self.assertEqual(self.drop_in("convert", "-O", "raw", "-o",
+                                          options, "s", "t").status, 1)
+
+    def test_no_room_leaves_the_old_file(self):
+        with open("old", "w", encoding="ascii") as f:
+            f.write("precious")
+        done = self.drop_in("create", "-f", "raw", "-o",
+                            "preallocation=falloc", "old", "512T")
+        self.assertEqual(done.status, 1)
+        with open("old", encoding="ascii") as f:
+            self.assertEqual(f.read(), "precious")
+
+    def test_what_is_off(self):
+        for option in "encryption=off", "nocow=off", "encryption=no":
+            self.assertEqual(self.drop_in("create", "-f", "qcow2", "-o",
+                                          option, "q", "1M").status, 0)
+        for option in "encryption=on", "nocow=on", "encryption", "nosuch=off":
+            self.assertEqual(self.drop_in("create", "-f", "qcow2", "-o",
+                                          option, "q", "1M").status, 1)
+
+
 class InUse(case.Case):
     """F03: a backing file that somebody writes to is only looked at."""
 

@@ -237,6 +237,28 @@ static void what_is_there_may_be_kept(void **state)
 	ok(qcow2_close(img, &err));
 }
 
+/* F15 */
+static void a_raw_target_is_preallocated_before_it_is_published(void **state)
+{
+	struct qcow2_convert_opts o = QCOW2_CONVERT_OPTS_INIT;
+	struct qcow2_image *img = look("middle");
+	struct stat st;
+
+	(void)state;
+	o.preallocation = QCOW2_PREALLOC_FALLOC;
+	ok(qcow2_convert_raw(img, "raw", &o, &err));
+	ok(stat("raw", &st));
+	assert_int_equal(st.st_size, DISK_BYTES);
+	assert_true(st.st_blocks * 512 >= DISK_BYTES);
+	o.preallocation = QCOW2_PREALLOC_METADATA;
+	assert_int_equal(qcow2_convert_raw(img, "raw", &o, &err), -EINVAL);
+	o.preallocation = QCOW2_PREALLOC_FULL;
+	ok(qcow2_convert_raw(img, "raw", &o, &err));
+	assert_int_equal(qcow2_convert(img, "new", &o, NULL, &err), -EINVAL);
+	assert_int_equal(inode_of("new"), 0);
+	ok(qcow2_close(img, &err));
+}
+
 static void a_size_of_zero_may_be_meant(void **state)
 {
 	struct qcow2_create_opts o = QCOW2_CREATE_OPTS_INIT;
@@ -264,6 +286,7 @@ int main(void)
 		TEST(a_forgotten_size_replaces_nothing),
 		TEST(a_size_of_zero_may_be_meant),
 		TEST(what_is_there_may_be_kept),
+		TEST(a_raw_target_is_preallocated_before_it_is_published),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -120,6 +120,11 @@ static void room_for_one_of_both_is_enough(void **state)
 	assert_int_equal(n_asked, 1);
 	assert_int_equal(p.in_place, QCOW2_IN_PLACE_ROOM);
 	ok(publish_commit(&p, true, NULL));
+	/* There is none even for one. */
+	opts.count = NULL;
+	ok(publish_begin(&p, "small/out", &opts, NULL));
+	assert_int_equal(p.in_place, QCOW2_IN_PLACE_NO);
+	publish_abort(&p);
 	opts.bytes_max = 4 << 20;
 	ok(publish_begin(&p, "small/out", &opts, NULL));
 	assert_int_equal(p.in_place, QCOW2_IN_PLACE_NO);
