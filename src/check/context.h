@@ -34,6 +34,8 @@ struct check_mode {
 	bool tolerant;
 	/* Refcounts that are too narrow are to be told as repaired. */
 	bool any_width;
+	/* Snapshots whose L1 table is the active one get copies of it. */
+	bool split_l1;
 	/* There is no refcount table. */
 	bool no_refcounts;
 	/* The snapshot table is about to be replaced by one that ends where
@@ -63,6 +65,8 @@ struct l1_places {
 	struct l1_place *places;
 	size_t n;
 	size_t capacity;
+	/* Of tables of snapshots that are the active one too. */
+	uint64_t n_shared_clusters;
 };
 
 /* Of an entry whose extra data has the length that is allowed. */
@@ -145,6 +149,11 @@ int check_l2_tables(struct check *c, struct qcow2_error *err);
  */
 int check_snapshot_entry(struct check *c, uint64_t *off, struct snapshot *s,
 			 enum defect *bad, struct qcow2_error *err);
+
+/* snapshots.c: whether the L1 table of a snapshot is the active one, or the
+ * beginning of it. */
+bool check_shares_l1(const struct check *c, uint64_t l1_off,
+		     uint32_t n_entries);
 
 /* snapshots.c: the snapshot table and the L1 tables it names. */
 int check_snapshots(struct check *c, struct qcow2_error *err);

@@ -221,6 +221,17 @@ static int claim_table(struct check *c, uint64_t end, struct qcow2_error *err)
 	return claim_clusters(c, &claim, err);
 }
 
+static uint64_t l1_clusters(const struct check *c, uint32_t n_entries)
+{
+	return geometry_clusters(&c->geo, (uint64_t)n_entries * L1_ENTRY_BYTES);
+}
+
+bool check_shares_l1(const struct check *c, uint64_t l1_off, uint32_t n_entries)
+{
+	return n_entries && l1_off == c->header.l1_off &&
+	       l1_clusters(c, n_entries) <= l1_clusters(c, c->header.l1_size);
+}
+
 static int walk_table(struct check *c, const struct l1_table *t,
 		      struct qcow2_error *err)
 {
@@ -230,8 +241,14 @@ static int walk_table(struct check *c, const struct l1_table *t,
 		.use = USE_SNAPSHOT_L1, .n = 1, .from = t->from,
 		.beyond = DEFECT_SNAPSHOT_L1,
 	};
-	int rc = claim_clusters(c, &claim, err);
+	int rc;
 
+	if (check_shares_l1(c, t->off, t->n_entries)) {
+		c->l1_tables.n_shared_clusters += l1_clusters(c, t->n_entries);
+		if (c->mode.split_l1)
+			return check_l1(c, t->off, t->n_entries, false, err);
+	}
+	rc = claim_clusters(c, &claim, err);
 	/* Whoever shares an L1 table may mean the other's references. */
 	if (rc > 0)
 		c->report.incomplete = true;

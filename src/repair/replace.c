@@ -17,6 +17,8 @@
 
 /* Overlaps that hide others are few; what is left is reported. */
 #define ROUNDS_MAX 3
+/* Of copies of the active L1 table. */
+#define SPLIT_BYTES_MAX (16 * MIB)
 
 struct replacement {
 	struct repair *r;
@@ -26,8 +28,10 @@ struct replacement {
 	bool overlaps;               /* something overlaps something */
 	uint64_t start;              /* cluster index of all that is new */
 	struct new_snapshots table;
-	uint64_t n_table;            /* its clusters, from `start` on */
-	struct copies copies;        /* behind it */
+	bool split;                  /* snapshots get L1 tables of their own */
+	uint64_t n_l1;               /* their clusters, from `start` on */
+	uint64_t n_table;            /* clusters of the table, behind them */
+	struct copies copies;        /* behind that */
 	struct header_switch header;
 };
 
@@ -149,7 +153,7 @@ static uint64_t end_of_use(const struct repair *r)
 
 static uint64_t placed_end(const struct replacement *n)
 {
-	return n->start + n->n_table + n->copies.n_wanted;
+	return n->start + n->n_l1 + n->n_table + n->copies.n_wanted;
 }
 
 static size_t chunk_at_or_after(const struct refs *refs, uint64_t chunk_idx)
@@ -186,9 +190,9 @@ static int source_next(void *opaque, uint64_t idx, uint64_t *found,
 
 static uint64_t placed_count(const struct replacement *n, uint64_t idx)
 {
-	if (idx < n->start + n->n_table)
-		return 1;
-	return n->copies.counts[idx - n->start - n->n_table];
+	uint64_t tables = n->start + n->n_l1 + n->n_table;
+
+	return idx < tables ? 1 : n->copies.counts[idx - tables];
 }
 
 static int source_get(void *opaque, uint64_t idx, uint32_t n_clusters,
@@ -212,12 +216,22 @@ static int source_get(void *opaque, uint64_t idx, uint32_t n_clusters,
 
 /* ---- Writing --------------------------------------------------------------- */
 
+static uint64_t table_off(const struct replacement *n)
+{
+	return (n->start + n->n_l1) << n->r->c.geo.cluster_bits;
+}
+
 static int write_snapshots(const struct replacement *n, struct qcow2_error *err)
 {
-	if (!n->table.len)
-		return 0;
+	int rc = 0;
+
+	if (n->n_l1)
+		rc = snapshots_copy_l1(n->r, n->start
+					     << n->r->c.geo.cluster_bits, err);
+	if (rc < 0 || !n->table.len)
+		return rc;
 	return store_pwrite(n->r->file, n->table.buf, n->table.len,
-			    n->start << n->r->c.geo.cluster_bits, 0, err);
+			    table_off(n), 0, err);
 }
 
 /* Snapshot table, copies, refcounts: durable when it returns. */
@@ -245,8 +259,7 @@ static int write_new(struct replacement *n, struct qcow2_error *err)
 	};
 	if (n->snapshots) {
 		n->header.n_snapshots = n->table.n;
-		n->header.snapshots_off =
-			n->table.n ? n->start << r->c.geo.cluster_bits : 0;
+		n->header.snapshots_off = n->table.n ? table_off(n) : 0;
 	}
 	return 0;
 }
@@ -359,15 +372,25 @@ static int plan(struct replacement *n, struct qcow2_error *err)
 
 	n->geo = new_width(r);
 	n->start = max_u64(n->start, end_of_use(r));
+	n->n_l1 = n->split ? r->c.l1_tables.n_shared_clusters : 0;
 	if (n->snapshots)
-		rc = snapshots_renew(r, &n->table, err);
+		rc = snapshots_renew(r, n->start << bits, &n->table, err);
 	if (rc < 0)
 		return rc;
 	n->n_table = div_round_up(n->table.len, UINT64_C(1) << bits);
 	if (n->overlaps && r->what == REPAIR_ALL)
 		rc = copies_plan(r, &n->copies, err);
-	copies_place(&n->copies, n->start + n->n_table);
+	copies_place(&n->copies, n->start + n->n_l1 + n->n_table);
 	return rc;
+}
+
+/* As long as that costs little: each snapshot may share a table of 32 MiB. */
+static bool must_split(const struct repair *r)
+{
+	uint64_t n = r->c.l1_tables.n_shared_clusters;
+
+	return r->what == REPAIR_ALL && n &&
+	       n <= SPLIT_BYTES_MAX >> r->c.geo.cluster_bits;
 }
 
 static int replace_once(struct repair *r, bool *done, struct qcow2_error *err)
@@ -375,14 +398,16 @@ static int replace_once(struct repair *r, bool *done, struct qcow2_error *err)
 	struct replacement n = {
 		.r = r,
 		.refcounts = refcounts_are_damaged(r) || are_too_narrow(r),
-		.snapshots = r->what == REPAIR_ALL && snapshots_are_damaged(r),
+		.snapshots = r->what == REPAIR_ALL &&
+			     (snapshots_are_damaged(r) || must_split(r)),
+		.split = must_split(r),
 		.overlaps = defect_set_has(&r->c.report.found,
 					   DEFECT_CLUSTER_OVERLAP),
 		.start = end_of_use(r),
 	};
 	struct check_mode mode = {
 		.tolerant = r->what == REPAIR_ALL, .no_refcounts = true,
-		.no_snapshot_table = n.snapshots,
+		.no_snapshot_table = n.snapshots, .split_l1 = n.split,
 	};
 	bool doubted;
 	size_t moved;

@@ -4,8 +4,11 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "format/l2.h"
+#include "store/store.h"
 
 bool snapshots_are_damaged(const struct repair *r)
 {
@@ -120,7 +123,68 @@ static int append(struct repair *r, struct new_snapshots *out,
 	return 0;
 }
 
-int snapshots_renew(struct repair *r, struct new_snapshots *out,
+/* Bytes of whole clusters that a copy of the active L1 table takes; 0 for a
+ * snapshot that has one of its own. */
+static uint64_t copy_bytes(const struct repair *r, const struct snapshot *s)
+{
+	if (!r->c.mode.split_l1 ||
+	    !check_shares_l1(&r->c, s->l1_off, s->l1_size))
+		return 0;
+	return geometry_clusters(&r->c.geo,
+				 (uint64_t)s->l1_size * L1_ENTRY_BYTES)
+	       << r->c.geo.cluster_bits;
+}
+
+static int copy_l1(struct repair *r, const struct snapshot *s, uint64_t to,
+		   struct qcow2_error *err)
+{
+	uint64_t len = (uint64_t)s->l1_size * L1_ENTRY_BYTES;
+	uint8_t *buf = budget_alloc(&r->c.budget, (size_t)len);
+	int rc;
+
+	if (!buf)
+		return budget_error(&r->c.budget, "an L1 table", err);
+	rc = store_pread(r->file, buf, (size_t)len, s->l1_off, 0, err);
+	for (uint64_t k = 0; rc == 0 && k < len; k += L1_ENTRY_BYTES)
+		put_be64(buf + k, get_be64(buf + k) & ~ENTRY_COPIED);
+	if (rc == 0)
+		rc = store_pwrite(r->file, buf, (size_t)len, to, 0, err);
+	budget_free(&r->c.budget, buf, (size_t)len);
+	return rc;
+}
+
+/* The entry of a snapshot that gets a copy says where that is. */
+static void place_l1(const struct repair *r, struct snapshot *s, uint64_t *to)
+{
+	uint64_t bytes = copy_bytes(r, s);
+
+	if (bytes)
+		s->l1_off = *to;
+	*to += bytes;
+}
+
+int snapshots_copy_l1(struct repair *r, uint64_t to, struct qcow2_error *err)
+{
+	uint64_t off = r->c.header.snapshots_off;
+
+	for (uint32_t i = 0; i < r->c.header.n_snapshots; i++) {
+		struct snapshot s;
+		enum defect bad;
+		uint64_t bytes;
+		int rc = check_snapshot_entry(&r->c, &off, &s, &bad, err);
+
+		if (rc)
+			return rc < 0 ? rc : 0;
+		bytes = copy_bytes(r, &s);
+		rc = bytes ? copy_l1(r, &s, to, err) : 0;
+		if (rc < 0)
+			return rc;
+		to += bytes;
+	}
+	return 0;
+}
+
+int snapshots_renew(struct repair *r, uint64_t l1_to, struct new_snapshots *out,
 		    struct qcow2_error *err)
 {
 	uint64_t off = r->c.header.snapshots_off;
@@ -135,6 +199,7 @@ int snapshots_renew(struct repair *r, struct new_snapshots *out,
 			settle_size(r, &s);
 			if (snapshot_is_misplaced(&r->c.geo, &s))
 				s.l1_off = 0;
+			place_l1(r, &s, &l1_to);
 			rc = append(r, out, &s, err);
 		}
 		if (rc < 0)

@@ -154,6 +154,33 @@ static void a_number_that_is_made_up_ends_with_the_entries(void **state)
 	rig_free(r);
 }
 
+/* Writing would change the snapshot with the disk: it gets a table of its own,
+ * and both read what they read. */
+static void a_snapshot_with_the_active_l1_table_gets_a_copy(void **state)
+{
+	struct rig_opts o = { .version = 3 };
+	struct rig *r = rig_new(&o);
+	struct small s = rig_small(r);
+	uint64_t entry, copy;
+	struct mended m;
+
+	(void)state;
+	rig_snapshot(r, &s);
+	rig_finish(r);
+	entry = r->header.snapshots_off;
+	rig_put64(r, entry, r->l1_off);
+	m = mend(r, REPAIR_ALL);
+	assert_int_equal(mended_count(&m, DEFECT_CLUSTER_OVERLAP,
+				      QCOW2_ACTION_REPAIRED), 1);
+	assert_int_equal(rig_get64(r, HEADER_OFF_SNAPSHOT_COUNT) >> 32, 1);
+	copy = rig_get64(r, rig_get64(r, HEADER_OFF_SNAPSHOTS_OFF));
+	assert_int_not_equal(copy, r->l1_off);
+	assert_int_equal(rig_get64(r, copy), s.l2);
+	assert_int_equal(rig_get64(r, r->l1_off), s.l2);
+	assert_int_equal(rig_get64(r, HEADER_OFF_L1_OFF), r->l1_off);
+	rig_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -166,6 +193,8 @@ int main(void)
 		cmocka_unit_test(an_empty_l1_table_gets_an_offset),
 		cmocka_unit_test(
 			too_many_snapshots_are_cut_to_the_limit_in_place),
+		cmocka_unit_test(
+			a_snapshot_with_the_active_l1_table_gets_a_copy),
 		cmocka_unit_test(
 			a_number_that_is_made_up_ends_with_the_entries),
 	};
