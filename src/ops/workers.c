@@ -103,7 +103,7 @@ int workers_run(unsigned n, bool all, workers_fn *fn, void *opaque,
 	CLEANUP_FREE struct worker *many = NULL;
 	struct process_mark here;
 
-	process_mark_init_by_id(&here);
+	process_mark_init(&here);
 	pthread_mutex_init(&w.lock, NULL);
 	if (n > 1)
 		many = calloc(n, sizeof(*many));
