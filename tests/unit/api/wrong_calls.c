@@ -367,9 +367,9 @@ WRONG(convert_with_a_level_that_is_none)
 	return convert_with(t, &s, err);
 }
 
-WRONG(convert_with_a_reserved_field)
+WRONG(convert_with_a_preallocation_that_is_none)
 {
-	BAD(convert_opts, QCOW2_CONVERT_OPTS_INIT, reserved, 1);
+	BAD(convert_opts, QCOW2_CONVERT_OPTS_INIT, preallocation, 77);
 	return convert_with(t, &s, err);
 }
 
@@ -546,7 +546,7 @@ const struct wrong_call wrong_calls[] = {
 	CALL(create_with_an_unknown_compression),
 	CALL(convert_with_unset_options),
 	CALL(convert_with_a_level_that_is_none),
-	CALL(convert_with_a_reserved_field),
+	CALL(convert_with_a_preallocation_that_is_none),
 	CALL(convert_with_odd_holes),
 	CALL(convert_to_raw_with_a_level),
 	CALL(open_without_out),

@@ -9,8 +9,6 @@
 #include "stores/fault.h"
 #include "support/test.h"
 
-#define KIB 1024u
-
 struct bench {
 	struct qcow2_store *mem;
 	struct qcow2_store *counted;
