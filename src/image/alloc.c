@@ -118,12 +118,16 @@ int alloc_clusters(struct alloc *a, uint64_t want, struct allocation *out,
 		   struct qcow2_error *err)
 {
 	uint64_t window = grow_window(a, want);
+	bool large = want > max_u64(window / 2, 1);
 	struct alloc_run run = { 0 };
 	bool low = false;
 	int rc = 0;
 
-	/* Large requests want neighbours more than durable refcounts. */
-	if (want > max_u64(window / 2, 1) || !take(a, want, &run, &low))
+	/* Large requests want neighbours more than durable refcounts, and leave
+	 * no hole of what was claimed ahead. */
+	if (large)
+		alloc_give_back(a);
+	if (large || !take(a, want, &run, &low))
 		rc = claim_run(a, want, &run, err);
 	if (rc < 0)
 		return rc;

@@ -115,6 +115,21 @@ static void what_was_claimed_ahead_goes_back(void **state)
 	rig_release(&t.rig);
 }
 
+static void a_large_request_leaves_no_hole_before_it(void **state)
+{
+	struct allocation small, large;
+	struct alloc_rig t;
+
+	(void)state;
+	init(&t, 64);
+	small = get(&t, 1);
+	large = get(&t, 10);
+	assert_int_equal(large.claim.host_off,
+			 small.claim.host_off + RIG_CLUSTER);
+	assert_int_equal(large.claim.n_clusters, 10);
+	release(&t);
+}
+
 /* S12: a kill after one write and its flush once leaked 63 clusters. */
 static void who_writes_little_claims_little_ahead(void **state)
 {
@@ -165,6 +180,7 @@ int main(void)
 		cmocka_unit_test(sequential_requests_get_neighbours),
 		cmocka_unit_test(nobody_gets_a_cluster_twice),
 		cmocka_unit_test(what_was_claimed_ahead_goes_back),
+		cmocka_unit_test(a_large_request_leaves_no_hole_before_it),
 		cmocka_unit_test(who_writes_little_claims_little_ahead),
 		cmocka_unit_test(a_full_disk_stops_only_those_who_need_more),
 	};
