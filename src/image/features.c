@@ -221,12 +221,29 @@ int features_begin_dirty(struct image *img, enum dirty_reason reason,
 	return rc;
 }
 
-void features_end_operation_later(struct image *img)
+static void replace_operation(struct image *img, enum dirty_reason reason)
 {
 	SCOPED_LOCK(&img->rw->header_lock);
 
 	img->rw->dirty_reasons &= ~(unsigned)DIRTY_OPERATION;
-	img->rw->dirty_reasons |= DIRTY_UNWRITTEN;
+	img->rw->dirty_reasons |= reason;
+}
+
+void features_end_operation_later(struct image *img)
+{
+	replace_operation(img, DIRTY_UNWRITTEN);
+}
+
+void features_leave_to_repair(struct image *img)
+{
+	replace_operation(img, DIRTY_REPAIR);
+}
+
+bool features_is_unfinished(struct image *img)
+{
+	SCOPED_LOCK(&img->rw->header_lock);
+
+	return img->rw->dirty_reasons & DIRTY_OPERATION;
 }
 
 int features_end_dirty(struct image *img, unsigned reasons,

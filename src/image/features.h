@@ -78,6 +78,7 @@ enum dirty_reason {
 	DIRTY_LAZY = 1,       /* refcounts are written late */
 	DIRTY_OPERATION = 2,  /* an operation changes many at once */
 	DIRTY_UNWRITTEN = 4,  /* one that has ended is not on the disk yet */
+	DIRTY_REPAIR = 8,     /* one could not end: the bit stays */
 };
 
 /* The dirty bit is on the disk from the first begin to the last end.  Version 2
@@ -89,5 +90,8 @@ int features_end_dirty(struct image *img, unsigned reasons,
 /* The operation has ended, and the next commits write what is left of it: the
  * bit goes when another operation or closing finds all of it written. */
 void features_end_operation_later(struct image *img);
+void features_leave_to_repair(struct image *img);
+/* An operation has failed, and could not undo what it did. */
+bool features_is_unfinished(struct image *img);
 
 #endif

@@ -15,6 +15,7 @@
 #include "image/features.h"
 #include "image/guarded.h"
 #include "image/image.h"
+#include "image/snapshot_ops.h"
 #include "meta/refcounts_inherited.h"
 #include "store/store.h"
 
@@ -285,6 +286,8 @@ int rw_close(struct image *img, struct qcow2_error *err)
 		features_end_dirty(img, DIRTY_LAZY, NULL);
 	rc = MUTANT(close_commits_nothing) ? 0 : commit_drain(&rw->commit, err);
 	if (rc == 0)
+		rc = snapshot_recover(img, err);
+	if (rc == 0)
 		rc = features_end_dirty(img, DIRTY_LAZY | DIRTY_UNWRITTEN, err);
 	if (rc == 0 && !rw->keep_tail)
 		rc = rw_cut_tail(img, err);
@@ -312,6 +315,8 @@ int image_settle(struct image *img, struct qcow2_error *err)
 {
 	int rc = image_drain(img, err);
 
+	if (rc == 0)
+		rc = snapshot_recover(img, err);
 	return rc < 0 ? rc
 		      : features_end_dirty(img, DIRTY_LAZY | DIRTY_UNWRITTEN,
 					   err);

@@ -34,7 +34,7 @@ struct creation {
 	struct snapshots next;        /* the list with it */
 	struct tree tree;             /* the disk's */
 	bool counted;                 /* the tree has one reference more */
-	bool unfinished;              /* and could not give it back */
+	int unfinished;               /* -errno: it could not be undone; 0 */
 	uint64_t l1_off;              /* of the copy of its L1 table */
 	struct fresh_table table;
 };
@@ -207,7 +207,7 @@ static int carry_out(struct creation *c, struct qcow2_error *err)
 	if (rc == 0)
 		c->info.id = NULL;
 	else
-		c->unfinished = undo(c) < 0;
+		c->unfinished = undo(c);
 	return rc;
 }
 
@@ -229,9 +229,10 @@ static int create(struct creation *c, const char *name,
 	rc = carry_out(c, err);
 	if (rc == 0 && opts->vm_state_size)
 		rc = vmstate_drop(img, err);
-	/* That is for the repair: the dirty bit stays. */
-	if (c->unfinished)
+	if (c->unfinished) {
+		snapshot_unfinished(img, c->unfinished);
 		return rc;
+	}
 	return snapshot_finish(img, rc, err);
 }
 

@@ -213,9 +213,10 @@ static int delete(struct deletion *d, const char *id_or_name,
 		return rc;
 	}
 	rc = carry_out(d, err);
-	/* What was not finished is for the repair: the dirty bit stays. */
-	if (rc < 0 && d->switched)
+	if (rc < 0 && d->switched) {
+		snapshot_unfinished(img, rc);
 		return rc;
+	}
 	return snapshot_finish(img, rc, err);
 }
 

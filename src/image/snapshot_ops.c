@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "image/copied.h"
 #include "image/features.h"
 #include "image/guarded.h"
 #include "image/image.h"
@@ -22,12 +23,32 @@ int snapshot_refuse_data_file(struct qcow2_error *err)
 int snapshot_begin(struct image *img, struct inflight_freeze *freeze,
 		   struct qcow2_error *err)
 {
+	int rc;
+
 	mutex_lock(&img->rw->snapshot_lock);
 	inflight_freeze(&img->rw->inflight, freeze);
 	guarded_forget_inactive_l2(img);
 	if (img->geo.has_data_file)
 		return snapshot_refuse_data_file(err);
-	return commit_flush(&img->rw->commit, err);
+	rc = commit_flush(&img->rw->commit, err);
+	return rc < 0 ? rc : snapshot_recover(img, err);
+}
+
+void snapshot_unfinished(struct image *img, int rc)
+{
+	if (rc != -ENOSPC && rc != -EDQUOT && rc != -EFBIG)
+		features_leave_to_repair(img);
+}
+
+int snapshot_recover(struct image *img, struct qcow2_error *err)
+{
+	uint64_t n_lost;
+	int rc;
+
+	if (!features_is_unfinished(img))
+		return 0;
+	rc = copied_restore(img, &n_lost, err);
+	return rc < 0 ? rc : snapshot_finish(img, 0, err);
 }
 
 void snapshot_end(struct image *img, struct inflight_freeze *freeze)

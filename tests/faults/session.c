@@ -240,8 +240,8 @@ static bool result_is_right(struct session *s, const struct op *op,
 {
 	if (rc < 0 && !s->fired)
 		return fail(s, "fails without reason: %s", err->message);
-	if (rc < 0 && op->kind == OP_FLUSH && !fires && !s->barrier_failed)
-		return fail(s, "a flush fails that had no reason to: %s",
+	if (rc < 0 && !fires && !s->barrier_failed)
+		return fail(s, "fails although nothing does any more: %s",
 			    err->message);
 	if (rc < 0 && (err->code != rc || !err->message[0]))
 		return fail(s, "returns %d, explains %d", rc, err->code);
@@ -314,6 +314,9 @@ static bool close_image(struct session *s)
 	s->fired |= fires;
 	if (rc < 0 && (!s->fired || err.code != rc))
 		return fail(s, "closing: %d: %s", rc, err.message);
+	if (rc < 0 && !fires && !s->barrier_failed)
+		return fail(s, "closing fails although nothing does any more: "
+			    "%s", err.message);
 	if (rc == 0 && (s->flush_failed || (fires && s->in->barriers)))
 		return fail(s, "closing hides a barrier that failed");
 	if (rc == 0)
