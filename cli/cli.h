@@ -31,6 +31,7 @@ struct personality {
 
 struct cli {
 	const struct personality *as;
+	const struct command *command; /* that runs; NULL before */
 };
 
 /*

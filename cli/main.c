@@ -115,11 +115,12 @@ static int finish_output(const struct cli *cli, const struct command *cmd,
 static int run(const struct cli *cli, const struct command *cmd, int argc,
 	       char **argv)
 {
+	struct cli with = { cli->as, cmd };
 	int status;
 
 	if (cmd->changes)
 		signal(SIGPIPE, SIG_IGN);
-	status = cmd->run(cli, argc, argv);
+	status = cmd->run(&with, argc, argv);
 	return finish_output(cli, cmd, status);
 }
 
@@ -184,7 +185,7 @@ static const struct personality *personality_of(const char *argv0)
 
 int main(int argc, char **argv)
 {
-	struct cli cli = { personality_of(argv[0]) };
+	struct cli cli = { personality_of(argv[0]), NULL };
 
 	occupy_standard_descriptors();
 	allow_descriptors();

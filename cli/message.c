@@ -1,7 +1,7 @@
 /*
  * Messages for people, on standard error.
  */
-#include "cli.h"
+#include "command.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -39,25 +39,44 @@ void cli_hint(const struct cli *cli, const char *fmt, ...)
 	fputc('\n', stderr);
 }
 
+struct hint {
+	uint32_t reason;    /* QCOW2_REASON_* */
+	const char *option; /* that the command must have */
+	const char *text;
+};
+
 /* By what failed: an errno value is shared by failures that need different
  * advice. */
-static const char *hint_for(const struct qcow2_error *err)
+static const struct hint hints[] = {
+	{ QCOW2_REASON_REFERENCE, "external",
+	  "to open a file that an image names, say --external=allow:DIR for "
+	  "its directory, or --external=any" },
+	{ QCOW2_REASON_BACKING_FORMAT, "backing-format",
+	  "--backing-format FORMAT names it" },
+	{ QCOW2_REASON_LOCKED, "force-share",
+	  "with -U, what is only read is read although another program has it "
+	  "open; what it changes meanwhile may be torn" },
+};
+
+static bool has_option(const struct cli *cli, const char *name)
 {
-	switch (err->reason) {
-	case QCOW2_REASON_REFERENCE:
-		return "to open a file that an image names, say "
-		       "--external=allow:DIR for its directory, or "
-		       "--external=any";
-	case QCOW2_REASON_BACKING_FORMAT:
-		return "--backing-format FORMAT names it, where a command has "
-		       "that option";
-	case QCOW2_REASON_LOCKED:
-		return "with -U, commands that only read do so although another "
-		       "program has it open; what it changes meanwhile may be "
-		       "torn";
-	default:
-		return NULL;
-	}
+	const struct option_spec *row =
+		cli->command ? cli->command->options : NULL;
+
+	for (; row && row->help; row++)
+		if (row->name && strcmp(row->name, name) == 0)
+			return true;
+	return false;
+}
+
+static const char *hint_for(const struct cli *cli,
+			    const struct qcow2_error *err)
+{
+	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
+		if (hints[i].reason == err->reason &&
+		    has_option(cli, hints[i].option))
+			return hints[i].text;
+	return NULL;
 }
 
 /* The library names the file in some messages, and then it is not said
@@ -74,7 +93,7 @@ static bool starts_with_subject(const char *message, const char *subject)
 void cli_report(const struct cli *cli, const char *subject,
 		const struct qcow2_error *err)
 {
-	const char *hint = hint_for(err);
+	const char *hint = hint_for(cli, err);
 
 	if (subject && starts_with_subject(err->message, subject))
 		subject = NULL;

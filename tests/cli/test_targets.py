@@ -231,6 +231,15 @@ class InUse(case.Case):
             self.assertEqual((done.status, done.err), (0, ""))
         done = self.drop_in("create", "-q", "-f", "qcow2", "-b", "vm", "new")
         self.assertIn("looks like qcow2", done.err)
+        for sub, hinted in ((["create", "-q", "-f", "qcow2", "vm", "1M"], 0),
+                            (["resize", "-q", "-f", "qcow2", "vm", "9M"], 0),
+                            (["convert", "-O", "raw", "vm", "x"], 1),
+                            (["info", "vm"], 1)):
+            done = self.drop_in(*sub)
+            self.assertEqual(done.status, 1)
+            self.assertIn("lock", done.err)
+            self.assertEqual("-U" in done.err, bool(hinted), done.err)
+            self.assertNotIn("--force-share", done.err)
         writer.communicate(b"quit\n")
         self.assertEqual(writer.returncode, 0)
 
