@@ -209,7 +209,7 @@ class Amend(case.Case):
     def test_a_backing_file_needs_its_format(self):
         self.make()
         self.assert_refused(self.amend("backing_file=base.raw", status=1),
-                            "backing_fmt")
+                            "backing_format")
 
     def test_r44_all_that_a_header_says_stays(self):
         self.make("-o", "compression_type=zstd,cluster_size=64k",

@@ -61,7 +61,6 @@ class Sequences(Both):
         ("-a", "2"),
         ("-d", "2"),
         ("write -P 6 2M 64k",),
-        ("-c", ""),
         ("-a", ""),
         ("-d", ""),
         ("-d", "nothing"),
