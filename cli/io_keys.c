@@ -18,6 +18,8 @@ struct pair {
 	const char *value;
 	char **path; /* NULL: the file is open already */
 	bool asked_read_only;
+	bool overlap_short;    /* overlap-check was given */
+	bool overlap_template; /* overlap-check.template was */
 	struct {
 		uint64_t total_bytes;
 		bool total;
@@ -203,10 +205,17 @@ static int set_l2_slice(struct pair *p)
 					"cluster size");
 }
 
+/* QEMU counts this cache in clusters, and has numbers of 31 bits for them. */
+#define REFCOUNT_CACHE_BYTES_MAX ((uint64_t)INT32_MAX << 16)
+
 static int set_refcount_cache(struct pair *p)
 {
 	p->named.refcount = true;
-	return set_bytes(p, &p->s->refcount_cache_bytes);
+	if (set_bytes(p, &p->s->refcount_cache_bytes) < 0)
+		return -1;
+	return p->s->refcount_cache_bytes <= REFCOUNT_CACHE_BYTES_MAX
+		       ? 0
+		       : wrong_value(p, "a size that a cache can have");
 }
 
 static int wrong_caches(const struct pair *p, const char *why)
@@ -262,7 +271,7 @@ static int set_clean(struct pair *p)
 	return 0;
 }
 
-static int set_overlap(struct pair *p)
+static int set_template(struct pair *p)
 {
 	static const struct {
 		const char *name;
@@ -281,6 +290,28 @@ static int set_overlap(struct pair *p)
 		}
 	}
 	return wrong_value(p, "none, constant, cached or all");
+}
+
+/* Two names of one option: QEMU takes one of them. */
+static int set_overlap_as(struct pair *p, bool *this_name)
+{
+	*this_name = true;
+	if (!p->overlap_short || !p->overlap_template)
+		return set_template(p);
+	cli_error(p->cli, NULL,
+		  "overlap-check and overlap-check.template may not be set at "
+		  "the same time");
+	return -1;
+}
+
+static int set_overlap(struct pair *p)
+{
+	return set_overlap_as(p, &p->overlap_short);
+}
+
+static int set_overlap_template(struct pair *p)
+{
+	return set_overlap_as(p, &p->overlap_template);
 }
 
 /* "overlap-check.KIND": one kind more or less than the template has. */
@@ -318,10 +349,21 @@ static int set_absent(struct pair *p)
 	return on ? wrong_value(p, "supported, only off is") : 0;
 }
 
-static int set_ignored(struct pair *p)
+/* A name is given when a file is opened, and kept. */
+static int set_node_name(struct pair *p)
 {
-	(void)p;
-	return 0;
+	if (p->path)
+		return 0;
+	cli_error(p->cli, NULL, "Cannot change the option 'node-name'");
+	return -1;
+}
+
+/* Whether to fall back to reading is not ours to do: on or off are the same. */
+static int set_auto_read_only(struct pair *p)
+{
+	bool on;
+
+	return truth(p, &on);
 }
 
 static const struct {
@@ -350,10 +392,10 @@ static const struct {
 	{ "lazy-refcounts", set_lazy },
 	{ "cache-clean-interval", set_clean },
 	{ "overlap-check", set_overlap },
-	{ "overlap-check.template", set_overlap },
+	{ "overlap-check.template", set_overlap_template },
 	{ "detect-zeroes", set_absent },
-	{ "auto-read-only", set_ignored },
-	{ "node-name", set_ignored },
+	{ "auto-read-only", set_auto_read_only },
+	{ "node-name", set_node_name },
 };
 
 static int set_pair(struct pair *p)

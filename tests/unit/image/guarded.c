@@ -121,6 +121,26 @@ static void each_template_guards_its_sections(void **state)
 	}
 }
 
+/* S10: tables that cannot be found cannot be guarded, so nothing is written. */
+static void a_snapshot_that_cannot_be_followed_is_not_left_unguarded(void **state)
+{
+	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
+	struct qcow2_store *s = make();
+	uint64_t at = get(s, HEADER_OFF_SNAPSHOTS_OFF);
+	struct qcow2_error err = { 0 };
+	struct qcow2_image *img;
+
+	(void)state;
+	put(s, get(s, at) + 8, at);
+	opts.flags = QCOW2_OPEN_RDWR;
+	opts.overlap_check = QCOW2_OVERLAP_ALL;
+	assert_int_equal(qcow2_open_store(s, &opts, &img, &err), -EINVAL);
+	assert_int_not_equal(err.defect, 0);
+	assert_int_equal(qcow2_close(open_rw(s, QCOW2_OVERLAP_CACHED), NULL),
+			 0);
+	store_unref(s);
+}
+
 /* Deleting a snapshot makes its tables free: they may hold data after it. */
 static void tables_of_a_deleted_snapshot_are_guarded_no_more(void **state)
 {
@@ -192,6 +212,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_template_guards_its_sections),
+		cmocka_unit_test(
+			a_snapshot_that_cannot_be_followed_is_not_left_unguarded),
 		cmocka_unit_test(tables_of_a_deleted_snapshot_are_guarded_no_more),
 		cmocka_unit_test(metadata_that_an_entry_claims_is_not_freed),
 	};
