@@ -212,7 +212,9 @@ static int amend_run(const struct cli *cli, int argc, char **argv)
 
 	if (first == 0)
 		return status;
+	/* Without a file nor a format nobody knows whose options. */
 	if (create_lists_want_help(&o.lists) &&
+	    (first < argc || o.format != QCOW2_FORMAT_DEFAULT) &&
 	    o.format != QCOW2_FORMAT_RAW) {
 		create_print_amend_help(amendable);
 		return 0;

@@ -377,6 +377,8 @@ static int convert_run(const struct cli *cli, int argc, char **argv)
 	if (first == 0)
 		return status;
 	if (create_lists_want_help(&o.target.lists)) {
+		if (check_output_format(cli, o.output_format) < 0)
+			return 1;
 		create_print_help(is_to_qcow2(&o) ? QCOW2_FORMAT_QCOW2
 						  : QCOW2_FORMAT_RAW);
 		return 0;

@@ -95,6 +95,7 @@ int convert_existing(const struct cli *cli, const struct common *common,
 	opts->compress_level = (uint32_t)t->level;
 	if (source_open(cli, &writing, &dst, &target) < 0)
 		return 1;
+	image_warn_bitmaps(cli, e->path, target);
 	ret = fill(cli, common, t, e, img, target, opts, err);
 	source_tell_raised(cli, e->path, target);
 	closed = qcow2_close(target, ret == 0 ? err : NULL);

@@ -62,15 +62,6 @@ static const struct key_spec keys[N_CREATE_KEYS] = {
 /* ------------------------------------------------------------------------- */
 /* Help                                                                      */
 
-bool create_wants_help(const char *text)
-{
-	size_t len = strlen(text);
-	const char *last = strrchr(text, ',');
-
-	last = last ? last + 1 : text;
-	return len > 0 && (strcmp(last, "help") == 0 || strcmp(last, "?") == 0);
-}
-
 static void print_key(const struct key_spec *key)
 {
 	static const char *const types[] = { "<str>", "<size>", "<num>",

@@ -188,8 +188,10 @@ static int open_plain(struct io_shell *sh, const char *path,
 
 	io_open_opts(sh, s, &gate, &opts);
 	if (qcow2_open_path(path, &opts, &sh->img, &err) == 0) {
-		if (!s->read_only)
+		if (!s->read_only) {
 			image_warn_unlocked(sh->cli, path, sh->img);
+			image_warn_bitmaps(sh->cli, path, sh->img);
+		}
 		return 0;
 	}
 	sh->img = NULL;

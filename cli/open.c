@@ -34,6 +34,21 @@ void warn_unlocked(const struct cli *cli, const char *path)
 		  "keeps other programs from writing to it too");
 }
 
+void image_warn_bitmaps(const struct cli *cli, const char *path,
+			struct qcow2_image *img)
+{
+	struct qcow2_info info = QCOW2_INFO_INIT;
+
+	if (qcow2_supports(QCOW2_CAP_BITMAP_TRACKING) ||
+	    qcow2_get_info(img, 0, &info, NULL) < 0 || info.n_bitmaps == 0)
+		return;
+	cli_error(cli, path,
+		  "warning: %" PRIu32 " persistent bitmap%s will be invalid "
+		  "once data is written: this version does not keep them up to "
+		  "date",
+		  info.n_bitmaps, info.n_bitmaps == 1 ? "" : "s");
+}
+
 void image_warn_unlocked(const struct cli *cli, const char *path,
 			 struct qcow2_image *img)
 {

@@ -35,6 +35,10 @@ void warn_unlocked(const struct cli *cli, const char *path);
 void image_warn_unlocked(const struct cli *cli, const char *path,
 			 struct qcow2_image *img);
 
+/* S16: warns when writing guest data makes persistent bitmaps worthless. */
+void image_warn_bitmaps(const struct cli *cli, const char *path,
+			struct qcow2_image *img);
+
 /* Tells what writing to the image put right in it, before it is closed. */
 void source_tell_raised(const struct cli *cli, const char *path,
 			struct qcow2_image *img);

@@ -107,6 +107,11 @@ REFUSED = [
     ["-o", "data_file_raw=on", "a.qcow2", "1M"],
     ["-o", "data_file=d.raw,data_file_raw=on", "-b", "base.raw", "-F", "raw",
      "a.qcow2"],
+    # S2
+    ["-o", "cluster_size=4k,", "a.qcow2", "1M"],
+    ["-o", "", "a.qcow2", "1M"],
+    ["-o", ",help", "a.qcow2", "1M"],
+    ["-o", "backing_file=t,,help", "a.qcow2", "1M"],
     ["-o", "unheard_of=1", "a.qcow2", "1M"],
     ["-o", "unheard_of", "a.qcow2", "1M"],
     ["-o", "backing_fmt=raw", "a.qcow2", "1M"],
@@ -262,6 +267,15 @@ class Create(case.Case):
             self.assertRegex(listed, rf"(?m)^  {key}=<.* - ")
         self.assertNotIn("cluster_size",
                          self.ours("create", "-f", "raw", "-o", "?").out)
+
+    def test_s2_help_is_an_element_of_the_list_wherever_it_stands(self):
+        whole = self.ours("create", "-f", "qcow2", "-o", "help").out
+        for asked in "help,cluster_size=4k", "?,x", "cluster_size=4k,help":
+            self.assertEqual(
+                self.ours("create", "-f", "qcow2", "-o", asked).out, whole)
+        self.assertEqual(self.ours("convert", "-O", "bochs", "-o", "help",
+                                   "a", "b").status, 1)
+        self.assertEqual(self.ours("amend", "-o", "help").status, 1)
 
     def test_json_tells_what_was_made(self):
         made = self.ours("create", "--output=json", "j.qcow2", "1000").json()

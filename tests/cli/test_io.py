@@ -533,6 +533,14 @@ class Own(case.Case):
         self.assertEqual(result.status, 1)
         self.assertIn("wrote 65536/65536 bytes at offset 65536", result.out)
 
+    def test_s16_bitmaps_that_a_write_drops_are_told(self):
+        self.theirs("create", "-f", "qcow2", "tracked", "1M")
+        self.theirs("bitmap", "--add", "tracked", "b")
+        result = self.io("open tracked", "write 0 64k", args=[])
+        self.assertIn("1 persistent bitmap will be invalid", result.err)
+        self.assertNotIn("persistent",
+                         self.io("open -r tracked", args=[]).err)
+
     def test_keys_of_the_engine(self):
         for keys, status in [
                 ("lazy-refcounts=on", 0), ("overlap-check=all", 0),
@@ -547,6 +555,10 @@ class Own(case.Case):
                 ("refcount-cache-size=2M,cache-size=1M", 1),
                 ("cache-size=4M,l2-cache-size=2M,refcount-cache-size=1M", 1),
                 ("l2-cache-entry-size=0", 1),
+                # S10
+                ("overlap-check=all,overlap-check.template=none", 1),
+                ("auto-read-only=maybe", 1),
+                ("refcount-cache-size=1P", 1),
                 ("overlap-check=some", 1), ("overlap-check.some=on", 1),
                 ("lazy-refcounts=perhaps", 1), ("cache-size=x", 1),
                 ("backing=base", 1), ("detect-zeroes=on", 1)]:
