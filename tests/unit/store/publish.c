@@ -202,6 +202,45 @@ static void a_block_device_is_written_in_place(void **state)
 	loop_detach(&d);
 }
 
+/* F17: as QEMU has it, whatever group may write to what else is made. */
+static void new_files_have_the_mode_that_qemu_gives_them(void **state)
+{
+	static const struct {
+		mode_t mask, mode;
+	} masks[] = { { 0, 0644 }, { 02, 0644 }, { 022, 0644 }, { 077, 0600 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++) {
+		struct publish p;
+
+		umask(masks[i].mask);
+		begin(&p, "out");
+		ok(publish_commit(&p, true, NULL));
+		assert_int_equal(mode_of("out"), masks[i].mode);
+		ok(unlink("out"));
+	}
+}
+
+/* F12: the file is there, and safe as far as this file system goes. */
+static void a_directory_that_cannot_be_synced_is_no_failure(void **state)
+{
+	static const int harmless[] = { EINVAL, ENOTSUP, EROFS, EPERM, EBADF };
+	struct qcow2_error err = { 0 };
+	struct publish p;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++) {
+		begin(&p, "out");
+		dir_errno = harmless[i];
+		ok(publish_commit(&p, true, &err));
+		assert_contents("out", "new");
+	}
+	begin(&p, "out");
+	dir_errno = EIO;
+	assert_int_equal(publish_commit(&p, true, &err), -EIO);
+	assert_non_null(strstr(err.message, "make its new name durable"));
+}
+
 /* What was written through @path has to be in @fd, and nowhere else. */
 static void assert_written_through(const char *path, int fd)
 {
@@ -293,6 +332,8 @@ int main(void)
 		TEST(long_names_have_temporary_files_too),
 		TEST(a_failed_flush_leaves_the_old_file),
 		TEST(a_failed_rename_cleans_up),
+		TEST(new_files_have_the_mode_that_qemu_gives_them),
+		TEST(a_directory_that_cannot_be_synced_is_no_failure),
 		TEST(a_block_device_is_written_in_place),
 		TEST(a_descriptor_is_written_through),
 		TEST(a_link_to_a_descriptor_is_one),

@@ -17,6 +17,7 @@
 #include "store/publish.h"
 
 static int fsync_errno;
+static int dir_errno; /* of the fsync() of a directory */
 static int n_syncs;
 
 int fdatasync(int fd)
@@ -31,7 +32,8 @@ int fsync(int fd)
 {
 	(void)fd;
 	n_syncs++;
-	return 0;
+	errno = dir_errno;
+	return dir_errno ? -1 : 0;
 }
 
 /* A directory of its own for each test, left when it ends. */
@@ -41,6 +43,7 @@ static inline int enter(void **state)
 {
 	(void)state;
 	fsync_errno = 0;
+	dir_errno = 0;
 	n_syncs = 0;
 	umask(022);
 	temp_name(home, sizeof(home), ".");
