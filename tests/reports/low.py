@@ -327,6 +327,7 @@ PLACES = dict(
     compressed=zeroed("packed"), header=zeroed("header"),
     snapshot_only=only("snapshot"), bitmap_only=only("bitmap"),
     shared_once=shared_once(None), shared_once_not_copied=shared_once(False),
+    shared_once_copied=shared_once(True),
 )
 
 

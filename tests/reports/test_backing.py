@@ -123,6 +123,40 @@ class Backing(Case):
              "file:name", "fat:x", "host_device:x", "ssh:x", "C:disk",
              "json:{}", "a b:c"]
 
+    def test_f09_a_new_images_backing_file_is_read_by_qemu_too(self):
+        for name in self.NAMES:
+            with self.subTest(name=name):
+                images.make("./" + name, io=["write -P 3 0 64k"])
+                self.assert_worked(self.ours("create", "-q", "-f", "qcow2",
+                                             "-b", name, "-F", "qcow2", "o"))
+                for run in (self.ours, self.theirs):
+                    self.assert_worked(run("convert", "-O", "raw", "o", "x"))
+                    self.assertEqual(read("x")[:3], b"\3\3\3")
+
+    def test_f09_a_converted_images_backing_file_is_read_by_qemu_too(self):
+        for name in self.NAMES:
+            with self.subTest(name=name):
+                images.make("./" + name, io=["write -P 3 0 64k"])
+                images.make("s", io=["write -P 3 0 64k", "write -P 4 1M 1k"])
+                self.assert_worked(self.ours(
+                    "convert", "-O", "qcow2", "-B", name, "-F", "qcow2", "s",
+                    "o"))
+                self.assert_worked(self.theirs("convert", "-O", "raw", "o",
+                                               "x"))
+                self.assertEqual(read("x")[:3], b"\3\3\3")
+
+    def test_f09_a_data_file_is_read_by_qemu_too(self):
+        for name in ("d:1.raw", "nbd:d.raw", "2026-01-01T10:00:00.raw"):
+            with self.subTest(name=name):
+                self.assert_worked(self.ours(
+                    "create", "-q", "-f", "qcow2", "-o",
+                    f"data_file={name}", "o", "1M"))
+                self.assert_worked(self.ours("io", "-c", "write -P 3 0 64k",
+                                             "o"))
+                self.assert_worked(self.theirs("convert", "-O", "raw", "o",
+                                               "x"))
+                self.assertEqual(read("x")[:3], b"\3\3\3")
+
     def test_f09_usual_names_are_recorded_as_they_are(self):
         os.mkdir("sub")
         for name in ("base.qcow2", "sub/ba:se.qcow2",

@@ -45,9 +45,38 @@ class FirstBytes(Case):
                          other["format-specific"]["data"]["compat"])
         return self.assert_worked(self.ours("info", path))
 
+    def test_f07_info_on_the_first_64_kib(self):
+        self.info_as_qemu(65536)
+
+    def test_f07_info_on_the_first_512_bytes(self):
+        self.info_as_qemu(512)
+
+    def test_f07_info_on_the_first_sector_of_version_2(self):
+        self.info_as_qemu(512, "-o", "compat=0.10")
+
     def test_f07_info_on_the_first_mebibyte(self):
         self.info_as_qemu(1 << 20, size="4G",
                           io=["write 0 4M", "write 1G 1M"])
+
+    def test_f07_info_notes_what_is_missing(self):
+        done = self.info_as_qemu(65536)
+        self.assertRegex(done.out + done.err,
+                         "(?i)end|miss|short|beyond|past|cut")
+
+    def test_f07_info_on_the_first_bytes_with_a_backing_file(self):
+        images.make("base")
+        images.make("s", "-b", "base", "-F", "qcow2")
+        done = self.assert_worked(self.ours(
+            "info", "--output=json", self.head("s", 65536)))
+        self.assertEqual(done.json()["backing-filename"], "base")
+
+    def test_f07_info_on_the_first_bytes_of_an_image_with_snapshots(self):
+        """Its table is not there; the header is all the same."""
+        images.make("s", io=["write 0 1M"])
+        images.qemu_img("snapshot", "-c", "x", "s")
+        done = self.ours("info", "--output=json", self.head("s", 65536))
+        self.assert_worked(done)
+        self.assertEqual(done.json()["virtual-size"], 4 << 20)
 
     def test_f07_reading_the_disk_of_the_first_bytes_fails(self):
         images.make("s", io=["write -P 3 0 1M"])
@@ -65,6 +94,10 @@ class FirstBytes(Case):
         self.assert_worked(self.ours(*words))
         if expected is not None:
             self.assertTrue(read("x") == expected)
+
+    def test_f13_a_backing_file_name_of_length_0_at_some_offset(self):
+        images.make("s", io=["write -P 3 0 1M"])
+        self.as_qemu_reads(images.Header("s").put(">Q", 8, 65000))
 
     def test_f13_a_backing_file_offset_far_away_without_a_name(self):
         images.make("s", io=["write -P 3 0 1M"])
@@ -115,6 +148,23 @@ class FirstBytes(Case):
                 self.assertEqual(done.status, 1)
                 self.assertNotIn("--external", done.err)
 
+    @targets.needs_root
+    def test_f14_a_file_that_may_not_be_changed_gets_no_hint_of_the_gate(self):
+        images.make("s")
+        try:
+            targets.call("chattr", "+i", "s")
+        except (OSError, subprocess.CalledProcessError):
+            self.skipTest("no immutable files here")
+        try:
+            for words in (["io", "-c", "write 0 4k", "s"],
+                          ["convert", "-O", "raw", "s", "s"],
+                          ["create", "-q", "-f", "qcow2", "s", "1M"]):
+                done = self.ours(*words)
+                self.assertEqual(done.status, 1)
+                self.assertNotIn("--external", done.err)
+        finally:
+            targets.call("chattr", "-i", "s")
+
     def test_f14_a_reference_that_is_refused_gets_the_hint(self):
         images.make("/".join([self.dir, "outside"]))
         images.make("s", "-u", "-b", "../outside", "-F", "qcow2")
@@ -124,12 +174,49 @@ class FirstBytes(Case):
 
     # F15.
 
+    def test_f15_options_with_the_value_that_changes_nothing(self):
+        for options in ("encryption=off", "nocow=off", "encryption=off,nocow="
+                        "off,lazy_refcounts=off", "extended_l2=off",
+                        "data_file_raw=off", "preallocation=off",
+                        "compression_type=zlib"):
+            with self.subTest(options=options):
+                theirs = self.theirs("create", "-q", "-f", "qcow2", "-o",
+                                     options, "t", "1M")
+                self.assert_worked(theirs)
+                ours = self.drop_in("create", "-q", "-f", "qcow2", "-o",
+                                    options, "o", "1M")
+                self.assert_worked(ours)
+
+    def test_f15_convert_and_amend_take_them_too(self):
+        images.make("s")
+        for words in (["convert", "-O", "qcow2", "-o",
+                       "encryption=off,nocow=off", "s", "o"],):
+            theirs = self.theirs(*words)
+            ours = self.drop_in(*words)
+            self.assertEqual(ours.status, theirs.status, ours.err)
+
     def test_f15_what_would_change_something_is_still_refused(self):
         done = self.drop_in("create", "-q", "-f", "qcow2", "-o",
                             "nocow=perhaps", "o", "1M")
         self.assertEqual(done.status, 1)
 
     # F17.
+
+    @targets.needs_root
+    def test_f17_the_disk_size_of_a_block_device_is_its_own(self):
+        targets.write("img", bytes(8 << 20))
+        try:
+            device = subprocess.run(["losetup", "-f", "--show", "img"],
+                                    check=True, capture_output=True,
+                                    text=True).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            self.skipTest("no loop devices here")
+        try:
+            ours = self.drop_in("info", "-f", "raw", "--output=json", device)
+        finally:
+            targets.call("losetup", "-d", device)
+        # As docs/qemu-differences.md says; qemu-img says 0.
+        self.assertEqual(ours.json()["actual-size"], 8 << 20)
 
     # -m N.
 

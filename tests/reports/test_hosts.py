@@ -75,23 +75,6 @@ class Calls(Case):
                     done = self.failing("LOCK_ERRNO", number, *words)
                     self.assertEqual(done.status, 0, done.err)
 
-    def test_f11_writers_are_warned_where_there_are_no_locks(self):
-        images.make("s", io=["write -P 6 0 64k"])
-        for words in self.WRITERS:
-            with self.subTest(words=words):
-                done = self.failing("LOCK_ERRNO", errno.EINVAL, *words)
-                self.assertEqual(done.status, 0, done.err)
-                self.assertIn("warning: the host has no locks", done.err)
-
-    def test_f11_writers_are_refused_where_locks_fail(self):
-        images.make("s", io=["write -P 6 0 64k"])
-        for number in (errno.ENOLCK, errno.EIO):
-            for words in self.WRITERS:
-                with self.subTest(number=number, words=words):
-                    done = self.failing("LOCK_ERRNO", number, *words)
-                    self.assertNotEqual(done.status, 0)
-                    self.assertIn("cannot lock", done.err)
-
     def test_f11_a_new_image_is_made_where_there_are_no_locks(self):
         for number in THERE_ARE_NONE:
             with self.subTest(number=number):
@@ -119,6 +102,30 @@ class Calls(Case):
         done = self.ours("io", "--image-opts", "-c", "write -P 1 0 4k",
                          "driver=qcow2,file.filename=a,file.locking=auto")
         self.assertEqual(done.status, 0, done.err)
+
+    # F12.
+
+    def test_f12_a_directory_that_cannot_be_synced_does_not_matter(self):
+        for number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP,
+                       errno.EACCES):
+            for words in (["convert", "-O", "raw", "a", "x"],
+                          ["convert", "-O", "qcow2", "a", "y"],
+                          ["create", "-q", "-f", "qcow2", "z", "1M"]):
+                with self.subTest(number=number, words=words):
+                    done = self.failing("FSYNC_ERRNO", number, *words)
+                    self.assertEqual(done.status, 0, done.err)
+                    self.assertTrue(os.path.exists(words[-1]) or
+                                    os.path.exists("z"))
+
+    def test_f12_a_mode_that_cannot_be_set_does_not_matter(self):
+        for number in (errno.EPERM, errno.ENOTSUP):
+            for name in ("new", "old"):
+                with self.subTest(number=number, name=name):
+                    targets.write("old", b"old")
+                    done = self.failing("FCHMOD_ERRNO", number, "convert",
+                                        "-O", "raw", "a", name)
+                    self.assertEqual(done.status, 0, done.err)
+                    self.assertEqual(read(name)[:2], b"\5\5")
 
 
 class Barriers(Case):
@@ -186,6 +193,18 @@ class FullOutput(Case):
         self.assertEqual(ours.returncode, theirs.returncode, ours.stderr)
         if made:
             self.assertTrue(os.path.exists(made))
+
+    def test_f16_create(self):
+        self.as_qemu("create", "-f", "qcow2", "new", "1M", made="new")
+
+    def test_f16_resize(self):
+        self.as_qemu("resize", "a", "8M")
+
+    def test_f16_convert_with_progress(self):
+        self.as_qemu("convert", "-p", "-O", "raw", "a", "x", made="x")
+
+    def test_f16_check(self):
+        self.as_qemu("check", "a")
 
     def test_f16_info_says_that_it_was_not_printed(self):
         """What only prints has not done its work."""

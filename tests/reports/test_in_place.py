@@ -54,6 +54,70 @@ class InPlace(Case):
     # F04.
 
     @needs_root
+    def test_f04_a_file_of_mine_in_a_directory_of_others(self):
+        path = self.existing("disk.img", owner=(STRANGER, STRANGER))
+        self.assert_worked(self.stranger("convert", "-O", "raw",
+                                         f"{self.dir}/s", path))
+        self.assert_disk(path)
+        self.assertEqual(os.stat(path).st_uid, STRANGER)
+        self.assertEqual(os.listdir(self.here), ["disk.img"])
+
+    @needs_root
+    def test_f04_create_in_a_directory_of_others(self):
+        path = self.existing("disk.img", owner=(STRANGER, STRANGER))
+        self.assert_worked(self.stranger("create", "-q", "-f", "qcow2", path,
+                                         "1M"))
+        self.assertEqual(read(path)[:4], b"QFI\xfb")
+
+    @needs_root
+    def test_f04_a_qcow2_target_in_a_directory_of_others(self):
+        path = self.existing("disk.img", owner=(STRANGER, STRANGER))
+        self.assert_worked(self.stranger("convert", "-O", "qcow2",
+                                         f"{self.dir}/s", path))
+        self.assertTrue(self.ours("compare", f"{self.dir}/s", path).status
+                        == 0)
+
+    @needs_root
+    def test_f04_a_bind_mounted_file_is_written(self):
+        path, real = self.existing("m", "0"), self.existing("real")
+        with targets.mounted("--bind", real, path):
+            self.assert_worked(self.ours("convert", "-O", "raw", "s", path))
+            self.assert_disk(path)
+        self.assert_disk(real)
+
+    @needs_root
+    def test_f04_a_bind_mounted_file_is_created(self):
+        path, real = self.existing("m", "0"), self.existing("real")
+        with targets.mounted("--bind", real, path):
+            self.assert_worked(self.ours("create", "-q", "-f", "qcow2", path,
+                                         "1M"))
+        self.assertEqual(read(real)[:4], b"QFI\xfb")
+
+    @needs_root
+    def test_f04_a_file_system_with_room_for_one_of_both(self):
+        data = os.urandom(12 << 20)
+        raw = targets.write(self.at("r12M.raw"), data)
+        with targets.tmpfs(self.at("t"), "20m"):
+            path = targets.write(self.at("t/disk.img"), bytes(12 << 20))
+            done = self.ours("convert", "-f", "raw", "-O", "raw", raw, path)
+            if not done.status:
+                self.assert_disk(path, data)
+            else:
+                # Told before the work: nothing has changed.
+                self.assert_disk(path, bytes(12 << 20))
+                self.assert_refused(done)
+            self.assertEqual(done.status, 0, done.err)
+
+    @needs_root
+    def test_f04_a_strangers_file_in_a_sticky_directory(self):
+        path = self.existing("disk.img", owner=(0, 0), mode=0o666)
+        os.chmod(self.here, 0o1777)
+        self.assert_worked(self.stranger("convert", "-O", "raw",
+                                         f"{self.dir}/s", path))
+        self.assert_disk(path)
+        self.assertEqual(os.listdir(self.here), ["disk.img"])
+
+    @needs_root
     def test_f04_what_may_not_be_written_is_refused_before_the_work(self):
         path = self.existing("disk.img", owner=(0, 0), mode=0o644)
         done = self.stranger("convert", "-O", "raw", f"{self.dir}/s", path)
@@ -65,6 +129,30 @@ class InPlace(Case):
     def test_f04_a_shorter_disk_leaves_no_tail_of_the_old_file(self):
         path = self.existing("disk.img", "16M")
         self.assert_worked(self.ours("convert", "-O", "raw", "s", path))
+        self.assert_disk(path)
+
+    @needs_root
+    def test_f04_in_place_a_shorter_disk_leaves_no_tail_either(self):
+        path, real = self.existing("m", "0"), self.at("real")
+        targets.write(real, b"old!" * (4 << 20))
+        with targets.mounted("--bind", real, path):
+            self.assert_worked(self.ours("convert", "-O", "raw", "s", path))
+        self.assert_disk(real)
+
+    def test_f04_the_command_is_told_to_write_in_place(self):
+        path = self.existing("disk.img")
+        number = os.stat(path).st_ino
+        self.assert_worked(self.ours("convert", "--in-place", "-O", "raw",
+                                     "s", path))
+        self.assertEqual(os.stat(path).st_ino, number)
+        self.assert_disk(path)
+
+    def test_f04_the_command_is_told_to_replace(self):
+        path = self.existing("disk.img")
+        with open(path, "rb") as old:
+            self.assert_worked(self.ours("convert", "--replace", "-O", "raw",
+                                         "s", path))
+            self.assertTrue(old.read() == bytes(4 << 20))
         self.assert_disk(path)
 
     # F05.
@@ -81,6 +169,59 @@ class InPlace(Case):
         self.assertEqual((now.st_uid, now.st_gid, stat.S_IMODE(now.st_mode)),
                          (107, 3000, 0o660))
 
+    @needs_root
+    def test_f05_a_pools_file_stays_its_owners(self):
+        """A member of the group may write it, not give it away."""
+        os.chown(self.here, 107, 3000)
+        os.chmod(self.here, 0o770)
+        path = self.existing("d", owner=(107, 3000), mode=0o660)
+        self.assert_worked(self.stranger("convert", "-O", "raw",
+                                         f"{self.dir}/s", path,
+                                         groups=[3000]))
+        now = os.stat(path)
+        self.assertEqual((now.st_uid, now.st_gid, stat.S_IMODE(now.st_mode)),
+                         (107, 3000, 0o660))
+        self.assert_disk(path)
+
+    def test_f05_the_extended_attributes_stay(self):
+        path = self.existing("d")
+        try:
+            os.setxattr(path, "user.note", b"keep me")
+        except OSError:
+            self.skipTest("no extended attributes here")
+        self.convert_over(path)
+        self.assertEqual(os.getxattr(path, "user.note"), b"keep me")
+
+    @needs_root
+    def test_f05_a_security_label_stays(self):
+        path = self.existing("d")
+        try:
+            os.setxattr(path, "trusted.label", b"svirt")
+        except OSError:
+            self.skipTest("no trusted attributes here")
+        self.convert_over(path)
+        self.assertEqual(os.getxattr(path, "trusted.label"), b"svirt")
+
+    def test_f05_an_access_list_stays(self):
+        path = self.existing("d")
+        acl = bytes.fromhex("02000000" "01000600ffffffff"
+                            "02000600" "6b000000" "04000400ffffffff"
+                            "10000600ffffffff" "20000000ffffffff")
+        try:
+            os.setxattr(path, "system.posix_acl_access", acl)
+        except OSError:
+            self.skipTest("no access lists here")
+        acl = os.getxattr(path, "system.posix_acl_access")
+        self.convert_over(path)
+        self.assertEqual(os.getxattr(path, "system.posix_acl_access"), acl)
+
+    def test_f05_hard_links_stay_one_file(self):
+        path, other = self.existing("d"), self.at("other")
+        os.link(path, other)
+        self.convert_over(path)
+        self.assertEqual(os.stat(path).st_ino, os.stat(other).st_ino)
+        self.assert_disk(other)
+
     def test_f05_a_symlink_stays_and_its_file_is_written(self):
         path = self.existing("d")
         os.symlink("d", self.at("link"))
@@ -96,10 +237,28 @@ class InPlace(Case):
         self.assertTrue(os.path.islink(self.at("link")))
         self.assert_disk(self.at("d"))
 
+    def test_f05_create_keeps_what_the_file_had_too(self):
+        path, other = self.existing("d", mode=0o600), self.at("other")
+        os.link(path, other)
+        self.assert_worked(self.ours("create", "-q", "-f", "qcow2", path,
+                                     "1M"))
+        self.assertEqual(os.stat(path).st_ino, os.stat(other).st_ino)
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+
+    def test_f05_a_compressed_qcow2_target_keeps_its_links(self):
+        path, other = self.existing("d"), self.at("other")
+        os.link(path, other)
+        self.assert_worked(self.ours("convert", "-c", "-O", "qcow2", "s",
+                                     path))
+        self.assertEqual(read(path), read(other))
+
     # F17.
 
     def test_f17_new_files_have_the_mode_that_the_umask_leaves(self):
         self.assert_modes(0o022, 0o077)
+
+    def test_f17_nobody_else_may_write_a_new_file_whatever_the_umask(self):
+        self.assert_modes(0o002, 0)
 
     def assert_modes(self, *masks):
         for mask in masks:

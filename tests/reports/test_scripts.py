@@ -96,6 +96,23 @@ class Scripts(Case):
         images.make("s", "-b", "base", "-F", "qcow2",
                     io=["write -P 2 1M 64k"])
 
+    def test_s3_convert_n_with_b_does_not_demand_a_format(self):
+        self.base()
+        images.make("o", "-b", "base", "-F", "qcow2")
+        self.status_as_qemu("convert", "-n", "-O", "qcow2", "-B", "base", "s",
+                            "o")
+        self.assertEqual(self.ours("compare", "s", "o").status, 0)
+
+    def test_s3_convert_n_with_b_takes_a_target_without_a_backing_file(self):
+        self.base()
+        images.make("t")
+        images.make("o")
+        words = ["convert", "-n", "-O", "qcow2", "-B", "base", "s"]
+        theirs = self.theirs(*words, "t")
+        ours = self.drop_in(*words, "o")
+        self.assertEqual(ours.status, theirs.status, ours.err)
+        self.assertEqual(self.ours("compare", "s", "o").status, 0)
+
     # S5.
 
     def test_s5_a_file_does_not_grow_with_what_is_discarded(self):
@@ -169,6 +186,13 @@ class Scripts(Case):
         ours = self.ours("map", "--output=json", "a").json()
         self.assertFalse(any(e["data"] for e in ours), ours)
 
+    def test_s7_zeros_beside_zeros_of_a_raw_backing_file(self):
+        targets.call("truncate", "-s", "1M", "b")
+        images.make("a", "-b", "b", "-F", "raw")
+        self.assert_worked(self.io("a", "write -z 4k 4k"))
+        ours = self.ours("map", "--output=json", "a").json()
+        self.assertFalse(any(e["data"] and e["depth"] == 0 for e in ours))
+
     def test_s7_zeros_beside_data_keep_the_data(self):
         images.make("b", size="64M", io=["write -P 7 0 4k"])
         images.make("a", "-b", "b", "-F", "qcow2")
@@ -202,6 +226,16 @@ class Scripts(Case):
         image.put(">Q", 8, name + 16)
         self.both_read(image)
         self.named_by_check("extension")
+
+    def test_s8_a_snapshot_table_past_the_end(self):
+        self.snapshotted()
+        image = images.Header("a").put(">Q", 64, 1 << 30)
+        image.save("a")
+        theirs = self.theirs("convert", "-O", "raw", "a", "x")
+        if theirs.status:
+            self.skipTest("qemu-img does not read it either")
+        self.both_read(image)
+        self.named_by_check("snapshot")
 
     # S9.
 
@@ -245,6 +279,18 @@ class Scripts(Case):
                      ["l2-cache-entry-size=1M"]):
             with self.subTest(opts=opts):
                 self.refused_by_both(*opts)
+
+    def test_s10_an_overlap_guard_that_cannot_be_built_stops_writes(self):
+        self.snapshotted()
+        image = images.Header("a")
+        at = image.snapshot_table
+        image.put(">Q", at, image.get(">Q", at) + 512).save("a")
+        done = self.ours("io", "--image-opts", "-c", "write -P 7 2M 4k",
+                         "driver=qcow2,file.filename=a,"
+                         "overlap-check.inactive-l2=on")
+        self.assertEqual(done.status, 1)
+        self.assert_worked(self.ours("io", "-r", "-c", "read -P 5 0 1M",
+                                     "-c", "read -P 0 2M 4k", "a"))
 
     # S12, S13, S14.
 

@@ -53,6 +53,11 @@ class Signals(Case):
         job.err = job.communicate(timeout=60)[1]
         return job.returncode
 
+    def test_f06_a_convert_whose_progress_nobody_reads_is_finished(self):
+        self.piped(*self.words, "-p", "u")
+        self.assertEqual(self.left(), ["u"])
+        self.assertTrue(read(f"{self.here}/u") == self.disk)
+
     def test_f06_a_create_whose_output_nobody_reads_makes_the_image(self):
         self.piped("create", "-f", "qcow2", "u", "1M")
         self.assertEqual(self.left(), ["u"])
@@ -63,6 +68,11 @@ class Signals(Case):
         self.piped("resize", "u", "8M")
         size = self.ours("info", "--output=json", f"{self.here}/u")
         self.assertEqual(size.json()["virtual-size"], 8 << 20)
+
+    def test_f06_a_compressed_convert_with_progress_is_finished(self):
+        self.piped("convert", "-p", "-c", "-O", "qcow2", f"{self.dir}/small",
+                   "u")
+        self.assertEqual(self.left(), ["u"])
 
     def test_f06_a_check_whose_output_nobody_reads_repairs(self):
         path = f"{self.here}/u"
@@ -76,8 +86,50 @@ class Signals(Case):
         done = (run or self.ours)(*args, cwd=self.here,
                                   preexec_fn=limited(1 << 20))
         self.assertEqual(done.status, 1, done.err)
-        self.assertIn("File too large", done.err)
+        self.assertIn("File too large", done.err + done.out)
         return done
+
+    def test_f06_a_convert_beyond_the_size_limit_says_so(self):
+        self.too_large(*self.words, "u")
+        self.assertEqual(self.left(), [])
+
+    def test_f06_a_convert_to_qcow2_beyond_the_size_limit_says_so(self):
+        self.too_large("convert", "-O", "qcow2", f"{self.dir}/s", "u")
+        self.assertEqual(self.left(), [])
+
+    def test_f06_what_stood_at_the_target_stands_there_after_the_limit(self):
+        targets.call("cp", "old.raw", self.here)
+        self.too_large(*self.words, "old.raw")
+        self.assertEqual(self.left(), ["old.raw"])
+        self.assertEqual(read(f"{self.here}/old.raw"), b"precious")
+
+    def test_f06_a_create_beyond_the_size_limit_says_so(self):
+        self.too_large("create", "-q", "-f", "raw", "u", "64M")
+        self.assertEqual(self.left(), [])
+
+    def test_f06_preallocation_beyond_the_size_limit_says_so(self):
+        self.too_large("create", "-q", "-f", "qcow2", "-o",
+                       "preallocation=full", "u", "8M")
+        self.assertEqual(self.left(), [])
+
+    def test_t6_a_write_beyond_the_size_limit_is_efbig(self):
+        path = images.make(f"{self.here}/u")
+        self.too_large("io", "-c", "write 0 4M", path)
+        self.assertEqual(self.ours("check", path).status % 3, 0)
+
+    def test_t6_a_raw_resize_beyond_the_size_limit_is_efbig(self):
+        path = targets.write(f"{self.here}/u", bytes(4096))
+        self.too_large("resize", "-f", "raw", path, "8M")
+
+    def test_t6_a_snapshot_beyond_the_size_limit_is_efbig(self):
+        path = images.make(f"{self.here}/u", "-o", "preallocation=full",
+                           size="2M")
+        before = read(path)
+        done = self.ours("snapshot", "-c", "x", path,
+                         preexec_fn=limited(1 << 20))
+        self.assertEqual(done.status, 1, done.err)
+        self.assertTrue(self.ours("check", path).status in (0, 3))
+        self.assertEqual(len(before) > 1 << 20, True)
 
     # SIGKILL, SIGTERM and the others.
 
@@ -92,6 +144,31 @@ class Signals(Case):
     def slow(self, name, fmt="raw"):
         return ["convert", "-r", "1M", "-O", fmt, f"{self.dir}/s", name]
 
+    def test_f06_a_killed_convert_leaves_nothing(self):
+        for _ in range(3):
+            self.ended(signal.SIGKILL, *self.slow("v"))
+        self.assertEqual(self.left(), [])
+
+    def test_f06_a_killed_convert_to_qcow2_leaves_nothing(self):
+        for _ in range(3):
+            self.ended(signal.SIGKILL, *self.slow("v", "qcow2"))
+        self.assertEqual(self.left(), [])
+
+    def test_f06_a_killed_convert_leaves_the_target_that_stood_there(self):
+        targets.call("cp", "old.raw", self.here)
+        for _ in range(3):
+            self.ended(signal.SIGKILL, *self.slow("old.raw"))
+        self.assertEqual(read(f"{self.here}/old.raw"), b"precious")
+        self.assertEqual(self.left(), ["old.raw"])
+
+    def test_f06_the_run_after_a_kill_takes_away_what_it_left(self):
+        """Where a file system cannot do without, the next run tidies up."""
+        for _ in range(3):
+            self.ended(signal.SIGKILL, *self.slow("v"))
+        done = self.ours(*self.words, "v", cwd=self.here)
+        self.assertEqual(done.status, 0, done.err)
+        self.assertEqual(self.left(), ["v"])
+
     def test_f06_a_file_in_use_by_another_convert_is_not_taken_away(self):
         first = self.start("convert", "-r", "2M", "-O", "raw",
                            f"{self.dir}/s", "v")
@@ -102,6 +179,31 @@ class Signals(Case):
         self.assertEqual(first.wait(timeout=60), 0)
         self.assertEqual(self.left(), ["v", "w"])
         self.assertTrue(read(f"{self.here}/v") == self.disk)
+
+    def test_f06_signals_that_end_a_convert_leave_nothing(self):
+        for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP,
+                    signal.SIGQUIT, signal.SIGALRM, signal.SIGUSR2):
+            with self.subTest(sig=sig):
+                self.assertNotEqual(self.ended(sig, *self.slow("v")), 0)
+                self.assertEqual(self.left(), [])
+
+    def test_f06_a_killed_compressed_convert_leaves_nothing(self):
+        self.ended(signal.SIGKILL, "convert", "-c", "-r", "1M", "-O",
+                   "qcow2", f"{self.dir}/s", "v")
+        self.assertEqual(self.left(), [])
+
+    def test_f06_a_killed_create_leaves_nothing(self):
+        job = self.start("create", "-q", "-f", "qcow2", "-o",
+                         "preallocation=full", "v", "1G")
+        time.sleep(0.05)
+        if job.poll() is None:
+            job.kill()
+            job.wait(timeout=60)
+            self.assertIn(self.left(), [[], ["v"]])
+        done = self.ours("create", "-q", "-f", "qcow2", "v", "1M",
+                         cwd=self.here)
+        self.assertEqual(done.status, 0, done.err)
+        self.assertEqual(self.left(), ["v"])
 
     def test_f06_a_killed_io_leaves_a_disk_that_is_read(self):
         path = images.make(f"{self.here}/u", size="64M")
