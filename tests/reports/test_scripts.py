@@ -81,6 +81,50 @@ class Scripts(Case):
                          f"{words}: {last.out}{last.err}")
         return last
 
+    def test_s2_two_commas_are_a_comma_in_a_value(self):
+        targets.write("t,help", bytes(1 << 20))
+        self.status_as_qemu("create", "-f", "qcow2", "-o",
+                            "backing_file=t,,help,backing_fmt=raw", "o",
+                            made="o")
+        self.status_as_qemu("create", "-f", "qcow2", "-o",
+                            "backing_file=t,,help", "-F", "raw", "o",
+                            made="o")
+
+    def test_s2_help_stands_anywhere_in_a_list_of_options(self):
+        for options in ("help", "?", "help,cluster_size=4k",
+                        "?,cluster_size=4k", "cluster_size=4k,help",
+                        "cluster_size=4k,?"):
+            with self.subTest(options=options):
+                done = self.status_as_qemu("create", "-f", "qcow2", "-o",
+                                           options, "o", "1M", made="o")
+                self.assertIn("cluster_size", done.out)
+                self.assertFalse(os.path.exists("o"))
+
+    def test_s2_empty_parts_make_a_list_of_options_invalid(self):
+        for options in ("cluster_size=4k,", "", ",help", ",", "help,",
+                        ",cluster_size=4k", "cluster_size=4k,,"):
+            with self.subTest(options=options):
+                self.status_as_qemu("create", "-q", "-f", "qcow2", "-o",
+                                    options, "o", "1M", made="o")
+
+    def test_s2_empty_parts_are_invalid_for_convert_and_amend_too(self):
+        images.make("a")
+        for options in ("lazy_refcounts=on,", "", ",help"):
+            with self.subTest(options=options):
+                self.status_as_qemu("convert", "-O", "qcow2", "-o", options,
+                                    "a", "o", made="o")
+                self.status_as_qemu("amend", "-f", "qcow2", "-o", options,
+                                    "a")
+
+    def test_s2_options_of_a_format_that_nobody_has(self):
+        self.status_as_qemu("convert", "-O", "nosuch", "-o", "help")
+        done = self.drop_in("convert", "-O", "bochs", "-o", "help")
+        self.assertEqual(done.status, 1)
+
+    def test_s2_help_on_amend_wants_no_disk(self):
+        self.status_as_qemu("amend", "-f", "qcow2", "-o", "help")
+        self.status_as_qemu("amend", "-o", "help")
+
     def test_s2_several_lists_of_options_are_one(self):
         self.status_as_qemu("create", "-q", "-f", "qcow2", "-o",
                             "cluster_size=4k", "-o", "lazy_refcounts=on",
@@ -269,6 +313,10 @@ class Scripts(Case):
         self.assertEqual((ours.status, theirs.returncode), (1, 1),
                          f"{opts}: {ours.err}")
 
+    def test_s10_overlap_check_twice(self):
+        self.refused_by_both("overlap-check=all",
+                             "overlap-check.template=constant")
+
     def test_s10_cache_sizes_that_cannot_be(self):
         for opts in (["cache-size=1M", "l2-cache-size=2M"],
                      ["cache-size=1M", "refcount-cache-size=2M"],
@@ -279,6 +327,20 @@ class Scripts(Case):
                      ["l2-cache-entry-size=1M"]):
             with self.subTest(opts=opts):
                 self.refused_by_both(*opts)
+
+    def test_s10_values_that_are_none(self):
+        for opt in ("auto-read-only=perhaps", "read-only=perhaps",
+                    "overlap-check=perhaps", "lazy-refcounts=perhaps",
+                    "file.locking=perhaps", "nosuch=1"):
+            with self.subTest(opt=opt):
+                self.refused_by_both(opt)
+
+    def test_s10_node_name_after_open(self):
+        images.make("a")
+        done = self.ours("io", "-c", "reopen -o node-name=x", "a")
+        theirs = subprocess.run([QEMU_IO, "-c", "reopen -o node-name=x",
+                                 "a"], capture_output=True, check=False)
+        self.assertEqual(done.status, theirs.returncode, done.err)
 
     def test_s10_an_overlap_guard_that_cannot_be_built_stops_writes(self):
         self.snapshotted()
@@ -368,11 +430,18 @@ class Scripts(Case):
                     found = self.ours("check", "t/a")
                     self.assertEqual(found.status, 0, found.out)
 
+    def test_s16_a_write_that_drops_bitmaps_is_a_warning(self):
+        images.make("a")
+        images.qemu_img("bitmap", "--add", "a", "b0")
+        done = self.io("a", "write 0 4k")
+        self.assert_worked(done)
+        kept = images.Header("a").get(">Q", 88) & 1
+        self.assertTrue(kept or "bitmap" in done.err, done.err)
+
     def test_s16_what_writes_nothing_warns_of_nothing(self):
         images.make("a")
         images.qemu_img("bitmap", "--add", "a", "b0")
-        for words in (["io", "-c", "read 0 4k", "a"],
-                      ["io", "-r", "-c", "read 0 4k", "a"],
+        for words in (["io", "-r", "-c", "read 0 4k", "a"],
                       ["info", "a"], ["check", "a"]):
             done = self.assert_worked(self.ours(*words))
             self.assertNotIn("bitmap", done.err)
