@@ -120,6 +120,10 @@ static void extension_findings(struct check *c, const struct extensions *x)
 		report_note(&c->report, DEFECT_EXTENSION_DUPLICATE,
 			    x->repeated_off, "a known header extension occurs "
 			    "twice: the last one counts");
+	if (x->padded_names)
+		report_note(&c->report, DEFECT_EXTENSION_BACKING_FORMAT,
+			    NOWHERE, "the name of a backing file, of its format "
+			    "or of a data file is empty or filled up with NULs");
 	if (x->odd_bitmaps_off)
 		report_defect(&c->report, DEFECT_EXTENSION_BITMAPS,
 			      x->odd_bitmaps_off, "a bitmaps extension has "

@@ -79,9 +79,17 @@ uint32_t extension_long_end(const struct extension_iter *it)
 
 /* ---- Known extensions ------------------------------------------------------ */
 
-static bool is_text(const struct extension *e)
+/* A name ends before the NULs that fill it up.  False for one with NUL inside:
+ * others would read another name. */
+static bool is_text(const struct extension *e, uint32_t *len)
 {
-	return e->len > 0 && !memchr(e->data, 0, e->len);
+	const uint8_t *nul = e->len ? memchr(e->data, 0, e->len) : NULL;
+
+	*len = nul ? (uint32_t)(nul - e->data) : e->len;
+	for (uint32_t i = *len; i < e->len; i++)
+		if (e->data[i])
+			return false;
+	return true;
 }
 
 /* A format name is wrong only where there is a file that it is the format of;
@@ -91,13 +99,18 @@ static enum defect take_backing_format(struct extensions *x,
 				       const struct extension *e,
 				       struct fault *fault)
 {
+	uint32_t len;
+	bool good = is_text(e, &len);
+
 	if (e->len > BACKING_FORMAT_BYTES_MAX ||
-	    (header_has_backing(h) && !is_text(e)))
+	    (header_has_backing(h) && !good))
 		return fault_set(fault, DEFECT_EXTENSION_BACKING_FORMAT,
 				 "length", e->off + UINT64_C(4), e->len,
 				 BACKING_FORMAT_BYTES_MAX);
-	x->backing_format = is_text(e) ? e->data : NULL;
-	x->backing_format_len = is_text(e) ? e->len : 0;
+	good = good && len;
+	x->backing_format = good ? e->data : NULL;
+	x->backing_format_len = good ? len : 0;
+	x->padded_names |= len != e->len;
 	return DEFECT_NONE;
 }
 
@@ -106,14 +119,16 @@ static enum defect take_data_file(struct extensions *x, const struct header *h,
 				  const struct extension *e,
 				  struct fault *fault)
 {
-	bool good = is_text(e) && e->len <= DATA_FILE_NAME_BYTES_MAX;
+	uint32_t len;
+	bool good = is_text(e, &len) && len && len <= DATA_FILE_NAME_BYTES_MAX;
 
 	if (!good && header_has_data_file(h))
 		return fault_set(fault, DEFECT_EXTENSION_DATA_FILE, "length",
 				 e->off + UINT64_C(4), e->len,
 				 DATA_FILE_NAME_BYTES_MAX);
 	x->data_file = good ? e->data : NULL;
-	x->data_file_len = good ? e->len : 0;
+	x->data_file_len = good ? len : 0;
+	x->padded_names |= len != e->len;
 	return DEFECT_NONE;
 }
 
@@ -269,17 +284,24 @@ static enum defect check_complete(const struct extensions *x,
 
 /* The name behind the list.  Whether it is inside the cluster is a question of
  * header_validate(). */
-static enum defect check_backing_text(const struct header *h,
+static enum defect check_backing_text(struct extensions *x,
+				      const struct header *h,
 				      const uint8_t *cluster0, size_t len,
 				      struct fault *fault)
 {
+	struct extension name = { .len = h->backing_len };
+	uint32_t text_len;
+
 	if (h->backing_off > len || h->backing_len > len - h->backing_off)
 		return DEFECT_NONE;
-	if (header_has_backing(h) &&
-	    memchr(cluster0 + h->backing_off, 0, h->backing_len))
+	name.data = cluster0 + h->backing_off;
+	if (!header_has_backing(h))
+		return DEFECT_NONE;
+	if (!is_text(&name, &text_len))
 		return fault_set(fault, DEFECT_HEADER_BACKING_TEXT,
 				 "backing_file_offset", h->backing_off,
 				 h->backing_off, 0);
+	x->padded_names |= text_len != h->backing_len;
 	return DEFECT_NONE;
 }
 
@@ -311,7 +333,7 @@ enum defect extensions_decode(struct extensions *x, const struct header *h,
 		return fault->defect;
 	x->cut_off = it.cut_off;
 	x->long_end_off = extension_long_end(&it);
-	if (check_backing_text(h, cluster0, len, fault))
+	if (check_backing_text(x, h, cluster0, len, fault))
 		return fault->defect;
 	return check_complete(x, h, fault);
 }

@@ -30,6 +30,9 @@ static int copy_backing_file(struct names *n, const struct header *h,
 				    HEADER_OFF_BACKING_OFF,
 				    "the file ends before the backing file "
 				    "name does");
+	/* NULs fill a name up; nothing but NULs is no name. */
+	if (!*name)
+		return 0;
 	return copy_text(&n->backing_file, name, h->backing_len,
 			 "the backing file name", err);
 }

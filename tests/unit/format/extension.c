@@ -3,36 +3,6 @@
 #include "base/bytes.h"
 #include "extension_area.h"
 
-static enum defect decode(const struct area *a, struct extensions *x,
-			  struct fault *fault)
-{
-	enum defect bad;
-
-	memset(fault, 0x55, sizeof(*fault));
-	bad = extensions_decode(x, &a->h, a->buf, CLUSTER, FILE_SIZE, fault);
-	if (bad) {
-		assert_int_equal(fault->defect, bad);
-		assert_non_null(fault->field);
-		assert_true(fault->off < CLUSTER);
-	}
-	return bad;
-}
-
-/* The verdict on a list of one extension. */
-static enum defect one(uint32_t type, const void *data, uint32_t len,
-		       struct extensions *x)
-{
-	struct fault fault;
-	struct area a;
-	enum defect bad;
-
-	area_init(&a);
-	extension_encode(&a.w, type, data, len);
-	bad = decode(&a, x, &fault);
-	area_release(&a);
-	return bad;
-}
-
 /* ---- The walk -------------------------------------------------------------- */
 
 static void an_empty_area_has_no_extensions(void **state)
@@ -166,7 +136,10 @@ static void a_backing_name_is_text(void **state)
 	a.h.backing_off = CLUSTER - 8;
 	a.h.backing_len = 8;
 	assert_int_equal(decode(&a, &x, &fault), 0);
+	/* F13: NULs may fill it up, and not part it. */
 	a.buf[CLUSTER - 1] = 0;
+	assert_int_equal(decode(&a, &x, &fault), 0);
+	a.buf[CLUSTER - 3] = 0;
 	assert_int_equal(decode(&a, &x, &fault), DEFECT_HEADER_BACKING_TEXT);
 	a.h.backing_len = 9;
 	decode(&a, &x, &fault);
@@ -298,95 +271,6 @@ static void a_later_name_hides_an_earlier_one(void **state)
 	assert_int_equal(x.backing_format_len, 5);
 	assert_null(x.data_file);
 	area_release(&a);
-}
-
-/* ---- Names ----------------------------------------------------------------- */
-
-static void a_format_name_is_short_text(void **state)
-{
-	struct extensions x;
-	struct fault fault;
-	struct area a;
-
-	(void)state;
-	assert_int_equal(one(EXT_BACKING_FORMAT, "qcow2", 5, &x), 0);
-	assert_int_equal(x.backing_format_len, 5);
-	assert_int_equal(one(EXT_BACKING_FORMAT, "123456789012345", 15, &x), 0);
-	assert_int_equal(one(EXT_BACKING_FORMAT, "1234567890123456", 16, &x),
-			 DEFECT_EXTENSION_BACKING_FORMAT);
-	/* Without backing file, what is no name is no harm either. */
-	assert_int_equal(one(EXT_BACKING_FORMAT, "", 0, &x), 0);
-	assert_null(x.backing_format);
-	assert_int_equal(one(EXT_BACKING_FORMAT, "raw\0qcow2", 9, &x), 0);
-	assert_null(x.backing_format);
-	for (uint32_t len = 0; len <= 4; len += 4) {
-		area_init(&a);
-		a.buf[2048] = 'n';
-		a.h.backing_off = 2048;
-		a.h.backing_len = 1;
-		extension_encode(&a.w, EXT_BACKING_FORMAT, "raw", len);
-		assert_int_equal(decode(&a, &x, &fault),
-				 DEFECT_EXTENSION_BACKING_FORMAT);
-		assert_int_equal(fault.off, HEADER + 4);
-		assert_int_equal(fault.limit, 15);
-		area_release(&a);
-	}
-}
-
-static enum defect data_file(const char *name, uint32_t len,
-			     struct extensions *x)
-{
-	struct fault fault;
-	struct area a;
-	enum defect bad;
-
-	area_init(&a);
-	a.h.incompatible_features = INCOMPAT_DATA_FILE;
-	if (name)
-		extension_encode(&a.w, EXT_DATA_FILE, name, len);
-	bad = decode(&a, x, &fault);
-	assert_true(!bad || !name || fault.limit == 1023);
-	area_release(&a);
-	return bad;
-}
-
-static void a_data_file_has_a_name(void **state)
-{
-	char name[1025];
-	struct extensions x;
-
-	(void)state;
-	memset(name, 'n', sizeof(name));
-	assert_int_equal(data_file(name, 1, &x), 0);
-	assert_int_equal(x.data_file_len, 1);
-	assert_int_equal(data_file(name, 1023, &x), 0);
-	assert_int_equal(data_file(name, 1024, &x), DEFECT_EXTENSION_DATA_FILE);
-	assert_int_equal(data_file(name, 0, &x), DEFECT_EXTENSION_DATA_FILE);
-	assert_int_equal(data_file("a\0b", 3, &x), DEFECT_EXTENSION_DATA_FILE);
-	assert_int_equal(data_file(NULL, 0, &x), DEFECT_EXTENSION_DATA_FILE);
-	/* Without the feature bit the name is just there. */
-	assert_int_equal(one(EXT_DATA_FILE, "data.raw", 8, &x), 0);
-	assert_int_equal(x.data_file_len, 8);
-	assert_int_equal(one(EXT_DATA_FILE, "", 0, &x), 0);
-	assert_null(x.data_file);
-}
-
-static void a_malformed_feature_table_is_ignored(void **state)
-{
-	uint8_t table[97] = { 0 };
-	struct extensions x;
-
-	(void)state;
-	assert_int_equal(one(EXT_FEATURE_NAMES, table, 96, &x), 0);
-	assert_int_equal(x.feature_names_len, 96);
-	assert_false(x.bad_feature_names);
-	for (uint32_t len = 1; len <= 97; len++) {
-		if (len % 48 == 0)
-			continue;
-		assert_int_equal(one(EXT_FEATURE_NAMES, table, len, &x), 0);
-		assert_true(x.bad_feature_names);
-		assert_null(x.feature_names);
-	}
 }
 
 /* ---- Pointers -------------------------------------------------------------- */
@@ -582,9 +466,6 @@ int main(void)
 			more_extensions_than_any_image_has_are_refused),
 		cmocka_unit_test(the_last_of_equal_extensions_counts),
 		cmocka_unit_test(a_later_name_hides_an_earlier_one),
-		cmocka_unit_test(a_format_name_is_short_text),
-		cmocka_unit_test(a_data_file_has_a_name),
-		cmocka_unit_test(a_malformed_feature_table_is_ignored),
 		cmocka_unit_test(the_bitmap_directory_fits_or_bitmaps_are_bad),
 		cmocka_unit_test(the_bitmaps_extension_has_limits),
 		cmocka_unit_test(a_directory_of_65535_bitmaps_is_the_largest),

@@ -32,4 +32,34 @@ static inline void area_release(struct area *a)
 	guard_free(a->buf, CLUSTER);
 }
 
+static inline enum defect decode(const struct area *a, struct extensions *x,
+				 struct fault *fault)
+{
+	enum defect bad;
+
+	memset(fault, 0x55, sizeof(*fault));
+	bad = extensions_decode(x, &a->h, a->buf, CLUSTER, FILE_SIZE, fault);
+	if (bad) {
+		assert_int_equal(fault->defect, bad);
+		assert_non_null(fault->field);
+		assert_true(fault->off < CLUSTER);
+	}
+	return bad;
+}
+
+/* The verdict on a list of one extension. */
+static inline enum defect one(uint32_t type, const void *data, uint32_t len,
+			      struct extensions *x)
+{
+	struct fault fault;
+	struct area a;
+	enum defect bad;
+
+	area_init(&a);
+	extension_encode(&a.w, type, data, len);
+	bad = decode(&a, x, &fault);
+	area_release(&a);
+	return bad;
+}
+
 #endif
