@@ -1,6 +1,6 @@
 /*
- * The public structures are laid out as the .def of the machine recorded them, and the
- * numbers of the enumerations, which are part of the interface too, stay.
+ * The public structures are laid out as the .def of the machine recorded them,
+ * and the numbers of the enumerations, which are part of the interface too, stay.
  */
 #include <stddef.h>
 #include <stdio.h>
