@@ -460,6 +460,9 @@ struct qcow2_image;
 /* -ENOTSUP where the host has no locks for a file; without this flag the image is
  * opened all the same, and qcow2_info.unlocked says so. */
 #define QCOW2_OPEN_NEED_LOCK 0x100u
+/* With RDWR: an image that was not closed properly is refused (-EROFS) instead
+ * of having its refcounts repaired, which takes time and cannot be stopped. */
+#define QCOW2_OPEN_NO_REPAIR 0x200u
 
 struct qcow2_open_opts {
 	size_t struct_size;
@@ -542,7 +545,7 @@ struct qcow2_open_opts {
  *
  * An image whose dirty or corrupt bit is set opens for reading.  For writing, a
  * dirty one has its refcounts repaired first, as by qcow2_check_path(), which
- * QCOW2_OPEN_NO_LOCK forbids; a corrupt one, or one that has more wrong with it
+ * QCOW2_OPEN_NO_LOCK and QCOW2_OPEN_NO_REPAIR forbid; a corrupt one, or one that has more wrong with it
  * than refcounts, is refused with -EROFS.
  *
  * Refcounts of an image may be too low: host crashes leave that behind, and some

@@ -30,6 +30,9 @@ static int print_extents(struct qcow2_image *img, struct qcow2_error *err)
 
 int main(int argc, char **argv)
 {
+	/* Backing files are opened in the directory of the image or below. */
+	struct qcow2_gate gate = QCOW2_GATE_INIT;
+	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
 	struct qcow2_error err;
 	struct qcow2_image *img;
 	int rc;
@@ -38,7 +41,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: %s IMAGE\n", argv[0]);
 		return 2;
 	}
-	rc = qcow2_open_path(argv[1], NULL, &img, &err);
+	gate.mode = QCOW2_EXTERNAL_DIR;
+	opts.gate = &gate;
+	rc = qcow2_open_path(argv[1], &opts, &img, &err);
 	if (rc == 0) {
 		rc = print_extents(img, &err);
 		qcow2_close(img, NULL);

@@ -22,7 +22,8 @@
 #define OPEN_FLAGS_KNOWN                                                       \
 	(QCOW2_OPEN_RDWR | QCOW2_OPEN_NO_BACKING | QCOW2_OPEN_NO_LOCK |        \
 	 QCOW2_OPEN_DIRECT | QCOW2_OPEN_METADATA_ONLY |                        \
-	 QCOW2_OPEN_METADATA_CHAIN | QCOW2_OPEN_NO_FLUSH |                     \
+	 QCOW2_OPEN_METADATA_CHAIN | QCOW2_OPEN_NO_REPAIR |                    \
+	 QCOW2_OPEN_NO_FLUSH |                                                 \
 	 QCOW2_OPEN_TRUST_REFCOUNTS | QCOW2_OPEN_NEED_LOCK)
 
 #define SLICE_BYTES_MIN 512u

@@ -133,7 +133,8 @@ static int settle_dirty(struct layer *l, uint32_t depth,
 	struct qcow2_check_result result = { .struct_size = sizeof(result) };
 	int rc;
 
-	if (!is_written(opts, depth) || (opts->flags & QCOW2_OPEN_NO_LOCK) ||
+	if (!is_written(opts, depth) ||
+	    (opts->flags & (QCOW2_OPEN_NO_LOCK | QCOW2_OPEN_NO_REPAIR)) ||
 	    !is_dirty(l->store))
 		return 0;
 	check.budget = opts->budget;

@@ -141,6 +141,21 @@ static void a_wrong_argument_changes_nothing(void **state)
 	}
 }
 
+/* D16: whoever has no time for a repair can say so. */
+static void a_dirty_image_is_refused_where_no_repair_is_wanted(void **state)
+{
+	struct fixture *f = *state;
+	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
+	struct qcow2_error err = { 0 };
+	struct qcow2_image *img;
+
+	opts.flags = QCOW2_OPEN_RDWR | QCOW2_OPEN_NO_REPAIR;
+	assert_int_equal(qcow2_open_store(f->t.broken, &opts, &img, &err),
+			 -EROFS);
+	assert_string_equal(qcow2_defect_name(err.defect), "header-dirty-bit");
+	assert_true(is_unchanged(f, 0));
+}
+
 /* What the table tries to provoke would happen: there is something to repair. */
 static void the_same_repair_with_right_arguments_changes_the_image(void **state)
 {
@@ -157,6 +172,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_wrong_argument_changes_nothing),
+		cmocka_unit_test(
+			a_dirty_image_is_refused_where_no_repair_is_wanted),
 		cmocka_unit_test(
 			the_same_repair_with_right_arguments_changes_the_image),
 	};
