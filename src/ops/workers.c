@@ -31,6 +31,8 @@ unsigned workers_count(uint32_t wish, uint64_t n_pieces)
 
 void workers_wake(struct workers *w)
 {
+	if (!process_mark_is_here(&w->here))
+		return;
 	SCOPED_LOCK(&w->lock);
 	if (!workers_sleep(w))
 		return;
@@ -49,16 +51,26 @@ static bool worker_wait(struct worker *worker)
 	return worker->index < w->n_awake;
 }
 
+static void note_failure(struct workers *w, int rc,
+			 const struct qcow2_error *err)
+{
+	if (rc == 0 || w->rc)
+		return;
+	w->rc = rc;
+	w->err = *err;
+}
+
 static void worker_end(struct workers *w, int rc,
 		       const struct qcow2_error *err)
 {
 	if (rc < 0)
 		atomic_store_explicit(&w->stop, true, memory_order_relaxed);
-	SCOPED_LOCK(&w->lock);
-	if (rc < 0 && w->rc == 0) {
-		w->rc = rc;
-		w->err = *err;
+	if (!process_mark_is_here(&w->here)) {
+		note_failure(w, rc, err);
+		return;
 	}
+	SCOPED_LOCK(&w->lock);
+	note_failure(w, rc, err);
 	w->ended = true;
 	pthread_cond_broadcast(&w->wake);
 }
@@ -94,6 +106,18 @@ static unsigned workers_start(struct workers *w, struct worker *all, unsigned n)
 	return started;
 }
 
+/* In a child there is nobody to wait for; and destroying a condition waits for
+ * those who wait for it. */
+static void workers_join(struct workers *w, struct worker *list, unsigned n)
+{
+	if (!process_mark_is_here(&w->here))
+		return;
+	for (unsigned i = 1; i < n; i++)
+		pthread_join(list[i].thread, NULL);
+	pthread_cond_destroy(&w->wake);
+	pthread_mutex_destroy(&w->lock);
+}
+
 int workers_run(unsigned n, bool all, workers_fn *fn, void *opaque,
 		struct qcow2_error *err)
 {
@@ -101,9 +125,8 @@ int workers_run(unsigned n, bool all, workers_fn *fn, void *opaque,
 	struct worker self = { 0 };
 	struct worker *list = &self;
 	CLEANUP_FREE struct worker *many = NULL;
-	struct process_mark here;
 
-	process_mark_init(&here);
+	process_mark_init(&w.here);
 	pthread_mutex_init(&w.lock, NULL);
 	if (n > 1)
 		many = calloc(n, sizeof(*many));
@@ -114,11 +137,7 @@ int workers_run(unsigned n, bool all, workers_fn *fn, void *opaque,
 		    all ? n : (unsigned)min_u64(n, n_processors()));
 	n = workers_start(&w, list, many ? n : 1);
 	worker_work(&list[0]);
-	/* A child, forked by a function of the caller, has no threads. */
-	for (unsigned i = 1; i < n && process_mark_is_here(&here); i++)
-		pthread_join(list[i].thread, NULL);
-	pthread_cond_destroy(&w.wake);
-	pthread_mutex_destroy(&w.lock);
+	workers_join(&w, list, n);
 	if (w.rc < 0 && err)
 		*err = w.err;
 	return w.rc;

@@ -23,6 +23,8 @@
 
 #include <qcow2.h>
 
+#include "base/process.h"
+
 struct workers;
 
 /* @index: 0 for the caller's own thread, then counting.  Returns 0 or -errno
@@ -36,6 +38,9 @@ struct workers {
 	atomic_bool stop;
 	unsigned n;           /* all of them */
 	atomic_uint n_awake;  /* only ever grows */
+	/* A function of the caller may fork.  In the child there are no other
+	 * threads, and what they held stays held. */
+	struct process_mark here;
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t wake;
 	bool ended;           /* somebody found no more work, or failed */

@@ -138,6 +138,7 @@ static void a_worker_is_woken_where_reading_has_to_wait(void **state)
 	(void)state;
 	pthread_mutex_init(&w.lock, NULL);
 	pthread_cond_init(&w.wake, NULL);
+	process_mark_init(&w.here);
 	fake_add(d, 4 * WINDOW, FAKE_DATA);
 	batch_clear(&b, WINDOW);
 	batch_add(&b, WINDOW, 0, 0);

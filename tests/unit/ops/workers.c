@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -176,6 +177,40 @@ static void nobody_is_left_to_wake_when_all_work(void **state)
 	assert_int_equal(workers_run(3, true, wake_all, NULL, NULL), 0);
 }
 
+static int fork_once(struct workers *w, unsigned index, void *opaque,
+		     struct qcow2_error *err)
+{
+	atomic_int *child = opaque;
+
+	(void)err;
+	while (index && atomic_load(child) < 0)
+		sched_yield();
+	if (index)
+		return 0;
+	/* The others sleep by then, and in the child for ever. */
+	usleep(20000);
+	atomic_store(child, fork());
+	workers_wake(w);
+	return 0;
+}
+
+static void a_child_does_not_wait_for_those_who_sleep(void **state)
+{
+	unsigned n = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+	atomic_int child = -1;
+	int status = 0;
+
+	(void)state;
+	assert_int_equal(workers_run(n + 3, false, fork_once, &child, NULL),
+			 0);
+	if (child == 0)
+		_exit(7);
+	alarm(30);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	alarm(0);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -186,6 +221,7 @@ int main(void)
 		cmocka_unit_test(of_several_failures_one_is_told_whole),
 		cmocka_unit_test(those_beyond_the_processors_sleep_until_woken),
 		cmocka_unit_test(nobody_is_left_to_wake_when_all_work),
+		cmocka_unit_test(a_child_does_not_wait_for_those_who_sleep),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
