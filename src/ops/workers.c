@@ -138,6 +138,7 @@ int workers_run(unsigned n, bool all, workers_fn *fn, void *opaque,
 	n = workers_start(&w, list, many ? n : 1);
 	worker_work(&list[0]);
 	workers_join(&w, list, n);
+	process_mark_release(&w.here);
 	if (w.rc < 0 && err)
 		*err = w.err;
 	return w.rc;
