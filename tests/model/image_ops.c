@@ -496,7 +496,8 @@ static bool run_one(struct run *r, const struct op *op, bool *refused)
 	case OP_BACKING:
 		return rebase(r, op, refused);
 	case OP_COMPACT:
-		return compact(r, op, refused);
+		/* A dry run puts nothing right, and refuses what is wrong. */
+		return low_settle(r) && compact(r, op, refused);
 	case OP_CHECK:
 		return run_close(r) && judge_check(r, op->flags, JUDGE_CLEAN) &&
 		       run_open(r);
