@@ -262,6 +262,30 @@ static void d16_a_snapshot_has_a_name_that_people_can_read(void **state)
 	ok(qcow2_close(img, NULL));
 }
 
+static void d16_a_dirty_image_is_not_repaired_where_that_is_not_wanted(
+	void **state)
+{
+	uint8_t *before, *after;
+	struct qcow2_image *img;
+	size_t n, m;
+
+	(void)state;
+	create_written("d16-dirty", 6);
+	poke("d16-dirty", 79, "\1", 1);
+	read_file("d16-dirty", &before, &n);
+	assert_int_equal(open_path("d16-dirty", QCOW2_OPEN_RDWR |
+				   QCOW2_OPEN_NO_REPAIR, &img), -EROFS);
+	read_file("d16-dirty", &after, &m);
+	assert_int_equal(n, m);
+	assert_memory_equal(before, after, n);
+	free(before);
+	free(after);
+	ok(open_path("d16-dirty", QCOW2_OPEN_RDWR, &img));
+	assert_int_equal(n_wrong(img, 6), 0);
+	ok(qcow2_close(img, NULL));
+	assert_sound("d16-dirty");
+}
+
 struct seen {
 	uint32_t flags;
 	uint32_t store_flags;
@@ -325,6 +349,8 @@ int main(void)
 			d16_flags_that_mean_nothing_alone_are_refused),
 		cmocka_unit_test(
 			d16_a_snapshot_has_a_name_that_people_can_read),
+		cmocka_unit_test(
+			d16_a_dirty_image_is_not_repaired_where_that_is_not_wanted),
 	};
 
 	enter_directory(directory);

@@ -200,6 +200,23 @@ class Hammer(Case):
                                         theirs.err)
         self.assertIsNotNone(image)
 
+    # T5.
+
+    def test_t5_each_layer_takes_the_cache_that_fits_it(self):
+        images.make("base", "-o", "cluster_size=4k", io=["write -P 5 0 64k"])
+        images.make("a", "-b", "base", "-F", "qcow2", "-o",
+                    "cluster_size=64k")
+        for opts in ("l2-cache-entry-size=64k", "l2-cache-entry-size=16k",
+                     "l2-cache-size=1M,l2-cache-entry-size=64k"):
+            with self.subTest(opts=opts):
+                text = f"driver=qcow2,file.filename=a,{opts}"
+                theirs = subprocess.run(
+                    [QEMU_IO, "--image-opts", "-c", "read -P 5 0 64k", text],
+                    capture_output=True, check=False)
+                self.assertEqual(theirs.returncode, 0)
+                self.assert_worked(self.ours(
+                    "io", "--image-opts", "-c", "read -P 5 0 64k", text))
+
     # T7.
 
     def shared_table(self, n, data):
