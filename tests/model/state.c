@@ -286,10 +286,12 @@ void state_done(struct state *s, const struct op *op, bool refused)
 {
 	if (op->kind == OP_AMEND && !(refused && state_refusal(s, op)))
 		amended(&s->now, op, refused);
-	if (refused || op->which == SNAPSHOT_NOBODY)
-		return;
+	/* A snapshot that is refused leaves the VM state that was written for
+	 * it. */
 	s->had_vmstate |= (op->kind == OP_VMSTATE || op->kind == OP_SNAPSHOT) &&
 			  op->len;
+	if (refused || op->which == SNAPSHOT_NOBODY)
+		return;
 	if (op->kind == OP_SNAPSHOT)
 		keep(s, op);
 	else if (op->kind == OP_APPLY)
