@@ -153,6 +153,7 @@ static void fit(struct qcow2_open_opts *own, struct qcow2_store *store)
 	uint8_t raw[4];
 	uint32_t bits;
 
+	own->flags &= ~QCOW2_OPEN_RDWR;
 	own->snapshot = NULL;
 	if (!own->l2_slice_bytes ||
 	    store_pread(store, raw, sizeof(raw), HEADER_OFF_CLUSTER_BITS, 0,

@@ -111,6 +111,8 @@
 
 /* QEMU's runtime defaults and floors for the metadata caches. */
 #define L2_CACHE_BYTES_DEFAULT (32 * MIB)
+/* Ours, for a disk that nobody writes to. */
+#define L2_CACHE_BYTES_READER (64 * KIB)
 #define L2_CACHE_ENTRIES_MIN 2
 #define REFCOUNT_CACHE_ENTRIES_MIN 4
 #define L2_SLICE_BYTES_DEFAULT 4096

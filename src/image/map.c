@@ -21,10 +21,12 @@ static uint64_t slice_bytes(const struct geometry *g,
 }
 
 /*
- * Whatever was asked, no more than twice all L2 tables of the disk and the
- * default: then neither dirty slices, of which there may be half as many as
- * fit, nor shards that get more than their share make a disk miss whose tables
- * all fit.  What is not there costs nothing.
+ * Whatever was asked, no more than twice all L2 tables of the disk: then neither
+ * dirty slices, of which there may be half as many as fit, nor shards that get
+ * more than their share make a disk miss whose tables all fit.  A disk that is
+ * written to may grow, and gets the default at least.  What is not there costs
+ * nothing but its place in the cache's index, which a chain of a thousand images
+ * pays a thousand times.
  */
 static uint64_t cache_bytes(const struct geometry *g,
 			    const struct qcow2_open_opts *opts,
@@ -33,8 +35,11 @@ static uint64_t cache_bytes(const struct geometry *g,
 	uint64_t wish = opts->l2_cache_bytes ? opts->l2_cache_bytes
 					     : L2_CACHE_BYTES_DEFAULT;
 
-	return min_u64(wish, max_u64(L2_CACHE_BYTES_DEFAULT,
-				     2 * (l1_size << g->cluster_bits)));
+	uint64_t least = opts->flags & QCOW2_OPEN_RDWR ? L2_CACHE_BYTES_DEFAULT
+						       : L2_CACHE_BYTES_READER;
+
+	return min_u64(wish,
+		       max_u64(least, 2 * (l1_size << g->cluster_bits)));
 }
 
 static int check_slice_bytes(const struct geometry *g, uint64_t bytes,

@@ -35,6 +35,7 @@ int main(int argc, char **argv)
 	}
 	gate.mode = QCOW2_EXTERNAL_DIR;
 	opts.gate = &gate;
+	opts.budget.chain_depth = 1024; /* as the command has it */
 	metadata_only(argv[1], opts);
 	if (qcow2_open_path(argv[1], &opts, &img, &err) < 0) {
 		printf("%s\n", err.message);

@@ -345,10 +345,10 @@ def depth_case(depth, expect):
 
 
 def depths():
-    for n in (1, 2, 8, 9, 63, 64):
+    for n in (1, 2, 8, 9, 64, 65, 200, 1000):
         yield depth_case(n, OK())
-    for n in (65, 66, 200, 1000):
-        yield depth_case(n, NOEXT('64'))
+    for n in (1025, 1100):
+        yield depth_case(n, NOEXT('1024'))
 
 
 def neighbours():
