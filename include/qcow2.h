@@ -901,9 +901,12 @@ struct qcow2_snapshot_info {
 #define QCOW2_SNAPSHOT_INFO_INIT { sizeof(struct qcow2_snapshot_info), \
 	NULL, NULL, 0, 0, 0, 0, 0, 0 }
 
-/* Snapshot `index`, 0 to n_snapshots - 1, in table order; else -EINVAL.  The
- * strings live until that snapshot is deleted: whoever cannot know when asks for
- * a list of his own. */
+/*
+ * Snapshot `index`, 0 to n_snapshots - 1, in table order; else -EINVAL.  The same
+ * with err->defect where the snapshot table cannot be read
+ * (QCOW2_LACKS_SNAPSHOT_TABLE).  The strings live until that snapshot is deleted:
+ * a caller that cannot know when asks for its own list.
+ */
 QCOW2_API
 int qcow2_get_snapshot(struct qcow2_image *img, uint32_t index,
 		       struct qcow2_snapshot_info *out,
@@ -912,8 +915,9 @@ int qcow2_get_snapshot(struct qcow2_image *img, uint32_t index,
 /*
  * All snapshots of the top layer as they are now, a copy that changes no more:
  * for one thread that watches while others make and delete snapshots.  An image
- * that can have none, such as a raw one, has an empty list.  -ENOMEM.  Does no
- * I/O.
+ * that can have none, such as a raw one, has an empty list; one whose snapshot
+ * table cannot be read has no list: -EINVAL, and err->defect says what is wrong
+ * with the table.  -ENOMEM.  Does no I/O.
  */
 struct qcow2_snapshot_list;
 

@@ -109,12 +109,10 @@ int qcow2_get_snapshot(struct qcow2_image *img, uint32_t index,
 	if (rc < 0)
 		return rc;
 	top = disk_top_image(img->disk);
-	if (top && top->snapshots.why.code)
-		return snapshots_unreadable(&top->snapshots, err);
-	if (!top || !image_get_snapshot(top, index, &s))
-		return error_set(err, -EINVAL,
-				 "there is no snapshot number %" PRIu32, index);
-	return snapshot_give(out, &s, err);
+	if (!top)
+		return error_set(err, -EINVAL, "a raw image has no snapshots");
+	rc = image_get_snapshot(top, index, &s, err);
+	return rc < 0 ? rc : snapshot_give(out, &s, err);
 }
 
 int qcow2_get_bitmap(struct qcow2_image *img, uint32_t index,

@@ -71,10 +71,11 @@ int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
 int image_close(struct image *img, struct qcow2_error *err);
 
 /* The snapshots that there are now, in table order, while others are made and
- * deleted.  The names in *@out live until that snapshot is deleted; those of a
- * copy, which snapshots_release() takes, until then.  False: no such index. */
-bool image_get_snapshot(struct image *img, uint32_t index,
-			struct snapshot_info *out);
+ * deleted.  The names in *@out live until that snapshot is deleted; a copy owns
+ * its names, and snapshots_release() takes it.  -EINVAL: no such index.  Where
+ * the table cannot be read both say why. */
+int image_get_snapshot(struct image *img, uint32_t index,
+		       struct snapshot_info *out, struct qcow2_error *err);
 int image_copy_snapshots(struct image *img, struct snapshots *out,
 			 struct qcow2_error *err);
 

@@ -1,4 +1,8 @@
+#include <errno.h>
+#include <inttypes.h>
+
 #include "base/cleanup.h"
+#include "base/error.h"
 #include "image/image.h"
 #include "image/rw.h"
 #include "store/hold.h"
@@ -40,15 +44,18 @@ static uint32_t snapshots_now(struct image *img)
 	return img->snapshots.n;
 }
 
-bool image_get_snapshot(struct image *img, uint32_t index,
-			struct snapshot_info *out)
+int image_get_snapshot(struct image *img, uint32_t index,
+		       struct snapshot_info *out, struct qcow2_error *err)
 {
 	SCOPED_LOCK(&img->list_lock);
 
+	if (img->snapshots.why.code)
+		return snapshots_unreadable(&img->snapshots, err);
 	if (index >= img->snapshots.n)
-		return false;
+		return error_set(err, -EINVAL,
+				 "there is no snapshot number %" PRIu32, index);
 	*out = img->snapshots.list[index];
-	return true;
+	return 0;
 }
 
 int image_copy_snapshots(struct image *img, struct snapshots *out,
@@ -56,6 +63,8 @@ int image_copy_snapshots(struct image *img, struct snapshots *out,
 {
 	SCOPED_LOCK(&img->list_lock);
 
+	if (img->snapshots.why.code)
+		return snapshots_unreadable(&img->snapshots, err);
 	return snapshots_copy(out, &img->snapshots, err);
 }
 

@@ -147,6 +147,7 @@ static void a_snapshot_table_past_the_end_hides_the_snapshots_only(void **state)
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		struct qcow2_snapshot_info snap = { .struct_size =
 							    sizeof(snap) };
+		struct qcow2_snapshot_list *list;
 		struct qcow2_store *s = make(NULL);
 		struct qcow2_image *img;
 		struct qcow2_error err;
@@ -161,6 +162,10 @@ static void a_snapshot_table_past_the_end_hides_the_snapshots_only(void **state)
 		assert_int_equal(info_of(img).lacks,
 				 QCOW2_LACKS_SNAPSHOT_TABLE);
 		assert_int_equal(qcow2_get_snapshot(img, 0, &snap, &err),
+				 -EINVAL);
+		assert_int_equal(err.defect, DEFECT_SNAPSHOT_TABLE);
+		err.defect = 0;
+		assert_int_equal(qcow2_snapshot_list_new(img, &list, &err),
 				 -EINVAL);
 		assert_int_equal(err.defect, DEFECT_SNAPSHOT_TABLE);
 		assert_int_equal(qcow2_close(img, NULL), 0);
