@@ -351,12 +351,12 @@ int store_lock(struct qcow2_store *s, enum qcow2_store_lock lock,
 		s->is_locked = lock != QCOW2_STORE_UNLOCK;
 		return 0;
 	}
-	if (!reason.message[0])
-		return fail(s, rc, "lock", WORDS(rc), err);
 	return error_reason(err, rc,
 			    rc == -EBUSY ? QCOW2_REASON_LOCKED
 					 : QCOW2_REASON_NONE,
-			    "%s: %s", s->label, WORDS(rc));
+			    "%s: %s%s", s->label,
+			    reason.message[0] ? "" : "cannot lock: ",
+			    WORDS(rc));
 }
 
 int store_fd(struct qcow2_store *s)

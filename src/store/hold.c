@@ -11,14 +11,14 @@
 static int refuse(const struct qcow2_store *s, struct qcow2_error *err)
 {
 	if (s->has_writer)
-		return error_set(err, -EBUSY,
-				 "%s: this program has it open for writing "
-				 "already",
-				 s->label);
-	return error_set(err, -EBUSY,
-			 "%s: this program has it open already (%" PRIu32
-			 " times), so that it cannot be written to",
-			 s->label, s->n_readers);
+		return error_reason(err, -EBUSY, QCOW2_REASON_LOCKED,
+				    "%s: this program has it open for writing "
+				    "already",
+				    s->label);
+	return error_reason(err, -EBUSY, QCOW2_REASON_LOCKED,
+			    "%s: this program has it open already (%" PRIu32
+			    " times), so that it cannot be written to",
+			    s->label, s->n_readers);
 }
 
 static int take_lock(struct qcow2_store *s, bool writes,

@@ -101,6 +101,7 @@ static void a_writer_is_alone(void **state)
 	assert_int_equal(store_hold(&f->b, f->s, HOLD_WRITE, &f->err), -EBUSY);
 	assert_non_null(strstr(f->err.message, "held"));
 	assert_non_null(strstr(f->err.message, "for writing already"));
+	assert_int_equal(f->err.reason, QCOW2_REASON_LOCKED);
 	assert_int_equal(store_hold(&f->b, f->s, HOLD_READ, &f->err), -EBUSY);
 	assert_null(f->b.store);
 	assert_int_equal(f->l.n_calls, 1);
@@ -115,6 +116,7 @@ static void a_reader_keeps_writers_out(void **state)
 	ok(store_hold(&f->a, f->s, HOLD_READ, &f->err));
 	assert_int_equal(store_hold(&f->b, f->s, HOLD_WRITE, &f->err), -EBUSY);
 	assert_non_null(strstr(f->err.message, "1 times"));
+	assert_int_equal(f->err.reason, QCOW2_REASON_LOCKED);
 	assert_int_equal(f->l.lock, QCOW2_STORE_LOCK_READ);
 	store_release(&f->a);
 	ok(store_hold(&f->b, f->s, HOLD_WRITE, &f->err));
@@ -128,6 +130,8 @@ static void a_refused_lock_leaves_no_holder(void **state)
 	f->l.rc = -EBUSY;
 	assert_int_equal(store_hold(&f->a, f->s, HOLD_READ, &f->err), -EBUSY);
 	assert_int_equal(store_hold(&f->a, f->s, HOLD_WRITE, &f->err), -EBUSY);
+	assert_int_equal(f->err.reason, QCOW2_REASON_LOCKED);
+	assert_non_null(strstr(f->err.message, "held: cannot lock: "));
 	f->l.rc = 0;
 	ok(store_hold(&f->a, f->s, HOLD_WRITE, &f->err));
 }
