@@ -202,12 +202,14 @@ int snapshots_copy(struct snapshots *dst, const struct snapshots *src,
 	if (src->n)
 		dst->list = calloc(src->n, sizeof(*dst->list));
 	if (src->n && !dst->list)
-		return error_nomem(err, "a list of snapshots", src->n);
+		return error_nomem(err, "a list of snapshots",
+				   src->n * sizeof(*dst->list));
 	for (; dst->n < src->n; dst->n++) {
 		if (copy_names(&dst->list[dst->n], &src->list[dst->n]))
 			continue;
 		snapshots_release(dst);
-		return error_nomem(err, "a list of snapshots", src->n);
+		return error_nomem(err, "a list of snapshots",
+				   src->n * sizeof(*dst->list));
 	}
 	return 0;
 }
