@@ -36,6 +36,9 @@ static const enum defect harmless[] = {
 	DEFECT_BITMAP_TABLE,
 	DEFECT_BITMAP_TABLE_ENTRY,
 	DEFECT_SNAPSHOT_DISK_SIZE,
+	/* Neither the end nor a table without entries refers to anything. */
+	DEFECT_EXTENSION_END,
+	DEFECT_SNAPSHOT_L1_EMPTY,
 	DEFECT_LUKS_HEADER,
 	DEFECT_LUKS_SLOT,
 };
@@ -62,7 +65,11 @@ struct reasons {
 static void on_finding(void *opaque, const struct qcow2_finding *f)
 {
 	struct reasons *r = opaque;
+	bool note = f->defect && f->severity == QCOW2_SEVERITY_NONE;
 
+	/* A note is about a sound image, whatever defect it names. */
+	if (note)
+		return;
 	if (f->defect && !r->corrupt.code)
 		error_defect(&r->corrupt, -EIO, f->defect, f->host_off, "%s",
 			     f->message);
