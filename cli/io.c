@@ -56,18 +56,6 @@ static int set_native(const struct option_value *v)
 	return 0;
 }
 
-/* raw and qcow2; the file's own first bytes tell where nothing is said. */
-static int set_known_format(const struct option_value *v)
-{
-	if (format_by_name(v->arg, v->field))
-		return 0;
-	cli_error(v->cli, v->name,
-		  "unknown format '%s'; this version knows "
-		  "qcow2 and raw",
-		  ESC(v->arg));
-	return -1;
-}
-
 #define IO_FIELD(member) offsetof(struct io_options, member)
 
 static const struct option_spec io_table[] = {

@@ -76,13 +76,13 @@ static int complain(const struct cli *cli, int value, char **argv)
 }
 
 static int apply(const struct cli *cli, const struct option_spec *row,
-		 int value, void *values)
+		 int value, const char *arg, void *values)
 {
 	char name[NAME_MAX_LEN];
 	struct option_value v = {
 		.cli = cli,
 		.name = name,
-		.arg = row->arg ? optarg : NULL,
+		.arg = row->arg ? arg : NULL,
 		.detail = row->help,
 		.field = (char *)values + row->field,
 	};
@@ -91,9 +91,33 @@ static int apply(const struct cli *cli, const struct option_spec *row,
 	return row->set(&v);
 }
 
+/* Scripts append to command lines: what is overridden need not be valid. */
+static bool only_last_counts(const struct option_spec *row)
+{
+	return row->set == set_format || row->set == set_known_format ||
+	       row->set == set_cache || row->set == set_output;
+}
+
+/* Such an option, as it was given last. */
+struct last_given {
+	int value; /* 0: not given */
+	const char *arg;
+};
+
+static int apply_last(const struct cli *cli, const struct option_spec *options,
+		      const struct last_given *last, void *values)
+{
+	for (int i = 0; options[i].help; i++)
+		if (last[i].value && apply(cli, &options[i], last[i].value,
+					   last[i].arg, values) < 0)
+			return -1;
+	return 0;
+}
+
 int options_parse(const struct cli *cli, const struct option_spec *options,
 		  int argc, char **argv, void *values)
 {
+	struct last_given last[OPTIONS_MAX] = { { 0, NULL } };
 	struct getopt_tables t;
 	int value;
 
@@ -105,13 +129,18 @@ int options_parse(const struct cli *cli, const struct option_spec *options,
 
 		value = getopt_long(argc, argv, t.shorts, t.longs, NULL);
 		if (value < 0)
-			return optind;
+			break;
 		if (value == '?' || value == ':')
 			return complain(cli, value, argv);
 		row = row_of(options, value);
 		if (!row->set)
 			return 0;
-		if (apply(cli, row, value, values) < 0)
+		if (only_last_counts(row))
+			last[row - options] = (struct last_given){
+				value, optarg,
+			};
+		else if (apply(cli, row, value, optarg, values) < 0)
 			return -1;
 	}
+	return apply_last(cli, options, last, values) < 0 ? -1 : optind;
 }

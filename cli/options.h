@@ -73,7 +73,8 @@ struct common {
 
 /*
  * Parses argv by the table.  @values is the subcommand's structure, with its
- * defaults set.  Returns the index of the first operand (options are moved
+ * defaults set.  Of formats, caches and kinds of output that are given more than
+ * once, the last is judged and set, the others are not looked at.  Returns the index of the first operand (options are moved
  * before the operands), 0 when help was asked for, -1 after saying what is
  * wrong.
  */
@@ -85,6 +86,7 @@ int set_flag(const struct option_value *v);      /* bool, to true */
 int set_text(const struct option_value *v);      /* const char * */
 int set_size(const struct option_value *v);      /* uint64_t */
 int set_format(const struct option_value *v);    /* enum qcow2_format */
+int set_known_format(const struct option_value *v); /* the same; no probe */
 int set_output(const struct option_value *v);    /* enum output */
 int set_external(const struct option_value *v);  /* struct external */
 int set_max_depth(const struct option_value *v); /* uint32_t */

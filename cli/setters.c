@@ -75,12 +75,8 @@ const char *format_name(enum qcow2_format format)
 						       : QCOW2_FORMAT_QCOW2];
 }
 
-int set_format(const struct option_value *v)
+int set_known_format(const struct option_value *v)
 {
-	if (strcmp(v->arg, "probe") == 0) {
-		*(enum qcow2_format *)v->field = QCOW2_FORMAT_PROBE;
-		return 0;
-	}
 	if (format_by_name(v->arg, v->field))
 		return 0;
 	cli_error(v->cli, v->name,
@@ -88,6 +84,14 @@ int set_format(const struct option_value *v)
 		  "qcow2 and raw",
 		  ESC(v->arg));
 	return -1;
+}
+
+int set_format(const struct option_value *v)
+{
+	if (strcmp(v->arg, "probe") != 0)
+		return set_known_format(v);
+	*(enum qcow2_format *)v->field = QCOW2_FORMAT_PROBE;
+	return 0;
 }
 
 int set_output(const struct option_value *v)

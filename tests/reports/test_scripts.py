@@ -100,6 +100,24 @@ class Scripts(Case):
                 self.assertIn("cluster_size", done.out)
                 self.assertFalse(os.path.exists("o"))
 
+    def test_s2_the_last_format_counts(self):
+        self.status_as_qemu("create", "-q", "-f", "foo", "-f", "qcow2", "o",
+                            "1M", made="o")
+        self.assertEqual(read("o")[:4], b"QFI\xfb")
+        self.status_as_qemu("convert", "-O", "foo", "-O", "raw", "o", "x",
+                            made="x")
+        self.status_as_qemu("info", "-f", "foo", "-f", "qcow2", "o")
+        self.status_as_qemu("info", "-f", "qcow2", "-f", "foo", "o")
+        self.status_as_qemu("map", "--output", "x", "--output", "json", "o")
+        for words in (["check"], ["compare", "-F", "foo", "-F", "qcow2", "o"],
+                      ["snapshot", "-c", "s"], ["resize", "-q"],
+                      ["amend", "-t", "foo", "-t", "none", "-o",
+                       "compat=1.1"], ["io", "-c", "read 0 512"]):
+            with self.subTest(words=words):
+                self.assert_worked(self.ours(
+                    *words, "-f", "foo", "-f", "qcow2", "o",
+                    *(["2M"] if words[0] == "resize" else [])))
+
     def test_s2_empty_parts_make_a_list_of_options_invalid(self):
         for options in ("cluster_size=4k,", "", ",help", ",", "help,",
                         ",cluster_size=4k", "cluster_size=4k,,"):
