@@ -88,7 +88,7 @@ int create_fill_opts(const struct cli *cli, const struct create_plan *plan,
 
 /* Makes the names of other files in @plan such that QEMU takes them for paths,
  * too.  @may_be_missing: the backing file is not looked at, and a protocol that
- * QEMU knows is meant as one. */
+ * QEMU knows is meant as one unless a file of that name is there. */
 void create_record_paths(struct create_plan *plan, bool may_be_missing);
 
 /* Whether there is a backing file that fits, and that the image is not below

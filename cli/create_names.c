@@ -6,7 +6,11 @@
 #include "create.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "open.h"
 
 static bool has_protocol(const char *name)
 {
@@ -40,13 +44,31 @@ static void make_path(struct create_value *v, char *room)
 		v->text = room;
 }
 
+/* A file of this very name, beside the image. */
+static bool is_there(const struct create_plan *plan, const char *name)
+{
+	char *path = path_beside(plan->path, name);
+	bool there = path && access(path, F_OK) == 0;
+
+	free(path);
+	return there;
+}
+
+/* What is read as a file here must be a file to QEMU as well. */
+static bool is_path(const struct create_plan *plan, const char *name,
+		    bool may_be_missing)
+{
+	return !may_be_missing || !is_known_protocol(name) ||
+	       is_there(plan, name);
+}
+
 void create_record_paths(struct create_plan *plan, bool may_be_missing)
 {
 	struct create_value *backing = &plan->values[KEY_BACKING_FILE];
 	struct create_value *data = &plan->values[KEY_DATA_FILE];
 
 	if (backing->text && has_protocol(backing->text) &&
-	    !(may_be_missing && is_known_protocol(backing->text)))
+	    is_path(plan, backing->text, may_be_missing))
 		make_path(backing, plan->backing_name);
 	if (data->text && has_protocol(data->text))
 		make_path(data, plan->data_name);

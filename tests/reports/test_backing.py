@@ -133,6 +133,38 @@ class Backing(Case):
                     self.assert_worked(run("convert", "-O", "raw", "o", "x"))
                     self.assertEqual(read("x")[:3], b"\3\3\3")
 
+    def test_f09_an_amended_backing_file_is_read_by_qemu_too(self):
+        for name in self.NAMES:
+            with self.subTest(name=name):
+                images.make("./" + name, io=["write -P 3 0 64k"])
+                images.make("o")
+                self.assert_worked(self.ours(
+                    "amend", "-o", f"backing_file={name},backing_fmt=qcow2",
+                    "o"))
+                for run in (self.ours, self.theirs):
+                    self.assert_worked(run("convert", "-O", "raw", "o", "x"))
+                    self.assertEqual(read("x")[:3], b"\3\3\3")
+
+    def test_f09_an_unsafe_backing_file_is_read_by_qemu_too(self):
+        for name in self.NAMES:
+            with self.subTest(name=name):
+                images.make("./" + name, io=["write -P 3 0 64k"])
+                self.assert_worked(self.ours(
+                    "create", "-q", "-u", "-f", "qcow2", "-b", name, "-F",
+                    "qcow2", "o", "4M"))
+                for run in (self.ours, self.theirs):
+                    self.assert_worked(run("convert", "-O", "raw", "o", "x"))
+                    self.assertEqual(read("x")[:3], b"\3\3\3")
+
+    def test_f09_a_protocols_name_without_such_a_file_stays_as_it_is(self):
+        images.make("o")
+        self.assert_worked(self.ours(
+            "amend", "-o", "backing_file=nbd:host:1,backing_fmt=raw", "o"))
+        self.assertIn(b"nbd:host:1", read("o")[:4096])
+        self.assertNotIn(b"./nbd:host:1", read("o")[:4096])
+        done = self.ours("convert", "-O", "raw", "o", "y")
+        self.assertEqual(done.status, 1, done.err)
+
     def test_f09_a_converted_images_backing_file_is_read_by_qemu_too(self):
         for name in self.NAMES:
             with self.subTest(name=name):
