@@ -106,6 +106,22 @@ static int refuse_features(const struct extensions *x, uint64_t unknown,
 			    "unknown incompatible features: %s", list);
 }
 
+static void padded_names(struct check *c, const struct extensions *x)
+{
+	if (x->padded_backing)
+		report_note(&c->report, DEFECT_HEADER_BACKING_TEXT,
+			    c->header.backing_off, "the name of the backing "
+			    "file is filled up with NULs");
+	if (x->padded_backing_format)
+		report_note(&c->report, DEFECT_EXTENSION_BACKING_FORMAT,
+			    NOWHERE, "the name of the backing file's format is "
+			    "empty or filled up with NULs");
+	if (x->padded_data_file)
+		report_note(&c->report, DEFECT_EXTENSION_DATA_FILE, NOWHERE,
+			    "the name of the data file is empty or filled up "
+			    "with NULs");
+}
+
 /* What is wrong with the extensions and does not keep the disk from being
  * read. */
 static void extension_findings(struct check *c, const struct extensions *x)
@@ -120,10 +136,7 @@ static void extension_findings(struct check *c, const struct extensions *x)
 		report_note(&c->report, DEFECT_EXTENSION_DUPLICATE,
 			    x->repeated_off, "a known header extension occurs "
 			    "twice: the last one counts");
-	if (x->padded_names)
-		report_note(&c->report, DEFECT_EXTENSION_BACKING_FORMAT,
-			    NOWHERE, "the name of a backing file, of its format "
-			    "or of a data file is empty or filled up with NULs");
+	padded_names(c, x);
 	if (x->odd_bitmaps_off)
 		report_defect(&c->report, DEFECT_EXTENSION_BITMAPS,
 			      x->odd_bitmaps_off, "a bitmaps extension has "

@@ -110,7 +110,7 @@ static enum defect take_backing_format(struct extensions *x,
 	good = good && len;
 	x->backing_format = good ? e->data : NULL;
 	x->backing_format_len = good ? len : 0;
-	x->padded_names |= len != e->len;
+	x->padded_backing_format |= len != e->len;
 	return DEFECT_NONE;
 }
 
@@ -128,7 +128,7 @@ static enum defect take_data_file(struct extensions *x, const struct header *h,
 				 DATA_FILE_NAME_BYTES_MAX);
 	x->data_file = good ? e->data : NULL;
 	x->data_file_len = good ? len : 0;
-	x->padded_names |= len != e->len;
+	x->padded_data_file |= len != e->len;
 	return DEFECT_NONE;
 }
 
@@ -301,7 +301,7 @@ static enum defect check_backing_text(struct extensions *x,
 		return fault_set(fault, DEFECT_HEADER_BACKING_TEXT,
 				 "backing_file_offset", h->backing_off,
 				 h->backing_off, 0);
-	x->padded_names |= text_len != h->backing_len;
+	x->padded_backing |= text_len != h->backing_len;
 	return DEFECT_NONE;
 }
 

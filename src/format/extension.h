@@ -89,7 +89,10 @@ struct extensions {
 	bool bad_feature_names;
 	struct bitmaps_ext bitmaps;
 	struct crypto_ext crypto;
-	bool padded_names;     /* one is filled up with NULs, or all NULs */
+	/* A name is filled up with NULs, or all NULs. */
+	bool padded_backing;
+	bool padded_backing_format;
+	bool padded_data_file;
 	bool cut_off;          /* the file ends before the list does */
 	uint32_t n_total;      /* known and unknown, end mark not counted */
 	/* What means nothing to us and keeps other software from opening the

@@ -189,6 +189,42 @@ static void a_malformed_feature_table_is_a_note(void **state)
 	rig_free(r);
 }
 
+/* Each by the defect of its own name, none of which keeps anybody out. */
+static void names_filled_up_with_nuls_are_notes(void **state)
+{
+	static const struct {
+		uint32_t ext;
+		int32_t defect;
+	} cases[] = {
+		{ EXT_BACKING_FORMAT, DEFECT_EXTENSION_BACKING_FORMAT },
+		{ EXT_DATA_FILE, DEFECT_EXTENSION_DATA_FILE },
+		{ 0, DEFECT_HEADER_BACKING_TEXT },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct rig *r = fresh();
+		struct outcome *o;
+
+		if (cases[i].ext) {
+			rig_put32(r, HEADER_LENGTH_V3, cases[i].ext);
+			rig_put32(r, HEADER_LENGTH_V3 + 4, 5);
+			rig_put(r, HEADER_LENGTH_V3 + 8, "raw\0", 5);
+		} else {
+			rig_put64(r, HEADER_OFF_BACKING_OFF, 2048);
+			rig_put32(r, HEADER_OFF_BACKING_LEN, 5);
+			rig_put(r, 2048, "raw\0", 5);
+		}
+		o = check_rig(r);
+		assert_int_equal(o->rc, 0);
+		assert_int_equal(o->result.corruptions, 0);
+		assert_int_equal(o->n, 1);
+		assert_int_equal(o->found[0].defect, cases[i].defect);
+		free(o);
+		rig_free(r);
+	}
+}
+
 static void a_missing_refcount_table_is_found(void **state)
 {
 	struct rig *r = fresh();
@@ -255,6 +291,7 @@ int main(void)
 		cmocka_unit_test(a_raw_data_file_bit_without_data_file_is_found),
 		cmocka_unit_test(extensions_that_others_refuse_are_found),
 		cmocka_unit_test(a_malformed_feature_table_is_a_note),
+		cmocka_unit_test(names_filled_up_with_nuls_are_notes),
 		cmocka_unit_test(a_missing_refcount_table_is_found),
 		cmocka_unit_test(the_budget_for_the_disk_is_kept),
 		cmocka_unit_test(headers_longer_than_the_first_read_are_read_whole),

@@ -38,7 +38,7 @@ static void a_format_name_is_short_text(void **state)
 		} else {
 			assert_int_equal(x.backing_format_len,
 					 len < 3 ? len : 3);
-			assert_int_equal(x.padded_names, len > 3);
+			assert_int_equal(x.padded_backing_format, len > 3);
 			assert_int_equal(!x.backing_format, len == 0);
 		}
 		area_release(&a);
