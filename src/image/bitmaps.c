@@ -61,10 +61,22 @@ static int decode_all(struct bitmaps *b, const struct geometry *g,
 	return 0;
 }
 
+/* The list, and the directory as it is in the file: the names are what stays of
+ * it, and take no more. */
+static int take(struct metadata_budget *budget, const struct bitmaps_ext *x,
+		struct qcow2_error *err)
+{
+	return metadata_budget_take(budget,
+				    x->directory_size +
+					    (uint64_t)x->n_bitmaps *
+						    sizeof(struct bitmap_entry),
+				    "the bitmap directory", err);
+}
+
 int bitmaps_open(struct bitmaps *b, const struct geometry *g,
 		 const struct header *h, const struct extensions *x,
 		 struct qcow2_store *file, uint64_t file_size,
-		 struct qcow2_error *err)
+		 struct metadata_budget *budget, struct qcow2_error *err)
 {
 	CLEANUP_FREE uint8_t *buf = NULL;
 	uint64_t off = x->bitmaps.directory_off;
@@ -82,6 +94,9 @@ int bitmaps_open(struct bitmaps *b, const struct geometry *g,
 		b->defect = DEFECT_BITMAP_DIRECTORY;
 		return 0;
 	}
+	rc = take(budget, &x->bitmaps, err);
+	if (rc < 0)
+		return rc;
 	b->directory_off = off;
 	b->directory_bytes = len;
 	buf = alloc_bytes(len);

@@ -14,6 +14,7 @@
 #include "format/bitmap.h"
 #include "format/extension.h"
 #include "format/header.h"
+#include "image/budget.h"
 
 struct bitmap_entry {
 	char *name;          /* terminated */
@@ -29,11 +30,12 @@ struct bitmaps {
 	enum defect defect;
 };
 
-/* Only I/O errors and short memory fail. */
+/* Only I/O errors, short memory and a spent @budget, which is asked before
+ * anything is read, fail. */
 int bitmaps_open(struct bitmaps *b, const struct geometry *g,
 		 const struct header *h, const struct extensions *x,
 		 struct qcow2_store *file, uint64_t file_size,
-		 struct qcow2_error *err);
+		 struct metadata_budget *budget, struct qcow2_error *err);
 void bitmaps_release(struct bitmaps *b);
 
 #endif

@@ -154,11 +154,7 @@ static int open_tables(struct image *img, const struct extensions *x,
 
 	if (rc == 0)
 		rc = bitmaps_open(&img->bitmaps, &img->geo, &img->header, x,
-				  img->file, img->file_size, err);
-	if (rc == 0)
-		rc = metadata_budget_take(&img->budget,
-					  img->bitmaps.directory_bytes,
-					  "the bitmap directory", err);
+				  img->file, img->file_size, &img->budget, err);
 	if (rc == 0 && img->bitmaps.defect)
 		img->lacks |= QCOW2_LACKS_BITMAP_DIRECTORY;
 	img->luks.present = x->has_crypto;

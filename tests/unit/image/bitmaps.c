@@ -7,8 +7,8 @@
 #include "stores/fault.h"
 
 /* Opens what the rig's header and extension say. */
-static int open_all(struct rig *r, struct qcow2_store *file,
-		    struct bitmaps *b)
+static int open_within(struct rig *r, struct qcow2_store *file,
+		       struct bitmaps *b, struct metadata_budget *budget)
 {
 	struct extensions x = { .has_bitmaps = r->has_bitmaps,
 				.bitmaps = r->bitmaps };
@@ -16,7 +16,16 @@ static int open_all(struct rig *r, struct qcow2_store *file,
 
 	*b = (struct bitmaps){ 0 };
 	assert_int_equal(store_size(r->store, &size, NULL), 0);
-	return bitmaps_open(b, &r->geo, &r->header, &x, file, size, NULL);
+	return bitmaps_open(b, &r->geo, &r->header, &x, file, size, budget,
+			    NULL);
+}
+
+static int open_all(struct rig *r, struct qcow2_store *file,
+		    struct bitmaps *b)
+{
+	struct metadata_budget budget = { .limit = UINT64_MAX };
+
+	return open_within(r, file, b, &budget);
 }
 
 static struct rig *make(void)
@@ -151,6 +160,33 @@ static void only_a_failed_read_is_an_error(void **state)
 	rig_free(r);
 }
 
+/* An image that asks for too much costs neither memory nor a read. */
+static void the_budget_is_asked_before_anything_is_read(void **state)
+{
+	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
+					 .nth = 1, .code = -EIO };
+	struct fault_injector fault = FAULT_INIT;
+	struct rig *r = make();
+	uint64_t bytes = r->bitmaps.directory_size +
+			 2 * sizeof(struct bitmap_entry);
+	struct metadata_budget budget = { .limit = bytes - 1 };
+	struct qcow2_store *faulty;
+	struct bitmaps b;
+
+	(void)state;
+	assert_int_equal(fault_store_new(&fault, r->store, &faulty), 0);
+	fault_arm(&fault, &plan);
+	assert_int_equal(open_within(r, faulty, &b, &budget), -E2BIG);
+	assert_null(b.list);
+	assert_int_equal(budget.taken, 0);
+	budget.limit = bytes;
+	assert_int_equal(open_within(r, r->store, &b, &budget), 0);
+	assert_int_equal(budget.taken, bytes);
+	bitmaps_release(&b);
+	store_unref(faulty);
+	rig_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,6 +196,7 @@ int main(void)
 		cmocka_unit_test(entries_must_fill_the_directory),
 		cmocka_unit_test(one_bad_entry_hides_them_all),
 		cmocka_unit_test(only_a_failed_read_is_an_error),
+		cmocka_unit_test(the_budget_is_asked_before_anything_is_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
