@@ -263,18 +263,18 @@ static int end_by_signal(const struct cli *cli, const struct placing *p,
 	return 1;
 }
 
-/* Of the options of raw targets only this is not the source's. */
+/* Of the options of raw targets only this is not the source's or without
+ * effect. */
 static int take_raw_lists(const struct cli *cli, struct convert_options *o,
-			  const char *target, struct qcow2_convert_opts *opts)
+			  const struct convert_sources *s, const char *target,
+			  struct qcow2_convert_opts *opts)
 {
 	struct create_plan plan = { .path = target,
 				    .format = QCOW2_FORMAT_RAW };
 	int ret = create_take_lists(cli, &o->target.lists, &plan);
 
-	if (ret == 0 && plan.values[KEY_SIZE].text) {
-		cli_error(cli, "-o", "the size is the source's");
-		ret = -1;
-	}
+	if (ret == 0)
+		convert_note_size(cli, &o->common, &plan, s->whole);
 	if (ret == 0)
 		ret = create_raw_preallocation(cli, &plan,
 					       &opts->preallocation);
@@ -304,7 +304,7 @@ static int convert_to(const struct cli *cli, struct convert_options *o,
 	if (is_to_qcow2(o))
 		return convert_qcow2(cli, &o->common, &o->target, s, target,
 				     opts, err);
-	if (take_raw_lists(cli, o, target, opts))
+	if (take_raw_lists(cli, o, s, target, opts))
 		return 1;
 	return qcow2_convert_raw(s->whole, target, opts, err);
 }

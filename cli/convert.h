@@ -47,6 +47,11 @@ int convert_qcow2(const struct cli *cli, const struct common *common,
 		  const char *path, struct qcow2_convert_opts *opts,
 		  struct qcow2_error *err);
 
+/* A size among the target's options is accepted, as qemu-img does, and the
+ * source's counts; says so where they differ. */
+void convert_note_size(const struct cli *cli, const struct common *common,
+		       const struct create_plan *plan, struct qcow2_image *img);
+
 /* Where -n writes to. */
 struct convert_existing {
 	const char *path;

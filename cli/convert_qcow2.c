@@ -3,6 +3,7 @@
  */
 #include "convert.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,16 +28,28 @@ static int say(const struct cli *cli, const char *option, const char *what)
 	return 1;
 }
 
-static int make_plan(const struct cli *cli, struct convert_target *t,
-		     struct qcow2_image *img, struct create_plan *plan)
+void convert_note_size(const struct cli *cli, const struct common *common,
+		       const struct create_plan *plan, struct qcow2_image *img)
+{
+	const struct create_value *size = &plan->values[KEY_SIZE];
+
+	if (size->text && size->number != qcow2_size(img) &&
+	    cli->as->extras && !common->quiet)
+		cli_error(cli, plan->path, "warning: -o size has no effect: "
+			  "the disk has the size of the source, %" PRIu64,
+			  qcow2_size(img));
+}
+
+static int make_plan(const struct cli *cli, const struct common *common,
+		     struct convert_target *t, struct qcow2_image *img,
+		     struct create_plan *plan)
 {
 	struct create_value *file = &plan->values[KEY_BACKING_FILE];
 	struct create_value *format = &plan->values[KEY_BACKING_FMT];
 
 	if (create_take_lists(cli, &t->lists, plan) < 0)
 		return 1;
-	if (plan->values[KEY_SIZE].text)
-		return say(cli, "-o", "the size is the source's");
+	convert_note_size(cli, common, plan, img);
 	if ((t->backing_file && file->text) ||
 	    (t->backing_format && format->text))
 		return say(cli, "-B", "the backing file is given twice");
@@ -115,7 +128,7 @@ int convert_qcow2(const struct cli *cli, const struct common *common,
 	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
 	struct create_plan plan = { .path = path,
 				    .format = QCOW2_FORMAT_QCOW2 };
-	int ret = make_plan(cli, t, s->whole, &plan);
+	int ret = make_plan(cli, common, t, s->whole, &plan);
 
 	if (ret == 0)
 		ret = check_data_file(cli, s, &plan);

@@ -239,7 +239,6 @@ class Convert(case.Case):
                               (["-O", "qcow2", "-U", "-F", "raw", "-B",
                                 "y.qcow2"], "itself"),
                               (["-O", "qcow2", "-o", "x=1"], "x"),
-                              (["-O", "qcow2", "-o", "size=1M"], "size"),
                               (["-O", "qcow2", "-c", "-o", "data_file=d"],
                                "data file"),
                               (["-O", "qcow2", "-c", "--compress-level", "10"],

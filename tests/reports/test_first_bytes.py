@@ -187,6 +187,42 @@ class FirstBytes(Case):
                                     options, "o", "1M")
                 self.assert_worked(ours)
 
+    def test_f15_options_of_raw_targets(self):
+        images.make("s", io=["write -P 3 0 1M"])
+        for options in ("preallocation=off", "preallocation=falloc",
+                        "preallocation=full", "nocow=off", "size=4M"):
+            for words in (["create", "-q", "-f", "raw", "-o", options, "o",
+                           "4M"],
+                          ["convert", "-O", "raw", "-o", options, "s", "o"]):
+                with self.subTest(words=words):
+                    theirs = self.theirs(*words)
+                    size = os.stat("o").st_blocks
+                    os.unlink("o")
+                    ours = self.drop_in(*words)
+                    self.assertEqual(ours.status, theirs.status, ours.err)
+                    if "off" not in options and "size" not in options:
+                        self.assertGreaterEqual(os.stat("o").st_blocks + 64,
+                                                size)
+
+    def test_f15_the_size_of_a_converted_disk_is_the_sources(self):
+        images.make("s", size="4M", io=["write -P 3 0 1M"])
+        for fmt in "raw", "qcow2":
+            for size in "4M", "2M", "8M", "4194305", "foo":
+                with self.subTest(format=fmt, size=size):
+                    words = ("convert", "-O", fmt, "-o", f"size={size}", "s")
+                    theirs = self.theirs(*words, "t")
+                    for run in self.drop_in, self.ours:
+                        ours = run(*words, "o")
+                        self.assertEqual(ours.status, theirs.status, ours.err)
+                        if theirs.status == 0:
+                            self.assert_worked(self.theirs(
+                                "compare", "-f", "qcow2", "-F", fmt, "s",
+                                "o"))
+                            self.assertIn("(4194304 bytes)", self.theirs(
+                                "info", "-f", fmt, "o").out)
+                    self.assertEqual("warning" in ours.err,
+                                     theirs.status == 0 and size != "4M")
+
     def test_f15_convert_and_amend_take_them_too(self):
         images.make("s")
         for words in (["convert", "-O", "qcow2", "-o",
