@@ -92,23 +92,28 @@ static int difference(struct tree *out, const struct tree *t,
 	return 0;
 }
 
-static int look(struct application *a, const char *id_or_name,
-		struct qcow2_error *err)
+static int find(struct application *a, const char *id_or_name,
+		const struct snapshot_info **out, struct qcow2_error *err)
 {
 	struct image *img = a->img;
-	const struct snapshot_info *s;
 	uint32_t index;
 	int rc = snapshot_index(img, id_or_name, &index, err);
 
 	if (rc < 0)
 		return rc;
-	s = &img->snapshots.list[index];
-	a->disk_size = s->disk_size;
-	rc = snapshot_check_view(&img->geo, s, image_file_end(img), err);
-	if (rc == 0)
-		rc = check_bitmaps(img, err);
-	if (rc == 0)
-		rc = tree_read(&a->tree, img, s->l1_size, s->l1_off, err);
+	*out = &img->snapshots.list[index];
+	a->disk_size = (*out)->disk_size;
+	rc = snapshot_check_view(&img->geo, *out, image_file_end(img), err);
+	return rc < 0 ? rc : check_bitmaps(img, err);
+}
+
+/* After the proof, which may change flags in the tables that are read here. */
+static int look(struct application *a, const struct snapshot_info *s,
+		struct qcow2_error *err)
+{
+	struct image *img = a->img;
+	int rc = tree_read(&a->tree, img, s->l1_size, s->l1_off, err);
+
 	if (rc == 0)
 		rc = pad(&a->tree, 1, err);
 	if (rc == 0)
@@ -321,10 +326,13 @@ static int apply(struct application *a, const char *id_or_name,
 	struct image *img = a->img;
 	uint64_t old_off = img->header.l1_off;
 	uint64_t old_n = l1_entries_in_file(img);
-	int rc = look(a, id_or_name, err);
+	const struct snapshot_info *s = NULL;
+	int rc = find(a, id_or_name, &s, err);
 
 	if (rc == 0)
 		rc = proof_require_frozen(img, err);
+	if (rc == 0)
+		rc = look(a, s, err);
 	if (rc == 0)
 		rc = features_before_guest_change(img, err);
 	if (rc < 0)

@@ -62,19 +62,23 @@ static int allow_restore(struct image *img, struct qcow2_error *err)
 	return rc;
 }
 
-static int look(struct deletion *d, const char *id_or_name,
+static int find(struct deletion *d, const char *id_or_name, uint32_t *index,
 		struct qcow2_error *err)
 {
-	uint32_t index;
-	int rc = snapshot_index(d->img, id_or_name, &index, err);
+	int rc = snapshot_index(d->img, id_or_name, index, err);
 
 	if (rc < 0)
 		return rc;
-	d->info = d->img->snapshots.list[index];
-	rc = snapshot_check_l1(d->img, &d->info, err);
-	if (rc < 0)
-		return rc;
-	rc = tree_read(&d->tree, d->img, d->info.l1_size, d->info.l1_off, err);
+	d->info = d->img->snapshots.list[*index];
+	return snapshot_check_l1(d->img, &d->info, err);
+}
+
+/* After the proof, which may change flags in the tables that are read here. */
+static int look(struct deletion *d, uint32_t index, struct qcow2_error *err)
+{
+	int rc = tree_read(&d->tree, d->img, d->info.l1_size, d->info.l1_off,
+			   err);
+
 	d->tree.keep = true;
 	if (rc == 0)
 		rc = tree_walk(d->img, &d->tree, NULL, NULL, err);
@@ -202,10 +206,13 @@ static int delete(struct deletion *d, const char *id_or_name,
 		  struct qcow2_error *err)
 {
 	struct image *img = d->img;
-	int rc = look(d, id_or_name, err);
+	uint32_t index = 0;
+	int rc = find(d, id_or_name, &index, err);
 
 	if (rc == 0)
 		rc = proof_require_frozen(img, err);
+	if (rc == 0)
+		rc = look(d, index, err);
 	if (rc == 0)
 		rc = features_begin_dirty(img, DIRTY_OPERATION, err);
 	if (rc < 0) {
