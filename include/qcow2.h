@@ -421,7 +421,8 @@ struct qcow2_budget {
 	 * large as they are; caches get what is left, at most.  256 MiB. */
 	uint64_t metadata_bytes;
 	/* The same for all images of a chain together: each of chain_depth
-	 * images gets an equal share.  No limit. */
+	 * images gets an equal share, which bounds a check of one of them as
+	 * well.  No limit. */
 	uint64_t total_bytes;
 	uint64_t virtual_bytes;    /* largest virtual size accepted; no limit */
 	uint32_t chain_depth;      /* images in a chain, top included; 64 */

@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "chain/disk_impl.h"
+#include "format/limits.h"
 #include "store/file.h"
 #include "store/store.h"
 

@@ -62,6 +62,7 @@ int budget_error(const struct budget *b, const char *what,
 				 what);
 	return error_set(err, -E2BIG,
 			 "the check needs more than its budget of %" PRIu64
-			 " bytes (metadata_bytes) for %s; allow more",
+			 " bytes (metadata_bytes, or the share of "
+			 "total_bytes) for %s; allow more",
 			 b->limit_bytes, what);
 }

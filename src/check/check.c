@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "check/context.h"
+#include "format/budget.h"
 #include "format/limits.h"
 
 void check_end(struct check *c)
@@ -92,7 +93,8 @@ void check_begin(struct check *c, struct qcow2_store *file,
 	*c = (struct check){ .file = file };
 	c->report.opts = opts ? opts : &defaults;
 	c->report.result = result;
-	budget_init(&c->budget, c->report.opts->budget.metadata_bytes);
+	budget_init(&c->budget,
+		    budget_metadata_bytes(&c->report.opts->budget));
 	refs_init(&c->refs, &c->budget);
 	l2set_init(&c->l2_tables, &c->budget);
 }

@@ -119,5 +119,7 @@
 
 /* Memory for the tables of one image, where the caller says nothing. */
 #define METADATA_BYTES_DEFAULT (UINT64_C(256) << 20)
+/* Images in a chain, likewise. */
+#define CHAIN_DEPTH_DEFAULT 64u
 
 #endif

@@ -3,19 +3,12 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "base/checked.h"
 #include "base/error.h"
-#include "format/limits.h"
+#include "format/budget.h"
 
 struct metadata_budget metadata_budget_of(const struct qcow2_budget *b)
 {
-	uint32_t depth = b->chain_depth ? b->chain_depth : CHAIN_DEPTH_DEFAULT;
-	uint64_t limit = b->metadata_bytes ? b->metadata_bytes
-					   : METADATA_BYTES_DEFAULT;
-
-	if (b->total_bytes)
-		limit = min_u64(limit, b->total_bytes / depth);
-	return (struct metadata_budget){ .limit = limit };
+	return (struct metadata_budget){ .limit = budget_metadata_bytes(b) };
 }
 
 int metadata_budget_take(struct metadata_budget *b, uint64_t bytes,

@@ -9,8 +9,6 @@
 
 #include <qcow2.h>
 
-#define CHAIN_DEPTH_DEFAULT 64u
-
 struct metadata_budget {
 	uint64_t limit;
 	uint64_t taken;

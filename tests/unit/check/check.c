@@ -393,6 +393,25 @@ static void the_result_is_untouched_on_failure(void **state)
 	rig_free(r);
 }
 
+static void a_check_has_the_share_of_its_image(void **state)
+{
+	struct rig *r = full(&(struct rig_opts){ 0 });
+	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
+	struct qcow2_check_result result = { .struct_size = sizeof(result) };
+
+	(void)state;
+	opts.budget.total_bytes = 64 * MIB;
+	assert_int_equal(check_store(r->store, &opts, &result, NULL), 0);
+	opts.budget.total_bytes = 64 * 1000;
+	assert_int_equal(check_store(r->store, &opts, &result, NULL), -E2BIG);
+	opts.budget.total_bytes = 63;
+	assert_int_equal(check_store(r->store, &opts, &result, NULL), -E2BIG);
+	opts.budget.total_bytes = 4 * MIB;
+	opts.budget.chain_depth = 4;
+	assert_int_equal(check_store(r->store, &opts, &result, NULL), 0);
+	rig_free(r);
+}
+
 static void every_budget_is_kept_or_named(void **state)
 {
 	struct rig *r = full(&(struct rig_opts){ 0 });
@@ -533,6 +552,7 @@ int main(void)
 		cmocka_unit_test(every_failed_read_is_an_error_or_counted),
 		cmocka_unit_test(unreadable_l2_tables_are_counted_and_hide_leaks),
 		cmocka_unit_test(the_result_is_untouched_on_failure),
+		cmocka_unit_test(a_check_has_the_share_of_its_image),
 		cmocka_unit_test(every_budget_is_kept_or_named),
 		cmocka_unit_test(progress_rises_to_its_total),
 		cmocka_unit_test(the_caller_can_stop_it_at_any_step),
