@@ -71,6 +71,12 @@ static void point_to(struct header *h, void *opaque)
 	h->l1_size = (uint32_t)to->n_entries;
 }
 
+void l1_use(struct image *img, struct l1_switch *s)
+{
+	l1_switch_use(s, &img->rw->commit);
+	map_forget_walk(&img->map);
+}
+
 static int free_old(struct image *img, uint64_t bytes, uint64_t host_off,
 		    struct qcow2_error *err)
 {
@@ -140,7 +146,7 @@ static int move_table(struct image *img, struct l1_switch *s,
 		drop_table(img, s);
 		return rc;
 	}
-	l1_switch_use(s, &img->rw->commit);
+	l1_use(img, s);
 	return free_old(img, bytes, old_off, err);
 }
 
@@ -174,7 +180,7 @@ int l1_lengthen(struct image *img, uint64_t n_entries, struct qcow2_error *err)
 	if (rc == 0 && moves)
 		rc = move_table(img, &s, err);
 	else if (rc == 0)
-		l1_switch_use(&s, &img->rw->commit);
+		l1_use(img, &s);
 	l1_switch_release(&s);
 	return rc;
 }
@@ -197,7 +203,7 @@ int l1_shorten(struct image *img, uint64_t n_entries, struct qcow2_error *err)
 	if (rc == 0)
 		rc = header_update(img, point_to, &s.to, err);
 	if (rc == 0) {
-		l1_switch_use(&s, &img->rw->commit);
+		l1_use(img, &s);
 		new_bytes = align_up(new_bytes, cluster);
 		if (new_bytes < old_bytes)
 			rc = free_old(img, old_bytes - new_bytes,

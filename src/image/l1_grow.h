@@ -9,6 +9,7 @@
 #include <qcow2.h>
 
 struct image;
+struct l1_switch;
 
 /* Entries that the table in the file has; the one in memory ends with the
  * disk. */
@@ -30,5 +31,9 @@ int l1_lengthen(struct image *img, uint64_t n_entries, struct qcow2_error *err);
  * all entries behind are 0, durably.  O15: the header first, then the end of
  * the table is freed.  No request may be under way. */
 int l1_shorten(struct image *img, uint64_t n_entries, struct qcow2_error *err);
+
+/* l1_switch_use() for the image's own table: what a look at the old one found is
+ * forgotten. */
+void l1_use(struct image *img, struct l1_switch *s);
 
 #endif

@@ -41,7 +41,7 @@ void map_release(struct map *m);
 int map_allow_walk(struct map *m, const struct repeats_source *src,
 		   struct qcow2_error *err);
 
-/* After the L1 table was exchanged. */
+/* After the L1 table was exchanged, or many of its entries changed. */
 void map_forget_walk(struct map *m);
 
 /* Entries of one L2 table that lie together in a pinned slice. */

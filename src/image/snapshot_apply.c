@@ -213,7 +213,7 @@ static int find_place(struct application *a, struct qcow2_error *err)
 static int set_entries(struct application *a, const struct tree *to,
 		       struct qcow2_error *err)
 {
-	const struct map *map = &a->img->map;
+	struct map *map = &a->img->map;
 	struct commit *c = &a->img->rw->commit;
 	int rc = commit_begin(c, 0, err);
 
@@ -224,6 +224,7 @@ static int set_entries(struct application *a, const struct tree *to,
 			commit_set_l1(c, i, entry_of(to, i));
 	commit_order(c);
 	commit_end(c);
+	map_forget_walk(map);
 	return 0;
 }
 
@@ -303,8 +304,7 @@ static int switch_disk(struct application *a, struct qcow2_error *err)
 		undo(a);
 		return rc;
 	}
-	l1_switch_use(&a->memory, &img->rw->commit);
-	map_forget_walk(&img->map);
+	l1_use(img, &a->memory);
 	img->virtual_size = a->disk_size;
 	return 0;
 }

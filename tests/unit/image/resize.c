@@ -173,6 +173,33 @@ static void an_l1_table_is_as_long_as_it_must_be(void **state)
 	disk_release(&t);
 }
 
+static bool knows_tables(struct disk_rig *t)
+{
+	return atomic_load(&t->img->map.repeats) != NULL;
+}
+
+/* Whether tables are shared too often is asked again of another L1 table. */
+static void another_l1_table_is_looked_at_again(void **state)
+{
+	static const struct { uint64_t tables; uint32_t flags; } sizes[] = {
+		{ 9, 0 }, { 2, QCOW2_RESIZE_SHRINK }, { 100, 0 },
+		{ 1, QCOW2_RESIZE_SHRINK },
+	};
+	struct qcow2_extent x;
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		assert_int_equal(qcow2_map(t.disk, CLUSTER, 0, 0, &x, NULL), 0);
+		assert_true(knows_tables(&t));
+		assert_int_equal(resize(&t, sizes[i].tables << 29,
+					sizes[i].flags), 0);
+		assert_false(knows_tables(&t));
+	}
+	disk_release(&t);
+}
+
 static void a_snapshot_keeps_its_size(void **state)
 {
 	struct disk_rig t;
@@ -297,6 +324,7 @@ int main(void)
 		cmocka_unit_test(the_rest_of_a_snapshots_cluster_stays_its_own),
 		cmocka_unit_test(the_rest_of_a_cluster_without_data_stays_so),
 		cmocka_unit_test(an_l1_table_is_as_long_as_it_must_be),
+		cmocka_unit_test(another_l1_table_is_looked_at_again),
 		cmocka_unit_test(a_snapshot_keeps_its_size),
 		cmocka_unit_test(
 			what_makes_no_sense_is_refused_and_nothing_changes),

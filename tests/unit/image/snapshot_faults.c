@@ -8,9 +8,12 @@
 
 #include <errno.h>
 
+#include "api/image.h"
 #include "base/bytes.h"
+#include "chain/disk_impl.h"
 #include "format/header.h"
 #include "format/limits.h"
+#include "image/image.h"
 #include "store/mem.h"
 #include "stores/fault.h"
 
@@ -330,15 +333,21 @@ static void applying_needs_no_room_for_a_table(void **state)
 		struct fault_injector fault = FAULT_INIT;
 		struct qcow2_store *store;
 		struct qcow2_image *img;
+		struct qcow2_extent x;
+		struct map *map;
 		struct scene s;
 
 		scene_init(&s, &kinds[k]);
 		assert_int_equal(fault_store_new(&fault, s.r.store, &store), 0);
 		open.flags = QCOW2_OPEN_RDWR;
 		assert_int_equal(qcow2_open_store(store, &open, &img, NULL), 0);
+		assert_int_equal(qcow2_map(img, DISK, 0, 0, &x, NULL), 0);
+		map = &img->disk->layers[0].image->map;
+		assert_non_null(atomic_load(&map->repeats));
 		fault_arm(&fault, &plan);
 		assert_int_equal(qcow2_snapshot_apply(img, "one", NULL), 0);
 		assert_int_equal(fault_fired(&fault), 1);
+		assert_null(atomic_load(&map->repeats));
 		assert_int_equal(qcow2_close(img, NULL), 0);
 		judge(&s, s.r.store, APPLY, 0);
 		rig_check(&s.r);
