@@ -50,6 +50,9 @@ void cli_hint(const struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void cli_report(const struct cli *cli, const char *subject,
 		const struct qcow2_error *err);
 
+/* The hint alone, for what was reported in other words; none where none helps. */
+void cli_hint_for(const struct cli *cli, const struct qcow2_error *err);
+
 /* Room for every path and every name of a backing file, fully escaped; longer
  * text (a snapshot's name) is cut. */
 struct escaped {

@@ -69,6 +69,14 @@ static bool has_option(const struct cli *cli, const char *name)
 	return false;
 }
 
+/* `check` itself needs no such advice. */
+static bool wants_repair(const struct cli *cli, const struct qcow2_error *err)
+{
+	return qcow2_defect_severity(err->defect) ==
+		       QCOW2_SEVERITY_CORRUPTION &&
+	       !has_option(cli, "repair");
+}
+
 static const char *hint_for(const struct cli *cli,
 			    const struct qcow2_error *err)
 {
@@ -76,7 +84,18 @@ static const char *hint_for(const struct cli *cli,
 		if (hints[i].reason == err->reason &&
 		    has_option(cli, hints[i].option))
 			return hints[i].text;
+	if (wants_repair(cli, err))
+		return "the image is damaged: 'check' lists how, and "
+		       "'check -r all' repairs what can be repaired";
 	return NULL;
+}
+
+void cli_hint_for(const struct cli *cli, const struct qcow2_error *err)
+{
+	const char *hint = hint_for(cli, err);
+
+	if (hint)
+		cli_hint(cli, "%s", hint);
 }
 
 /* The library names the file in some messages, and then it is not said
@@ -93,11 +112,8 @@ static bool starts_with_subject(const char *message, const char *subject)
 void cli_report(const struct cli *cli, const char *subject,
 		const struct qcow2_error *err)
 {
-	const char *hint = hint_for(cli, err);
-
 	if (subject && starts_with_subject(err->message, subject))
 		subject = NULL;
 	cli_error(cli, subject, "%s", err->message);
-	if (hint)
-		cli_hint(cli, "%s", hint);
+	cli_hint_for(cli, err);
 }

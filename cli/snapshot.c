@@ -206,6 +206,7 @@ static int report(const struct cli *cli, const struct choice *c,
 
 	cli_error(cli, NULL, "Could not %s snapshot '%s': %s",
 		  verbs[c->action], ESC(c->name), err->message);
+	cli_hint_for(cli, err);
 	return 1;
 }
 
@@ -215,7 +216,7 @@ static int change_image(const struct cli *cli, const struct snapshot_options *o,
 {
 	struct source src = { path, o->format, QCOW2_OPEN_NO_BACKING, NULL };
 	struct qcow2_image *img;
-	struct qcow2_error err;
+	struct qcow2_error err = { .code = 0 };
 	int status = 0;
 
 	if (o->common.force_share) {

@@ -1243,7 +1243,7 @@ struct qcow2_compact_result {
  * May be stopped anywhere, by the progress function (-ECANCELED), a failure or
  * a crash: the image is sound then, with leaked clusters at worst after a
  * failure or a crash, and the next call goes on.  -EINVAL when the image has to
- * be repaired first; -ENOTSUP to compress with an external data file.
+ * be repaired first (err->defect: the first thing that is wrong); -ENOTSUP to compress with an external data file.
  */
 QCOW2_API
 int qcow2_compact(struct qcow2_image *img,

@@ -122,7 +122,7 @@ static int scan_entry(struct compact *c, struct l2_entry e, uint64_t at,
 		return error_defect(err, -EIO, DEFECT_L2_ENTRY_UNALIGNED, at,
 				    "an L2 entry points to host offset %" PRIu64
 				    ", where no cluster begins: the image "
-				    "needs check -r all first",
+				    "must be repaired first",
 				    off);
 	mark(c, &c->data, off, off + 1);
 	return 0;

@@ -104,26 +104,26 @@ static int check_writable(const struct image *img, struct qcow2_error *err)
 		return error_defect(err, -EROFS, DEFECT_HEADER_CORRUPT_BIT,
 				    HEADER_OFF_INCOMPAT,
 				    "the image is marked corrupt: it can be "
-				    "read, and written again after check -r");
+				    "read, and written again once repaired");
 	if (h->incompatible_features & INCOMPAT_DIRTY)
 		return error_defect(err, -EROFS, DEFECT_HEADER_DIRTY_BIT,
 				    HEADER_OFF_INCOMPAT,
 				    "the image was not closed properly and its "
 				    "refcounts may be stale: it can be read, "
-				    "and written after check -r");
+				    "and written once repaired");
 	if (img->snapshots.why.code)
 		return error_defect(err, -EROFS, img->snapshots.why.defect,
 				    HEADER_OFF_SNAPSHOTS_OFF,
 				    "the snapshot table cannot be read, and "
 				    "what the snapshots have must not be "
 				    "overwritten: the disk can be read, and "
-				    "written after check -r");
+				    "written once repaired");
 	if (h->refcount_table_clusters == 0)
 		return error_defect(err, -EROFS,
 				    DEFECT_HEADER_REFCOUNT_TABLE_EMPTY,
 				    HEADER_OFF_REFCOUNT_TABLE_CLUSTERS,
 				    "the image has no refcount table: it can "
-				    "be read, and written after check -r");
+				    "be read, and written once repaired");
 	return 0;
 }
 

@@ -168,19 +168,61 @@ class Compact(case.Case):
         self.assertIn("1 leaked clusters stay", done.err)
         self.assertIn("check -r leaks", done.err)
 
+    def damage(self, off, data):
+        """Overwrites bytes of the image; returns what it is now."""
+        with open("a.qcow2", "r+b") as f:
+            f.seek(off)
+            f.write(data)
+        return self.bytes()
+
+    def bytes(self):
+        with open("a.qcow2", "rb") as f:
+            return f.read()
+
+    def test_f01_refcounts_that_are_too_low_are_raised(self):
+        self.make("-o", "cluster_size=4k")
+        self.qemu("convert", "-O", "raw", "a.qcow2", "before.raw")
+        self.damage(8192, b"\0\0" * 20)
+        done = self.compact()
+        self.assertRegex(done.err,
+                         r"\d+ refcounts were too low: they have been raised")
+        self.qemu("check", "a.qcow2")
+        self.qemu("compare", "-F", "raw", "a.qcow2", "before.raw")
+
     def test_a_damaged_image_is_refused_with_a_hint(self):
         self.make("-o", "cluster_size=4k")
-        with open("a.qcow2", "r+b") as f:
-            f.seek(8192)
-            f.write(b"\0\0" * 20)
-        with open("a.qcow2", "rb") as f:
-            before = f.read()
-        done = self.compact(status=1)
-        self.assertIn("check -r all", done.err)
-        with open("a.qcow2", "rb") as f:
-            self.assertEqual(f.read(), before)
-        self.assertEqual(self.ours("check", "-r", "all", "a.qcow2").status, 0)
-        self.check_same()
+        l1 = int.from_bytes(self.bytes()[40:48], "big")
+        entry = int.from_bytes(self.bytes()[l1:l1 + 8], "big")
+        before = self.damage(l1, (entry + 512).to_bytes(8, "big"))
+        for flags in [], ["-n"]:
+            done = self.compact(*flags, status=1)
+            self.assertIn("errors and must be repaired first", done.err)
+            self.assertEqual(done.err.count("check -r all"), 1, done.err)
+            self.assertEqual(self.bytes(), before)
+
+    def test_every_command_that_damage_stops_says_what_helps(self):
+        self.make("-o", "cluster_size=4k")
+        l1 = int.from_bytes(self.bytes()[40:48], "big")
+        entry = int.from_bytes(self.bytes()[l1:l1 + 8], "big")
+        before = self.damage(l1, (entry + 512).to_bytes(8, "big"))
+        for words in (["compact", "a.qcow2"],
+                      ["resize", "--shrink", "a.qcow2", "1M"],
+                      ["snapshot", "-c", "s", "a.qcow2"],
+                      ["amend", "-o", "refcount_bits=32", "a.qcow2"],
+                      ["convert", "-O", "raw", "a.qcow2", "x.raw"],
+                      ["convert", "-n", "-f", "raw", "-O", "qcow2",
+                       "base.raw", "a.qcow2"],
+                      ["io", "-c", "write 0 4k", "a.qcow2"],
+                      ["map", "a.qcow2"],
+                      ["compare", "a.qcow2", "base.raw"]):
+            with self.subTest(words=words):
+                with open("a.qcow2", "wb") as f:
+                    f.write(before)
+                done = self.ours(*words)
+                self.assertNotEqual(done.status, 0, done.err)
+                self.assertEqual(done.err.count("check -r all"), 1, done.err)
+        done = self.ours("check", "a.qcow2")
+        self.assertNotIn("check -r", done.err)
 
     def test_a_file_that_cannot_be_written_is_refused(self):
         self.make()
