@@ -25,14 +25,11 @@
 #define ZEROS_SIZE 65536
 
 /* What a store says of its failure: nothing, until it writes a message. */
-static struct qcow2_error *reason_clear(struct qcow2_error *reason)
+static void reason_clear(struct qcow2_error *reason)
 {
 	reason->code = 0;
 	reason->message[0] = '\0';
-	return reason;
 }
-
-#define REASON (reason_clear(&reason))
 
 /* The answer of operation @op, which is 0 or a negative errno. */
 static int answer(int rc, const char *op, struct qcow2_error *reason)
@@ -62,8 +59,6 @@ static const char *words(int rc, struct qcow2_error *reason)
 	return reason->message[0] ? reason->message
 				  : error_words(-rc);
 }
-
-#define WORDS(rc) words(rc, &reason)
 
 static int fail(const struct qcow2_store *s, int rc, const char *what,
 		const char *why, struct qcow2_error *err)
@@ -116,9 +111,12 @@ int store_preadv(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
 	rc = store_check_here(s, err);
 	if (rc < 0 || len == 0)
 		return rc;
-	rc = s->ops.preadv(s->self, iov, iovcnt, off, flags, REASON);
+	reason_clear(&reason);
+	rc = s->ops.preadv(s->self, iov, iovcnt, off, flags, &reason);
 	rc = answer(rc, "preadv", &reason);
-	return rc < 0 ? fail_range(s, rc, "read", len, off, WORDS(rc), err) : 0;
+	return rc < 0 ? fail_range(s, rc, "read", len, off, words(rc, &reason),
+				   err)
+		      : 0;
 }
 
 int store_pread(struct qcow2_store *s, void *buf, size_t len, uint64_t off,
@@ -164,7 +162,8 @@ int store_pwritev(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
 					     &reason)
 			    : -ENOTSUP;
 	rc = answer(rc, "pwritev", &reason);
-	return rc < 0 ? fail_range(s, rc, "write", len, off, WORDS(rc), err)
+	return rc < 0 ? fail_range(s, rc, "write", len, off, words(rc, &reason),
+				   err)
 		      : 0;
 }
 
@@ -188,7 +187,7 @@ int store_flush(struct qcow2_store *s, struct qcow2_error *err)
 	reason_clear(&reason);
 	rc = s->ops.flush ? s->ops.flush(s->self, &reason) : -ENOTSUP;
 	rc = answer(rc, "flush", &reason);
-	return rc < 0 ? fail(s, rc, "flush", WORDS(rc), err) : 0;
+	return rc < 0 ? fail(s, rc, "flush", words(rc, &reason), err) : 0;
 }
 
 /* Zeroing never changes the size, so the plain writes stop at the end. */
@@ -232,7 +231,9 @@ int store_zero(struct qcow2_store *s, uint64_t len, uint64_t off,
 	if (rc == -ENOTSUP && !(flags & QCOW2_STORE_NO_FALLBACK))
 		return write_zeros_inside(s, len, off, flags & WRITE_FLAGS,
 					  err);
-	return rc < 0 ? fail_range(s, rc, "zero", len, off, WORDS(rc), err) : 0;
+	return rc < 0 ? fail_range(s, rc, "zero", len, off, words(rc, &reason),
+				   err)
+		      : 0;
 }
 
 int store_truncate(struct qcow2_store *s, uint64_t size,
@@ -253,7 +254,7 @@ int store_truncate(struct qcow2_store *s, uint64_t size,
 		return error_set(err, rc,
 				 "%s: cannot set the size to %" PRIu64
 				 " bytes: %s",
-				 s->label, size, WORDS(rc));
+				 s->label, size, words(rc, &reason));
 	return 0;
 }
 
@@ -265,10 +266,12 @@ int store_size(struct qcow2_store *s, uint64_t *size, struct qcow2_error *err)
 
 	if (rc < 0)
 		return rc;
-	rc = answer(s->ops.size(s->self, &number, REASON), "size", &reason);
+	reason_clear(&reason);
+	rc = s->ops.size(s->self, &number, &reason);
+	rc = answer(rc, "size", &reason);
 	rc = answer_number(rc, number, "size", &reason);
 	if (rc < 0)
-		return fail(s, rc, "find the size", WORDS(rc), err);
+		return fail(s, rc, "find the size", words(rc, &reason), err);
 	*size = number;
 	return 0;
 }
@@ -284,11 +287,13 @@ int store_allocated(struct qcow2_store *s, uint64_t *bytes,
 		return rc;
 	if (!s->ops.allocated)
 		return store_size(s, bytes, err);
-	rc = s->ops.allocated(s->self, &number, REASON);
+	reason_clear(&reason);
+	rc = s->ops.allocated(s->self, &number, &reason);
 	rc = answer(rc, "allocated", &reason);
 	rc = answer_number(rc, number, "allocated", &reason);
 	if (rc < 0)
-		return fail(s, rc, "find the space in use", WORDS(rc), err);
+		return fail(s, rc, "find the space in use", words(rc, &reason),
+			    err);
 	*bytes = number;
 	return 0;
 }
@@ -328,7 +333,7 @@ int store_extent(struct qcow2_store *s, uint64_t *len, uint64_t off,
 	rc = answer_extent(rc, part, *len, &reason);
 	if (rc < 0)
 		return fail_range(s, rc, "find the holes in", *len, off,
-				  WORDS(rc), err);
+				  words(rc, &reason), err);
 	*len = part;
 	*is_data = data != 0;
 	return 0;
@@ -345,7 +350,8 @@ int store_lock(struct qcow2_store *s, enum qcow2_store_lock lock,
 	rc = store_check_here(s, err);
 	if (rc < 0 || !s->ops.lock)
 		return rc;
-	rc = s->ops.lock(s->self, lock, REASON);
+	reason_clear(&reason);
+	rc = s->ops.lock(s->self, lock, &reason);
 	rc = answer(rc, "lock", &reason);
 	if (rc == 0) {
 		s->is_locked = lock != QCOW2_STORE_UNLOCK;
@@ -356,7 +362,7 @@ int store_lock(struct qcow2_store *s, enum qcow2_store_lock lock,
 					 : QCOW2_REASON_NONE,
 			    "%s: %s%s", s->label,
 			    reason.message[0] ? "" : "cannot lock: ",
-			    WORDS(rc));
+			    words(rc, &reason));
 }
 
 int store_fd(struct qcow2_store *s)

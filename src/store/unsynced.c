@@ -4,8 +4,8 @@
 
 #include "store/store.h"
 
-/* The layers above have the message of the store below; here the number is
- * enough. */
+/* This store has the name of the one below, whose message would say once more
+ * what store_*() say of this one: the number is enough. */
 
 static int unsynced_preadv(void *self, const struct iovec *iov, int iovcnt,
 			   uint64_t off, unsigned flags,
