@@ -35,7 +35,7 @@ void warn_unlocked(const struct cli *cli, const char *path);
 void image_warn_unlocked(const struct cli *cli, const char *path,
 			 struct qcow2_image *img);
 
-/* S16: warns when writing guest data makes persistent bitmaps worthless. */
+/* Warns when writing guest data makes persistent bitmaps worthless. */
 void image_warn_bitmaps(const struct cli *cli, const char *path,
 			struct qcow2_image *img);
 

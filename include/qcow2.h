@@ -123,10 +123,10 @@ typedef int qcow2_progress_fn(void *opaque, uint64_t done, uint64_t total);
  * `host_off` is where in the image file the bad bytes are, UINT64_MAX when
  * that is unknown or has no meaning.  `layer` says in which image of the chain:
  * 0 is the top; known where opening, reading or mapping one failed, else
- * QCOW2_LAYER_UNKNOWN.  `reason` says what kind of failure it is where a program may want
- * to act on it and the errno value is shared with others.  `message` is UTF-8
- * without control characters, NUL-terminated; text from images and paths in it
- * is escaped.
+ * QCOW2_LAYER_UNKNOWN.  `reason` says what kind of failure it is where a program
+ * may want to act on it and the errno value is shared with others.  `message` is
+ * UTF-8 without control characters, NUL-terminated; text from images and paths
+ * in it is escaped.
  */
 struct qcow2_error {
 	int32_t code;
@@ -538,28 +538,29 @@ struct qcow2_open_opts {
  * format (err->defect says which rule), -ENOTSUP for one that uses a feature
  * this version does not have, -EPERM when the gate refuses a reference,
  * -EBUSY when another program holds a conflicting lock (-ENOLCK and the like
- * when locks ought to work and do not) or another user of the
- * same store is in the way, -EROFS to write to a store that is open for reading
- * only, -ELOOP for a chain
- * that contains itself, -E2BIG when a budget is exceeded, -ENOENT for an
+ * when locks ought to work and do not) or another user of the same store is in
+ * the way, -EROFS to write to a store that is open for reading only, -ELOOP for
+ * a chain that contains itself, -E2BIG when a budget is exceeded, -ENOENT for an
  * unknown snapshot, -ENOMEM, or what the host answered.
  *
  * An image whose dirty or corrupt bit is set opens for reading.  For writing, a
  * dirty one has its refcounts repaired first, as by qcow2_check_path(), which
- * QCOW2_OPEN_NO_LOCK and QCOW2_OPEN_NO_REPAIR forbid; a corrupt one, or one that has more wrong with it
- * than refcounts, is refused with -EROFS.
+ * QCOW2_OPEN_NO_LOCK and QCOW2_OPEN_NO_REPAIR forbid; a corrupt one, or one that
+ * has more wrong with it than refcounts, is refused with -EROFS.
  *
- * Refcounts of an image may be too low: host crashes leave that behind, and some
- * programs write it.  Data would be lost where space is reused on their word.  So
- * the first call that overwrites, frees or reuses something that the file held
- * when it was opened reads all metadata first, once per opening: about as long as
- * qcow2_check_path() takes, on the calling thread, while other writers wait.  It
- * needs the memory of a check, within budget.metadata_bytes; unless that is
- * given, 256 MiB and 5 bytes for each cluster of the file, these as far as the
- * file takes up so much on the host.  With QCOW2_NOWAIT that call returns -EAGAIN
+ * Refcounts of an image may be too low: host crashes leave that behind, and
+ * some programs write it.  Data would be lost where space is reused on their
+ * word.  So the first call that overwrites, frees or reuses something that the
+ * file held when it was opened reads all metadata first, once per opening: about
+ * as long as qcow2_check_path() takes, on the calling thread, while other
+ * writers wait.  It needs the memory of a check, within budget.metadata_bytes;
+ * where that is not given, within 256 MiB, and 5 bytes for each cluster of the
+ * file but no more than the file's allocated size; always within the image's
+ * share of budget.total_bytes.  With QCOW2_NOWAIT that call returns -EAGAIN
  * instead.  Refcounts that are too low are raised (refcounts_raised in struct
- * qcow2_info counts them).  An image with damage that raising does not cure is marked
- * corrupt and the call fails with -EIO; err->defect says which rule is broken.
+ * qcow2_info counts them).  An image with damage that raising does not cure is
+ * marked corrupt and the call fails with -EIO; err->defect says which rule is
+ * broken.
  * Where the metadata cannot be read or exceeds the budget, writing goes on, the
  * file grows instead of reusing space, and taking, applying and deleting
  * snapshots, shrinking, compacting and amending version or refcount_bits fail.
@@ -717,10 +718,11 @@ struct qcow2_snapshot_opts {
 
 /*
  * Keeps the disk as it is under a name, which others may have too.  `opts` may
- * be NULL.  -EINVAL for a name or id that is empty or not UTF-8, -EEXIST
- * for an id that exists, -ENAMETOOLONG for a name of more than 255 bytes, -EFBIG at the limit of snapshots or of their table, -ERANGE
- * when a refcount is too narrow to count one more, -ENOSPC, -EIO when the
- * image is damaged; the image has no new snapshot then.
+ * be NULL.  -EINVAL for a name or id that is empty or not UTF-8, -EEXIST for an
+ * id that exists, -ENAMETOOLONG for a name of more than 255 bytes, -EFBIG at the
+ * limit of snapshots or of their table, -ERANGE when a refcount is too narrow to
+ * count one more, -ENOSPC, -EIO when the image is damaged; the image has no new
+ * snapshot then.
  */
 QCOW2_API
 int qcow2_snapshot_create(struct qcow2_image *img, const char *name,
@@ -1090,12 +1092,12 @@ struct qcow2_create_opts {
  * Makes an image at `path`; struct qcow2_placement says how, and what is there
  * already.  What is written in place gets its header last.  The data file, if
  * any, is made in the same way at its path relative to the image's directory,
- * and appears first.  -EINVAL for a size that is not set, for options that contradict each
- * other or a limit of the format, and for a backing file or data file that is the image itself, by
- * whatever name; -EFBIG for a virtual size that needs more than 32 MiB of L1
- * table, or what the host answered; on failure `path` is untouched
- * unless it was written in place.  What lies below the backing file is not
- * looked at.
+ * and appears first.  -EINVAL for a size that is not set, for options that
+ * contradict each other or a limit of the format, and for a backing file or data
+ * file that is the image itself, by whatever name; -EFBIG for a virtual size
+ * that needs more than 32 MiB of L1 table, or what the host answered; on failure
+ * `path` is untouched unless it was written in place.  What lies below the
+ * backing file is not looked at.
  */
 QCOW2_API
 int qcow2_create_path(const char *path, const struct qcow2_create_opts *opts,

@@ -3,7 +3,7 @@
  *
  * Every failing function returns -errno and, where the caller gave a struct,
  * explains in it: field or path, value, limit, what to do.  All of these
- * functions return @code, so a failure is one statement:
+ * functions but error_words() return @code, so a failure is one statement:
  *
  *	return error_set(err, -EINVAL, "cluster_bits is %u, ...", bits);
  *
