@@ -334,6 +334,8 @@ static int convert_image(const struct cli *cli, struct convert_options *o,
 	if (ret < 0) {
 		/* Only a source can break a rule of the format. */
 		cli_report(cli, err.defect ? s->paths[0] : target, &err);
+		if (!o->existing_target)
+			placing_note_failure(cli, &o->placing);
 		return 1;
 	}
 	placing_note(cli, &o->common, &o->placing, target);

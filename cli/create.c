@@ -170,6 +170,8 @@ static int make(const struct cli *cli, struct create_options *o,
 		  : make_qcow2(cli, plan, &opts);
 	if (ret == 0)
 		placing_note(cli, &o->common, &o->placing, plan->path);
+	else
+		placing_note_failure(cli, &o->placing);
 	if (ret == 0 && o->common.output == OUTPUT_JSON)
 		print_json(plan, &o->placing);
 	return ret < 0;

@@ -72,3 +72,11 @@ void placing_note(const struct cli *cli, const struct common *common,
 	if (cli->as->extras && !common->quiet && reason && reason->text)
 		cli_error(cli, path, "was written in place: %s", reason->text);
 }
+
+void placing_note_failure(const struct cli *cli, const struct placing *p)
+{
+	if (p->where.how == QCOW2_PLACED_IN_PLACE)
+		cli_hint(cli, "the target is one that is written in place: "
+			      "what it held before may be lost, and what it "
+			      "holds now is not whole");
+}

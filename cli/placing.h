@@ -34,4 +34,7 @@ void placing_json(struct json *j, const struct placing *p);
 void placing_note(const struct cli *cli, const struct common *common,
 		  const struct placing *p, const char *path);
 
+/* After a failure of the work: says so where the old contents may be lost. */
+void placing_note_failure(const struct cli *cli, const struct placing *p);
+
 #endif

@@ -109,6 +109,21 @@ class InPlace(Case):
             self.assertEqual(done.status, 0, done.err)
 
     @needs_root
+    def test_f04_a_failure_in_place_says_that_the_old_contents_may_be_lost(self):
+        raw = targets.write(self.at("r12M.raw"), os.urandom(12 << 20))
+        words = ("convert", "-f", "raw", "-O", "raw")
+        for option, lost in ("--in-place", True), ("--replace", False):
+            with self.subTest(option=option), \
+                    targets.tmpfs(self.at("t"), "8m"):
+                path = targets.write(self.at("t/disk.img"), bytes(1 << 20))
+                done = self.ours(*words, option, raw, path)
+                self.assert_refused(done, "No space left")
+                self.assertEqual("held before may be lost" in done.err, lost,
+                                 done.err)
+                if not lost:
+                    self.assert_disk(path, bytes(1 << 20))
+
+    @needs_root
     def test_f04_a_strangers_file_in_a_sticky_directory(self):
         path = self.existing("disk.img", owner=(0, 0), mode=0o666)
         os.chmod(self.here, 0o1777)
