@@ -561,8 +561,9 @@ struct qcow2_open_opts {
  * qcow2_info counts them).  An image with damage that raising does not cure is
  * marked corrupt and the call fails with -EIO; err->defect says which rule is
  * broken.
- * Where the metadata cannot be read or exceeds the budget, writing goes on, the
- * file grows instead of reusing space, and taking, applying and deleting
+ * Where the metadata cannot be read or exceeds the budget, writing goes on, what
+ * the file held is copied instead of overwritten, the file grows instead of
+ * reusing space, and taking, applying and deleting
  * snapshots, shrinking, compacting and amending version or refcount_bits fail.
  * QCOW2_OPEN_TRUST_REFCOUNTS leaves all of that out: for images that nobody but
  * this library has written, or that have been checked.

@@ -9,12 +9,23 @@
 #include "image/features.h"
 #include "image/guarded.h"
 #include "image/image.h"
+#include "image/proof.h"
 #include "image/rw.h"
 
 static bool has_host(const struct geometry *g, struct l2_entry e)
 {
 	return !(e.desc & L2_COMPRESSED) &&
 	       (l2_host_off(e) || (g->has_data_file && (e.desc & ENTRY_COPIED)));
+}
+
+/* Whether nobody else has the entry's host cluster.  An external data file has
+ * no refcounts: there each cluster has its one place. */
+static bool is_own(const struct image *img, struct l2_entry e)
+{
+	const struct geometry *g = &img->geo;
+
+	return has_host(g, e) && (e.desc & ENTRY_COPIED) &&
+	       (g->has_data_file || proof_allows_in_place(img, l2_host_off(e)));
 }
 
 /* Host clusters in a row; none when n is 0. */
@@ -89,8 +100,7 @@ uint64_t entry_in_place(const struct image *img, struct l2_entry e,
 	enum subcluster_kind kind;
 	unsigned n;
 
-	if ((!(e.desc & ENTRY_COPIED) && !MUTANT(write_shared)) ||
-	    !has_host(g, e))
+	if (!is_own(img, e) && !(MUTANT(write_shared) && has_host(g, e)))
 		return 0;
 	n = l2_subcluster_run(g, e, sub, &kind);
 	if (kind != SUBCLUSTER_NORMAL)
@@ -140,7 +150,7 @@ void entry_plan_init(const struct image *img, struct entry_plan *p,
 	const struct geometry *g = &img->geo;
 
 	*p = (struct entry_plan){ .old = e, .guest_off = guest_off };
-	p->keeps_host = has_host(g, e) && (e.desc & ENTRY_COPIED);
+	p->keeps_host = is_own(img, e);
 	p->reads_zero = plan_reads_zero(img, e, guest_off);
 	p->copy_all = !g->extended_l2 || (e.desc & L2_COMPRESSED);
 }

@@ -229,6 +229,16 @@ int proof_require(struct image *img, struct qcow2_error *err)
 	return rc;
 }
 
+bool proof_allows_in_place(const struct image *img, uint64_t host_off)
+{
+	const struct rw *rw = img->rw;
+
+	return atomic_load_explicit(&rw->proof.state, memory_order_acquire) !=
+		       PROOF_FAILED ||
+	       refcounts_may_reuse(&rw->refs,
+				   host_off >> img->geo.cluster_bits);
+}
+
 /* ---- Before a request --------------------------------------------------------- */
 
 static bool is_held(const struct geometry *g, struct l2_entry e)

@@ -11,8 +11,8 @@
  * marked corrupt and takes no changes.
  *
  * Where the pass cannot be made (no memory, a table that cannot be read) writing
- * goes on, and nothing that the file held is claimed, punched or cut off;
- * operations that cannot live with that call proof_require().
+ * goes on, and nothing that the file held is claimed, overwritten in place,
+ * punched or cut off: L2 tables and data are copied when they change.  Operations that cannot live with that call proof_require().
  *
  * The pass runs on the caller's thread, who holds nothing: no range in flight,
  * no grace period, no lock below snapshot_lock.  Other writers wait, readers do
@@ -70,5 +70,10 @@ int proof_require(struct image *img, struct qcow2_error *err);
 
 /* The same for who holds snapshot_lock and keeps writers out. */
 int proof_require_frozen(struct image *img, struct qcow2_error *err);
+
+/* Whether COPIED may be believed of the cluster at @host_off: not where the
+ * proof failed and the file held the cluster before.  The answer stays while a
+ * request is in flight. */
+bool proof_allows_in_place(const struct image *img, uint64_t host_off);
 
 #endif

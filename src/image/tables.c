@@ -10,6 +10,7 @@
 #include "image/features.h"
 #include "image/guarded.h"
 #include "image/image.h"
+#include "image/proof.h"
 #include "image/rw.h"
 #include "store/store.h"
 
@@ -17,7 +18,8 @@ static bool is_ready(const struct image *img, uint64_t index)
 {
 	uint64_t entry = map_l1_entry(&img->map, index);
 
-	return l1_table_off(entry) && (entry & ENTRY_COPIED);
+	return l1_table_off(entry) && (entry & ENTRY_COPIED) &&
+	       proof_allows_in_place(img, l1_table_off(entry));
 }
 
 /* Fills the cluster of the new table: from the old table, or with zeros unless

@@ -391,6 +391,49 @@ static void without_memory_for_the_proof_the_file_only_grows(void **state)
 	release(&r);
 }
 
+/* I3a: whose flags they are is not known, so what the file held is copied. */
+static void without_a_proof_no_flag_is_believed(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < N_WANTS; i++) {
+		struct rig r;
+
+		if (!wants[i].snapshot)
+			continue;
+		make(&r, &wants[i]);
+		damage(&r, flags_lie);
+		rig_open(&r);
+		proof_of(&r)->state = PROOF_FAILED;
+		overwrite(&r);
+		discard(&r);
+		overwrite(&r);
+		rig_expect(&r);
+		rig_close(&r);
+		expect_all(&r);
+		release(&r);
+	}
+}
+
+static void make_shared(struct rig *r);
+
+/* The table, too, may be the snapshot's. */
+static void without_a_proof_no_table_is_changed_in_place(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	make_shared(&r);
+	r.open.budget.metadata_bytes = 100000;
+	rig_open(&r);
+	rig_write(&r, 99, 512, 40000);
+	assert_int_equal(proof_of(&r)->state, PROOF_FAILED);
+	rig_write(&r, 98, 5000, 50000);
+	rig_expect(&r);
+	rig_close(&r);
+	expect_all(&r);
+	release(&r);
+}
+
 static void find_damage(void *opaque, const struct qcow2_finding *f)
 {
 	bool *found = opaque;
@@ -487,6 +530,8 @@ static void a_failed_apply_puts_no_wrong_flag_back(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(without_a_proof_no_flag_is_believed),
+		cmocka_unit_test(without_a_proof_no_table_is_changed_in_place),
 		cmocka_unit_test(a_failed_apply_puts_no_wrong_flag_back),
 		cmocka_unit_test(opening_and_closing_changes_nothing),
 		cmocka_unit_test(every_byte_is_right_after_every_use),
