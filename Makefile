@@ -28,7 +28,7 @@ build:
 	@tools/link-commands $(BUILD)
 
 deps:
-	@tools/install-deps build
+	@tools/install-deps build test
 
 test-packages:
 	@tools/install-deps build test

@@ -97,10 +97,11 @@ static int open_backing(struct disk *d, const struct qcow2_open_opts *opts,
 	int rc;
 
 	if (d->n_layers >= depth_max(opts))
-		return error_set(err, -E2BIG,
-				 "the backing chain has more than %" PRIu32
-				 " images, which is the limit",
-				 depth_max(opts));
+		return error_reason(err, -E2BIG, QCOW2_REASON_BUDGET,
+				    "the backing chain has more than %" PRIu32
+				    " images, which the budget's chain_depth "
+				    "allows",
+				    depth_max(opts));
 	rc = backing_format(above->image, opts, &format, err);
 	if (rc == 0)
 		rc = gate_open(opts->gate, &above->place, &ref,
