@@ -93,6 +93,26 @@ static int drop_blocks(struct refcounts *r, uint64_t *touched,
 	return rc;
 }
 
+static void cut_range(struct table_range *t, uint64_t n)
+{
+	t->end = min_u64(t->end, n);
+	if (t->first >= t->end)
+		*t = (struct table_range){ 0 };
+}
+
+/* What a failed drop left to be written must not be written behind the end,
+ * where another cluster may lie soon. */
+static void set_end(struct refcounts *r, struct reftable_place to)
+{
+	SCOPED_LOCK(&r->lock);
+
+	r->place = to;
+	r->n_table = ((uint64_t)to.clusters << r->geo->cluster_bits) /
+		     REFCOUNT_TABLE_ENTRY_BYTES;
+	cut_range(&r->changes.waiting, r->n_table);
+	cut_range(&r->changes.writing, r->n_table);
+}
+
 static int cut_table(struct refcounts *r, bool *more, struct qcow2_error *err)
 {
 	uint32_t bits = r->geo->cluster_bits;
@@ -112,11 +132,7 @@ static int cut_table(struct refcounts *r, bool *more, struct qcow2_error *err)
 		return rc;
 	gone = r->place.clusters - to.clusters;
 	gone_off = to.off + ((uint64_t)to.clusters << bits);
-	mutex_lock(&r->lock);
-	r->place = to;
-	r->n_table = ((uint64_t)to.clusters << bits) /
-		     REFCOUNT_TABLE_ENTRY_BYTES;
-	mutex_unlock(&r->lock);
+	set_end(r, to);
 	*more = true;
 	r->owner.old_metadata(r->owner.opaque, gone << bits, gone_off);
 	return refcounts_decrement(r, gone, gone_off >> bits, err);
