@@ -118,3 +118,8 @@ int error_nomem(struct qcow2_error *err, const char *what, uint64_t size_bytes)
 	return error_set(err, -ENOMEM, "no memory for %s (%" PRIu64 " bytes)",
 			 what, size_bytes);
 }
+
+bool error_is_no_room(int code)
+{
+	return code == -ENOSPC || code == -EDQUOT || code == -EFBIG;
+}

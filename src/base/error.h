@@ -13,6 +13,7 @@
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <qcow2.h>
@@ -47,5 +48,8 @@ int error_in_layer(struct qcow2_error *err, int code, uint32_t layer);
 
 /* -ENOMEM with a message that names @what and its size in bytes. */
 int error_nomem(struct qcow2_error *err, const char *what, uint64_t size_bytes);
+
+/* Whether @code, a negative errno, says that the host has no room for more. */
+bool error_is_no_room(int code);
 
 #endif

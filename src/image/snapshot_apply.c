@@ -200,8 +200,7 @@ static int find_place(struct application *a, struct qcow2_error *err)
 	int rc = fresh_l1_write(a->img, a->tree.l1, a->tree.n_l1, &a->l1_off,
 				&why);
 
-	a->in_place = (rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG) &&
-		      fits_in_place(a);
+	a->in_place = error_is_no_room(rc) && fits_in_place(a);
 	if (rc == 0 || a->in_place)
 		return 0;
 	if (err)

@@ -36,7 +36,7 @@ int snapshot_begin(struct image *img, struct inflight_freeze *freeze,
 
 void snapshot_unfinished(struct image *img, int rc)
 {
-	if (rc != -ENOSPC && rc != -EDQUOT && rc != -EFBIG)
+	if (!error_is_no_room(rc))
 		features_leave_to_repair(img);
 }
 

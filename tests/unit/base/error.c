@@ -131,9 +131,20 @@ static void short_memory_names_what_and_how_much(void **state)
 	assert_non_null(strstr(err.message, "4096"));
 }
 
+static void want_of_room_has_three_codes(void **state)
+{
+	(void)state;
+	assert_true(error_is_no_room(-ENOSPC));
+	assert_true(error_is_no_room(-EDQUOT));
+	assert_true(error_is_no_room(-EFBIG));
+	assert_false(error_is_no_room(-EIO));
+	assert_false(error_is_no_room(0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(want_of_room_has_three_codes),
 		cmocka_unit_test(a_failure_is_one_statement),
 		cmocka_unit_test(a_failure_fills_every_field),
 		cmocka_unit_test(a_reason_is_kept_and_its_layer_is_the_lowest),
