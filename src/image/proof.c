@@ -188,7 +188,7 @@ int proof_make(struct image *img, struct qcow2_error *err)
 
 	if (p->state == PROOF_MADE || p->state == PROOF_FAILED)
 		return 0;
-	mutex_lock(&img->rw->snapshot_lock);
+	SCOPED_LOCK(&img->rw->snapshot_lock);
 	if (p->state == PROOF_OPEN) {
 		inflight_freeze(&img->rw->inflight, &freeze);
 		rc = prove(img, err);
@@ -196,7 +196,6 @@ int proof_make(struct image *img, struct qcow2_error *err)
 	} else if (p->state == PROOF_REFUSED) {
 		rc = refused(p, err);
 	}
-	mutex_unlock(&img->rw->snapshot_lock);
 	return rc;
 }
 
@@ -220,12 +219,11 @@ int proof_require(struct image *img, struct qcow2_error *err)
 {
 	struct inflight_freeze freeze;
 	int rc;
+	SCOPED_LOCK(&img->rw->snapshot_lock);
 
-	mutex_lock(&img->rw->snapshot_lock);
 	inflight_freeze(&img->rw->inflight, &freeze);
 	rc = proof_require_frozen(img, err);
 	inflight_thaw(&img->rw->inflight, &freeze);
-	mutex_unlock(&img->rw->snapshot_lock);
 	return rc;
 }
 
