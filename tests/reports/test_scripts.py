@@ -289,6 +289,19 @@ class Scripts(Case):
         self.both_read(image)
         self.named_by_check("extension")
 
+    def test_s8_sectors_of_a_compressed_cluster_past_the_end(self):
+        """Both read such a cluster, and neither counts it as an error."""
+        images.make("s", io=["write -c -P 7 0 64k"])
+        image = low.Low("s")
+        entry = image.get(">Q", image.l2)
+        x = 62 - (image.bits - 8)
+        image.put(">Q", image.l2, entry | 0x40 << x)
+        self.assertGreater((entry & (1 << x) - 1) + 64 * 512,
+                           len(image.bytes))
+        self.both_read(image)
+        for run in self.ours, self.theirs:
+            self.assert_worked(run("check", "a"))
+
     def test_s8_a_snapshot_table_past_the_end(self):
         self.snapshotted()
         image = images.Header("a").put(">Q", 64, 1 << 30)
@@ -464,6 +477,29 @@ class Scripts(Case):
             done = self.assert_worked(self.ours(*words))
             self.assertNotIn("bitmap", done.err)
             self.assertEqual(images.Header("a").get(">Q", 88) & 1, 1)
+
+
+class ManySnapshots(Case):
+    """S11: more entries than the limit."""
+
+    def test_s11_as_many_snapshots_as_the_limit_are_kept_in_place(self):
+        images.make("a", "-o", "compat=0.10",
+                    io=["write -P 5 0 64k"], size="1M")
+        image = images.Header("a")
+        image.bytes += bytes(-len(image.bytes) % 65536)
+        n = 65536 + 10
+        image.put(">Q", 64, len(image.bytes)).put(">I", 60, n)
+        image.bytes += bytes(40 * n)
+        image.save("a")
+        size = os.path.getsize("a")
+        began = time.monotonic()
+        done = self.ours("check", "-r", "all", "a")
+        self.assertLess(time.monotonic() - began, 20)
+        after = images.Header("a")
+        self.assertEqual(after.get(">I", 60), 65536, done.err)
+        self.assertLess(os.path.getsize("a"), 2 * size)
+        self.assertEqual(struct.pack(">Q", after.snapshot_table),
+                         struct.pack(">Q", image.snapshot_table))
 
 
 if __name__ == "__main__":
