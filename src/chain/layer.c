@@ -198,10 +198,10 @@ static int open_raw(struct layer *l, uint32_t depth,
 	if (opts->budget.virtual_bytes &&
 	    store_size(l->store, &l->size, NULL) == 0 &&
 	    l->size > opts->budget.virtual_bytes)
-		return error_set(err, -E2BIG,
-				 "%s is larger than the budget allows",
-				 TEXT(store_name(l->store),
-				      strlen(store_name(l->store))));
+		return error_reason(err, -E2BIG, QCOW2_REASON_BUDGET,
+				    "%s is larger than the budget allows",
+				    TEXT(store_name(l->store),
+					 strlen(store_name(l->store))));
 	return store_size(l->store, &l->size, err);
 }
 

@@ -60,9 +60,9 @@ int budget_error(const struct budget *b, const char *what,
 	if (!b->exceeded)
 		return error_set(err, -ENOMEM, "not enough memory for %s",
 				 what);
-	return error_set(err, -E2BIG,
-			 "the check needs more than its budget of %" PRIu64
-			 " bytes (metadata_bytes, or the share of "
-			 "total_bytes) for %s; allow more",
-			 b->limit_bytes, what);
+	return error_reason(err, -E2BIG, QCOW2_REASON_BUDGET,
+			    "the check needs more than its budget of %" PRIu64
+			    " bytes (metadata_bytes, or the share of "
+			    "total_bytes) for %s; allow more",
+			    b->limit_bytes, what);
 }

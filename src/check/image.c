@@ -306,9 +306,11 @@ int check_open(struct check *c, uint64_t virtual_bytes_max,
 	if (rc < 0)
 		return rc;
 	if (virtual_bytes_max && c->header.size > virtual_bytes_max)
-		return error_set(err, -E2BIG, "the virtual size is %" PRIu64
-				 " bytes, the budget (virtual_bytes) %" PRIu64,
-				 c->header.size, virtual_bytes_max);
+		return error_reason(err, -E2BIG, QCOW2_REASON_BUDGET,
+				    "the virtual size is %" PRIu64
+				    " bytes, the budget (virtual_bytes) %"
+				    PRIu64,
+				    c->header.size, virtual_bytes_max);
 	c->header.tail = NULL;
 	c->header.tail_len = 0;
 	geometry_init(&c->geo, &c->header);

@@ -130,10 +130,10 @@ static int check_table(struct snapshots *s, const struct header *h,
 				    " bytes",
 				    SNAPSHOT_TABLE_BYTES_MAX);
 	if (used > budget_bytes)
-		return error_set(err, -E2BIG,
-				 "the snapshot table exceeds the metadata "
-				 "budget of %" PRIu64 " bytes",
-				 budget_bytes);
+		return error_reason(err, -E2BIG, QCOW2_REASON_BUDGET,
+				    "the snapshot table exceeds the metadata "
+				    "budget of %" PRIu64 " bytes",
+				    budget_bytes);
 	return 0;
 }
 

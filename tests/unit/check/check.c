@@ -430,6 +430,7 @@ static void every_budget_is_kept_or_named(void **state)
 			assert_int_equal(o->rc, -E2BIG);
 			assert_non_null(strstr(o->err.message,
 					       "metadata_bytes"));
+			assert_int_equal(o->err.reason, QCOW2_REASON_BUDGET);
 			assert_false(enough);
 		}
 		free(o);

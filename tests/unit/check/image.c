@@ -255,6 +255,7 @@ static void the_budget_for_the_disk_is_kept(void **state)
 	o = check_any(r->store, &opts);
 	assert_int_equal(o->rc, -E2BIG);
 	assert_non_null(strstr(o->err.message, "virtual_bytes"));
+	assert_int_equal(o->err.reason, QCOW2_REASON_BUDGET);
 	free(o);
 	opts.budget.virtual_bytes = r->header.size;
 	o = check_any(r->store, &opts);
