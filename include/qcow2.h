@@ -906,10 +906,10 @@ struct qcow2_snapshot_info {
 	NULL, NULL, 0, 0, 0, 0, 0, 0 }
 
 /*
- * Snapshot `index`, 0 to n_snapshots - 1, in table order; else -EINVAL.  The same
- * with err->defect where the snapshot table cannot be read
- * (QCOW2_LACKS_SNAPSHOT_TABLE).  The strings live until that snapshot is deleted:
- * a caller that cannot know when asks for its own list.
+ * Snapshot `index`, 0 to n_snapshots - 1, in table order; else -EINVAL.  The
+ * same with err->defect where the snapshot table cannot be read
+ * (QCOW2_LACKS_SNAPSHOT_TABLE).  The strings live until that snapshot is
+ * deleted: a caller that cannot know when asks for its own list.
  */
 QCOW2_API
 int qcow2_get_snapshot(struct qcow2_image *img, uint32_t index,
@@ -1246,7 +1246,8 @@ struct qcow2_compact_result {
  * May be stopped anywhere, by the progress function (-ECANCELED), a failure or
  * a crash: the image is sound then, with leaked clusters at worst after a
  * failure or a crash, and the next call goes on.  -EINVAL when the image has to
- * be repaired first (err->defect: the first thing that is wrong); -ENOTSUP to compress with an external data file.
+ * be repaired first (err->defect: the first thing that is wrong); -ENOTSUP to
+ * compress with an external data file.
  */
 QCOW2_API
 int qcow2_compact(struct qcow2_image *img,
