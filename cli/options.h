@@ -138,8 +138,8 @@ const char *format_name(enum qcow2_format format);
 #define OPTION_TRUST_REFCOUNTS \
 	{ "trust-refcounts", 0, NULL, set_flag, \
 	  offsetof(struct common, trust_refcounts), \
-	  "do not read all metadata before space is reused or overwritten: " \
-	  "no refcount is too low" }
+	  "do not read all metadata before the first change: the caller " \
+	  "knows that no refcount is too low; where one is, data is lost" }
 #define OPTION_BACKING_FORMAT \
 	{ "backing-format", 0, "raw|qcow2|probe", set_format, \
 	  offsetof(struct common, backing_format), \

@@ -454,9 +454,10 @@ struct qcow2_image;
 /* A flush writes metadata out, but asks no file that the library opened to make
  * anything durable: fast, and when the host crashes the image may be lost. */
 #define QCOW2_OPEN_NO_FLUSH 0x40u
-/* With RDWR: the caller knows that no refcount of the image is too low.  Without
- * it all metadata is read once, before the first change that reuses or
- * overwrites what the file held when it was opened: see qcow2_open_path(). */
+/* With RDWR: the caller knows that no refcount of the image is too low, and that
+ * no entry points past the end of the file: where that is not so, data is lost.
+ * Without it all metadata is read once, before the first change: see
+ * qcow2_open_path(). */
 #define QCOW2_OPEN_TRUST_REFCOUNTS 0x80u
 /* -ENOTSUP where the host has no locks for a file; without this flag the image is
  * opened all the same, and qcow2_info.unlocked says so. */

@@ -177,7 +177,7 @@ int change_regions(struct image *img, uint64_t end, uint64_t off,
 	int rc = allow(img, end, off, err);
 
 	if (rc == 0)
-		rc = proof_before_change(img, end - off, off, flags, err);
+		rc = proof_before_change(img, end - off, flags, err);
 	if (rc == 0)
 		rc = features_before_guest_change(img, err);
 	while (rc == 0 && off < end) {

@@ -39,15 +39,6 @@ static int add_tables(struct image *img, struct qcow2_error *err)
 			    img->bitmaps.directory_off, err);
 }
 
-/* The proof asks whether an L2 table is something else besides. */
-static bool may_be_known(struct image *img, uint64_t off)
-{
-	struct guard *g = &img->rw->guard;
-
-	return !(g->sections & QCOW2_OVERLAP_ACTIVE_L2) ||
-	       guard_hits(g, 1, off);
-}
-
 static int add_l2_tables(struct image *img, struct qcow2_error *err)
 {
 	int rc = 0;
@@ -55,11 +46,8 @@ static int add_l2_tables(struct image *img, struct qcow2_error *err)
 	for (uint64_t i = 0; rc == 0 && i < img->map.l1.n_entries; i++) {
 		uint64_t off = l1_table_off(map_l1_entry(&img->map, i));
 
-		if (!off)
-			continue;
-		img->rw->proof.has_tables = true;
-		img->rw->proof.shared_tables |= may_be_known(img, off);
-		rc = add(img, QCOW2_OVERLAP_ACTIVE_L2, 1, off, err);
+		if (off)
+			rc = add(img, QCOW2_OVERLAP_ACTIVE_L2, 1, off, err);
 	}
 	return rc;
 }

@@ -22,7 +22,6 @@ void proof_init(struct image *img, const struct qcow2_open_opts *opts)
 	struct proof *p = &img->rw->proof;
 
 	p->budget = opts->budget;
-	p->shared_tables = img->header.n_snapshots != 0;
 	p->had_bitmaps = img->header.autoclear_features & AUTOCLEAR_BITMAPS;
 	refcounts_doubt(&img->rw->refs);
 	if (!(opts->flags & QCOW2_OPEN_TRUST_REFCOUNTS) &&
@@ -239,55 +238,8 @@ bool proof_allows_in_place(const struct image *img, uint64_t host_off)
 
 /* ---- Before a request --------------------------------------------------------- */
 
-static bool is_held(const struct geometry *g, struct l2_entry e)
-{
-	return (e.desc & L2_COMPRESSED) || (!g->has_data_file && l2_host_off(e));
-}
-
-/* Whether an entry of the range names clusters, which the request would write
- * in place or free. */
-static bool holds_clusters(struct image *img, uint64_t end, uint64_t off)
-{
-	const struct geometry *g = &img->geo;
-
-	off = align_down(off, g->cluster_size);
-	while (off < end) {
-		struct map_window w;
-		uint64_t n;
-		bool held = false;
-
-		/* The request itself says what is wrong. */
-		if (map_window_get(&img->map, g, image_file_end(img), end, off,
-				   0, &w, NULL) < 0)
-			return true;
-		n = min_u64(w.n_entries,
-			    div_round_up(end - off, g->cluster_size));
-		for (uint64_t i = 0; w.slice && !held && i < n; i++)
-			held = is_held(g, map_window_entry(&w, g, i));
-		map_window_put(&img->map, &w);
-		if (held)
-			return true;
-		off += n << g->cluster_bits;
-	}
-	return false;
-}
-
-/* Also when the refcounts cannot be read: the proof says which rule is broken.
- * Where tables are shared, with snapshots or with each other, each entry is in
- * place in somebody else's table too if a flag is wrong.  And where there are no
- * tables, as in a new image, the proof costs nothing. */
-static bool needs_proof(struct image *img, uint64_t len, uint64_t off)
-{
-	const struct proof *p = &img->rw->proof;
-	bool gap;
-
-	return p->shared_tables || !p->has_tables ||
-	       refcounts_find_gap(&img->rw->refs, &gap, NULL) < 0 || gap ||
-	       holds_clusters(img, off + len, off);
-}
-
-int proof_before_change(struct image *img, uint64_t len, uint64_t off,
-			unsigned flags, struct qcow2_error *err)
+int proof_before_change(struct image *img, uint64_t len, unsigned flags,
+			struct qcow2_error *err)
 {
 	struct proof *p = &img->rw->proof;
 
@@ -305,5 +257,5 @@ int proof_before_change(struct image *img, uint64_t len, uint64_t off,
 	if (flags & QCOW2_NOWAIT)
 		return error_set(err, -EAGAIN,
 				 "the refcounts have not been proved yet");
-	return needs_proof(img, len, off) ? proof_make(img, err) : 0;
+	return proof_make(img, err);
 }

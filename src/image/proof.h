@@ -3,16 +3,17 @@
  * too low.  Then a cluster without a refcount is free, one with a refcount of 1
  * has one owner, and an entry with the COPIED flag may be written in place.
  *
- * The proof is one pass over all metadata (check/proof.h), made when somebody
- * first wants to use what the file held when it was opened: to claim a cluster
- * that seems free, to overwrite one in place, or to free one.  New clusters at
- * the end of the file need no proof.  Refcounts that turn out too low are
- * raised, and flags that turn out wrong cleared.  An image with other damage is
- * marked corrupt and takes no changes.
+ * The proof is one pass over all metadata (check/proof.h), made before the first
+ * change and not at open: who changes nothing pays nothing.  New clusters at the
+ * end of the file need it too, because an entry may point past the end, to where
+ * the next cluster would be.  Refcounts that turn out too low are raised, and
+ * flags that turn out wrong cleared.  An image with other damage is marked
+ * corrupt and takes no changes.
  *
  * Where the pass cannot be made (no memory, a table that cannot be read) writing
  * goes on, and nothing that the file held is claimed, overwritten in place,
- * punched or cut off: L2 tables and data are copied when they change.  Operations that cannot live with that call proof_require().
+ * punched or cut off: L2 tables and data are copied when they change.
+ * Operations that cannot live with that call proof_require().
  *
  * The pass runs on the caller's thread, who holds nothing: no range in flight,
  * no grace period, no lock below snapshot_lock.  Other writers wait, readers do
@@ -44,21 +45,17 @@ struct proof {
 	struct qcow2_error why;
 	struct qcow2_budget budget;
 	bool had_bitmaps;           /* they were valid when the image opened */
-	bool has_tables;            /* there are L2 tables */
-	bool shared_tables;         /* L2 tables may belong to snapshots, or to
-				     * two L1 entries */
 };
 
 /* All that the file holds is inherited from now on. */
 void proof_init(struct image *img, const struct qcow2_open_opts *opts);
 
 /*
- * Before guest data in [off, off + len) changes.  Makes the proof if that takes
- * more than new clusters at the end of the file.  -EAGAIN with QCOW2_NOWAIT
- * while there is no proof; -EIO for a damaged image.
+ * Before @len bytes of guest data change: makes the proof.  -EAGAIN with
+ * QCOW2_NOWAIT while there is none; -EIO for a damaged image.
  */
-int proof_before_change(struct image *img, uint64_t len, uint64_t off,
-			unsigned flags, struct qcow2_error *err);
+int proof_before_change(struct image *img, uint64_t len, unsigned flags,
+			struct qcow2_error *err);
 
 /* Makes the proof, unless it was tried before.  0 also when it failed for want
  * of memory or of a table. */

@@ -572,7 +572,7 @@ int image_pwritev(struct image *img, const struct iovec *iov, int iovcnt,
 {
 	struct iov_cursor src = iov_cursor_init(iov, iovcnt);
 	uint64_t len = iov_len(iov, iovcnt);
-	int rc = proof_before_change(img, len, off, flags, err);
+	int rc = proof_before_change(img, len, flags, err);
 
 	if (rc == 0)
 		rc = features_before_guest_change(img, err);

@@ -103,7 +103,7 @@ int image_write_encoded(struct image *img, const void *bytes, size_t len,
 	uint32_t size = img->geo.cluster_size;
 	struct inflight_range range;
 	struct grace_ref ref;
-	int rc = proof_before_change(img, size, off, 0, err);
+	int rc = proof_before_change(img, size, 0, err);
 
 	if (rc == 0)
 		rc = features_before_guest_change(img, err);

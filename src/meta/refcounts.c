@@ -242,8 +242,6 @@ static void became_free(struct refcounts *r, uint64_t cluster_idx)
 {
 	if (refcounts_may_reuse(r, cluster_idx))
 		r->next_free = min_u64(r->next_free, cluster_idx);
-	else
-		r->inherited.gap = 1;
 	r->inherited.freed |= cluster_idx < r->inherited.end;
 }
 

@@ -35,8 +35,6 @@ struct reftable_place {
 struct inherited {
 	uint64_t end;          /* cluster index: those before it */
 	_Atomic bool doubted;  /* their refcounts may be too low */
-	_Atomic uint64_t gap;  /* the first that may be free; 0: not looked for,
-				* UINT64_MAX: there is none */
 	bool freed;            /* one has lost its last reference since */
 };
 

@@ -8,14 +8,11 @@
 #include "base/error.h"
 #include "meta/refcounts_view.h"
 
-#define NO_GAP UINT64_MAX
-
 void refcounts_doubt(struct refcounts *r)
 {
 	SCOPED_LOCK(&r->lock);
 
 	r->inherited.end = r->high_water >> r->geo->cluster_bits;
-	r->inherited.gap = 0;
 	r->inherited.doubted = true;
 	r->next_free = r->inherited.end;
 }
@@ -25,7 +22,7 @@ void refcounts_believe(struct refcounts *r)
 	SCOPED_LOCK(&r->lock);
 
 	r->inherited.doubted = false;
-	r->next_free = min_u64(r->next_free, r->inherited.gap);
+	r->next_free = 0;
 }
 
 bool refcounts_may_reuse(const struct refcounts *r, uint64_t cluster_idx)
@@ -46,63 +43,6 @@ void refcounts_allow_cut(struct refcounts *r)
 	SCOPED_LOCK(&r->lock);
 
 	r->inherited.freed = true;
-}
-
-/* ---- Gaps ------------------------------------------------------------------- */
-
-/* The first free cluster of the slice that is inherited; v->end or later when
- * there is none. */
-static uint64_t gap_in_slice(struct refcounts *r, const struct view *v,
-			     uint64_t from)
-{
-	uint64_t end = min_u64(v->end, r->inherited.end);
-	SCOPED_LOCK(&r->lock);
-
-	while (from < end && view_get(r, v, from))
-		from++;
-	return from < end ? from : NO_GAP;
-}
-
-/* Where no block says anything, nothing counts what lies there. */
-static int look_for_gap(struct refcounts *r, uint64_t *gap,
-			struct qcow2_error *err)
-{
-	uint64_t at = 1;
-
-	*gap = NO_GAP;
-	while (at < r->inherited.end && *gap == NO_GAP) {
-		struct view v;
-		int rc = refcounts_view(r, at, &v, err);
-
-		if (rc < 0)
-			return rc;
-		if (rc == 1)
-			*gap = at;
-		if (rc == 1)
-			break;
-		*gap = gap_in_slice(r, &v, at);
-		at = v.end;
-		view_close(r, &v);
-	}
-	return 0;
-}
-
-int refcounts_find_gap(struct refcounts *r, bool *found,
-		       struct qcow2_error *err)
-{
-	uint64_t gap = r->inherited.gap;
-	int rc = 0;
-
-	if (gap == 0) {
-		rc = look_for_gap(r, &gap, err);
-		mutex_lock(&r->lock);
-		if (rc == 0 && r->inherited.gap == 0)
-			r->inherited.gap = gap;
-		gap = r->inherited.gap;
-		mutex_unlock(&r->lock);
-	}
-	*found = rc == 0 && gap != NO_GAP;
-	return rc;
 }
 
 /* ---- Raising ---------------------------------------------------------------- */

@@ -21,11 +21,6 @@ void refcounts_believe(struct refcounts *r);
  * is lowered: false for what is inherited and doubted. */
 bool refcounts_may_reuse(const struct refcounts *r, uint64_t cluster_idx);
 
-/* Whether something inherited could be claimed, if only its refcount were
- * believed.  Looks once. */
-int refcounts_find_gap(struct refcounts *r, bool *found,
-		       struct qcow2_error *err);
-
 /* The file is not cut off before this cluster: what is inherited stays, unless
  * some of it became free since and refcounts are believed. */
 uint64_t refcounts_cut_limit(struct refcounts *r);

@@ -190,22 +190,29 @@ static void a_sound_image_does_not_grow(void **state)
 	release(&r);
 }
 
-static void new_clusters_at_the_end_need_no_proof(void **state)
+/* An entry points to where the file ended a moment ago: the next cluster that is
+ * claimed would be the one it names, and then belong to two guest clusters. */
+static void nothing_is_put_where_an_entry_past_the_end_points(void **state)
 {
 	static const struct want w = { 3, 4096, 16, false, false };
+	struct qcow2_error err = { 0 };
+	uint8_t byte = 1;
+	struct raw raw;
 	struct rig r;
 
 	(void)state;
 	make(&r, &w);
+	raw_open(&raw, &r);
+	raw_put(&raw, (raw.n_clusters * 4096) | ENTRY_COPIED,
+		(raw_get(&raw, raw.header.l1_off) & ENTRY_OFFSET_MASK) +
+			20 * L2_ENTRY_BYTES);
 	rig_open(&r);
-	allocate(&r);
-	assert_int_equal(qcow2_flush(r.img, NULL), 0);
-	assert_int_equal(proof_of(&r)->state, PROOF_OPEN);
-	rig_write(&r, 3, 1, 0);
-	assert_int_equal(proof_of(&r)->state, PROOF_MADE);
-	rig_close(&r);
-	rig_check(&r);
-	expect_all(&r);
+	assert_int_equal(qcow2_pwrite(r.img, &byte, 1, 30 * 4096, 0, &err),
+			 -EIO);
+	assert_int_equal(err.defect, DEFECT_L2_ENTRY_BEYOND_EOF);
+	assert_int_equal(proof_of(&r)->state, PROOF_REFUSED);
+	qcow2_close(r.img, NULL);
+	r.img = NULL;
 	release(&r);
 }
 
@@ -536,7 +543,8 @@ int main(void)
 		cmocka_unit_test(opening_and_closing_changes_nothing),
 		cmocka_unit_test(every_byte_is_right_after_every_use),
 		cmocka_unit_test(a_sound_image_does_not_grow),
-		cmocka_unit_test(new_clusters_at_the_end_need_no_proof),
+		cmocka_unit_test(
+			nothing_is_put_where_an_entry_past_the_end_points),
 		cmocka_unit_test(nobody_waits_for_it_who_must_not),
 		cmocka_unit_test(who_vouches_for_refcounts_has_none_proved),
 		cmocka_unit_test(other_damage_is_refused),

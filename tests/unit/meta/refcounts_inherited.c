@@ -37,34 +37,12 @@ static void what_was_proved_is_claimed_first(void **state)
 {
 	uint64_t gap_off;
 	struct rig t;
-	bool gap;
 
 	(void)state;
 	inherit(&t, &gap_off);
 	rig_claim(&t, 1);
-	assert_int_equal(refcounts_find_gap(&t.refs, &gap, NULL), 0);
-	assert_true(gap);
 	refcounts_believe(&t.refs);
 	assert_int_equal(rig_claim(&t, 1).host_off, gap_off);
-	rig_release(&t);
-}
-
-static void a_file_without_gaps_has_none(void **state)
-{
-	struct claim c;
-	struct rig t;
-	bool gap;
-
-	(void)state;
-	rig_init(&t);
-	c = rig_claim(&t, 4);
-	refcounts_doubt(&t.refs);
-	assert_int_equal(refcounts_find_gap(&t.refs, &gap, NULL), 0);
-	assert_false(gap);
-	/* What is freed meanwhile is one. */
-	refcounts_unclaim(&t.refs, &c);
-	assert_int_equal(refcounts_find_gap(&t.refs, &gap, NULL), 0);
-	assert_true(gap);
 	rig_release(&t);
 }
 
@@ -180,7 +158,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_inherited_is_claimed_on_the_files_word),
 		cmocka_unit_test(what_was_proved_is_claimed_first),
-		cmocka_unit_test(a_file_without_gaps_has_none),
 		cmocka_unit_test(a_doubted_refcount_of_zero_may_be_lowered),
 		cmocka_unit_test(the_file_is_cut_where_something_became_free),
 		cmocka_unit_test(only_what_is_lower_is_raised),
