@@ -1012,7 +1012,8 @@ const char *qcow2_feature_name(struct qcow2_image *img, unsigned type,
  * owner, group, mode, access lists, security label and other extended
  * attributes.  Until then, and on any failure, the old one is untouched, and
  * where the host has files without a name (O_TMPFILE) nothing of the new one is
- * left even of a program that is killed.
+ * left even of a program that is killed.  A file that got the name since, or
+ * took the old one's place, stays: the new one is discarded with -EEXIST.
  *
  * Where that is impossible, or would lose something, the file that is there is
  * written in place: its old contents are lost when that begins, and a failure

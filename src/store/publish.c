@@ -180,7 +180,6 @@ static int begin(struct publish *p, const char *path,
 
 	if (rc < 0)
 		return rc;
-	p->excl = opts->flags & PUBLISH_EXCL;
 	if (stat(p->final_path, &st) == 0)
 		return begin_over(p, path, is_fd, &st, opts, err);
 	return errno == ENOENT ? begin_new(p, path, opts, err)
@@ -262,8 +261,13 @@ static int sync_dir(const struct publish *p)
 static int give_name(struct publish *p, bool sync, struct qcow2_error *err)
 {
 	int rc = temp_publish(store_fd(p->store), &p->temp_path, p->final_path,
-			      p->excl);
+			      p->replaced ? store_fd(p->replaced) : -1);
 
+	if (rc == -EEXIST)
+		return error_set(err, rc,
+				 "%s: another file got this name meanwhile; it "
+				 "stays, and the finished file is discarded",
+				 TEXT(p->final_path, strlen(p->final_path)));
 	if (rc < 0)
 		return fail(rc, p->final_path, "give the finished file its name",
 			    err);

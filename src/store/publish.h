@@ -15,6 +15,9 @@
  * The store is locked for writing, and so is the file that will be replaced:
  * an image that another program has open is refused with -EBUSY, as if it were
  * to be overwritten in place.  On a host without locks nobody is asked.
+ *
+ * No other file is replaced: one that got the name since publish_begin() stays,
+ * and publish_commit() fails with -EEXIST.
  */
 #ifndef STORE_PUBLISH_H
 #define STORE_PUBLISH_H
@@ -51,7 +54,6 @@ struct publish {
 	char *final_path;
 	char *temp_path;           /* NULL when there is none */
 	uint32_t in_place;         /* QCOW2_IN_PLACE_* */
-	bool excl;
 };
 
 /* Special files other than block devices are refused, and so is a file that may

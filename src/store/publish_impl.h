@@ -57,7 +57,9 @@ void keep_what_can_be(int to, int from, const struct stat *old);
  * file has no name. */
 int temp_open(const char *final_path, mode_t mode, char **temp_path);
 /* Gives it its name; *temp_path is then NULL.  After a failure it may be set
- * where it was not.  @excl: -EEXIST when there is a file of that name. */
-int temp_publish(int fd, char **temp_path, const char *final_path, bool excl);
+ * where it was not.  No file but the one open as @replaced_fd is replaced, and
+ * none where that is negative: -EEXIST when the name is another's. */
+int temp_publish(int fd, char **temp_path, const char *final_path,
+		 int replaced_fd);
 
 #endif

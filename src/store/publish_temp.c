@@ -197,43 +197,88 @@ static int name_temp(int fd, const char *final_path, char **temp_path)
 	return rc;
 }
 
+static bool is_unsupported(int err)
+{
+	return err == EINVAL || err == ENOSYS || err == EOPNOTSUPP;
+}
+
+/* Where the file system has nothing better: looks, then renames. */
+static int rename_if_absent(const char *from, const char *to)
+{
+	struct stat st;
+
+	if (lstat(to, &st) == 0)
+		return -EEXIST;
+	if (errno != ENOENT)
+		return -errno;
+	return rename(from, to) < 0 ? -errno : 0;
+}
+
 /* rename(), but never over another file. */
 static int rename_new(const char *from, const char *to)
 {
 	if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
 		return 0;
-	if (errno != EINVAL && errno != ENOSYS)
+	if (!is_unsupported(errno))
 		return -errno;
-	if (link(from, to) < 0)
-		return -errno;
-	unlink(from);
+	if (link(from, to) == 0) {
+		unlink(from);
+		return 0;
+	}
+	if (errno == EPERM || is_unsupported(errno))
+		return rename_if_absent(from, to);
+	return -errno;
+}
+
+/* What came out is somebody else's: it gets its name back.  If that has changed
+ * hands once more, what is at the temporary name now is not ours to remove. */
+static int give_back(int fd, char **temp_path, const char *final_path)
+{
+	int rc = renameat2(AT_FDCWD, *temp_path, AT_FDCWD, final_path,
+			   RENAME_EXCHANGE);
+
+	if (rc == 0 && is_named(fd, *temp_path))
+		return -EEXIST;
+	rc = rc < 0 ? -errno : -EEXIST;
+	free(*temp_path);
+	*temp_path = NULL;
+	return rc;
+}
+
+/* rename() over the file @replaced_fd and no other: somebody may have given the
+ * name to another one since it was opened, and may do so at any moment. */
+static int rename_over(int fd, char **temp_path, const char *final_path,
+		       int replaced_fd)
+{
+	if (!is_named(replaced_fd, final_path))
+		return -EEXIST;
+	if (renameat2(AT_FDCWD, *temp_path, AT_FDCWD, final_path,
+		      RENAME_EXCHANGE) < 0) {
+		if (!is_unsupported(errno))
+			return -errno;
+		return rename(*temp_path, final_path) < 0 ? -errno : 0;
+	}
+	if (!is_named(replaced_fd, *temp_path))
+		return give_back(fd, temp_path, final_path);
+	unlink(*temp_path);
 	return 0;
 }
 
-static int rename_temp(char **temp_path, const char *final_path, bool excl)
+int temp_publish(int fd, char **temp_path, const char *final_path,
+		 int replaced_fd)
 {
-	int rc = excl ? rename_new(*temp_path, final_path)
-		 : rename(*temp_path, final_path) < 0 ? -errno
-						      : 0;
+	int rc = *temp_path ? rename_new(*temp_path, final_path)
+			    : link_fd(fd, final_path);
 
+	if (rc == -EEXIST && replaced_fd >= 0) {
+		rc = *temp_path ? 0 : name_temp(fd, final_path, temp_path);
+		if (rc == 0)
+			rc = rename_over(fd, temp_path, final_path,
+					 replaced_fd);
+	}
 	if (rc < 0)
 		return rc;
 	free(*temp_path);
 	*temp_path = NULL;
 	return 0;
-}
-
-int temp_publish(int fd, char **temp_path, const char *final_path, bool excl)
-{
-	int rc;
-
-	if (!*temp_path) {
-		rc = link_fd(fd, final_path);
-		if (rc != -EEXIST || excl)
-			return rc;
-		rc = name_temp(fd, final_path, temp_path);
-		if (rc < 0)
-			return rc;
-	}
-	return rename_temp(temp_path, final_path, excl);
 }

@@ -23,6 +23,33 @@ int open(const char *path, int flags, ...)
 	return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
+static bool no_renameat2;
+static bool no_link;
+static const char *late_name; /* becomes the target's just before an exchange */
+
+int renameat2(int from_dir, const char *from, int to_dir, const char *to,
+	      unsigned flags)
+{
+	if (no_renameat2) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (late_name && flags == RENAME_EXCHANGE) {
+		ok(rename(late_name, to));
+		late_name = NULL;
+	}
+	return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+}
+
+int link(const char *from, const char *to)
+{
+	if (no_link) {
+		errno = EPERM;
+		return -1;
+	}
+	return (int)syscall(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
 static void temporary_names_do_too(void **state)
 {
 	struct publish_opts excl = { .flags = PUBLISH_EXCL };
@@ -112,6 +139,99 @@ static void a_name_left_in_the_last_moment_is_taken_over(void **state)
 	assert_int_equal(n_entries(), 2);
 }
 
+/* ---- Another program is faster -------------------------------------------------- */
+
+/* The name is another's when the work is done. */
+static void assert_another_survives(struct publish *p)
+{
+	struct qcow2_error err = { 0 };
+
+	put("theirs", "theirs", 0644);
+	ok(rename("theirs", "out"));
+	assert_int_equal(publish_commit(p, true, &err), -EEXIST);
+	assert_non_null(strstr(err.message, "got this name meanwhile"));
+	assert_contents("out", "theirs");
+	assert_int_equal(n_entries(), 1);
+}
+
+static void a_name_that_appears_meanwhile_survives(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct publish p;
+
+		no_tmpfile = i;
+		begin(&p, "out");
+		assert_another_survives(&p);
+		ok(unlink("out"));
+	}
+	no_tmpfile = false;
+}
+
+static void a_file_that_took_the_replaced_ones_place_survives(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct publish p;
+
+		no_tmpfile = i;
+		put("out", "old", 0644);
+		begin(&p, "out");
+		assert_another_survives(&p);
+	}
+	no_tmpfile = false;
+}
+
+static void a_replaced_file_that_is_gone_is_not_missed(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct publish p;
+
+		no_tmpfile = i;
+		put("out", "old", 0644);
+		begin(&p, "out");
+		ok(unlink("out"));
+		ok(publish_commit(&p, true, NULL));
+		assert_contents("out", "new");
+		assert_int_equal(n_entries(), 1);
+	}
+	no_tmpfile = false;
+}
+
+/* Between the look at the name and the exchange. */
+static void a_file_that_came_in_the_last_moment_gets_its_name_back(void **state)
+{
+	struct publish p;
+
+	(void)state;
+	put("out", "old", 0644);
+	put("theirs", "theirs", 0644);
+	begin(&p, "out");
+	late_name = "theirs";
+	assert_int_equal(publish_commit(&p, true, NULL), -EEXIST);
+	assert_null(late_name);
+	assert_contents("out", "theirs");
+	assert_int_equal(n_entries(), 1);
+}
+
+static void without_the_newer_calls_others_files_survive_too(void **state)
+{
+	(void)state;
+	no_renameat2 = true;
+	a_name_that_appears_meanwhile_survives(state);
+	a_file_that_took_the_replaced_ones_place_survives(state);
+	a_replaced_file_that_is_gone_is_not_missed(state);
+	no_link = true;
+	a_name_that_appears_meanwhile_survives(state);
+	a_file_that_took_the_replaced_ones_place_survives(state);
+	a_replaced_file_that_is_gone_is_not_missed(state);
+	put("out", "old", 0644);
+	assert_replaced("out", 0);
+	no_link = false;
+	no_renameat2 = false;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -119,6 +239,11 @@ int main(void)
 		TEST(what_the_killed_leave_the_next_one_removes),
 		TEST(the_killed_leave_nothing),
 		TEST(a_name_left_in_the_last_moment_is_taken_over),
+		TEST(a_name_that_appears_meanwhile_survives),
+		TEST(a_file_that_took_the_replaced_ones_place_survives),
+		TEST(a_replaced_file_that_is_gone_is_not_missed),
+		TEST(a_file_that_came_in_the_last_moment_gets_its_name_back),
+		TEST(without_the_newer_calls_others_files_survive_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
