@@ -36,7 +36,9 @@
  *    written, unlocked or removed behind the parent's back (the memory of an
  *    image stays: other threads may have been changing it at the fork).  A
  *    callback that forks returns in the parent only.  So a program that goes
- *    into the background does so before it opens images.
+ *    into the background does so before it opens images.  (Before Linux 4.14,
+ *    or where there was no memory for a page per store, a child that has its
+ *    parent's process id, in another PID namespace, is not told apart.)
  *  - A NULL handle, buffer, name or out is -EINVAL, and 0 or NULL from
  *    functions that do not return errors.
  *  - Nothing an image names is opened unless the caller's gate agrees (see

@@ -5,25 +5,23 @@
  * locks are shared, threads are gone, and whatever another thread held stays
  * locked for ever.  So an object that writes files must not be used in a child.
  *
- * Asking the kernel (getpid()) costs 105 ns here, a third of a read from the page
- * cache.  A page that the kernel empties in a child (MADV_WIPEONFORK) tells the
- * same in 2 ns, but takes 5 us to make, half of what opening a small image
- * takes.  So what is asked often gets a page, and getpid() does for the rest,
- * and for kernels that have no such pages.
+ * A page that the kernel empties in a child (MADV_WIPEONFORK) tells.  Process ids
+ * do not: the first process of a PID namespace is 1, and so is its child that
+ * is the first of another namespace; and a grandchild may get the id again once
+ * its grandparent is gone.  The page also is quicker to ask, 2 ns for 105 ns of
+ * getpid(), but takes 5 us to make.
+ *
+ * Where the kernel gives no such page (Linux before 4.14, or no memory), the
+ * process id has to do, and a child with its parent's id goes unnoticed.
  */
 #ifndef BASE_PROCESS_H
 #define BASE_PROCESS_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Asked more often than this, a mark gets its page. */
-#define PROCESS_MARK_ASKED_OFTEN 64
-
 struct process_mark {
-	_Atomic(unsigned char *) page; /* 1 here, 0 in a child; NULL: none */
-	atomic_uint n_asked;           /* while there is no page */
+	unsigned char *page; /* 1 here, 0 in a child; NULL: the id tells */
 	pid_t pid;
 };
 
@@ -32,6 +30,6 @@ void process_mark_init(struct process_mark *m);
 void process_mark_release(struct process_mark *m);
 
 /* False in a child of the process that made @m.  Thread-safe. */
-bool process_mark_is_here(struct process_mark *m);
+bool process_mark_is_here(const struct process_mark *m);
 
 #endif

@@ -62,8 +62,7 @@ void store_set_abandon(struct qcow2_store *s, void (*abandon)(void *self))
 
 bool store_is_here(const struct qcow2_store *s)
 {
-	/* Asking may make a mark quicker, which changes nothing of the store. */
-	return process_mark_is_here((struct process_mark *)(uintptr_t)&s->mark);
+	return process_mark_is_here(&s->mark);
 }
 
 int store_check_here(const struct qcow2_store *s, struct qcow2_error *err)

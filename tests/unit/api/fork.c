@@ -12,6 +12,7 @@
 
 #include <qcow2.h>
 
+#include "support/namespace.h"
 #include "support/test.h"
 
 #define CLUSTER 65536
@@ -276,6 +277,51 @@ static void a_forked_child_is_refused_every_call(void **state)
 	put(f->img, 0, 1);
 }
 
+static int change_and_close(struct fixture *f)
+{
+	int rc = change_it(f);
+
+	return rc ? rc : close_it(f);
+}
+
+/* The child of a first process that is the first of its own namespace: its
+ * process id is 1, as its parent's is. */
+static int use_as_first_process(void *opaque)
+{
+	return getpid() == 1 ? change_and_close(opaque) : 96;
+}
+
+/* Opens an image as the first process; the child finds one cluster dirty. */
+static int open_as_first_process(void *opaque)
+{
+	struct fixture *f = opaque;
+	uint8_t value = value_of(0);
+	int rc;
+
+	if (qcow2_open_path(f->path, &f->rdwr, &f->img, NULL) ||
+	    qcow2_pwrite(f->img, &value, 1, 0, 0, NULL))
+		return 95;
+	rc = in_pid_namespace(use_as_first_process, f);
+	return qcow2_close(f->img, NULL) ? 94 : rc;
+}
+
+/* D1, where a container's first process forks into another container. */
+static void a_child_with_its_parents_process_id_is_refused_too(void **state)
+{
+	struct fixture *f = *state;
+	int rc;
+
+	ok(qcow2_close(f->img, NULL));
+	f->img = NULL;
+	rc = in_pid_namespace(open_as_first_process, f);
+	if (rc != NO_PID_NAMESPACE)
+		ok(rc);
+	assert_sound(f->path);
+	ok(qcow2_open_path(f->path, &f->rdwr, &f->img, NULL));
+	if (rc == NO_PID_NAMESPACE)
+		skip();
+}
+
 static void the_refusal_says_what_to_do(void **state)
 {
 	struct fixture *f = *state;
@@ -412,6 +458,7 @@ int main(void)
 		T(a_forked_childs_close_keeps_the_parents_lock),
 		T(a_forked_childs_close_gives_back_its_descriptors),
 		T(a_forked_child_is_refused_every_call),
+		T(a_child_with_its_parents_process_id_is_refused_too),
 		T(the_refusal_says_what_to_do),
 		T(a_custom_store_is_not_closed_in_a_child),
 		T(a_child_forked_by_a_job_removes_nothing),

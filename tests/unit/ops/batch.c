@@ -160,6 +160,7 @@ static void a_worker_is_woken_where_reading_has_to_wait(void **state)
 	d->has_to_wait = true;
 	batch_wake(&b, &w, d, READ_SECOND);
 	assert_int_equal(w.n_awake, 4);
+	process_mark_release(&w.here);
 	pthread_cond_destroy(&w.wake);
 	pthread_mutex_destroy(&w.lock);
 	fake_free(d);
