@@ -3,9 +3,10 @@
  *
  * Where the file system has files without a name, it has none until it gets its
  * own (to replace another it goes by a temporary name for the moment between
- * two system calls), so that nothing is left of a program that is killed.
- * Elsewhere it has one of a few temporary names, and a lock: whoever makes the
- * next file in this place removes those that nobody holds locked.
+ * two system calls), so that nothing is left of a program that is killed, and
+ * nothing is ever removed.  Elsewhere it has one of a few temporary names, and a
+ * lock: whoever makes the next file in this place removes those that nobody
+ * holds locked.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -63,13 +64,14 @@ static void remove_if_stale(const char *name)
 	close(fd);
 }
 
-/* DIR/.NAME.N.tmp, allocated. */
+/* DIR/.NAME.qcow2-tmp-N, allocated: a form that others do not use, since what
+ * is left of it is removed. */
 static char *temp_name(const char *final_path, unsigned n)
 {
 	size_t dir = path_dir_len(final_path);
 	char *name;
 
-	if (asprintf(&name, "%.*s.%.*s.%x.tmp", (int)dir, final_path,
+	if (asprintf(&name, "%.*s.%.*s.qcow2-tmp-%x", (int)dir, final_path,
 		     MAX_NAME_PART, final_path + dir, n) < 0)
 		return NULL;
 	return name;
@@ -187,7 +189,6 @@ static int name_temp(int fd, const char *final_path, char **temp_path)
 		*temp_path = temp_name(final_path, i);
 		if (!*temp_path)
 			return -ENOMEM;
-		remove_if_stale(*temp_path);
 		rc = link_fd(fd, *temp_path);
 		if (rc == 0)
 			return 0;

@@ -58,7 +58,7 @@ static void temporary_names_do_too(void **state)
 	(void)state;
 	no_tmpfile = true;
 	begin(&p, "out");
-	assert_string_equal(p.temp_path, ".out.0.tmp");
+	assert_string_equal(p.temp_path, ".out.qcow2-tmp-0");
 	ok(publish_commit(&p, true, NULL));
 	assert_contents("out", "new");
 	put("out", "old", 0644);
@@ -95,10 +95,10 @@ static void what_the_killed_leave_the_next_one_removes(void **state)
 	no_tmpfile = true;
 	begin(&busy, "out");
 	assert_int_equal(as_somebody(geteuid(), be_killed), SIGKILL);
-	assert_int_equal(access(".out.1.tmp", F_OK), 0);
+	assert_int_equal(access(".out.qcow2-tmp-1", F_OK), 0);
 	assert_int_equal(n_entries(), 2);
 	begin(&p, "out");
-	assert_string_equal(p.temp_path, ".out.1.tmp");
+	assert_string_equal(p.temp_path, ".out.qcow2-tmp-1");
 	assert_int_equal(n_entries(), 2);
 	publish_abort(&p);
 	ok(publish_commit(&busy, true, NULL));
@@ -121,22 +121,43 @@ static void the_killed_leave_nothing(void **state)
 	assert_contents("out", "old");
 }
 
-/* Between getting a temporary name and being renamed. */
-static void a_name_left_in_the_last_moment_is_taken_over(void **state)
+static void names_that_are_taken_are_left_alone(void **state)
 {
-	(void)state;
-	put("out", "old", 0644);
-	put(".out.0.tmp", "stale", 0644);
-	ok(mkdir(".out.1.tmp", 0755));
-	assert_int_equal(n_entries(), 3);
-	{
-		struct publish p;
+	int fd = open(".", O_TMPFILE | O_RDWR, 0600);
+	struct publish p;
 
-		begin(&p, "out");
-		ok(publish_commit(&p, true, NULL));
-	}
+	(void)state;
+	if (fd < 0)
+		skip();
+	close(fd);
+	put("out", "old", 0644);
+	put(".out.0.tmp", "theirs", 0644);
+	put(".out.qcow2-tmp-0", "theirs", 0644);
+	ok(mkdir(".out.qcow2-tmp-1", 0755));
+	begin(&p, "out");
+	ok(publish_commit(&p, true, NULL));
 	assert_contents("out", "new");
+	assert_contents(".out.0.tmp", "theirs");
+	assert_contents(".out.qcow2-tmp-0", "theirs");
+	assert_int_equal(n_entries(), 4);
+}
+
+/* Where the host has no files without a name. */
+static void only_our_own_form_of_a_name_is_removed(void **state)
+{
+	struct publish p;
+
+	(void)state;
+	no_tmpfile = true;
+	put(".out.0.tmp", "theirs", 0644);
+	put(".out.qcow2-tmp-0", "stale", 0644);
+	begin(&p, "out");
+	assert_string_equal(p.temp_path, ".out.qcow2-tmp-0");
+	ok(publish_commit(&p, true, NULL));
+	assert_contents("out", "new");
+	assert_contents(".out.0.tmp", "theirs");
 	assert_int_equal(n_entries(), 2);
+	no_tmpfile = false;
 }
 
 /* ---- Another program is faster -------------------------------------------------- */
@@ -238,7 +259,8 @@ int main(void)
 		TEST(temporary_names_do_too),
 		TEST(what_the_killed_leave_the_next_one_removes),
 		TEST(the_killed_leave_nothing),
-		TEST(a_name_left_in_the_last_moment_is_taken_over),
+		TEST(names_that_are_taken_are_left_alone),
+		TEST(only_our_own_form_of_a_name_is_removed),
 		TEST(a_name_that_appears_meanwhile_survives),
 		TEST(a_file_that_took_the_replaced_ones_place_survives),
 		TEST(a_replaced_file_that_is_gone_is_not_missed),
