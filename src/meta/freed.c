@@ -62,6 +62,9 @@ void freed_append(struct freed_list *l, struct freed_list *from)
 {
 	struct freed_list swap = *l;
 
+	/* It may have no list at all. */
+	if (from->n == 0)
+		return;
 	if (l->n == 0) {
 		*l = *from;
 		*from = swap;

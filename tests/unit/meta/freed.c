@@ -205,6 +205,24 @@ static void unreadable_refcounts_punch_nothing(void **state)
 	rig_release(&t);
 }
 
+/* An empty list may have no memory at all. */
+static void nothing_can_be_appended(void **state)
+{
+	struct freed_list l = { 0 };
+	struct freed_list none = { 0 };
+
+	(void)state;
+	freed_append(&l, &none);
+	assert_int_equal(l.n, 0);
+	assert_int_equal(freed_reserve(&l, 1, NULL), 0);
+	freed_add(&l, 16, (struct freed){ 65536, 3, true });
+	freed_append(&l, &none);
+	assert_int_equal(l.n, 1);
+	assert_int_equal(l.n_clusters, 3);
+	assert_int_equal(none.n, 0);
+	freed_list_release(&l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +232,7 @@ int main(void)
 		cmocka_unit_test(a_cluster_freed_twice_is_punched_the_second_time),
 		cmocka_unit_test(what_may_get_references_is_not_punched),
 		cmocka_unit_test(unreadable_refcounts_punch_nothing),
+		cmocka_unit_test(nothing_can_be_appended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
