@@ -17,6 +17,7 @@
 #include "image/image.h"
 #include "image/snapshot_ops.h"
 #include "meta/refcounts_inherited.h"
+#include "meta/refcounts_used.h"
 #include "store/store.h"
 
 
@@ -242,18 +243,14 @@ int rw_cut_tail(struct image *img, struct qcow2_error *err)
 	/* Others write files that end within a cluster. */
 	uint64_t end = geometry_clusters(&img->geo, r->file_size);
 	uint64_t limit = max_u64(refcounts_cut_limit(r), 1);
-	uint64_t count = 0;
-	int rc;
+	int rc = 0;
 
 	if (r->file_size > img->rw->refs.high_water)
 		return 0;
-	while (end > limit && count == 0) {
-		rc = refcounts_get(r, end - 1, &count, err);
-		if (rc < 0)
-			return rc;
-		if (count == 0)
-			end--;
-	}
+	if (end > limit)
+		rc = refcounts_used_end(r, limit, end, &end, err);
+	if (rc < 0)
+		return rc;
 	if (end << img->geo.cluster_bits >= r->file_size)
 		return 0;
 	rc = store_truncate(img->file, end << img->geo.cluster_bits, err);

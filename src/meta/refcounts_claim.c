@@ -10,6 +10,7 @@
 #include "base/mutant.h"
 #include "meta/refcounts_grow.h"
 #include "meta/refcounts_inherited.h"
+#include "meta/refcounts_used.h"
 #include "meta/refcounts_view.h"
 #include "store/store.h"
 
@@ -129,7 +130,7 @@ static int claim_without_block(struct refcounts *r, uint64_t *from,
 {
 	uint32_t bits = r->geo->refcount_block_bits;
 	uint64_t end = ((*from >> bits) + 1) << bits;
-	uint64_t used;
+	uint64_t used, next;
 
 	mutex_lock(&r->lock);
 	used = r->high_water >> r->geo->cluster_bits;
@@ -140,7 +141,9 @@ static int claim_without_block(struct refcounts *r, uint64_t *from,
 		if (rc <= 0)
 			return rc;
 	}
-	*from = end;
+	/* Nothing else lies before the next block and the end of the file. */
+	next = min_u64(refcounts_next_described(r, end), used >> bits << bits);
+	*from = max_u64(end, next);
 	return 0;
 }
 

@@ -88,6 +88,31 @@ static void a_full_host_has_room_before_tables_are_written(void **state)
 	qcow2_store_unref(below);
 }
 
+/* Once a close stepped back through it cluster by cluster. */
+static void a_long_sparse_tail_is_cut_off_at_once(void **state)
+{
+	struct rig r;
+	uint64_t size;
+
+	(void)state;
+	rig_init(&r, MIB, NULL);
+	rig_write(&r, 1, 65536, 0);
+	rig_close(&r);
+	size = file_size(&r);
+	assert_int_equal(store_truncate(r.store, INT64_MAX, NULL), 0);
+	rig_open(&r);
+	rig_write(&r, 2, 65536, 0);
+	rig_write(&r, 3, 65536, 65536);
+	assert_int_equal(qcow2_discard(r.img, 65536, 65536, 0, NULL), 0);
+	memset(r.disk + 65536, 0, 65536);
+	rig_close(&r);
+	assert_true(file_size(&r) <= size + 65536);
+	rig_check(&r);
+	rig_open(&r);
+	rig_expect(&r);
+	rig_release(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -95,6 +120,7 @@ int main(void)
 		cmocka_unit_test(what_is_free_at_the_end_is_cut_off),
 		cmocka_unit_test(
 			a_full_host_has_room_before_tables_are_written),
+		cmocka_unit_test(a_long_sparse_tail_is_cut_off_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
