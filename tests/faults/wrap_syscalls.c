@@ -122,6 +122,14 @@ int rename(const char *from, const char *to)
 	return ends(CALL_RENAME) ? -1 : (int)syscall(SYS_rename, from, to);
 }
 
+int renameat2(int from_dir, const char *from, int to_dir, const char *to,
+	      unsigned flags)
+{
+	return ends(CALL_RENAME) ? -1
+				 : (int)syscall(SYS_renameat2, from_dir, from,
+						to_dir, to, flags);
+}
+
 int open(const char *path, int flags, ...)
 {
 	va_list args;
