@@ -1251,7 +1251,8 @@ struct qcow2_compact_result {
  * a crash: the image is sound then, with leaked clusters at worst after a
  * failure or a crash, and the next call goes on.  -EINVAL when the image has to
  * be repaired first (err->defect: the first thing that is wrong); -ENOTSUP to
- * compress with an external data file.
+ * compress with an external data file; -EFBIG when refcount blocks describe more
+ * than 2^34 clusters.  Memory is three bits for each cluster that they describe.
  */
 QCOW2_API
 int qcow2_compact(struct qcow2_image *img,

@@ -1,6 +1,7 @@
 #include "image/compact.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/checked.h"
@@ -11,9 +12,13 @@
 #include "image/rw.h"
 #include "meta/refcounts_inherited.h"
 #include "meta/refcounts_shrink.h"
+#include "meta/refcounts_used.h"
 #include "store/store.h"
 
 enum { READ_AT_ONCE = 512 };
+
+/* 8 TiB of clusters of 512 bytes: 6 GiB of sets. */
+#define CLUSTERS_MAX (UINT64_C(1) << 34)
 
 /* ---- What there is ------------------------------------------------------------ */
 
@@ -22,9 +27,10 @@ static int count_used(const struct compact *c, uint64_t *used, uint64_t *end,
 		      struct qcow2_error *err)
 {
 	uint64_t values[READ_AT_ONCE];
+	uint64_t at = refcounts_next_described(c->refs, 0);
 
 	*used = *end = 0;
-	for (uint64_t at = 0; at < c->n_file; at += READ_AT_ONCE) {
+	while (at < c->n_file) {
 		uint64_t n = min_u64(READ_AT_ONCE, c->n_file - at);
 		int rc = refcounts_read(c->refs, n, at, values, err);
 
@@ -36,6 +42,7 @@ static int count_used(const struct compact *c, uint64_t *used, uint64_t *end,
 			++*used;
 			*end = at + i + 1;
 		}
+		at = refcounts_next_described(c->refs, at + n);
 	}
 	return 0;
 }
@@ -47,12 +54,26 @@ static int set_goal(struct compact *c, uint64_t *end, struct qcow2_error *err)
 	return count_used(c, &c->goal, end, err);
 }
 
+/* What lies behind the last refcount block is free and needs no place in the
+ * sets, however long the file is. */
+static int bound_file(struct compact *c, struct qcow2_error *err)
+{
+	c->n_file = compact_n_described(c);
+	if (c->n_file <= CLUSTERS_MAX)
+		return 0;
+	return error_set(err, -EFBIG,
+			 "refcounts describe %" PRIu64 " clusters of the file, "
+			 "and %" PRIu64 " can be compacted: convert the image "
+			 "instead",
+			 c->n_file, CLUSTERS_MAX);
+}
+
 static int open_compact(struct compact *c, struct qcow2_error *err)
 {
-	struct image *img = c->img;
-	int rc;
+	int rc = bound_file(c, err);
 
-	c->n_file = geometry_clusters(&img->geo, image_file_end(img));
+	if (rc < 0)
+		return rc;
 	rc = set_goal(c, &c->end, err);
 	c->result->clusters_total = c->goal;
 	if (rc == 0 && (!bitset_init(&c->data, c->n_file) ||
@@ -197,27 +218,28 @@ static int punch_holes(struct compact *c, struct qcow2_error *err)
 	struct image *img = c->img;
 	uint32_t bits = img->geo.cluster_bits;
 	uint64_t values[READ_AT_ONCE];
-	uint64_t first = 0, n_free = 0;
+	uint64_t at = refcounts_next_described(c->refs, 0);
+	uint64_t free_from = at;
 
-	for (uint64_t at = 0; at < c->n_file; at += READ_AT_ONCE) {
+	while (at < c->n_file) {
 		uint64_t n = min_u64(READ_AT_ONCE, c->n_file - at);
-		int rc = refcounts_read(&img->rw->refs, n, at, values, err);
+		int rc = refcounts_read(c->refs, n, at, values, err);
 
 		if (rc < 0)
 			return rc;
 		for (uint64_t i = 0; i < n; i++) {
-			if (values[i] == 0) {
-				first = n_free++ ? first : at + i;
+			if (values[i] == 0)
 				continue;
-			}
-			if (n_free)
-				store_zero(img->file, n_free << bits,
-					   first << bits,
+			if (at + i > free_from)
+				store_zero(img->file,
+					   (at + i - free_from) << bits,
+					   free_from << bits,
 					   QCOW2_STORE_UNMAP |
 						   QCOW2_STORE_NO_FALLBACK,
 					   NULL);
-			n_free = 0;
+			free_from = at + i + 1;
 		}
+		at = refcounts_next_described(c->refs, at + n);
 	}
 	return 0;
 }

@@ -20,7 +20,7 @@
  * there is no row of free clusters that is long enough.
  *
  * The image is ours: nothing reads or writes it meanwhile.  Memory is three
- * bits for each cluster of the file, 24 MiB for the moves of a round, and what
+ * bits for each cluster that refcount blocks describe, 24 MiB for the moves of a round, and what
  * compact_packed.h says.
  */
 #ifndef IMAGE_COMPACT_H
@@ -67,7 +67,8 @@ struct compact {
 	struct refcounts *refs; /* the image's, or of a dry run its own */
 	const struct qcow2_compact_opts *opts;
 	struct qcow2_compact_result *result;
-	uint64_t n_file;        /* clusters that the file had at the start */
+	uint64_t n_file;        /* clusters that refcount blocks described in
+				 * the file at the start */
 	uint64_t end;           /* the last of them in use, and one */
 	uint64_t goal;          /* where the file would end without holes */
 	uint64_t hole;          /* no cluster below is free */
@@ -78,6 +79,9 @@ struct compact {
 	struct moves moves;
 	struct packed *pieces;  /* compressed data that moves; NULL: none */
 };
+
+/* Clusters of the file now, without a tail that no refcount block describes. */
+uint64_t compact_n_described(const struct compact *c);
 
 /* scan.c: what the L1 and L2 tables of the disk and all snapshots refer to. */
 int compact_scan(struct compact *c, struct qcow2_error *err);

@@ -13,6 +13,7 @@
 #include "image/l1_grow.h"
 #include "image/rw.h"
 #include "image/tree.h"
+#include "meta/refcounts_used.h"
 #include "store/store.h"
 
 static int bad_table(uint64_t entry, enum defect bad, struct qcow2_error *err)
@@ -20,6 +21,21 @@ static int bad_table(uint64_t entry, enum defect bad, struct qcow2_error *err)
 	return error_defect(err, -EIO, (int)bad, l1_table_off(entry),
 			    "%s (L1 entry 0x%" PRIx64 ")",
 			    defect_info((int)bad)->text, entry);
+}
+
+static int no_refcount(uint64_t off, struct qcow2_error *err)
+{
+	return error_defect(err, -EIO, DEFECT_REFCOUNT_TOO_LOW, off,
+			    "the L2 table at %" PRIu64
+			    " has no refcount block: the image must be "
+			    "repaired first",
+			    off);
+}
+
+uint64_t compact_n_described(const struct compact *c)
+{
+	return min_u64(geometry_clusters(&c->img->geo, image_file_end(c->img)),
+		       refcounts_described_end(c->refs));
 }
 
 static int each_of_tree(struct compact *c, struct tree *t,
@@ -38,6 +54,8 @@ static int each_of_tree(struct compact *c, struct tree *t,
 		bad = l1_entry_defect(g, t->l1[i], image_file_end(c->img));
 		if (bad && bad != DEFECT_L1_ENTRY_RESERVED)
 			return bad_table(t->l1[i], bad, err);
+		if (off >> g->cluster_bits >= visited->n_bits)
+			return no_refcount(off, err);
 		if (bitset_test(visited, off >> g->cluster_bits))
 			continue;
 		bitset_set(visited, off >> g->cluster_bits);
@@ -63,8 +81,7 @@ int compact_each_table(struct compact *c, compact_table_fn *fn,
 		       struct qcow2_error *err)
 {
 	struct image *img = c->img;
-	uint64_t n_clusters = geometry_clusters(&img->geo,
-						image_file_end(img));
+	uint64_t n_clusters = compact_n_described(c);
 	struct bitset visited;
 	int rc;
 
@@ -154,9 +171,13 @@ static int keep_hidden_tables(struct compact *c, struct qcow2_error *err)
 	int rc = tree_read(&t, img, l1_entries_in_file(img),
 			   img->header.l1_off, err);
 
-	for (uint64_t i = img->map.l1.n_entries; rc == 0 && i < t.n_l1; i++)
-		bitset_clear(&c->tables, l1_table_off(t.l1[i]) >>
-						 img->geo.cluster_bits);
+	for (uint64_t i = img->map.l1.n_entries; rc == 0 && i < t.n_l1; i++) {
+		uint64_t cluster = l1_table_off(t.l1[i]) >>
+				   img->geo.cluster_bits;
+
+		if (cluster < c->tables.n_bits)
+			bitset_clear(&c->tables, cluster);
+	}
 	tree_release(&t);
 	return rc;
 }

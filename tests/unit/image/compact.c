@@ -326,6 +326,80 @@ static void a_dry_run_does_not_promise_what_is_refused(void **state)
 	qcow2_store_unref(data);
 }
 
+/* Time and memory go by the refcount blocks, not by the size of the file. */
+static void a_long_sparse_tail_costs_nothing(void **state)
+{
+	struct qcow2_compact_result result;
+	struct rig r;
+	uint64_t size;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		compact_start(&r, i ? 65536 : 512, 0, 3);
+		compact_write(&r, 0, COMPACT_CLUSTERS, 1);
+		compact_discard(&r, 0, 100);
+		rig_close(&r);
+		size = compact_size(r.store);
+		assert_int_equal(store_truncate(r.store, INT64_MAX, NULL), 0);
+		result = compact_run(&r, QCOW2_COMPACT_DRY_RUN);
+		assert_true(result.clusters_movable > 90);
+		assert_true(result.file_size_after < size);
+		assert_int_equal(compact_size(r.store), INT64_MAX);
+		result = compact_run(&r, 0);
+		assert_true(result.clusters_moved > 90);
+		assert_int_equal(result.file_size_before, INT64_MAX);
+		assert_true(result.file_size_after < size);
+		rig_check(&r);
+		rig_release(&r);
+	}
+}
+
+static void put64(struct qcow2_store *store, uint64_t value, uint64_t off)
+{
+	uint8_t raw[8];
+
+	put_be64(raw, value);
+	assert_int_equal(store_pwrite(store, raw, 8, off, 0, NULL), 0);
+}
+
+static uint64_t get64(struct qcow2_store *store, uint64_t off)
+{
+	uint8_t raw[8];
+
+	assert_int_equal(store_pread(store, raw, 8, off, 0, NULL), 0);
+	return get_be64(raw);
+}
+
+/* A block that describes the far end of a sparse file would have sets of
+ * terabytes made. */
+static void sets_that_no_memory_holds_are_refused(void **state)
+{
+	struct qcow2_create_opts o = { .cluster_size = 2 << 20, .version = 3,
+				       .refcount_bits = 1 };
+	struct qcow2_compact_result result = QCOW2_COMPACT_RESULT_INIT;
+	struct qcow2_compact_opts opts = QCOW2_COMPACT_OPTS_INIT;
+	struct qcow2_error err;
+	uint64_t table, cluster = 256;
+	uint8_t count = 1;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r, 2 << 20, &o);
+	rig_close(&r);
+	table = get64(r.store, 48);
+	/* Each block describes 2^24 clusters; the first counts the new one. */
+	put64(r.store, cluster << 21, table + UINT64_C(8) * 1024);
+	assert_int_equal(store_pwrite(r.store, &count, 1,
+				      get64(r.store, table) + cluster / 8, 0,
+				      NULL), 0);
+	assert_int_equal(store_truncate(r.store, INT64_MAX, NULL), 0);
+	rig_open(&r);
+	opts.flags = QCOW2_COMPACT_DRY_RUN;
+	assert_int_equal(qcow2_compact(r.img, &opts, &result, &err), -EFBIG);
+	assert_non_null(strstr(err.message, "17196646400 clusters"));
+	rig_release(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -342,6 +416,8 @@ int main(void)
 		cmocka_unit_test(it_can_be_stopped_and_goes_on_later),
 		cmocka_unit_test(what_cannot_be_done_is_refused),
 		cmocka_unit_test(a_dry_run_does_not_promise_what_is_refused),
+		cmocka_unit_test(a_long_sparse_tail_costs_nothing),
+		cmocka_unit_test(sets_that_no_memory_holds_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
