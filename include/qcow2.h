@@ -553,10 +553,9 @@ struct qcow2_open_opts {
  *
  * Refcounts of an image may be too low: host crashes leave that behind, and
  * some programs write it.  Data would be lost where space is reused on their
- * word.  So the first call that overwrites, frees or reuses something that the
- * file held when it was opened reads all metadata first, once per opening: about
- * as long as qcow2_check_path() takes, on the calling thread, while other
- * writers wait.  It needs the memory of a check, within budget.metadata_bytes;
+ * word.  So the first call that changes the image reads all metadata first, once
+ * per opening: about as long as qcow2_check_path() takes, on the calling thread,
+ * while other writers wait.  It needs the memory of a check, within budget.metadata_bytes;
  * where that is not given, within 256 MiB, and 5 bytes for each cluster of the
  * file but no more than the file's allocated size; always within the image's
  * share of budget.total_bytes.  With QCOW2_NOWAIT that call returns -EAGAIN
