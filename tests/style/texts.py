@@ -30,12 +30,14 @@ IN_THE_LIBRARY = (
 
 def texts(root):
     for directory, names, files in os.walk(root):
-        names[:] = [n for n in names if not SKIPPED.match(n)]
+        names[:] = [n for n in names if not SKIPPED.match(n)
+                    and not os.path.exists(f"{directory}/{n}/build.ninja")]
         for name in files:
             if SKIPPED.match(name):  # of a second work tree, .git is a file
                 continue
             path = pathlib.Path(directory, name)
-            if path.suffix in BINARY or "corpus" in path.parts:
+            if path.suffix in BINARY or "corpus" in path.parts or \
+                    not path.is_file():
                 continue
             try:
                 yield path, path.read_text(encoding="utf-8")
