@@ -23,6 +23,13 @@ def limited(size):
     return limit
 
 
+def no_signal_ignored():
+    """A shell that started the tests in the background ignores these for all
+    that comes from it."""
+    for sig in signal.SIGINT, signal.SIGQUIT:
+        signal.signal(sig, signal.SIG_DFL)
+
+
 class Signals(Case):
     @classmethod
     def prepare(cls):
@@ -36,7 +43,8 @@ class Signals(Case):
 
     def start(self, *args, **more):
         return subprocess.Popen([f"{self.dir}/bin/qcow2", *args],
-                                cwd=self.here, **more)
+                                cwd=self.here, preexec_fn=no_signal_ignored,
+                                **more)
 
     def left(self):
         return sorted(os.listdir(self.here))
