@@ -45,6 +45,9 @@ struct check_mode {
 	bool one_thread;
 	/* Bitmaps that are marked stale count all the same. */
 	bool with_bitmaps;
+	/* Compressed data that begins in the file and is said to end behind it
+	 * is no finding: readers and writers take what the file has of it. */
+	bool long_compressed;
 };
 
 /* What the number of snapshots is worth. */

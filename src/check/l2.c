@@ -167,6 +167,14 @@ static int allocated_entry(struct l2_walk *w, struct l2_entry e, uint32_t i,
 	return rc;
 }
 
+static bool is_long_compressed(const struct l2_walk *w, struct l2_entry e,
+			       enum defect bad)
+{
+	return bad == DEFECT_COMPRESSED_BEYOND_EOF &&
+	       compressed_decode(&w->c->geo, e.desc).host_off <
+		       w->c->file_size;
+}
+
 static int odd_entry(struct l2_walk *w, struct l2_entry e, uint32_t i,
 		     struct qcow2_error *err)
 {
@@ -176,7 +184,8 @@ static int odd_entry(struct l2_walk *w, struct l2_entry e, uint32_t i,
 	enum defect bad = l2_entry_defect(g, e, guest_off(w, i),
 					  w->c->file_size, data_size);
 
-	if (bad)
+	if (bad && !(w->c->mode.long_compressed &&
+		     is_long_compressed(w, e, bad)))
 		bad_entry(w, bad, e, i, defect_info((int)bad)->text);
 	if (e.desc & L2_COMPRESSED)
 		return compressed_entry(w, e, i, bad, err);

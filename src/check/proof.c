@@ -182,6 +182,7 @@ int check_prove(struct qcow2_store *file, const struct qcow2_budget *budget,
 	c.mode.any_width = true;
 	c.mode.one_thread = true;
 	c.mode.with_bitmaps = with_bitmaps;
+	c.mode.long_compressed = true;
 	c.report.only = &only;
 	rc = check_run(&c, err);
 	if (rc == 0)
