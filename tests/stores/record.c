@@ -157,6 +157,14 @@ const struct record_event *record_event(struct record_log *log, size_t i)
 	return log->events[i];
 }
 
+struct record_event record_copy(struct record_log *log, size_t i)
+{
+	SCOPED_LOCK(&log->lock);
+
+	assert(i < log->n_events);
+	return *log->events[i];
+}
+
 uint64_t record_now(struct record_log *log)
 {
 	SCOPED_LOCK(&log->lock);

@@ -48,6 +48,8 @@ int record_store_new(struct record_log *log, struct qcow2_store *inner,
 /* The log so far.  Events stay valid until record_log_free(). */
 size_t record_n_events(struct record_log *log);
 const struct record_event *record_event(struct record_log *log, size_t i);
+/* The same, of an event that may still be under way. */
+struct record_event record_copy(struct record_log *log, size_t i);
 uint64_t record_now(struct record_log *log);
 
 /* True when a crash at @time cannot undo the event: a flush of its file began

@@ -377,11 +377,10 @@ static void *flush_often(void *opaque)
 		if (commit_flush(&f->t->commit, NULL) < 0)
 			++*f->failures;
 		for (size_t k = from; k < record_n_events(f->t->log); k++) {
-			const struct record_event *ev =
-				record_event(f->t->log, k);
+			struct record_event ev = record_copy(f->t->log, k);
 
-			covered |= ev->op == STORE_OP_FLUSH &&
-				   ev->began >= before && ev->rc == 0;
+			covered |= ev.op == STORE_OP_FLUSH &&
+				   ev.began >= before && ev.rc == 0;
 		}
 		*f->failures += !covered;
 	}
