@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/path.h"
 #include "base/text.h"
 #include "store/publish.h"
 
@@ -36,16 +37,9 @@ int target_flags(uint32_t create_flags, uint32_t convert_flags, unsigned *out,
 			 "a file is either replaced or written in place");
 }
 
-static size_t dir_len(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? (size_t)(slash - path) + 1 : 0;
-}
-
 char *target_path_beside(const char *image_path, const char *name)
 {
-	size_t dir = name[0] == '/' ? 0 : dir_len(image_path);
+	size_t dir = name[0] == '/' ? 0 : path_dir_len(image_path);
 	size_t name_len = strlen(name);
 	char *path = malloc(dir + name_len + 1);
 

@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/path.h"
 #include "base/text.h"
 #include "store/file.h"
 #include "store/store.h"
@@ -42,17 +43,9 @@ static int refuse(const struct qcow2_reference *ref, struct qcow2_error *err)
 
 /* ---- Paths ----------------------------------------------------------------- */
 
-/* Length of the directory part of @path with its slash; 0: no slash. */
-static size_t dir_len(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? (size_t)(slash - path) + 1 : 0;
-}
-
 static char *dir_of(const char *path)
 {
-	size_t n = dir_len(path);
+	size_t n = path_dir_len(path);
 
 	return n ? strndup(path, n) : strdup(".");
 }
@@ -64,7 +57,7 @@ static char *join(const char *from, const char *name)
 
 	if (name[0] == '/')
 		return strdup(name);
-	if (asprintf(&out, "%.*s%s", (int)dir_len(from), from, name) < 0)
+	if (asprintf(&out, "%.*s%s", (int)path_dir_len(from), from, name) < 0)
 		return NULL;
 	return out;
 }
@@ -155,7 +148,7 @@ static int open_two_steps(int dirfd, const char *rest, unsigned store_flags,
 	*in_dir = open_beneath(dirfd, dir, O_PATH | O_DIRECTORY);
 	if (*in_dir < 0)
 		return *in_dir;
-	*fd = open_beneath(*in_dir, rest + dir_len(rest),
+	*fd = open_beneath(*in_dir, rest + path_dir_len(rest),
 			   access | O_NOCTTY | O_NONBLOCK);
 	if (*fd >= 0)
 		return 0;
@@ -224,7 +217,7 @@ static char *real_dir_path(const char *path)
 
 	if (!real ||
 	    asprintf(&out, "%s/%s", strcmp(real, "/") ? real : "",
-		     path + dir_len(path)) < 0)
+		     path + path_dir_len(path)) < 0)
 		return NULL;
 	return out;
 }

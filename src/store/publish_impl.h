@@ -15,10 +15,9 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+#include "base/path.h"
 #include "store/publish.h"
 
-/* Bytes of @path up to and with the last slash; 0 when it has none. */
-size_t path_dir_len(const char *path);
 /* The directory of @path, allocated; NULL without memory. */
 char *path_dir(const char *path);
 bool stat_is_same(const struct stat *a, const struct stat *b);

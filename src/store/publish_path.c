@@ -20,13 +20,6 @@
 
 #define MAX_LINKS 40 /* as the kernel's own limit */
 
-size_t path_dir_len(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? (size_t)(slash + 1 - path) : 0;
-}
-
 char *path_dir(const char *path)
 {
 	size_t len = path_dir_len(path);

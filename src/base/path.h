@@ -1,0 +1,18 @@
+/*
+ * Paths as text.
+ */
+#ifndef BASE_PATH_H
+#define BASE_PATH_H
+
+#include <stddef.h>
+#include <string.h>
+
+/* Bytes of @path up to and with the last slash; 0 when it has none. */
+static inline size_t path_dir_len(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
+#endif
