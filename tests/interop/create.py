@@ -22,7 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 import create_cases
 
 SKIP = 77
-TIMEOUT = 30
+# For programs that hang, also on a busy machine.
+TIMEOUT = 120
 
 # Walking a larger disk, qemu-img takes small steps.
 WALKED_MAX = 16 << 30

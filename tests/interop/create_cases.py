@@ -153,7 +153,8 @@ def names():
     yield plain("data_file=image")
     yield plain("data_file=./image")
     yield plain("data_file=nowhere/data")
-    yield plain("data_file=unknown:data")
+    # A name is a name, unless QEMU has such a protocol: see F09.
+    yield Case(["-o", "data_file=unknown:data", "image", "1M"], intended=True)
     yield plain("data_file=./data", data_file=True)
 
 
