@@ -84,12 +84,12 @@ static int keep_xattrs(int to, int from)
 		.from = from,
 		.to = to,
 		.names = room,
-		.value = room + XATTR_BYTES_MAX,
-		.other = room + 2 * XATTR_BYTES_MAX,
 	};
 
 	if (!room)
 		return -ENOMEM;
+	x.value = room + XATTR_BYTES_MAX;
+	x.other = room + 2 * XATTR_BYTES_MAX;
 	return copy_all(&x) && remove_others(&x);
 }
 
