@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "chain/disk_impl.h"
 #include "format/limits.h"
+#include "image/rw.h"
 #include "store/file.h"
 #include "store/store.h"
 
@@ -255,10 +256,12 @@ int disk_get_info(struct disk *d, uint32_t depth, struct qcow2_info *out,
 	l = &d->layers[depth];
 	memset(out, 0, sizeof(*out));
 	out->struct_size = struct_size;
-	if (l->image)
-		image_get_info(l->image, out);
-	else
+	if (!l->image) {
 		raw_info(l, out);
+		return 0;
+	}
+	image_get_info(l->image, out);
+	rw_get_info(l->image, out);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "format/header.h"
+#include "image/rw.h"
 #include "repair/repair.h"
 #include "store/store.h"
 
@@ -239,8 +240,9 @@ int layer_open(struct layer *l, struct qcow2_store *store, struct place place,
 
 int layer_close(struct layer *l, struct qcow2_error *err)
 {
-	int rc = image_close(l->image, err);
+	int rc = l->image ? rw_close(l->image, err) : 0;
 
+	image_close(l->image);
 	store_release(&l->data_hold);
 	store_release(&l->hold);
 	store_unref(l->store);

@@ -37,7 +37,7 @@ struct run {
 uint64_t entry_compressed_end(const struct image *img, struct compressed c)
 {
 	uint64_t size = img->geo.cluster_size;
-	uint64_t opened = align_up(img->file_size, size);
+	uint64_t opened = align_up(img->sizes.file, size);
 	uint64_t end = align_up(c.host_off + c.len, size);
 
 	if (c.host_off < opened)

@@ -64,14 +64,14 @@ int header_settle_locked(struct image *img, struct qcow2_error *err)
 
 int header_settle(struct image *img, struct qcow2_error *err)
 {
-	SCOPED_LOCK(&img->rw->header_lock);
+	SCOPED_LOCK(&img->header_lock);
 
 	return header_settle_locked(img, err);
 }
 
 bool header_is_settled(struct image *img)
 {
-	SCOPED_LOCK(&img->rw->header_lock);
+	SCOPED_LOCK(&img->header_lock);
 
 	return !img->rw->header_unsettled;
 }
@@ -122,7 +122,7 @@ static int write_changed(struct image *img, const struct header *old,
 int header_update(struct image *img, header_change_fn *change, void *opaque,
 		  struct qcow2_error *err)
 {
-	SCOPED_LOCK(&img->rw->header_lock);
+	SCOPED_LOCK(&img->header_lock);
 	struct header old = img->header;
 
 	change(&img->header, opaque);
@@ -152,7 +152,7 @@ static int change_locked(struct image *img, struct feature_change change,
 int features_change(struct image *img, struct feature_change change,
 		    struct qcow2_error *err)
 {
-	SCOPED_LOCK(&img->rw->header_lock);
+	SCOPED_LOCK(&img->header_lock);
 
 	return change_locked(img, change, err);
 }
@@ -210,7 +210,7 @@ void features_end_keep_bitmaps(struct image *img, bool kept)
 int features_begin_dirty(struct image *img, enum dirty_reason reason,
 			 struct qcow2_error *err)
 {
-	SCOPED_LOCK(&img->rw->header_lock);
+	SCOPED_LOCK(&img->header_lock);
 	int rc = change_locked(
 		img,
 		(struct feature_change){ .set_incompatible = INCOMPAT_DIRTY },
@@ -223,7 +223,7 @@ int features_begin_dirty(struct image *img, enum dirty_reason reason,
 
 static void replace_operation(struct image *img, enum dirty_reason reason)
 {
-	SCOPED_LOCK(&img->rw->header_lock);
+	SCOPED_LOCK(&img->header_lock);
 
 	img->rw->dirty_reasons &= ~(unsigned)DIRTY_OPERATION;
 	img->rw->dirty_reasons |= reason;
@@ -241,7 +241,7 @@ void features_leave_to_repair(struct image *img)
 
 bool features_is_unfinished(struct image *img)
 {
-	SCOPED_LOCK(&img->rw->header_lock);
+	SCOPED_LOCK(&img->header_lock);
 
 	return img->rw->dirty_reasons & DIRTY_OPERATION;
 }
@@ -249,7 +249,7 @@ bool features_is_unfinished(struct image *img)
 int features_end_dirty(struct image *img, unsigned reasons,
 		       struct qcow2_error *err)
 {
-	SCOPED_LOCK(&img->rw->header_lock);
+	SCOPED_LOCK(&img->header_lock);
 
 	img->rw->dirty_reasons &= ~reasons;
 	if (img->rw->dirty_reasons)

@@ -102,7 +102,7 @@ static int add_snapshots(struct image *img, struct qcow2_error *err)
 			 (uint64_t)s->l1_size * L1_ENTRY_BYTES, s->l1_off, err);
 		/* Tables that cannot be found cannot be guarded either. */
 		if (rc == 0 && (want & QCOW2_OVERLAP_INACTIVE_L2))
-			rc = snapshot_check_view(&img->geo, s, img->file_size,
+			rc = snapshot_check_view(&img->geo, s, img->sizes.file,
 						 err);
 		if (rc == 0 && (want & QCOW2_OVERLAP_INACTIVE_L2))
 			rc = add_snapshot_l2(img, s, err);

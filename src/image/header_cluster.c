@@ -298,7 +298,7 @@ int header_cluster_write(struct image *img, const struct header_cluster *to,
 			 struct qcow2_error *err)
 {
 	struct layout l;
-	SCOPED_LOCK(&img->rw->header_lock);
+	SCOPED_LOCK(&img->header_lock);
 	int rc = header_settle_locked(img, err);
 
 	if (rc < 0)

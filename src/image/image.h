@@ -33,15 +33,25 @@
 
 struct rw;
 
+/* In bytes. */
+struct image_sizes {
+	uint64_t file;              /* at open */
+	uint64_t data;              /* of an external data file, likewise */
+	const _Atomic uint64_t *file_end; /* how far a writer has got; NULL
+				     * without one */
+};
+
 struct image {
 	struct qcow2_store *file;
 	struct qcow2_store *data;   /* == file without external data file; NULL
 				     * until it is attached */
 	struct geometry geo;
 	struct header header;       /* tail points into names.cluster0 */
+	pthread_mutex_t header_lock;/* the header in memory and its fixed part on
+				     * disk; a leaf, held during the write of
+				     * one sector */
 	uint64_t virtual_size;      /* of the snapshot in a snapshot's view */
-	uint64_t file_size;         /* at open */
-	uint64_t data_size;
+	struct image_sizes sizes;
 	bool metadata_only;
 	uint32_t lacks;             /* QCOW2_LACKS_* */
 	struct metadata_budget budget;
@@ -65,10 +75,9 @@ struct image {
  */
 int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
 	       struct image **out, struct qcow2_error *err);
-/* Of a writable image: writes what is left first, and returns the first error.
- * The image is gone whatever is returned.  NULL is fine.  In a child of the
- * process that opened it nothing is written, and its memory stays. */
-int image_close(struct image *img, struct qcow2_error *err);
+/* Who opened it for writing calls rw_close() first.  NULL is fine.  In a child of
+ * the process that opened it the image's memory stays. */
+void image_close(struct image *img);
 
 /* The snapshots that there are now, in table order, while others are made and
  * deleted.  The names in *@out live until that snapshot is deleted; a copy owns

@@ -4,21 +4,14 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "image/image.h"
-#include "image/rw.h"
 #include "store/hold.h"
 #include "store/store.h"
 
 /* A writer changes bits of the header while it is open. */
 static struct header header_now(struct image *img)
 {
-	struct header h;
-
-	if (!img->rw)
-		return img->header;
-	mutex_lock(&img->rw->header_lock);
-	h = img->header;
-	mutex_unlock(&img->rw->header_lock);
-	return h;
+	SCOPED_LOCK(&img->header_lock);
+	return img->header;
 }
 
 static void get_features(struct image *img, struct qcow2_info *out)
@@ -74,7 +67,7 @@ void image_get_info(struct image *img, struct qcow2_info *out)
 	out->version = img->geo.version;
 	out->virtual_size = img->virtual_size;
 	if (store_size(img->file, &out->file_size, NULL) < 0)
-		out->file_size = img->file_size;
+		out->file_size = img->sizes.file;
 	if (store_allocated(img->file, &out->allocated_bytes, NULL) < 0)
 		out->allocated_bytes = out->file_size;
 	out->cluster_size = img->geo.cluster_size;
@@ -96,5 +89,4 @@ void image_get_info(struct image *img, struct qcow2_info *out)
 	out->backing_file = img->names.backing_file;
 	out->backing_format = img->names.backing_format;
 	out->data_file = img->names.data_file;
-	out->refcounts_raised = img->rw ? img->rw->proof.n_raised : 0;
 }

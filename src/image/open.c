@@ -14,7 +14,6 @@
 #include "format/fault_error.h"
 #include "image/image.h"
 #include "image/open_header.h"
-#include "image/rw.h"
 #include "store/store.h"
 
 static int check_encryption(struct image *img, struct qcow2_error *err)
@@ -101,7 +100,7 @@ static int open_map(struct image *img, const struct qcow2_open_opts *opts,
 					 "name \"%s\"",
 					 TEXT(opts->snapshot,
 					      strlen(opts->snapshot)));
-		rc = snapshot_check_view(&img->geo, s, img->file_size, err);
+		rc = snapshot_check_view(&img->geo, s, img->sizes.file, err);
 		if (rc < 0)
 			return rc;
 		rc = metadata_budget_take(&img->budget,
@@ -127,7 +126,7 @@ static int open_snapshots(struct image *img, struct qcow2_error *err)
 {
 	struct snapshots *s = &img->snapshots;
 	struct qcow2_error why;
-	int rc = snapshots_open(s, &img->header, img->file, img->file_size,
+	int rc = snapshots_open(s, &img->header, img->file, img->sizes.file,
 				metadata_budget_left(&img->budget), &why);
 
 	if (rc == 0)
@@ -154,7 +153,7 @@ static int open_tables(struct image *img, const struct extensions *x,
 
 	if (rc == 0)
 		rc = bitmaps_open(&img->bitmaps, &img->geo, &img->header, x,
-				  img->file, img->file_size, &img->budget, err);
+				  img->file, img->sizes.file, &img->budget, err);
 	if (rc == 0 && img->bitmaps.defect)
 		img->lacks |= QCOW2_LACKS_BITMAP_DIRECTORY;
 	img->luks.present = x->has_crypto;
@@ -168,7 +167,7 @@ static int open_all(struct image *img, const struct qcow2_open_opts *opts,
 		    struct qcow2_error *err)
 {
 	struct extensions x;
-	int rc = store_size(img->file, &img->file_size, err);
+	int rc = store_size(img->file, &img->sizes.file, err);
 
 	if (rc == 0)
 		rc = open_header(img, &x, err);
@@ -187,7 +186,7 @@ static int open_all(struct image *img, const struct qcow2_open_opts *opts,
 	rc = open_tables(img, &x, opts, err);
 	if (rc == 0 && !img->geo.has_data_file) {
 		img->data = store_ref(img->file);
-		img->data_size = img->file_size;
+		img->sizes.data = img->sizes.file;
 	}
 	return rc;
 }
@@ -202,13 +201,14 @@ int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
 		return error_nomem(err, "the image", sizeof(*img));
 	preallocated_init(&img->preallocated);
 	pthread_mutex_init(&img->list_lock, NULL);
+	pthread_mutex_init(&img->header_lock, NULL);
 	img->file = store_ref(file);
 	img->metadata_only = opts->flags & QCOW2_OPEN_METADATA_ONLY;
 	/* Mapping works without the data file; only its size is unknown. */
-	img->data_size = INT64_MAX;
+	img->sizes.data = INT64_MAX;
 	rc = open_all(img, opts, err);
 	if (rc < 0) {
-		image_close(img, NULL);
+		image_close(img);
 		return error_prefix(err, rc, "%s",
 				    TEXT(store_name(file),
 					 strlen(store_name(file))));
@@ -229,18 +229,14 @@ static void abandon(struct image *img)
 	free(img);
 }
 
-int image_close(struct image *img, struct qcow2_error *err)
+void image_close(struct image *img)
 {
-	int rc = 0;
-
 	if (!img)
-		return 0;
+		return;
 	if (!store_is_here(img->file)) {
 		abandon(img);
-		return 0;
+		return;
 	}
-	if (img->rw)
-		rc = rw_close(img, err);
 	map_release(&img->map);
 	bitmaps_release(&img->bitmaps);
 	snapshots_release(&img->snapshots);
@@ -249,16 +245,31 @@ int image_close(struct image *img, struct qcow2_error *err)
 	names_release(&img->names);
 	preallocated_release(&img->preallocated);
 	pthread_mutex_destroy(&img->list_lock);
+	pthread_mutex_destroy(&img->header_lock);
 	store_unref(img->data);
 	store_unref(img->file);
 	free(img);
-	return rc;
+}
+
+uint64_t image_file_end(const struct image *img)
+{
+	return img->sizes.file_end ? atomic_load_explicit(img->sizes.file_end,
+						    memory_order_relaxed)
+			     : img->sizes.file;
+}
+
+uint64_t image_data_end(const struct image *img)
+{
+	if (!img->geo.has_data_file)
+		return image_file_end(img);
+	/* A data file that is written to grows as it is needed. */
+	return img->rw ? INT64_MAX : img->sizes.data;
 }
 
 int image_attach_data(struct image *img, struct qcow2_store *data,
 		      struct qcow2_error *err)
 {
-	int rc = store_size(data, &img->data_size, err);
+	int rc = store_size(data, &img->sizes.data, err);
 
 	if (rc == 0)
 		img->data = store_ref(data);

@@ -41,14 +41,14 @@ static uint64_t bytes_to_decode(const struct image *img, const uint8_t *first)
 	uint64_t fixed = is_v2 ? HEADER_LENGTH_V2 : HEADER_LENGTH_V3_MIN;
 	uint64_t size = cluster_bytes(first);
 
-	if (img->metadata_only && img->file_size >= fixed)
+	if (img->metadata_only && img->sizes.file >= fixed)
 		return size;
-	return min_u64(img->file_size, size);
+	return min_u64(img->sizes.file, size);
 }
 
 static int read_cluster0(struct image *img, struct qcow2_error *err)
 {
-	size_t first = (size_t)min_u64(img->file_size, FIRST_READ_BYTES);
+	size_t first = (size_t)min_u64(img->sizes.file, FIRST_READ_BYTES);
 	uint8_t *buf = calloc(1, FIRST_READ_BYTES);
 	size_t len, there;
 	int rc;
@@ -67,7 +67,7 @@ static int read_cluster0(struct image *img, struct qcow2_error *err)
 	if (!buf)
 		return error_nomem(err, "the header cluster", len);
 	img->names.cluster0 = buf;
-	there = (size_t)min_u64(img->file_size, len);
+	there = (size_t)min_u64(img->sizes.file, len);
 	memset(buf + there, 0, len - there);
 	return there > first ? store_pread(img->file, buf + first,
 					   there - first, first, 0, err)
@@ -81,7 +81,7 @@ static bool is_there(const struct image *img, uint64_t off, uint64_t bytes)
 	uint64_t end;
 
 	return !bytes ||
-	       (checked_align_up(img->file_size,
+	       (checked_align_up(img->sizes.file,
 				 UINT64_C(1) << img->header.cluster_bits,
 				 &end) &&
 		bytes <= end && off <= end - bytes);
@@ -121,7 +121,7 @@ static enum defect set_snapshots_apart(struct image *img, uint64_t file_size,
 static int decode_header(struct image *img, struct qcow2_error *err)
 {
 	struct header *h = &img->header;
-	uint64_t size = img->metadata_only ? FILE_SIZE_UNKNOWN : img->file_size;
+	uint64_t size = img->metadata_only ? FILE_SIZE_UNKNOWN : img->sizes.file;
 	struct fault fault;
 	enum defect bad = header_decode(h, img->names.cluster0,
 					img->names.cluster0_len, &fault);
@@ -162,10 +162,10 @@ static void note_names(struct image *img, const struct extensions *x)
 
 	if (!img->metadata_only)
 		return;
-	if (x->cut_off || h->header_length > img->file_size ||
-	    h->backing_off + h->backing_len > img->file_size)
+	if (x->cut_off || h->header_length > img->sizes.file ||
+	    h->backing_off + h->backing_len > img->sizes.file)
 		img->lacks |= QCOW2_LACKS_NAMES;
-	if (h->backing_off + h->backing_len > img->file_size)
+	if (h->backing_off + h->backing_len > img->sizes.file)
 		h->backing_len = 0;
 }
 
@@ -174,12 +174,12 @@ static int decode_extensions(struct image *img, struct extensions *x,
 			     struct qcow2_error *err)
 {
 	const struct header *h = &img->header;
-	size_t there = (size_t)min_u64(img->names.cluster0_len, img->file_size);
+	size_t there = (size_t)min_u64(img->names.cluster0_len, img->sizes.file);
 	struct fault fault;
 	enum defect bad = extensions_decode(x, h, img->names.cluster0, there,
 					    img->metadata_only
 						    ? FILE_SIZE_UNKNOWN
-						    : img->file_size,
+						    : img->sizes.file,
 					    &fault);
 	int rc = 0;
 

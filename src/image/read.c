@@ -188,7 +188,7 @@ int image_map(struct image *img, uint64_t len, uint64_t guest_off,
 				    img->header.l1_off,
 				    "the L1 table at %" PRIu64 " lies past the "
 				    "end of the file, %" PRIu64,
-				    img->header.l1_off, img->file_size);
+				    img->header.l1_off, img->sizes.file);
 	while (more && out->len < len) {
 		more = map_step(img, len, guest_off, store_flags, out, err);
 		if (more < 0)

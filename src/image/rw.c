@@ -15,25 +15,15 @@
 #include "image/features.h"
 #include "image/guarded.h"
 #include "image/image.h"
-#include "image/snapshot_ops.h"
+#include "image/unfinished.h"
 #include "meta/refcounts_inherited.h"
 #include "meta/refcounts_used.h"
 #include "store/store.h"
 
-
-uint64_t image_file_end(const struct image *img)
+void rw_get_info(const struct image *img, struct qcow2_info *out)
 {
-	return img->rw ? atomic_load_explicit(&img->rw->refs.high_water,
-					      memory_order_relaxed)
-		       : img->file_size;
-}
-
-uint64_t image_data_end(const struct image *img)
-{
-	if (!img->geo.has_data_file)
-		return image_file_end(img);
-	/* A data file that is written to grows as it is needed. */
-	return img->rw ? INT64_MAX : img->data_size;
+	if (img->rw)
+		out->refcounts_raised = img->rw->proof.n_raised;
 }
 
 struct grace_ref image_begin(struct image *img)
@@ -149,7 +139,7 @@ static bool is_lazy(const struct image *img,
 /* What was compressed before this opening ends where the file ended then. */
 static uint64_t pack_apart(const struct image *img)
 {
-	return align_up(img->file_size, img->geo.cluster_size);
+	return align_up(img->sizes.file, img->geo.cluster_size);
 }
 
 static void rw_init(struct image *img, const struct qcow2_open_opts *opts,
@@ -161,7 +151,6 @@ static void rw_init(struct image *img, const struct qcow2_open_opts *opts,
 	inflight_init(&rw->inflight);
 	pthread_mutex_init(&rw->snapshot_lock, NULL);
 	pthread_mutex_init(&rw->table_lock, NULL);
-	pthread_mutex_init(&rw->header_lock, NULL);
 	rw->refs.owner.move_table = move_table;
 	rw->refs.owner.new_metadata = new_metadata;
 	rw->refs.owner.old_metadata = old_metadata;
@@ -195,7 +184,6 @@ static void rw_free(struct rw *rw)
 	grace_release(&rw->grace);
 	pthread_mutex_destroy(&rw->snapshot_lock);
 	pthread_mutex_destroy(&rw->table_lock);
-	pthread_mutex_destroy(&rw->header_lock);
 	free(rw);
 }
 
@@ -228,6 +216,7 @@ int rw_open(struct image *img, const struct qcow2_open_opts *opts,
 		return rc;
 	}
 	img->rw = rw;
+	img->sizes.file_end = &rw->refs.high_water;
 	proof_init(img, opts);
 	rc = guarded_open(img, opts->overlap_check, err);
 	if (rc < 0)
@@ -276,6 +265,8 @@ int rw_close(struct image *img, struct qcow2_error *err)
 	struct rw *rw = img->rw;
 	int rc;
 
+	if (!rw || !store_is_here(img->file))
+		return 0;
 	pack_release(&rw->pack);
 	alloc_release(&rw->alloc);
 	make_room(img);
@@ -283,12 +274,13 @@ int rw_close(struct image *img, struct qcow2_error *err)
 		features_end_dirty(img, DIRTY_LAZY, NULL);
 	rc = MUTANT(close_commits_nothing) ? 0 : commit_drain(&rw->commit, err);
 	if (rc == 0)
-		rc = snapshot_recover(img, err);
+		rc = unfinished_recover(img, err);
 	if (rc == 0)
 		rc = features_end_dirty(img, DIRTY_LAZY | DIRTY_UNWRITTEN, err);
 	if (rc == 0 && !rw->keep_tail)
 		rc = rw_cut_tail(img, err);
 	img->rw = NULL;
+	img->sizes.file_end = NULL;
 	rw_free(rw);
 	return rc;
 }
@@ -313,7 +305,7 @@ int image_settle(struct image *img, struct qcow2_error *err)
 	int rc = image_drain(img, err);
 
 	if (rc == 0)
-		rc = snapshot_recover(img, err);
+		rc = unfinished_recover(img, err);
 	return rc < 0 ? rc
 		      : features_end_dirty(img, DIRTY_LAZY | DIRTY_UNWRITTEN,
 					   err);

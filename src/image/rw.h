@@ -65,9 +65,7 @@ struct rw {
 	/* One new L2 table at a time; held during I/O, taken before every
 	 * lock of meta/ and alloc.lock. */
 	pthread_mutex_t table_lock;
-	/* The header in memory and its fixed part on disk; a leaf, held
-	 * during the write of one sector.  Protects what follows. */
-	pthread_mutex_t header_lock;
+	/* Under the image's header_lock. */
 	bool header_unsettled;      /* the disk may have another first sector */
 	unsigned dirty_reasons;     /* enum dirty_reason: why the bit is set */
 	_Atomic bool bitmaps_valid; /* no guest data has changed; read without
@@ -79,15 +77,22 @@ struct rw {
 int rw_open(struct image *img, const struct qcow2_open_opts *opts,
 	    struct qcow2_error *err);
 
-/* Writes what is left, gives back what was claimed ahead, cuts the free end of
- * the file off.  The image must be idle.  The first error is returned, and the
- * image is released all the same. */
+/*
+ * Writes what is left, gives back what was claimed ahead, cuts the free end of
+ * the file off.  The image must be idle.  Returns the first error; the image can
+ * only be read afterwards, whatever is returned.  Does nothing for an image that
+ * has no writer.  In a child of the process that opened it nothing is written,
+ * and the writer's memory stays.
+ */
 int rw_close(struct image *img, struct qcow2_error *err);
 
 /* Cuts off what lies behind the last cluster with a refcount; of what the file
  * held when it was opened nothing, unless some of that became free since (O39).
  * Nobody else is at work and nothing is dirty. */
 int rw_cut_tail(struct image *img, struct qcow2_error *err);
+
+/* Adds what only the writer knows, if there is one. */
+void rw_get_info(const struct image *img, struct qcow2_info *out);
 
 int image_pwritev(struct image *img, const struct iovec *iov, int iovcnt,
 		  uint64_t off, unsigned flags, struct qcow2_error *err);

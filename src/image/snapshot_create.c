@@ -23,6 +23,7 @@
 #include "image/rw.h"
 #include "image/snapshot_ops.h"
 #include "image/snapshot_table.h"
+#include "image/unfinished.h"
 #include "image/tree.h"
 #include "image/vmstate.h"
 
@@ -230,10 +231,10 @@ static int create(struct creation *c, const char *name,
 	if (rc == 0 && opts->vm_state_size)
 		rc = vmstate_drop(img, err);
 	if (c->unfinished) {
-		snapshot_unfinished(img, c->unfinished);
+		unfinished_leave(img, c->unfinished);
 		return rc;
 	}
-	return snapshot_finish(img, rc, err);
+	return unfinished_end(img, rc, err);
 }
 
 int image_snapshot_create(struct image *img, const char *name,

@@ -19,6 +19,7 @@
 #include "image/rw.h"
 #include "image/snapshot_ops.h"
 #include "image/snapshot_table.h"
+#include "image/unfinished.h"
 #include "image/tree.h"
 #include "store/store.h"
 
@@ -221,10 +222,10 @@ static int delete(struct deletion *d, const char *id_or_name,
 	}
 	rc = carry_out(d, err);
 	if (rc < 0 && d->switched) {
-		snapshot_unfinished(img, rc);
+		unfinished_leave(img, rc);
 		return rc;
 	}
-	return snapshot_finish(img, rc, err);
+	return unfinished_end(img, rc, err);
 }
 
 int image_snapshot_delete(struct image *img, const char *id_or_name,

@@ -12,6 +12,7 @@
 #include "image/guarded.h"
 #include "image/image.h"
 #include "image/rw.h"
+#include "image/unfinished.h"
 
 int snapshot_refuse_data_file(struct qcow2_error *err)
 {
@@ -31,24 +32,7 @@ int snapshot_begin(struct image *img, struct inflight_freeze *freeze,
 	if (img->geo.has_data_file)
 		return snapshot_refuse_data_file(err);
 	rc = commit_flush(&img->rw->commit, err);
-	return rc < 0 ? rc : snapshot_recover(img, err);
-}
-
-void snapshot_unfinished(struct image *img, int rc)
-{
-	if (!error_is_no_room(rc))
-		features_leave_to_repair(img);
-}
-
-int snapshot_recover(struct image *img, struct qcow2_error *err)
-{
-	uint64_t n_lost;
-	int rc;
-
-	if (!features_is_unfinished(img))
-		return 0;
-	rc = copied_restore(img, &n_lost, err);
-	return rc < 0 ? rc : snapshot_finish(img, 0, err);
+	return rc < 0 ? rc : unfinished_recover(img, err);
 }
 
 void snapshot_end(struct image *img, struct inflight_freeze *freeze)
@@ -57,19 +41,6 @@ void snapshot_end(struct image *img, struct inflight_freeze *freeze)
 	guarded_learn_inactive_l2(img, NULL);
 	inflight_thaw(&img->rw->inflight, freeze);
 	mutex_unlock(&img->rw->snapshot_lock);
-}
-
-int snapshot_finish(struct image *img, int rc, struct qcow2_error *err)
-{
-	struct qcow2_error *why = rc == 0 ? err : NULL;
-	int end = commit_flush(&img->rw->commit, why);
-
-	if (end == 0)
-		end = features_end_dirty(img, DIRTY_OPERATION | DIRTY_UNWRITTEN,
-					 why);
-	else
-		features_end_operation_later(img);
-	return rc < 0 ? rc : end;
 }
 
 int snapshot_index(const struct image *img, const char *id_or_name,

@@ -33,18 +33,6 @@ int snapshot_begin(struct image *img, struct inflight_freeze *freeze,
 		   struct qcow2_error *err);
 void snapshot_end(struct image *img, struct inflight_freeze *freeze);
 
-/* Makes durable what was done or undone, and clears the dirty bit; @rc is what
- * became of it, and is returned if it is an error. */
-int snapshot_finish(struct image *img, int rc, struct qcow2_error *err);
-
-/* An operation failed and could not be undone or done, with @rc: for want of
- * room that waits for snapshot_recover(), all else for the repair. */
-void snapshot_unfinished(struct image *img, int rc);
-
-/* Puts right what an operation left that had no room to: COPIED flags; then the
- * dirty bit goes.  Writers are kept out, and nothing is dirty. */
-int snapshot_recover(struct image *img, struct qcow2_error *err);
-
 int snapshot_refuse_data_file(struct qcow2_error *err);
 
 /* The snapshot's index in the list; -ENOENT. */

@@ -92,7 +92,7 @@ static void setup(struct fixture *f, bool shared)
 
 static void teardown(struct fixture *f)
 {
-	image_close(f->img, NULL);
+	image_close(f->img);
 	store_unref(f->store);
 	builder_release(&f->b);
 	free(f->bytes);

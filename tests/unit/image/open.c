@@ -43,7 +43,7 @@ static int try_open(struct builder *b, const struct qcow2_open_opts *opts,
 	int rc = image_open(b->file, opts ? opts : &defaults, &img, err);
 
 	if (rc == 0)
-		image_close(img, NULL);
+		image_close(img);
 	return rc;
 }
 
@@ -246,7 +246,7 @@ static void any_size_reads_to_its_last_byte(void **state)
 					 0);
 			assert_int_equal(x.len, sizes[i]);
 		}
-		image_close(img, NULL);
+		image_close(img);
 		builder_release(&b);
 	}
 }
@@ -275,7 +275,7 @@ static void damage_is_local(void **state)
 	assert_int_equal(image_map(img, 1, 131072, 0, &x, &err), -EIO);
 	assert_int_equal(err.defect, DEFECT_L2_ENTRY_BEYOND_EOF);
 	assert_int_equal(image_map(img, 1, 196608, 0, &x, NULL), 0);
-	image_close(img, NULL);
+	image_close(img);
 	builder_release(&b);
 }
 
