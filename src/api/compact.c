@@ -10,10 +10,10 @@
 #include "base/error.h"
 #include "base/options.h"
 #include "check/check.h"
+#include "compact/compact.h"
 #include "format/defect.h"
-#include "image/compact.h"
 #include "image/image.h"
-#include "image/rw.h"
+#include "write/writer.h"
 
 #define COMPACT_FLAGS_KNOWN                                                    \
 	(QCOW2_COMPACT_DRY_RUN | QCOW2_COMPACT_ZEROS | QCOW2_COMPACT_COMPRESS)

@@ -15,14 +15,14 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/options.h"
-#include "image/create.h"
-#include "image/rw.h"
+#include "create/create.h"
 #include "ops/apart.h"
 #include "ops/fill.h"
 #include "ops/room.h"
 #include "store/publish.h"
 #include "store/store.h"
 #include "store/unsynced.h"
+#include "write/writer.h"
 
 /* A target in the making. */
 struct making {

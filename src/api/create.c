@@ -15,7 +15,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/options.h"
-#include "image/create.h"
+#include "create/create.h"
 #include "store/hold.h"
 #include "store/publish.h"
 #include "store/store.h"

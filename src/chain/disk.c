@@ -13,9 +13,9 @@
 #include "base/text.h"
 #include "chain/disk_impl.h"
 #include "format/limits.h"
-#include "image/rw.h"
 #include "store/file.h"
 #include "store/store.h"
+#include "write/writer.h"
 
 static uint32_t depth_max(const struct qcow2_open_opts *opts)
 {

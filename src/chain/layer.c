@@ -10,9 +10,9 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "format/header.h"
-#include "image/rw.h"
 #include "repair/repair.h"
 #include "store/store.h"
+#include "write/writer.h"
 
 static bool is_written(const struct qcow2_open_opts *opts, uint32_t depth)
 {

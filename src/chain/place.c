@@ -1,7 +1,7 @@
 /*
- * Filling a new disk: see image/place.h.
+ * Filling a new disk: see write/place.h.
  */
-#include "image/place.h"
+#include "write/place.h"
 
 #include "chain/disk.h"
 #include "chain/disk_impl.h"

@@ -9,8 +9,8 @@
 #include "base/error.h"
 #include "base/iov.h"
 #include "chain/disk_impl.h"
-#include "image/rw.h"
 #include "store/store.h"
+#include "write/writer.h"
 
 static int read_raw(const struct layer *l, struct iov_cursor *dst,
 		    uint64_t len, uint64_t off, unsigned flags,

@@ -6,9 +6,9 @@
 
 #include "base/error.h"
 #include "chain/disk_impl.h"
-#include "image/amend.h"
-#include "image/compact.h"
-#include "image/resize.h"
+#include "compact/compact.h"
+#include "reshape/amend.h"
+#include "reshape/resize.h"
 #include "store/store.h"
 
 static int check_raw(const struct layer *l, uint64_t size,

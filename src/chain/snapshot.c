@@ -6,8 +6,8 @@
 #include "base/error.h"
 #include "chain/disk_impl.h"
 #include "image/image.h"
-#include "image/snapshot_ops.h"
-#include "image/vmstate.h"
+#include "snapshot/ops.h"
+#include "snapshot/vmstate.h"
 
 static int no_snapshots(struct qcow2_error *err)
 {

@@ -1,7 +1,7 @@
 /*
  * The consistency check: rebuilds every refcount from every reference and
  * compares, using nothing but format/ and store/, so that tests can use it as
- * an oracle against everything in image/.
+ * an oracle against image/ and all above it.
  */
 #ifndef CHECK_CHECK_H
 #define CHECK_CHECK_H

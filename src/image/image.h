@@ -25,10 +25,10 @@
 #include "image/bitmaps.h"
 #include "image/budget.h"
 #include "image/compressed.h"
+#include "image/holes.h"
 #include "image/luks.h"
 #include "image/map.h"
 #include "image/names.h"
-#include "image/preallocated.h"
 #include "image/snapshots.h"
 
 struct rw;

@@ -8,11 +8,11 @@
 
 #include <qcow2.h>
 
+#include "cache/cache.h"
+#include "commit/commit.h"
 #include "format/geometry.h"
 #include "format/l2.h"
 #include "image/repeats.h"
-#include "meta/cache.h"
-#include "meta/commit.h"
 
 struct map {
 	struct l1_table l1;

@@ -9,7 +9,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
-#include "meta/refbuild.h"
+#include "counts/refbuild.h"
 #include "repair/context.h"
 #include "repair/copies.h"
 #include "repair/snapshots.h"

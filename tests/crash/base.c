@@ -12,8 +12,8 @@
 #include "crash/cowstore.h"
 #include "crash/edit.h"
 #include "image/image.h"
-#include "image/rw.h"
 #include "store/store.h"
+#include "write/writer.h"
 
 #define VALUE_PREFILL 0xa0000000u
 

@@ -13,8 +13,8 @@
 #include "check/check.h"
 #include "format/defect.h"
 #include "format/header.h"
-#include "image/proof.h"
 #include "store/store.h"
+#include "write/proof.h"
 
 #define VALUE_AFTER 0xc0000000u
 

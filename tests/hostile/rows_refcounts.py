@@ -3,7 +3,7 @@ writers make of them.  Nobody needs them for reading; who writes must neither
 overwrite what is in use nor count beyond what a refcount can hold.
 
 R9 and R10, where files end at the limits of the format, are in
-tests/unit/meta: no file system has such files."""
+tests/unit/counts: no file system has such files."""
 
 import bases
 from case import (ALL_STEPS, DISCARD, FREE, OK, OVERWRITE, SNAPSHOT, WRITE,

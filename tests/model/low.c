@@ -11,9 +11,9 @@
 #include "format/header.h"
 #include "format/refcount.h"
 #include "image/image.h"
-#include "image/proof.h"
 #include "model/run_impl.h"
 #include "store/store.h"
+#include "write/proof.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -14,10 +14,10 @@
 #include "base/cleanup.h"
 #include "chain/disk_impl.h"
 #include "image/image.h"
-#include "image/rw.h"
 #include "model/files.h"
 #include "store/store.h"
 #include "stores/schedule.h"
+#include "write/writer.h"
 
 enum { CLUSTER = 4096, N_CLUSTERS = 64, OLD = 0x11, NEW = 0x22, OTHER = 0x33 };
 

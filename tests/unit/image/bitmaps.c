@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "../check/rig.h"
 #include "stores/fault.h"
+#include "unit/check/rig.h"
 
 /* Opens what the rig's header and extension say. */
 static int open_within(struct rig *r, struct qcow2_store *file,

@@ -1,4 +1,4 @@
-#include "disk_rig.h"
+#include "unit/write/disk_rig.h"
 
 static struct qcow2_info info_of(struct disk_rig *t)
 {

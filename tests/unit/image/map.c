@@ -1,6 +1,6 @@
 #include "image/map.h"
 
-#include "disk_rig.h"
+#include "unit/write/disk_rig.h"
 
 /* An L2 table of 64 KiB reaches over this much. */
 #define REACH (UINT64_C(1) << 29)

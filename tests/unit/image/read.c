@@ -1,4 +1,4 @@
-#include "disk_rig.h"
+#include "unit/write/disk_rig.h"
 
 static struct image_extent look(struct disk_rig *t, uint64_t len, uint64_t off)
 {

@@ -7,12 +7,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "image/tree.h"
 #include "store/mem.h"
 #include "store/store.h"
 #include "stores/count.h"
 #include "support/builder.h"
 #include "support/test.h"
+#include "write/tree.h"
 
 enum { CLUSTER_BITS = 12, CLUSTER = 1 << CLUSTER_BITS, ENTRIES = CLUSTER / 8 };
 

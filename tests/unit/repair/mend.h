@@ -4,7 +4,7 @@
 #ifndef UNIT_REPAIR_MEND_H
 #define UNIT_REPAIR_MEND_H
 
-#include "../check/rig.h"
+#include "unit/check/rig.h"
 
 #include "repair/repair.h"
 

@@ -1,0 +1,81 @@
+#include "commit/grace.h"
+
+#include "base/cleanup.h"
+#include "base/mutant.h"
+
+enum { TURNS_PER_TICKET = 2 };
+
+void grace_init(struct grace *g)
+{
+	*g = (struct grace){ 0 };
+	pthread_mutex_init(&g->lock, NULL);
+}
+
+void grace_release(struct grace *g)
+{
+	pthread_mutex_destroy(&g->lock);
+}
+
+/* Threads spread over the slots by their identity, so that they seldom share
+ * a cache line. */
+static unsigned slot_index(void)
+{
+	uint64_t id = (uint64_t)(uintptr_t)pthread_self();
+
+	return (unsigned)((id * UINT64_C(0x9e3779b97f4a7c15)) >> 32) %
+	       GRACE_SLOTS;
+}
+
+struct grace_ref grace_enter(struct grace *g)
+{
+	unsigned set = atomic_load(&g->turn) & 1;
+	struct grace_slot *slot = &g->slots[set][slot_index()];
+
+	atomic_fetch_add(&slot->entered, 1);
+	return (struct grace_ref){ slot };
+}
+
+void grace_leave(struct grace_ref ref)
+{
+	atomic_fetch_add(&ref.slot->left, 1);
+}
+
+/* Counts leavings first: a request that comes in between can only make the
+ * set look busier than it is. */
+static bool set_is_empty(struct grace *g, unsigned set)
+{
+	uint64_t left = 0, entered = 0;
+
+	for (unsigned i = 0; i < GRACE_SLOTS; i++)
+		left += atomic_load(&g->slots[set][i].left);
+	for (unsigned i = 0; i < GRACE_SLOTS; i++)
+		entered += atomic_load(&g->slots[set][i].entered);
+	return left == entered;
+}
+
+uint64_t grace_ticket(struct grace *g)
+{
+	return atomic_load(&g->turn) + TURNS_PER_TICKET;
+}
+
+/* A turn makes the other set the current one; it must have drained since it
+ * was current last.  After it, new requests go to the other set. */
+static bool try_turn(struct grace *g)
+{
+	uint64_t turn = atomic_load(&g->turn);
+
+	if (!set_is_empty(g, (turn + 1) & 1))
+		return false;
+	atomic_store(&g->turn, turn + 1);
+	return true;
+}
+
+bool grace_is_over(struct grace *g, uint64_t ticket)
+{
+	SCOPED_LOCK(&g->lock);
+
+	while (atomic_load(&g->turn) < ticket && !MUTANT(no_grace))
+		if (!try_turn(g))
+			return false;
+	return true;
+}

@@ -1,0 +1,61 @@
+#include "commit/l1_switch.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "store/store.h"
+
+enum { L1_PER_SECTOR = SECTOR_BYTES / L1_ENTRY_BYTES };
+
+int l1_switch_init(struct l1_switch *s, uint64_t n_entries, uint64_t host_off,
+		   struct qcow2_error *err)
+{
+	s->to = (struct l1_table){
+		alloc_zeroed(max_u64(n_entries, 1), L1_ENTRY_BYTES), n_entries,
+		host_off };
+	s->dirty = (struct bitset){ NULL, 0 };
+	if (s->to.entries &&
+	    bitset_init(&s->dirty, div_round_up(n_entries, L1_PER_SECTOR)))
+		return 0;
+	l1_switch_release(s);
+	return error_nomem(err, "an L1 table", n_entries * L1_ENTRY_BYTES);
+}
+
+void l1_switch_release(struct l1_switch *s)
+{
+	free(s->to.entries);
+	s->to.entries = NULL;
+	bitset_release(&s->dirty);
+}
+
+void l1_switch_use(struct l1_switch *s, struct commit *c)
+{
+	SCOPED_LOCK(&c->lock);
+	struct l1_table table = *c->l1;
+	struct bitset dirty = c->l1_dirty;
+
+	assert(!c->any_l1_dirty);
+	*c->l1 = s->to;
+	c->l1_dirty = s->dirty;
+	s->to = table;
+	s->dirty = dirty;
+}
+
+int l1_switch_write(const struct l1_switch *s, const struct commit *c,
+		    struct qcow2_error *err)
+{
+	uint64_t n = s->to.n_entries;
+	uint64_t bytes = align_up(n * L1_ENTRY_BYTES, c->geo->cluster_size);
+	CLEANUP_FREE uint8_t *raw = alloc_zeroed(1, bytes);
+
+	if (!raw)
+		return error_nomem(err, "an L1 table", bytes);
+	for (uint64_t i = 0; i < n; i++)
+		put_be64(raw + i * L1_ENTRY_BYTES, s->to.entries[i]);
+	return store_pwrite(c->file, raw, to_size(bytes), s->to.host_off, 0, err);
+}

@@ -1,0 +1,250 @@
+/*
+ * Steps 1, 2 and 4 of compaction: places for clusters, copies, and the end of
+ * the old ones.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/mutant.h"
+#include "compact/compact.h"
+#include "image/image.h"
+#include "store/store.h"
+#include "write/writer.h"
+
+enum {
+	MOVES_MAX = 1024 * 1024,
+	COPY_BYTES = 1024 * 1024,
+	READ_AT_ONCE = 512,
+};
+
+/* ---- Places ------------------------------------------------------------------- */
+
+/* Moves c->hole to the first free cluster, or to the goal. */
+static int next_hole(struct compact *c, struct qcow2_error *err)
+{
+	const struct refcounts *r = &c->img->rw->refs;
+	uint64_t values[READ_AT_ONCE];
+
+	while (c->hole < c->goal) {
+		uint64_t n = min_u64(READ_AT_ONCE, c->goal - c->hole);
+		int rc = refcounts_read(&c->img->rw->refs, n, c->hole, values,
+					err);
+
+		if (rc < 0)
+			return rc;
+		for (uint64_t i = 0; i < n; i++, c->hole++)
+			if (values[i] == 0 && refcounts_has_block(r, c->hole))
+				return 0;
+	}
+	return 0;
+}
+
+/* The new cluster has as many references as the old one. */
+static int count_same(struct compact *c, struct move *m,
+		      struct qcow2_error *err)
+{
+	struct refcounts *r = &c->img->rw->refs;
+	int rc = refcounts_get(r, m->from, &m->count, err);
+
+	return rc < 0 ? rc : refcounts_set(r, m->count, m->to, err);
+}
+
+/* 1: there was a place; 0: there is none. */
+static int add_move(struct compact *c, uint64_t from, struct qcow2_error *err)
+{
+	struct moves *list = &c->moves;
+	struct move m = { .from = from };
+	int rc = next_hole(c, err);
+
+	if (rc < 0 || c->hole >= min_u64(c->goal, from))
+		return rc;
+	m.to = c->hole;
+	rc = count_same(c, &m, err);
+	if (rc < 0)
+		return rc;
+	list->list[list->n++] = m;
+	return 1;
+}
+
+static int collect(struct compact *c, const struct bitset *which,
+		   struct qcow2_error *err)
+{
+	uint64_t from = c->goal;
+	int rc = 1;
+
+	for (; rc > 0 && from < which->n_bits && c->moves.n < MOVES_MAX; from++)
+		if (bitset_test(which, from))
+			rc = add_move(c, from, err);
+	return rc < 0 ? rc : 0;
+}
+
+/* ---- Copies ------------------------------------------------------------------- */
+
+static int copy_run(struct compact *c, const struct move *first, uint64_t n,
+		    uint8_t *buf, struct qcow2_error *err)
+{
+	struct image *img = c->img;
+	uint32_t bits = img->geo.cluster_bits;
+	int rc = store_pread(img->file, buf, to_size(n << bits), first->from << bits, 0,
+			     err);
+
+	if (rc == 0)
+		rc = store_pwrite(img->file, buf, to_size(n << bits),
+				  first->to << bits, 0, err);
+	/* The cluster may have held a table before. */
+	cache_forget(&img->map.l2, n << bits, first->to << bits);
+	return rc;
+}
+
+static int copy_all(struct compact *c, struct qcow2_error *err)
+{
+	const struct moves *m = &c->moves;
+	uint64_t max = max_u64(COPY_BYTES >> c->img->geo.cluster_bits, 1);
+	CLEANUP_FREE uint8_t *buf = alloc_bytes(max << c->img->geo.cluster_bits);
+	int rc = 0;
+
+	if (!buf)
+		return error_nomem(err, "moving clusters", COPY_BYTES);
+	for (size_t i = 0; rc == 0 && i < m->n;) {
+		const struct move *first = &m->list[i];
+		uint64_t n = 1;
+
+		while (n < max && i + n < m->n &&
+		       first[n].from == first->from + n &&
+		       first[n].to == first->to + n)
+			n++;
+		rc = copy_run(c, first, n, buf, err);
+		i += to_size(n);
+	}
+	return rc;
+}
+
+/* ---- A round ------------------------------------------------------------------ */
+
+static int no_moves(struct compact *c, struct qcow2_error *err)
+{
+	c->moves.n = 0;
+	if (!c->moves.list)
+		c->moves.list = malloc(MOVES_MAX * sizeof(*c->moves.list));
+	return c->moves.list
+		       ? 0
+		       : error_nomem(err, "the list of moves",
+				     MOVES_MAX * sizeof(*c->moves.list));
+}
+
+int compact_begin_moves(struct compact *c, const struct bitset *which,
+			struct qcow2_error *err)
+{
+	int rc = no_moves(c, err);
+
+	if (rc == 0)
+		rc = collect(c, which, err);
+	if (rc == 0)
+		rc = copy_all(c, err);
+	if (rc < 0)
+		compact_undo_moves(c);
+	return rc;
+}
+
+/* The clusters from @from on go to those from @to on, which are taken. */
+static int move_row(struct compact *c, uint64_t n, uint64_t from, uint64_t to,
+		    struct qcow2_error *err)
+{
+	int rc = 0;
+
+	for (uint64_t i = 0; i < n; i++)
+		c->moves.list[c->moves.n++] =
+			(struct move){ .from = from + i, .to = to + i };
+	for (uint64_t i = 0; rc == 0 && i < n; i++)
+		rc = count_same(c, &c->moves.list[i], err);
+	return rc < 0 ? rc : copy_all(c, err);
+}
+
+int compact_begin_row(struct compact *c, uint64_t n, uint64_t from,
+		      struct qcow2_error *err)
+{
+	struct refcounts *r = &c->img->rw->refs;
+	uint64_t to;
+	int rc = no_moves(c, err);
+
+	if (rc < 0 || from + n <= c->goal || n > MOVES_MAX)
+		return rc;
+	rc = refcounts_find_row(r, n, c->goal, &to, err);
+	if (rc == 0)
+		rc = refcounts_take(r, n, to, err);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	rc = move_row(c, n, from, to, err);
+	if (rc < 0)
+		compact_undo_moves(c);
+	return rc;
+}
+
+int compact_begin_table(struct compact *c, uint64_t off, uint64_t bytes,
+			struct qcow2_error *err)
+{
+	const struct geometry *g = &c->img->geo;
+	int rc = compact_begin_row(c, geometry_clusters(g, bytes),
+				   off >> g->cluster_bits, err);
+
+	if (rc < 0 || !c->moves.n || MUTANT(compact_place_unordered))
+		return rc;
+	return commit_flush(&c->img->rw->commit, err);
+}
+
+uint64_t compact_place(const struct compact *c)
+{
+	return c->moves.list[0].to << c->img->geo.cluster_bits;
+}
+
+static int by_from(const void *key, const void *element)
+{
+	uint64_t from = *(const uint64_t *)key;
+	const struct move *m = element;
+
+	return (from > m->from) - (from < m->from);
+}
+
+const struct move *compact_find(const struct compact *c, uint64_t from)
+{
+	const struct moves *m = &c->moves;
+
+	if (!m->n || from < m->list[0].from || from > m->list[m->n - 1].from)
+		return NULL;
+	return bsearch(&from, m->list, m->n, sizeof(*m->list), by_from);
+}
+
+int compact_end_moves(struct compact *c, struct bitset *which,
+		      struct qcow2_error *err)
+{
+	int rc = MUTANT(compact_freed_early)
+			 ? 0
+			 : commit_flush(&c->img->rw->commit, err);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; rc == 0 && i < c->moves.n; i++) {
+		const struct move *m = &c->moves.list[i];
+
+		rc = refcounts_set(&c->img->rw->refs, 0, m->from, err);
+		if (which) {
+			bitset_clear(which, m->from);
+			bitset_set(which, m->to);
+		}
+	}
+	if (rc < 0)
+		return rc;
+	c->result->clusters_moved += c->moves.n;
+	return commit_flush(&c->img->rw->commit, err);
+}
+
+void compact_undo_moves(struct compact *c)
+{
+	for (size_t i = 0; i < c->moves.n; i++)
+		refcounts_set(&c->img->rw->refs, 0, c->moves.list[i].to, NULL);
+	c->moves.n = 0;
+}

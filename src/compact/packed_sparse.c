@@ -1,0 +1,79 @@
+/*
+ * Which clusters of compressed data are worth emptying although nothing has to
+ * go there.
+ *
+ * From the start of the file on, free clusters add room and sparse clusters
+ * take it as long as there is some.  What they leave is room for those behind
+ * them in the next round.
+ */
+#include "base/checked.h"
+#include "base/error.h"
+#include "compact/packed.h"
+#include "write/writer.h"
+
+enum { READ_AT_ONCE = 512, WORD_BITS = 64 };
+
+struct choice {
+	struct packed *p;
+	uint64_t rank;          /* of the next cluster with compressed data */
+	uint64_t room;          /* sectors */
+};
+
+/* Sectors in use of a cluster: whole words, or a part of one. */
+static uint64_t sectors_used(const struct packed *p, uint64_t rank)
+{
+	uint64_t n = UINT64_C(1) << packed_shift(p);
+	const uint64_t *words = &p->used.words[rank * n / WORD_BITS];
+	uint64_t used = 0;
+
+	if (n < WORD_BITS)
+		return packed_popcount(words[0] >> rank * n % WORD_BITS &
+				       ((UINT64_C(1) << n) - 1));
+	for (uint64_t i = 0; i < n / WORD_BITS; i++)
+		used += packed_popcount(words[i]);
+	return used;
+}
+
+static void choose_packed(struct choice *c, uint64_t count)
+{
+	struct packed *p = c->p;
+	uint64_t used = sectors_used(p, c->rank);
+
+	if (4 * used < UINT64_C(3) << packed_shift(p) && used <= c->room &&
+	    count == p->refs[c->rank]) {
+		bitset_set(&p->chosen, c->rank);
+		c->room -= used;
+	}
+	c->rank++;
+}
+
+static void choose(struct choice *c, uint64_t cluster, uint64_t count)
+{
+	const struct compact *compact = c->p->c;
+
+	if (bitset_test(&compact->packed, cluster))
+		choose_packed(c, count);
+	else if (count == 0 &&
+		 refcounts_has_block(compact->refs, cluster))
+		c->room += UINT64_C(1) << packed_shift(c->p);
+}
+
+int packed_choose_sparse(struct packed *p, struct qcow2_error *err)
+{
+	struct choice c = { .p = p };
+	uint64_t values[READ_AT_ONCE];
+
+	if (!bitset_init(&p->chosen, p->n_ranks))
+		return error_nomem(err, "sparse clusters", p->n_ranks / 8);
+	for (uint64_t at = 0; at < p->c->n_file; at += READ_AT_ONCE) {
+		uint64_t n = min_u64(READ_AT_ONCE, p->c->n_file - at);
+		int rc = refcounts_read(p->c->refs, n, at, values,
+					err);
+
+		if (rc < 0)
+			return rc;
+		for (uint64_t i = 0; i < n; i++)
+			choose(&c, at + i, values[i]);
+	}
+	return 0;
+}

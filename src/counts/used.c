@@ -1,0 +1,72 @@
+#include "counts/used.h"
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "counts/view.h"
+
+uint64_t refcounts_next_described(struct refcounts *r, uint64_t from)
+{
+	uint32_t bits = r->geo->refcount_block_bits;
+	uint64_t i = from >> bits;
+	SCOPED_LOCK(&r->lock);
+
+	while (i < r->n_table && !r->table[i])
+		i++;
+	return i < r->n_table ? max_u64(from, i << bits) : UINT64_MAX;
+}
+
+/* The end of the last region before cluster @end that has a block, or @end in
+ * the middle of it; 0: none. */
+static uint64_t described_before(struct refcounts *r, uint64_t end)
+{
+	uint32_t bits = r->geo->refcount_block_bits;
+	uint64_t n = div_round_up(end, UINT64_C(1) << bits);
+	SCOPED_LOCK(&r->lock);
+
+	n = min_u64(n, r->n_table);
+	while (n && !r->table[n - 1])
+		n--;
+	return min_u64(end, n << bits);
+}
+
+uint64_t refcounts_described_end(struct refcounts *r)
+{
+	return described_before(r, UINT64_MAX >> r->geo->cluster_bits);
+}
+
+static uint64_t used_in_slice(struct refcounts *r, const struct view *v,
+			      uint64_t first, uint64_t end)
+{
+	SCOPED_LOCK(&r->lock);
+
+	while (end > first && view_get(r, v, end - 1) == 0)
+		end--;
+	return end;
+}
+
+int refcounts_used_end(struct refcounts *r, uint64_t first, uint64_t end,
+		       uint64_t *used_end, struct qcow2_error *err)
+{
+	for (;;) {
+		struct view v;
+		uint64_t from, used;
+		int rc;
+
+		end = described_before(r, end);
+		if (end <= first)
+			break;
+		rc = refcounts_view(r, end - 1, &v, err);
+		if (rc < 0)
+			return rc;
+		from = max_u64(first, v.first);
+		used = used_in_slice(r, &v, from, end);
+		view_close(r, &v);
+		if (used > from) {
+			*used_end = used;
+			return 0;
+		}
+		end = from;
+	}
+	*used_end = first;
+	return 0;
+}

@@ -1,0 +1,300 @@
+/*
+ * Growing the disk (O14), and what both directions have in common.
+ *
+ * What lies beyond the old end is made to read as zeros first: a longer
+ * backing file, the rest of the last cluster, and whatever a larger disk or VM
+ * state left in the tables.  All of it is durable before the one sector of the
+ * header that has the size.
+ */
+#include "reshape/resize.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/mutant.h"
+#include "image/image.h"
+#include "reshape/bitmaps.h"
+#include "reshape/header_cluster.h"
+#include "store/store.h"
+#include "write/change.h"
+#include "write/entry.h"
+#include "write/features.h"
+#include "write/l1_grow.h"
+#include "write/writer.h"
+
+/* L2 tables that are changed between two looks at how much is dirty. */
+enum { TABLES_AT_ONCE = 16 };
+
+/* ---- What is refused --------------------------------------------------------- */
+
+static int check_size(const struct image *img, uint64_t size,
+		      struct qcow2_error *err)
+{
+	uint64_t max = L1_TABLE_BYTES_MAX / L1_ENTRY_BYTES *
+		       geometry_l2_reach(&img->geo);
+
+	if (size % SECTOR_BYTES)
+		return error_set(err, -EINVAL,
+				 "the new size must be a multiple of 512");
+	if (size > VIRTUAL_SIZE_MAX || size > max)
+		return error_set(err, -EFBIG,
+				 "size is %" PRIu64 " bytes, the limit with "
+				 "clusters of %" PRIu32 " bytes is %" PRIu64,
+				 size, img->geo.cluster_size,
+				 min_u64(max, align_down(VIRTUAL_SIZE_MAX,
+							 SECTOR_BYTES)));
+	return 0;
+}
+
+/* A snapshot of version 2 need not say how large its disk was. */
+static int check_snapshots(const struct image *img, uint32_t version,
+			   struct qcow2_error *err)
+{
+	if (version >= 3 || img->header.n_snapshots == 0)
+		return 0;
+	return error_set(err, -ENOTSUP,
+			 "can't resize a v2 image which has snapshots: they do "
+			 "not record their size");
+}
+
+int image_resize_check(const struct image *img, uint64_t size,
+		       const struct qcow2_resize_opts *opts, uint32_t version,
+		       struct qcow2_error *err)
+{
+	bool shrinks = size < img->virtual_size;
+	int rc = check_size(img, size, err);
+
+	if (rc == 0 && shrinks && !(opts->flags & QCOW2_RESIZE_SHRINK))
+		rc = error_set(err, -EINVAL,
+			       "the new size is smaller: what lies beyond it "
+			       "would be lost, which has to be allowed");
+	if (rc == 0 && shrinks && opts->preallocation != QCOW2_PREALLOC_OFF)
+		rc = error_set(err, -EINVAL,
+			       "preallocation can only be used for growing "
+			       "images");
+	if (rc == 0)
+		rc = check_snapshots(img, version, err);
+	return rc < 0 ? rc : bitmaps_resize_check(img, size, err);
+}
+
+/* ---- The new area ------------------------------------------------------------ */
+
+static struct change clear_cluster(const struct image *img, struct l2_entry old,
+				   uint64_t guest_off, unsigned flags)
+{
+	bool below = !entry_below_is_zero(img, guest_off);
+	struct change change = { .frees = true };
+
+	(void)flags;
+	if (below && img->geo.extended_l2)
+		change.entry.bitmap = SUB_ALL_ZERO;
+	else if (below)
+		change.entry.desc = L2_ZERO;
+	change.skip = old.desc == change.entry.desc &&
+		      old.bitmap == change.entry.bitmap;
+	return change;
+}
+
+/* Whole clusters; with version 2, only where nothing shines through. */
+static int clear_clusters(struct image *img, uint64_t end, uint64_t off,
+			  struct qcow2_error *err)
+{
+	uint64_t step = TABLES_AT_ONCE * geometry_l2_reach(&img->geo);
+	int rc = 0;
+
+	while (rc == 0 && off < end) {
+		uint64_t stop = min_u64(end, align_down(off + step, step));
+
+		rc = change_clusters(img, stop, off, clear_cluster, 0, err);
+		if (rc == 0 && commit_wanted(&img->rw->commit))
+			rc = image_flush(img, err);
+		off = stop;
+	}
+	return rc;
+}
+
+/* Version 2 has no zero clusters: what the backing file would show is covered
+ * by written zeros. */
+static int cover_below(struct image *img, uint64_t end, uint64_t *off,
+		       struct qcow2_error *err)
+{
+	uint64_t below = img->rw->below.read ? img->rw->below.size : 0;
+	uint64_t stop = min_u64(end, align_up(below, img->geo.cluster_size));
+	uint64_t from = *off;
+
+	if (img->geo.version >= 3 || stop <= from)
+		return 0;
+	*off = stop;
+	return image_zero(img, min_u64(stop, img->virtual_size) - from, from, 0,
+			  err);
+}
+
+/* The rest of the last cluster of the old disk. */
+static int zero_rest(struct image *img, uint64_t end, uint64_t off,
+		     enum qcow2_preallocation mode, struct qcow2_error *err)
+{
+	CLEANUP_FREE uint8_t *zeros = NULL;
+	struct iovec iov;
+
+	if (off == end || MUTANT(tail_not_zeroed))
+		return 0;
+	if (mode == QCOW2_PREALLOC_OFF)
+		return image_zero(img, end - off, off, 0, err);
+	/* Written, so that it has a place. */
+	zeros = alloc_zeroed(1, end - off);
+	if (!zeros)
+		return error_nomem(err, "zeros to write", end - off);
+	iov = (struct iovec){ zeros, to_size(end - off) };
+	return image_pwritev(img, &iov, 1, off, 0, err);
+}
+
+static int make_zeros(struct image *img, uint64_t old,
+		      enum qcow2_preallocation mode, struct qcow2_error *err)
+{
+	uint64_t off = align_up(old, img->geo.cluster_size);
+	uint64_t end = align_up(img->virtual_size, img->geo.cluster_size);
+	int rc = zero_rest(img, min_u64(off, img->virtual_size), old, mode,
+			   err);
+
+	if (rc == 0 && off < end)
+		rc = cover_below(img, end, &off, err);
+	if (rc == 0 && off < end && !MUTANT(below_not_covered))
+		rc = clear_clusters(img, end, off, err);
+	return rc;
+}
+
+/* An external data file has the size of the disk at least, and zeros where
+ * entries will map it. */
+static int grow_data_file(struct image *img, uint64_t size, uint64_t old,
+			  enum qcow2_preallocation mode,
+			  struct qcow2_error *err)
+{
+	uint64_t now;
+	int rc;
+
+	if (!img->geo.has_data_file)
+		return 0;
+	rc = store_size(img->data, &now, err);
+	if (rc == 0 && now < size)
+		rc = store_truncate(img->data, size, err);
+	if (rc < 0 || mode == QCOW2_PREALLOC_OFF)
+		return rc;
+	if (mode == QCOW2_PREALLOC_METADATA)
+		size = min_u64(now, size);
+	return old < size ? preallocate_space(img->data, size - old, old, mode,
+					      err)
+			  : 0;
+}
+
+/* Readers of a raw data file see what the guest sees only while every cluster
+ * is mapped to its own offset. */
+static enum qcow2_preallocation mode_of(const struct image *img,
+					const struct qcow2_resize_opts *opts)
+{
+	if (img->geo.data_file_raw &&
+	    opts->preallocation == QCOW2_PREALLOC_OFF)
+		return QCOW2_PREALLOC_METADATA;
+	return opts->preallocation;
+}
+
+static int fill_new_area(struct image *img, uint64_t old,
+			 enum qcow2_preallocation mode,
+			 struct qcow2_error *err)
+{
+	uint32_t cluster = img->geo.cluster_size;
+	int rc = make_zeros(img, old, mode, err);
+
+	if (rc == 0 && mode != QCOW2_PREALLOC_OFF)
+		rc = image_preallocate(img, align_up(img->virtual_size, cluster),
+				       align_up(old, cluster), mode, err);
+	return rc;
+}
+
+/* ---- The size ---------------------------------------------------------------- */
+
+static void set_size(struct header *h, void *opaque)
+{
+	h->size = *(const uint64_t *)opaque;
+}
+
+int resize_header(struct image *img, uint64_t size, struct qcow2_error *err)
+{
+	return header_update(img, set_size, &size, err);
+}
+
+static int write_size(struct image *img, struct bitmaps_resize *b,
+		      struct qcow2_error *err)
+{
+	struct header_cluster to = header_cluster_of(img);
+	int rc;
+
+	if (!b->changes)
+		return resize_header(img, b->size, err);
+	to.header.size = b->size;
+	to.bitmaps = &b->place;
+	rc = header_cluster_write(img, &to, err);
+	if (rc == 0)
+		bitmaps_resize_done(b);
+	return rc;
+}
+
+int resize_switch(struct image *img, uint64_t size, struct qcow2_error *err)
+{
+	struct bitmaps_resize b;
+	int rc = bitmaps_resize_prepare(&b, img, size, err);
+
+	if (rc == 0 && !MUTANT(size_unordered))
+		rc = commit_drain(&img->rw->commit, err);
+	if (rc == 0)
+		rc = write_size(img, &b, err);
+	bitmaps_resize_release(&b);
+	return rc;
+}
+
+static int grow(struct image *img, uint64_t size,
+		const struct qcow2_resize_opts *opts, struct qcow2_error *err)
+{
+	enum qcow2_preallocation mode = mode_of(img, opts);
+	uint64_t old = img->virtual_size;
+	bool kept;
+	int rc = l1_lengthen(img, geometry_l1_entries(&img->geo, size), err);
+
+	if (rc == 0)
+		rc = grow_data_file(img, size, old, mode, err);
+	if (rc < 0)
+		return rc;
+	img->virtual_size = size;
+	if (MUTANT(size_first))
+		resize_header(img, size, NULL);
+	/* No bitmap has a bit for what lies beyond the old end. */
+	kept = features_keep_bitmaps(img);
+	rc = fill_new_area(img, old, mode, err);
+	features_end_keep_bitmaps(img, kept);
+	if (rc == 0)
+		rc = resize_switch(img, size, err);
+	/* What was made beyond the end is no longer seen, and cleared when
+	 * the disk grows again. */
+	if (rc < 0)
+		img->virtual_size = old;
+	return rc;
+}
+
+int image_resize(struct image *img, uint64_t size,
+		 const struct qcow2_resize_opts *opts, struct qcow2_error *err)
+{
+	int rc = image_resize_check(img, size, opts, img->geo.version, err);
+
+	if (rc < 0 || size == img->virtual_size)
+		return rc;
+	rc = size < img->virtual_size ? proof_require(img, err)
+				      : proof_make(img, err);
+	if (rc < 0)
+		return rc;
+	return size < img->virtual_size ? image_shrink(img, size, err)
+					: grow(img, size, opts, err);
+}

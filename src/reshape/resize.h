@@ -1,0 +1,49 @@
+/*
+ * Changing the size of the disk.
+ */
+#ifndef RESHAPE_RESIZE_H
+#define RESHAPE_RESIZE_H
+
+#include <stdint.h>
+
+#include <qcow2.h>
+
+struct image;
+
+/* See qcow2_resize().  No request may be under way.  img->virtual_size is the
+ * size that the disk has, also after a failure. */
+int image_resize(struct image *img, uint64_t size,
+		 const struct qcow2_resize_opts *opts,
+		 struct qcow2_error *err);
+
+/* What image_resize() would refuse for its arguments, when the image has format
+ * version @version by then. */
+int image_resize_check(const struct image *img, uint64_t size,
+		       const struct qcow2_resize_opts *opts, uint32_t version,
+		       struct qcow2_error *err);
+
+/* The header's size, in one sector, durably. */
+int resize_header(struct image *img, uint64_t size, struct qcow2_error *err);
+
+/* Makes all changes durable, and then the size, with bitmaps that fit it. */
+int resize_switch(struct image *img, uint64_t size, struct qcow2_error *err);
+
+/*
+ * O15: the smaller size first, then entries beyond it, then what they pointed
+ * to, then tables.  An error leaves the disk small, with leaks at worst.
+ */
+int image_shrink(struct image *img, uint64_t size, struct qcow2_error *err);
+
+/*
+ * Gives all clusters of [off, end), which read as zeros, a place of their own,
+ * with host space as the mode (not OFF) wants it.  Inside the disk as far as
+ * img->virtual_size says.
+ */
+int image_preallocate(struct image *img, uint64_t end, uint64_t off,
+		      enum qcow2_preallocation mode, struct qcow2_error *err);
+
+/* Makes [off, off + len) of a store read as zeros, with host space likewise. */
+int preallocate_space(struct qcow2_store *store, uint64_t len, uint64_t off,
+		      enum qcow2_preallocation mode, struct qcow2_error *err);
+
+#endif

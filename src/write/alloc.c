@@ -1,0 +1,140 @@
+#include "write/alloc.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/mutant.h"
+
+enum {
+	AHEAD_BYTES = 4 * 1024 * 1024,
+	AHEAD_CLUSTERS_MIN = 2,
+	AHEAD_CLUSTERS_MAX = 256,
+};
+
+void alloc_init(struct alloc *a, struct refcounts *refs, struct commit *commit)
+{
+	uint64_t n = AHEAD_BYTES >> refs->geo->cluster_bits;
+
+	memset(a, 0, sizeof(*a));
+	a->refs = refs;
+	a->commit = commit;
+	a->ahead = max_u64(min_u64(n, AHEAD_CLUSTERS_MAX), AHEAD_CLUSTERS_MIN);
+	pthread_mutex_init(&a->lock, NULL);
+}
+
+void alloc_give_back(struct alloc *a)
+{
+	struct alloc_run runs[ALLOC_RUNS];
+
+	mutex_lock(&a->lock);
+	memcpy(runs, a->runs, sizeof(runs));
+	memset(a->runs, 0, sizeof(a->runs));
+	mutex_unlock(&a->lock);
+	for (unsigned i = 0; i < ALLOC_RUNS; i++)
+		if (runs[i].claim.n_clusters && !MUTANT(claims_leak))
+			refcounts_unclaim(a->refs, &runs[i].claim);
+}
+
+void alloc_release(struct alloc *a)
+{
+	alloc_give_back(a);
+	pthread_mutex_destroy(&a->lock);
+}
+
+static int claim_run(struct alloc *a, uint64_t want, struct alloc_run *out,
+		     struct qcow2_error *err)
+{
+	int rc = refcounts_claim(a->refs, want, &out->claim, err);
+
+	if (rc == 0)
+		out->generation = commit_generation(a->commit) -
+				  MUTANT(claims_durable_early);
+	return rc;
+}
+
+/* The first @n clusters of a run. */
+static struct claim cut(struct alloc *a, struct claim *from, uint64_t n)
+{
+	struct claim c = *from;
+
+	c.n_clusters = min_u64(n, from->n_clusters);
+	from->n_clusters -= c.n_clusters;
+	from->host_off += c.n_clusters << a->refs->geo->cluster_bits;
+	return c;
+}
+
+/* As much is claimed ahead as was used so far: who writes little leaves little
+ * behind when he is killed. */
+static uint64_t grow_window(struct alloc *a, uint64_t want)
+{
+	SCOPED_LOCK(&a->lock);
+
+	a->window = min_u64(a->window + want, a->ahead);
+	return a->window;
+}
+
+/* Takes from the runs that are there.  *low says that another run is due. */
+static bool take(struct alloc *a, uint64_t want, struct alloc_run *out,
+		 bool *low)
+{
+	SCOPED_LOCK(&a->lock);
+
+	if (a->runs[0].claim.n_clusters == 0) {
+		a->runs[0] = a->runs[1];
+		a->runs[1].claim.n_clusters = 0;
+	}
+	out->generation = a->runs[0].generation;
+	out->claim = cut(a, &a->runs[0].claim, want);
+	*low = a->runs[1].claim.n_clusters == 0 &&
+	       a->runs[0].claim.n_clusters <= a->window / 2;
+	return out->claim.n_clusters != 0;
+}
+
+static bool put(struct alloc *a, const struct alloc_run *run)
+{
+	SCOPED_LOCK(&a->lock);
+
+	for (unsigned i = 0; i < ALLOC_RUNS; i++) {
+		if (a->runs[i].claim.n_clusters)
+			continue;
+		a->runs[i] = *run;
+		return true;
+	}
+	return false;
+}
+
+/* Claims ahead.  Where that fails there is nothing ahead, and whoever needs
+ * clusters next learns why. */
+static void refill(struct alloc *a, uint64_t window)
+{
+	struct alloc_run run;
+
+	if (claim_run(a, window, &run, NULL) == 0 && !put(a, &run))
+		refcounts_unclaim(a->refs, &run.claim);
+}
+
+int alloc_clusters(struct alloc *a, uint64_t want, struct allocation *out,
+		   struct qcow2_error *err)
+{
+	uint64_t window = grow_window(a, want);
+	bool large = want > max_u64(window / 2, 1);
+	struct alloc_run run = { 0 };
+	bool low = false;
+	int rc = 0;
+
+	/* Large requests want neighbours more than durable refcounts, and leave
+	 * no hole of what was claimed ahead. */
+	if (large)
+		alloc_give_back(a);
+	if (large || !take(a, want, &run, &low))
+		rc = claim_run(a, want, &run, err);
+	if (rc < 0)
+		return rc;
+	if (low)
+		refill(a, window);
+	out->claim = run.claim;
+	out->durable = commit_covers(a->commit, run.generation) ||
+		       (MUTANT(lazy_claims_durable) && a->commit->mark_dirty);
+	return 0;
+}

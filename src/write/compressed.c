@@ -1,0 +1,210 @@
+/*
+ * Writing compressed clusters (O7, O8).
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/mutant.h"
+#include "image/image.h"
+#include "store/store.h"
+#include "write/entry.h"
+#include "write/features.h"
+#include "write/overlap.h"
+#include "write/tables.h"
+#include "write/write.h"
+#include "write/writer.h"
+
+static int link_compressed(struct image *img, uint64_t desc, uint64_t off,
+			   struct qcow2_error *err)
+{
+	struct commit *c = &img->rw->commit;
+	struct map_window w;
+	struct l2_entry old;
+	int rc = map_window_get(&img->map, &img->geo, image_file_end(img),
+				off + img->geo.cluster_size, off, 0, &w, err);
+
+	if (rc < 0)
+		return rc;
+	old = map_window_entry(&w, &img->geo, 0);
+	rc = entry_check(img, old, off, err);
+	if (rc == 0)
+		rc = commit_begin(c, ENTRY_FREED_MAX, err);
+	if (rc == 0) {
+		commit_set_l2(c, w.slice, w.first,
+			      (struct l2_entry){ desc, 0 });
+		entry_free(img, old, img->rw->policy.other);
+		if (!MUTANT(compressed_unordered))
+			commit_order(c);
+		commit_end(c);
+	}
+	map_window_put(&img->map, &w);
+	return rc;
+}
+
+int image_reserve_encoded(struct image *img, uint32_t len, uint64_t *host_off,
+			  uint64_t *desc, struct qcow2_error *err)
+{
+	int rc = pack_reserve(&img->rw->pack, len, host_off, err);
+
+	if (rc < 0)
+		return rc;
+	if (!compressed_encode(&img->geo, *host_off, len, desc))
+		rc = error_set(err, -EFBIG,
+			       "compressed clusters cannot be stored at host "
+			       "offset %" PRIu64,
+			       *host_off);
+	if (rc == 0)
+		rc = guarded_check(img, len, *host_off, err);
+	if (rc < 0)
+		pack_cancel(&img->rw->pack, len, *host_off);
+	return rc;
+}
+
+/* @bytes: the cluster at @off, encoded. */
+static int write_encoded(struct image *img, const void *bytes, uint32_t len,
+			 uint64_t off, struct qcow2_error *err)
+{
+	uint64_t host_off, desc;
+	int rc = tables_make(img, off, err);
+
+	if (rc == 0)
+		rc = image_reserve_encoded(img, len, &host_off, &desc, err);
+	if (rc < 0)
+		return rc;
+	rc = store_pwrite(img->file, bytes, len, host_off, 0, err);
+	compressed_forget(&img->compressed, len, host_off);
+	if (rc == 0)
+		rc = link_compressed(img, desc, off, err);
+	if (rc < 0)
+		pack_cancel(&img->rw->pack, len, host_off);
+	return rc;
+}
+
+static int write_plain(struct image *img, const void *cluster, uint64_t off,
+		       struct qcow2_error *err)
+{
+	uint64_t len = min_u64(img->geo.cluster_size, img->virtual_size - off);
+	struct iovec iov = { (void *)(uintptr_t)cluster, to_size(len) };
+	struct iov_cursor src = iov_cursor_init(&iov, 1);
+
+	return write_in_flight(img, &src, len, off, err);
+}
+
+int image_write_encoded(struct image *img, const void *bytes, size_t len,
+			const void *cluster, uint64_t off,
+			struct qcow2_error *err)
+{
+	uint32_t size = img->geo.cluster_size;
+	struct inflight_range range;
+	struct grace_ref ref;
+	int rc = proof_before_change(img, size, 0, err);
+
+	if (rc == 0)
+		rc = features_before_guest_change(img, err);
+	if (rc == 0)
+		rc = commit_make_room(&img->rw->commit, err);
+	if (rc < 0)
+		return rc;
+	ref = image_begin(img);
+	inflight_enter(&img->rw->inflight, &range, off, off + size, true);
+	if (len)
+		rc = write_encoded(img, bytes, (uint32_t)len, off, err);
+	else
+		rc = write_plain(img, cluster, off, err);
+	inflight_leave(&img->rw->inflight, &range);
+	image_end(ref);
+	if (rc == 0 && commit_wanted(&img->rw->commit))
+		rc = image_flush(img, err);
+	return rc;
+}
+
+static int check_request(const struct image *img, uint64_t len, uint64_t off,
+			 struct qcow2_error *err)
+{
+	uint32_t size = img->geo.cluster_size;
+
+	if (img->geo.has_data_file)
+		return error_set(err, -ENOTSUP,
+				 "an image with an external data file has no "
+				 "compressed clusters");
+	if (is_aligned(off, size) &&
+	    (is_aligned(len, size) || off + len == img->virtual_size))
+		return 0;
+	return error_set(err, -EINVAL,
+			 "compressed writes cover whole clusters of %" PRIu32
+			 " bytes: %" PRIu64 " bytes at %" PRIu64 " do not",
+			 size, len, off);
+}
+
+int image_encode(struct image *img, void *dst, const void *src, size_t *n,
+		 struct qcow2_error *err)
+{
+	uint32_t size = img->geo.cluster_size;
+	int rc = encoder_pool_encode(&img->rw->encoders, dst, size - 1, src,
+				     size, n);
+
+	return rc < 0 ? error_nomem(err, "compression", size) : 0;
+}
+
+int image_check_level(uint32_t compression, uint32_t level,
+		      struct qcow2_error *err)
+{
+	bool zstd = compression == QCOW2_COMPRESSION_ZSTD;
+
+	if (encoder_has_level(zstd ? CODEC_ZSTD : CODEC_ZLIB, level))
+		return 0;
+	if (level > ENCODE_LEVEL_FAST && level <= ENCODE_LEVEL_MAX_FAST)
+		return error_set(err, -ENOTSUP,
+				 zstd ? "the fast levels are for zlib: with "
+					"zstd, level 1 is fast"
+				      : "this library was built without "
+					"ISA-L, which has the fast levels");
+	return error_set(err, -EINVAL, "compression level %" PRIu32
+			 ": %s has 1 to %d",
+			 level, zstd ? "zstd" : "zlib",
+			 zstd ? ENCODE_LEVEL_MAX_ZSTD : ENCODE_LEVEL_MAX_ZLIB);
+}
+
+int image_set_level(struct image *img, uint32_t level, struct qcow2_error *err)
+{
+	struct encoder_pool *pool = &img->rw->encoders;
+	enum codec codec = pool->codec;
+
+	int rc = image_check_level(img->header.compression_type, level, err);
+
+	if (rc < 0)
+		return rc;
+	encoder_pool_release(pool);
+	encoder_pool_init(pool, codec, (int)level);
+	return 0;
+}
+
+int image_write_compressed(struct image *img, const void *buf, uint64_t len,
+			   uint64_t off, struct qcow2_error *err)
+{
+	uint32_t size = img->geo.cluster_size;
+	CLEANUP_FREE uint8_t *cluster = malloc(size);
+	CLEANUP_FREE uint8_t *encoded = malloc(size);
+	int rc = check_request(img, len, off, err);
+
+	if (rc == 0 && (!cluster || !encoded))
+		rc = error_nomem(err, "compression", 2 * (uint64_t)size);
+	for (uint64_t done = 0; rc == 0 && done < len; done += size) {
+		uint64_t part = min_u64(size, len - done);
+		size_t n;
+
+		memcpy(cluster, (const uint8_t *)buf + done, to_size(part));
+		memset(cluster + part, 0, to_size(size - part));
+		rc = image_encode(img, encoded, cluster, &n, err);
+		if (rc == 0)
+			rc = image_write_encoded(img, encoded, n, cluster,
+						 off + done, err);
+	}
+	return rc;
+}

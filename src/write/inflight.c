@@ -1,0 +1,94 @@
+#include "write/inflight.h"
+
+#include <assert.h>
+
+#include "base/cleanup.h"
+
+void inflight_init(struct inflight *f)
+{
+	for (unsigned i = 0; i < INFLIGHT_SHARDS; i++) {
+		pthread_mutex_init(&f->shards[i].lock, NULL);
+		pthread_cond_init(&f->shards[i].left, NULL);
+		f->shards[i].ranges = NULL;
+	}
+}
+
+void inflight_release(struct inflight *f)
+{
+	for (unsigned i = 0; i < INFLIGHT_SHARDS; i++) {
+		assert(!f->shards[i].ranges);
+		pthread_mutex_destroy(&f->shards[i].lock);
+		pthread_cond_destroy(&f->shards[i].left);
+	}
+}
+
+static struct inflight_shard *shard_of(struct inflight *f, uint64_t off)
+{
+	return &f->shards[(off >> INFLIGHT_REGION_BITS) % INFLIGHT_SHARDS];
+}
+
+static bool overlaps_any(const struct inflight_shard *s, uint64_t off,
+			 uint64_t end)
+{
+	for (const struct inflight_range *r = s->ranges; r; r = r->next)
+		if (r->off < end && off < r->end)
+			return true;
+	return false;
+}
+
+bool inflight_enter(struct inflight *f, struct inflight_range *r, uint64_t off,
+		    uint64_t end, bool wait)
+{
+	struct inflight_shard *s = shard_of(f, off);
+	SCOPED_LOCK(&s->lock);
+
+	assert(off < end && end <= inflight_region_end(off));
+	while (overlaps_any(s, off, end)) {
+		if (!wait)
+			return false;
+		pthread_cond_wait(&s->left, &s->lock);
+	}
+	*r = (struct inflight_range){ s->ranges, off, end };
+	s->ranges = r;
+	return true;
+}
+
+static void shard_remove(struct inflight_shard *s, struct inflight_range *r)
+{
+	struct inflight_range **p = &s->ranges;
+	SCOPED_LOCK(&s->lock);
+
+	while (*p != r)
+		p = &(*p)->next;
+	*p = r->next;
+	pthread_cond_broadcast(&s->left);
+}
+
+void inflight_leave(struct inflight *f, struct inflight_range *r)
+{
+	shard_remove(shard_of(f, r->off), r);
+}
+
+/* Enters first and waits then: writers that keep coming must not keep the
+ * freeze out for ever. */
+static void shard_freeze(struct inflight_shard *s, struct inflight_range *r)
+{
+	SCOPED_LOCK(&s->lock);
+
+	*r = (struct inflight_range){ s->ranges, 0, UINT64_MAX };
+	s->ranges = r;
+	while (s->ranges != r || r->next)
+		pthread_cond_wait(&s->left, &s->lock);
+}
+
+void inflight_freeze(struct inflight *f, struct inflight_freeze *z)
+{
+	for (unsigned i = 0; i < INFLIGHT_SHARDS; i++)
+		shard_freeze(&f->shards[i], &z->all[i]);
+}
+
+void inflight_thaw(struct inflight *f, struct inflight_freeze *z)
+{
+	for (unsigned i = 0; i < INFLIGHT_SHARDS; i++)
+		shard_remove(&f->shards[i], &z->all[i]);
+}

@@ -1,0 +1,61 @@
+/*
+ * Requests under way that write: two that overlap run one after the other.
+ *
+ * The disk is divided into regions, each with its own lock, so that writers in
+ * different places never meet.  A range lies in one region.  Who has to wait
+ * holds nothing while waiting.
+ */
+#ifndef WRITE_INFLIGHT_H
+#define WRITE_INFLIGHT_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+	INFLIGHT_REGION_BITS = 21, /* the largest cluster: 2 MiB */
+	INFLIGHT_SHARDS = 16,
+};
+
+struct inflight_range {
+	struct inflight_range *next;
+	uint64_t off;
+	uint64_t end;
+};
+
+struct inflight_shard {
+	pthread_mutex_t lock;
+	pthread_cond_t left;
+	struct inflight_range *ranges;
+};
+
+struct inflight {
+	struct inflight_shard shards[INFLIGHT_SHARDS];
+};
+
+void inflight_init(struct inflight *f);
+void inflight_release(struct inflight *f);
+
+/* The end of the region that @off lies in. */
+static inline uint64_t inflight_region_end(uint64_t off)
+{
+	return ((off >> INFLIGHT_REGION_BITS) + 1) << INFLIGHT_REGION_BITS;
+}
+
+/* Enters [off, end), inside one region.  Without @wait: false when somebody
+ * is there. */
+bool inflight_enter(struct inflight *f, struct inflight_range *r, uint64_t off,
+		    uint64_t end, bool wait);
+void inflight_leave(struct inflight *f, struct inflight_range *r);
+
+/* A range over everything, which keeps all writers out. */
+struct inflight_freeze {
+	struct inflight_range all[INFLIGHT_SHARDS];
+};
+
+/* Waits for the writers that are there; those who come later wait for
+ * inflight_thaw().  One freeze at a time. */
+void inflight_freeze(struct inflight *f, struct inflight_freeze *z);
+void inflight_thaw(struct inflight *f, struct inflight_freeze *z);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * Writing data to clusters that the caller has in flight.
+ */
+#ifndef WRITE_WRITE_H
+#define WRITE_WRITE_H
+
+#include <stdint.h>
+
+#include <qcow2.h>
+
+#include "base/iov.h"
+
+struct image;
+
+/* Writes the next @len bytes of @src at @off; the clusters it touches are in
+ * flight for the caller. */
+int write_in_flight(struct image *img, struct iov_cursor *src, uint64_t len,
+		    uint64_t off, struct qcow2_error *err);
+
+/* Writes the next @len bytes of @src at @off, region by region.  flags:
+ * QCOW2_NOWAIT. */
+int write_regions(struct image *img, struct iov_cursor *src, uint64_t len,
+		  uint64_t off, unsigned flags, struct qcow2_error *err);
+
+/* A place for @len compressed bytes, which the guard agrees to, and its
+ * descriptor; pack_cancel() gives it back. */
+int image_reserve_encoded(struct image *img, uint32_t len, uint64_t *host_off,
+			  uint64_t *desc, struct qcow2_error *err);
+
+/* The old contents of guest bytes: this image's, and below. */
+int image_read_old(struct image *img, struct iov_cursor *dst, uint64_t len,
+		   uint64_t off, struct qcow2_error *err);
+
+#endif

@@ -1,0 +1,312 @@
+/*
+ * Opening for writing and closing after it.
+ */
+#include "write/writer.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/mutant.h"
+#include "counts/inherited.h"
+#include "counts/used.h"
+#include "image/image.h"
+#include "store/store.h"
+#include "write/features.h"
+#include "write/overlap.h"
+#include "write/unfinished.h"
+
+void rw_get_info(const struct image *img, struct qcow2_info *out)
+{
+	if (img->rw)
+		out->refcounts_raised = img->rw->proof.n_raised;
+}
+
+struct grace_ref image_begin(struct image *img)
+{
+	return img->rw ? grace_enter(&img->rw->grace)
+		       : (struct grace_ref){ NULL };
+}
+
+void image_end(struct grace_ref ref)
+{
+	if (ref.slot)
+		grace_leave(ref);
+}
+
+/* ---- What refcounts tell --------------------------------------------------------- */
+
+#define REFCOUNT_SECTIONS                                                      \
+	(QCOW2_OVERLAP_REFCOUNT_TABLE | QCOW2_OVERLAP_REFCOUNT_BLOCK)
+
+static void set_table(struct header *h, void *opaque)
+{
+	const struct reftable_place *to = opaque;
+
+	h->refcount_table_off = to->off;
+	h->refcount_table_clusters = to->clusters;
+}
+
+/* O12: the header points to the new refcount table, durably. */
+static int move_table(void *opaque, struct reftable_place to,
+		      struct qcow2_error *err)
+{
+	return header_update(opaque, set_table, &to, err);
+}
+
+static int settle_header(void *opaque, struct qcow2_error *err)
+{
+	return header_settle(opaque, err);
+}
+
+static int new_metadata(void *opaque, uint64_t len, uint64_t host_off,
+			struct qcow2_error *err)
+{
+	struct image *img = opaque;
+
+	return guard_add(&img->rw->guard, REFCOUNT_SECTIONS, len, host_off,
+			 err);
+}
+
+static void old_metadata(void *opaque, uint64_t len, uint64_t host_off)
+{
+	struct image *img = opaque;
+
+	guard_remove(&img->rw->guard, REFCOUNT_SECTIONS, len, host_off);
+}
+
+/* O26: entries are about to reach the disk before refcounts. */
+static int mark_dirty(void *opaque, struct qcow2_error *err)
+{
+	return features_begin_dirty(opaque, DIRTY_LAZY, err);
+}
+
+/* ---- Open -------------------------------------------------------------------- */
+
+static int check_writable(const struct image *img, struct qcow2_error *err)
+{
+	const struct header *h = &img->header;
+
+	if (h->incompatible_features & INCOMPAT_CORRUPT)
+		return error_defect(err, -EROFS, DEFECT_HEADER_CORRUPT_BIT,
+				    HEADER_OFF_INCOMPAT,
+				    "the image is marked corrupt: it can be "
+				    "read, and written again once repaired");
+	if (h->incompatible_features & INCOMPAT_DIRTY)
+		return error_defect(err, -EROFS, DEFECT_HEADER_DIRTY_BIT,
+				    HEADER_OFF_INCOMPAT,
+				    "the image was not closed properly and its "
+				    "refcounts may be stale: it can be read, "
+				    "and written once repaired");
+	if (img->snapshots.why.code)
+		return error_defect(err, -EROFS, img->snapshots.why.defect,
+				    HEADER_OFF_SNAPSHOTS_OFF,
+				    "the snapshot table cannot be read, and "
+				    "what the snapshots have must not be "
+				    "overwritten: the disk can be read, and "
+				    "written once repaired");
+	if (h->refcount_table_clusters == 0)
+		return error_defect(err, -EROFS,
+				    DEFECT_HEADER_REFCOUNT_TABLE_EMPTY,
+				    HEADER_OFF_REFCOUNT_TABLE_CLUSTERS,
+				    "the image has no refcount table: it can "
+				    "be read, and written once repaired");
+	return 0;
+}
+
+static void init_policy(struct discard_policy *p,
+			const struct qcow2_open_opts *opts)
+{
+	p->request = opts->discard & QCOW2_DISCARD_REQUEST;
+	p->snapshot = opts->discard & QCOW2_DISCARD_SNAPSHOT;
+	p->other = opts->discard & QCOW2_DISCARD_OTHER;
+	p->no_unref = opts->discard & QCOW2_DISCARD_NO_UNREF;
+}
+
+static bool is_lazy(const struct image *img,
+		    const struct qcow2_open_opts *opts)
+{
+	if (img->header.version < 3 || opts->lazy_refcounts == QCOW2_LAZY_OFF)
+		return false;
+	return opts->lazy_refcounts == QCOW2_LAZY_ON ||
+	       (img->header.compatible_features & COMPAT_LAZY_REFCOUNTS);
+}
+
+/* What was compressed before this opening ends where the file ended then. */
+static uint64_t pack_apart(const struct image *img)
+{
+	return align_up(img->sizes.file, img->geo.cluster_size);
+}
+
+static void rw_init(struct image *img, const struct qcow2_open_opts *opts,
+		    struct rw *rw)
+{
+	struct commit *c = &rw->commit;
+
+	grace_init(&rw->grace);
+	inflight_init(&rw->inflight);
+	pthread_mutex_init(&rw->snapshot_lock, NULL);
+	pthread_mutex_init(&rw->table_lock, NULL);
+	rw->refs.owner.move_table = move_table;
+	rw->refs.owner.new_metadata = new_metadata;
+	rw->refs.owner.old_metadata = old_metadata;
+	rw->refs.owner.opaque = img;
+	c->geo = &img->geo;
+	c->file = img->file;
+	c->data = img->data;
+	c->refs = &rw->refs;
+	c->grace = &rw->grace;
+	c->l1 = &img->map.l1;
+	c->settle_header = settle_header;
+	c->mark_dirty = is_lazy(img, opts) ? mark_dirty : NULL;
+	c->opaque = img;
+	init_policy(&rw->policy, opts);
+	alloc_init(&rw->alloc, &rw->refs, c);
+	pack_init(&rw->pack, &rw->alloc, pack_apart(img));
+	encoder_pool_init(&rw->encoders,
+			  img->header.compression_type == COMPRESSION_ZSTD
+				  ? CODEC_ZSTD
+				  : CODEC_ZLIB,
+			  0);
+}
+
+static void rw_free(struct rw *rw)
+{
+	encoder_pool_release(&rw->encoders);
+	commit_release(&rw->commit);
+	refcounts_release(&rw->refs);
+	guard_release(&rw->guard);
+	inflight_release(&rw->inflight);
+	grace_release(&rw->grace);
+	pthread_mutex_destroy(&rw->snapshot_lock);
+	pthread_mutex_destroy(&rw->table_lock);
+	free(rw);
+}
+
+int rw_open(struct image *img, const struct qcow2_open_opts *opts,
+	    struct qcow2_error *err)
+{
+	uint64_t cache = opts->refcount_cache_bytes
+				 ? opts->refcount_cache_bytes
+				 : REFCOUNT_CACHE_BYTES_DEFAULT;
+	uint64_t room = metadata_budget_refcounts(&img->budget);
+	struct rw *rw;
+	int rc = check_writable(img, err);
+
+	if (rc < 0)
+		return rc;
+	rw = calloc(1, sizeof(*rw));
+	if (!rw)
+		return error_nomem(err, "the writer", sizeof(*rw));
+	rc = refcounts_open(&rw->refs, &img->geo, &img->header, img->file,
+			    min_u64(cache, room), err);
+	if (rc < 0) {
+		free(rw);
+		return rc;
+	}
+	cache_set_clean(&rw->refs.blocks, opts->cache_clean_sec);
+	rw_init(img, opts, rw);
+	rc = commit_init(&rw->commit, &img->map.l2, err);
+	if (rc < 0) {
+		rw_free(rw);
+		return rc;
+	}
+	img->rw = rw;
+	img->sizes.file_end = &rw->refs.high_water;
+	proof_init(img, opts);
+	rc = guarded_open(img, opts->overlap_check, err);
+	if (rc < 0)
+		return rc;
+	return features_open(img, err);
+}
+
+/* ---- Close ------------------------------------------------------------------- */
+
+int rw_cut_tail(struct image *img, struct qcow2_error *err)
+{
+	struct refcounts *r = &img->rw->refs;
+	/* Others write files that end within a cluster. */
+	uint64_t end = geometry_clusters(&img->geo, r->file_size);
+	uint64_t limit = max_u64(refcounts_cut_limit(r), 1);
+	int rc = 0;
+
+	if (r->file_size > img->rw->refs.high_water)
+		return 0;
+	if (end > limit)
+		rc = refcounts_used_end(r, limit, end, &end, err);
+	if (rc < 0)
+		return rc;
+	if (end << img->geo.cluster_bits >= r->file_size)
+		return 0;
+	rc = store_truncate(img->file, end << img->geo.cluster_bits, err);
+	if (rc == 0)
+		r->file_size = end << img->geo.cluster_bits;
+	return rc;
+}
+
+/* On a host that is full this is the space in which the tables go that show what
+ * was written before.  No pointer leads to what is free, so it need not wait.
+ * Where it fails nothing is lost: the last cut tells. */
+static void make_room(struct image *img)
+{
+	struct rw *rw = img->rw;
+
+	if (!rw->keep_tail && commit_check(&rw->commit, NULL) == 0 &&
+	    header_is_settled(img))
+		rw_cut_tail(img, NULL);
+}
+
+int rw_close(struct image *img, struct qcow2_error *err)
+{
+	struct rw *rw = img->rw;
+	int rc;
+
+	if (!rw || !store_is_here(img->file))
+		return 0;
+	pack_release(&rw->pack);
+	alloc_release(&rw->alloc);
+	make_room(img);
+	if (MUTANT(dirty_cleared_early))
+		features_end_dirty(img, DIRTY_LAZY, NULL);
+	rc = MUTANT(close_commits_nothing) ? 0 : commit_drain(&rw->commit, err);
+	if (rc == 0)
+		rc = unfinished_recover(img, err);
+	if (rc == 0)
+		rc = features_end_dirty(img, DIRTY_LAZY | DIRTY_UNWRITTEN, err);
+	if (rc == 0 && !rw->keep_tail)
+		rc = rw_cut_tail(img, err);
+	img->rw = NULL;
+	img->sizes.file_end = NULL;
+	rw_free(rw);
+	return rc;
+}
+
+int image_flush(struct image *img, struct qcow2_error *err)
+{
+	return commit_flush_guest(&img->rw->commit, err);
+}
+
+int image_drain(struct image *img, struct qcow2_error *err)
+{
+	struct rw *rw = img->rw;
+
+	pack_release(&rw->pack);
+	pack_init(&rw->pack, &rw->alloc, pack_apart(img));
+	alloc_give_back(&rw->alloc);
+	return commit_drain(&rw->commit, err);
+}
+
+int image_settle(struct image *img, struct qcow2_error *err)
+{
+	int rc = image_drain(img, err);
+
+	if (rc == 0)
+		rc = unfinished_recover(img, err);
+	return rc < 0 ? rc
+		      : features_end_dirty(img, DIRTY_LAZY | DIRTY_UNWRITTEN,
+					   err);
+}

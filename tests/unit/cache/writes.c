@@ -1,0 +1,98 @@
+#include "cache/writes.h"
+
+#include "unit/counts/rig.h"
+
+static void neighbours_go_out_in_one_write(void **state)
+{
+	struct writes w = { 0 };
+	uint8_t got[2048];
+	struct rig t;
+	size_t from;
+
+	(void)state;
+	rig_init(&t);
+	memset(got, 7, sizeof(got));
+	from = record_n_events(t.log);
+	assert_int_equal(writes_add(&w, got, 512, 1 << 20, NULL), 0);
+	assert_int_equal(writes_add(&w, got, 512, (1 << 20) + 1024, NULL), 0);
+	assert_int_equal(writes_add(&w, got, 512, (1 << 20) + 512, NULL), 0);
+	assert_int_equal(writes_add(&w, got, 512, 3 << 20, NULL), 0);
+	assert_int_equal(writes_submit(&w, t.file, NULL), 0);
+	assert_int_equal(rig_events(&t, from, STORE_OP_WRITE), 2);
+	assert_int_equal(record_event(t.log, from)->len, 1536);
+	assert_int_equal(record_event(t.log, from)->off, 1 << 20);
+	writes_release(&w);
+	rig_release(&t);
+}
+
+static void bytes_are_those_of_the_time_they_were_added(void **state)
+{
+	struct writes w = { 0 };
+	uint8_t byte = 1;
+	struct rig t;
+
+	(void)state;
+	rig_init(&t);
+	assert_int_equal(writes_add(&w, &byte, 1, 5 << 20, NULL), 0);
+	byte = 2;
+	assert_int_equal(writes_submit(&w, t.file, NULL), 0);
+	assert_int_equal(store_pread(t.mem, &byte, 1, 5 << 20, 0, NULL), 0);
+	assert_int_equal(byte, 1);
+	writes_release(&w);
+	rig_release(&t);
+}
+
+static void any_number_fits(void **state)
+{
+	struct writes w = { 0 };
+	struct rig t;
+
+	(void)state;
+	rig_init(&t);
+	for (uint64_t i = 0; i < 1000; i++) {
+		uint8_t raw[8];
+
+		put_be64(raw, i);
+		assert_int_equal(writes_add(&w, raw, 8,
+					    (1 << 20) + (999 - i) * 8, NULL),
+				 0);
+	}
+	assert_int_equal(writes_submit(&w, t.file, NULL), 0);
+	for (uint64_t i = 0; i < 1000; i++)
+		assert_int_equal(rig_read64(&t, (1 << 20) + (999 - i) * 8), i);
+	writes_release(&w);
+	assert_int_equal(w.n, 0);
+	rig_release(&t);
+}
+
+static void the_first_error_ends_it(void **state)
+{
+	struct qcow2_error err = { 0 };
+	struct writes w = { 0 };
+	uint8_t byte = 1;
+	struct rig t;
+
+	(void)state;
+	rig_init(&t);
+	for (uint64_t i = 0; i < 3; i++)
+		assert_int_equal(writes_add(&w, &byte, 1, (i + 1) << 20, NULL),
+				 0);
+	rig_fail(&t, STORE_OP_WRITE, 2);
+	assert_int_equal(writes_submit(&w, t.file, &err), -EIO);
+	assert_int_equal(err.code, -EIO);
+	assert_int_equal(fault_seen(&t.fault), 2);
+	writes_release(&w);
+	rig_release(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(neighbours_go_out_in_one_write),
+		cmocka_unit_test(bytes_are_those_of_the_time_they_were_added),
+		cmocka_unit_test(any_number_fits),
+		cmocka_unit_test(the_first_error_ends_it),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

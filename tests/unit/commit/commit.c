@@ -1,0 +1,437 @@
+#include "commit/commit.h"
+
+#include "unit/counts/rig.h"
+
+/* An L2 table of zeros in a new cluster, and its first slice, pinned. */
+static struct slice *new_table(struct rig *t, uint64_t *off)
+{
+	struct claim c = rig_claim(t, 1);
+	struct slice *s;
+
+	*off = c.host_off;
+	assert_int_equal(cache_get(&t->l2, c.host_off, c.host_off + 512, 0, &s,
+				   NULL), 0);
+	return s;
+}
+
+static void set_entry(struct rig *t, struct slice *s, uint64_t index,
+		      uint64_t desc, bool ordered)
+{
+	assert_int_equal(commit_begin(&t->commit, 0, NULL), 0);
+	commit_set_l2(&t->commit, s, index, (struct l2_entry){ desc, 0 });
+	if (ordered)
+		commit_order(&t->commit);
+	commit_end(&t->commit);
+}
+
+static void flush(struct rig *t)
+{
+	assert_int_equal(commit_flush(&t->commit, NULL), 0);
+}
+
+static void nothing_is_written_before_a_flush(void **state)
+{
+	struct slice *s;
+	struct rig t;
+	uint64_t off;
+	size_t from;
+
+	(void)state;
+	rig_init(&t);
+	s = new_table(&t, &off);
+	from = record_n_events(t.log);
+	set_entry(&t, s, 3, 0x5000 | ENTRY_COPIED, false);
+	assert_int_equal(record_n_events(t.log), from);
+	assert_int_equal(get_be64(s->data + 24), 0x5000 | ENTRY_COPIED);
+	flush(&t);
+	assert_int_equal(rig_read64(&t, off + 24), 0x5000 | ENTRY_COPIED);
+	cache_put(&t.l2, s);
+	rig_release(&t);
+}
+
+static void a_flush_is_one_barrier(void **state)
+{
+	struct slice *s;
+	struct rig t;
+	uint64_t off;
+	size_t from;
+
+	(void)state;
+	rig_init(&t);
+	s = new_table(&t, &off);
+	set_entry(&t, s, 0, 0x5000 | ENTRY_COPIED, false);
+	from = record_n_events(t.log);
+	flush(&t);
+	assert_int_equal(rig_events(&t, from, STORE_OP_FLUSH), 1);
+	assert_int_equal(record_event(t.log, record_n_events(t.log) - 1)->op,
+			 STORE_OP_FLUSH);
+	cache_put(&t.l2, s);
+	rig_release(&t);
+}
+
+/* Data may have been overwritten in place, of which a commit knows nothing. */
+static void a_flush_with_nothing_to_write_is_a_barrier_too(void **state)
+{
+	struct rig t;
+	size_t from;
+
+	(void)state;
+	rig_init(&t);
+	for (unsigned i = 0; i < 3; i++) {
+		from = record_n_events(t.log);
+		flush(&t);
+		assert_int_equal(record_n_events(t.log), from + 1);
+		assert_int_equal(rig_events(&t, from, STORE_OP_FLUSH), 1);
+	}
+	rig_release(&t);
+}
+
+static void ordered_entries_come_after_refcounts_and_a_barrier(void **state)
+{
+	const struct record_event *first, *second;
+	struct slice *s;
+	struct rig t;
+	uint64_t off;
+	size_t from;
+
+	(void)state;
+	rig_init(&t);
+	s = new_table(&t, &off);
+	set_entry(&t, s, 0, 0x5000 | ENTRY_COPIED, true);
+	from = record_n_events(t.log);
+	flush(&t);
+	assert_int_equal(record_n_events(t.log), from + 4);
+	first = record_event(t.log, from);
+	second = record_event(t.log, from + 2);
+	assert_int_equal(first->op, STORE_OP_WRITE);
+	assert_int_not_equal(first->off, off);
+	assert_int_equal(record_event(t.log, from + 1)->op, STORE_OP_FLUSH);
+	assert_int_equal(second->op, STORE_OP_WRITE);
+	assert_int_equal(second->off, off);
+	assert_int_equal(record_event(t.log, from + 3)->op, STORE_OP_FLUSH);
+	/* It is forgotten afterwards. */
+	from = record_n_events(t.log);
+	set_entry(&t, s, 1, 0x6000 | ENTRY_COPIED, false);
+	flush(&t);
+	assert_int_equal(rig_events(&t, from, STORE_OP_FLUSH), 1);
+	cache_put(&t.l2, s);
+	rig_release(&t);
+}
+
+static void the_data_files_barrier_comes_first(void **state)
+{
+	CLEANUP_STORE struct qcow2_store *data = NULL;
+	struct slice *s;
+	struct rig t;
+	uint64_t off;
+	uint32_t number;
+	size_t from;
+
+	(void)state;
+	rig_init(&t);
+	assert_int_equal(record_store_new(t.log, t.mem, &number, &data), 0);
+	t.commit.data = data;
+	s = new_table(&t, &off);
+	set_entry(&t, s, 0, 0x5000 | ENTRY_COPIED, false);
+	from = record_n_events(t.log);
+	flush(&t);
+	assert_int_equal(record_event(t.log, from)->op, STORE_OP_FLUSH);
+	assert_int_equal(record_event(t.log, from)->file, number);
+	from = record_n_events(t.log);
+	flush(&t);
+	assert_int_equal(record_n_events(t.log), from + 1);
+	assert_int_equal(record_event(t.log, from)->file, number);
+	cache_put(&t.l2, s);
+	rig_release(&t);
+}
+
+static void an_l1_entry_is_written_with_its_sector(void **state)
+{
+	struct rig t;
+	size_t from;
+
+	(void)state;
+	rig_init(&t);
+	assert_int_equal(commit_begin(&t.commit, 0, NULL), 0);
+	commit_set_l1(&t.commit, 1, 0x7000 | ENTRY_COPIED);
+	commit_end(&t.commit);
+	from = record_n_events(t.log);
+	flush(&t);
+	assert_int_equal(rig_read64(&t, t.l1.host_off + 8),
+			 0x7000 | ENTRY_COPIED);
+	assert_int_equal(rig_events(&t, from, STORE_OP_WRITE), 1);
+	from = record_n_events(t.log);
+	flush(&t);
+	assert_int_equal(rig_events(&t, from, STORE_OP_WRITE), 0);
+	rig_release(&t);
+}
+
+static void both_words_of_an_extended_entry_are_set(void **state)
+{
+	struct slice *s;
+	struct rig t;
+	uint64_t off;
+
+	(void)state;
+	rig_init_with(&t, 16384, 16, QCOW2_CREATE_EXTENDED_L2);
+	s = new_table(&t, &off);
+	assert_int_equal(commit_begin(&t.commit, 0, NULL), 0);
+	commit_set_l2(&t.commit, s, 2,
+		      (struct l2_entry){ 0x8000 | ENTRY_COPIED, 5 });
+	commit_end(&t.commit);
+	assert_int_equal(s->seq % 2, 0);
+	assert_int_not_equal(s->seq, 0);
+	flush(&t);
+	assert_int_equal(rig_read64(&t, off + 32), 0x8000 | ENTRY_COPIED);
+	assert_int_equal(rig_read64(&t, off + 40), 5);
+	cache_put(&t.l2, s);
+	rig_release(&t);
+}
+
+static void what_is_freed_keeps_its_refcount_until_the_removal_is_durable(
+	void **state)
+{
+	struct claim c;
+	struct rig t;
+
+	(void)state;
+	rig_init(&t);
+	c = rig_claim(&t, 1);
+	assert_int_equal(commit_begin(&t.commit, 1, NULL), 0);
+	commit_free(&t.commit, (struct freed){ c.host_off, 1, false });
+	commit_end(&t.commit);
+	assert_int_equal(rig_count(&t, c.host_off), 1);
+	flush(&t);
+	assert_int_equal(rig_count(&t, c.host_off), 0);
+	rig_release(&t);
+}
+
+static void and_while_a_request_from_before_is_under_way(void **state)
+{
+	struct grace_ref ref;
+	struct claim c;
+	struct rig t;
+
+	(void)state;
+	rig_init(&t);
+	c = rig_claim(&t, 1);
+	ref = grace_enter(&t.grace);
+	assert_int_equal(commit_begin(&t.commit, 1, NULL), 0);
+	commit_free(&t.commit, (struct freed){ c.host_off, 1, false });
+	commit_end(&t.commit);
+	flush(&t);
+	flush(&t);
+	assert_int_equal(rig_count(&t, c.host_off), 1);
+	grace_leave(ref);
+	flush(&t);
+	assert_int_equal(rig_count(&t, c.host_off), 0);
+	rig_release(&t);
+}
+
+static void draining_leaves_nothing_dirty_or_waiting(void **state)
+{
+	struct claim c;
+	struct rig t;
+
+	(void)state;
+	rig_init(&t);
+	c = rig_claim(&t, 1);
+	assert_int_equal(commit_begin(&t.commit, 1, NULL), 0);
+	commit_free(&t.commit, (struct freed){ c.host_off, 1, false });
+	commit_end(&t.commit);
+	assert_int_equal(commit_drain(&t.commit, NULL), 0);
+	assert_true(refcounts_is_clean(&t.refs));
+	assert_null(t.commit.batches);
+	assert_int_equal(t.commit.freed.n, 0);
+	rig_release(&t);
+}
+
+static void a_generation_is_covered_by_the_next_commit(void **state)
+{
+	uint64_t generation;
+	struct rig t;
+
+	(void)state;
+	rig_init(&t);
+	generation = commit_generation(&t.commit);
+	assert_false(commit_covers(&t.commit, generation));
+	flush(&t);
+	assert_true(commit_covers(&t.commit, generation));
+	assert_false(commit_covers(&t.commit, commit_generation(&t.commit)));
+	rig_release(&t);
+}
+
+static void expect_poisoned(struct rig *t, int code)
+{
+	struct qcow2_error err = { 0 };
+
+	fault_arm(&t->fault, NULL);
+	assert_int_equal(commit_flush(&t->commit, &err), code);
+	assert_int_equal(err.code, code);
+	assert_int_equal(commit_begin(&t->commit, 0, NULL), code);
+	assert_int_equal(commit_check(&t->commit, NULL), code);
+	assert_int_equal(commit_drain(&t->commit, NULL), code);
+}
+
+static void rewritten_tables_are_in_the_file_and_in_the_cache(void **state)
+{
+	uint8_t bytes[1024] = { 0 };
+	struct slice *s;
+	struct rig t;
+	uint64_t off;
+
+	(void)state;
+	rig_init(&t);
+	s = new_table(&t, &off);
+	put_be64(bytes + 24, 0x5000 | ENTRY_COPIED);
+	put_be64(bytes + 1016, 0x6000);
+	assert_int_equal(commit_rewrite_l2(&t.commit, bytes, sizeof(bytes),
+					   off, NULL), 0);
+	assert_int_equal(rig_read64(&t, off + 24), 0x5000 | ENTRY_COPIED);
+	assert_int_equal(rig_read64(&t, off + 1016), 0x6000);
+	assert_int_equal(get_be64(s->data + 24), 0x5000 | ENTRY_COPIED);
+	cache_put(&t.l2, s);
+	rig_release(&t);
+}
+
+static void the_first_poison_stays(void **state)
+{
+	struct rig t;
+
+	(void)state;
+	rig_init(&t);
+	commit_poison(&t.commit, -ENOSPC);
+	commit_poison(&t.commit, -EIO);
+	expect_poisoned(&t, -ENOSPC);
+	rig_release(&t);
+}
+
+static void refcounts_that_cannot_grow_poison_too(void **state)
+{
+	struct rig t;
+
+	(void)state;
+	rig_init(&t);
+	t.refs.broken = -EIO;
+	expect_poisoned(&t, -EIO);
+	rig_release(&t);
+}
+
+static void clusters_that_cannot_be_given_back_leak(void **state)
+{
+	struct claim c;
+	struct rig t;
+
+	(void)state;
+	rig_init(&t);
+	c = rig_claim(&t, 1);
+	flush(&t);
+	cache_release(&t.refs.blocks);
+	assert_int_equal(cache_init(&t.refs.blocks, t.file, 1 << 20, 4096,
+				    NULL), 0);
+	assert_int_equal(commit_begin(&t.commit, 1, NULL), 0);
+	commit_free(&t.commit, (struct freed){ c.host_off, 1, false });
+	commit_end(&t.commit);
+	rig_fail(&t, STORE_OP_READ, 1);
+	flush(&t);
+	assert_int_equal(fault_fired(&t.fault), 1);
+	flush(&t);
+	assert_int_equal(rig_count(&t, c.host_off), 1);
+	rig_release(&t);
+}
+
+static void damage_found_while_freeing_is_told(void **state)
+{
+	struct qcow2_error err = { 0 };
+	struct rig t;
+
+	(void)state;
+	rig_init(&t);
+	assert_int_equal(commit_begin(&t.commit, 1, NULL), 0);
+	commit_free(&t.commit, (struct freed){ 40 * RIG_CLUSTER, 1, false });
+	commit_end(&t.commit);
+	assert_int_equal(commit_flush(&t.commit, &err), -EIO);
+	assert_int_not_equal(err.defect, 0);
+	expect_poisoned(&t, -EIO);
+	rig_release(&t);
+}
+
+/* Flushes of many threads: each must be covered by a barrier that began after
+ * it was asked for. */
+enum { FLUSHERS = 4, FLUSHES = 300 };
+
+struct flusher {
+	struct rig *t;
+	_Atomic unsigned *failures;
+};
+
+static void *flush_often(void *opaque)
+{
+	const struct flusher *f = opaque;
+
+	for (unsigned i = 0; i < FLUSHES; i++) {
+		uint64_t before = record_now(f->t->log);
+		size_t from = record_n_events(f->t->log);
+		bool covered = false;
+
+		if (commit_flush(&f->t->commit, NULL) < 0)
+			++*f->failures;
+		for (size_t k = from; k < record_n_events(f->t->log); k++) {
+			struct record_event ev = record_copy(f->t->log, k);
+
+			covered |= ev.op == STORE_OP_FLUSH &&
+				   ev.began >= before && ev.rc == 0;
+		}
+		*f->failures += !covered;
+	}
+	return NULL;
+}
+
+static void concurrent_flushes_share_barriers_that_cover_them(void **state)
+{
+	_Atomic unsigned failures = 0;
+	pthread_t threads[FLUSHERS];
+	struct rig t;
+	struct flusher f = { &t, &failures };
+
+	(void)state;
+	rig_init(&t);
+	for (unsigned i = 0; i < FLUSHERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, flush_often,
+						&f), 0);
+	for (unsigned i = 0; i < FLUSHERS; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(failures, 0);
+	assert_true(rig_events(&t, 0, STORE_OP_FLUSH) <= FLUSHERS * FLUSHES);
+	rig_release(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_is_written_before_a_flush),
+		cmocka_unit_test(a_flush_is_one_barrier),
+		cmocka_unit_test(
+			a_flush_with_nothing_to_write_is_a_barrier_too),
+		cmocka_unit_test(
+			ordered_entries_come_after_refcounts_and_a_barrier),
+		cmocka_unit_test(the_data_files_barrier_comes_first),
+		cmocka_unit_test(an_l1_entry_is_written_with_its_sector),
+		cmocka_unit_test(both_words_of_an_extended_entry_are_set),
+		cmocka_unit_test(
+			what_is_freed_keeps_its_refcount_until_the_removal_is_durable),
+		cmocka_unit_test(and_while_a_request_from_before_is_under_way),
+		cmocka_unit_test(draining_leaves_nothing_dirty_or_waiting),
+		cmocka_unit_test(a_generation_is_covered_by_the_next_commit),
+		cmocka_unit_test(
+			rewritten_tables_are_in_the_file_and_in_the_cache),
+		cmocka_unit_test(the_first_poison_stays),
+		cmocka_unit_test(refcounts_that_cannot_grow_poison_too),
+		cmocka_unit_test(clusters_that_cannot_be_given_back_leak),
+		cmocka_unit_test(damage_found_while_freeing_is_told),
+		cmocka_unit_test(
+			concurrent_flushes_share_barriers_that_cover_them),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,281 @@
+/*
+ * D5: what a commit does when the host has no room, or fails.
+ */
+#include "commit/commit.h"
+
+#include "unit/counts/rig.h"
+
+/* An L2 table of zeros in a new cluster, and its first slice, pinned. */
+static struct slice *new_table(struct rig *t, uint64_t *off)
+{
+	struct claim c = rig_claim(t, 1);
+	struct slice *s;
+
+	*off = c.host_off;
+	assert_int_equal(cache_get(&t->l2, c.host_off, c.host_off + 512, 0, &s,
+				   NULL), 0);
+	return s;
+}
+
+static void set_entry(struct rig *t, struct slice *s, uint64_t index,
+		      uint64_t desc, bool ordered)
+{
+	assert_int_equal(commit_begin(&t->commit, 0, NULL), 0);
+	commit_set_l2(&t->commit, s, index, (struct l2_entry){ desc, 0 });
+	if (ordered)
+		commit_order(&t->commit);
+	commit_end(&t->commit);
+}
+
+static void flush(struct rig *t)
+{
+	assert_int_equal(commit_flush(&t->commit, NULL), 0);
+}
+
+static void expect_poisoned(struct rig *t, int code)
+{
+	struct qcow2_error err = { 0 };
+
+	fault_arm(&t->fault, NULL);
+	assert_int_equal(commit_flush(&t->commit, &err), code);
+	assert_int_equal(err.code, code);
+	assert_int_equal(commit_begin(&t->commit, 0, NULL), code);
+	assert_int_equal(commit_check(&t->commit, NULL), code);
+	assert_int_equal(commit_drain(&t->commit, NULL), code);
+}
+
+static void fail_with(struct rig *t, enum store_op op, uint64_t nth, int code)
+{
+	struct fault_plan p = { .ops = FAULT_ON(op), .nth = nth, .code = code };
+
+	fault_arm(&t->fault, &p);
+}
+
+static void a_failed_rewrite_goes_with_the_next_commit(void **state)
+{
+	uint8_t bytes[1024] = { 0 };
+	struct slice *s;
+	struct rig t;
+	uint64_t off;
+
+	(void)state;
+	rig_init(&t);
+	s = new_table(&t, &off);
+	put_be64(bytes + 24, 0x5000 | ENTRY_COPIED);
+	put_be64(bytes + 1016, 0x6000);
+	fail_with(&t, STORE_OP_WRITE, 1, -ENOSPC);
+	assert_int_equal(commit_rewrite_l2(&t.commit, bytes, sizeof(bytes),
+					   off, NULL), -ENOSPC);
+	assert_int_equal(get_be64(s->data + 24), 0x5000 | ENTRY_COPIED);
+	flush(&t);
+	assert_int_equal(rig_read64(&t, off + 24), 0x5000 | ENTRY_COPIED);
+	cache_put(&t.l2, s);
+	rig_release(&t);
+}
+
+/* D5: everything that one commit writes: refcounts, an L2 slice, an L1 sector. */
+static struct slice *change_all(struct rig *t, uint64_t *off)
+{
+	struct claim c = rig_claim(t, 1);
+	struct slice *s = new_table(t, off);
+
+	set_entry(t, s, 2, 0x5000 | ENTRY_COPIED, true);
+	assert_int_equal(commit_begin(&t->commit, 1, NULL), 0);
+	commit_set_l1(&t->commit, 1, *off | ENTRY_COPIED);
+	commit_free(&t->commit, (struct freed){ c.host_off, 1, false });
+	commit_end(&t->commit);
+	return s;
+}
+
+/* Refcounts, a barrier, entries, a barrier: as if nothing had failed. */
+static void expect_whole_commit(struct rig *t, size_t from, uint64_t off)
+{
+	unsigned writes = 0, behind = 0;
+
+	assert_int_equal(rig_events(t, from, STORE_OP_FLUSH), 2);
+	for (size_t i = from; i < record_n_events(t->log); i++) {
+		const struct record_event *ev = record_event(t->log, i);
+		bool entry = ev->off == off || ev->off == t->l1.host_off;
+
+		behind += ev->op == STORE_OP_FLUSH;
+		if (ev->op != STORE_OP_WRITE)
+			continue;
+		writes++;
+		assert_int_equal(behind, entry);
+	}
+	assert_true(writes >= 3);
+	assert_int_equal(rig_read64(t, off + 16), 0x5000 | ENTRY_COPIED);
+	assert_int_equal(rig_read64(t, t->l1.host_off + 8),
+			 off | ENTRY_COPIED);
+}
+
+/* D5: the n-th write finds no room; all of it is written again, in order. */
+static void a_failed_write_is_tried_again_by_the_next_flush(void **state)
+{
+	static const int codes[] = { -ENOSPC, -EDQUOT, -EFBIG, -EIO };
+
+	(void)state;
+	for (unsigned i = 0; i < 16; i++) {
+		struct qcow2_error err = { 0 };
+		uint64_t off, nth = 1 + i / 4;
+		int code = codes[i % 4];
+		struct slice *s;
+		struct rig t;
+		size_t from;
+
+		rig_init(&t);
+		s = change_all(&t, &off);
+		fail_with(&t, STORE_OP_WRITE, nth, code);
+		if (commit_flush(&t.commit, &err) == 0) {
+			assert_int_equal(fault_fired(&t.fault), 0);
+			assert_true(nth > 3);
+		} else {
+			assert_int_equal(err.code, code);
+			assert_non_null(strstr(err.message, "tries again"));
+			assert_int_equal(commit_check(&t.commit, NULL), 0);
+			from = record_n_events(t.log);
+			flush(&t);
+			expect_whole_commit(&t, from, off);
+		}
+		cache_put(&t.l2, s);
+		rig_release(&t);
+	}
+}
+
+static void a_commit_that_failed_makes_nothing_durable(void **state)
+{
+	uint64_t generation, off;
+	struct slice *s;
+	struct rig t;
+
+	(void)state;
+	rig_init(&t);
+	s = change_all(&t, &off);
+	generation = commit_generation(&t.commit);
+	for (unsigned i = 0; i < 3; i++) {
+		fail_with(&t, STORE_OP_WRITE, 1, -ENOSPC);
+		assert_int_equal(commit_flush(&t.commit, NULL), -ENOSPC);
+		assert_false(commit_covers(&t.commit, generation));
+	}
+	flush(&t);
+	assert_true(commit_covers(&t.commit, generation));
+	cache_put(&t.l2, s);
+	rig_release(&t);
+}
+
+/* Its pointers may still be on the disk. */
+static void what_was_freed_waits_until_a_commit_succeeds(void **state)
+{
+	struct claim c;
+	struct slice *s;
+	struct rig t;
+	uint64_t off;
+
+	(void)state;
+	rig_init(&t);
+	c = rig_claim(&t, 2);
+	s = new_table(&t, &off);
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t host_off = c.host_off + i * RIG_CLUSTER;
+
+		set_entry(&t, s, i, 0, false);
+		assert_int_equal(commit_begin(&t.commit, 1, NULL), 0);
+		commit_free(&t.commit, (struct freed){ host_off, 1, false });
+		commit_end(&t.commit);
+		fail_with(&t, STORE_OP_WRITE, 1, -ENOSPC);
+		assert_int_equal(commit_flush(&t.commit, NULL), -ENOSPC);
+		assert_int_equal(rig_count(&t, host_off), 1);
+	}
+	flush(&t);
+	assert_int_equal(rig_count(&t, c.host_off), 0);
+	assert_int_equal(rig_count(&t, c.host_off + RIG_CLUSTER), 0);
+	cache_put(&t.l2, s);
+	rig_release(&t);
+}
+
+/* More changes come while nothing can be written: they all arrive. */
+static void changes_after_a_failed_write_arrive_too(void **state)
+{
+	struct slice *s;
+	struct rig t;
+	uint64_t off;
+
+	(void)state;
+	rig_init(&t);
+	s = change_all(&t, &off);
+	fail_with(&t, STORE_OP_WRITE, 2, -ENOSPC);
+	assert_int_equal(commit_flush(&t.commit, NULL), -ENOSPC);
+	set_entry(&t, s, 2, 0x9000 | ENTRY_COPIED, false);
+	set_entry(&t, s, 7, 0x7000 | ENTRY_COPIED, false);
+	flush(&t);
+	assert_int_equal(rig_read64(&t, off + 16), 0x9000 | ENTRY_COPIED);
+	assert_int_equal(rig_read64(&t, off + 56), 0x7000 | ENTRY_COPIED);
+	assert_int_equal(rig_read64(&t, t.l1.host_off + 8),
+			 off | ENTRY_COPIED);
+	cache_put(&t.l2, s);
+	rig_release(&t);
+}
+
+/* What could not be written must not grow without limit. */
+static void room_is_made_before_more_becomes_dirty(void **state)
+{
+	struct slice *s;
+	struct rig t;
+	uint64_t off;
+
+	(void)state;
+	rig_init(&t);
+	cache_release(&t.l2);
+	assert_int_equal(cache_init(&t.l2, t.file, 2 * 512, 512, NULL), 0);
+	s = new_table(&t, &off);
+	set_entry(&t, s, 0, 0x5000, false);
+	cache_put(&t.l2, s);
+	assert_int_equal(cache_get(&t.l2, off + 512, off + 1024, 0, &s, NULL),
+			 0);
+	set_entry(&t, s, 0, 0x6000, false);
+	cache_put(&t.l2, s);
+	assert_true(commit_wanted(&t.commit));
+	assert_int_equal(commit_make_room(&t.commit, NULL), 0);
+	assert_true(commit_wanted(&t.commit));
+	fail_with(&t, STORE_OP_WRITE, 1, -ENOSPC);
+	assert_int_equal(commit_flush(&t.commit, NULL), -ENOSPC);
+	fail_with(&t, STORE_OP_WRITE, 1, -ENOSPC);
+	assert_int_equal(commit_make_room(&t.commit, NULL), -ENOSPC);
+	assert_int_equal(commit_make_room(&t.commit, NULL), 0);
+	assert_false(commit_wanted(&t.commit));
+	rig_release(&t);
+}
+
+static void a_failed_barrier_is_final(void **state)
+{
+	(void)state;
+	for (unsigned nth = 1; nth <= 2; nth++) {
+		struct slice *s;
+		struct rig t;
+		uint64_t off;
+
+		rig_init(&t);
+		s = change_all(&t, &off);
+		rig_fail(&t, STORE_OP_FLUSH, nth);
+		assert_int_equal(commit_flush(&t.commit, NULL), -EIO);
+		expect_poisoned(&t, -EIO);
+		cache_put(&t.l2, s);
+		rig_release(&t);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_failed_rewrite_goes_with_the_next_commit),
+		cmocka_unit_test(
+			a_failed_write_is_tried_again_by_the_next_flush),
+		cmocka_unit_test(a_commit_that_failed_makes_nothing_durable),
+		cmocka_unit_test(what_was_freed_waits_until_a_commit_succeeds),
+		cmocka_unit_test(changes_after_a_failed_write_arrive_too),
+		cmocka_unit_test(room_is_made_before_more_becomes_dirty),
+		cmocka_unit_test(a_failed_barrier_is_final),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,243 @@
+/*
+ * How compressed data moves in a compaction, and where it does not go.
+ */
+#include "rig.h"
+
+static void compressed_data_moves_into_free_clusters(void **state)
+{
+	static const uint32_t sizes[] = { 512, 4096, 65536 };
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		uint32_t size = sizes[i];
+		struct rig r;
+		uint64_t old;
+
+		compact_start(&r, size, 0, 3);
+		compact_write(&r, 0, 100, 1);
+		compact_write_compressed(&r, 100, 60, 3, size / 4);
+		compact_discard(&r, 0, 100);
+		rig_close(&r);
+		old = packed_at(&r, 159);
+		compact_all(&r);
+		assert_true(packed_at(&r, 159) < old);
+		assert_true(compact_size(r.store) <= 80 * (uint64_t)size);
+		rig_release(&r);
+	}
+}
+
+static void compressed_data_fills_gaps(void **state)
+{
+	struct qcow2_compact_result result;
+	struct rig r;
+
+	(void)state;
+	compact_start(&r, 65536, 0, 3);
+	/* Four to a cluster. */
+	compact_write_compressed(&r, 0, COMPACT_CLUSTERS, 1, 14000);
+	for (uint64_t i = 0; i < COMPACT_CLUSTERS; i++)
+		if (i % 4)
+			compact_discard(&r, i, 1);
+	rig_close(&r);
+	result = compact_all(&r);
+	/* Not a cluster was free. */
+	assert_true(result.clusters_moved >= 35);
+	assert_true(result.file_size_after <= 26 * 65536);
+	rig_release(&r);
+}
+
+static void gaps_below_data_are_filled(void **state)
+{
+	struct qcow2_compact_result result;
+	struct rig r;
+
+	(void)state;
+	compact_start(&r, 65536, 0, 3);
+	for (uint64_t i = 0; i < 128; i++)
+		compact_write_compressed(&r, i, 1, 1, i % 2 ? 6000 : 20000);
+	compact_write(&r, 128, 32, 2);
+	for (uint64_t i = 0; i < 128; i += 2)
+		compact_discard(&r, i, 1);
+	rig_close(&r);
+	result = compact_all(&r);
+	assert_true(result.file_size_after <=
+		    result.file_size_before - 12 * 65536);
+	rig_release(&r);
+}
+
+/* No gap takes a piece, but two clusters that are half empty fill one. */
+static void sparse_clusters_become_fewer(void **state)
+{
+	struct qcow2_compact_result result;
+	struct rig r;
+
+	(void)state;
+	compact_start(&r, 65536, 0, 3);
+	compact_write(&r, 200, 2, 1);
+	compact_write_compressed(&r, 0, 128, 1, 14000);
+	compact_write(&r, 128, 32, 2);
+	for (uint64_t i = 0; i < 128; i += 2)
+		compact_discard(&r, i, 1);
+	compact_discard(&r, 200, 2);
+	rig_close(&r);
+	result = compact_all(&r);
+	assert_true(result.file_size_after <=
+		    result.file_size_before - 12 * 65536);
+	rig_release(&r);
+}
+
+/* Tables that snapshots share count once for each of them. */
+static void shared_compressed_data_moves(void **state)
+{
+	static const uint32_t widths[] = { 8, 16, 64 };
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		struct qcow2_compact_result result;
+		struct rig r;
+
+		compact_start(&r, 4096, widths[i], 3);
+		compact_write(&r, 0, 60, 1);
+		compact_write_compressed(&r, 100, 16, 3, 1000);
+		rig_create(&r, "one");
+		compact_discard(&r, 0, 60);
+		rig_create(&r, "two");
+		rig_create(&r, "three");
+		rig_delete(&r, "one");
+		rig_close(&r);
+		result = compact_all(&r);
+		assert_true(result.file_size_after <= 24 * 4096);
+		rig_expect_view(&r, "two", r.disk, r.size);
+		rig_expect_view(&r, "three", r.disk, r.size);
+		rig_release(&r);
+	}
+}
+
+/* With refcounts of one bit each cluster holds one piece. */
+static void a_cluster_takes_no_more_than_its_refcount(void **state)
+{
+	struct qcow2_compact_result result;
+	struct rig r;
+
+	(void)state;
+	for (uint32_t bits = 1; bits <= 2; bits++) {
+		compact_start(&r, 4096, bits, 3);
+		compact_write(&r, 0, 100, 1);
+		compact_write_compressed(&r, 100, 60, 3, 500);
+		compact_discard(&r, 0, 100);
+		compact_discard(&r, 110, 20);
+		rig_close(&r);
+		result = compact_all(&r);
+		assert_true(result.file_size_after <=
+			    (bits == 1 ? 50 : 30) * 4096);
+		rig_release(&r);
+	}
+}
+
+static void set_refcount(struct rig *r, uint64_t host_off, uint16_t value)
+{
+	uint64_t table = raw64(r, HEADER_OFF_REFCOUNT_TABLE_OFF);
+	uint64_t cluster = host_off / r->create.cluster_size;
+	uint8_t raw[2];
+
+	put_be16(raw, value);
+	assert_int_equal(store_pwrite(r->store, raw, 2,
+				      raw64(r, table) + cluster * 2, 0, NULL),
+			 0);
+}
+
+/* Cluster 60 of the disk is given the bytes of compressed cluster 50, and the
+ * entry of that points into it. */
+static void put_inside(struct rig *r)
+{
+	uint64_t packed = packed_at(r, 50);
+	uint64_t plain = host_of(r, 60);
+	uint8_t bytes[512];
+
+	assert_int_equal(packed % 4096, 0);
+	assert_int_equal(store_pread(r->store, bytes, sizeof(bytes), packed, 0,
+				     NULL), 0);
+	assert_int_equal(store_pwrite(r->store, bytes, sizeof(bytes), plain, 0,
+				      NULL), 0);
+	memcpy(r->disk + 60 * 4096, bytes, sizeof(bytes));
+	put_raw64(r, entry_at(r, 50),
+		  raw64(r, entry_at(r, 50)) - packed + plain);
+	put_raw64(r, entry_at(r, 60),
+		  raw64(r, entry_at(r, 60)) & ~ENTRY_COPIED);
+	set_refcount(r, plain, 2);
+	set_refcount(r, packed, 1);
+}
+
+/* Nobody writes that, but each is readable and every refcount is right. */
+static void data_with_compressed_data_inside_stays(void **state)
+{
+	uint64_t plain;
+	struct rig r;
+
+	(void)state;
+	compact_start(&r, 4096, 16, 3);
+	compact_write(&r, 0, 40, 1);
+	compact_write(&r, 60, 1, 2);
+	compact_write_compressed(&r, 50, 1, 3, 100);
+	assert_int_equal(qcow2_flush(r.img, NULL), 0);
+	compact_write_compressed(&r, 70, 1, 4, 100);
+	rig_close(&r);
+	put_inside(&r);
+	rig_check(&r);
+	plain = host_of(&r, 60);
+	/* What looks like gaps there is data. */
+	compact_run(&r, 0);
+	rig_check(&r);
+	assert_int_equal(host_of(&r, 60), plain);
+	rig_open(&r);
+	compact_discard(&r, 0, 40);
+	rig_close(&r);
+	compact_run(&r, 0);
+	rig_check(&r);
+	assert_int_equal(host_of(&r, 60), plain);
+	rig_release(&r);
+}
+
+static void what_was_read_there_before_is_not_believed(void **state)
+{
+	struct qcow2_compact_result result = { .struct_size = sizeof(result) };
+	uint64_t old;
+	struct rig r;
+	uint8_t byte;
+
+	(void)state;
+	/* A cluster for each piece. */
+	compact_start(&r, 4096, 1, 3);
+	compact_write_compressed(&r, 10, 2, 1, 2000);
+	rig_close(&r);
+	old = packed_at(&r, 10);
+	rig_open(&r);
+	assert_int_equal(qcow2_pread(r.img, &byte, 1, 10 * 4096, 0, NULL), 0);
+	compact_discard(&r, 10, 1);
+	assert_int_equal(qcow2_compact(r.img, NULL, &result, NULL), 0);
+	rig_expect(&r);
+	for (uint64_t i = 0; i < 4096; i++) {
+		assert_int_equal(qcow2_pread(r.img, &byte, 1, 11 * 4096 + i, 0,
+					     NULL), 0);
+		assert_int_equal(byte, r.disk[11 * 4096 + i]);
+	}
+	rig_close(&r);
+	assert_int_equal(packed_at(&r, 11), old);
+	rig_release(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(compressed_data_moves_into_free_clusters),
+		cmocka_unit_test(compressed_data_fills_gaps),
+		cmocka_unit_test(gaps_below_data_are_filled),
+		cmocka_unit_test(sparse_clusters_become_fewer),
+		cmocka_unit_test(shared_compressed_data_moves),
+		cmocka_unit_test(a_cluster_takes_no_more_than_its_refcount),
+		cmocka_unit_test(data_with_compressed_data_inside_stays),
+		cmocka_unit_test(what_was_read_there_before_is_not_believed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

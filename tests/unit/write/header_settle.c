@@ -1,0 +1,170 @@
+/*
+ * D5: a header sector that found no room, and may be on the disk all the same.
+ */
+#include "base/bytes.h"
+#include "disk_rig.h"
+#include "reshape/header_cluster.h"
+#include "write/features.h"
+
+#define EVERYTHING UINT64_MAX
+
+/* The next @n writes fail, though all of each happens. */
+static void fail_writes(struct disk_rig *t, uint64_t n)
+{
+	struct fault_plan p = { .ops = FAULT_ON(STORE_OP_WRITE), .nth = 1,
+				.more = n - 1, .code = -ENOSPC,
+				.kind = FAULT_SHORT, .part = EVERYTHING };
+
+	fault_arm(&t->fault, &p);
+}
+
+static void set_size(struct header *h, void *opaque)
+{
+	h->size = *(const uint64_t *)opaque;
+}
+
+static int update_size(struct disk_rig *t, uint64_t size)
+{
+	return header_update(t->img, set_size, &size, NULL);
+}
+
+static uint64_t size_on_disk(struct disk_rig *t)
+{
+	uint8_t raw[8];
+
+	assert_int_equal(store_pread(t->mem, raw, 8, HEADER_OFF_SIZE, 0, NULL),
+			 0);
+	return get_be64(raw);
+}
+
+static void the_old_header_comes_back_at_once(void **state)
+{
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	fail_writes(&t, 1);
+	assert_int_equal(update_size(&t, 4096), -ENOSPC);
+	assert_true(header_is_settled(t.img));
+	assert_int_equal(t.img->header.size, DISK);
+	assert_int_equal(size_on_disk(&t), DISK);
+	disk_release(&t);
+}
+
+static void or_with_the_next_flush(void **state)
+{
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	disk_fill(&t, 7, CLUSTER, 0);
+	fail_writes(&t, 2);
+	assert_int_equal(update_size(&t, 4096), -ENOSPC);
+	assert_false(header_is_settled(t.img));
+	assert_int_equal(t.img->header.size, DISK);
+	fail_writes(&t, 1);
+	assert_int_equal(qcow2_flush(t.disk, NULL), -ENOSPC);
+	assert_int_equal(fault_seen(&t.fault), 1);
+	fault_arm(&t.fault, NULL);
+	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
+	assert_true(header_is_settled(t.img));
+	assert_int_equal(size_on_disk(&t), DISK);
+	disk_expect(&t, 7, CLUSTER, 0);
+	disk_release(&t);
+}
+
+static void another_change_settles_it_too(void **state)
+{
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	fail_writes(&t, 2);
+	assert_int_equal(update_size(&t, 4096), -ENOSPC);
+	fault_arm(&t.fault, NULL);
+	assert_int_equal(update_size(&t, 8192), 0);
+	assert_true(header_is_settled(t.img));
+	assert_int_equal(size_on_disk(&t), 8192);
+	assert_int_equal(update_size(&t, DISK), 0);
+	disk_release(&t);
+}
+
+/* Bits that are as they should be in memory may not be so on the disk. */
+static void a_bit_that_could_not_be_cleared_is_set_again(void **state)
+{
+	struct disk_rig t;
+	uint8_t raw[8];
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	assert_int_equal(features_begin_dirty(t.img, DIRTY_OPERATION, NULL), 0);
+	fail_writes(&t, 2);
+	assert_int_equal(features_end_dirty(t.img, DIRTY_OPERATION, NULL),
+			 -ENOSPC);
+	memset(raw, 0, sizeof(raw));
+	assert_int_equal(store_pwrite(t.mem, raw, 8, HEADER_OFF_INCOMPAT, 0,
+				      NULL), 0);
+	fault_arm(&t.fault, NULL);
+	assert_int_equal(features_begin_dirty(t.img, DIRTY_OPERATION, NULL), 0);
+	assert_int_equal(store_pread(t.mem, raw, 8, HEADER_OFF_INCOMPAT, 0,
+				     NULL), 0);
+	assert_true(get_be64(raw) & INCOMPAT_DIRTY);
+	assert_int_equal(features_end_dirty(t.img, DIRTY_OPERATION, NULL), 0);
+	disk_release(&t);
+}
+
+/* Names lie behind the fixed part, which is all that other changes write. */
+static void names_that_found_no_room_go_from_the_whole_sector(void **state)
+{
+	struct header_cluster to;
+	uint8_t before[512], after[512];
+	struct disk_rig t;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	assert_int_equal(store_pread(t.mem, before, 512, 0, 0, NULL), 0);
+	to = header_cluster_of(t.img);
+	to.backing_file = "base.raw";
+	to.backing_format = "raw";
+	fail_writes(&t, 8);
+	assert_int_equal(header_cluster_write(t.img, &to, NULL), -ENOSPC);
+	fault_arm(&t.fault, NULL);
+	assert_int_equal(update_size(&t, DISK), 0);
+	assert_int_equal(store_pread(t.mem, after, 512, 0, 0, NULL), 0);
+	assert_memory_equal(before, after, 512);
+	disk_release(&t);
+}
+
+static void what_only_the_new_header_has_waits_in_quarantine(void **state)
+{
+	struct disk_rig t;
+	struct claim c;
+
+	(void)state;
+	disk_init(&t, (struct disk_want){ 0 });
+	assert_int_equal(refcounts_claim_row(&t.img->rw->refs, 2, &c, NULL), 0);
+	fail_writes(&t, 2);
+	assert_int_equal(update_size(&t, 4096), -ENOSPC);
+	header_unclaim(t.img, &c);
+	assert_int_equal(disk_count(&t, c.host_off), 1);
+	fault_arm(&t.fault, NULL);
+	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
+	assert_int_equal(disk_count(&t, c.host_off), 0);
+	disk_release(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_old_header_comes_back_at_once),
+		cmocka_unit_test(or_with_the_next_flush),
+		cmocka_unit_test(another_change_settles_it_too),
+		cmocka_unit_test(a_bit_that_could_not_be_cleared_is_set_again),
+		cmocka_unit_test(
+			names_that_found_no_room_go_from_the_whole_sector),
+		cmocka_unit_test(
+			what_only_the_new_header_has_waits_in_quarantine),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

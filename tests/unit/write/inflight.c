@@ -1,0 +1,168 @@
+#include "write/inflight.h"
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "support/test.h"
+
+#define REGION (UINT64_C(1) << INFLIGHT_REGION_BITS)
+
+static void what_does_not_overlap_enters_together(void **state)
+{
+	struct inflight_range a, b, c;
+	struct inflight f;
+
+	(void)state;
+	inflight_init(&f);
+	assert_true(inflight_enter(&f, &a, 0, 512, false));
+	assert_true(inflight_enter(&f, &b, 512, 1024, false));
+	assert_true(inflight_enter(&f, &c, REGION, REGION + 512, false));
+	inflight_leave(&f, &b);
+	inflight_leave(&f, &a);
+	inflight_leave(&f, &c);
+	inflight_release(&f);
+}
+
+static void what_overlaps_is_refused_without_waiting(void **state)
+{
+	static const uint64_t ranges[][2] = {
+		{ 0, 4096 }, { 1024, 1536 }, { 1535, 1536 }, { 1024, 1025 },
+		{ 0, 1025 }, { 1100, 1200 },
+	};
+	struct inflight_range a, b;
+	struct inflight f;
+
+	(void)state;
+	inflight_init(&f);
+	assert_true(inflight_enter(&f, &a, 1024, 1536, false));
+	for (unsigned i = 0; i < 6; i++)
+		assert_false(inflight_enter(&f, &b, ranges[i][0], ranges[i][1],
+					    false));
+	assert_true(inflight_enter(&f, &b, 1536, 1537, false));
+	inflight_leave(&f, &b);
+	inflight_leave(&f, &a);
+	assert_true(inflight_enter(&f, &a, 0, 4096, false));
+	inflight_leave(&f, &a);
+	inflight_release(&f);
+}
+
+static void regions_that_share_a_shard_do_not_meet(void **state)
+{
+	struct inflight_range a, b;
+	struct inflight f;
+	uint64_t far = INFLIGHT_SHARDS * REGION;
+
+	(void)state;
+	inflight_init(&f);
+	assert_true(inflight_enter(&f, &a, 0, REGION, false));
+	assert_true(inflight_enter(&f, &b, far, far + REGION, false));
+	inflight_leave(&f, &a);
+	inflight_leave(&f, &b);
+	inflight_release(&f);
+}
+
+/* Threads enter random ranges and count themselves in every unit of theirs:
+ * nobody may ever meet another. */
+enum { UNITS = 16, THREADS = 4, ROUNDS = 3000 };
+
+struct scene {
+	struct inflight f;
+	_Atomic unsigned inside[UNITS];
+	_Atomic unsigned violations;
+	_Atomic unsigned entered;
+	uint64_t seed;
+};
+
+static void visit(struct scene *s, uint64_t from, uint64_t to)
+{
+	for (uint64_t i = from; i < to; i++)
+		s->violations += atomic_fetch_add(&s->inside[i], 1) != 0;
+	sched_yield();
+	for (uint64_t i = from; i < to; i++)
+		atomic_fetch_sub(&s->inside[i], 1);
+	s->entered++;
+}
+
+static void *enter_often(void *opaque)
+{
+	struct scene *s = opaque;
+	struct test_rng rng =
+		test_rng_init(s->seed ^ (uintptr_t)pthread_self());
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		uint64_t from = test_rng_below(&rng, UNITS);
+		uint64_t to = from + 1 + test_rng_below(&rng, UNITS - from);
+		bool wait = test_rng_below(&rng, 4) != 0;
+		struct inflight_range r;
+
+		if (!inflight_enter(&s->f, &r, from * 512, to * 512, wait))
+			continue;
+		visit(s, from, to);
+		inflight_leave(&s->f, &r);
+	}
+	return NULL;
+}
+
+static void run_threads(struct scene *s, pthread_t *threads)
+{
+	for (unsigned i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, enter_often,
+						s), 0);
+}
+
+static void threads_that_overlap_run_one_after_the_other(void **state)
+{
+	struct scene *s = calloc(1, sizeof(*s));
+	pthread_t threads[THREADS];
+
+	(void)state;
+	assert_non_null(s);
+	s->seed = test_seed();
+	inflight_init(&s->f);
+	run_threads(s, threads);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(s->violations, 0);
+	assert_true(s->entered >= THREADS);
+	inflight_release(&s->f);
+	free(s);
+}
+
+static void a_freeze_keeps_everybody_out(void **state)
+{
+	struct scene *s = calloc(1, sizeof(*s));
+	pthread_t threads[THREADS];
+
+	(void)state;
+	assert_non_null(s);
+	s->seed = test_seed();
+	inflight_init(&s->f);
+	run_threads(s, threads);
+	for (unsigned round = 0; round < 50; round++) {
+		struct inflight_freeze z;
+
+		inflight_freeze(&s->f, &z);
+		visit(s, 0, UNITS);
+		inflight_thaw(&s->f, &z);
+		sched_yield();
+	}
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(s->violations, 0);
+	inflight_release(&s->f);
+	free(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_does_not_overlap_enters_together),
+		cmocka_unit_test(what_overlaps_is_refused_without_waiting),
+		cmocka_unit_test(regions_that_share_a_shard_do_not_meet),
+		cmocka_unit_test(threads_that_overlap_run_one_after_the_other),
+		cmocka_unit_test(a_freeze_keeps_everybody_out),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
