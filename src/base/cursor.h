@@ -78,26 +78,26 @@ static inline uint64_t read_be64(struct reader *r)
 	return p ? get_be64(p) : 0;
 }
 
-struct writer {
+struct byte_writer {
 	uint8_t *start;
 	uint8_t *pos;
 	uint8_t *end;
 	bool failed;
 };
 
-static inline struct writer writer_init(void *buf, size_t len)
+static inline struct byte_writer byte_writer_init(void *buf, size_t len)
 {
 	uint8_t *p = buf;
 
-	return (struct writer){ .start = p, .pos = p, .end = p + len };
+	return (struct byte_writer){ .start = p, .pos = p, .end = p + len };
 }
 
-static inline size_t writer_len(const struct writer *w)
+static inline size_t byte_writer_len(const struct byte_writer *w)
 {
 	return (size_t)(w->pos - w->start);
 }
 
-static inline uint8_t *write_reserve(struct writer *w, size_t len)
+static inline uint8_t *write_reserve(struct byte_writer *w, size_t len)
 {
 	uint8_t *p = w->pos;
 
@@ -109,7 +109,7 @@ static inline uint8_t *write_reserve(struct writer *w, size_t len)
 	return p;
 }
 
-static inline void write_bytes(struct writer *w, const void *src, size_t len)
+static inline void write_bytes(struct byte_writer *w, const void *src, size_t len)
 {
 	uint8_t *p = write_reserve(w, len);
 
@@ -117,7 +117,7 @@ static inline void write_bytes(struct writer *w, const void *src, size_t len)
 		memcpy(p, src, len);
 }
 
-static inline void write_zeros(struct writer *w, size_t len)
+static inline void write_zeros(struct byte_writer *w, size_t len)
 {
 	uint8_t *p = write_reserve(w, len);
 
@@ -125,12 +125,12 @@ static inline void write_zeros(struct writer *w, size_t len)
 		memset(p, 0, len);
 }
 
-static inline void write_u8(struct writer *w, uint8_t v)
+static inline void write_u8(struct byte_writer *w, uint8_t v)
 {
 	write_bytes(w, &v, 1);
 }
 
-static inline void write_be16(struct writer *w, uint16_t v)
+static inline void write_be16(struct byte_writer *w, uint16_t v)
 {
 	uint8_t *p = write_reserve(w, 2);
 
@@ -138,7 +138,7 @@ static inline void write_be16(struct writer *w, uint16_t v)
 		put_be16(p, v);
 }
 
-static inline void write_be32(struct writer *w, uint32_t v)
+static inline void write_be32(struct byte_writer *w, uint32_t v)
 {
 	uint8_t *p = write_reserve(w, 4);
 
@@ -146,7 +146,7 @@ static inline void write_be32(struct writer *w, uint32_t v)
 		put_be32(p, v);
 }
 
-static inline void write_be64(struct writer *w, uint64_t v)
+static inline void write_be64(struct byte_writer *w, uint64_t v)
 {
 	uint8_t *p = write_reserve(w, 8);
 
@@ -155,9 +155,9 @@ static inline void write_be64(struct writer *w, uint64_t v)
 }
 
 /* Zero bytes until the written length is a multiple of @align. */
-static inline void write_pad(struct writer *w, size_t align)
+static inline void write_pad(struct byte_writer *w, size_t align)
 {
-	size_t over = writer_len(w) % align;
+	size_t over = byte_writer_len(w) % align;
 
 	if (over)
 		write_zeros(w, align - over);

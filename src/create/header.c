@@ -53,7 +53,7 @@ static struct header make_header(const struct create_plan *plan)
 	return h;
 }
 
-static void encode_text(struct writer *w, uint32_t type, const char *text)
+static void encode_text(struct byte_writer *w, uint32_t type, const char *text)
 {
 	if (text)
 		extension_encode(w, type, text, (uint32_t)strlen(text));
@@ -64,9 +64,9 @@ size_t create_header_encode(const struct create_plan *plan, uint8_t *buf,
 {
 	const struct qcow2_create_opts *o = &plan->opts;
 	struct header h = make_header(plan);
-	struct writer w;
+	struct byte_writer w;
 
-	w = writer_init(buf, (size_t)min_u64(len, o->cluster_size));
+	w = byte_writer_init(buf, (size_t)min_u64(len, o->cluster_size));
 	write_zeros(&w, h.header_length);
 	encode_text(&w, EXT_BACKING_FORMAT, o->backing_format);
 	encode_text(&w, EXT_DATA_FILE, o->data_file);
@@ -74,11 +74,11 @@ size_t create_header_encode(const struct create_plan *plan, uint8_t *buf,
 		extension_encode_feature_names(&w);
 	extension_encode_end(&w);
 	if (o->backing_file) {
-		h.backing_off = writer_len(&w);
+		h.backing_off = byte_writer_len(&w);
 		h.backing_len = (uint32_t)strlen(o->backing_file);
 		write_bytes(&w, o->backing_file, h.backing_len);
 	}
 	if (w.failed || !header_encode(&h, buf, h.header_length))
 		return 0;
-	return writer_len(&w);
+	return byte_writer_len(&w);
 }

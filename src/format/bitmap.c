@@ -114,7 +114,7 @@ enum defect bitmap_validate(const struct geometry *g, const struct bitmap *b,
 	return DEFECT_NONE;
 }
 
-void bitmap_encode(struct writer *w, const struct bitmap *b)
+void bitmap_encode(struct byte_writer *w, const struct bitmap *b)
 {
 	write_be64(w, b->table_off);
 	write_be32(w, b->table_size);

@@ -44,7 +44,7 @@ enum defect bitmap_validate(const struct geometry *g, const struct bitmap *b,
 			    uint64_t disk_size, uint64_t file_size,
 			    struct fault *fault);
 
-void bitmap_encode(struct writer *w, const struct bitmap *b);
+void bitmap_encode(struct byte_writer *w, const struct bitmap *b);
 
 /* Table entries a bitmap of @granularity_bits needs for @disk_size bytes. */
 uint64_t bitmap_table_entries(const struct geometry *g, uint64_t disk_size,

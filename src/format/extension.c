@@ -340,7 +340,7 @@ enum defect extensions_decode(struct extensions *x, const struct header *h,
 
 /* ---- Encode ---------------------------------------------------------------- */
 
-void extension_encode(struct writer *w, uint32_t type, const void *data,
+void extension_encode(struct byte_writer *w, uint32_t type, const void *data,
 		      uint32_t len)
 {
 	write_be32(w, type);
@@ -349,7 +349,7 @@ void extension_encode(struct writer *w, uint32_t type, const void *data,
 	write_zeros(w, -(size_t)len & 7);
 }
 
-void extension_encode_bitmaps(struct writer *w, const struct bitmaps_ext *b)
+void extension_encode_bitmaps(struct byte_writer *w, const struct bitmaps_ext *b)
 {
 	write_be32(w, EXT_BITMAPS);
 	write_be32(w, BITMAPS_EXT_BYTES);
@@ -359,7 +359,7 @@ void extension_encode_bitmaps(struct writer *w, const struct bitmaps_ext *b)
 	write_be64(w, b->directory_off);
 }
 
-void extension_encode_crypto(struct writer *w, const struct crypto_ext *c)
+void extension_encode_crypto(struct byte_writer *w, const struct crypto_ext *c)
 {
 	write_be32(w, EXT_CRYPTO);
 	write_be32(w, CRYPTO_EXT_BYTES);
@@ -367,7 +367,7 @@ void extension_encode_crypto(struct writer *w, const struct crypto_ext *c)
 	write_be64(w, c->len);
 }
 
-void extension_encode_end(struct writer *w)
+void extension_encode_end(struct byte_writer *w)
 {
 	write_be32(w, EXT_END);
 	write_be32(w, 0);

@@ -116,11 +116,11 @@ enum defect extensions_decode(struct extensions *x, const struct header *h,
 			      uint64_t file_size, struct fault *fault);
 
 /* Appends one extension, padded to 8 bytes. */
-void extension_encode(struct writer *w, uint32_t type, const void *data,
+void extension_encode(struct byte_writer *w, uint32_t type, const void *data,
 		      uint32_t len);
-void extension_encode_bitmaps(struct writer *w, const struct bitmaps_ext *b);
-void extension_encode_crypto(struct writer *w, const struct crypto_ext *c);
-void extension_encode_end(struct writer *w);
+void extension_encode_bitmaps(struct byte_writer *w, const struct bitmaps_ext *b);
+void extension_encode_crypto(struct byte_writer *w, const struct crypto_ext *c);
+void extension_encode_end(struct byte_writer *w);
 
 /* Feature name table: entries of 48 bytes {type, bit, name[46]}. */
 enum feature_type {
@@ -142,6 +142,6 @@ bool feature_name_get(const uint8_t *table, uint32_t table_len, uint32_t i,
 
 /* Writes the complete feature name table extension of this version: the names
  * QEMU 7.2 writes, in its order. */
-void extension_encode_feature_names(struct writer *w);
+void extension_encode_feature_names(struct byte_writer *w);
 
 #endif

@@ -40,7 +40,7 @@ static const struct {
 
 enum { N_NAMES = sizeof(names) / sizeof(names[0]) };
 
-void extension_encode_feature_names(struct writer *w)
+void extension_encode_feature_names(struct byte_writer *w)
 {
 	write_be32(w, EXT_FEATURE_NAMES);
 	write_be32(w, N_NAMES * FEATURE_ENTRY_BYTES);

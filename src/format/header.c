@@ -286,7 +286,7 @@ enum defect header_validate(const struct header *h, uint64_t file_size,
 
 /* ---- Encode ---------------------------------------------------------------- */
 
-static void write_v2(const struct header *h, struct writer *w)
+static void write_v2(const struct header *h, struct byte_writer *w)
 {
 	write_be32(w, HEADER_MAGIC);
 	write_be32(w, h->version);
@@ -303,7 +303,7 @@ static void write_v2(const struct header *h, struct writer *w)
 	write_be64(w, h->snapshots_off);
 }
 
-static void write_v3(const struct header *h, struct writer *w)
+static void write_v3(const struct header *h, struct byte_writer *w)
 {
 	write_be64(w, h->incompatible_features);
 	write_be64(w, h->compatible_features);
@@ -321,12 +321,12 @@ static void write_v3(const struct header *h, struct writer *w)
 
 size_t header_encode(const struct header *h, void *buf, size_t len)
 {
-	struct writer w = writer_init(buf, len);
+	struct byte_writer w = byte_writer_init(buf, len);
 
 	write_v2(h, &w);
 	if (h->version >= 3)
 		write_v3(h, &w);
-	if (w.failed || writer_len(&w) != h->header_length)
+	if (w.failed || byte_writer_len(&w) != h->header_length)
 		return 0;
-	return writer_len(&w);
+	return byte_writer_len(&w);
 }

@@ -166,7 +166,7 @@ enum defect luks_decode(struct luks_header *l, const void *buf, size_t len,
 
 size_t luks_encode(const struct luks_header *l, void *buf, size_t len)
 {
-	struct writer w = writer_init(buf, len);
+	struct byte_writer w = byte_writer_init(buf, len);
 
 	write_bytes(&w, magic, sizeof(magic));
 	write_be16(&w, LUKS_VERSION);
@@ -188,5 +188,5 @@ size_t luks_encode(const struct luks_header *l, void *buf, size_t len)
 		write_be32(&w, s->key_off_sectors);
 		write_be32(&w, s->stripes);
 	}
-	return w.failed ? 0 : writer_len(&w);
+	return w.failed ? 0 : byte_writer_len(&w);
 }

@@ -121,7 +121,7 @@ uint64_t snapshot_encoded_bytes(const struct snapshot *s)
 			8);
 }
 
-void snapshot_encode(struct writer *w, const struct snapshot *s)
+void snapshot_encode(struct byte_writer *w, const struct snapshot *s)
 {
 	uint32_t extra = extra_bytes(s);
 	size_t len = (size_t)SNAPSHOT_HEADER_BYTES + extra + s->id_len +

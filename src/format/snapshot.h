@@ -57,7 +57,7 @@ bool snapshot_is_misplaced(const struct geometry *g, const struct snapshot *s);
 
 /* Writes the entry with 24 bytes of extra data and what is unknown behind them.
  * An icount that nobody knows is written as such, as QEMU does it. */
-void snapshot_encode(struct writer *w, const struct snapshot *s);
+void snapshot_encode(struct byte_writer *w, const struct snapshot *s);
 
 /* How many bytes that writes. */
 uint64_t snapshot_encoded_bytes(const struct snapshot *s);

@@ -257,14 +257,14 @@ uint64_t snapshots_bytes(const struct snapshots *s)
 
 void snapshots_encode(const struct snapshots *s, uint8_t *buf, uint64_t bytes)
 {
-	struct writer w = writer_init(buf, to_size(bytes));
+	struct byte_writer w = byte_writer_init(buf, to_size(bytes));
 
 	for (uint32_t i = 0; i < s->n; i++) {
 		struct snapshot entry = entry_of(&s->list[i]);
 
 		snapshot_encode(&w, &entry);
 	}
-	assert(!w.failed && writer_len(&w) == bytes);
+	assert(!w.failed && byte_writer_len(&w) == bytes);
 }
 
 /* ---- Looking ------------------------------------------------------------------ */

@@ -107,12 +107,12 @@ static void settle_size(const struct repair *r, struct snapshot *s)
 static int append(struct repair *r, struct new_snapshots *out,
 		  const struct snapshot *s, struct qcow2_error *err)
 {
-	struct writer w;
+	struct byte_writer w;
 	int rc = make_room(r, out, err);
 
 	if (rc < 0)
 		return rc;
-	w = writer_init(out->buf + out->len, out->capacity - out->len);
+	w = byte_writer_init(out->buf + out->len, out->capacity - out->len);
 	snapshot_encode(&w, s);
 	out->len = (size_t)(w.pos - out->buf);
 	out->n++;

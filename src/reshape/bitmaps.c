@@ -263,7 +263,7 @@ static int write_table(struct work *w, struct qcow2_error *err)
 
 /* The entry of the new directory goes to @out. */
 static int resize_one(struct bitmaps_resize *r, struct reader *in,
-		      struct writer *out, struct qcow2_error *err)
+		      struct byte_writer *out, struct qcow2_error *err)
 {
 	struct work w = { .r = r };
 	struct fault fault;
@@ -343,7 +343,7 @@ static int resize_all(struct bitmaps_resize *r, struct qcow2_error *err)
 					   g->cluster_size);
 	CLEANUP_FREE uint8_t *old = alloc_bytes(bytes);
 	struct reader in;
-	struct writer out;
+	struct byte_writer out;
 	int rc;
 
 	/* A table and a cluster of each, and the directory. */
@@ -352,7 +352,7 @@ static int resize_all(struct bitmaps_resize *r, struct qcow2_error *err)
 		return error_nomem(err, "the bitmap directory", bytes);
 	rc = store_pread(r->img->file, old, to_size(bytes), all->directory_off, 0, err);
 	in = reader_init(old, to_size(bytes));
-	out = writer_init(buf, to_size(bytes));
+	out = byte_writer_init(buf, to_size(bytes));
 	for (uint32_t i = 0; rc == 0 && i < all->n; i++)
 		rc = resize_one(r, &in, &out, err);
 	if (rc < 0 || !r->changes)

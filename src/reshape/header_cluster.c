@@ -68,7 +68,7 @@ static bool is_kept(const struct layout *l, uint32_t type)
 }
 
 static void put_feature_names(const struct layout *l, const struct header *old,
-			      struct writer *w)
+			      struct byte_writer *w)
 {
 	uint64_t cluster = UINT64_C(1) << old->cluster_bits;
 
@@ -85,12 +85,12 @@ static int take_rest(struct layout *l, const struct header *old,
 	struct extension_iter it;
 	struct extension x;
 	struct fault fault;
-	struct writer w;
+	struct byte_writer w;
 
 	l->rest = malloc(room);
 	if (!l->rest)
 		return error_nomem(err, "header extensions", room);
-	w = writer_init(l->rest, room);
+	w = byte_writer_init(l->rest, room);
 	extension_iter_init(&it, old, l->old, l->len);
 	l->lists = (struct used){ 0, old->header_length };
 	while (extension_next(&it, &x, &fault)) {
@@ -106,7 +106,7 @@ static int take_rest(struct layout *l, const struct header *old,
 	put_feature_names(l, old, &w);
 	extension_encode_end(&w);
 	assert(!w.failed);
-	l->rest_len = writer_len(&w);
+	l->rest_len = byte_writer_len(&w);
 	/* The end mark, which need not be there. */
 	l->lists.end = (size_t)min_u64(l->lists.end + EXT_HEAD_BYTES, l->len);
 	l->name = (struct used){ to_size(old->backing_off),
@@ -159,7 +159,7 @@ static bool put_front(struct layout *l, size_t rest_off, size_t name_off)
 {
 	struct header h = l->to->header;
 	const char *format = l->to->backing_format;
-	struct writer w = writer_init(l->new, rest_off);
+	struct byte_writer w = byte_writer_init(l->new, rest_off);
 	size_t gap;
 
 	h.backing_off = l->to->backing_file ? name_off : 0;
@@ -172,13 +172,13 @@ static bool put_front(struct layout *l, size_t rest_off, size_t name_off)
 				 (uint32_t)strlen(format));
 	if (w.failed || !header_encode(&h, l->new, h.header_length))
 		return false;
-	gap = rest_off - writer_len(&w);
+	gap = rest_off - byte_writer_len(&w);
 	if (gap == 0)
 		return true;
 	if (gap < EXT_HEAD_BYTES)
 		return false;
-	put_be32(l->new + writer_len(&w), EXT_FILLER);
-	put_be32(l->new + writer_len(&w) + 4,
+	put_be32(l->new + byte_writer_len(&w), EXT_FILLER);
+	put_be32(l->new + byte_writer_len(&w) + 4,
 		 (uint32_t)(gap - EXT_HEAD_BYTES));
 	return true;
 }

@@ -202,7 +202,7 @@ void edit_add_snapshot(struct qcow2_store *file, bool old)
 	};
 	uint64_t table = take_cluster(&e);
 	uint8_t buf[200], counts[12];
-	struct writer w = writer_init(buf, sizeof(buf));
+	struct byte_writer w = byte_writer_init(buf, sizeof(buf));
 
 	share_tables(&e);
 	s.l1_off = take_cluster(&e);
@@ -211,7 +211,7 @@ void edit_add_snapshot(struct qcow2_store *file, bool old)
 		      s.l1_off + 8 * (uint64_t)i);
 	snapshot_encode(&w, &s);
 	put(&e, buf,
-	    old ? drop_extra(buf, writer_len(&w)) : writer_len(&w), table);
+	    old ? drop_extra(buf, byte_writer_len(&w)) : byte_writer_len(&w), table);
 	put_be32(counts, 1);
 	put_be64(counts + 4, table);
 	put(&e, counts, sizeof(counts), 60);

@@ -15,13 +15,13 @@ static void check_round_trip(const struct bitmap *b, const uint8_t *start,
 	static uint8_t again[FUZZ_INPUT_MAX];
 	size_t used = (size_t)BITMAP_DIR_ENTRY_BYTES + b->extra_len +
 		      b->name_len;
-	struct writer w = writer_init(again, sizeof(again));
+	struct byte_writer w = byte_writer_init(again, sizeof(again));
 	struct fault fault;
 	struct bitmap d;
 	struct reader r;
 
 	bitmap_encode(&w, b);
-	FUZZ_CHECK(!w.failed && writer_len(&w) == len);
+	FUZZ_CHECK(!w.failed && byte_writer_len(&w) == len);
 	FUZZ_CHECK(memcmp(again, start, used) == 0);
 	r = reader_init(again, len);
 	FUZZ_CHECK(bitmap_decode(&d, &r, &fault) == DEFECT_NONE);

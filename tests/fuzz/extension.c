@@ -22,7 +22,7 @@ static void check_round_trip(const struct header *h, const uint8_t *buf,
 			     size_t len)
 {
 	static uint8_t again[FUZZ_INPUT_MAX + 8];
-	struct writer w = writer_init(again, sizeof(again));
+	struct byte_writer w = byte_writer_init(again, sizeof(again));
 	struct extension_iter it, it2;
 	struct extension e, e2;
 	struct fault fault;
@@ -37,7 +37,7 @@ static void check_round_trip(const struct header *h, const uint8_t *buf,
 		return;
 	FUZZ_CHECK(!w.failed);
 	extension_iter_init(&it, h, buf, len);
-	extension_iter_init(&it2, &plain, again, writer_len(&w));
+	extension_iter_init(&it2, &plain, again, byte_writer_len(&w));
 	while (extension_next(&it, &e, &fault)) {
 		/* Padding that the end of the cluster had cut off. */
 		if (e.off + UINT64_C(8) + e.len + 8 > UINT64_C(1)

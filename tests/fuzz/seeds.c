@@ -22,13 +22,13 @@
 static const char *corpus;
 static uint8_t buf[8192];
 
-static struct writer start(void)
+static struct byte_writer start(void)
 {
 	memset(buf, 0, sizeof(buf));
-	return writer_init(buf, sizeof(buf));
+	return byte_writer_init(buf, sizeof(buf));
 }
 
-static void save(const struct writer *w, const char *target, const char *name)
+static void save(const struct byte_writer *w, const char *target, const char *name)
 {
 	char path[1024];
 	FILE *f;
@@ -40,7 +40,7 @@ static void save(const struct writer *w, const char *target, const char *name)
 	}
 	snprintf(path, sizeof(path), "%s/%s/%s", corpus, target, name);
 	f = fopen(path, "wb");
-	if (!f || fwrite(buf, 1, writer_len(w), f) != writer_len(w) ||
+	if (!f || fwrite(buf, 1, byte_writer_len(w), f) != byte_writer_len(w) ||
 	    fclose(f)) {
 		perror(path);
 		exit(1);
@@ -67,7 +67,7 @@ static struct header plain_header(uint32_t version, uint32_t cluster_bits)
 	};
 }
 
-static void put_header(struct writer *w, const struct header *h)
+static void put_header(struct byte_writer *w, const struct header *h)
 {
 	uint8_t *p = write_reserve(w, h->header_length);
 
@@ -77,7 +77,7 @@ static void put_header(struct writer *w, const struct header *h)
 
 static void save_header(const struct header *h, const char *name)
 {
-	struct writer w = start();
+	struct byte_writer w = start();
 
 	write_be64(&w, 1 << 24);
 	put_header(&w, h);
@@ -123,7 +123,7 @@ static void extension_lists(void)
 	struct bitmaps_ext bitmaps = { 2, 64, 0x6000 };
 	struct crypto_ext crypto = { 0x7000, 4096 };
 	struct header h = plain_header(3, 12);
-	struct writer w = start();
+	struct byte_writer w = start();
 
 	h.crypt_method = CRYPT_LUKS;
 	h.backing_off = 2048;
@@ -138,7 +138,7 @@ static void extension_lists(void)
 	extension_encode_bitmaps(&w, &bitmaps);
 	extension_encode_crypto(&w, &crypto);
 	extension_encode_end(&w);
-	write_zeros(&w, 8 + h.backing_off - writer_len(&w));
+	write_zeros(&w, 8 + h.backing_off - byte_writer_len(&w));
 	write_bytes(&w, "base.raw", 8);
 	save(&w, "extension", "all");
 
@@ -162,7 +162,7 @@ static void extension_lists(void)
 
 /* ---- Tables ---------------------------------------------------------------- */
 
-static void put_entry(struct writer *w, uint64_t guest_off, uint64_t desc,
+static void put_entry(struct byte_writer *w, uint64_t guest_off, uint64_t desc,
 		      uint64_t bitmap)
 {
 	write_be64(w, guest_off);
@@ -173,7 +173,7 @@ static void put_entry(struct writer *w, uint64_t guest_off, uint64_t desc,
 static void save_l2(uint8_t cluster_bits, uint8_t features, const char *name)
 {
 	uint64_t cluster = UINT64_C(1) << cluster_bits;
-	struct writer w = start();
+	struct byte_writer w = start();
 
 	write_u8(&w, cluster_bits - 9);
 	write_u8(&w, features);
@@ -199,7 +199,7 @@ static void save_l2(uint8_t cluster_bits, uint8_t features, const char *name)
 static void refcounts(void)
 {
 	for (uint8_t order = 0; order <= 6; order++) {
-		struct writer w = start();
+		struct byte_writer w = start();
 		char name[16];
 
 		write_u8(&w, order);
@@ -230,13 +230,13 @@ static void snapshots(void)
 		.id = "1",
 		.name = "first",
 	};
-	struct writer w = start();
+	struct byte_writer w = start();
 	size_t second;
 
 	write_be64(&w, 1 << 20);
 	write_be64(&w, 1 << 24);
 	snapshot_encode(&w, &s);
-	second = writer_len(&w);
+	second = byte_writer_len(&w);
 	s.icount = 99;
 	s.unknown_extra = (const uint8_t *)"unknown";
 	s.unknown_extra_len = 7;
@@ -269,7 +269,7 @@ static void bitmaps(void)
 		.name_len = 6,
 		.name = "bitmap",
 	};
-	struct writer w = start();
+	struct byte_writer w = start();
 
 	write_u8(&w, 7);
 	write_be64(&w, UINT64_C(1) << 30);
@@ -299,7 +299,7 @@ static void luks(void)
 		.key_bytes = 64,
 		.digest_iterations = 1000,
 	};
-	struct writer w = start();
+	struct byte_writer w = start();
 
 	for (uint32_t i = 0; i < LUKS_SLOTS; i++) {
 		l.slots[i].state = i ? LUKS_SLOT_INACTIVE : LUKS_SLOT_ACTIVE;

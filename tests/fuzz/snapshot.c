@@ -30,14 +30,14 @@ static bool same(const struct snapshot *a, const struct snapshot *b)
 static void check_round_trip(const struct snapshot *s)
 {
 	static uint8_t again[FUZZ_INPUT_MAX * 4], third[FUZZ_INPUT_MAX * 4];
-	struct writer w = writer_init(again, sizeof(again));
+	struct byte_writer w = byte_writer_init(again, sizeof(again));
 	struct reader r;
 	struct fault fault;
 	struct snapshot d;
 	size_t len;
 
 	snapshot_encode(&w, s);
-	len = writer_len(&w);
+	len = byte_writer_len(&w);
 	FUZZ_CHECK(!w.failed && len % 8 == 0);
 	FUZZ_CHECK(snapshot_entry_bytes(again) == len);
 	r = reader_init(again, len);
@@ -45,9 +45,9 @@ static void check_round_trip(const struct snapshot *s)
 	FUZZ_CHECK(snapshot_decode(&d, &r, 0, &fault) == DEFECT_NONE);
 	FUZZ_CHECK(reader_left(&r) == 0 && same(s, &d));
 	FUZZ_CHECK(!snapshot_lacks_extra(&d, 3));
-	w = writer_init(third, sizeof(third));
+	w = byte_writer_init(third, sizeof(third));
 	snapshot_encode(&w, &d);
-	FUZZ_CHECK(writer_len(&w) == len && memcmp(again, third, len) == 0);
+	FUZZ_CHECK(byte_writer_len(&w) == len && memcmp(again, third, len) == 0);
 }
 
 static void check_l1(const struct snapshot *s, uint64_t file_size)

@@ -80,7 +80,7 @@ static void write_l1(struct builder *b)
 	}
 }
 
-static void write_text(struct writer *w, uint32_t type, const char *text)
+static void write_text(struct byte_writer *w, uint32_t type, const char *text)
 {
 	if (text)
 		extension_encode(w, type, text, (uint32_t)strlen(text));
@@ -89,14 +89,14 @@ static void write_text(struct writer *w, uint32_t type, const char *text)
 void builder_finish(struct builder *b)
 {
 	uint8_t *buf = calloc(1, b->geo.cluster_size);
-	struct writer w = writer_init(buf, b->geo.cluster_size);
+	struct byte_writer w = byte_writer_init(buf, b->geo.cluster_size);
 
 	write_reserve(&w, b->header.header_length);
 	write_text(&w, EXT_BACKING_FORMAT, b->backing_format);
 	write_text(&w, EXT_DATA_FILE, b->data_file);
 	extension_encode_end(&w);
 	if (b->backing_file) {
-		b->header.backing_off = writer_len(&w);
+		b->header.backing_off = byte_writer_len(&w);
 		b->header.backing_len = (uint32_t)strlen(b->backing_file);
 		write_bytes(&w, b->backing_file, b->header.backing_len);
 	}

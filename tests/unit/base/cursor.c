@@ -70,7 +70,7 @@ static void a_length_near_the_top_does_not_wrap(void **state)
 {
 	uint8_t bytes[4] = { 0 };
 	struct reader r = reader_init(bytes, sizeof(bytes));
-	struct writer w = writer_init(bytes, sizeof(bytes));
+	struct byte_writer w = byte_writer_init(bytes, sizeof(bytes));
 
 	(void)state;
 	assert_null(read_bytes(&r, SIZE_MAX));
@@ -94,7 +94,7 @@ static void a_reader_of_nothing_is_at_its_end(void **state)
 static void writes_what_the_reader_reads(void **state)
 {
 	uint8_t p[LEN];
-	struct writer w = writer_init(p, LEN);
+	struct byte_writer w = byte_writer_init(p, LEN);
 	struct reader r;
 
 	(void)state;
@@ -104,7 +104,7 @@ static void writes_what_the_reader_reads(void **state)
 	write_u8(&w, 0xa1);
 	write_bytes(&w, "abcdef", 6);
 	write_zeros(&w, 2);
-	assert_int_equal(writer_len(&w), LEN);
+	assert_int_equal(byte_writer_len(&w), LEN);
 	assert_false(w.failed);
 	r = reader_init(p, LEN);
 	assert_int_equal(read_be64(&r), 0x1122334455667788);
@@ -119,7 +119,7 @@ static void writes_what_the_reader_reads(void **state)
 static void writing_past_the_end_fails_for_good_and_writes_nothing(void **state)
 {
 	uint8_t *p = guard_alloc(3);
-	struct writer w = writer_init(p, 3);
+	struct byte_writer w = byte_writer_init(p, 3);
 
 	(void)state;
 	memset(p, 0x55, 3);
@@ -130,7 +130,7 @@ static void writing_past_the_end_fails_for_good_and_writes_nothing(void **state)
 	write_zeros(&w, 1);
 	write_bytes(&w, "x", 1);
 	write_bytes(&w, NULL, 0);
-	assert_int_equal(writer_len(&w), 2);
+	assert_int_equal(byte_writer_len(&w), 2);
 	assert_int_equal(p[2], 0x55);
 	guard_free(p, 3);
 }
@@ -140,15 +140,15 @@ static void padding_reaches_the_next_multiple_and_no_further(void **state)
 	(void)state;
 	for (size_t len = 0; len <= 17; len++) {
 		uint8_t bytes[24];
-		struct writer w = writer_init(bytes, sizeof(bytes));
+		struct byte_writer w = byte_writer_init(bytes, sizeof(bytes));
 
 		memset(bytes, 0xff, sizeof(bytes));
 		write_reserve(&w, len);
 		write_pad(&w, 8);
-		assert_int_equal(writer_len(&w), (len + 7) / 8 * 8);
+		assert_int_equal(byte_writer_len(&w), (len + 7) / 8 * 8);
 		for (size_t i = 0; i < sizeof(bytes); i++)
 			assert_int_equal(bytes[i],
-					 i >= len && i < writer_len(&w) ? 0
+					 i >= len && i < byte_writer_len(&w) ? 0
 									: 0xff);
 	}
 }

@@ -142,7 +142,7 @@ uint64_t rig_snapshot(struct rig *r, const struct small *s)
 		.icount = UINT64_MAX,
 	};
 	uint8_t buf[200];
-	struct writer w = writer_init(buf, sizeof(buf));
+	struct byte_writer w = byte_writer_init(buf, sizeof(buf));
 
 	for (uint32_t i = 0; i < 3; i++) {
 		rig_set_refcount(r, s->data[i], 2);
@@ -155,7 +155,7 @@ uint64_t rig_snapshot(struct rig *r, const struct small *s)
 	snapshot_encode(&w, &snap);
 	r->header.snapshots_off = rig_alloc(r, 1);
 	r->header.n_snapshots = 1;
-	rig_put(r, r->header.snapshots_off, buf, writer_len(&w));
+	rig_put(r, r->header.snapshots_off, buf, byte_writer_len(&w));
 	return snap.l1_off;
 }
 
@@ -167,7 +167,7 @@ struct rig_bitmap rig_bitmap(struct rig *r, const char *name)
 		.name_len = (uint16_t)strlen(name), .name = name,
 	};
 	uint8_t buf[1200];
-	struct writer w = writer_init(buf, sizeof(buf));
+	struct byte_writer w = byte_writer_init(buf, sizeof(buf));
 
 	b.directory = r->has_bitmaps ? r->bitmaps.directory_off
 				     : rig_alloc(r, 1);
@@ -178,13 +178,13 @@ struct rig_bitmap rig_bitmap(struct rig *r, const char *name)
 							  r->header.size, 16);
 	bitmap_encode(&w, &entry);
 	rig_put(r, b.directory + r->bitmaps.directory_size, buf,
-		writer_len(&w));
+		byte_writer_len(&w));
 	rig_put64(r, b.table, b.data);
 	r->has_bitmaps = true;
 	r->header.autoclear_features |= AUTOCLEAR_BITMAPS;
 	r->bitmaps.n_bitmaps++;
 	r->bitmaps.directory_off = b.directory;
-	r->bitmaps.directory_size += writer_len(&w);
+	r->bitmaps.directory_size += byte_writer_len(&w);
 	return b;
 }
 
@@ -192,7 +192,7 @@ static void write_header(struct rig *r)
 {
 	uint8_t buf[512] = { 0 };
 	size_t len = header_encode(&r->header, buf, sizeof(buf));
-	struct writer w = writer_init(buf + len, sizeof(buf) - len);
+	struct byte_writer w = byte_writer_init(buf + len, sizeof(buf) - len);
 
 	assert_int_not_equal(len, 0);
 	if (r->has_bitmaps)

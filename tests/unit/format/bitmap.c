@@ -67,11 +67,11 @@ static void rejects_every_cut_entry(void **state)
 {
 	struct bitmap b = good_bitmap(), d;
 	uint8_t buf[64];
-	struct writer w = writer_init(buf, sizeof(buf));
+	struct byte_writer w = byte_writer_init(buf, sizeof(buf));
 
 	(void)state;
 	bitmap_encode(&w, &b);
-	assert_int_equal(writer_len(&w), 32);
+	assert_int_equal(byte_writer_len(&w), 32);
 	for (size_t len = 0; len <= 32; len++) {
 		uint8_t *p = guard_alloc(len);
 		struct reader r = reader_init(p, len);
@@ -113,7 +113,7 @@ static void entries_follow_each_other_padded_to_8(void **state)
 	(void)state;
 	for (int i = 0; i < 5000; i++) {
 		uint8_t buf[BUF], extra[3][200];
-		struct writer w = writer_init(buf, sizeof(buf));
+		struct byte_writer w = byte_writer_init(buf, sizeof(buf));
 		struct bitmap b[3], d;
 		char name[3][200];
 		struct fault fault;
@@ -122,9 +122,9 @@ static void entries_follow_each_other_padded_to_8(void **state)
 		for (int k = 0; k < 3; k++) {
 			b[k] = random_bitmap(&rng, extra[k], name[k]);
 			bitmap_encode(&w, &b[k]);
-			assert_int_equal(writer_len(&w) % 8, 0);
+			assert_int_equal(byte_writer_len(&w) % 8, 0);
 		}
-		r = reader_init(buf, writer_len(&w));
+		r = reader_init(buf, byte_writer_len(&w));
 		for (int k = 0; k < 3; k++) {
 			assert_int_equal(bitmap_decode(&d, &r, &fault), 0);
 			assert_same(&d, &b[k]);
@@ -340,7 +340,7 @@ static void hostile_directories_do_no_harm(void **state)
 		size_t len = 32 + test_rng_below(&rng, 3) * 8;
 		uint8_t *p = end - len, again[BUF];
 		struct bitmap b = good_bitmap(), d;
-		struct writer w = writer_init(p, len);
+		struct byte_writer w = byte_writer_init(p, len);
 		struct reader r = reader_init(p, len);
 		struct fault fault;
 
@@ -353,10 +353,10 @@ static void hostile_directories_do_no_harm(void **state)
 			continue;
 		}
 		decoded++;
-		w = writer_init(again, sizeof(again));
+		w = byte_writer_init(again, sizeof(again));
 		bitmap_encode(&w, &b);
 		assert_false(w.failed);
-		r = reader_init(again, writer_len(&w));
+		r = reader_init(again, byte_writer_len(&w));
 		assert_int_equal(bitmap_decode(&d, &r, &fault), 0);
 		assert_same(&b, &d);
 		if (!bitmap_validate(&g, &b, DISK_SIZE, FILE_SIZE, &fault)) {

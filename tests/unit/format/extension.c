@@ -204,7 +204,7 @@ static void more_extensions_than_any_image_has_are_refused(void **state)
 	(void)state;
 	h.cluster_bits = 16;
 	for (uint32_t n = EXTENSIONS_MAX; n <= EXTENSIONS_MAX + 1; n++) {
-		struct writer w = writer_init(buf, 65536);
+		struct byte_writer w = byte_writer_init(buf, 65536);
 
 		write_reserve(&w, HEADER);
 		for (uint32_t i = 0; i < n; i++)

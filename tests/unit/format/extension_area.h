@@ -15,7 +15,7 @@ enum { CLUSTER = 4096, HEADER = HEADER_LENGTH_V3 };
 struct area {
 	struct header h;
 	uint8_t *buf;
-	struct writer w;
+	struct byte_writer w;
 };
 
 static inline void area_init(struct area *a)
@@ -23,7 +23,7 @@ static inline void area_init(struct area *a)
 	a->h = small_header(3);
 	a->buf = guard_alloc(CLUSTER);
 	memset(a->buf, 0, CLUSTER);
-	a->w = writer_init(a->buf, CLUSTER);
+	a->w = byte_writer_init(a->buf, CLUSTER);
 	write_reserve(&a->w, HEADER);
 }
 

@@ -10,7 +10,7 @@ static void assert_rewrites_alike(const struct header *h, const uint8_t *buf,
 				  size_t len)
 {
 	uint8_t again[CLUSTER] = { 0 };
-	struct writer w = writer_init(again, sizeof(again));
+	struct byte_writer w = byte_writer_init(again, sizeof(again));
 	struct extension_iter it, check;
 	struct extension e, f;
 	struct fault fault;
@@ -26,7 +26,7 @@ static void assert_rewrites_alike(const struct header *h, const uint8_t *buf,
 	if (fault.defect || w.failed)
 		return;
 	extension_iter_init(&it, h, buf, len);
-	extension_iter_init(&check, h, again, writer_len(&w));
+	extension_iter_init(&check, h, again, byte_writer_len(&w));
 	while (n--) {
 		assert_true(extension_next(&it, &e, &fault));
 		assert_true(extension_next(&check, &f, &fault));
@@ -37,7 +37,7 @@ static void assert_rewrites_alike(const struct header *h, const uint8_t *buf,
 	assert_false(extension_next(&check, &f, &fault));
 }
 
-static void write_random_extension(struct test_rng *rng, struct writer *w)
+static void write_random_extension(struct test_rng *rng, struct byte_writer *w)
 {
 	static const uint32_t types[] = { EXT_BACKING_FORMAT, EXT_DATA_FILE,
 					  EXT_FEATURE_NAMES, 0x12345678 };
@@ -76,7 +76,7 @@ static void random_lists_are_safe_and_rewrite_alike(void **state)
 	for (int i = 0; i < 30000; i++) {
 		size_t len = 1024 + test_rng_below(&rng, 64);
 		uint8_t *buf = a.buf + CLUSTER - len;
-		struct writer w = writer_init(buf, len);
+		struct byte_writer w = byte_writer_init(buf, len);
 		struct extensions x;
 		struct fault fault;
 		enum defect bad;
@@ -93,7 +93,7 @@ static void random_lists_are_safe_and_rewrite_alike(void **state)
 		for (uint64_t n = test_rng_below(&rng, 5); n; n--)
 			write_random_extension(&rng, &w);
 		if (i % 2)
-			gen_flip(&rng, buf + HEADER, writer_len(&w) - HEADER);
+			gen_flip(&rng, buf + HEADER, byte_writer_len(&w) - HEADER);
 		bad = extensions_decode(&x, &a.h, buf, len, FILE_SIZE, &fault);
 		assert_int_equal(bad, fault.defect);
 		if (!bad)

@@ -44,7 +44,7 @@ static void the_table_written_names_every_known_feature(void **state)
 	static const uint64_t known[] = { INCOMPAT_KNOWN, COMPAT_KNOWN,
 					  AUTOCLEAR_KNOWN };
 	uint8_t buf[512];
-	struct writer w = writer_init(buf, sizeof(buf));
+	struct byte_writer w = byte_writer_init(buf, sizeof(buf));
 	uint32_t len;
 
 	(void)state;
@@ -53,7 +53,7 @@ static void the_table_written_names_every_known_feature(void **state)
 	assert_int_equal(get_be32(buf), EXT_FEATURE_NAMES);
 	len = get_be32(buf + 4);
 	assert_int_equal(len, 8 * 48);
-	assert_int_equal(writer_len(&w), 8 + len);
+	assert_int_equal(byte_writer_len(&w), 8 + len);
 	for (uint8_t type = 0; type < 3; type++)
 		for (unsigned bit = 0; bit < 64; bit++)
 			assert_int_equal(has_name(buf + 8, len, type, bit),

@@ -165,14 +165,14 @@ static void rejects_every_cut_entry(void **state)
 	struct texts t;
 	struct snapshot s = random_snapshot(&rng, &t), d;
 	uint8_t buf[BUF];
-	struct writer w = writer_init(buf, sizeof(buf));
+	struct byte_writer w = byte_writer_init(buf, sizeof(buf));
 	size_t used;
 
 	(void)state;
 	snapshot_encode(&w, &s);
 	used = (size_t)SNAPSHOT_HEADER_BYTES + s.extra_len + s.id_len +
 	       s.name_len;
-	for (size_t len = 0; len <= writer_len(&w); len++) {
+	for (size_t len = 0; len <= byte_writer_len(&w); len++) {
 		uint8_t *p = guard_alloc(len);
 		struct reader r = reader_init(p, len);
 		struct fault fault;
@@ -195,20 +195,20 @@ static void entries_follow_each_other_padded_to_8(void **state)
 		struct texts t[2];
 		struct snapshot s[2], d;
 		uint8_t buf[BUF];
-		struct writer w = writer_init(buf, sizeof(buf));
+		struct byte_writer w = byte_writer_init(buf, sizeof(buf));
 		struct fault fault;
 		struct reader r;
 
 		for (int k = 0; k < 2; k++) {
-			size_t before = writer_len(&w);
+			size_t before = byte_writer_len(&w);
 
 			s[k] = random_snapshot(&rng, &t[k]);
 			snapshot_encode(&w, &s[k]);
-			assert_int_equal(writer_len(&w) % 8, 0);
+			assert_int_equal(byte_writer_len(&w) % 8, 0);
 			assert_int_equal(snapshot_entry_bytes(buf + before),
-					 writer_len(&w) - before);
+					 byte_writer_len(&w) - before);
 		}
-		r = reader_init(buf, writer_len(&w));
+		r = reader_init(buf, byte_writer_len(&w));
 		for (int k = 0; k < 2; k++) {
 			assert_int_equal(
 				snapshot_decode(&d, &r, DISK_SIZE, &fault), 0);
@@ -241,7 +241,7 @@ static void a_small_buffer_fails_the_writer(void **state)
 	struct texts t;
 	struct snapshot s = random_snapshot(&rng, &t);
 	uint8_t *p = guard_alloc(55);
-	struct writer w = writer_init(p, 55);
+	struct byte_writer w = byte_writer_init(p, 55);
 
 	(void)state;
 	snapshot_encode(&w, &s);
@@ -254,13 +254,13 @@ static void large_vm_states_leave_the_small_field_empty(void **state)
 	struct snapshot s = { .vm_state_size = UINT64_C(1) << 32,
 			      .icount = UINT64_MAX };
 	uint8_t buf[64];
-	struct writer w = writer_init(buf, sizeof(buf));
+	struct byte_writer w = byte_writer_init(buf, sizeof(buf));
 
 	(void)state;
 	snapshot_encode(&w, &s);
 	assert_int_equal(get_be32(buf + 32), 0);
 	assert_true(get_be64(buf + 40) == UINT64_C(1) << 32);
-	w = writer_init(buf, sizeof(buf));
+	w = byte_writer_init(buf, sizeof(buf));
 	s.vm_state_size = UINT32_MAX;
 	snapshot_encode(&w, &s);
 	assert_int_equal(get_be32(buf + 32), UINT32_MAX);
@@ -273,14 +273,14 @@ static void unknown_extra_data_stays_behind_an_absent_icount(void **state)
 	struct snapshot s = { .icount = UINT64_MAX, .unknown_extra_len = 4,
 			      .unknown_extra = (const uint8_t *)"more" };
 	uint8_t buf[80];
-	struct writer w = writer_init(buf, sizeof(buf));
+	struct byte_writer w = byte_writer_init(buf, sizeof(buf));
 	struct reader r;
 	struct snapshot d;
 	struct fault fault;
 
 	(void)state;
 	snapshot_encode(&w, &s);
-	r = reader_init(buf, writer_len(&w));
+	r = reader_init(buf, byte_writer_len(&w));
 	assert_int_equal(snapshot_decode(&d, &r, DISK_SIZE, &fault), 0);
 	assert_same(&d, &s);
 	assert_int_equal(d.extra_len, 28);
@@ -340,7 +340,7 @@ static void hostile_tables_do_no_harm(void **state)
 		struct snapshot s = random_snapshot(&rng, &t), d;
 		uint8_t *p = end - 200 - test_rng_below(&rng, 600);
 		size_t len = (size_t)(end - p);
-		struct writer w = writer_init(p, len);
+		struct byte_writer w = byte_writer_init(p, len);
 		struct reader r = reader_init(p, len);
 		uint8_t again[BUF];
 		struct fault fault;
@@ -357,10 +357,10 @@ static void hostile_tables_do_no_harm(void **state)
 		}
 		accepted++;
 		assert_true(s.extra_len <= SNAPSHOT_EXTRA_BYTES_MAX);
-		w = writer_init(again, sizeof(again));
+		w = byte_writer_init(again, sizeof(again));
 		snapshot_encode(&w, &s);
 		assert_false(w.failed);
-		r = reader_init(again, writer_len(&w));
+		r = reader_init(again, byte_writer_len(&w));
 		assert_int_equal(snapshot_decode(&d, &r, 0, &fault), 0);
 		assert_same(&s, &d);
 	}

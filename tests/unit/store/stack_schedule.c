@@ -27,7 +27,7 @@ static void tear_down(struct bench *b)
 	sched_free(b->sched);
 }
 
-struct writer {
+struct byte_writer {
 	pthread_t thread;
 	struct qcow2_store *s;
 	const char *byte;
@@ -37,14 +37,14 @@ struct writer {
 
 static void *write_byte(void *arg)
 {
-	struct writer *w = arg;
+	struct byte_writer *w = arg;
 
 	store_pwrite(w->s, w->byte, 1, w->off, 0, NULL);
 	atomic_store(&w->done, true);
 	return NULL;
 }
 
-static void start(struct writer *w)
+static void start(struct byte_writer *w)
 {
 	ok(pthread_create(&w->thread, NULL, write_byte, w));
 }
@@ -62,7 +62,7 @@ static void two_writes_end_in_the_chosen_order(void **state)
 	(void)state;
 	for (int first = 0; first < 2; first++) {
 		struct bench b = set_up();
-		struct writer w[2] = { { .s = b.s, .byte = "a" },
+		struct byte_writer w[2] = { { .s = b.s, .byte = "a" },
 				       { .s = b.s, .byte = "b" } };
 		struct sched_hold *h[2];
 
@@ -84,7 +84,7 @@ static void two_writes_end_in_the_chosen_order(void **state)
 static void a_call_held_after_has_already_happened(void **state)
 {
 	struct bench b = set_up();
-	struct writer w = { .s = b.s, .byte = "a", .off = 4 };
+	struct byte_writer w = { .s = b.s, .byte = "a", .off = 4 };
 	struct sched_hold *h = sched_hold(b.sched, "disk.write.after", 4, 1);
 
 	(void)state;
@@ -118,7 +118,7 @@ static void other_calls_pass_by(void **state)
 static void a_hold_catches_one_call(void **state)
 {
 	struct bench b = set_up();
-	struct writer w = { .s = b.s, .byte = "a" };
+	struct byte_writer w = { .s = b.s, .byte = "a" };
 	struct sched_hold *h = sched_hold(b.sched, "disk.write.before", 0, 0);
 
 	(void)state;
