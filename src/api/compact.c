@@ -35,7 +35,7 @@ static int check_image(struct qcow2_image *img,
 {
 	struct image *top = disk_top_image(img->disk);
 
-	return top && top->rw ? image_compact_check(top, opts, err) : 0;
+	return top && top->writer ? image_compact_check(top, opts, err) : 0;
 }
 
 /* What the proof of refcounts judges, and mends where it can. */
@@ -94,14 +94,14 @@ static int check_sound(struct qcow2_image *img, bool dry_run,
 {
 	struct image *top = disk_top_image(img->disk);
 	struct qcow2_check_result found = { .struct_size = sizeof(found) };
-	bool may_raise = top && top->rw && !dry_run;
+	bool may_raise = top && top->writer && !dry_run;
 	int rc = 0;
 
 	*n_leaked = 0;
 	/* What cannot be compacted is refused by whoever would do it. */
-	if (!top || (!top->rw && !dry_run))
+	if (!top || (!top->writer && !dry_run))
 		return 0;
-	if (top->rw)
+	if (top->writer)
 		rc = image_settle(top, err);
 	if (rc == 0)
 		rc = look_for_damage(top, may_raise, &found, err);

@@ -261,7 +261,7 @@ int disk_get_info(struct disk *d, uint32_t depth, struct qcow2_info *out,
 		return 0;
 	}
 	image_get_info(l->image, out);
-	rw_get_info(l->image, out);
+	writer_get_info(l->image, out);
 	return 0;
 }
 

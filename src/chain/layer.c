@@ -240,7 +240,7 @@ int layer_open(struct layer *l, struct qcow2_store *store, struct place place,
 
 int layer_close(struct layer *l, struct qcow2_error *err)
 {
-	int rc = l->image ? rw_close(l->image, err) : 0;
+	int rc = l->image ? writer_close(l->image, err) : 0;
 
 	image_close(l->image);
 	store_release(&l->data_hold);

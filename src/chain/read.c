@@ -46,7 +46,7 @@ static int read_image(struct disk *d, uint32_t depth, struct iov_cursor *dst,
 	struct image *img = d->layers[depth].image;
 
 	while (len) {
-		struct grace_ref ref = image_begin(img);
+		struct grace_ref ref = writer_grace_begin(img);
 		struct image_extent x;
 		int rc = image_map(img, len, off, flags, &x, err);
 
@@ -54,7 +54,7 @@ static int read_image(struct disk *d, uint32_t depth, struct iov_cursor *dst,
 			rc = read_below(d, depth, dst, x.len, off, flags, err);
 		else if (rc == 0)
 			rc = image_read(img, dst, x.len, off, &x, flags, err);
-		image_end(ref);
+		writer_grace_end(ref);
 		if (rc < 0)
 			return rc;
 		len -= x.len;

@@ -171,7 +171,7 @@ static int move_data(struct compact *c, struct bitset *data,
 		if (rc < 0 || !c->moves.n)
 			return rc;
 		/* Copies and refcounts, before anything points to them. */
-		rc = commit_flush(&c->img->rw->commit, err);
+		rc = commit_flush(&c->img->writer->commit, err);
 		if (rc == 0)
 			rc = each_bitmap(c, follow_bitmap, NULL, err);
 		if (rc == 0)
@@ -243,7 +243,7 @@ static int find_extension(struct compact *c, uint64_t *pointer_off,
 static int move_directory(struct compact *c, struct qcow2_error *err)
 {
 	struct bitmaps *all = &c->img->bitmaps;
-	struct guard *guard = &c->img->rw->guard;
+	struct guard *guard = &c->img->writer->guard;
 	uint64_t old = all->directory_off;
 	uint64_t pointer_off, to;
 	int rc = find_extension(c, &pointer_off, err);

@@ -153,12 +153,12 @@ static int move_data(struct compact *c, struct qcow2_error *err)
 static int shrink_refcounts(struct image *img, struct qcow2_error *err)
 {
 	bool more = true;
-	int rc = commit_drain(&img->rw->commit, err);
+	int rc = commit_drain(&img->writer->commit, err);
 
 	while (rc == 0 && more) {
-		rc = refcounts_shrink(&img->rw->refs, &more, err);
+		rc = refcounts_shrink(&img->writer->refs, &more, err);
 		if (rc == 0)
-			rc = commit_drain(&img->rw->commit, err);
+			rc = commit_drain(&img->writer->commit, err);
 	}
 	return rc;
 }
@@ -251,7 +251,7 @@ static int finish(struct compact *c, struct qcow2_error *err)
 	if (rc == 0)
 		rc = punch_holes(c, err);
 	if (rc == 0)
-		rc = rw_cut_tail(c->img, err);
+		rc = writer_cut_tail(c->img, err);
 	return rc;
 }
 
@@ -267,9 +267,9 @@ static int run(struct compact *c, struct qcow2_error *err)
 	c->result->clusters_movable = count_behind(c, true);
 	rc = compact_progress(c, err);
 	if (rc == 0) {
-		guarded_forget_inactive_l2(c->img);
+		overlap_forget_inactive_l2(c->img);
 		rc = move_all(c, err);
-		guarded_learn_inactive_l2(c->img, NULL);
+		overlap_learn_inactive_l2(c->img, NULL);
 	}
 	c->result->clusters_movable = max_u64(c->result->clusters_movable,
 					      c->result->clusters_moved);
@@ -325,15 +325,15 @@ static int look_only(struct compact *c, struct qcow2_error *err)
 
 static int dry_run(struct compact *c, struct qcow2_error *err)
 {
-	struct rw *rw = c->img->rw;
+	struct writer *writer = c->img->writer;
 	int rc;
 
-	if (!rw)
+	if (!writer)
 		return look_only(c, err);
 	/* What a dry run looked at is there afterwards. */
-	rw->keep_tail = true;
+	writer->keep_tail = true;
 	rc = image_drain(c->img, err);
-	c->refs = &rw->refs;
+	c->refs = &writer->refs;
 	return rc < 0 ? rc : look(c, err);
 }
 
@@ -350,13 +350,13 @@ int image_compact(struct image *img, const struct qcow2_compact_opts *opts,
 		return rc;
 	if (opts->flags & QCOW2_COMPACT_DRY_RUN)
 		return dry_run(&c, err);
-	c.refs = &img->rw->refs;
-	img->rw->keep_tail = false;
+	c.refs = &img->writer->refs;
+	img->writer->keep_tail = false;
 	rc = proof_require(img, err);
 	if (rc == 0)
 		rc = compact_rewrite(img, opts, result, err);
 	if (rc == 0)
-		refcounts_allow_cut(&img->rw->refs);
+		refcounts_allow_cut(&img->writer->refs);
 	if (rc == 0)
 		rc = run(&c, err);
 	close_compact(&c);

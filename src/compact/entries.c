@@ -34,7 +34,7 @@ static bool follow(const struct compact *c, struct l2_entry *e)
 static int change(struct compact *c, struct slice *s, uint64_t i,
 		  struct l2_entry e, struct qcow2_error *err)
 {
-	struct commit *commit = &c->img->rw->commit;
+	struct commit *commit = &c->img->writer->commit;
 	int rc = commit_begin(commit, 0, err);
 
 	if (rc < 0)
@@ -79,8 +79,8 @@ static int repoint_table(struct compact *c, uint64_t table_off,
 			return rc;
 		rc = repoint_slice(c, s, err);
 		cache_put(l2, s);
-		if (rc == 0 && commit_wanted(&img->rw->commit))
-			rc = commit_flush(&img->rw->commit, err);
+		if (rc == 0 && commit_wanted(&img->writer->commit))
+			rc = commit_flush(&img->writer->commit, err);
 	}
 	return rc;
 }

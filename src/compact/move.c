@@ -26,12 +26,12 @@ enum {
 /* Moves c->hole to the first free cluster, or to the goal. */
 static int next_hole(struct compact *c, struct qcow2_error *err)
 {
-	const struct refcounts *r = &c->img->rw->refs;
+	const struct refcounts *r = &c->img->writer->refs;
 	uint64_t values[READ_AT_ONCE];
 
 	while (c->hole < c->goal) {
 		uint64_t n = min_u64(READ_AT_ONCE, c->goal - c->hole);
-		int rc = refcounts_read(&c->img->rw->refs, n, c->hole, values,
+		int rc = refcounts_read(&c->img->writer->refs, n, c->hole, values,
 					err);
 
 		if (rc < 0)
@@ -47,7 +47,7 @@ static int next_hole(struct compact *c, struct qcow2_error *err)
 static int count_same(struct compact *c, struct move *m,
 		      struct qcow2_error *err)
 {
-	struct refcounts *r = &c->img->rw->refs;
+	struct refcounts *r = &c->img->writer->refs;
 	int rc = refcounts_get(r, m->from, &m->count, err);
 
 	return rc < 0 ? rc : refcounts_set(r, m->count, m->to, err);
@@ -167,7 +167,7 @@ static int move_row(struct compact *c, uint64_t n, uint64_t from, uint64_t to,
 int compact_begin_row(struct compact *c, uint64_t n, uint64_t from,
 		      struct qcow2_error *err)
 {
-	struct refcounts *r = &c->img->rw->refs;
+	struct refcounts *r = &c->img->writer->refs;
 	uint64_t to;
 	int rc = no_moves(c, err);
 
@@ -193,7 +193,7 @@ int compact_begin_table(struct compact *c, uint64_t off, uint64_t bytes,
 
 	if (rc < 0 || !c->moves.n || MUTANT(compact_place_unordered))
 		return rc;
-	return commit_flush(&c->img->rw->commit, err);
+	return commit_flush(&c->img->writer->commit, err);
 }
 
 uint64_t compact_place(const struct compact *c)
@@ -223,14 +223,14 @@ int compact_end_moves(struct compact *c, struct bitset *which,
 {
 	int rc = MUTANT(compact_freed_early)
 			 ? 0
-			 : commit_flush(&c->img->rw->commit, err);
+			 : commit_flush(&c->img->writer->commit, err);
 
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; rc == 0 && i < c->moves.n; i++) {
 		const struct move *m = &c->moves.list[i];
 
-		rc = refcounts_set(&c->img->rw->refs, 0, m->from, err);
+		rc = refcounts_set(&c->img->writer->refs, 0, m->from, err);
 		if (which) {
 			bitset_clear(which, m->from);
 			bitset_set(which, m->to);
@@ -239,12 +239,12 @@ int compact_end_moves(struct compact *c, struct bitset *which,
 	if (rc < 0)
 		return rc;
 	c->result->clusters_moved += c->moves.n;
-	return commit_flush(&c->img->rw->commit, err);
+	return commit_flush(&c->img->writer->commit, err);
 }
 
 void compact_undo_moves(struct compact *c)
 {
 	for (size_t i = 0; i < c->moves.n; i++)
-		refcounts_set(&c->img->rw->refs, 0, c->moves.list[i].to, NULL);
+		refcounts_set(&c->img->writer->refs, 0, c->moves.list[i].to, NULL);
 	c->moves.n = 0;
 }

@@ -240,7 +240,7 @@ static int leave(struct packed *p, struct qcow2_error *err)
 	struct compact *c = p->c;
 	int rc = MUTANT(packed_freed_early)
 			 ? 0
-			 : commit_flush(&c->img->rw->commit, err);
+			 : commit_flush(&c->img->writer->commit, err);
 
 	for (size_t i = 0; rc == 0 && i < p->n_pieces; i++) {
 		const struct piece *q = &p->pieces[i];
@@ -252,7 +252,7 @@ static int leave(struct packed *p, struct qcow2_error *err)
 			bitset_set(&c->packed, k);
 		rc = drop_refs(p, q, q->host_off, err);
 	}
-	return rc < 0 ? rc : commit_flush(&c->img->rw->commit, err);
+	return rc < 0 ? rc : commit_flush(&c->img->writer->commit, err);
 }
 
 static int move(struct packed *p, struct qcow2_error *err)

@@ -59,7 +59,7 @@ static int is_own(const struct image *img, uint64_t host_off,
 
 	if (img->geo.has_data_file)
 		return 1;
-	rc = refcounts_get(&img->rw->refs, host_off >> img->geo.cluster_bits,
+	rc = refcounts_get(&img->writer->refs, host_off >> img->geo.cluster_bits,
 			   &count, err);
 	return rc < 0 ? rc : count == 1;
 }
@@ -140,7 +140,7 @@ static int rewrite_disk(struct rewrite *w, struct qcow2_error *err)
 /* No guest byte changes: the bitmaps stay as true as they are. */
 static int rewrite_behind_bitmaps(struct rewrite *w, struct qcow2_error *err)
 {
-	_Atomic bool *valid = &w->img->rw->bitmaps_valid;
+	_Atomic bool *valid = &w->img->writer->bitmaps_valid;
 	bool was_valid = atomic_exchange(valid, false);
 	int rc = rewrite_disk(w, err);
 

@@ -20,7 +20,7 @@
 #include "image/image.h"
 #include "snapshot/table.h"
 #include "store/store.h"
-#include "write/features.h"
+#include "write/header_sector.h"
 #include "write/l1_grow.h"
 #include "write/tree.h"
 #include "write/writer.h"
@@ -29,7 +29,7 @@
 
 static int flush(struct compact *c, struct qcow2_error *err)
 {
-	return commit_flush(&c->img->rw->commit, err);
+	return commit_flush(&c->img->writer->commit, err);
 }
 
 static uint64_t moved_table(const struct compact *c, uint64_t l1_entry)
@@ -43,18 +43,18 @@ static uint64_t moved_table(const struct compact *c, uint64_t l1_entry)
 static int set_l1(struct compact *c, uint64_t i, uint64_t old, uint64_t entry,
 		  struct qcow2_error *err)
 {
-	struct rw *rw = c->img->rw;
-	int rc = guard_add(&rw->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
+	struct writer *writer = c->img->writer;
+	int rc = guard_add(&writer->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
 			   l1_table_off(entry), err);
 
 	if (rc == 0)
-		rc = commit_begin(&rw->commit, 0, err);
+		rc = commit_begin(&writer->commit, 0, err);
 	if (rc < 0)
 		return rc;
-	commit_set_l1(&rw->commit, i, entry);
-	commit_order(&rw->commit);
-	commit_end(&rw->commit);
-	guard_remove(&rw->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
+	commit_set_l1(&writer->commit, i, entry);
+	commit_order(&writer->commit);
+	commit_end(&writer->commit);
+	guard_remove(&writer->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
 		     l1_table_off(old));
 	return 0;
 }
@@ -155,15 +155,15 @@ int compact_move_l1(struct compact *c, struct qcow2_error *err)
 	if (rc < 0 || !c->moves.n)
 		return rc;
 	to = compact_place(c);
-	rc = guard_add(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L1, bytes, to,
+	rc = guard_add(&img->writer->guard, QCOW2_OVERLAP_ACTIVE_L1, bytes, to,
 		       err);
 	if (rc == 0)
-		rc = header_update(img, set_l1_place, &to, err);
+		rc = header_sector_update(img, set_l1_place, &to, err);
 	/* Both tables are the same, and both are counted. */
 	if (rc < 0)
 		return rc;
 	img->map.l1.host_off = to;
-	guard_remove(&img->rw->guard, GUARD_TABLES, bytes, old);
+	guard_remove(&img->writer->guard, GUARD_TABLES, bytes, old);
 	return compact_end_moves(c, NULL, err);
 }
 
@@ -196,7 +196,7 @@ static int look_for_list(struct compact *c, struct qcow2_error *err)
 	struct image *img = c->img;
 	uint64_t first;
 
-	return refcounts_find_row(&img->rw->refs,
+	return refcounts_find_row(&img->writer->refs,
 				  geometry_clusters(&img->geo,
 						    img->snapshots.table_bytes),
 				  c->goal, &first, err);
@@ -220,7 +220,7 @@ static int move_snapshot(struct compact *c, uint32_t i,
 		compact_undo_moves(c);
 		return rc < 0 ? rc : 0;
 	}
-	rc = guard_add(&img->rw->guard, QCOW2_OVERLAP_INACTIVE_L1, bytes,
+	rc = guard_add(&img->writer->guard, QCOW2_OVERLAP_INACTIVE_L1, bytes,
 		       compact_place(c), err);
 	if (rc == 0)
 		rc = copy_list(&img->snapshots, &next, err);
@@ -231,7 +231,7 @@ static int move_snapshot(struct compact *c, uint32_t i,
 	free(next.list);
 	if (rc < 0)
 		return rc;
-	guard_remove(&img->rw->guard, GUARD_TABLES, bytes, old);
+	guard_remove(&img->writer->guard, GUARD_TABLES, bytes, old);
 	return compact_end_moves(c, NULL, err);
 }
 
@@ -271,7 +271,7 @@ int compact_move_snapshots(struct compact *c, struct qcow2_error *err)
 
 static int move_block(struct compact *c, uint64_t i, struct qcow2_error *err)
 {
-	struct refcounts *r = &c->img->rw->refs;
+	struct refcounts *r = &c->img->writer->refs;
 	uint64_t old = refcount_block_off(r->table[i]);
 	int rc = compact_begin_table(c, old, c->img->geo.cluster_size, err);
 
@@ -283,7 +283,7 @@ static int move_block(struct compact *c, uint64_t i, struct qcow2_error *err)
 
 int compact_move_refcounts(struct compact *c, struct qcow2_error *err)
 {
-	struct refcounts *r = &c->img->rw->refs;
+	struct refcounts *r = &c->img->writer->refs;
 	int rc = 0;
 
 	for (uint64_t i = 0; rc == 0 && i < r->n_table; i++)

@@ -10,17 +10,17 @@
 #include "format/refcount.h"
 #include "store/store.h"
 
-void preallocated_init(struct preallocated *p)
+void holes_init(struct holes *p)
 {
 	pthread_mutex_init(&p->lock, NULL);
 }
 
-void preallocated_release(struct preallocated *p)
+void holes_release(struct holes *p)
 {
 	pthread_mutex_destroy(&p->lock);
 }
 
-static bool recall(struct preallocated *p, uint64_t *len, uint64_t host_off,
+static bool recall(struct holes *p, uint64_t *len, uint64_t host_off,
 		   bool *is_data)
 {
 	SCOPED_LOCK(&p->lock);
@@ -32,7 +32,7 @@ static bool recall(struct preallocated *p, uint64_t *len, uint64_t host_off,
 	return true;
 }
 
-static void remember(struct preallocated *p, uint64_t len, uint64_t host_off,
+static void remember(struct holes *p, uint64_t len, uint64_t host_off,
 		     bool is_data)
 {
 	SCOPED_LOCK(&p->lock);
@@ -42,7 +42,7 @@ static void remember(struct preallocated *p, uint64_t len, uint64_t host_off,
 	p->is_data = is_data;
 }
 
-int preallocated_extent(struct preallocated *p, struct qcow2_store *data,
+int holes_extent(struct holes *p, struct qcow2_store *data,
 			uint64_t *len, uint64_t host_off, bool *is_data,
 			struct qcow2_error *err)
 {
@@ -148,7 +148,7 @@ static int detect(const struct geometry *g, const struct header *h,
 	return rc;
 }
 
-int preallocated_detect(struct preallocated *p, const struct geometry *g,
+int holes_detect(struct holes *p, const struct geometry *g,
 			const struct header *h, struct qcow2_store *file,
 			bool *yes, struct qcow2_error *err)
 {

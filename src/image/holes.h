@@ -24,7 +24,7 @@ enum prealloc_state {
 	PREALLOC_YES,
 };
 
-struct preallocated {
+struct holes {
 	_Atomic int state;     /* enum prealloc_state, worked out on first use */
 	pthread_mutex_t lock;  /* a leaf; protects what follows */
 	uint64_t off;          /* the host extent that was asked for last: */
@@ -32,20 +32,20 @@ struct preallocated {
 	bool is_data;          /* ask for the same one again and again */
 };
 
-void preallocated_init(struct preallocated *p);
-void preallocated_release(struct preallocated *p);
+void holes_init(struct holes *p);
+void holes_release(struct holes *p);
 
 /*
  * True when distinctly more clusters have a refcount than the host file system
  * keeps space for: by more than a ninth, and by two clusters at least.
  */
-int preallocated_detect(struct preallocated *p, const struct geometry *g,
+int holes_detect(struct holes *p, const struct geometry *g,
 			const struct header *h, struct qcow2_store *file,
 			bool *yes, struct qcow2_error *err);
 
 /* Is @host_off data or hole, and for how many bytes (at most *len)?  Remembers
  * answers of stores that nobody writes to. */
-int preallocated_extent(struct preallocated *p, struct qcow2_store *data,
+int holes_extent(struct holes *p, struct qcow2_store *data,
 			uint64_t *len, uint64_t host_off, bool *is_data,
 			struct qcow2_error *err);
 

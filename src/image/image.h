@@ -31,7 +31,7 @@
 #include "image/names.h"
 #include "image/snapshots.h"
 
-struct rw;
+struct writer;
 
 /* In bytes. */
 struct image_sizes {
@@ -64,8 +64,8 @@ struct image {
 				     * operation on snapshots may be running */
 	struct bitmaps bitmaps;
 	struct luks luks;
-	struct preallocated preallocated;
-	struct rw *rw;              /* NULL: read-only */
+	struct holes holes;
+	struct writer *writer;              /* NULL: read-only */
 };
 
 /*
@@ -75,7 +75,7 @@ struct image {
  */
 int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
 	       struct image **out, struct qcow2_error *err);
-/* Who opened it for writing calls rw_close() first.  NULL is fine.  In a child of
+/* Who opened it for writing calls writer_close() first.  NULL is fine.  In a child of
  * the process that opened it the image's memory stays. */
 void image_close(struct image *img);
 

@@ -199,7 +199,7 @@ int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
 
 	if (!img)
 		return error_nomem(err, "the image", sizeof(*img));
-	preallocated_init(&img->preallocated);
+	holes_init(&img->holes);
 	pthread_mutex_init(&img->list_lock, NULL);
 	pthread_mutex_init(&img->header_lock, NULL);
 	img->file = store_ref(file);
@@ -243,7 +243,7 @@ void image_close(struct image *img)
 	if (img->compressed.cluster_size)
 		compressed_reader_release(&img->compressed);
 	names_release(&img->names);
-	preallocated_release(&img->preallocated);
+	holes_release(&img->holes);
 	pthread_mutex_destroy(&img->list_lock);
 	pthread_mutex_destroy(&img->header_lock);
 	store_unref(img->data);
@@ -263,7 +263,7 @@ uint64_t image_data_end(const struct image *img)
 	if (!img->geo.has_data_file)
 		return image_file_end(img);
 	/* A data file that is written to grows as it is needed. */
-	return img->rw ? INT64_MAX : img->sizes.data;
+	return img->writer ? INT64_MAX : img->sizes.data;
 }
 
 int image_attach_data(struct image *img, struct qcow2_store *data,
@@ -286,11 +286,11 @@ int image_split_holes(struct image *img, struct image_extent *extent,
 	if (extent->kind != SUBCLUSTER_NORMAL || !img->data ||
 	    image_is_encrypted(img))
 		return 0;
-	rc = preallocated_detect(&img->preallocated, &img->geo, &img->header,
+	rc = holes_detect(&img->holes, &img->geo, &img->header,
 				 img->file, &yes, err);
 	if (rc < 0 || !yes)
 		return rc;
-	rc = preallocated_extent(&img->preallocated, img->data, &extent->len,
+	rc = holes_extent(&img->holes, img->data, &extent->len,
 				 extent->host_off, &is_data, err);
 	*hole = rc == 0 && !is_data;
 	return rc;

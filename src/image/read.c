@@ -165,7 +165,7 @@ int image_allow_walk(struct image *img, struct qcow2_error *err)
 		.geo = &img->geo,
 		.file = img->file,
 		.file_end = image_file_end(img),
-		.changing = img->rw != NULL,
+		.changing = img->writer != NULL,
 		.trust_holes = true,
 	};
 

@@ -10,6 +10,7 @@
 #include "reshape/header_cluster.h"
 #include "reshape/resize.h"
 #include "write/features.h"
+#include "write/header_sector.h"
 #include "write/writer.h"
 
 int amend_progress_add(struct amend_progress *p, uint64_t n,
@@ -197,13 +198,13 @@ static int set_lazy(struct image *img, const struct qcow2_amend_opts *o,
 	    img->geo.version < 3)
 		return 0;
 	/* From the next opening on, unless they are late already. */
-	rc = on ? 0 : commit_drain(&img->rw->commit, err);
+	rc = on ? 0 : commit_drain(&img->writer->commit, err);
 	if (rc == 0 && !on)
 		rc = features_end_dirty(img, DIRTY_LAZY | DIRTY_UNWRITTEN, err);
 	if (rc == 0)
-		rc = header_update(img, put_lazy, &on, err);
+		rc = header_sector_update(img, put_lazy, &on, err);
 	if (rc == 0 && !on)
-		img->rw->commit.mark_dirty = NULL;
+		img->writer->commit.mark_dirty = NULL;
 	return rc;
 }
 
@@ -246,7 +247,7 @@ int image_amend(struct image *img, const struct qcow2_amend_opts *o,
 			bits_after(img, o) != img->geo.refcount_bits))
 		rc = proof_require(img, err);
 	if (rc == 0)
-		rc = commit_drain(&img->rw->commit, err);
+		rc = commit_drain(&img->writer->commit, err);
 	if (rc == 0 && version >= 3 && img->geo.version < 3)
 		rc = amend_upgrade(img, err);
 	if (rc == 0)

@@ -14,7 +14,7 @@
 #include "image/image.h"
 #include "reshape/amend.h"
 #include "store/store.h"
-#include "write/features.h"
+#include "write/header_sector.h"
 #include "write/writer.h"
 
 #define SECTIONS (QCOW2_OVERLAP_REFCOUNT_TABLE | QCOW2_OVERLAP_REFCOUNT_BLOCK)
@@ -31,7 +31,7 @@ static int next_used(void *opaque, uint64_t idx, uint64_t *found,
 		     struct qcow2_error *err)
 {
 	struct width_source *s = opaque;
-	const struct refcounts *r = &s->img->rw->refs;
+	const struct refcounts *r = &s->img->writer->refs;
 	uint32_t bits = r->geo->refcount_block_bits;
 	uint64_t i = idx >> bits;
 
@@ -46,7 +46,7 @@ static int get_counts(void *opaque, uint64_t idx, uint32_t n, uint64_t *values,
 		      struct qcow2_error *err)
 {
 	struct width_source *s = opaque;
-	int rc = refcounts_read(&s->img->rw->refs, n, idx, values, err);
+	int rc = refcounts_read(&s->img->writer->refs, n, idx, values, err);
 
 	if (rc < 0 || idx <= s->last)
 		return rc;
@@ -82,7 +82,7 @@ struct old_refcounts {
 static int reopen(struct image *img, struct old_refcounts *old,
 		  struct qcow2_error *err)
 {
-	struct refcounts *r = &img->rw->refs;
+	struct refcounts *r = &img->writer->refs;
 	struct refcounts before = *r;
 	uint64_t cache_bytes = cache_capacity(&r->blocks) *
 			       r->blocks.slice_bytes;
@@ -110,8 +110,8 @@ static int free_metadata(struct image *img, uint64_t n, uint64_t host_off,
 {
 	uint32_t bits = img->geo.cluster_bits;
 
-	guard_remove(&img->rw->guard, SECTIONS, n << bits, host_off);
-	return refcounts_decrement(&img->rw->refs, n, host_off >> bits, err);
+	guard_remove(&img->writer->guard, SECTIONS, n << bits, host_off);
+	return refcounts_decrement(&img->writer->refs, n, host_off >> bits, err);
 }
 
 static int free_old(struct image *img, const struct old_refcounts *old,
@@ -135,9 +135,9 @@ static int leave_behind(struct image *img, int code)
 	int rc = store_size(img->file, &size, NULL);
 
 	if (rc == 0)
-		refcounts_skip(&img->rw->refs, size);
-	if (rc < 0 || !header_is_settled(img))
-		commit_poison(&img->rw->commit, code);
+		refcounts_skip(&img->writer->refs, size);
+	if (rc < 0 || !header_sector_is_settled(img))
+		commit_poison(&img->writer->commit, code);
 	return code;
 }
 
@@ -145,14 +145,14 @@ static int use_new(struct image *img, const struct new_place *p,
 		   struct qcow2_error *err)
 {
 	struct old_refcounts old;
-	int rc = guard_add(&img->rw->guard, SECTIONS,
+	int rc = guard_add(&img->writer->guard, SECTIONS,
 			   p->built.end_off - p->built.table_off,
 			   p->built.table_off, err);
 
 	if (rc == 0)
-		rc = header_update(img, set_place, (void *)(uintptr_t)p, err);
+		rc = header_sector_update(img, set_place, (void *)(uintptr_t)p, err);
 	if (rc < 0) {
-		guard_remove(&img->rw->guard, SECTIONS,
+		guard_remove(&img->writer->guard, SECTIONS,
 			     p->built.end_off - p->built.table_off,
 			     p->built.table_off);
 		return leave_behind(img, rc);
@@ -161,7 +161,7 @@ static int use_new(struct image *img, const struct new_place *p,
 	if (rc == 0)
 		rc = free_old(img, &old, err);
 	else
-		commit_poison(&img->rw->commit, rc);
+		commit_poison(&img->writer->commit, rc);
 	free(old.table);
 	return rc;
 }
@@ -169,7 +169,7 @@ static int use_new(struct image *img, const struct new_place *p,
 int amend_refcount_order(struct image *img, uint32_t order,
 			 struct amend_progress *p, struct qcow2_error *err)
 {
-	struct refcounts *r = &img->rw->refs;
+	struct refcounts *r = &img->writer->refs;
 	struct width_source s = { img, p, 0 };
 	struct refbuild_source source = { &s, next_used, get_counts };
 	struct new_place to = { .order = order };
@@ -178,8 +178,8 @@ int amend_refcount_order(struct image *img, uint32_t order,
 	uint64_t start;
 	int rc;
 
-	alloc_give_back(&img->rw->alloc);
-	rc = commit_drain(&img->rw->commit, err);
+	alloc_give_back(&img->writer->alloc);
+	rc = commit_drain(&img->writer->commit, err);
 	if (rc < 0)
 		return rc;
 	h.refcount_order = order;
@@ -192,5 +192,5 @@ int amend_refcount_order(struct image *img, uint32_t order,
 	if (rc < 0)
 		return leave_behind(img, rc);
 	rc = use_new(img, &to, err);
-	return rc < 0 ? rc : commit_drain(&img->rw->commit, err);
+	return rc < 0 ? rc : commit_drain(&img->writer->commit, err);
 }

@@ -45,7 +45,7 @@ int amend_upgrade(struct image *img, struct qcow2_error *err)
 					      : complete_snapshots(img, err);
 
 	if (rc == 0)
-		rc = commit_drain(&img->rw->commit, err);
+		rc = commit_drain(&img->writer->commit, err);
 	if (rc < 0)
 		return rc;
 	to = header_cluster_of(img);
@@ -126,13 +126,13 @@ int amend_downgrade(struct image *img, struct amend_progress *p,
 					    : amend_expand_zeros(img, p, err);
 
 	if (rc == 0)
-		rc = commit_drain(&img->rw->commit, err);
+		rc = commit_drain(&img->writer->commit, err);
 	/* Version 2 has no bit to say that refcounts are late. */
 	if (rc == 0)
 		rc = features_end_dirty(img, DIRTY_LAZY | DIRTY_UNWRITTEN, err);
 	if (rc < 0)
 		return rc;
-	img->rw->commit.mark_dirty = NULL;
+	img->writer->commit.mark_dirty = NULL;
 	to = header_cluster_of(img);
 	to.header.version = 2;
 	to.header.header_length = HEADER_LENGTH_V2;

@@ -120,7 +120,7 @@ static int is_own(const struct expansion *x, uint64_t host_off, bool *own,
 		  struct qcow2_error *err)
 {
 	uint64_t count = 0;
-	int rc = host_off ? refcounts_get(&x->img->rw->refs,
+	int rc = host_off ? refcounts_get(&x->img->writer->refs,
 					  host_off >> x->img->geo.cluster_bits,
 					  &count, err)
 			  : 0;
@@ -138,16 +138,16 @@ static int new_cluster(const struct expansion *x, struct claim *claim,
 	struct image *img = x->img;
 	struct allocation a;
 	uint64_t first;
-	int rc = alloc_clusters(&img->rw->alloc, 1, &a, err);
+	int rc = alloc_clusters(&img->writer->alloc, 1, &a, err);
 
 	if (rc < 0)
 		return rc;
 	*claim = a.claim;
 	first = claim->host_off >> img->geo.cluster_bits;
 	for (uint64_t i = 1; rc == 0 && i < x->n_refs; i++)
-		rc = refcounts_increment(&img->rw->refs, 1, first, err);
+		rc = refcounts_increment(&img->writer->refs, 1, first, err);
 	return rc < 0 ? rc
-		      : guarded_check(img, img->geo.cluster_size,
+		      : overlap_check(img, img->geo.cluster_size,
 				      claim->host_off, err);
 }
 
@@ -193,7 +193,7 @@ static int expand_entry(const struct expansion *x, struct l2_entry *e,
 static int change_entry(const struct expansion *x, struct slice *s, uint64_t i,
 			struct qcow2_error *err)
 {
-	struct commit *c = &x->img->rw->commit;
+	struct commit *c = &x->img->writer->commit;
 	struct l2_entry e = l2_get(&x->img->geo, s->data, i);
 	uint64_t host = l2_host_off(e);
 	bool gone;
@@ -263,8 +263,8 @@ int amend_expand_zeros(struct image *img, struct amend_progress *p,
 
 		rc = expand_table(img, l.offs[i], n, err);
 		i += to_size(n);
-		if (rc == 0 && commit_wanted(&img->rw->commit))
-			rc = commit_flush(&img->rw->commit, err);
+		if (rc == 0 && commit_wanted(&img->writer->commit))
+			rc = commit_flush(&img->writer->commit, err);
 		if (rc == 0)
 			rc = amend_progress_add(p, n, err);
 	}

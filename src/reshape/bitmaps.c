@@ -18,7 +18,7 @@
 #include "format/fault_error.h"
 #include "image/image.h"
 #include "store/store.h"
-#include "write/features.h"
+#include "write/header_sector.h"
 #include "write/overlap.h"
 #include "write/writer.h"
 
@@ -41,7 +41,7 @@ struct work {
 static bool are_valid(const struct image *img)
 {
 	return (img->header.autoclear_features & AUTOCLEAR_BITMAPS) &&
-	       atomic_load(&img->rw->bitmaps_valid);
+	       atomic_load(&img->writer->bitmaps_valid);
 }
 
 static int check_one(const struct image *img, const struct bitmap_entry *b,
@@ -100,13 +100,13 @@ static int write_fresh(struct bitmaps_resize *r, const uint8_t *buf,
 	uint64_t n = geometry_clusters(&img->geo, bytes);
 	uint64_t len = n << img->geo.cluster_bits;
 	struct claim *claim = &r->fresh[r->n_fresh];
-	int rc = refcounts_claim_row(&img->rw->refs, n, claim, err);
+	int rc = refcounts_claim_row(&img->writer->refs, n, claim, err);
 
 	if (rc < 0)
 		return rc;
 	r->n_fresh++;
 	*host_off = claim->host_off;
-	rc = guarded_check(img, len, claim->host_off, err);
+	rc = overlap_check(img, len, claim->host_off, err);
 	if (rc == 0)
 		rc = store_pwrite(img->file, buf, to_size(len), claim->host_off, 0, err);
 	return rc;
@@ -120,7 +120,7 @@ static int add_stale(struct bitmaps_resize *r, uint64_t bytes,
 	uint64_t n = geometry_clusters(g, bytes);
 	int rc;
 
-	if (guard_hits(&r->img->rw->guard, n << g->cluster_bits, host_off))
+	if (guard_hits(&r->img->writer->guard, n << g->cluster_bits, host_off))
 		return error_defect(err, -EIO, DEFECT_BITMAP_TABLE_ENTRY,
 				    host_off,
 				    "a persistent bitmap claims a cluster of "
@@ -296,7 +296,7 @@ static int resize_one(struct bitmaps_resize *r, struct reader *in,
 static int check_directory(struct bitmaps_resize *r, struct qcow2_error *err)
 {
 	const struct bitmaps *all = &r->img->bitmaps;
-	struct guard *guard = &r->img->rw->guard;
+	struct guard *guard = &r->img->writer->guard;
 	int rc;
 
 	guard_remove(guard, QCOW2_OVERLAP_BITMAP_DIRECTORY,
@@ -327,7 +327,7 @@ static int write_directory(struct bitmaps_resize *r, const uint8_t *buf,
 		rc = write_fresh(r, buf, all->directory_bytes,
 				 &r->place.directory_off, err);
 	if (rc == 0)
-		rc = guard_add(&r->img->rw->guard,
+		rc = guard_add(&r->img->writer->guard,
 			       QCOW2_OVERLAP_BITMAP_DIRECTORY,
 			       all->directory_bytes, r->place.directory_off,
 			       err);
@@ -373,7 +373,7 @@ int bitmaps_resize_prepare(struct bitmaps_resize *r, struct image *img,
 static void forget_directory(struct bitmaps_resize *r, uint64_t host_off)
 {
 	if (host_off)
-		guard_remove(&r->img->rw->guard, QCOW2_OVERLAP_BITMAP_DIRECTORY,
+		guard_remove(&r->img->writer->guard, QCOW2_OVERLAP_BITMAP_DIRECTORY,
 			     r->place.directory_size, host_off);
 }
 
@@ -392,9 +392,9 @@ void bitmaps_resize_done(struct bitmaps_resize *r)
 		struct claim c = { .host_off = r->stale.list[i].host_off,
 				   .n_clusters = r->stale.list[i].n_clusters };
 
-		refcounts_unclaim(&r->img->rw->refs, &c);
+		refcounts_unclaim(&r->img->writer->refs, &c);
 	}
-	refcounts_unclaim(&r->img->rw->refs, &old);
+	refcounts_unclaim(&r->img->writer->refs, &old);
 	forget_directory(r, all->directory_off);
 	all->directory_off = r->place.directory_off;
 	r->n_fresh = 0;
@@ -404,7 +404,7 @@ void bitmaps_resize_done(struct bitmaps_resize *r)
 void bitmaps_resize_release(struct bitmaps_resize *r)
 {
 	for (size_t i = 0; i < r->n_fresh; i++)
-		header_unclaim(r->img, &r->fresh[i]);
+		header_sector_unclaim(r->img, &r->fresh[i]);
 	if (r->n_fresh)
 		forget_directory(r, r->place.directory_off);
 	free(r->fresh);

@@ -25,7 +25,7 @@
 #include "format/fault_error.h"
 #include "image/image.h"
 #include "store/store.h"
-#include "write/features.h"
+#include "write/header_sector.h"
 #include "write/writer.h"
 
 #define EXT_HEAD_BYTES 8u
@@ -243,7 +243,7 @@ static int write_behind(struct image *img, const struct layout *l,
 		return rc;
 	rc = store_flush(img->file, err);
 	if (rc < 0)
-		commit_poison(&img->rw->commit, rc);
+		commit_poison(&img->writer->commit, rc);
 	return rc;
 }
 
@@ -281,7 +281,7 @@ static int write_cluster(struct image *img, struct layout *l,
 		return rc;
 	rc = write_behind(img, l, err);
 	if (rc == 0)
-		rc = header_first_sector_write(img, l->new, err);
+		rc = header_sector_write(img, l->new, err);
 	if (rc < 0) {
 		names.cluster0 = NULL;
 		names_release(&names);
@@ -299,7 +299,7 @@ int header_cluster_write(struct image *img, const struct header_cluster *to,
 {
 	struct layout l;
 	SCOPED_LOCK(&img->header_lock);
-	int rc = header_settle_locked(img, err);
+	int rc = header_sector_settle_locked(img, err);
 
 	if (rc < 0)
 		return rc;

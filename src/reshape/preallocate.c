@@ -78,7 +78,7 @@ static int fill(struct image *img, const struct claim *c,
 	/* The data file was filled before. */
 	if (img->geo.has_data_file)
 		return 0;
-	rc = guarded_check(img, len, c->host_off, err);
+	rc = overlap_check(img, len, c->host_off, err);
 	if (rc < 0 || (c->reads_zero && mode == QCOW2_PREALLOC_METADATA))
 		return rc;
 	return preallocate_space(img->file, len, c->host_off, mode, err);
@@ -89,7 +89,7 @@ static int link_clusters(struct image *img, const struct map_window *w,
 			 struct qcow2_error *err)
 {
 	const struct geometry *g = &img->geo;
-	struct commit *commit = &img->rw->commit;
+	struct commit *commit = &img->writer->commit;
 	int rc = commit_begin(commit, c->n_clusters, err);
 
 	if (rc < 0)
@@ -120,7 +120,7 @@ static int place(struct image *img, uint64_t n, uint64_t off, struct claim *out,
 	*out = (struct claim){ off, n, false };
 	if (img->geo.has_data_file)
 		return 0;
-	rc = alloc_clusters(&img->rw->alloc, n, &a, err);
+	rc = alloc_clusters(&img->writer->alloc, n, &a, err);
 	if (rc == 0)
 		*out = a.claim;
 	return rc;
@@ -139,7 +139,7 @@ static int allocate_run(struct image *img, const struct map_window *w,
 	if (rc == 0)
 		rc = link_clusters(img, w, &claim, off, err);
 	if (rc < 0 && !img->geo.has_data_file)
-		refcounts_unclaim(&img->rw->refs, &claim);
+		refcounts_unclaim(&img->writer->refs, &claim);
 	*n = claim.n_clusters;
 	return rc;
 }
@@ -174,7 +174,7 @@ int image_preallocate(struct image *img, uint64_t end, uint64_t off,
 
 		rc = allocate_window(img, end, off, mode, &n, err);
 		off += n << img->geo.cluster_bits;
-		if (rc == 0 && commit_wanted(&img->rw->commit))
+		if (rc == 0 && commit_wanted(&img->writer->commit))
 			rc = image_flush(img, err);
 	}
 	return rc;

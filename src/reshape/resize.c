@@ -24,6 +24,7 @@
 #include "write/change.h"
 #include "write/entry.h"
 #include "write/features.h"
+#include "write/header_sector.h"
 #include "write/l1_grow.h"
 #include "write/writer.h"
 
@@ -111,7 +112,7 @@ static int clear_clusters(struct image *img, uint64_t end, uint64_t off,
 		uint64_t stop = min_u64(end, align_down(off + step, step));
 
 		rc = change_clusters(img, stop, off, clear_cluster, 0, err);
-		if (rc == 0 && commit_wanted(&img->rw->commit))
+		if (rc == 0 && commit_wanted(&img->writer->commit))
 			rc = image_flush(img, err);
 		off = stop;
 	}
@@ -123,7 +124,7 @@ static int clear_clusters(struct image *img, uint64_t end, uint64_t off,
 static int cover_below(struct image *img, uint64_t end, uint64_t *off,
 		       struct qcow2_error *err)
 {
-	uint64_t below = img->rw->below.read ? img->rw->below.size : 0;
+	uint64_t below = img->writer->below.read ? img->writer->below.size : 0;
 	uint64_t stop = min_u64(end, align_up(below, img->geo.cluster_size));
 	uint64_t from = *off;
 
@@ -224,7 +225,7 @@ static void set_size(struct header *h, void *opaque)
 
 int resize_header(struct image *img, uint64_t size, struct qcow2_error *err)
 {
-	return header_update(img, set_size, &size, err);
+	return header_sector_update(img, set_size, &size, err);
 }
 
 static int write_size(struct image *img, struct bitmaps_resize *b,
@@ -249,7 +250,7 @@ int resize_switch(struct image *img, uint64_t size, struct qcow2_error *err)
 	int rc = bitmaps_resize_prepare(&b, img, size, err);
 
 	if (rc == 0 && !MUTANT(size_unordered))
-		rc = commit_drain(&img->rw->commit, err);
+		rc = commit_drain(&img->writer->commit, err);
 	if (rc == 0)
 		rc = write_size(img, &b, err);
 	bitmaps_resize_release(&b);

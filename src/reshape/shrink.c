@@ -101,7 +101,7 @@ static int cut_table(struct image *img, const struct tree *cut, uint64_t index,
 		     struct table *t, uint64_t *n_freed,
 		     struct qcow2_error *err)
 {
-	struct commit *c = &img->rw->commit;
+	struct commit *c = &img->writer->commit;
 	int rc = read_table(img, cut, index, t, err);
 
 	*n_freed = 0;
@@ -113,7 +113,7 @@ static int cut_table(struct image *img, const struct tree *cut, uint64_t index,
 		return rc;
 	commit_set_l1(c, index, 0);
 	if (t->host_off) {
-		guard_remove(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
+		guard_remove(&img->writer->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
 			     t->host_off);
 		commit_free(c, (struct freed){ t->host_off, 1, true });
 		if (*n_freed)
@@ -179,7 +179,7 @@ static int cut_entries(struct image *img, const struct tree *cut, uint64_t size,
 	if (rc == 0)
 		rc = cut_tables(img, cut, n_tables, err);
 	if (rc == 0 && !MUTANT(l1_cut_early))
-		rc = commit_drain(&img->rw->commit, err);
+		rc = commit_drain(&img->writer->commit, err);
 	if (rc == 0)
 		rc = l1_shorten(img, n_tables, err);
 	return rc;
@@ -242,12 +242,12 @@ static int cut_refcounts(struct image *img, struct qcow2_error *err)
 	bool more = true;
 	int rc;
 
-	alloc_give_back(&img->rw->alloc);
-	rc = commit_drain(&img->rw->commit, err);
+	alloc_give_back(&img->writer->alloc);
+	rc = commit_drain(&img->writer->commit, err);
 	while (rc == 0 && more) {
-		rc = refcounts_shrink(&img->rw->refs, &more, err);
+		rc = refcounts_shrink(&img->writer->refs, &more, err);
 		if (rc == 0)
-			rc = commit_drain(&img->rw->commit, err);
+			rc = commit_drain(&img->writer->commit, err);
 	}
 	return rc;
 }

@@ -25,6 +25,7 @@
 #include "snapshot/table.h"
 #include "write/copied_flags.h"
 #include "write/features.h"
+#include "write/header_sector.h"
 #include "write/l1_grow.h"
 #include "write/tree.h"
 #include "write/writer.h"
@@ -47,7 +48,7 @@ struct application {
  * time, and nobody knows what changes now. */
 static int check_bitmaps(const struct image *img, struct qcow2_error *err)
 {
-	if (!img->bitmaps.n || !atomic_load(&img->rw->bitmaps_valid))
+	if (!img->bitmaps.n || !atomic_load(&img->writer->bitmaps_valid))
 		return 0;
 	return error_set(err, -ENOTSUP,
 			 "the image has %" PRIu32
@@ -136,7 +137,7 @@ static int clear_copied(struct application *a, struct qcow2_error *err)
 		a->tree.l1[i] &= ~ENTRY_COPIED;
 	if (!a->gained.has_copied)
 		return 0;
-	return copied_clear_tables(a->img, &a->gained, err);
+	return copied_flags_clear_tables(a->img, &a->gained, err);
 }
 
 static int guard_tables(struct application *a, struct qcow2_error *err)
@@ -145,7 +146,7 @@ static int guard_tables(struct application *a, struct qcow2_error *err)
 
 	for (uint64_t i = 0; rc == 0 && i < a->tree.n_l1; i++)
 		if (l1_table_off(a->tree.l1[i]))
-			rc = guard_add(&a->img->rw->guard,
+			rc = guard_add(&a->img->writer->guard,
 				       QCOW2_OVERLAP_ACTIVE_L2, 1,
 				       l1_table_off(a->tree.l1[i]), err);
 	return rc;
@@ -161,7 +162,7 @@ static void unguard_tables(struct application *a, const struct tree *t,
 						: 0;
 
 		if (off && off != also)
-			guard_remove(&a->img->rw->guard,
+			guard_remove(&a->img->writer->guard,
 				     QCOW2_OVERLAP_ACTIVE_L2, 1, off);
 	}
 }
@@ -213,7 +214,7 @@ static int set_entries(struct application *a, const struct tree *to,
 		       struct qcow2_error *err)
 {
 	struct map *map = &a->img->map;
-	struct commit *c = &a->img->rw->commit;
+	struct commit *c = &a->img->writer->commit;
 	int rc = commit_begin(c, 0, err);
 
 	if (rc < 0)
@@ -242,7 +243,7 @@ static int prepare(struct application *a, struct qcow2_error *err)
 	if (rc == 0)
 		rc = find_place(a, err);
 	if (rc == 0 && !MUTANT(apply_header_early))
-		rc = commit_flush(&img->rw->commit, err);
+		rc = commit_flush(&img->writer->commit, err);
 	if (rc < 0 || a->in_place)
 		return rc;
 	/* Want of memory must not come after the header. */
@@ -258,7 +259,7 @@ static void undo(struct application *a)
 {
 	unguard_tables(a, &a->tree, &a->old);
 	fresh_l1_drop(a->img, a->tree.n_l1, a->l1_off);
-	if (a->counted && header_settle(a->img, NULL) == 0)
+	if (a->counted && header_sector_settle(a->img, NULL) == 0)
 		tree_drop_references(a->img, &a->gained, NULL);
 }
 
@@ -277,7 +278,7 @@ static void set_disk(struct header *h, void *opaque)
  * anything that the new one needs is given up. */
 static int switch_in_place(struct application *a, struct qcow2_error *err)
 {
-	struct commit *c = &a->img->rw->commit;
+	struct commit *c = &a->img->writer->commit;
 	int rc = set_entries(a, &a->tree, err);
 
 	if (rc == 0)
@@ -298,7 +299,7 @@ static int switch_disk(struct application *a, struct qcow2_error *err)
 
 	if (a->in_place)
 		return switch_in_place(a, err);
-	rc = header_update(img, set_disk, a, err);
+	rc = header_sector_update(img, set_disk, a, err);
 	if (rc < 0) {
 		undo(a);
 		return rc;
@@ -343,12 +344,12 @@ static int apply(struct application *a, const char *id_or_name,
 	}
 	if (MUTANT(apply_freed_early)) {
 		tree_drop_references(img, &a->lost, NULL);
-		commit_flush(&img->rw->commit, NULL);
+		commit_flush(&img->writer->commit, NULL);
 	}
 	rc = switch_disk(a, err);
 	if (rc == 0)
 		rc = forget_old(a, old_n, old_off, err);
-	return rc < 0 ? rc : commit_flush(&img->rw->commit, err);
+	return rc < 0 ? rc : commit_flush(&img->writer->commit, err);
 }
 
 int image_snapshot_apply(struct image *img, const char *id_or_name,

@@ -23,6 +23,7 @@
 #include "snapshot/vmstate.h"
 #include "write/copied_flags.h"
 #include "write/features.h"
+#include "write/header_sector.h"
 #include "write/tree.h"
 #include "write/unfinished.h"
 #include "write/writer.h"
@@ -157,8 +158,8 @@ static int clear_copied(struct creation *c, struct qcow2_error *err)
 	int rc = 0;
 
 	if (c->tree.has_copied)
-		rc = copied_clear_tables(c->img, &c->tree, err);
-	return rc < 0 ? rc : copied_clear_l1(c->img, err);
+		rc = copied_flags_clear_tables(c->img, &c->tree, err);
+	return rc < 0 ? rc : copied_flags_clear_l1(c->img, err);
 }
 
 /* ---- All of it ---------------------------------------------------------------- */
@@ -189,13 +190,13 @@ static int undo(struct creation *c)
 	if (!c->counted)
 		return 0;
 	/* A header that may list the snapshot keeps all that it has. */
-	rc = header_settle(c->img, NULL);
+	rc = header_sector_settle(c->img, NULL);
 	if (rc < 0)
 		return rc;
 	/* Refcounts that stay too high are leaks; flags that stay off cost a
 	 * copy each. */
 	rc = tree_drop_references(c->img, &c->tree, NULL);
-	restored = copied_restore(c->img, &n_lost, NULL);
+	restored = copied_flags_restore(c->img, &n_lost, NULL);
 	return rc < 0 ? rc : restored;
 }
 

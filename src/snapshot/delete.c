@@ -110,7 +110,7 @@ static int punch_run(struct image *img, const struct tree_run *run,
 	for (uint64_t i = run->first; i < end; i++) {
 		uint64_t at = (i - run->first) % AT_ONCE;
 		int rc = at ? 0
-			    : refcounts_read(&img->rw->refs,
+			    : refcounts_read(&img->writer->refs,
 					     min_u64(end - i, AT_ONCE), i,
 					     counts, err);
 
@@ -140,7 +140,7 @@ static int punch_runs(void *opaque, const struct tree_run *runs, size_t n,
  * else. */
 static void punch(struct deletion *d)
 {
-	if (d->img->rw->policy.snapshot)
+	if (d->img->writer->policy.snapshot)
 		tree_walk(d->img, &d->tree, punch_runs, d->img, NULL);
 }
 
@@ -153,7 +153,7 @@ static int lost_clusters(struct image *img, uint64_t n, struct qcow2_error *err)
 		     " clusters did not count the active disk: they have been "
 		     "corrected, and the image is marked corrupt",
 		     n);
-	commit_flush(&img->rw->commit, NULL);
+	commit_flush(&img->writer->commit, NULL);
 	return features_mark_corrupt(img, -EIO);
 }
 
@@ -165,13 +165,13 @@ static int forget(struct deletion *d, struct qcow2_error *err)
 			 ? 0
 			 : tree_drop_references(img, &d->tree, err);
 	int restored = 0;
-	bool low = refcounts_fell_low(&img->rw->refs);
+	bool low = refcounts_fell_low(&img->writer->refs);
 
 	fresh_l1_drop(img, d->info.l1_size, d->info.l1_off);
 	/* With other snapshots around, often all clusters still have several
 	 * owners. */
 	if (low)
-		restored = copied_restore(img, &n_lost, rc == 0 ? err : NULL);
+		restored = copied_flags_restore(img, &n_lost, rc == 0 ? err : NULL);
 	if (rc == 0)
 		rc = restored;
 	if (n_lost)
@@ -191,7 +191,7 @@ static int carry_out(struct deletion *d, struct qcow2_error *err)
 		d->info.id = NULL;
 		return rc;
 	}
-	refcounts_watch(&img->rw->refs);
+	refcounts_watch(&img->writer->refs);
 	if (MUTANT(snapshot_freed_early))
 		tree_drop_references(img, &d->tree, NULL);
 	rc = snapshot_table_switch(img, &d->next, &table, err);

@@ -26,21 +26,21 @@ int snapshot_begin(struct image *img, struct inflight_freeze *freeze,
 {
 	int rc;
 
-	mutex_lock(&img->rw->snapshot_lock);
-	inflight_freeze(&img->rw->inflight, freeze);
-	guarded_forget_inactive_l2(img);
+	mutex_lock(&img->writer->snapshot_lock);
+	inflight_freeze(&img->writer->inflight, freeze);
+	overlap_forget_inactive_l2(img);
 	if (img->geo.has_data_file)
 		return snapshot_refuse_data_file(err);
-	rc = commit_flush(&img->rw->commit, err);
+	rc = commit_flush(&img->writer->commit, err);
 	return rc < 0 ? rc : unfinished_recover(img, err);
 }
 
 void snapshot_end(struct image *img, struct inflight_freeze *freeze)
 {
 	/* A guard that knows less is no reason to fail. */
-	guarded_learn_inactive_l2(img, NULL);
-	inflight_thaw(&img->rw->inflight, freeze);
-	mutex_unlock(&img->rw->snapshot_lock);
+	overlap_learn_inactive_l2(img, NULL);
+	inflight_thaw(&img->writer->inflight, freeze);
+	mutex_unlock(&img->writer->snapshot_lock);
 }
 
 int snapshot_index(const struct image *img, const char *id_or_name,

@@ -12,7 +12,7 @@
 #include "base/mutant.h"
 #include "image/image.h"
 #include "store/store.h"
-#include "write/features.h"
+#include "write/header_sector.h"
 #include "write/overlap.h"
 #include "write/writer.h"
 
@@ -32,17 +32,17 @@ int fresh_table_write(struct image *img, const uint8_t *buf, uint64_t bytes,
 	*out = (struct fresh_table){ 0 };
 	if (!bytes)
 		return 0;
-	rc = refcounts_claim_row(&img->rw->refs, n, &claim, err);
+	rc = refcounts_claim_row(&img->writer->refs, n, &claim, err);
 	if (rc < 0)
 		return rc;
-	rc = guarded_check(img, len, claim.host_off, err);
+	rc = overlap_check(img, len, claim.host_off, err);
 	if (rc == 0)
 		rc = store_pwrite(img->file, buf, to_size(len), claim.host_off, 0, err);
 	if (rc == 0)
-		rc = guard_add(&img->rw->guard, GUARD_TABLES, len,
+		rc = guard_add(&img->writer->guard, GUARD_TABLES, len,
 			       claim.host_off, err);
 	if (rc < 0) {
-		refcounts_unclaim(&img->rw->refs, &claim);
+		refcounts_unclaim(&img->writer->refs, &claim);
 		return rc;
 	}
 	*out = (struct fresh_table){ claim.host_off, bytes };
@@ -56,8 +56,8 @@ void fresh_table_drop(struct image *img, const struct fresh_table *t)
 
 	if (!t->bytes)
 		return;
-	guard_remove(&img->rw->guard, GUARD_TABLES, t->bytes, t->host_off);
-	header_unclaim(img, &claim);
+	guard_remove(&img->writer->guard, GUARD_TABLES, t->bytes, t->host_off);
+	header_sector_unclaim(img, &claim);
 }
 
 int fresh_l1_write(struct image *img, const uint64_t *l1, uint64_t n,
@@ -137,10 +137,10 @@ int snapshot_table_switch(struct image *img, struct snapshots *s,
 	struct place to = { s->n, t->host_off };
 	int rc = MUTANT(snapshot_header_early)
 			 ? 0
-			 : commit_flush(&img->rw->commit, err);
+			 : commit_flush(&img->writer->commit, err);
 
 	if (rc == 0)
-		rc = header_update(img, set_place, &to, err);
+		rc = header_sector_update(img, set_place, &to, err);
 	if (rc < 0) {
 		fresh_table_drop(img, t);
 		*t = (struct fresh_table){ 0 };

@@ -64,7 +64,7 @@ int image_vmstate_read(struct image *img, void *buf, size_t len, uint64_t off,
 {
 	struct iovec iov = { buf, len };
 	struct iov_cursor dst = iov_cursor_init(&iov, 1);
-	struct grace_ref ref = image_begin(img);
+	struct grace_ref ref = writer_grace_begin(img);
 	uint64_t room = vmstate_room(img);
 	uint64_t here = off < room ? min_u64(len, room - off) : 0;
 	int rc = here ? read_room(img, &dst, here, vmstate_begin(img) + off,
@@ -73,7 +73,7 @@ int image_vmstate_read(struct image *img, void *buf, size_t len, uint64_t off,
 
 	if (rc == 0)
 		iov_zero(&dst, len - here);
-	image_end(ref);
+	writer_grace_end(ref);
 	return rc;
 }
 
@@ -171,7 +171,7 @@ int image_vmstate_write(struct image *img, const void *buf, size_t len,
 static int unlink_tables(struct image *img, const struct tree *t,
 			 struct qcow2_error *err)
 {
-	struct commit *c = &img->rw->commit;
+	struct commit *c = &img->writer->commit;
 
 	for (uint64_t i = 0; i < t->n_l1; i++) {
 		int rc;
@@ -183,7 +183,7 @@ static int unlink_tables(struct image *img, const struct tree *t,
 			return rc;
 		commit_set_l1(c, i, 0);
 		commit_end(c);
-		guard_remove(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
+		guard_remove(&img->writer->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
 			     l1_table_off(t->l1[i]));
 	}
 	return commit_flush(c, err);

@@ -31,7 +31,7 @@ static void punch_window(struct image *img, const struct map_window *w,
 			img, old, off + (i << img->geo.cluster_bits), flags);
 
 		if (!change.skip && change.punches &&
-		    refcounts_may_reuse(&img->rw->refs, l2_host_off(old) >>
+		    refcounts_may_reuse(&img->writer->refs, l2_host_off(old) >>
 						    img->geo.cluster_bits))
 			store_zero(img->file, size, l2_host_off(old),
 				   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK,
@@ -44,7 +44,7 @@ static int link_window(struct image *img, const struct map_window *w,
 		       uint64_t n, uint64_t off, change_fn *fn, unsigned flags,
 		       struct qcow2_error *err)
 {
-	struct commit *c = &img->rw->commit;
+	struct commit *c = &img->writer->commit;
 	int rc = commit_begin(c, n * ENTRY_FREED_MAX, err);
 
 	if (rc < 0)
@@ -60,7 +60,7 @@ static int link_window(struct image *img, const struct map_window *w,
 		if (change.frees)
 			entry_free(img, old,
 				   change.frees_space ||
-					   img->rw->policy.request);
+					   img->writer->policy.request);
 	}
 	commit_end(c);
 	return 0;
@@ -150,13 +150,13 @@ static int change_region(struct image *img, uint64_t end, uint64_t off,
 	struct inflight_range range;
 	int rc;
 
-	if (!inflight_enter(&img->rw->inflight, &range,
+	if (!inflight_enter(&img->writer->inflight, &range,
 			    align_down(off, cluster), align_up(end, cluster),
 			    !(flags & QCOW2_NOWAIT)))
 		return error_set(err, -EAGAIN,
 				 "an overlapping write is under way");
 	rc = fn(img, end, off, flags, err);
-	inflight_leave(&img->rw->inflight, &range);
+	inflight_leave(&img->writer->inflight, &range);
 	return rc;
 }
 
@@ -184,13 +184,13 @@ int change_regions(struct image *img, uint64_t end, uint64_t off,
 		uint64_t stop = min_u64(end, inflight_region_end(off));
 		struct grace_ref ref;
 
-		rc = commit_make_room(&img->rw->commit, err);
+		rc = commit_make_room(&img->writer->commit, err);
 		if (rc < 0)
 			return rc;
-		ref = image_begin(img);
+		ref = writer_grace_begin(img);
 		rc = change_region(img, stop, off, fn, flags, err);
-		image_end(ref);
-		if (rc == 0 && commit_wanted(&img->rw->commit))
+		writer_grace_end(ref);
+		if (rc == 0 && commit_wanted(&img->writer->commit))
 			rc = image_flush(img, err);
 		off = stop;
 	}

@@ -23,7 +23,7 @@
 static int link_compressed(struct image *img, uint64_t desc, uint64_t off,
 			   struct qcow2_error *err)
 {
-	struct commit *c = &img->rw->commit;
+	struct commit *c = &img->writer->commit;
 	struct map_window w;
 	struct l2_entry old;
 	int rc = map_window_get(&img->map, &img->geo, image_file_end(img),
@@ -38,7 +38,7 @@ static int link_compressed(struct image *img, uint64_t desc, uint64_t off,
 	if (rc == 0) {
 		commit_set_l2(c, w.slice, w.first,
 			      (struct l2_entry){ desc, 0 });
-		entry_free(img, old, img->rw->policy.other);
+		entry_free(img, old, img->writer->policy.other);
 		if (!MUTANT(compressed_unordered))
 			commit_order(c);
 		commit_end(c);
@@ -50,7 +50,7 @@ static int link_compressed(struct image *img, uint64_t desc, uint64_t off,
 int image_reserve_encoded(struct image *img, uint32_t len, uint64_t *host_off,
 			  uint64_t *desc, struct qcow2_error *err)
 {
-	int rc = pack_reserve(&img->rw->pack, len, host_off, err);
+	int rc = pack_reserve(&img->writer->pack, len, host_off, err);
 
 	if (rc < 0)
 		return rc;
@@ -60,9 +60,9 @@ int image_reserve_encoded(struct image *img, uint32_t len, uint64_t *host_off,
 			       "offset %" PRIu64,
 			       *host_off);
 	if (rc == 0)
-		rc = guarded_check(img, len, *host_off, err);
+		rc = overlap_check(img, len, *host_off, err);
 	if (rc < 0)
-		pack_cancel(&img->rw->pack, len, *host_off);
+		pack_cancel(&img->writer->pack, len, *host_off);
 	return rc;
 }
 
@@ -82,7 +82,7 @@ static int write_encoded(struct image *img, const void *bytes, uint32_t len,
 	if (rc == 0)
 		rc = link_compressed(img, desc, off, err);
 	if (rc < 0)
-		pack_cancel(&img->rw->pack, len, host_off);
+		pack_cancel(&img->writer->pack, len, host_off);
 	return rc;
 }
 
@@ -108,18 +108,18 @@ int image_write_encoded(struct image *img, const void *bytes, size_t len,
 	if (rc == 0)
 		rc = features_before_guest_change(img, err);
 	if (rc == 0)
-		rc = commit_make_room(&img->rw->commit, err);
+		rc = commit_make_room(&img->writer->commit, err);
 	if (rc < 0)
 		return rc;
-	ref = image_begin(img);
-	inflight_enter(&img->rw->inflight, &range, off, off + size, true);
+	ref = writer_grace_begin(img);
+	inflight_enter(&img->writer->inflight, &range, off, off + size, true);
 	if (len)
 		rc = write_encoded(img, bytes, (uint32_t)len, off, err);
 	else
 		rc = write_plain(img, cluster, off, err);
-	inflight_leave(&img->rw->inflight, &range);
-	image_end(ref);
-	if (rc == 0 && commit_wanted(&img->rw->commit))
+	inflight_leave(&img->writer->inflight, &range);
+	writer_grace_end(ref);
+	if (rc == 0 && commit_wanted(&img->writer->commit))
 		rc = image_flush(img, err);
 	return rc;
 }
@@ -146,7 +146,7 @@ int image_encode(struct image *img, void *dst, const void *src, size_t *n,
 		 struct qcow2_error *err)
 {
 	uint32_t size = img->geo.cluster_size;
-	int rc = encoder_pool_encode(&img->rw->encoders, dst, size - 1, src,
+	int rc = encoder_pool_encode(&img->writer->encoders, dst, size - 1, src,
 				     size, n);
 
 	return rc < 0 ? error_nomem(err, "compression", size) : 0;
@@ -173,7 +173,7 @@ int image_check_level(uint32_t compression, uint32_t level,
 
 int image_set_level(struct image *img, uint32_t level, struct qcow2_error *err)
 {
-	struct encoder_pool *pool = &img->rw->encoders;
+	struct encoder_pool *pool = &img->writer->encoders;
 	enum codec codec = pool->codec;
 
 	int rc = image_check_level(img->header.compression_type, level, err);

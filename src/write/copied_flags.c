@@ -26,7 +26,7 @@ static int write_changed(struct table *t, struct qcow2_error *err)
 	t->from = t->end;
 	if (!len)
 		return 0;
-	return commit_rewrite_l2(&t->img->rw->commit, t->bytes + from, len,
+	return commit_rewrite_l2(&t->img->writer->commit, t->bytes + from, len,
 				 t->host_off + from, err);
 }
 
@@ -50,7 +50,7 @@ static int change_entry(struct table *t, uint64_t i, struct l2_entry e,
 static int change_l1(struct image *img, uint64_t i, uint64_t entry,
 		     struct qcow2_error *err)
 {
-	struct commit *c = &img->rw->commit;
+	struct commit *c = &img->writer->commit;
 	int rc = commit_begin(c, 0, err);
 
 	if (rc < 0)
@@ -92,17 +92,17 @@ static int clear_table(void *opaque, uint8_t *bytes, uint64_t index,
 	return rc < 0 ? rc : write_changed(&t, err);
 }
 
-int copied_clear_tables(struct image *img, struct tree *tree,
+int copied_flags_clear_tables(struct image *img, struct tree *tree,
 			struct qcow2_error *err)
 {
-	int rc = commit_flush(&img->rw->commit, err);
+	int rc = commit_flush(&img->writer->commit, err);
 
 	if (rc < 0 || MUTANT(copied_kept))
 		return rc;
 	return tree_each_table(img, tree, clear_table, img, err);
 }
 
-int copied_clear_l1(struct image *img, struct qcow2_error *err)
+int copied_flags_clear_l1(struct image *img, struct qcow2_error *err)
 {
 	int rc = 0;
 
@@ -128,7 +128,7 @@ struct restore {
 static int count_of(struct restore *r, uint64_t host_off, uint64_t *value,
 		    struct qcow2_error *err)
 {
-	struct refcounts *refs = &r->img->rw->refs;
+	struct refcounts *refs = &r->img->writer->refs;
 	uint64_t idx = host_off >> r->img->geo.cluster_bits;
 	int rc = refcounts_get(refs, idx, value, err);
 
@@ -230,7 +230,7 @@ static int restore_all(struct image *img, uint64_t *n_lost,
 		       struct qcow2_error *err)
 {
 	struct restore r = { .img = img };
-	int rc = commit_flush(&img->rw->commit, err);
+	int rc = commit_flush(&img->writer->commit, err);
 
 	if (rc == 0)
 		rc = sound_tree(img, &r.tree, err);
@@ -243,14 +243,14 @@ static int restore_all(struct image *img, uint64_t *n_lost,
 
 /* What could not be done is worth another try: it changes nothing that is right
  * already, and otherwise flags wait for a repair. */
-int copied_restore(struct image *img, uint64_t *n_lost,
+int copied_flags_restore(struct image *img, uint64_t *n_lost,
 		   struct qcow2_error *err)
 {
 	int rc;
 
 	*n_lost = 0;
 	rc = restore_all(img, n_lost, err);
-	if (rc < 0 && commit_check(&img->rw->commit, NULL) == 0)
+	if (rc < 0 && commit_check(&img->writer->commit, NULL) == 0)
 		rc = restore_all(img, n_lost, err);
 	return rc;
 }

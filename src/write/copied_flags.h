@@ -17,18 +17,18 @@ struct tree;
 
 /* Clears the flags of the entries of all L2 tables of @tree.  What is behind
  * them has more than one reference already. */
-int copied_clear_tables(struct image *img, struct tree *tree,
+int copied_flags_clear_tables(struct image *img, struct tree *tree,
 			struct qcow2_error *err);
 
 /* Clears the flags of the active L1 table. */
-int copied_clear_l1(struct image *img, struct qcow2_error *err);
+int copied_flags_clear_l1(struct image *img, struct qcow2_error *err);
 
 /*
  * Makes the flags of the active L1 and L2 tables what the refcounts say.  A
  * cluster that the disk uses and whose refcount is 0 gets its refcount back:
  * *n_lost counts those.
  */
-int copied_restore(struct image *img, uint64_t *n_lost,
+int copied_flags_restore(struct image *img, uint64_t *n_lost,
 		   struct qcow2_error *err);
 
 #endif

@@ -42,10 +42,10 @@ static struct change discard_cluster(const struct image *img,
 		return (struct change){ .skip = true };
 	if (old.desc == zero.desc && old.bitmap == zero.bitmap)
 		return (struct change){ .skip = true };
-	if (own && (img->rw->policy.no_unref || img->geo.has_data_file))
+	if (own && (img->writer->policy.no_unref || img->geo.has_data_file))
 		return (struct change){
 			.entry = zero_entry(img, old.desc & ~L2_ZERO),
-			.punches = img->rw->policy.request &&
+			.punches = img->writer->policy.request &&
 				   !img->geo.has_data_file,
 		};
 	return (struct change){ .entry = zero, .frees = true };
@@ -57,7 +57,7 @@ static struct change discard_cluster(const struct image *img,
 static int discard_data_file(struct image *img, uint64_t end, uint64_t off,
 			     struct qcow2_error *err)
 {
-	int rc = commit_check(&img->rw->commit, err);
+	int rc = commit_check(&img->writer->commit, err);
 
 	end = min_u64(end, img->virtual_size);
 	if (rc < 0 || !img->geo.has_data_file || off >= end)
@@ -65,7 +65,7 @@ static int discard_data_file(struct image *img, uint64_t end, uint64_t off,
 	if (img->geo.data_file_raw)
 		return store_zero(img->data, end - off, off,
 				  QCOW2_STORE_UNMAP, err);
-	if (img->rw->policy.request)
+	if (img->writer->policy.request)
 		store_zero(img->data, end - off, off,
 			   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK, NULL);
 	return 0;

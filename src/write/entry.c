@@ -71,7 +71,7 @@ static int check_owner(struct image *img, struct l2_entry e,
 {
 	struct run r = clusters_of(img, e);
 
-	return r.n ? guarded_check(img, r.n << img->geo.cluster_bits,
+	return r.n ? overlap_check(img, r.n << img->geo.cluster_bits,
 				   r.host_off, err)
 		   : 0;
 }
@@ -110,7 +110,7 @@ uint64_t entry_in_place(const struct image *img, struct l2_entry e,
 
 bool entry_below_is_zero(const struct image *img, uint64_t guest_off)
 {
-	const struct below *below = &img->rw->below;
+	const struct below *below = &img->writer->below;
 
 	return !below->read || guest_off >= below->size;
 }
@@ -118,7 +118,7 @@ bool entry_below_is_zero(const struct image *img, uint64_t guest_off)
 bool entry_below_reads_zero(const struct image *img, uint64_t len,
 			    uint64_t guest_off)
 {
-	const struct below *below = &img->rw->below;
+	const struct below *below = &img->writer->below;
 
 	if (entry_below_is_zero(img, guest_off))
 		return true;
@@ -242,6 +242,6 @@ void entry_free(struct image *img, struct l2_entry old, bool punch)
 	struct run r = clusters_of(img, old);
 
 	if (r.n)
-		commit_free(&img->rw->commit,
+		commit_free(&img->writer->commit,
 			    (struct freed){ r.host_off, r.n, punch });
 }

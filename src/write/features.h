@@ -1,13 +1,6 @@
 /*
- * The header sector of an image that is written: the feature bits and whatever
- * else one atomic write of the header switches (I6).
- *
- * All changes of img->header happen under header_lock and are durable when the
- * function returns.  When one fails, memory keeps the old header.  Where the
- * write failed the sector may be on the disk all the same: the old one is written
- * again at once, and where that fails too the header is *unsettled* until it
- * succeeds, which every commit sees to before anything else.  Until then both
- * headers are right, so what the new one points to must not be used again.
+ * The feature bits of an image that is written, and why the dirty bit is set.
+ * They change through write/header_sector.h, durably.
  */
 #ifndef WRITE_FEATURES_H
 #define WRITE_FEATURES_H
@@ -17,35 +10,7 @@
 
 #include <qcow2.h>
 
-#include "counts/refcounts.h"
-#include "format/geometry.h"
-#include "format/header.h"
-
 struct image;
-
-/* What functions do to the header that header_update() writes. */
-typedef void header_change_fn(struct header *h, void *opaque);
-
-/* Changes the header in memory and on disk, durably; the image's old header
- * comes back when the sector cannot be written. */
-int header_update(struct image *img, header_change_fn *change, void *opaque,
-		  struct qcow2_error *err);
-
-/* Writes another first sector, and a barrier.  header_lock is held; memory gets
- * what it says from the caller. */
-int header_first_sector_write(struct image *img,
-			      const uint8_t sector[SECTOR_BYTES],
-			      struct qcow2_error *err);
-
-/* Brings the header of memory to the disk when it is unsettled; the second with
- * header_lock held. */
-int header_settle(struct image *img, struct qcow2_error *err);
-int header_settle_locked(struct image *img, struct qcow2_error *err);
-bool header_is_settled(struct image *img);
-
-/* Gives back clusters that nothing points to but, it may be, an unsettled
- * header. */
-void header_unclaim(struct image *img, const struct claim *claim);
 
 struct feature_change {
 	uint64_t set_incompatible;

@@ -13,7 +13,7 @@
 #include "commit/l1_switch.h"
 #include "image/image.h"
 #include "store/store.h"
-#include "write/features.h"
+#include "write/header_sector.h"
 #include "write/writer.h"
 
 uint64_t l1_entries_in_file(const struct image *img)
@@ -57,7 +57,7 @@ static int guard_new(struct image *img, const struct l1_switch *s,
 		uint64_t off = l1_table_off(s->to.entries[i]);
 
 		if (off)
-			rc = guard_add(&img->rw->guard,
+			rc = guard_add(&img->writer->guard,
 				       QCOW2_OVERLAP_ACTIVE_L2, 1, off, err);
 	}
 	return rc;
@@ -73,20 +73,20 @@ static void point_to(struct header *h, void *opaque)
 
 void l1_use(struct image *img, struct l1_switch *s)
 {
-	l1_switch_use(s, &img->rw->commit);
+	l1_switch_use(s, &img->writer->commit);
 	map_forget_walk(&img->map);
 }
 
 static int free_old(struct image *img, uint64_t bytes, uint64_t host_off,
 		    struct qcow2_error *err)
 {
-	struct commit *c = &img->rw->commit;
+	struct commit *c = &img->writer->commit;
 	uint64_t n = geometry_clusters(&img->geo, bytes);
 	int rc = n ? commit_begin(c, 1, err) : 0;
 
 	if (rc < 0 || n == 0)
 		return rc;
-	guard_remove(&img->rw->guard, GUARD_TABLES, bytes, host_off);
+	guard_remove(&img->writer->guard, GUARD_TABLES, bytes, host_off);
 	commit_free(c, (struct freed){ host_off, n, false });
 	commit_end(c);
 	return 0;
@@ -100,9 +100,9 @@ static void drop_table(struct image *img, const struct l1_switch *s)
 		.n_clusters = geometry_clusters(&img->geo, bytes),
 	};
 
-	guard_remove(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L1, bytes,
+	guard_remove(&img->writer->guard, QCOW2_OVERLAP_ACTIVE_L1, bytes,
 		     claim.host_off);
-	header_unclaim(img, &claim);
+	header_sector_unclaim(img, &claim);
 }
 
 /* Everything up to the header; nothing of it shows after a crash. */
@@ -111,22 +111,22 @@ static int write_table(struct image *img, struct l1_switch *s,
 {
 	uint64_t bytes = s->to.n_entries * L1_ENTRY_BYTES;
 	struct claim claim;
-	int rc = refcounts_claim_row(&img->rw->refs,
+	int rc = refcounts_claim_row(&img->writer->refs,
 				     geometry_clusters(&img->geo, bytes),
 				     &claim, err);
 
 	if (rc < 0)
 		return rc;
 	s->to.host_off = claim.host_off;
-	rc = guard_add(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L1, bytes,
+	rc = guard_add(&img->writer->guard, QCOW2_OVERLAP_ACTIVE_L1, bytes,
 		       claim.host_off, err);
 	if (rc == 0 && MUTANT(l1_header_first))
-		rc = header_update(img, point_to, &s->to, err);
+		rc = header_sector_update(img, point_to, &s->to, err);
 	if (rc == 0)
-		rc = l1_switch_write(s, &img->rw->commit, err);
+		rc = l1_switch_write(s, &img->writer->commit, err);
 	/* Its refcounts, and with the same barrier the table. */
 	if (rc == 0 && !MUTANT(l1_unordered))
-		rc = commit_flush(&img->rw->commit, err);
+		rc = commit_flush(&img->writer->commit, err);
 	if (rc < 0)
 		drop_table(img, s);
 	return rc;
@@ -141,7 +141,7 @@ static int move_table(struct image *img, struct l1_switch *s,
 
 	if (rc < 0)
 		return rc;
-	rc = header_update(img, point_to, &s->to, err);
+	rc = header_sector_update(img, point_to, &s->to, err);
 	if (rc < 0) {
 		drop_table(img, s);
 		return rc;
@@ -169,7 +169,7 @@ int l1_lengthen(struct image *img, uint64_t n_entries, struct qcow2_error *err)
 
 	if (rc < 0 || n_entries <= img->map.l1.n_entries)
 		return rc;
-	rc = commit_flush(&img->rw->commit, err);
+	rc = commit_flush(&img->writer->commit, err);
 	if (rc == 0)
 		rc = l1_switch_init(&s, n_entries, img->map.l1.host_off, err);
 	if (rc < 0)
@@ -201,7 +201,7 @@ int l1_shorten(struct image *img, uint64_t n_entries, struct qcow2_error *err)
 		return rc;
 	rc = fill(img, &s, err);
 	if (rc == 0)
-		rc = header_update(img, point_to, &s.to, err);
+		rc = header_sector_update(img, point_to, &s.to, err);
 	if (rc == 0) {
 		l1_use(img, &s);
 		new_bytes = align_up(new_bytes, cluster);

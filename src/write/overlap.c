@@ -16,7 +16,7 @@
 static int add(struct image *img, uint32_t section, uint64_t len,
 	       uint64_t host_off, struct qcow2_error *err)
 {
-	return guard_add(&img->rw->guard, section, len, host_off, err);
+	return guard_add(&img->writer->guard, section, len, host_off, err);
 }
 
 static int add_tables(struct image *img, struct qcow2_error *err)
@@ -54,7 +54,7 @@ static int add_l2_tables(struct image *img, struct qcow2_error *err)
 
 static int add_refcount_blocks(struct image *img, struct qcow2_error *err)
 {
-	const struct refcounts *r = &img->rw->refs;
+	const struct refcounts *r = &img->writer->refs;
 	int rc = 0;
 
 	for (uint64_t i = 0; rc == 0 && i < r->n_table; i++)
@@ -90,7 +90,7 @@ static int add_snapshot_l2(struct image *img, const struct snapshot_info *s,
 
 static int add_snapshots(struct image *img, struct qcow2_error *err)
 {
-	uint32_t want = img->rw->guard.sections;
+	uint32_t want = img->writer->guard.sections;
 	int rc = 0;
 
 	for (uint32_t i = 0; rc == 0 && i < img->snapshots.n; i++) {
@@ -110,27 +110,27 @@ static int add_snapshots(struct image *img, struct qcow2_error *err)
 	return rc;
 }
 
-void guarded_forget_inactive_l2(struct image *img)
+void overlap_forget_inactive_l2(struct image *img)
 {
-	guard_clear(&img->rw->guard, QCOW2_OVERLAP_INACTIVE_L2);
+	guard_clear(&img->writer->guard, QCOW2_OVERLAP_INACTIVE_L2);
 }
 
-int guarded_learn_inactive_l2(struct image *img, struct qcow2_error *err)
+int overlap_learn_inactive_l2(struct image *img, struct qcow2_error *err)
 {
-	return img->rw->guard.sections & QCOW2_OVERLAP_INACTIVE_L2
+	return img->writer->guard.sections & QCOW2_OVERLAP_INACTIVE_L2
 		       ? add_snapshots(img, err)
 		       : 0;
 }
 
 /* ---- Opening, looking --------------------------------------------------------- */
 
-int guarded_open(struct image *img, uint32_t sections, struct qcow2_error *err)
+int overlap_open(struct image *img, uint32_t sections, struct qcow2_error *err)
 {
 	int rc;
 
 	if (!sections)
 		sections = QCOW2_OVERLAP_CACHED;
-	rc = guard_init(&img->rw->guard, sections & QCOW2_OVERLAP_ALL,
+	rc = guard_init(&img->writer->guard, sections & QCOW2_OVERLAP_ALL,
 			img->geo.cluster_bits, img->map.l1.n_entries, err);
 	if (rc == 0)
 		rc = add_tables(img, err);
@@ -141,10 +141,10 @@ int guarded_open(struct image *img, uint32_t sections, struct qcow2_error *err)
 	return rc < 0 ? rc : add_snapshots(img, err);
 }
 
-int guarded_check(struct image *img, uint64_t len, uint64_t host_off,
+int overlap_check(struct image *img, uint64_t len, uint64_t host_off,
 		  struct qcow2_error *err)
 {
-	if (!guard_hits(&img->rw->guard, len, host_off))
+	if (!guard_hits(&img->writer->guard, len, host_off))
 		return 0;
 	error_defect(err, -EIO, DEFECT_CLUSTER_OVERLAP, host_off,
 		     "a write of %" PRIu64 " bytes to host offset %" PRIu64

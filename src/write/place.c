@@ -70,7 +70,7 @@ static int link_fresh(struct image *img, const struct claim *claim,
 		      uint64_t len, uint64_t off, struct qcow2_error *err)
 {
 	const struct geometry *g = &img->geo;
-	struct commit *c = &img->rw->commit;
+	struct commit *c = &img->writer->commit;
 	uint64_t cluster = align_down(off, g->cluster_size);
 	struct map_window w;
 	int rc = map_window_get(&img->map, g, image_file_end(img), off + len,
@@ -109,7 +109,7 @@ static int claim_for(struct image *img, uint64_t n_clusters, uint64_t off,
 				       .reads_zero = true };
 		return 0;
 	}
-	rc = alloc_clusters(&img->rw->alloc, n_clusters, &a, err);
+	rc = alloc_clusters(&img->writer->alloc, n_clusters, &a, err);
 	if (rc == 0)
 		*out = a.claim;
 	return rc;
@@ -150,7 +150,7 @@ static int place_fresh(struct image *img, uint64_t len, uint64_t off,
 		return rc;
 	len = min_u64(len, (claim.n_clusters << g->cluster_bits) - in_cluster);
 	if (!g->has_data_file)
-		rc = guarded_check(img, claim.n_clusters << g->cluster_bits,
+		rc = overlap_check(img, claim.n_clusters << g->cluster_bits,
 				   claim.host_off, err);
 	if (rc == 0)
 		rc = zero_around(img, &claim, len, off, err);
@@ -160,7 +160,7 @@ static int place_fresh(struct image *img, uint64_t len, uint64_t off,
 		*here = len;
 		*host_off = claim.host_off + in_cluster;
 	} else if (!g->has_data_file) {
-		refcounts_unclaim(&img->rw->refs, &claim);
+		refcounts_unclaim(&img->writer->refs, &claim);
 	}
 	return rc;
 }
@@ -168,7 +168,7 @@ static int place_fresh(struct image *img, uint64_t len, uint64_t off,
 /* Many small claims can have made much dirty. */
 static int maybe_flush(struct image *img, int rc, struct qcow2_error *err)
 {
-	if (rc == 0 && commit_wanted(&img->rw->commit))
+	if (rc == 0 && commit_wanted(&img->writer->commit))
 		return image_flush(img, err);
 	return rc;
 }
@@ -204,7 +204,7 @@ int image_place(struct image *img, uint64_t len, uint64_t off, uint64_t *here,
 	*here = 0;
 	if (rc < 0)
 		return rc;
-	ref = image_begin(img);
+	ref = writer_grace_begin(img);
 	rc = tables_make(img, off, err);
 	if (rc == 0)
 		rc = look(img, len, off, &l, err);
@@ -214,14 +214,14 @@ int image_place(struct image *img, uint64_t len, uint64_t off, uint64_t *here,
 		*here = l.len;
 		*host_off = l.host_off;
 	}
-	image_end(ref);
+	writer_grace_end(ref);
 	return maybe_flush(img, rc, err);
 }
 
 static int link_encoded(struct image *img, uint64_t desc, uint64_t off,
 			struct qcow2_error *err)
 {
-	struct commit *c = &img->rw->commit;
+	struct commit *c = &img->writer->commit;
 	struct map_window w;
 	int rc = map_window_get(&img->map, &img->geo, image_file_end(img),
 				off + img->geo.cluster_size, off, 0, &w, err);
@@ -249,7 +249,7 @@ static int place_encoded(struct image *img, uint32_t len, uint64_t off,
 	compressed_forget(&img->compressed, len, *host_off);
 	rc = link_encoded(img, desc, off, err);
 	if (rc < 0)
-		pack_cancel(&img->rw->pack, len, *host_off);
+		pack_cancel(&img->writer->pack, len, *host_off);
 	return rc;
 }
 
@@ -263,13 +263,13 @@ int image_place_encoded(struct image *img, size_t len, uint64_t off,
 	*host_off = 0;
 	if (rc < 0)
 		return rc;
-	ref = image_begin(img);
+	ref = writer_grace_begin(img);
 	rc = tables_make(img, off, err);
 	if (rc == 0)
 		rc = look(img, img->geo.cluster_size, off, &l, err);
 	if (rc == 0 && l.fresh)
 		rc = place_encoded(img, (uint32_t)len, off, host_off, err);
-	image_end(ref);
+	writer_grace_end(ref);
 	return maybe_flush(img, rc, err);
 }
 

@@ -19,15 +19,15 @@
 
 void proof_init(struct image *img, const struct qcow2_open_opts *opts)
 {
-	struct proof *p = &img->rw->proof;
+	struct proof *p = &img->writer->proof;
 
 	p->budget = opts->budget;
 	p->had_bitmaps = img->header.autoclear_features & AUTOCLEAR_BITMAPS;
-	refcounts_doubt(&img->rw->refs);
+	refcounts_doubt(&img->writer->refs);
 	if (!(opts->flags & QCOW2_OPEN_TRUST_REFCOUNTS) &&
 	    !MUTANT(refcounts_believed))
 		return;
-	refcounts_believe(&img->rw->refs);
+	refcounts_believe(&img->writer->refs);
 	p->state = PROOF_MADE;
 }
 
@@ -39,7 +39,7 @@ void proof_init(struct image *img, const struct qcow2_open_opts *opts)
 static int make_block(struct image *img, uint64_t cluster_idx,
 		      struct qcow2_error *err)
 {
-	struct refcounts *r = &img->rw->refs;
+	struct refcounts *r = &img->writer->refs;
 	struct claim claim;
 	int rc = refcounts_claim(r, 1, &claim, err);
 
@@ -50,7 +50,7 @@ static int make_block(struct image *img, uint64_t cluster_idx,
 		refcounts_unclaim(r, &claim);
 		return 0;
 	}
-	rc = commit_flush(&img->rw->commit, err);
+	rc = commit_flush(&img->writer->commit, err);
 	if (rc == 0)
 		rc = refcounts_add_block_at(r, cluster_idx, claim.host_off,
 					    err);
@@ -74,7 +74,7 @@ static uint64_t without_block(const struct refcounts *r,
 static int raise_one(struct image *img, const struct proof_low *low,
 		     uint64_t *n_raised, struct qcow2_error *err)
 {
-	struct refcounts *r = &img->rw->refs;
+	struct refcounts *r = &img->writer->refs;
 	int rc;
 
 	do {
@@ -91,7 +91,7 @@ static int raise_one(struct image *img, const struct proof_low *low,
 static int put_right(struct image *img, const struct proof_findings *f,
 		     struct qcow2_error *err)
 {
-	struct commit *c = &img->rw->commit;
+	struct commit *c = &img->writer->commit;
 	uint64_t n_raised = 0, n_lost;
 	int rc = 0;
 
@@ -100,10 +100,10 @@ static int put_right(struct image *img, const struct proof_findings *f,
 	if (rc == 0)
 		rc = commit_flush(c, err);
 	if (rc == 0 && f->wrong_flags)
-		rc = copied_restore(img, &n_lost, err);
+		rc = copied_flags_restore(img, &n_lost, err);
 	if (rc == 0 && f->wrong_flags)
 		rc = commit_flush(c, err);
-	img->rw->proof.n_raised += n_raised;
+	img->writer->proof.n_raised += n_raised;
 	return rc;
 }
 
@@ -112,7 +112,7 @@ static int put_right(struct image *img, const struct proof_findings *f,
 static int refuse(struct image *img, const struct proof_findings *f,
 		  struct qcow2_error *err)
 {
-	struct proof *p = &img->rw->proof;
+	struct proof *p = &img->writer->proof;
 
 	p->state = PROOF_REFUSED;
 	if (f->corrupt)
@@ -130,7 +130,7 @@ enum { BYTES_PER_CLUSTER = 5 };
  * the host, so that a small file cannot claim to be a large one. */
 static struct qcow2_budget budget_of(struct image *img)
 {
-	struct qcow2_budget budget = img->rw->proof.budget;
+	struct qcow2_budget budget = img->writer->proof.budget;
 	uint64_t size = image_file_end(img);
 	uint64_t wanted = geometry_clusters(&img->geo, size) *
 			  BYTES_PER_CLUSTER;
@@ -147,10 +147,10 @@ static struct qcow2_budget budget_of(struct image *img)
 /* With the file as the metadata in memory has it. */
 static int prove(struct image *img, struct qcow2_error *err)
 {
-	struct proof *p = &img->rw->proof;
+	struct proof *p = &img->writer->proof;
 	struct qcow2_budget budget = budget_of(img);
 	struct proof_findings f = { 0 };
-	int rc = commit_flush(&img->rw->commit, err);
+	int rc = commit_flush(&img->writer->commit, err);
 
 	if (rc < 0)
 		return rc;
@@ -164,7 +164,7 @@ static int prove(struct image *img, struct qcow2_error *err)
 	} else {
 		rc = put_right(img, &f, err);
 		if (rc == 0) {
-			refcounts_believe(&img->rw->refs);
+			refcounts_believe(&img->writer->refs);
 			p->state = PROOF_MADE;
 		}
 	}
@@ -181,17 +181,17 @@ static int refused(const struct proof *p, struct qcow2_error *err)
 
 int proof_make(struct image *img, struct qcow2_error *err)
 {
-	struct proof *p = &img->rw->proof;
+	struct proof *p = &img->writer->proof;
 	struct inflight_freeze freeze;
 	int rc = 0;
 
 	if (p->state == PROOF_MADE || p->state == PROOF_FAILED)
 		return 0;
-	SCOPED_LOCK(&img->rw->snapshot_lock);
+	SCOPED_LOCK(&img->writer->snapshot_lock);
 	if (p->state == PROOF_OPEN) {
-		inflight_freeze(&img->rw->inflight, &freeze);
+		inflight_freeze(&img->writer->inflight, &freeze);
 		rc = prove(img, err);
-		inflight_thaw(&img->rw->inflight, &freeze);
+		inflight_thaw(&img->writer->inflight, &freeze);
 	} else if (p->state == PROOF_REFUSED) {
 		rc = refused(p, err);
 	}
@@ -200,7 +200,7 @@ int proof_make(struct image *img, struct qcow2_error *err)
 
 int proof_require_frozen(struct image *img, struct qcow2_error *err)
 {
-	struct proof *p = &img->rw->proof;
+	struct proof *p = &img->writer->proof;
 	int rc = 0;
 
 	if (p->state == PROOF_MADE)
@@ -218,21 +218,21 @@ int proof_require(struct image *img, struct qcow2_error *err)
 {
 	struct inflight_freeze freeze;
 	int rc;
-	SCOPED_LOCK(&img->rw->snapshot_lock);
+	SCOPED_LOCK(&img->writer->snapshot_lock);
 
-	inflight_freeze(&img->rw->inflight, &freeze);
+	inflight_freeze(&img->writer->inflight, &freeze);
 	rc = proof_require_frozen(img, err);
-	inflight_thaw(&img->rw->inflight, &freeze);
+	inflight_thaw(&img->writer->inflight, &freeze);
 	return rc;
 }
 
 bool proof_allows_in_place(const struct image *img, uint64_t host_off)
 {
-	const struct rw *rw = img->rw;
+	const struct writer *writer = img->writer;
 
-	return atomic_load_explicit(&rw->proof.state, memory_order_acquire) !=
+	return atomic_load_explicit(&writer->proof.state, memory_order_acquire) !=
 		       PROOF_FAILED ||
-	       refcounts_may_reuse(&rw->refs,
+	       refcounts_may_reuse(&writer->refs,
 				   host_off >> img->geo.cluster_bits);
 }
 
@@ -241,7 +241,7 @@ bool proof_allows_in_place(const struct image *img, uint64_t host_off)
 int proof_before_change(struct image *img, uint64_t len, unsigned flags,
 			struct qcow2_error *err)
 {
-	struct proof *p = &img->rw->proof;
+	struct proof *p = &img->writer->proof;
 
 	if (!len)
 		return 0;

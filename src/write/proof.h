@@ -38,7 +38,7 @@ enum proof_state {
 	PROOF_REFUSED,   /* the image is damaged: why says it */
 };
 
-/* Its fields change under rw.snapshot_lock. */
+/* Its fields change under writer.snapshot_lock. */
 struct proof {
 	_Atomic int state;          /* enum proof_state; read without it too */
 	_Atomic uint64_t n_raised;  /* refcounts that were too low */

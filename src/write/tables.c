@@ -48,7 +48,7 @@ static int fill(struct image *img, uint64_t old_off, const struct claim *c,
 static int link_table(struct image *img, uint64_t index, uint64_t old_off,
 		      const struct allocation *a, struct qcow2_error *err)
 {
-	struct commit *c = &img->rw->commit;
+	struct commit *c = &img->writer->commit;
 	int rc = commit_begin(c, 1, err);
 
 	if (rc < 0)
@@ -56,7 +56,7 @@ static int link_table(struct image *img, uint64_t index, uint64_t old_off,
 	commit_set_l1(c, index, a->claim.host_off | ENTRY_COPIED);
 	if (old_off) {
 		/* It belongs to a snapshot only, and then to anybody. */
-		guard_remove(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
+		guard_remove(&img->writer->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
 			     old_off);
 		commit_free(c, (struct freed){ old_off, 1, false });
 	}
@@ -90,23 +90,23 @@ static int make(struct image *img, uint64_t index, struct qcow2_error *err)
 	int rc = tables_check_entry(img, index, old, err);
 
 	if (rc == 0)
-		rc = alloc_clusters(&img->rw->alloc, 1, &a, err);
+		rc = alloc_clusters(&img->writer->alloc, 1, &a, err);
 	if (rc < 0)
 		return rc;
-	rc = guarded_check(img, img->geo.cluster_size, a.claim.host_off, err);
+	rc = overlap_check(img, img->geo.cluster_size, a.claim.host_off, err);
 	if (rc == 0)
 		rc = fill(img, l1_table_off(old), &a.claim, err);
 	if (rc == 0)
-		rc = guard_add(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
+		rc = guard_add(&img->writer->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
 			       a.claim.host_off, err);
 	if (rc == 0) {
 		rc = link_table(img, index, l1_table_off(old), &a, err);
 		if (rc < 0)
-			guard_remove(&img->rw->guard, QCOW2_OVERLAP_ACTIVE_L2,
+			guard_remove(&img->writer->guard, QCOW2_OVERLAP_ACTIVE_L2,
 				     1, a.claim.host_off);
 	}
 	if (rc < 0)
-		refcounts_unclaim(&img->rw->refs, &a.claim);
+		refcounts_unclaim(&img->writer->refs, &a.claim);
 	return rc;
 }
 
@@ -116,6 +116,6 @@ int tables_make(struct image *img, uint64_t guest_off, struct qcow2_error *err)
 
 	if (is_ready(img, index))
 		return 0;
-	SCOPED_LOCK(&img->rw->table_lock);
+	SCOPED_LOCK(&img->writer->table_lock);
 	return is_ready(img, index) ? 0 : make(img, index, err);
 }

@@ -386,15 +386,15 @@ struct count {
 static int write_some(struct count *c, const struct tree_run *run,
 		      struct qcow2_error *err)
 {
-	struct rw *rw = c->img->rw;
+	struct writer *writer = c->img->writer;
 
 	c->n_slices += 1 + run->n / CLUSTERS_PER_SLICE_MIN;
 	if (c->n_slices < LOOK_AFTER_SLICES)
 		return 0;
 	c->n_slices = 0;
-	if (!commit_wanted(&rw->commit))
+	if (!commit_wanted(&writer->commit))
 		return 0;
-	return commit_flush(&rw->commit, err);
+	return commit_flush(&writer->commit, err);
 }
 
 static int increment(void *opaque, const struct tree_run *runs, size_t n,
@@ -403,7 +403,7 @@ static int increment(void *opaque, const struct tree_run *runs, size_t n,
 	struct count *c = opaque;
 
 	for (size_t i = 0; i < n; i++) {
-		int rc = refcounts_increment(&c->img->rw->refs, runs[i].n,
+		int rc = refcounts_increment(&c->img->writer->refs, runs[i].n,
 					     runs[i].first, err);
 
 		if (rc < 0)
@@ -423,7 +423,7 @@ static int decrement(void *opaque, const struct tree_run *runs, size_t n,
 
 	for (size_t i = 0; i < n && c->n_runs < c->limit; i++, c->n_runs++) {
 		struct qcow2_error *e = c->first_error ? NULL : c->err;
-		int rc = refcounts_decrement(&c->img->rw->refs, runs[i].n,
+		int rc = refcounts_decrement(&c->img->writer->refs, runs[i].n,
 					     runs[i].first, e);
 
 		if (rc < 0 && !c->first_error)

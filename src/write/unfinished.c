@@ -12,7 +12,7 @@
 int unfinished_end(struct image *img, int rc, struct qcow2_error *err)
 {
 	struct qcow2_error *why = rc == 0 ? err : NULL;
-	int end = commit_flush(&img->rw->commit, why);
+	int end = commit_flush(&img->writer->commit, why);
 
 	if (end == 0)
 		end = features_end_dirty(img, DIRTY_OPERATION | DIRTY_UNWRITTEN,
@@ -29,7 +29,7 @@ int unfinished_recover(struct image *img, struct qcow2_error *err)
 
 	if (!features_is_unfinished(img))
 		return 0;
-	rc = copied_restore(img, &n_lost, err);
+	rc = copied_flags_restore(img, &n_lost, err);
 	return rc < 0 ? rc : unfinished_end(img, 0, err);
 }
 

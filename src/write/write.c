@@ -98,7 +98,7 @@ static int write_mapped(struct image *img, struct iov_cursor *src, uint64_t len,
 	int rc = 0;
 
 	if (img->data == img->file)
-		rc = guarded_check(img, len, host_off, err);
+		rc = overlap_check(img, len, host_off, err);
 	return rc < 0 ? rc : write_bytes_at(img, src, len, host_off,
 					    store_flags, err);
 }
@@ -111,7 +111,7 @@ static int write_in_place(struct image *img, struct iov_cursor *src,
 	*done = 0;
 	while (*done < len) {
 		uint64_t here, host_off;
-		int rc = commit_check(&img->rw->commit, err);
+		int rc = commit_check(&img->writer->commit, err);
 
 		if (rc < 0)
 			return rc;
@@ -134,7 +134,7 @@ static int write_at_once(struct image *img, struct iov_cursor *src,
 			 bool *done, struct qcow2_error *err)
 {
 	uint64_t here, host_off;
-	int rc = commit_check(&img->rw->commit, err);
+	int rc = commit_check(&img->writer->commit, err);
 
 	*done = false;
 	if (rc == 0)
@@ -219,7 +219,7 @@ static int plan_place(struct image *img, struct run *r,
 		r->a.durable = true;
 		return 0;
 	}
-	rc = alloc_clusters(&img->rw->alloc, r->n_clusters, &r->a, err);
+	rc = alloc_clusters(&img->writer->alloc, r->n_clusters, &r->a, err);
 	if (rc < 0)
 		return rc;
 	r->owns = true;
@@ -252,7 +252,7 @@ static int read_old_extent(struct image *img, struct iov_cursor *dst,
 			   const struct image_extent *x, uint64_t off,
 			   struct qcow2_error *err)
 {
-	const struct below *below = &img->rw->below;
+	const struct below *below = &img->writer->below;
 	uint64_t here = 0;
 	int rc = 0;
 
@@ -416,7 +416,7 @@ static int link_run(struct image *img, const struct run *r,
 		    struct qcow2_error *err)
 {
 	const struct geometry *g = &img->geo;
-	struct commit *c = &img->rw->commit;
+	struct commit *c = &img->writer->commit;
 	struct map_window w;
 	int rc = map_window_get(&img->map, g, image_file_end(img),
 				run_end(img, r), r->guest_off, 0, &w, err);
@@ -436,7 +436,7 @@ static int link_run(struct image *img, const struct run *r,
 						(i << g->cluster_bits),
 					r->data_off, r->data_len));
 		if (!p.keeps_host)
-			entry_free(img, old, img->rw->policy.other);
+			entry_free(img, old, img->writer->policy.other);
 	}
 	if (rc == 0) {
 		if (needs_order(img, r))
@@ -456,14 +456,14 @@ static int write_run(struct image *img, struct iov_cursor *src, uint64_t len,
 	if (rc < 0)
 		return rc;
 	if (img->data == img->file)
-		rc = guarded_check(img, r.n_clusters << img->geo.cluster_bits,
+		rc = overlap_check(img, r.n_clusters << img->geo.cluster_bits,
 				   r.a.claim.host_off, err);
 	if (rc == 0)
 		rc = write_data(img, src, &r, err);
 	if (rc == 0)
 		rc = link_run(img, &r, err);
 	if (rc < 0 && r.owns)
-		refcounts_unclaim(&img->rw->refs, &r.a.claim);
+		refcounts_unclaim(&img->writer->refs, &r.a.claim);
 	*done = r.data_len;
 	return rc;
 }
@@ -520,7 +520,7 @@ static int write_region(struct image *img, struct iov_cursor *src,
 			struct qcow2_error *err)
 {
 	uint32_t cluster = img->geo.cluster_size;
-	struct inflight *f = &img->rw->inflight;
+	struct inflight *f = &img->writer->inflight;
 	bool wait = !(flags & QCOW2_NOWAIT);
 	struct inflight_range range;
 	bool done;
@@ -553,13 +553,13 @@ int write_regions(struct image *img, struct iov_cursor *src, uint64_t len,
 		uint64_t part = min_u64(len, inflight_region_end(off) - off);
 		struct grace_ref ref;
 
-		rc = commit_make_room(&img->rw->commit, err);
+		rc = commit_make_room(&img->writer->commit, err);
 		if (rc < 0)
 			return rc;
-		ref = image_begin(img);
+		ref = writer_grace_begin(img);
 		rc = write_region(img, src, part, off, flags, err);
-		image_end(ref);
-		if (rc == 0 && commit_wanted(&img->rw->commit))
+		writer_grace_end(ref);
+		if (rc == 0 && commit_wanted(&img->writer->commit))
 			rc = image_flush(img, err);
 		len -= part;
 		off += part;

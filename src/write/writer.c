@@ -17,22 +17,23 @@
 #include "image/image.h"
 #include "store/store.h"
 #include "write/features.h"
+#include "write/header_sector.h"
 #include "write/overlap.h"
 #include "write/unfinished.h"
 
-void rw_get_info(const struct image *img, struct qcow2_info *out)
+void writer_get_info(const struct image *img, struct qcow2_info *out)
 {
-	if (img->rw)
-		out->refcounts_raised = img->rw->proof.n_raised;
+	if (img->writer)
+		out->refcounts_raised = img->writer->proof.n_raised;
 }
 
-struct grace_ref image_begin(struct image *img)
+struct grace_ref writer_grace_begin(struct image *img)
 {
-	return img->rw ? grace_enter(&img->rw->grace)
+	return img->writer ? grace_enter(&img->writer->grace)
 		       : (struct grace_ref){ NULL };
 }
 
-void image_end(struct grace_ref ref)
+void writer_grace_end(struct grace_ref ref)
 {
 	if (ref.slot)
 		grace_leave(ref);
@@ -55,12 +56,12 @@ static void set_table(struct header *h, void *opaque)
 static int move_table(void *opaque, struct reftable_place to,
 		      struct qcow2_error *err)
 {
-	return header_update(opaque, set_table, &to, err);
+	return header_sector_update(opaque, set_table, &to, err);
 }
 
 static int settle_header(void *opaque, struct qcow2_error *err)
 {
-	return header_settle(opaque, err);
+	return header_sector_settle(opaque, err);
 }
 
 static int new_metadata(void *opaque, uint64_t len, uint64_t host_off,
@@ -68,7 +69,7 @@ static int new_metadata(void *opaque, uint64_t len, uint64_t host_off,
 {
 	struct image *img = opaque;
 
-	return guard_add(&img->rw->guard, REFCOUNT_SECTIONS, len, host_off,
+	return guard_add(&img->writer->guard, REFCOUNT_SECTIONS, len, host_off,
 			 err);
 }
 
@@ -76,7 +77,7 @@ static void old_metadata(void *opaque, uint64_t len, uint64_t host_off)
 {
 	struct image *img = opaque;
 
-	guard_remove(&img->rw->guard, REFCOUNT_SECTIONS, len, host_off);
+	guard_remove(&img->writer->guard, REFCOUNT_SECTIONS, len, host_off);
 }
 
 /* O26: entries are about to reach the disk before refcounts. */
@@ -142,83 +143,83 @@ static uint64_t pack_apart(const struct image *img)
 	return align_up(img->sizes.file, img->geo.cluster_size);
 }
 
-static void rw_init(struct image *img, const struct qcow2_open_opts *opts,
-		    struct rw *rw)
+static void writer_init(struct image *img, const struct qcow2_open_opts *opts,
+		    struct writer *writer)
 {
-	struct commit *c = &rw->commit;
+	struct commit *c = &writer->commit;
 
-	grace_init(&rw->grace);
-	inflight_init(&rw->inflight);
-	pthread_mutex_init(&rw->snapshot_lock, NULL);
-	pthread_mutex_init(&rw->table_lock, NULL);
-	rw->refs.owner.move_table = move_table;
-	rw->refs.owner.new_metadata = new_metadata;
-	rw->refs.owner.old_metadata = old_metadata;
-	rw->refs.owner.opaque = img;
+	grace_init(&writer->grace);
+	inflight_init(&writer->inflight);
+	pthread_mutex_init(&writer->snapshot_lock, NULL);
+	pthread_mutex_init(&writer->table_lock, NULL);
+	writer->refs.owner.move_table = move_table;
+	writer->refs.owner.new_metadata = new_metadata;
+	writer->refs.owner.old_metadata = old_metadata;
+	writer->refs.owner.opaque = img;
 	c->geo = &img->geo;
 	c->file = img->file;
 	c->data = img->data;
-	c->refs = &rw->refs;
-	c->grace = &rw->grace;
+	c->refs = &writer->refs;
+	c->grace = &writer->grace;
 	c->l1 = &img->map.l1;
 	c->settle_header = settle_header;
 	c->mark_dirty = is_lazy(img, opts) ? mark_dirty : NULL;
 	c->opaque = img;
-	init_policy(&rw->policy, opts);
-	alloc_init(&rw->alloc, &rw->refs, c);
-	pack_init(&rw->pack, &rw->alloc, pack_apart(img));
-	encoder_pool_init(&rw->encoders,
+	init_policy(&writer->policy, opts);
+	alloc_init(&writer->alloc, &writer->refs, c);
+	pack_init(&writer->pack, &writer->alloc, pack_apart(img));
+	encoder_pool_init(&writer->encoders,
 			  img->header.compression_type == COMPRESSION_ZSTD
 				  ? CODEC_ZSTD
 				  : CODEC_ZLIB,
 			  0);
 }
 
-static void rw_free(struct rw *rw)
+static void writer_free(struct writer *writer)
 {
-	encoder_pool_release(&rw->encoders);
-	commit_release(&rw->commit);
-	refcounts_release(&rw->refs);
-	guard_release(&rw->guard);
-	inflight_release(&rw->inflight);
-	grace_release(&rw->grace);
-	pthread_mutex_destroy(&rw->snapshot_lock);
-	pthread_mutex_destroy(&rw->table_lock);
-	free(rw);
+	encoder_pool_release(&writer->encoders);
+	commit_release(&writer->commit);
+	refcounts_release(&writer->refs);
+	guard_release(&writer->guard);
+	inflight_release(&writer->inflight);
+	grace_release(&writer->grace);
+	pthread_mutex_destroy(&writer->snapshot_lock);
+	pthread_mutex_destroy(&writer->table_lock);
+	free(writer);
 }
 
-int rw_open(struct image *img, const struct qcow2_open_opts *opts,
+int writer_open(struct image *img, const struct qcow2_open_opts *opts,
 	    struct qcow2_error *err)
 {
 	uint64_t cache = opts->refcount_cache_bytes
 				 ? opts->refcount_cache_bytes
 				 : REFCOUNT_CACHE_BYTES_DEFAULT;
 	uint64_t room = metadata_budget_refcounts(&img->budget);
-	struct rw *rw;
+	struct writer *writer;
 	int rc = check_writable(img, err);
 
 	if (rc < 0)
 		return rc;
-	rw = calloc(1, sizeof(*rw));
-	if (!rw)
-		return error_nomem(err, "the writer", sizeof(*rw));
-	rc = refcounts_open(&rw->refs, &img->geo, &img->header, img->file,
+	writer = calloc(1, sizeof(*writer));
+	if (!writer)
+		return error_nomem(err, "the writer", sizeof(*writer));
+	rc = refcounts_open(&writer->refs, &img->geo, &img->header, img->file,
 			    min_u64(cache, room), err);
 	if (rc < 0) {
-		free(rw);
+		free(writer);
 		return rc;
 	}
-	cache_set_clean(&rw->refs.blocks, opts->cache_clean_sec);
-	rw_init(img, opts, rw);
-	rc = commit_init(&rw->commit, &img->map.l2, err);
+	cache_set_clean(&writer->refs.blocks, opts->cache_clean_sec);
+	writer_init(img, opts, writer);
+	rc = commit_init(&writer->commit, &img->map.l2, err);
 	if (rc < 0) {
-		rw_free(rw);
+		writer_free(writer);
 		return rc;
 	}
-	img->rw = rw;
-	img->sizes.file_end = &rw->refs.high_water;
+	img->writer = writer;
+	img->sizes.file_end = &writer->refs.high_water;
 	proof_init(img, opts);
-	rc = guarded_open(img, opts->overlap_check, err);
+	rc = overlap_open(img, opts->overlap_check, err);
 	if (rc < 0)
 		return rc;
 	return features_open(img, err);
@@ -226,15 +227,15 @@ int rw_open(struct image *img, const struct qcow2_open_opts *opts,
 
 /* ---- Close ------------------------------------------------------------------- */
 
-int rw_cut_tail(struct image *img, struct qcow2_error *err)
+int writer_cut_tail(struct image *img, struct qcow2_error *err)
 {
-	struct refcounts *r = &img->rw->refs;
+	struct refcounts *r = &img->writer->refs;
 	/* Others write files that end within a cluster. */
 	uint64_t end = geometry_clusters(&img->geo, r->file_size);
 	uint64_t limit = max_u64(refcounts_cut_limit(r), 1);
 	int rc = 0;
 
-	if (r->file_size > img->rw->refs.high_water)
+	if (r->file_size > img->writer->refs.high_water)
 		return 0;
 	if (end > limit)
 		rc = refcounts_used_end(r, limit, end, &end, err);
@@ -253,51 +254,51 @@ int rw_cut_tail(struct image *img, struct qcow2_error *err)
  * Where it fails nothing is lost: the last cut tells. */
 static void make_room(struct image *img)
 {
-	struct rw *rw = img->rw;
+	struct writer *writer = img->writer;
 
-	if (!rw->keep_tail && commit_check(&rw->commit, NULL) == 0 &&
-	    header_is_settled(img))
-		rw_cut_tail(img, NULL);
+	if (!writer->keep_tail && commit_check(&writer->commit, NULL) == 0 &&
+	    header_sector_is_settled(img))
+		writer_cut_tail(img, NULL);
 }
 
-int rw_close(struct image *img, struct qcow2_error *err)
+int writer_close(struct image *img, struct qcow2_error *err)
 {
-	struct rw *rw = img->rw;
+	struct writer *writer = img->writer;
 	int rc;
 
-	if (!rw || !store_is_here(img->file))
+	if (!writer || !store_is_here(img->file))
 		return 0;
-	pack_release(&rw->pack);
-	alloc_release(&rw->alloc);
+	pack_release(&writer->pack);
+	alloc_release(&writer->alloc);
 	make_room(img);
 	if (MUTANT(dirty_cleared_early))
 		features_end_dirty(img, DIRTY_LAZY, NULL);
-	rc = MUTANT(close_commits_nothing) ? 0 : commit_drain(&rw->commit, err);
+	rc = MUTANT(close_commits_nothing) ? 0 : commit_drain(&writer->commit, err);
 	if (rc == 0)
 		rc = unfinished_recover(img, err);
 	if (rc == 0)
 		rc = features_end_dirty(img, DIRTY_LAZY | DIRTY_UNWRITTEN, err);
-	if (rc == 0 && !rw->keep_tail)
-		rc = rw_cut_tail(img, err);
-	img->rw = NULL;
+	if (rc == 0 && !writer->keep_tail)
+		rc = writer_cut_tail(img, err);
+	img->writer = NULL;
 	img->sizes.file_end = NULL;
-	rw_free(rw);
+	writer_free(writer);
 	return rc;
 }
 
 int image_flush(struct image *img, struct qcow2_error *err)
 {
-	return commit_flush_guest(&img->rw->commit, err);
+	return commit_flush_guest(&img->writer->commit, err);
 }
 
 int image_drain(struct image *img, struct qcow2_error *err)
 {
-	struct rw *rw = img->rw;
+	struct writer *writer = img->writer;
 
-	pack_release(&rw->pack);
-	pack_init(&rw->pack, &rw->alloc, pack_apart(img));
-	alloc_give_back(&rw->alloc);
-	return commit_drain(&rw->commit, err);
+	pack_release(&writer->pack);
+	pack_init(&writer->pack, &writer->alloc, pack_apart(img));
+	alloc_give_back(&writer->alloc);
+	return commit_drain(&writer->commit, err);
 }
 
 int image_settle(struct image *img, struct qcow2_error *err)

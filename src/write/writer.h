@@ -45,7 +45,7 @@ struct discard_policy {
 	bool no_unref;   /* keep discarded clusters allocated */
 };
 
-struct rw {
+struct writer {
 	struct refcounts refs;
 	struct grace grace;
 	struct commit commit;
@@ -74,7 +74,7 @@ struct rw {
 
 /* Makes an open image writable: clears autoclear bits that this version cannot
  * keep true, refuses images that are corrupt. */
-int rw_open(struct image *img, const struct qcow2_open_opts *opts,
+int writer_open(struct image *img, const struct qcow2_open_opts *opts,
 	    struct qcow2_error *err);
 
 /*
@@ -84,15 +84,15 @@ int rw_open(struct image *img, const struct qcow2_open_opts *opts,
  * has no writer.  In a child of the process that opened it nothing is written,
  * and the writer's memory stays.
  */
-int rw_close(struct image *img, struct qcow2_error *err);
+int writer_close(struct image *img, struct qcow2_error *err);
 
 /* Cuts off what lies behind the last cluster with a refcount; of what the file
  * held when it was opened nothing, unless some of that became free since (O39).
  * Nobody else is at work and nothing is dirty. */
-int rw_cut_tail(struct image *img, struct qcow2_error *err);
+int writer_cut_tail(struct image *img, struct qcow2_error *err);
 
 /* Adds what only the writer knows, if there is one. */
-void rw_get_info(const struct image *img, struct qcow2_info *out);
+void writer_get_info(const struct image *img, struct qcow2_info *out);
 
 int image_pwritev(struct image *img, const struct iovec *iov, int iovcnt,
 		  uint64_t off, unsigned flags, struct qcow2_error *err);
@@ -131,7 +131,7 @@ int image_settle(struct image *img, struct qcow2_error *err);
 
 /* A request that reads, for the grace period of what it looks up; does nothing
  * in an image that nobody writes. */
-struct grace_ref image_begin(struct image *img);
-void image_end(struct grace_ref ref);
+struct grace_ref writer_grace_begin(struct image *img);
+void writer_grace_end(struct grace_ref ref);
 
 #endif

@@ -88,11 +88,11 @@ static int zero_subclusters(struct image *img, struct sub_range r, bool *done,
 	rc = entry_check(img, e, r.off, err);
 	*done = rc == 0 && !(e.desc & L2_COMPRESSED);
 	if (*done)
-		rc = commit_begin(&img->rw->commit, 0, err);
+		rc = commit_begin(&img->writer->commit, 0, err);
 	if (*done && rc == 0) {
 		e.bitmap = (e.bitmap & ~bits) | bits << 32;
-		commit_set_l2(&img->rw->commit, w.slice, w.first, e);
-		commit_end(&img->rw->commit);
+		commit_set_l2(&img->writer->commit, w.slice, w.first, e);
+		commit_end(&img->writer->commit);
 	}
 	map_window_put(&img->map, &w);
 	return rc;
@@ -227,7 +227,7 @@ static void unmap_data_file(struct image *img, uint64_t end, uint64_t off,
 {
 	end = min_u64(end, img->virtual_size);
 	if (img->geo.has_data_file && (flags & QCOW2_ZERO_MAY_UNMAP) &&
-	    img->rw->policy.request && off < end)
+	    img->writer->policy.request && off < end)
 		store_zero(img->data, end - off, off,
 			   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK, NULL);
 }
@@ -265,7 +265,7 @@ static int zero_data_file(struct image *img, uint64_t end, uint64_t off,
 	end = min_u64(end, img->virtual_size);
 	if (off >= end)
 		return 0;
-	rc = commit_check(&img->rw->commit, err);
+	rc = commit_check(&img->writer->commit, err);
 	return rc < 0 ? rc : store_zero(img->data, end - off, off,
 					store_flags, err);
 }

@@ -50,7 +50,7 @@ static int open_external(void *opaque, const struct qcow2_reference *ref,
 static void claim_little(struct qcow2_image *img, uint32_t ahead)
 {
 	if (ahead)
-		img->disk->layers[0].image->rw->alloc.ahead = ahead;
+		img->disk->layers[0].image->writer->alloc.ahead = ahead;
 }
 
 uint64_t base_ahead(const struct base *b)

@@ -53,7 +53,7 @@ static void rig_open(struct rig *r, enum freeing freeing, uint32_t discard)
 	store_unref(inner);
 	assert_int_equal(files_open(&r->files, true, NULL, &r->img, NULL), 0);
 	/* Otherwise the claims ahead would be used up first. */
-	r->img->disk->layers[0].image->rw->alloc.ahead = 1;
+	r->img->disk->layers[0].image->writer->alloc.ahead = 1;
 }
 
 static void assert_sound(struct rig *r)

@@ -169,7 +169,7 @@ static void extended_attributes_are_kept(void **state)
 	assert_string_equal(value, "vda");
 }
 
-/* As setfacl writes it: u::rw-, u:UID:rw-, g::r--, m::rw-, o::---. */
+/* As setfacl writes it: u::writer-, u:UID:writer-, g::r--, m::writer-, o::---. */
 static const uint8_t acl[] = {
 	2, 0, 0, 0,
 	0x01, 0, 6, 0, 0xff, 0xff, 0xff, 0xff,

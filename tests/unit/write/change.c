@@ -129,12 +129,12 @@ static void a_request_that_would_wait_says_so(void **state)
 	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 3, 4 * CLUSTER, 0);
-	assert_true(inflight_enter(&t.img->rw->inflight, &range, CLUSTER,
+	assert_true(inflight_enter(&t.img->writer->inflight, &range, CLUSTER,
 				   2 * CLUSTER, false));
 	assert_int_equal(change_regions(t.img, 4 * CLUSTER, 0, next_change,
 					QCOW2_NOWAIT, NULL), -EAGAIN);
 	disk_expect(&t, 3, 4 * CLUSTER, 0);
-	inflight_leave(&t.img->rw->inflight, &range);
+	inflight_leave(&t.img->writer->inflight, &range);
 	assert_int_equal(change_regions(t.img, 4 * CLUSTER, 0, next_change,
 					QCOW2_NOWAIT, NULL), 0);
 	disk_expect(&t, 0, CLUSTER, CLUSTER);

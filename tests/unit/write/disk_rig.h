@@ -170,7 +170,7 @@ static inline uint64_t disk_count(struct disk_rig *t, uint64_t host_off)
 {
 	uint64_t value;
 
-	assert_int_equal(refcounts_get(&t->img->rw->refs, host_off / CLUSTER,
+	assert_int_equal(refcounts_get(&t->img->writer->refs, host_off / CLUSTER,
 				       &value, NULL), 0);
 	return value;
 }

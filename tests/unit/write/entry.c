@@ -187,12 +187,12 @@ static void what_is_freed_waits_for_the_commit(void **state)
 	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
 	assert_int_equal(disk_count(&t, l2_host_off(e)), 0);
 	/* An entry without a place frees nothing. */
-	assert_int_equal(commit_begin(&t.img->rw->commit, ENTRY_FREED_MAX,
+	assert_int_equal(commit_begin(&t.img->writer->commit, ENTRY_FREED_MAX,
 				      NULL), 0);
 	entry_free(t.img, nothing, false);
 	entry_free(t.img, (struct l2_entry){ L2_ZERO, 0 }, false);
-	assert_int_equal(t.img->rw->commit.freed.n, 0);
-	commit_end(&t.img->rw->commit);
+	assert_int_equal(t.img->writer->commit.freed.n, 0);
+	commit_end(&t.img->writer->commit);
 	disk_release(&t);
 }
 
@@ -207,7 +207,7 @@ static void expect_refused(struct l2_entry e)
 	assert_true(err.defect != 0);
 	assert_true(t.img->header.incompatible_features & INCOMPAT_CORRUPT);
 	/* And nothing is changed from then on. */
-	assert_true(commit_begin(&t.img->rw->commit, 1, NULL) < 0);
+	assert_true(commit_begin(&t.img->writer->commit, 1, NULL) < 0);
 	assert_int_not_equal(qcow2_close(t.disk, NULL), 0);
 	store_unref(t.file);
 	store_unref(t.mem);

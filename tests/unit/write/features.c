@@ -59,12 +59,12 @@ static void open_rw(struct rig *r)
 
 	opts.flags = QCOW2_OPEN_RDWR;
 	assert_int_equal(image_open(r->file, &opts, &r->img, NULL), 0);
-	assert_int_equal(rw_open(r->img, &opts, NULL), 0);
+	assert_int_equal(writer_open(r->img, &opts, NULL), 0);
 }
 
 static void end(struct rig *r)
 {
-	assert_int_equal(rw_close(r->img, NULL), 0);
+	assert_int_equal(writer_close(r->img, NULL), 0);
 	image_close(r->img);
 	store_unref(r->file);
 	store_unref(r->mem);
@@ -179,7 +179,7 @@ static void version_2_has_no_bits_to_write(void **s)
 	assert_int_equal(features_mark_corrupt(r.img, -EIO), -EIO);
 	assert_int_equal(r.count.calls[STORE_OP_WRITE], writes);
 	assert_int_equal(write_sector(&r), -EIO);
-	assert_int_not_equal(rw_close(r.img, NULL), 0);
+	assert_int_not_equal(writer_close(r.img, NULL), 0);
 	image_close(r.img);
 	store_unref(r.file);
 	store_unref(r.mem);
@@ -195,7 +195,7 @@ static void a_corrupt_image_takes_no_more_writes(void **s)
 	assert_int_equal(features_mark_corrupt(r.img, -EIO), -EIO);
 	assert_int_equal(word(&r, HEADER_OFF_INCOMPAT), INCOMPAT_CORRUPT);
 	assert_int_equal(write_sector(&r), -EIO);
-	assert_int_not_equal(rw_close(r.img, NULL), 0);
+	assert_int_not_equal(writer_close(r.img, NULL), 0);
 	image_close(r.img);
 	store_unref(r.file);
 	store_unref(r.mem);

@@ -5,6 +5,7 @@
 #include "disk_rig.h"
 #include "reshape/header_cluster.h"
 #include "write/features.h"
+#include "write/header_sector.h"
 
 #define EVERYTHING UINT64_MAX
 
@@ -25,7 +26,7 @@ static void set_size(struct header *h, void *opaque)
 
 static int update_size(struct disk_rig *t, uint64_t size)
 {
-	return header_update(t->img, set_size, &size, NULL);
+	return header_sector_update(t->img, set_size, &size, NULL);
 }
 
 static uint64_t size_on_disk(struct disk_rig *t)
@@ -45,7 +46,7 @@ static void the_old_header_comes_back_at_once(void **state)
 	disk_init(&t, (struct disk_want){ 0 });
 	fail_writes(&t, 1);
 	assert_int_equal(update_size(&t, 4096), -ENOSPC);
-	assert_true(header_is_settled(t.img));
+	assert_true(header_sector_is_settled(t.img));
 	assert_int_equal(t.img->header.size, DISK);
 	assert_int_equal(size_on_disk(&t), DISK);
 	disk_release(&t);
@@ -60,14 +61,14 @@ static void or_with_the_next_flush(void **state)
 	disk_fill(&t, 7, CLUSTER, 0);
 	fail_writes(&t, 2);
 	assert_int_equal(update_size(&t, 4096), -ENOSPC);
-	assert_false(header_is_settled(t.img));
+	assert_false(header_sector_is_settled(t.img));
 	assert_int_equal(t.img->header.size, DISK);
 	fail_writes(&t, 1);
 	assert_int_equal(qcow2_flush(t.disk, NULL), -ENOSPC);
 	assert_int_equal(fault_seen(&t.fault), 1);
 	fault_arm(&t.fault, NULL);
 	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
-	assert_true(header_is_settled(t.img));
+	assert_true(header_sector_is_settled(t.img));
 	assert_int_equal(size_on_disk(&t), DISK);
 	disk_expect(&t, 7, CLUSTER, 0);
 	disk_release(&t);
@@ -83,7 +84,7 @@ static void another_change_settles_it_too(void **state)
 	assert_int_equal(update_size(&t, 4096), -ENOSPC);
 	fault_arm(&t.fault, NULL);
 	assert_int_equal(update_size(&t, 8192), 0);
-	assert_true(header_is_settled(t.img));
+	assert_true(header_sector_is_settled(t.img));
 	assert_int_equal(size_on_disk(&t), 8192);
 	assert_int_equal(update_size(&t, DISK), 0);
 	disk_release(&t);
@@ -142,10 +143,10 @@ static void what_only_the_new_header_has_waits_in_quarantine(void **state)
 
 	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
-	assert_int_equal(refcounts_claim_row(&t.img->rw->refs, 2, &c, NULL), 0);
+	assert_int_equal(refcounts_claim_row(&t.img->writer->refs, 2, &c, NULL), 0);
 	fail_writes(&t, 2);
 	assert_int_equal(update_size(&t, 4096), -ENOSPC);
-	header_unclaim(t.img, &c);
+	header_sector_unclaim(t.img, &c);
 	assert_int_equal(disk_count(&t, c.host_off), 1);
 	fault_arm(&t.fault, NULL);
 	assert_int_equal(qcow2_flush(t.disk, NULL), 0);

@@ -251,7 +251,7 @@ static inline uint8_t *bytes_of(struct rig *r, uint64_t *size)
 
 static inline struct proof *proof_of(struct rig *r)
 {
-	return &r->img->disk->layers[0].image->rw->proof;
+	return &r->img->disk->layers[0].image->writer->proof;
 }
 
 static inline void expect_all(struct rig *r)

@@ -204,7 +204,7 @@ static void a_full_refcount_changes_none(void **state)
 	disk_fill(&t, 2, 3 * CLUSTER, 0);
 	tree = tree_of(&t);
 	last = cluster_of(&t, 2);
-	assert_int_equal(refcounts_set(&t.img->rw->refs, 65535, last, NULL),
+	assert_int_equal(refcounts_set(&t.img->writer->refs, 65535, last, NULL),
 			 0);
 	assert_int_equal(tree_add_references(t.img, &tree, &err), -ERANGE);
 	for (uint64_t i = 0; i < 2; i++)
@@ -212,7 +212,7 @@ static void a_full_refcount_changes_none(void **state)
 				 1);
 	assert_int_equal(disk_count(&t, l1_table_off(tree.l1[0])), 1);
 	assert_int_equal(disk_count(&t, last * CLUSTER), 65535);
-	assert_int_equal(refcounts_set(&t.img->rw->refs, 1, last, NULL), 0);
+	assert_int_equal(refcounts_set(&t.img->writer->refs, 1, last, NULL), 0);
 	tree_release(&tree);
 	disk_release(&t);
 }
