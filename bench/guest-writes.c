@@ -28,11 +28,11 @@ struct load {
 	uint64_t request_bytes;
 	uint64_t first_off;
 	uint64_t step;
-	uint64_t flush_interval;  /* 0: no flush between requests */
+	uint64_t flush_interval; /* 0: no flush between requests */
 	unsigned n_threads;
 	bool direct;
-	void *buf;                /* what every request writes */
-	_Atomic uint64_t next;    /* number of the next request */
+	void *buf;             /* what every request writes */
+	_Atomic uint64_t next; /* number of the next request */
 	_Atomic bool failed;
 };
 
@@ -105,7 +105,8 @@ static int open_image(struct load *l, const char *path, struct qcow2_error *err)
 static int usage(void)
 {
 	fputs("usage: guest-writes [-n] [-c COUNT] [-s BYTES] [-o OFFSET] "
-	      "[-S STEP] [-j THREADS] [-f FLUSH_INTERVAL] IMAGE\n", stderr);
+	      "[-S STEP] [-j THREADS] [-f FLUSH_INTERVAL] IMAGE\n",
+	      stderr);
 	return 2;
 }
 
@@ -113,20 +114,37 @@ static bool parse(struct load *l, int argc, char **argv)
 {
 	int c;
 
-	*l = (struct load){ .n_requests = 75000, .request_bytes = 4096,
-			    .step = 4096, .n_threads = 1 };
+	*l = (struct load){ .n_requests = 75000,
+			    .request_bytes = 4096,
+			    .step = 4096,
+			    .n_threads = 1 };
 	while ((c = getopt(argc, argv, "nc:s:o:S:j:f:")) != -1) {
 		uint64_t value = optarg ? strtoull(optarg, NULL, 0) : 0;
 
 		switch (c) {
-		case 'n': l->direct = true; break;
-		case 'c': l->n_requests = value; break;
-		case 's': l->request_bytes = value; break;
-		case 'o': l->first_off = value; break;
-		case 'S': l->step = value; break;
-		case 'j': l->n_threads = (unsigned)value; break;
-		case 'f': l->flush_interval = value; break;
-		default: return false;
+		case 'n':
+			l->direct = true;
+			break;
+		case 'c':
+			l->n_requests = value;
+			break;
+		case 's':
+			l->request_bytes = value;
+			break;
+		case 'o':
+			l->first_off = value;
+			break;
+		case 'S':
+			l->step = value;
+			break;
+		case 'j':
+			l->n_threads = (unsigned)value;
+			break;
+		case 'f':
+			l->flush_interval = value;
+			break;
+		default:
+			return false;
 		}
 	}
 	return optind + 1 == argc && l->request_bytes && l->n_threads &&

@@ -19,12 +19,12 @@
 enum { N_THREADS_MAX = 64, ALIGNMENT = 4096, PATTERN = 0xa5 };
 
 struct copy {
-	int source;             /* -1: the pattern */
+	int source; /* -1: the pattern */
 	int target;
 	uint64_t size_bytes;
 	uint64_t piece_bytes;
 	unsigned n_threads;
-	_Atomic uint64_t next;  /* offset of the next piece */
+	_Atomic uint64_t next; /* offset of the next piece */
 	_Atomic bool failed;
 };
 
@@ -100,7 +100,8 @@ static bool open_files(struct copy *c, const char *source, const char *target)
 static int usage(void)
 {
 	fputs("usage: host-copy [-j THREADS] [-s PIECE] [-b BYTES] [SOURCE] "
-	      "TARGET\n", stderr);
+	      "TARGET\n",
+	      stderr);
 	return 2;
 }
 
@@ -113,10 +114,17 @@ int main(int argc, char **argv)
 		uint64_t value = optarg ? strtoull(optarg, NULL, 0) : 0;
 
 		switch (opt) {
-		case 'j': c.n_threads = (unsigned)value; break;
-		case 's': c.piece_bytes = value; break;
-		case 'b': c.size_bytes = value; break;
-		default: return usage();
+		case 'j':
+			c.n_threads = (unsigned)value;
+			break;
+		case 's':
+			c.piece_bytes = value;
+			break;
+		case 'b':
+			c.size_bytes = value;
+			break;
+		default:
+			return usage();
 		}
 	}
 	if (argc - optind < 1 || argc - optind > 2 || !c.piece_bytes ||

@@ -11,7 +11,7 @@
 
 struct amend_options {
 	struct common common;
-	enum qcow2_format format;   /* DEFAULT: not said */
+	enum qcow2_format format; /* DEFAULT: not said */
 	struct create_lists lists;
 	const struct cache_mode *cache;
 };
@@ -53,9 +53,9 @@ static const struct example amend_examples[] = {
 /* What is asked for                                                         */
 
 static const bool amendable[N_CREATE_KEYS] = {
-	[KEY_SIZE] = true,	    [KEY_COMPAT] = true,
-	[KEY_BACKING_FILE] = true,  [KEY_BACKING_FMT] = true,
-	[KEY_DATA_FILE] = true,	    [KEY_DATA_FILE_RAW] = true,
+	[KEY_SIZE] = true,           [KEY_COMPAT] = true,
+	[KEY_BACKING_FILE] = true,   [KEY_BACKING_FMT] = true,
+	[KEY_DATA_FILE] = true,      [KEY_DATA_FILE_RAW] = true,
 	[KEY_LAZY_REFCOUNTS] = true, [KEY_REFCOUNT_BITS] = true,
 };
 
@@ -166,8 +166,9 @@ static int amend_image(const struct cli *cli, const struct amend_options *o,
 	if (source_probe_format(cli, &o->common, &src) < 0)
 		return 1;
 	if (src.format == QCOW2_FORMAT_RAW) {
-		cli_error(cli, path, "Format driver 'raw' does not support "
-				     "option amendment");
+		cli_error(cli, path,
+			  "Format driver 'raw' does not support "
+			  "option amendment");
 		return 1;
 	}
 	if (source_open(cli, &o->common, &src, &img) < 0)
@@ -196,8 +197,7 @@ static int amend_with_lists(const struct cli *cli, struct amend_options *o,
 	int status = 1;
 
 	if (create_take_lists(cli, &o->lists, &plan) == 0 &&
-	    check_keys(cli, &plan) == 0 &&
-	    check_backing(cli, o, &plan) == 0 &&
+	    check_keys(cli, &plan) == 0 && check_backing(cli, o, &plan) == 0 &&
 	    fill(cli, &plan, &opts) == 0)
 		status = amend_image(cli, o, path, &opts);
 	create_lists_release(&o->lists);

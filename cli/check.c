@@ -23,7 +23,7 @@ struct check_options {
 	struct common common;
 	enum qcow2_format format;
 	const struct cache_mode *cache;
-	uint32_t repair;             /* QCOW2_CHECK_REPAIR_*, 0: none */
+	uint32_t repair; /* QCOW2_CHECK_REPAIR_*, 0: none */
 	bool findings;
 };
 
@@ -94,8 +94,8 @@ static const char *severity_word(enum qcow2_severity severity)
 struct run {
 	struct progress progress;
 	struct json json;
-	bool listing;                /* findings go into the JSON output */
-	bool listed;                 /* which has begun */
+	bool listing; /* findings go into the JSON output */
+	bool listed;  /* which has begun */
 };
 
 static const char *finding_word(const struct qcow2_finding *f)

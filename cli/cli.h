@@ -22,11 +22,11 @@ struct personality {
 	enum qcow2_external external; /* what images may open by default */
 	/* Format of a backing file where the image does not say. */
 	enum qcow2_format backing_format;
-	const char *create_format;    /* what `create` makes unasked */
-	bool extras;                  /* print what qemu-img does not */
-	bool bar;                     /* draw progress on a terminal unasked */
-	const char *version;          /* the line of --version, without (...) */
-	const struct command *only;   /* NULL: the first word is a subcommand */
+	const char *create_format;  /* what `create` makes unasked */
+	bool extras;                /* print what qemu-img does not */
+	bool bar;                   /* draw progress on a terminal unasked */
+	const char *version;        /* the line of --version, without (...) */
+	const struct command *only; /* NULL: the first word is a subcommand */
 };
 
 struct cli {
@@ -39,8 +39,8 @@ struct cli {
  * far.  @subject is a path or an option and is escaped here; NULL leaves it
  * out.  Other untrusted text in the arguments goes through ESC().
  */
-void cli_error(const struct cli *cli, const char *subject, const char *fmt,
-	       ...) PRINTF_LIKE(3, 4);
+void cli_error(const struct cli *cli, const char *subject, const char *fmt, ...)
+	PRINTF_LIKE(3, 4);
 
 /* A further line below an error or a warning: what to do about it. */
 void cli_hint(const struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);

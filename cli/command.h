@@ -19,15 +19,15 @@ struct example {
 
 struct command {
 	const char *name;
-	const char *summary;             /* half a sentence */
-	const char *operands;            /* "FILE", "" for none */
+	const char *summary;  /* half a sentence */
+	const char *operands; /* "FILE", "" for none */
 	int n_operands_min;
 	int n_operands_max;
 	const struct option_spec *options;
-	const struct example *examples;  /* ends with args NULL */
-	const char *exit_status;         /* lines, or NULL: 0 and 1 */
-	bool changes;                    /* makes or changes files */
-	int failure;                     /* exit status for a wrong call */
+	const struct example *examples; /* ends with args NULL */
+	const char *exit_status;        /* lines, or NULL: 0 and 1 */
+	bool changes;                   /* makes or changes files */
+	int failure;                    /* exit status for a wrong call */
 	/* argv[0] is the subcommand's name; returns the exit status. */
 	int (*run)(const struct cli *cli, int argc, char **argv);
 };

@@ -11,11 +11,11 @@
 
 struct compact_options {
 	struct common common;
-	enum qcow2_format format;   /* DEFAULT: not said */
+	enum qcow2_format format; /* DEFAULT: not said */
 	bool dry_run;
 	bool zeros;
 	bool compress;
-	uint64_t level;             /* 0: not said */
+	uint64_t level; /* 0: not said */
 };
 
 static const struct option_spec compact_table[] = {
@@ -114,12 +114,12 @@ static int compact(const struct cli *cli, const struct compact_options *o,
 	return ret < 0 ? -1 : 0;
 }
 
-static int compact_image(const struct cli *cli,
-			 const struct compact_options *o, const char *path)
+static int compact_image(const struct cli *cli, const struct compact_options *o,
+			 const char *path)
 {
 	struct qcow2_compact_result result = { .struct_size = sizeof(result) };
-	struct source src = { path, o->format,
-			      o->dry_run ? 0 : QCOW2_OPEN_RDWR, NULL };
+	struct source src = { path, o->format, o->dry_run ? 0 : QCOW2_OPEN_RDWR,
+			      NULL };
 	struct qcow2_image *img;
 	int ret;
 
@@ -130,7 +130,8 @@ static int compact_image(const struct cli *cli,
 	if (source_close(cli, path, img, ret) < 0)
 		return 1;
 	if (result.clusters_leaked && !o->common.quiet)
-		cli_hint(cli, "%" PRIu64 " leaked clusters stay where they "
+		cli_hint(cli,
+			 "%" PRIu64 " leaked clusters stay where they "
 			 "are; 'check -r leaks' gives them back",
 			 result.clusters_leaked);
 	if (o->common.output == OUTPUT_JSON)
@@ -144,8 +145,8 @@ static int compact_run(const struct cli *cli, int argc, char **argv)
 {
 	struct compact_options o = { .common = COMMON_INIT(cli) };
 	int status;
-	int first = command_begin(cli, &command_compact, argc, argv, &o,
-				  &status);
+	int first =
+		command_begin(cli, &command_compact, argc, argv, &o, &status);
 
 	if (first == 0)
 		return status;

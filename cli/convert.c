@@ -73,7 +73,8 @@ static const struct option_spec convert_table[] = {
 	  offsetof(struct convert_options, rate),
 	  "go no faster than this many bytes a second" },
 	{ "copy-offload", 'C', NULL, set_nothing, 0,
-	  "accepted for scripts; blocks are shared where they can be, unasked" },
+	  "accepted for scripts; blocks are shared where they can be, "
+	  "unasked" },
 	{ "out-of-order", 'W', NULL, set_nothing, 0,
 	  "accepted for scripts; changes nothing" },
 	OPTION_PROGRESS,
@@ -202,7 +203,8 @@ static int check_options(const struct cli *cli, struct convert_options *o)
 {
 	if (check_output_format(cli, o->output_format) < 0)
 		return -1;
-	if (placing_check(cli, &o->placing) < 0 || check_target(cli, o) < 0 || check_sparse(cli, o) < 0)
+	if (placing_check(cli, &o->placing) < 0 || check_target(cli, o) < 0 ||
+	    check_sparse(cli, o) < 0)
 		return -1;
 	/* 0 stands for the default, which nobody can ask for by number. */
 	if (o->n_threads != UINT64_MAX && check_threads(cli, o->n_threads) < 0)
@@ -212,8 +214,8 @@ static int check_options(const struct cli *cli, struct convert_options *o)
 
 /* ------------------------------------------------------------------------- */
 
-static void print_json(const struct convert_options *o,
-		       struct qcow2_image *img, char **paths)
+static void print_json(const struct convert_options *o, struct qcow2_image *img,
+		       char **paths)
 {
 	struct json j;
 
@@ -299,8 +301,7 @@ static int convert_to(const struct cli *cli, struct convert_options *o,
 	}
 	if (o->existing_target)
 		return convert_existing(cli, &o->common, &o->target, &e,
-					s->whole,
-					opts, err);
+					s->whole, opts, err);
 	if (is_to_qcow2(o))
 		return convert_qcow2(cli, &o->common, &o->target, s, target,
 				     opts, err);
@@ -325,7 +326,7 @@ static int convert_image(const struct cli *cli, struct convert_options *o,
 	progress_begin(&progress, cli, &o->common, "convert");
 	ret = convert_to(cli, o, s, target, &opts, &err);
 	progress_end(&progress, ret < 0 ? err.message
-				: ret	? "bad options"
+				: ret   ? "bad options"
 					: NULL);
 	if (ret > 0)
 		return 1;
@@ -348,7 +349,8 @@ static int convert_image(const struct cli *cli, struct convert_options *o,
 static int convert_files(const struct cli *cli, struct convert_options *o,
 			 char **paths)
 {
-	struct convert_sources s = { .paths = paths, .n = o->n_sources,
+	struct convert_sources s = { .paths = paths,
+				     .n = o->n_sources,
 				     .format = o->format,
 				     .snapshot = o->snapshot };
 	int ret;

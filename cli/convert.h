@@ -23,10 +23,10 @@ struct convert_sources {
 	char **paths;
 	int n;
 	enum qcow2_format format;
-	uint32_t flags;                 /* QCOW2_OPEN_* */
-	const char *snapshot;           /* as -l has it, or NULL */
-	struct qcow2_image **images;    /* from here on: set by open() */
-	struct qcow2_image *whole;      /* all of them; one of images, or its
+	uint32_t flags;              /* QCOW2_OPEN_* */
+	const char *snapshot;        /* as -l has it, or NULL */
+	struct qcow2_image **images; /* from here on: set by open() */
+	struct qcow2_image *whole;   /* all of them; one of images, or its
 					 * own */
 };
 

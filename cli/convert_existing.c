@@ -16,7 +16,8 @@ static bool is_same(const char *a, const char *b)
 }
 
 /* -B says what the target has below it; another file would not do. */
-static int check_backing(const struct cli *cli, const struct convert_existing *e,
+static int check_backing(const struct cli *cli,
+			 const struct convert_existing *e,
 			 struct qcow2_image *target,
 			 struct qcow2_image *backing)
 {

@@ -33,9 +33,10 @@ void convert_note_size(const struct cli *cli, const struct common *common,
 {
 	const struct create_value *size = &plan->values[KEY_SIZE];
 
-	if (size->text && size->number != qcow2_size(img) &&
-	    cli->as->extras && !common->quiet)
-		cli_error(cli, plan->path, "warning: -o size has no effect: "
+	if (size->text && size->number != qcow2_size(img) && cli->as->extras &&
+	    !common->quiet)
+		cli_error(cli, plan->path,
+			  "warning: -o size has no effect: "
 			  "the disk has the size of the source, %" PRIu64,
 			  qcow2_size(img));
 }
@@ -136,8 +137,9 @@ int convert_qcow2(const struct cli *cli, const struct common *common,
 		ret = create_fill_opts(cli, &plan, &create) < 0;
 	if (ret == 0 && t->compress &&
 	    create.preallocation != QCOW2_PREALLOC_OFF)
-		ret = say(cli, NULL, "Compression and preallocation not "
-				     "supported at the same time");
+		ret = say(cli, NULL,
+			  "Compression and preallocation not "
+			  "supported at the same time");
 	if (ret == 0)
 		ret = convert_open_backing(cli, common, &plan, &opts->backing);
 	if (ret == 0)

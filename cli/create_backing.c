@@ -98,8 +98,9 @@ static int check_chain(const struct cli *cli, const struct create_plan *plan,
 {
 	for (uint32_t i = 0; i < qcow2_layer_count(img); i++)
 		if (layer_has(v, img, i))
-			return refuse(cli, plan,
-				      "the backing file reads from this very file");
+			return refuse(
+				cli, plan,
+				"the backing file reads from this very file");
 	return 0;
 }
 
@@ -159,8 +160,8 @@ static int look_beside(const struct cli *cli, const struct common *common,
 		       struct create_plan *plan, bool unsafe)
 {
 	const char *data_file = plan->values[KEY_DATA_FILE].text;
-	char *path = path_beside(plan->path,
-				 plan->values[KEY_BACKING_FILE].text);
+	char *path =
+		path_beside(plan->path, plan->values[KEY_BACKING_FILE].text);
 	char *data = data_file ? path_beside(plan->path, data_file) : NULL;
 	struct victims v = { .n = 0 };
 	int ret = -1;

@@ -22,7 +22,7 @@ enum key_type {
 struct key_spec {
 	const char *name;
 	enum key_type type;
-	bool for_raw;	      /* raw files have it too */
+	bool for_raw;         /* raw files have it too */
 	const char *standard; /* what is said of qcow2 when it is not given */
 	const char *help;
 };

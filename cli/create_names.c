@@ -21,11 +21,13 @@ static bool has_protocol(const char *name)
 static bool is_known_protocol(const char *name)
 {
 	static const char *const known[] = {
-		"blkdebug", "blkverify", "fat", "file", "ftp", "ftps",
-		"gluster", "gluster+rdma", "gluster+tcp", "gluster+unix",
-		"host_device", "http", "https", "iscsi", "iser", "json", "nbd",
-		"nbd+tcp", "nbd+unix", "nbd+vsock", "nbds", "nfs", "null-aio",
-		"null-co", "nvme", "rbd", "sheepdog", "ssh",
+		"blkdebug",    "blkverify",    "fat",         "file",
+		"ftp",         "ftps",         "gluster",     "gluster+rdma",
+		"gluster+tcp", "gluster+unix", "host_device", "http",
+		"https",       "iscsi",        "iser",        "json",
+		"nbd",         "nbd+tcp",      "nbd+unix",    "nbd+vsock",
+		"nbds",        "nfs",          "null-aio",    "null-co",
+		"nvme",        "rbd",          "sheepdog",    "ssh",
 	};
 	size_t len = strcspn(name, ":");
 

@@ -10,8 +10,7 @@
 /* A store of zeros; self points to its size. */
 
 static int zeros_preadv(void *self, const struct iovec *iov, int iovcnt,
-			uint64_t off, unsigned flags,
-			struct qcow2_error *err)
+			uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	(void)err;
 	(void)self, (void)off, (void)flags;

@@ -77,8 +77,8 @@ void command_help_text(const struct cli *cli, const struct command *cmd)
 	printf("%s%s%s: %s\n\nExamples:\n", cli->as->name, space, name,
 	       cmd->summary);
 	print_examples(cli, cmd);
-	printf("\nUsage: %s%s%s [OPTION]...%s%s\n\nOptions:\n",
-	       cli->as->name, space, name, *cmd->operands ? " " : "", cmd->operands);
+	printf("\nUsage: %s%s%s [OPTION]...%s%s\n\nOptions:\n", cli->as->name,
+	       space, name, *cmd->operands ? " " : "", cmd->operands);
 	for (const struct option_spec *row = cmd->options; row->help; row++)
 		if (is_shown(row))
 			print_option(row);

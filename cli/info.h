@@ -10,11 +10,11 @@
 struct layer {
 	struct qcow2_image *img;
 	struct qcow2_info info;
-	const char *path;   /* as it was opened */
+	const char *path; /* as it was opened */
 	/* Where the backing file is looked for; NULL without one.  Equal to
 	 * info.backing_file where nothing had to be resolved. */
 	char *backing_path;
-	bool has_luks;      /* `luks` is filled */
+	bool has_luks; /* `luks` is filled */
 	struct qcow2_luks_info luks;
 };
 

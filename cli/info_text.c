@@ -139,9 +139,10 @@ void info_warn_incomplete(const struct cli *cli, const struct layer *layer)
 	if (!layer->info.lacks)
 		return;
 	fflush(stdout);
-	fprintf(stderr, "%s: %s: the image is damaged, or only its beginning "
-		"is here; what cannot be read: ", cli->as->name,
-		ESC(layer->path));
+	fprintf(stderr,
+		"%s: %s: the image is damaged, or only its beginning "
+		"is here; what cannot be read: ",
+		cli->as->name, ESC(layer->path));
 	print_lacks(stderr, &layer->info);
 	fputc('\n', stderr);
 }

@@ -60,8 +60,8 @@ static const struct hint hints[] = {
 
 static bool has_option(const struct cli *cli, const char *name)
 {
-	const struct option_spec *row =
-		cli->command ? cli->command->options : NULL;
+	const struct option_spec *row = cli->command ? cli->command->options
+						     : NULL;
 
 	for (; row && row->help; row++)
 		if (row->name && strcmp(row->name, name) == 0)

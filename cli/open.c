@@ -102,8 +102,10 @@ void source_tell_raised(const struct cli *cli, const char *path,
 
 	if (qcow2_get_info(img, 0, &info, NULL) < 0 || !info.refcounts_raised)
 		return;
-	cli_error(cli, path, "%" PRIu64 " refcounts were too low: they have "
-			     "been raised", info.refcounts_raised);
+	cli_error(cli, path,
+		  "%" PRIu64 " refcounts were too low: they have "
+		  "been raised",
+		  info.refcounts_raised);
 }
 
 int source_close(const struct cli *cli, const char *path,

@@ -11,8 +11,8 @@
 struct source {
 	const char *path;
 	enum qcow2_format format;
-	uint32_t flags;        /* QCOW2_OPEN_* besides what options add */
-	const char *snapshot;  /* id or name; NULL: the active disk */
+	uint32_t flags;       /* QCOW2_OPEN_* besides what options add */
+	const char *snapshot; /* id or name; NULL: the active disk */
 };
 
 /* Opens @src as the options say.  Returns 0, or -1 after reporting why

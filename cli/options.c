@@ -137,7 +137,8 @@ int options_parse(const struct cli *cli, const struct option_spec *options,
 			return 0;
 		if (only_last_counts(row))
 			last[row - options] = (struct last_given){
-				value, optarg,
+				value,
+				optarg,
 			};
 		else if (apply(cli, row, value, optarg, values) < 0)
 			return -1;

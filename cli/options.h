@@ -53,11 +53,11 @@ struct common {
 	bool quiet;
 	bool force_share;
 	bool progress;
-	int json_progress_fd;               /* -1: none */
-	enum qcow2_format backing_format;   /* where images do not say */
+	int json_progress_fd;             /* -1: none */
+	enum qcow2_format backing_format; /* where images do not say */
 	struct external external;
-	uint32_t max_depth;                 /* images in a chain */
-	bool trust_refcounts;               /* none is too low */
+	uint32_t max_depth;   /* images in a chain */
+	bool trust_refcounts; /* none is too low */
 };
 
 /* The library's default protects programs that open what strangers send.  People
@@ -66,10 +66,13 @@ struct common {
 #define MAX_DEPTH_DEFAULT 1024
 #define MAX_DEPTH_MAX 65536
 
-#define COMMON_INIT(cli) { OUTPUT_HUMAN, false, false, false, -1,          \
-			   (cli)->as->backing_format,                     \
-			   { (cli)->as->external, { NULL } },             \
-			   MAX_DEPTH_DEFAULT, false }
+#define COMMON_INIT(cli)                                                      \
+	{                                                                     \
+		OUTPUT_HUMAN, false, false, false, -1,                        \
+			(cli)->as->backing_format,                            \
+			{ (cli)->as->external, { NULL } }, MAX_DEPTH_DEFAULT, \
+			false                                                 \
+	}
 
 /*
  * Parses argv by the table.  @values is the subcommand's structure, with its
@@ -82,25 +85,25 @@ int options_parse(const struct cli *cli, const struct option_spec *options,
 		  int argc, char **argv, void *values);
 
 /* Setters; the comment names the type of the field. */
-int set_flag(const struct option_value *v);      /* bool, to true */
-int set_text(const struct option_value *v);      /* const char * */
-int set_size(const struct option_value *v);      /* uint64_t */
-int set_format(const struct option_value *v);    /* enum qcow2_format */
+int set_flag(const struct option_value *v);         /* bool, to true */
+int set_text(const struct option_value *v);         /* const char * */
+int set_size(const struct option_value *v);         /* uint64_t */
+int set_format(const struct option_value *v);       /* enum qcow2_format */
 int set_known_format(const struct option_value *v); /* the same; no probe */
-int set_output(const struct option_value *v);    /* enum output */
-int set_external(const struct option_value *v);  /* struct external */
-int set_max_depth(const struct option_value *v); /* uint32_t */
-int set_fd(const struct option_value *v);        /* int */
-int set_cache(const struct option_value *v);     /* const struct cache_mode * */
+int set_output(const struct option_value *v);       /* enum output */
+int set_external(const struct option_value *v);     /* struct external */
+int set_max_depth(const struct option_value *v);    /* uint32_t */
+int set_fd(const struct option_value *v);           /* int */
+int set_cache(const struct option_value *v); /* const struct cache_mode * */
 int set_compress_level(const struct option_value *v); /* uint64_t */
-int set_nothing(const struct option_value *v);   /* accepted, no effect */
-int set_refuse(const struct option_value *v);    /* not in this version */
+int set_nothing(const struct option_value *v);        /* accepted, no effect */
+int set_refuse(const struct option_value *v);         /* not in this version */
 
 /* How host files are cached, by qemu-img's names. */
 struct cache_mode {
 	const char *name;
-	bool direct;  /* around the page cache */
-	bool no_sync; /* never flushed */
+	bool direct;    /* around the page cache */
+	bool no_sync;   /* never flushed */
 	bool sync_each; /* every write is durable when it is done */
 };
 
@@ -111,6 +114,7 @@ const struct cache_mode *cache_mode_by_name(const char *name);
 bool format_by_name(const char *name, enum qcow2_format *format);
 const char *format_name(enum qcow2_format format);
 
+/* clang-format off */
 /* Rows that many tables have. */
 #define OPTION_HELP \
 	{ "help", 'h', NULL, NULL, 0, "say how to use this and exit" }
@@ -159,5 +163,6 @@ const char *format_name(enum qcow2_format format);
 	OPTION_REFUSED("object", 0, "DEF"), \
 	OPTION_REFUSED("image-opts", 0, NULL)
 #define OPTION_END { NULL, 0, NULL, NULL, 0, NULL }
+/* clang-format on */
 
 #endif

@@ -13,13 +13,19 @@ struct placing {
 	struct qcow2_placement where; /* as the library says */
 };
 
-#define OPTION_IN_PLACE(type, field) \
-	{ "in-place", 0, NULL, set_flag, offsetof(type, field.in_place), \
-	  "write into a file that is there rather than replace it when the new " \
-	  "one is complete" }
-#define OPTION_REPLACE(type, field) \
-	{ "replace", 0, NULL, set_flag, offsetof(type, field.replace), \
-	  "replace a file that is there, whatever else that loses, or fail" }
+#define OPTION_IN_PLACE(type, field)                                           \
+	{                                                                      \
+		"in-place", 0, NULL, set_flag, offsetof(type, field.in_place), \
+			"write into a file that is there rather than replace " \
+			"it when the new "                                     \
+			"one is complete"                                      \
+	}
+#define OPTION_REPLACE(type, field)                                          \
+	{                                                                    \
+		"replace", 0, NULL, set_flag, offsetof(type, field.replace), \
+			"replace a file that is there, whatever else that "  \
+			"loses, or fail"                                     \
+	}
 
 /* Returns 0, or -1 after saying what is wrong. */
 int placing_check(const struct cli *cli, const struct placing *p);

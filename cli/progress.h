@@ -18,11 +18,11 @@ enum progress_style {
 struct progress {
 	const char *job;
 	enum progress_style style;
-	int json_fd;          /* -1: none */
+	int json_fd; /* -1: none */
 	bool bar_visible;
 	double shown_percent; /* what was printed last */
 	double json_percent;
-	uint64_t shown_msec;  /* when */
+	uint64_t shown_msec; /* when */
 };
 
 /* Begins to show @job; from here on SIGUSR1 prints a line. */

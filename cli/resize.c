@@ -11,7 +11,7 @@
 
 struct resize_options {
 	struct common common;
-	enum qcow2_format format;   /* DEFAULT: not said */
+	enum qcow2_format format; /* DEFAULT: not said */
 	enum qcow2_preallocation preallocation;
 	bool shrink;
 };
@@ -68,14 +68,15 @@ static const struct example resize_examples[] = {
 /* The new size                                                              */
 
 struct wish {
-	int sign;      /* 0: absolute */
+	int sign; /* 0: absolute */
 	uint64_t size;
 };
 
 static int take_size(const struct cli *cli, const char *text, struct wish *wish)
 {
-	struct option_value v = { .cli = cli, .name = "SIZE", .arg = text,
-				  .field = &wish->size };
+	struct option_value v = {
+		.cli = cli, .name = "SIZE", .arg = text, .field = &wish->size
+	};
 
 	wish->sign = *text == '+' ? 1 : *text == '-' ? -1 : 0;
 	if (wish->sign)
@@ -91,9 +92,10 @@ static int take_size(const struct cli *cli, const char *text, struct wish *wish)
 static int new_size(const struct cli *cli, const char *path,
 		    const struct wish *wish, uint64_t now, uint64_t *size)
 {
-	*size = wish->sign == 0 ? wish->size
-		: wish->sign > 0 ? now + wish->size
-		: now > wish->size ? now - wish->size : 0;
+	*size = wish->sign == 0    ? wish->size
+		: wish->sign > 0   ? now + wish->size
+		: now > wish->size ? now - wish->size
+				   : 0;
 	if (*size == 0) {
 		cli_error(cli, path, "New image size must be positive");
 		return -1;
@@ -110,8 +112,9 @@ static int check_shrink(const struct cli *cli, const struct resize_options *o,
 	if (size >= now)
 		return 0;
 	if (o->preallocation != QCOW2_PREALLOC_OFF) {
-		cli_error(cli, path, "Preallocation can only be used for "
-				     "growing images");
+		cli_error(cli, path,
+			  "Preallocation can only be used for "
+			  "growing images");
 		return -1;
 	}
 	if (o->shrink)
@@ -171,8 +174,8 @@ static int resize_run(const struct cli *cli, int argc, char **argv)
 	struct resize_options o = { COMMON_INIT(cli), QCOW2_FORMAT_DEFAULT,
 				    QCOW2_PREALLOC_OFF, false };
 	const char *size = argc > 2 ? argv[argc - 1] : NULL;
-	bool has_size = size && (*size != '-' || (size[1] >= '0' &&
-						  size[1] <= '9'));
+	bool has_size = size &&
+			(*size != '-' || (size[1] >= '0' && size[1] <= '9'));
 	struct wish wish;
 	int status;
 	int first = command_begin(cli, &command_resize,

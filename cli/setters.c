@@ -233,7 +233,9 @@ int set_compress_level(const struct option_value *v)
 	if (errno == 0 && *end == '\0' && v->arg[0] >= '0' &&
 	    v->arg[0] <= '9' && *level >= 1 && *level <= 19)
 		return 0;
-	cli_error(v->cli, v->name, "'%s' is neither 1 to 19 nor fast, fast2, "
-		  "fast3", ESC(v->arg));
+	cli_error(v->cli, v->name,
+		  "'%s' is neither 1 to 19 nor fast, fast2, "
+		  "fast3",
+		  ESC(v->arg));
 	return -1;
 }

@@ -25,7 +25,7 @@ struct choice {
 
 struct snapshot_options {
 	struct common common;
-	enum qcow2_format format;   /* DEFAULT: not said */
+	enum qcow2_format format; /* DEFAULT: not said */
 	struct choice choice;
 };
 
@@ -162,8 +162,8 @@ static const char *id_of(struct qcow2_image *img, const char *name)
 }
 
 /* By name alone, as scripts expect. */
-static int delete(struct qcow2_image *img, const char *name,
-		  struct qcow2_error *err)
+static int delete (struct qcow2_image *img, const char *name,
+		   struct qcow2_error *err)
 {
 	const char *found = id_of(img, name);
 	char *id = found ? strdup(found) : NULL;
@@ -189,7 +189,7 @@ static int change(struct qcow2_image *img, const struct choice *c,
 	case ACTION_APPLY:
 		return qcow2_snapshot_apply(img, c->name, err);
 	case ACTION_DELETE:
-		return delete(img, c->name, err);
+		return delete (img, c->name, err);
 	default:
 		return 0;
 	}
@@ -204,8 +204,8 @@ static int report(const struct cli *cli, const struct choice *c,
 		[ACTION_DELETE] = "delete",
 	};
 
-	cli_error(cli, NULL, "Could not %s snapshot '%s': %s",
-		  verbs[c->action], ESC(c->name), err->message);
+	cli_error(cli, NULL, "Could not %s snapshot '%s': %s", verbs[c->action],
+		  ESC(c->name), err->message);
 	cli_hint_for(cli, err);
 	return 1;
 }
@@ -220,8 +220,9 @@ static int change_image(const struct cli *cli, const struct snapshot_options *o,
 	int status = 0;
 
 	if (o->common.force_share) {
-		cli_error(cli, path, "force-share=on can only be used with "
-				     "read-only images");
+		cli_error(cli, path,
+			  "force-share=on can only be used with "
+			  "read-only images");
 		return 1;
 	}
 	if (source_probe_format(cli, &o->common, &src) < 0 ||
@@ -240,11 +241,12 @@ static int change_image(const struct cli *cli, const struct snapshot_options *o,
 
 static int snapshot_run(const struct cli *cli, int argc, char **argv)
 {
-	struct snapshot_options o = { COMMON_INIT(cli), QCOW2_FORMAT_DEFAULT,
+	struct snapshot_options o = { COMMON_INIT(cli),
+				      QCOW2_FORMAT_DEFAULT,
 				      { ACTION_NONE, NULL } };
 	int status;
-	int first = command_begin(cli, &command_snapshot, argc, argv, &o,
-				  &status);
+	int first =
+		command_begin(cli, &command_snapshot, argc, argv, &o, &status);
 
 	if (first == 0)
 		return status;
@@ -258,7 +260,8 @@ static int snapshot_run(const struct cli *cli, int argc, char **argv)
 
 const struct command command_snapshot = {
 	.name = "snapshot",
-	.summary = "keep states of a disk inside the image, and go back to them",
+	.summary =
+		"keep states of a disk inside the image, and go back to them",
 	.operands = "FILE",
 	.n_operands_min = 1,
 	.n_operands_max = 1,

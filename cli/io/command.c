@@ -15,7 +15,7 @@
 #define PATTERN "  -P  the byte to write, 0xcd if not given\n"
 #define FUA "  -f  durable when it is done\n"
 #define INVALID "  -i  count as an invalid request, do nothing\n"
-#define ZERO \
+#define ZERO                                                     \
 	"  -z  write zeros, without data where the format can\n" \
 	"  -u  with -z: the space may be given back\n"
 
@@ -36,21 +36,21 @@ static const char write_more[] =
 
 static const char readv_more[] =
 	"Reads into as many buffers as there are lengths.\n" MACHINE EXPECT
-	QUIET DUMP;
+		QUIET DUMP;
 
 static const char writev_more[] =
 	"Writes from as many buffers as there are lengths.\n" MACHINE FUA
-	PATTERN QUIET;
+		PATTERN QUIET;
 
 static const char aio_read_more[] =
 	"Begins to read and does not wait; aio_flush does. What came of it is "
 	"told\nlater and does not change the exit status.\n" MACHINE INVALID
-	EXPECT QUIET DUMP;
+		EXPECT QUIET DUMP;
 
 static const char aio_write_more[] =
 	"Begins to write and does not wait; aio_flush does. What came of it is "
 	"told\nlater and does not change the exit status.\n" MACHINE FUA INVALID
-	PATTERN QUIET ZERO;
+		PATTERN QUIET ZERO;
 
 static const char discard_more[] =
 	"Says that bytes do not matter any more.\n" MACHINE QUIET;
@@ -68,12 +68,11 @@ static const char open_more[] =
 	"  -t  none, writeback, writethrough, directsync or unsafe\n"
 	"  -U  with -r: also when another program writes to it\n";
 
-static const char reopen_more[] =
-	"Opens the same disk again, in another way.\n"
-	"  -c  another cache mode\n"
-	"  -o  as for open\n"
-	"  -r  for reading only\n"
-	"  -w  for writing\n";
+static const char reopen_more[] = "Opens the same disk again, in another way.\n"
+				  "  -c  another cache mode\n"
+				  "  -o  as for open\n"
+				  "  -r  for reading only\n"
+				  "  -w  for writing\n";
 
 static const char truncate_more[] =
 	"Gives the disk another size.\n"
@@ -126,7 +125,8 @@ static int run_sigraise(struct io_shell *sh, const struct io_command *self,
 		return -1;
 	if (number > NSIG) {
 		printf("signal argument '%s' is too large to be a valid "
-		       "signal\n", ESC(argv[1]));
+		       "signal\n",
+		       ESC(argv[1]));
 		return -1;
 	}
 	fflush(stdout);
@@ -154,16 +154,14 @@ const struct io_command io_commands[] = {
 	{ "aio_flush", NULL, 0, 0, IO_COLLECTS, NULL,
 	  "wait for what aio_read and aio_write began", NULL,
 	  io_run_aio_flush },
-	{ "aio_read", NULL, 2, -1, 0,
-	  "[-Ciqv] [-P pattern] off len [len..]",
+	{ "aio_read", NULL, 2, -1, 0, "[-Ciqv] [-P pattern] off len [len..]",
 	  "begin to read a number of bytes", aio_read_more, io_run_aio_read },
 	{ "aio_write", NULL, 2, -1, IO_WRITES,
 	  "[-Cfiquz] [-P pattern] off len [len..]",
 	  "begin to write a number of bytes", aio_write_more,
 	  io_run_aio_write },
 	{ "alloc", "a", 1, 2, 0, "offset [count]",
-	  "how many of these bytes the image itself has", NULL,
-	  io_run_alloc },
+	  "how many of these bytes the image itself has", NULL, io_run_alloc },
 	{ "close", "c", 0, 0, 0, NULL, "close the disk", NULL, io_run_close },
 	{ "discard", "d", 2, -1, IO_WRITES | IO_COLLECTS, "[-Cq] off len",
 	  "discard a number of bytes", discard_more, io_run_discard },

@@ -84,8 +84,7 @@ static int copy_range(struct io_shell *sh, uint8_t *buf, uint64_t off,
 /* What holds data or does not: subclusters where there are any. */
 static uint64_t copy_unit(const struct qcow2_info *info)
 {
-	return info->extended_l2 ? info->cluster_size / 32
-				 : info->cluster_size;
+	return info->extended_l2 ? info->cluster_size / 32 : info->cluster_size;
 }
 
 /* The whole clusters around what is read. */

@@ -37,22 +37,22 @@
 
 /* How a disk is opened; `reopen` changes some of it. */
 struct io_settings {
-	enum qcow2_format format;  /* DEFAULT: look */
+	enum qcow2_format format; /* DEFAULT: look */
 	struct cache_mode cache;
-	uint32_t discard;          /* QCOW2_DISCARD_* */
-	bool unmap;                /* false: discards do nothing */
+	uint32_t discard; /* QCOW2_DISCARD_* */
+	bool unmap;       /* false: discards do nothing */
 	bool read_only;
 	bool force_share;
 	bool no_lock;
 	bool need_lock;
 	bool no_backing;
-	bool overlay;              /* changes are thrown away */
+	bool overlay; /* changes are thrown away */
 	bool copy_on_read;
 	uint64_t l2_cache_bytes;
 	uint64_t l2_slice_bytes;
 	uint64_t refcount_cache_bytes;
-	uint32_t lazy_refcounts;   /* QCOW2_LAZY_* */
-	uint32_t overlap_check;    /* QCOW2_OVERLAP_* */
+	uint32_t lazy_refcounts; /* QCOW2_LAZY_* */
+	uint32_t overlap_check;  /* QCOW2_OVERLAP_* */
 	uint32_t cache_clean_sec;
 };
 
@@ -61,14 +61,14 @@ struct io_queue;
 struct io_shell {
 	const struct cli *cli;
 	const struct common *common;
-	struct io_settings settings;    /* of the disk that is open */
-	struct qcow2_image *img;        /* NULL: none is open */
-	char *path;                     /* of that disk, allocated */
-	struct qcow2_store *overlay;    /* with settings.overlay */
-	bool guessed_raw;               /* nobody said that it is raw */
-	bool misalign;                  /* of buffers */
+	struct io_settings settings; /* of the disk that is open */
+	struct qcow2_image *img;     /* NULL: none is open */
+	char *path;                  /* of that disk, allocated */
+	struct qcow2_store *overlay; /* with settings.overlay */
+	bool guessed_raw;            /* nobody said that it is raw */
+	bool misalign;               /* of buffers */
 	bool quit;
-	struct io_queue *queue;         /* NULL until the first aio_ command */
+	struct io_queue *queue; /* NULL until the first aio_ command */
 	/* Held alone by reads that copy, shared by what changes the disk. */
 	pthread_rwlock_t copying;
 };
@@ -121,16 +121,16 @@ int io_probe(struct io_shell *sh, const char *path, enum qcow2_format *format);
 
 struct io_command {
 	const char *name;
-	const char *alias;   /* NULL: none */
-	int n_min;           /* words after the name */
-	int n_max;           /* -1: any number */
-	unsigned flags;      /* IO_* */
-	const char *usage;   /* of its arguments, NULL: none */
+	const char *alias; /* NULL: none */
+	int n_min;         /* words after the name */
+	int n_max;         /* -1: any number */
+	unsigned flags;    /* IO_* */
+	const char *usage; /* of its arguments, NULL: none */
 	const char *summary;
-	const char *more;    /* lines for `help NAME`, NULL: none */
+	const char *more; /* lines for `help NAME`, NULL: none */
 	/* 0, or -1 for a failure, which has been explained. */
-	int (*run)(struct io_shell *sh, const struct io_command *self,
-		   int argc, char **argv);
+	int (*run)(struct io_shell *sh, const struct io_command *self, int argc,
+		   char **argv);
 };
 
 /* Ends with a NULL name; sorted. */
@@ -161,25 +161,25 @@ enum io_kind {
 	IO_WRITE_COMPRESSED,
 	IO_ZERO,
 	IO_DISCARD,
-	IO_READ_STATE,  /* of a virtual machine, beside the disk */
+	IO_READ_STATE, /* of a virtual machine, beside the disk */
 	IO_WRITE_STATE,
 };
 
 struct io_request {
 	enum io_kind kind;
-	const char *verb;    /* "aio_write", for failures */
+	const char *verb; /* "aio_write", for failures */
 	uint64_t off;
 	uint64_t len;
-	unsigned flags;      /* QCOW2_* of the call */
-	struct iovec *iov;   /* NULL: nothing to transfer */
+	unsigned flags;    /* QCOW2_* of the call */
+	struct iovec *iov; /* NULL: nothing to transfer */
 	int iovcnt;
-	uint8_t *memory;     /* what the vector points into */
+	uint8_t *memory; /* what the vector points into */
 
 	/* What is told, and how. */
 	bool quiet;
-	bool machine;        /* numbers with commas */
+	bool machine; /* numbers with commas */
 	bool dump;
-	int verify;          /* every byte is this; -1: anything */
+	int verify; /* every byte is this; -1: anything */
 	uint64_t verify_off;
 	uint64_t verify_len;
 

@@ -25,7 +25,7 @@ struct pair {
 		bool total;
 		bool l2;
 		bool refcount;
-	} named;    /* which sizes of caches are */
+	} named; /* which sizes of caches are */
 };
 
 static int wrong_value(const struct pair *p, const char *expected)
@@ -318,9 +318,9 @@ static int set_overlap_template(struct pair *p)
 static int set_overlap_kind(struct pair *p, const char *kind)
 {
 	static const char *const kinds[] = {
-		"main-header",	  "active-l1",	    "active-l2",
+		"main-header",    "active-l1",      "active-l2",
 		"refcount-table", "refcount-block", "snapshot-table",
-		"inactive-l1",	  "inactive-l2",    "bitmap-directory",
+		"inactive-l1",    "inactive-l2",    "bitmap-directory",
 	};
 	uint32_t check = p->s->overlap_check & QCOW2_OVERLAP_ALL;
 	bool on;

@@ -30,7 +30,7 @@ struct io_queue {
 	unsigned n_idle; /* threads that wait for work */
 	unsigned n_threads;
 	bool stop;
-	int event;			/* readable when `finished` grew */
+	int event;                      /* readable when `finished` grew */
 	pthread_t threads[THREADS_MAX]; /* the shell's thread only */
 };
 

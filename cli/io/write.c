@@ -12,7 +12,7 @@ struct write_options {
 	bool no_fallback;
 	bool unmap;
 	bool zero;
-	int byte;	  /* -1: not given */
+	int byte;         /* -1: not given */
 	const char *path; /* NULL: not given */
 };
 

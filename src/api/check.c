@@ -61,8 +61,8 @@ static int check_held(struct qcow2_store *store,
 	int rc = repairs ? store_check_writable(store, err) : 0;
 
 	if (rc == 0 && !(opts->flags & QCOW2_CHECK_NO_LOCK))
-		rc = store_hold(&hold, store,
-				repairs ? HOLD_WRITE : HOLD_READ, err);
+		rc = store_hold(&hold, store, repairs ? HOLD_WRITE : HOLD_READ,
+				err);
 	if (rc < 0)
 		return rc;
 	if (repairs)
@@ -94,8 +94,7 @@ int qcow2_check_store(struct qcow2_store *store,
 }
 
 int qcow2_check_path(const char *path, const struct qcow2_check_opts *opts,
-		     struct qcow2_check_result *result,
-		     struct qcow2_error *err)
+		     struct qcow2_check_result *result, struct qcow2_error *err)
 {
 	CLEANUP_STORE struct qcow2_store *store = NULL;
 	struct qcow2_check_opts own;
@@ -105,10 +104,8 @@ int qcow2_check_path(const char *path, const struct qcow2_check_opts *opts,
 		return error_set(err, -EINVAL, "path must not be NULL");
 	rc = take_args(opts, &own, result, err);
 	if (rc == 0)
-		rc = store_file_open(path,
-				     own.flags & REPAIR_FLAGS
-					     ? QCOW2_STORE_RDWR
-					     : 0,
-				     &store, err);
+		rc = store_file_open(
+			path, own.flags & REPAIR_FLAGS ? QCOW2_STORE_RDWR : 0,
+			&store, err);
 	return rc < 0 ? rc : check_held(store, &own, result, err);
 }

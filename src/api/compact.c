@@ -15,7 +15,7 @@
 #include "image/image.h"
 #include "write/writer.h"
 
-#define COMPACT_FLAGS_KNOWN                                                    \
+#define COMPACT_FLAGS_KNOWN \
 	(QCOW2_COMPACT_DRY_RUN | QCOW2_COMPACT_ZEROS | QCOW2_COMPACT_COMPRESS)
 
 static int check_opts(const struct qcow2_compact_opts *o,
@@ -115,8 +115,7 @@ static int check_sound(struct qcow2_image *img, bool dry_run,
 
 int qcow2_compact(struct qcow2_image *img,
 		  const struct qcow2_compact_opts *opts,
-		  struct qcow2_compact_result *result,
-		  struct qcow2_error *err)
+		  struct qcow2_compact_result *result, struct qcow2_error *err)
 {
 	struct qcow2_compact_opts own = QCOW2_COMPACT_OPTS_INIT;
 	struct qcow2_compact_result found = { 0 };

@@ -30,7 +30,7 @@ struct making {
 	const char *path;
 	const struct qcow2_convert_opts *opts;
 	const struct qcow2_create_opts *create;
-	unsigned how;             /* PUBLISH_* */
+	unsigned how; /* PUBLISH_* */
 	struct qcow2_store *file;
 	struct qcow2_store *data; /* NULL: inside the image */
 	bool syncs;               /* barriers order what is written */
@@ -132,9 +132,8 @@ static uint64_t count_bytes(void *opaque)
 
 static struct publish_opts publish_opts_of(struct making *m)
 {
-	bool writes_all =
-		m->opts->sparse_bytes == QCOW2_CONVERT_NOT_SPARSE ||
-		m->create->preallocation > QCOW2_PREALLOC_METADATA;
+	bool writes_all = m->opts->sparse_bytes == QCOW2_CONVERT_NOT_SPARSE ||
+			  m->create->preallocation > QCOW2_PREALLOC_METADATA;
 
 	return (struct publish_opts){
 		.flags = m->how,
@@ -156,7 +155,7 @@ static int check_apart(const struct making *m, const struct publish *file,
 		rc = apart_check_publish(file, m->src, "the source", err);
 	if (rc == 0 && backing)
 		rc = apart_check_publish(file, backing->disk,
-				       "the backing file", err);
+					 "the backing file", err);
 	return rc;
 }
 
@@ -205,7 +204,7 @@ static int convert_to(struct making *m, const char *data_path,
 	return rc;
 }
 
-/* ---- Arguments ---------------------------------------------------------------- */
+/* ---- Arguments ----------------------------------------------------------- */
 
 static int check_size(const struct disk *src, struct qcow2_create_opts *create,
 		      struct qcow2_error *err)

@@ -20,9 +20,8 @@
 #include "store/publish.h"
 #include "store/store.h"
 
-#define PATH_FLAGS                                       \
-	(QCOW2_CREATE_EXCL | QCOW2_CREATE_IN_PLACE |     \
-	 QCOW2_CREATE_REPLACE)
+#define PATH_FLAGS \
+	(QCOW2_CREATE_EXCL | QCOW2_CREATE_IN_PLACE | QCOW2_CREATE_REPLACE)
 
 /* A size that was forgotten must not replace a disk by one of no bytes. */
 static int check_size(const struct qcow2_create_opts *opts,
@@ -97,8 +96,8 @@ int qcow2_create_store(struct qcow2_store *store, struct qcow2_store *data,
 }
 
 static int create_plain(const char *path, const struct qcow2_create_opts *opts,
-		      const struct publish_opts *where,
-		      struct qcow2_error *err)
+			const struct publish_opts *where,
+			struct qcow2_error *err)
 {
 	struct publish image;
 	int rc = publish_begin(&image, path, where, err);
@@ -119,8 +118,7 @@ static int create_plain(const char *path, const struct qcow2_create_opts *opts,
 static int make_both(struct publish *image, struct publish *data,
 		     const char *path, const char *data_path,
 		     const struct qcow2_create_opts *opts,
-		     const struct publish_opts *where,
-		     struct qcow2_error *err)
+		     const struct publish_opts *where, struct qcow2_error *err)
 {
 	struct publish_opts where_data = *where;
 	int rc = target_check_backing(image, path, opts, err);

@@ -15,16 +15,16 @@
 #include "base/options.h"
 #include "format/luks.h"
 
-#define DISCARD_KNOWN                                                          \
-	(QCOW2_DISCARD_REQUEST | QCOW2_DISCARD_SNAPSHOT |                     \
+#define DISCARD_KNOWN                                     \
+	(QCOW2_DISCARD_REQUEST | QCOW2_DISCARD_SNAPSHOT | \
 	 QCOW2_DISCARD_OTHER | QCOW2_DISCARD_NO_UNREF)
 
-#define OPEN_FLAGS_KNOWN                                                       \
-	(QCOW2_OPEN_RDWR | QCOW2_OPEN_NO_BACKING | QCOW2_OPEN_NO_LOCK |        \
-	 QCOW2_OPEN_DIRECT | QCOW2_OPEN_METADATA_ONLY |                        \
-	 QCOW2_OPEN_METADATA_CHAIN | QCOW2_OPEN_NO_REPAIR |                    \
-	 QCOW2_OPEN_NO_FLUSH |                                                 \
-	 QCOW2_OPEN_TRUST_REFCOUNTS | QCOW2_OPEN_NEED_LOCK)
+#define OPEN_FLAGS_KNOWN                                                \
+	(QCOW2_OPEN_RDWR | QCOW2_OPEN_NO_BACKING | QCOW2_OPEN_NO_LOCK | \
+	 QCOW2_OPEN_DIRECT | QCOW2_OPEN_METADATA_ONLY |                 \
+	 QCOW2_OPEN_METADATA_CHAIN | QCOW2_OPEN_NO_REPAIR |             \
+	 QCOW2_OPEN_NO_FLUSH | QCOW2_OPEN_TRUST_REFCOUNTS |             \
+	 QCOW2_OPEN_NEED_LOCK)
 
 #define SLICE_BYTES_MIN 512u
 #define SLICE_BYTES_MAX 2097152u /* the largest cluster */
@@ -33,7 +33,8 @@ static int check_formats(const struct qcow2_open_opts *o,
 			 struct qcow2_error *err)
 {
 	if (o->format > QCOW2_FORMAT_PROBE)
-		return error_set(err, -EINVAL, "format %" PRIu32 " does not exist",
+		return error_set(err, -EINVAL,
+				 "format %" PRIu32 " does not exist",
 				 o->format);
 	if (o->backing_format > QCOW2_FORMAT_PROBE)
 		return error_set(err, -EINVAL,
@@ -45,9 +46,9 @@ static int check_formats(const struct qcow2_open_opts *o,
 /* By itself; the cluster size of an image limits it further. */
 static int check_slice(uint64_t bytes, struct qcow2_error *err)
 {
-	if (bytes == 0 || (bytes >= SLICE_BYTES_MIN &&
-			   bytes <= SLICE_BYTES_MAX &&
-			   (bytes & (bytes - 1)) == 0))
+	if (bytes == 0 ||
+	    (bytes >= SLICE_BYTES_MIN && bytes <= SLICE_BYTES_MAX &&
+	     (bytes & (bytes - 1)) == 0))
 		return 0;
 	return error_set(err, -EINVAL,
 			 "l2_slice_bytes is %" PRIu64 ", must be a power of "
@@ -257,8 +258,7 @@ int qcow2_preadv(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 	if (rc < 0)
 		return rc;
 	if (flags & ~QCOW2_NOWAIT)
-		return error_set(err, -EINVAL,
-				 "read flags 0x%x are not known",
+		return error_set(err, -EINVAL, "read flags 0x%x are not known",
 				 flags & ~QCOW2_NOWAIT);
 	return disk_preadv(img->disk, iov, iovcnt, off, flags, err);
 }
@@ -272,8 +272,7 @@ int qcow2_pread(struct qcow2_image *img, void *buf, size_t len, uint64_t off,
 }
 
 int qcow2_map(struct qcow2_image *img, uint64_t len, uint64_t off,
-	      unsigned flags, struct qcow2_extent *out,
-	      struct qcow2_error *err)
+	      unsigned flags, struct qcow2_extent *out, struct qcow2_error *err)
 {
 	int rc = image_check_range(img, len, off, err);
 

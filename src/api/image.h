@@ -14,8 +14,8 @@ struct luks_header;
 
 struct qcow2_image {
 	struct disk *disk;
-	pthread_mutex_t lock;      /* protects what follows */
-	struct luks_header *luks;  /* NULL until asked for */
+	pthread_mutex_t lock;     /* protects what follows */
+	struct luks_header *luks; /* NULL until asked for */
 };
 
 /* Every function that takes an image begins with this: -EINVAL when it is NULL,

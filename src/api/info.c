@@ -60,8 +60,7 @@ enum qcow2_severity qcow2_defect_severity(int defect)
 {
 	const struct defect_info *info = defect_info(defect);
 
-	return info ? (enum qcow2_severity)info->severity
-		    : QCOW2_SEVERITY_NONE;
+	return info ? (enum qcow2_severity)info->severity : QCOW2_SEVERITY_NONE;
 }
 
 size_t qcow2_escape(char *dst, size_t dst_size, const void *src, size_t len)
@@ -99,8 +98,7 @@ int qcow2_get_info(struct qcow2_image *img, uint32_t depth,
 }
 
 int qcow2_get_snapshot(struct qcow2_image *img, uint32_t index,
-		       struct qcow2_snapshot_info *out,
-		       struct qcow2_error *err)
+		       struct qcow2_snapshot_info *out, struct qcow2_error *err)
 {
 	struct snapshot_info s;
 	struct image *top;
@@ -143,8 +141,7 @@ const char *qcow2_feature_name(struct qcow2_image *img, unsigned type,
 	return top ? names_feature(&top->names, type, bit) : NULL;
 }
 
-static void fill_slots(struct qcow2_luks_info *out,
-		       const struct luks_header *l)
+static void fill_slots(struct qcow2_luks_info *out, const struct luks_header *l)
 {
 	for (unsigned i = 0; i < QCOW2_LUKS_SLOTS; i++) {
 		const struct luks_slot *slot = &l->slots[i];
@@ -153,8 +150,8 @@ static void fill_slots(struct qcow2_luks_info *out,
 			.active = slot->state == LUKS_SLOT_ACTIVE,
 			.iterations = slot->iterations,
 			.stripes = slot->stripes,
-			.key_off = (uint64_t)slot->key_off_sectors *
-				   SECTOR_BYTES,
+			.key_off =
+				(uint64_t)slot->key_off_sectors * SECTOR_BYTES,
 		};
 	}
 }
@@ -173,7 +170,8 @@ static int get_luks_header(struct qcow2_image *img,
 	if (img->luks)
 		return 0;
 	if (!top)
-		return error_set(err, -ENOENT, "a raw image has no LUKS header");
+		return error_set(err, -ENOENT,
+				 "a raw image has no LUKS header");
 	l = malloc(sizeof(*l));
 	if (!l)
 		return error_nomem(err, "the LUKS header", sizeof(*l));

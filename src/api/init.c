@@ -14,10 +14,10 @@ static void init(void *s, size_t size)
 	memcpy(s, &size, sizeof(size));
 }
 
-#define DEFINE_INIT(name)                                              \
+#define DEFINE_INIT(name)                                             \
 	void qcow2_##name##_init(struct qcow2_##name *s, size_t size) \
-	{                                                              \
-		init(s, size);                                         \
+	{                                                             \
+		init(s, size);                                        \
 	}
 
 DEFINE_INIT(open_opts)

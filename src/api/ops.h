@@ -7,9 +7,8 @@
 #include <qcow2.h>
 
 /* What conversions to a path know besides. */
-#define CONVERT_PATH_FLAGS                                 \
-	(QCOW2_CONVERT_IN_PLACE | QCOW2_CONVERT_REPLACE | \
-	 QCOW2_CONVERT_EXCL)
+#define CONVERT_PATH_FLAGS \
+	(QCOW2_CONVERT_IN_PLACE | QCOW2_CONVERT_REPLACE | QCOW2_CONVERT_EXCL)
 
 /* Checks @opts and completes them in @own; @more: flags beyond those that all
  * conversions know. */

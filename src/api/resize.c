@@ -13,14 +13,14 @@
 	 QCOW2_AMEND_LAZY_REFCOUNTS | QCOW2_AMEND_SIZE | QCOW2_AMEND_BACKING | \
 	 QCOW2_AMEND_DATA_FILE_RAW)
 
-static int check_preallocation(uint32_t mode,
-			       struct qcow2_error *err)
+static int check_preallocation(uint32_t mode, struct qcow2_error *err)
 {
 	if (mode <= QCOW2_PREALLOC_FULL)
 		return 0;
 	return error_set(err, -EINVAL,
 			 "preallocation is number %" PRIu32 ", must be 0 "
-			 "(off), 1 (metadata), 2 (falloc) or 3 (full)", mode);
+			 "(off), 1 (metadata), 2 (falloc) or 3 (full)",
+			 mode);
 }
 
 int qcow2_resize(struct qcow2_image *img, uint64_t size,

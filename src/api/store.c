@@ -12,8 +12,8 @@
 #include "store/mem.h"
 #include "store/store.h"
 
-#define OPEN_FLAGS                                                             \
-	(QCOW2_STORE_RDWR | QCOW2_STORE_CREATE | QCOW2_STORE_DIRECT |         \
+#define OPEN_FLAGS                                                    \
+	(QCOW2_STORE_RDWR | QCOW2_STORE_CREATE | QCOW2_STORE_DIRECT | \
 	 QCOW2_STORE_NO_FLUSH)
 #define TRANSFER_FLAGS QCOW2_STORE_NOWAIT
 
@@ -42,7 +42,7 @@ int qcow2_store_new(const struct qcow2_store_ops *ops, void *self,
 	if (!out)
 		return missing("out", err);
 	rc = options_copy(&known, sizeof(known), ops, "struct qcow2_store_ops",
-			err);
+			  err);
 	if (rc < 0)
 		return rc;
 	if (!known.preadv)

@@ -43,9 +43,9 @@ static inline void cleanup_unlock(pthread_mutex_t **lock)
 
 #define SCOPED_LOCK_NAME2(line) scoped_lock_##line
 #define SCOPED_LOCK_NAME(line) SCOPED_LOCK_NAME2(line)
-#define SCOPED_LOCK(mutex)                                                     \
-	CLEANUP(cleanup_unlock)                                                \
-	pthread_mutex_t *SCOPED_LOCK_NAME(__LINE__) = (mutex);                 \
+#define SCOPED_LOCK(mutex)                                     \
+	CLEANUP(cleanup_unlock)                                \
+	pthread_mutex_t *SCOPED_LOCK_NAME(__LINE__) = (mutex); \
 	mutex_lock(SCOPED_LOCK_NAME(__LINE__))
 
 #endif

@@ -109,7 +109,8 @@ static inline uint8_t *write_reserve(struct byte_writer *w, size_t len)
 	return p;
 }
 
-static inline void write_bytes(struct byte_writer *w, const void *src, size_t len)
+static inline void write_bytes(struct byte_writer *w, const void *src,
+			       size_t len)
 {
 	uint8_t *p = write_reserve(w, len);
 

@@ -24,9 +24,9 @@ static uint32_t flags_of(int code)
 	}
 }
 
-__attribute__((format(printf, 5, 0)))
-static int error_fill(struct qcow2_error *err, int code, int defect,
-		      uint64_t host_off, const char *fmt, va_list args)
+__attribute__((format(printf, 5, 0))) static int
+error_fill(struct qcow2_error *err, int code, int defect, uint64_t host_off,
+	   const char *fmt, va_list args)
 {
 	if (!err)
 		return code;

@@ -14,8 +14,8 @@
 
 struct iov_cursor {
 	const struct iovec *iov;
-	int iovcnt;      /* segments left, the current one included */
-	size_t seg_off;  /* bytes of the current segment already used */
+	int iovcnt;     /* segments left, the current one included */
+	size_t seg_off; /* bytes of the current segment already used */
 };
 
 static inline uint64_t iov_len(const struct iovec *iov, int iovcnt)

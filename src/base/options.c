@@ -10,8 +10,8 @@
 /* No structure grows this large; a greater size is memory never set. */
 #define OPTIONS_BYTES_MAX 4096
 
-int options_copy(void *dst, size_t dst_size, const void *src,
-		 const char *name, struct qcow2_error *err)
+int options_copy(void *dst, size_t dst_size, const void *src, const char *name,
+		 struct qcow2_error *err)
 {
 	size_t size = 0;
 
@@ -23,7 +23,8 @@ int options_copy(void *dst, size_t dst_size, const void *src,
 		return error_set(err, -EINVAL,
 				 "%s: struct_size is %zu, not the size of the "
 				 "structure; initialise it with its _INIT "
-				 "macro", name, size);
+				 "macro",
+				 name, size);
 	if (size > dst_size &&
 	    !is_zero((const char *)src + dst_size, size - dst_size))
 		return error_set(err, -EINVAL,

@@ -20,8 +20,8 @@
  * structure.  -EINVAL for a size that cannot be one, or for unknown options.
  * Flags and reserved fields are the caller's to check, in @dst.
  */
-int options_copy(void *dst, size_t dst_size, const void *src,
-		 const char *name, struct qcow2_error *err);
+int options_copy(void *dst, size_t dst_size, const void *src, const char *name,
+		 struct qcow2_error *err);
 
 /* -EINVAL when options_give() could not fill @dst: asked before the work whose
  * result it is to take. */

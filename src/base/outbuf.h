@@ -14,8 +14,8 @@
 
 struct outbuf {
 	char *dst;
-	size_t size;    /* at least 1 */
-	size_t len;     /* without the NUL */
+	size_t size; /* at least 1 */
+	size_t len;  /* without the NUL */
 	bool cut;
 };
 

@@ -79,8 +79,7 @@ static void one_digit(const uint8_t *src, uint8_t *dst, size_t n,
 	}
 	for (size_t i = 0; i < n; i++) {
 		const uint8_t *item = src + i * item_bytes;
-		size_t to = starts[number_of(item) >> shift &
-				   (N_DIGITS - 1)]++;
+		size_t to = starts[number_of(item) >> shift & (N_DIGITS - 1)]++;
 
 		copy_item(dst + to * item_bytes, item, item_bytes);
 	}

@@ -198,15 +198,14 @@ static void shard_make_room(const struct cache *c, struct cache_shard *sh)
 	}
 }
 
-static struct slice *shard_insert(const struct cache *c,
-				  struct cache_shard *sh, uint64_t host_off)
+static struct slice *shard_insert(const struct cache *c, struct cache_shard *sh,
+				  uint64_t host_off)
 {
 	struct slice **bucket = bucket_of(c, sh, host_off);
 	struct slice *s;
 
 	shard_make_room(c, sh);
-	s = aligned_alloc(_Alignof(struct slice),
-			  sizeof(*s) + c->slice_bytes);
+	s = aligned_alloc(_Alignof(struct slice), sizeof(*s) + c->slice_bytes);
 	if (!s)
 		return NULL;
 	s->host_off = host_off;
@@ -383,8 +382,7 @@ static int load(struct cache *c, struct slice *first, uint64_t ahead_end,
 	rc = store_preadv(c->file, iov, (int)n, off, flags, err);
 	for (unsigned i = 0; i < n; i++)
 		slice_loaded(c, list[i], rc, i == 0);
-	atomic_store_explicit(&c->next_off,
-			      off + (uint64_t)n * c->slice_bytes,
+	atomic_store_explicit(&c->next_off, off + (uint64_t)n * c->slice_bytes,
 			      memory_order_relaxed);
 	return rc;
 }
@@ -399,8 +397,8 @@ void cache_set_clean(struct cache *c, uint32_t sec)
 /* One thread an interval looks at all shards. */
 static void clean_if_due(struct cache *c, uint32_t now)
 {
-	uint32_t due = atomic_load_explicit(&c->clean_due,
-					    memory_order_relaxed);
+	uint32_t due =
+		atomic_load_explicit(&c->clean_due, memory_order_relaxed);
 
 	if (now < due || now < c->clean_sec ||
 	    !atomic_compare_exchange_strong(&c->clean_due, &due,
@@ -428,10 +426,10 @@ uint64_t cache_count(const struct cache *c)
 /* ---- Looking up ---------------------------------------------------------- */
 
 enum found {
-	FOUND_READY,   /* pinned */
-	FOUND_ABSENT,  /* inserted and pinned: the caller loads it */
-	FOUND_FAILED,  /* somebody else's read of it failed: ask again */
-	FOUND_BUSY,    /* being read, and the caller does not wait */
+	FOUND_READY,  /* pinned */
+	FOUND_ABSENT, /* inserted and pinned: the caller loads it */
+	FOUND_FAILED, /* somebody else's read of it failed: ask again */
+	FOUND_BUSY,   /* being read, and the caller does not wait */
 	FOUND_NOMEM,
 };
 

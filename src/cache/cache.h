@@ -44,7 +44,7 @@ struct slice {
 
 struct cache_shard {
 	pthread_mutex_t lock;
-	pthread_cond_t loaded;  /* some slice left LOADING */
+	pthread_cond_t loaded; /* some slice left LOADING */
 	struct slice **buckets;
 	struct slice *lru_first; /* most recently used */
 	struct slice *lru_last;
@@ -58,18 +58,18 @@ struct cache_shard {
 struct cache {
 	struct qcow2_store *file; /* borrowed */
 	struct cache_shard *shards;
-	uint32_t n_shards;        /* a power of two */
+	uint32_t n_shards; /* a power of two */
 	uint32_t slice_bytes;
-	_Atomic uint64_t next_off; /* where a sequential reader would miss next */
-	uint32_t clean_sec;       /* 0: never */
+	_Atomic uint64_t
+		next_off;   /* where a sequential reader would miss next */
+	uint32_t clean_sec; /* 0: never */
 	_Atomic uint32_t clean_due; /* second in which to look again */
 };
 
 /* @slice_bytes: power of two. @cache_bytes: what the slices may take, at least
  * two slices are kept.  -ENOMEM. */
-int cache_init(struct cache *c, struct qcow2_store *file,
-	       uint64_t cache_bytes, uint32_t slice_bytes,
-	       struct qcow2_error *err);
+int cache_init(struct cache *c, struct qcow2_store *file, uint64_t cache_bytes,
+	       uint32_t slice_bytes, struct qcow2_error *err);
 void cache_release(struct cache *c);
 
 /*

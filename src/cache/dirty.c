@@ -26,8 +26,7 @@ void dirty_release(struct dirty *d)
 	*d = (struct dirty){ .cache = d->cache };
 }
 
-static int list_reserve(struct dirty_list *l, size_t n,
-			struct qcow2_error *err)
+static int list_reserve(struct dirty_list *l, size_t n, struct qcow2_error *err)
 {
 	size_t capacity = l->capacity ? l->capacity : 64;
 	struct slice **list;

@@ -37,8 +37,7 @@ int dirty_reserve(struct dirty *d, struct qcow2_error *err);
 void dirty_mark(struct dirty *d, struct slice *s);
 
 /* -ENOMEM, and all stays as it is. */
-int dirty_collect(struct dirty *d, struct writes *out,
-		  struct qcow2_error *err);
+int dirty_collect(struct dirty *d, struct writes *out, struct qcow2_error *err);
 /* What was collected has been written; or not, or not all of it. */
 void dirty_written(struct dirty *d);
 void dirty_failed(struct dirty *d);

@@ -16,8 +16,7 @@ int writes_add(struct writes *w, const void *src, uint32_t len,
 
 	if (w->n == w->capacity) {
 		size_t capacity = w->capacity ? 2 * w->capacity : 16;
-		struct write *list =
-			realloc(w->list, capacity * sizeof(*list));
+		struct write *list = realloc(w->list, capacity * sizeof(*list));
 
 		if (!list) {
 			free(bytes);

@@ -15,7 +15,7 @@ enum { IOV_COUNT = 64 };
 struct part {
 	struct disk *disk;
 	uint64_t begin;
-	uint64_t end;   /* of the disk; the next one may begin later */
+	uint64_t end; /* of the disk; the next one may begin later */
 };
 
 struct concat {
@@ -51,9 +51,8 @@ static uint64_t stretch_end(const struct concat *c, const struct part *p,
 	return p == &c->parts[c->n - 1] ? UINT64_MAX : p[1].begin;
 }
 
-static int read_part(const struct part *p, struct iov_cursor *dst,
-		     uint64_t len, uint64_t off, unsigned flags,
-		     struct qcow2_error *err)
+static int read_part(const struct part *p, struct iov_cursor *dst, uint64_t len,
+		     uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	unsigned nowait = flags & QCOW2_STORE_NOWAIT ? QCOW2_NOWAIT : 0;
 
@@ -73,8 +72,7 @@ static int read_part(const struct part *p, struct iov_cursor *dst,
 }
 
 static int concat_preadv(void *self, const struct iovec *iov, int iovcnt,
-			 uint64_t off, unsigned flags,
-			 struct qcow2_error *err)
+			 uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	const struct concat *c = self;
 	struct iov_cursor dst = iov_cursor_init(iov, iovcnt);

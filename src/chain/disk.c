@@ -26,12 +26,11 @@ static uint32_t depth_max(const struct qcow2_open_opts *opts)
 /* Opens @store as the next layer down; takes @store and @place over. */
 static int add_layer(struct disk *d, struct qcow2_store *store,
 		     struct place place, enum qcow2_format format,
-		     const struct qcow2_open_opts *opts,
-		     struct identities *ids, struct qcow2_error *err)
+		     const struct qcow2_open_opts *opts, struct identities *ids,
+		     struct qcow2_error *err)
 {
-	struct layer *list = alloc_resized(d->layers,
-				     (d->n_layers + UINT64_C(1)) *
-					     sizeof(*list));
+	struct layer *list = alloc_resized(
+		d->layers, (d->n_layers + UINT64_C(1)) * sizeof(*list));
 	int rc;
 
 	if (!list) {
@@ -106,7 +105,8 @@ static int open_backing(struct disk *d, const struct qcow2_open_opts *opts,
 	rc = backing_format(above->image, opts, &format, err);
 	if (rc == 0)
 		rc = gate_open(opts->gate, &above->place, &ref,
-			       layer_store_flags(opts, d->n_layers), &store, &at, err);
+			       layer_store_flags(opts, d->n_layers), &store,
+			       &at, err);
 	if (rc < 0)
 		return rc;
 	return add_layer(d, store, at, format, opts, ids, err);
@@ -225,8 +225,8 @@ uint32_t disk_cluster_size(const struct disk *d)
 {
 	const struct image *img = d->layers[0].image;
 
-	return img ? img->geo.cluster_size : UINT32_C(1)
-						     << CLUSTER_BITS_DEFAULT;
+	return img ? img->geo.cluster_size
+		   : UINT32_C(1) << CLUSTER_BITS_DEFAULT;
 }
 
 static void raw_info(const struct layer *l, struct qcow2_info *out)
@@ -277,8 +277,8 @@ const char *disk_layer_filename(const struct disk *d, uint32_t depth)
 
 const char *disk_layer_data_filename(const struct disk *d, uint32_t depth)
 {
-	const struct image *img =
-		depth < d->n_layers ? d->layers[depth].image : NULL;
+	const struct image *img = depth < d->n_layers ? d->layers[depth].image
+						      : NULL;
 
 	return img && img->geo.has_data_file && img->data
 		       ? store_name(img->data)

@@ -8,7 +8,7 @@
 #include "chain/layer.h"
 
 struct disk {
-	struct layer *layers;   /* from the top down */
+	struct layer *layers; /* from the top down */
 	uint32_t n_layers;
 	bool metadata_only;
 	bool writable;

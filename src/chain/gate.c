@@ -29,8 +29,8 @@ static const char *kind_name(uint32_t kind)
 
 /* "img.qcow2: backing file "base.raw"", the subject of every message here. */
 #define REF_FMT "%s: %s \"%s\""
-#define REF_ARGS(ref)                                                          \
-	TEXT((ref)->image, strlen((ref)->image)), kind_name((ref)->kind),      \
+#define REF_ARGS(ref)                                                     \
+	TEXT((ref)->image, strlen((ref)->image)), kind_name((ref)->kind), \
 		TEXT((ref)->name, strlen((ref)->name))
 
 static int refuse(const struct qcow2_reference *ref, struct qcow2_error *err)
@@ -41,7 +41,7 @@ static int refuse(const struct qcow2_reference *ref, struct qcow2_error *err)
 			    REF_ARGS(ref));
 }
 
-/* ---- Paths ----------------------------------------------------------------- */
+/* ---- Paths --------------------------------------------------------------- */
 
 static char *dir_of(const char *path)
 {
@@ -104,7 +104,7 @@ void place_release(struct place *p)
 	*p = PLACE_NONE;
 }
 
-/* ---- The modes ------------------------------------------------------------- */
+/* ---- The modes ----------------------------------------------------------- */
 
 static int check_regular(int fd, const struct qcow2_reference *ref,
 			 struct qcow2_error *err)
@@ -132,7 +132,8 @@ static int beneath_failed(int rc, const struct qcow2_reference *ref,
 					 "openat2, which keeps references in "
 					 "their directory",
 				 REF_ARGS(ref));
-	return error_set(err, rc, REF_FMT ": %s", REF_ARGS(ref), error_words(-rc));
+	return error_set(err, rc, REF_FMT ": %s", REF_ARGS(ref),
+			 error_words(-rc));
 }
 
 /* Opens @rest below @dirfd, in two steps so that the directory in which the
@@ -215,9 +216,8 @@ static char *real_dir_path(const char *path)
 	CLEANUP_FREE char *real = dir ? realpath(dir, NULL) : NULL;
 	char *out;
 
-	if (!real ||
-	    asprintf(&out, "%s/%s", strcmp(real, "/") ? real : "",
-		     path + path_dir_len(path)) < 0)
+	if (!real || asprintf(&out, "%s/%s", strcmp(real, "/") ? real : "",
+			      path + path_dir_len(path)) < 0)
 		return NULL;
 	return out;
 }
@@ -240,8 +240,7 @@ static int try_allowed(const char *allowed, const char *path,
 	return 1;
 }
 
-static int open_allowed(const struct qcow2_gate *gate,
-			const struct place *from,
+static int open_allowed(const struct qcow2_gate *gate, const struct place *from,
 			const struct qcow2_reference *ref, unsigned store_flags,
 			struct qcow2_store **out, struct place *at,
 			struct qcow2_error *err)
@@ -254,18 +253,16 @@ static int open_allowed(const struct qcow2_gate *gate,
 		return rc;
 	joined = join(from->path ? from->path : "", ref->name);
 	path = joined ? real_dir_path(joined) : NULL;
-	for (size_t i = 0; path && gate->allow_dirs && gate->allow_dirs[i];
-	     i++)
+	for (size_t i = 0; path && gate->allow_dirs && gate->allow_dirs[i]; i++)
 		if (try_allowed(gate->allow_dirs[i], path, ref, store_flags,
 				out, at, &rc, err))
 			return rc;
 	return rc;
 }
 
-static int open_any(const struct place *from,
-		    const struct qcow2_reference *ref, unsigned store_flags,
-		    struct qcow2_store **out, struct place *at,
-		    struct qcow2_error *err)
+static int open_any(const struct place *from, const struct qcow2_reference *ref,
+		    unsigned store_flags, struct qcow2_store **out,
+		    struct place *at, struct qcow2_error *err)
 {
 	CLEANUP_FREE char *path = NULL;
 	int rc;
@@ -301,7 +298,8 @@ static int open_by_caller(const struct qcow2_gate *gate,
 				 REF_FMT ": the gate's open returned %d and %s "
 					 "store, expected 0 and a store or a "
 					 "negative errno",
-				 REF_ARGS(ref), rc, rc == 0 ? "no" : "perhaps a");
+				 REF_ARGS(ref), rc,
+				 rc == 0 ? "no" : "perhaps a");
 	}
 	if (!own.message[0])
 		return error_set(err, rc, REF_FMT " is refused by the caller",

@@ -141,7 +141,8 @@ static int settle_dirty(struct layer *l, uint32_t depth,
 	check.budget = opts->budget;
 	rc = repair_store(l->store, &check, REPAIR_REFCOUNTS, &result, err);
 	if (rc < 0)
-		return error_prefix(err, rc, "the image was not closed "
+		return error_prefix(err, rc,
+				    "the image was not closed "
 				    "properly, and repairing its refcounts "
 				    "failed");
 	return 0;
@@ -162,8 +163,8 @@ static void fit(struct qcow2_open_opts *own, struct qcow2_store *store)
 		return;
 	bits = get_be32(raw);
 	if (bits >= CLUSTER_BITS_MIN && bits <= CLUSTER_BITS_MAX)
-		own->l2_slice_bytes = min_u64(own->l2_slice_bytes,
-					      UINT64_C(1) << bits);
+		own->l2_slice_bytes =
+			min_u64(own->l2_slice_bytes, UINT64_C(1) << bits);
 }
 
 static int open_qcow2(struct layer *l, uint32_t depth,
@@ -188,8 +189,7 @@ static int open_qcow2(struct layer *l, uint32_t depth,
 }
 
 static int open_raw(struct layer *l, uint32_t depth,
-		    const struct qcow2_open_opts *opts,
-		    struct qcow2_error *err)
+		    const struct qcow2_open_opts *opts, struct qcow2_error *err)
 {
 	if (depth == 0 && opts->snapshot)
 		return error_set(err, -EINVAL,

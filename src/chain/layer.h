@@ -15,9 +15,9 @@
 #include "store/store.h"
 
 struct layer {
-	struct qcow2_store *store;  /* the image file or raw file */
-	struct image *image;        /* NULL: raw */
-	uint64_t size;              /* of the virtual disk */
+	struct qcow2_store *store; /* the image file or raw file */
+	struct image *image;       /* NULL: raw */
+	uint64_t size;             /* of the virtual disk */
 	struct place place;
 	struct store_hold hold;      /* of the store; none without locks */
 	struct store_hold data_hold; /* of the image's data file */

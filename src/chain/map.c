@@ -41,9 +41,8 @@ static uint32_t flags_of(const struct image *img, const struct image_extent *x,
 	}
 }
 
-static int map_image(struct disk *d, uint32_t depth, uint64_t len,
-		     uint64_t off, struct qcow2_extent *out,
-		     struct qcow2_error *err)
+static int map_image(struct disk *d, uint32_t depth, uint64_t len, uint64_t off,
+		     struct qcow2_extent *out, struct qcow2_error *err)
 {
 	struct image *img = d->layers[depth].image;
 	struct image_extent x;
@@ -56,7 +55,8 @@ static int map_image(struct disk *d, uint32_t depth, uint64_t len,
 		rc = image_split_holes(img, &x, &hole, err);
 	if (rc < 0)
 		return rc;
-	*out = (struct qcow2_extent){ .off = off, .len = x.len,
+	*out = (struct qcow2_extent){ .off = off,
+				      .len = x.len,
 				      .flags = flags_of(img, &x, hole),
 				      .depth = depth };
 	if (out->flags & QCOW2_EXTENT_HOST_OFF)
@@ -68,8 +68,7 @@ static int map_raw(struct disk *d, uint32_t depth, uint64_t len, uint64_t off,
 		   struct qcow2_extent *out, struct qcow2_error *err)
 {
 	bool is_data;
-	int rc = store_extent(d->layers[depth].store, &len, off, &is_data,
-			      err);
+	int rc = store_extent(d->layers[depth].store, &len, off, &is_data, err);
 
 	*out = (struct qcow2_extent){
 		.off = off,
@@ -154,8 +153,8 @@ int disk_map(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 
 		window = window > left / 2 ? left : window * 2;
 		/* Damage further on is the next call's to report. */
-		if (map_from(d, 0, min_u64(window, left), off + out->len,
-			     flags, &next, NULL) < 0)
+		if (map_from(d, 0, min_u64(window, left), off + out->len, flags,
+			     &next, NULL) < 0)
 			break;
 		if (!continues(out, &next))
 			break;

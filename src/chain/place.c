@@ -16,8 +16,7 @@ int disk_place(struct disk *d, uint64_t len, uint64_t off, uint64_t *here,
 int disk_place_encoded(struct disk *d, size_t len, uint64_t off,
 		       uint64_t *host_off, struct qcow2_error *err)
 {
-	return image_place_encoded(d->layers[0].image, len, off, host_off,
-				   err);
+	return image_place_encoded(d->layers[0].image, len, off, host_off, err);
 }
 
 int disk_write_placed(struct disk *d, const struct iovec *iov, int iovcnt,

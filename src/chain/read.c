@@ -12,9 +12,8 @@
 #include "store/store.h"
 #include "write/writer.h"
 
-static int read_raw(const struct layer *l, struct iov_cursor *dst,
-		    uint64_t len, uint64_t off, unsigned flags,
-		    struct qcow2_error *err)
+static int read_raw(const struct layer *l, struct iov_cursor *dst, uint64_t len,
+		    uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	unsigned store_flags = flags & QCOW2_NOWAIT ? QCOW2_STORE_NOWAIT : 0;
 
@@ -27,8 +26,7 @@ static int read_below(struct disk *d, uint32_t depth, struct iov_cursor *dst,
 		      struct qcow2_error *err)
 {
 	if (depth + 1 < d->n_layers)
-		return disk_read_from(d, depth + 1, dst, len, off, flags,
-				      err);
+		return disk_read_from(d, depth + 1, dst, len, off, flags, err);
 	iov_zero(dst, len);
 	return 0;
 }

@@ -35,7 +35,6 @@ bool disk_reads_top(const struct disk *d, const struct disk *written)
 {
 	const struct layer *top = &written->layers[0];
 
-	return disk_reads(d, top->store) ||
-	       (top->image && top->image->data &&
-		disk_reads(d, top->image->data));
+	return disk_reads(d, top->store) || (top->image && top->image->data &&
+					     disk_reads(d, top->image->data));
 }

@@ -31,8 +31,8 @@ int disk_make_writable(struct disk *d, const struct qcow2_open_opts *opts,
 		rc = writer_open(top->image, opts, err);
 	if (rc == 0 && top->image && d->n_layers > 1)
 		top->image->writer->below = (struct below){ read_below_top, d,
-							d->layers[1].size,
-							zero_below_top };
+							    d->layers[1].size,
+							    zero_below_top };
 	d->writable = rc == 0;
 	return rc;
 }
@@ -191,7 +191,7 @@ static bool other_is_zero(void *opaque, uint64_t len, uint64_t off)
 
 void disk_set_below(struct disk *d, struct disk *below)
 {
-	d->layers[0].image->writer->below =
-		(struct below){ read_other, below, disk_size(below),
-				other_is_zero };
+	d->layers[0].image->writer->below = (struct below){ read_other, below,
+							    disk_size(below),
+							    other_is_zero };
 }

@@ -28,8 +28,11 @@ static int walk_entry(struct check *c, uint64_t entry, uint64_t entry_off,
 		      struct qcow2_error *err)
 {
 	struct claim claim = {
-		.len = c->geo.cluster_size, .use = USE_BITMAP_DATA, .n = 1,
-		.from = entry_off, .beyond = DEFECT_BITMAP_TABLE_ENTRY,
+		.len = c->geo.cluster_size,
+		.use = USE_BITMAP_DATA,
+		.n = 1,
+		.from = entry_off,
+		.beyond = DEFECT_BITMAP_TABLE_ENTRY,
 	};
 
 	switch (bitmap_table_entry(&c->geo, entry, c->file_size, &claim.off)) {
@@ -38,7 +41,8 @@ static int walk_entry(struct check *c, uint64_t entry, uint64_t entry_off,
 	case BITMAP_CLUSTER_INVALID:
 		report_defect(&c->report, DEFECT_BITMAP_TABLE_ENTRY, entry_off,
 			      "the bitmap table entry 0x%016" PRIx64 " has "
-			      "reserved bits or an impossible offset", entry);
+			      "reserved bits or an impossible offset",
+			      entry);
 		return 0;
 	case BITMAP_CLUSTER_ZEROS:
 	case BITMAP_CLUSTER_ONES:
@@ -63,8 +67,8 @@ static int walk_piece(struct check *c, const uint8_t *p, size_t len,
 static int walk_table(struct check *c, const struct bitmap *b,
 		      struct qcow2_error *err)
 {
-	uint64_t end = b->table_off +
-		       (uint64_t)b->table_size * TABLE_ENTRY_BYTES;
+	uint64_t end =
+		b->table_off + (uint64_t)b->table_size * TABLE_ENTRY_BYTES;
 	uint64_t off = b->table_off;
 
 	while (off < end) {
@@ -73,9 +77,10 @@ static int walk_table(struct check *c, const struct bitmap *b,
 		int rc;
 
 		if (bulk_read(&c->bulk, len, len, off, &p, NULL) < 0) {
-			report_unchecked(&c->report, 1, off,
-					 "bitmap table: cannot be read at 0x%"
-					 PRIx64, off);
+			report_unchecked(
+				&c->report, 1, off,
+				"bitmap table: cannot be read at 0x%" PRIx64,
+				off);
 			c->report.incomplete = true;
 			return 0;
 		}
@@ -101,12 +106,13 @@ static void portable_findings(struct check *c, const struct bitmap *b,
 		report_defect(&c->report, DEFECT_BITMAP_TABLE, entry_off,
 			      "bitmap '%s' has %" PRIu32 " table entries: "
 			      "software that takes the disk for a multiple of "
-			      "512 bytes expects %" PRIu64, TEXT(b->name,
-			      b->name_len), b->table_size, n);
+			      "512 bytes expects %" PRIu64,
+			      TEXT(b->name, b->name_len), b->table_size, n);
 	if (b->extra_len || (b->flags & BITMAP_FLAG_EXTRA_COMPATIBLE))
 		report_note(&c->report, DEFECT_BITMAP_ENTRY, entry_off,
 			    "bitmap '%s' has extra data, which not all "
-			    "software knows", TEXT(b->name, b->name_len));
+			    "software knows",
+			    TEXT(b->name, b->name_len));
 }
 
 /* A table that is out of place or overlaps something is not followed. */
@@ -116,15 +122,16 @@ static int check_bitmap(struct check *c, const struct bitmap *b,
 	struct claim claim = {
 		.off = b->table_off,
 		.len = (uint64_t)b->table_size * TABLE_ENTRY_BYTES,
-		.use = USE_BITMAP_TABLE, .n = 1, .from = entry_off,
+		.use = USE_BITMAP_TABLE,
+		.n = 1,
+		.from = entry_off,
 		.beyond = DEFECT_BITMAP_TABLE,
 	};
 	struct fault fault = { 0 };
 	enum defect bad;
 	int rc;
 
-	bad = bitmap_validate(&c->geo, b, c->header.size, c->file_size,
-			      &fault);
+	bad = bitmap_validate(&c->geo, b, c->header.size, c->file_size, &fault);
 	if (bad)
 		report_fault(&c->report, &fault, entry_off,
 			     TEXT(b->name, b->name_len));
@@ -172,8 +179,8 @@ static int walk_directory(struct check *c, struct directory *d,
 			  struct qcow2_error *err)
 {
 	uint64_t base = c->bitmaps.directory_off;
-	struct reader r = reader_init(d->buf,
-				      (size_t)c->bitmaps.directory_size);
+	struct reader r =
+		reader_init(d->buf, (size_t)c->bitmaps.directory_size);
 
 	while (d->n < c->bitmaps.n_bitmaps) {
 		uint64_t off = base + (uint64_t)(r.pos - d->buf);
@@ -239,7 +246,9 @@ int check_bitmaps(struct check *c, struct qcow2_error *err)
 	struct claim claim = {
 		.off = c->bitmaps.directory_off,
 		.len = c->bitmaps.directory_size,
-		.use = USE_BITMAP_DIRECTORY, .n = 1, .from = NOWHERE,
+		.use = USE_BITMAP_DIRECTORY,
+		.n = 1,
+		.from = NOWHERE,
 		.beyond = DEFECT_BITMAP_DIRECTORY,
 	};
 	size_t size = (size_t)claim.len;

@@ -19,7 +19,7 @@
 struct budget {
 	uint64_t limit_bytes;
 	uint64_t used_bytes;
-	bool exceeded;      /* the last refusal was ours, not the system's */
+	bool exceeded; /* the last refusal was ours, not the system's */
 };
 
 /* @limit_bytes 0: the default. */

@@ -25,11 +25,11 @@ struct bulk {
 	struct budget *budget;
 	uint8_t *buf;
 	size_t capacity;
-	uint64_t buf_off;     /* the window: [buf_off, buf_off + buf_len) */
+	uint64_t buf_off; /* the window: [buf_off, buf_off + buf_len) */
 	size_t buf_len;
-	uint64_t hole_off;    /* a known hole: [hole_off, hole_end) */
+	uint64_t hole_off; /* a known hole: [hole_off, hole_end) */
 	uint64_t hole_end;
-	bool ask_first;       /* the last piece was in a hole: so may the next */
+	bool ask_first; /* the last piece was in a hole: so may the next */
 };
 
 /* @piece_max: the longest piece that will be asked for. */

@@ -20,7 +20,9 @@ void check_end(struct check *c)
 static int claim_header(struct check *c, struct qcow2_error *err)
 {
 	struct claim claim = {
-		.len = c->geo.cluster_size, .use = USE_HEADER, .n = 1,
+		.len = c->geo.cluster_size,
+		.use = USE_HEADER,
+		.n = 1,
 		.beyond = DEFECT_HEADER_TOO_SHORT,
 	};
 
@@ -32,7 +34,9 @@ static int claim_l1(struct check *c, struct qcow2_error *err)
 	struct claim claim = {
 		.off = c->header.l1_off,
 		.len = (uint64_t)c->header.l1_size * L1_ENTRY_BYTES,
-		.use = USE_L1_TABLE, .n = 1, .from = HEADER_OFF_L1_OFF,
+		.use = USE_L1_TABLE,
+		.n = 1,
+		.from = HEADER_OFF_L1_OFF,
 		.beyond = DEFECT_HEADER_L1_OFFSET,
 	};
 
@@ -93,8 +97,7 @@ void check_begin(struct check *c, struct qcow2_store *file,
 	*c = (struct check){ .file = file };
 	c->report.opts = opts ? opts : &defaults;
 	c->report.result = result;
-	budget_init(&c->budget,
-		    budget_metadata_bytes(&c->report.opts->budget));
+	budget_init(&c->budget, budget_metadata_bytes(&c->report.opts->budget));
 	refs_init(&c->refs, &c->budget);
 	l2set_init(&c->l2_tables, &c->budget);
 }

@@ -20,8 +20,8 @@ int claim_clusters(struct check *c, const struct claim *claim,
 	if (!fits(c, claim)) {
 		report_defect(&c->report, claim->beyond, claim->from,
 			      "%s at 0x%" PRIx64 ", 0x%" PRIx64 " bytes, lies "
-			      "past the end of the file", use_name(claim->use),
-			      claim->off, claim->len);
+			      "past the end of the file",
+			      use_name(claim->use), claim->off, claim->len);
 		return 1;
 	}
 	for (uint64_t i = check_cluster(c, claim->off); i <= last; i++) {
@@ -35,7 +35,8 @@ int claim_clusters(struct check *c, const struct claim *claim,
 			continue;
 		report_defect(&c->report, DEFECT_CLUSTER_OVERLAP,
 			      i << c->geo.cluster_bits,
-			      "the cluster at 0x%" PRIx64 " serves as %s, and as "
+			      "the cluster at 0x%" PRIx64
+			      " serves as %s, and as "
 			      "%s that 0x%" PRIx64 " refers to",
 			      i << c->geo.cluster_bits, use_name(old),
 			      use_name(claim->use), claim->from);

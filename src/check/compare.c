@@ -26,7 +26,8 @@ static const char *width_text(const struct check *c, const struct run *run,
 {
 	w->text[0] = 0;
 	if (run->count > c->geo.refcount_max)
-		snprintf(w->text, sizeof(w->text), "; %" PRIu32
+		snprintf(w->text, sizeof(w->text),
+			 "; %" PRIu32
 			 " bits cannot count them, refcount_bits=%u can",
 			 c->geo.refcount_bits,
 			 1u << geometry_refcount_order(run->count));
@@ -44,18 +45,18 @@ static void tell_low(struct check *c, const struct run *run, uint64_t off)
 	report_clusters(&c->report, DEFECT_REFCOUNT_TOO_LOW, run->n, off,
 			"%" PRIu64 " cluster%s from 0x%" PRIx64
 			" (%s): refcount %" PRIu64 ", references %" PRIu32
-			": a write may overwrite what others use%s", run->n,
-			run->n == 1 ? "" : "s", off, use_name(run->use),
+			": a write may overwrite what others use%s",
+			run->n, run->n == 1 ? "" : "s", off, use_name(run->use),
 			run->stored, run->count, width_text(c, run, &width));
 }
 
 static void tell_leak(struct check *c, const struct run *run, uint64_t off)
 {
-	report_clusters(&c->report, DEFECT_REFCOUNT_LEAK, run->n, off,
-			"%" PRIu64 " cluster%s from 0x%" PRIx64 ": refcount %"
-			PRIu64 ", references %" PRIu32 ": space is lost",
-			run->n, run->n == 1 ? "" : "s", off, run->stored,
-			run->count);
+	report_clusters(
+		&c->report, DEFECT_REFCOUNT_LEAK, run->n, off,
+		"%" PRIu64 " cluster%s from 0x%" PRIx64 ": refcount %" PRIu64
+		", references %" PRIu32 ": space is lost",
+		run->n, run->n == 1 ? "" : "s", off, run->stored, run->count);
 }
 
 static void end_run(struct check *c, struct run *run)
@@ -100,12 +101,13 @@ static bool stored_refcount(struct check *c, uint64_t cluster_idx,
 		return true;
 	report_unchecked(&c->report, 1, cluster_idx << c->geo.cluster_bits,
 			 "the refcount of the cluster at 0x%" PRIx64
-			 " cannot be read", cluster_idx << c->geo.cluster_bits);
+			 " cannot be read",
+			 cluster_idx << c->geo.cluster_bits);
 	return false;
 }
 
-static void compare_word(struct check *c, struct run *run,
-			 uint64_t cluster_idx, uint32_t word)
+static void compare_word(struct check *c, struct run *run, uint64_t cluster_idx,
+			 uint32_t word)
 {
 	uint32_t count = refs_count(word);
 	uint64_t stored;
@@ -156,8 +158,7 @@ int check_compare(struct check *c, struct qcow2_error *err)
 
 	refs_sort(&c->refs);
 	for (size_t i = 0; i < c->refs.n_chunks; i++) {
-		uint64_t chunk_end = compare_chunk(c, &run,
-						   &c->refs.chunks[i]);
+		uint64_t chunk_end = compare_chunk(c, &run, &c->refs.chunks[i]);
 		int rc = 0;
 
 		end = max_u64(end, chunk_end);

@@ -53,8 +53,8 @@ struct check_mode {
 /* What the number of snapshots is worth. */
 enum snapshots_count {
 	COUNT_GOOD,
-	COUNT_CAPPED,   /* more than there may be: as many as there may be */
-	COUNT_MADE_UP,  /* more than the file has room for: as it has */
+	COUNT_CAPPED,  /* more than there may be: as many as there may be */
+	COUNT_MADE_UP, /* more than the file has room for: as it has */
 };
 
 /* An L1 table that was followed. */
@@ -73,19 +73,19 @@ struct l1_places {
 };
 
 /* Of an entry whose extra data has the length that is allowed. */
-#define SNAPSHOT_ENTRY_BYTES_MAX                                               \
+#define SNAPSHOT_ENTRY_BYTES_MAX \
 	(SNAPSHOT_HEADER_BYTES + SNAPSHOT_EXTRA_BYTES_MAX + 2 * 65535 + 8)
 
 struct check {
 	struct qcow2_store *file;
 	struct check_mode mode;
 	uint64_t file_size;
-	struct header header;         /* without tail */
+	struct header header; /* without tail */
 	struct geometry geo;
-	bool refcounts_dropped;       /* the table is out of place */
-	bool l1_doubted;              /* the L1 table lay in the dropped one */
+	bool refcounts_dropped; /* the table is out of place */
+	bool l1_doubted;        /* the L1 table lay in the dropped one */
 	enum snapshots_count snapshots_count;
-	bool has_bitmaps;             /* there, and not marked stale */
+	bool has_bitmaps; /* there, and not marked stale */
 	bool has_crypto;
 	struct bitmaps_ext bitmaps;
 	struct crypto_ext crypto;
@@ -95,7 +95,7 @@ struct check {
 	struct refs refs;
 	struct refblocks refblocks;
 	struct l1_places l1_tables;
-	uint8_t *long_entry;          /* of the snapshot table, shortened */
+	uint8_t *long_entry; /* of the snapshot table, shortened */
 	struct l2set l2_tables;
 };
 
@@ -120,9 +120,9 @@ struct claim {
 	uint64_t off;
 	uint64_t len;
 	enum use use;
-	uint32_t n;          /* how many times */
-	uint64_t from;       /* host offset of the bytes that say so */
-	enum defect beyond;  /* what it is to lie past the end of the file */
+	uint32_t n;         /* how many times */
+	uint64_t from;      /* host offset of the bytes that say so */
+	enum defect beyond; /* what it is to lie past the end of the file */
 };
 
 /*

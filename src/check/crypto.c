@@ -22,8 +22,11 @@ static void check_luks(struct check *c)
 int check_crypto(struct check *c, struct qcow2_error *err)
 {
 	struct claim claim = {
-		.off = c->crypto.off, .len = c->crypto.len,
-		.use = USE_CRYPTO_HEADER, .n = 1, .from = NOWHERE,
+		.off = c->crypto.off,
+		.len = c->crypto.len,
+		.use = USE_CRYPTO_HEADER,
+		.n = 1,
+		.from = NOWHERE,
 		.beyond = DEFECT_EXTENSION_CRYPTO,
 	};
 	int rc;

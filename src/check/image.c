@@ -17,7 +17,7 @@
 struct window {
 	struct budget *budget;
 	uint8_t *buf;
-	size_t len;        /* bytes of the file that are in it */
+	size_t len; /* bytes of the file that are in it */
 	size_t capacity;
 };
 
@@ -60,8 +60,7 @@ static int decode_header(struct check *c, struct window *w,
 	}
 	if (bad)
 		return fault_error(err, -EINVAL, &fault, 0);
-	w->len = (size_t)min_u64(w->len,
-				 UINT64_C(1) << c->header.cluster_bits);
+	w->len = (size_t)min_u64(w->len, UINT64_C(1) << c->header.cluster_bits);
 	return 0;
 }
 
@@ -110,11 +109,13 @@ static void padded_names(struct check *c, const struct extensions *x)
 {
 	if (x->padded_backing)
 		report_note(&c->report, DEFECT_HEADER_BACKING_TEXT,
-			    c->header.backing_off, "the name of the backing "
+			    c->header.backing_off,
+			    "the name of the backing "
 			    "file is filled up with NULs");
 	if (x->padded_backing_format)
 		report_note(&c->report, DEFECT_EXTENSION_BACKING_FORMAT,
-			    NOWHERE, "the name of the backing file's format is "
+			    NOWHERE,
+			    "the name of the backing file's format is "
 			    "empty or filled up with NULs");
 	if (x->padded_data_file)
 		report_note(&c->report, DEFECT_EXTENSION_DATA_FILE, NOWHERE,
@@ -130,27 +131,31 @@ static void extension_findings(struct check *c, const struct extensions *x)
 		      (c->header.autoclear_features & AUTOCLEAR_BITMAPS);
 
 	if (x->bad_feature_names)
-		report_note(&c->report, DEFECT_EXTENSION_FEATURE_TABLE,
-			    NOWHERE, "the feature name table is malformed");
+		report_note(&c->report, DEFECT_EXTENSION_FEATURE_TABLE, NOWHERE,
+			    "the feature name table is malformed");
 	if (x->repeated_off)
 		report_note(&c->report, DEFECT_EXTENSION_DUPLICATE,
-			    x->repeated_off, "a known header extension occurs "
+			    x->repeated_off,
+			    "a known header extension occurs "
 			    "twice: the last one counts");
 	padded_names(c, x);
 	if (x->odd_bitmaps_off)
 		report_defect(&c->report, DEFECT_EXTENSION_BITMAPS,
-			      x->odd_bitmaps_off, "a bitmaps extension has "
+			      x->odd_bitmaps_off,
+			      "a bitmaps extension has "
 			      "another length than %u: other software does not "
-			      "open the image", BITMAPS_EXT_BYTES);
+			      "open the image",
+			      BITMAPS_EXT_BYTES);
 	else if (x->bad_bitmaps && in_use)
 		report_defect(&c->report, DEFECT_EXTENSION_BITMAPS, NOWHERE,
 			      "the bitmaps extension is malformed: what it "
 			      "refers to is not counted");
 	if (x->long_end_off)
-		report_defect(&c->report, DEFECT_EXTENSION_END,
-			      x->long_end_off, "the end mark of the header "
-			      "extensions has a length that does not fit: other "
-			      "software does not open the image");
+		report_defect(
+			&c->report, DEFECT_EXTENSION_END, x->long_end_off,
+			"the end mark of the header "
+			"extensions has a length that does not fit: other "
+			"software does not open the image");
 	c->report.incomplete |= x->bad_bitmaps && in_use;
 	c->has_bitmaps = x->has_bitmaps && !x->bad_bitmaps && in_use;
 	c->has_crypto = x->has_crypto;
@@ -164,7 +169,8 @@ static void header_findings(struct check *c)
 
 	if (h->incompatible_features & INCOMPAT_DIRTY)
 		report_note(&c->report, DEFECT_HEADER_DIRTY_BIT,
-			    HEADER_OFF_INCOMPAT, "the image is marked dirty: "
+			    HEADER_OFF_INCOMPAT,
+			    "the image is marked dirty: "
 			    "refcounts may be stale");
 	if (h->incompatible_features & INCOMPAT_CORRUPT)
 		report_note(&c->report, DEFECT_HEADER_CORRUPT_BIT,
@@ -172,18 +178,21 @@ static void header_findings(struct check *c)
 	if ((h->autoclear_features & AUTOCLEAR_DATA_FILE_RAW) &&
 	    !header_has_data_file(h))
 		report_defect(&c->report, DEFECT_HEADER_DATA_FILE_RAW,
-			      HEADER_OFF_AUTOCLEAR, "the raw data file bit is "
+			      HEADER_OFF_AUTOCLEAR,
+			      "the raw data file bit is "
 			      "set and there is no data file: other software "
 			      "does not open the image");
 	if (h->backing_off && !h->backing_len)
 		report_note(&c->report, DEFECT_HEADER_BACKING_TEXT,
-			    HEADER_OFF_BACKING_LEN, "there is a place for the "
+			    HEADER_OFF_BACKING_LEN,
+			    "there is a place for the "
 			    "name of a backing file, and no name: there is no "
 			    "backing file");
 	if (!h->refcount_table_clusters && !c->refcounts_dropped)
-		report_defect(&c->report, DEFECT_HEADER_REFCOUNT_TABLE_EMPTY,
-			      HEADER_OFF_REFCOUNT_TABLE_CLUSTERS,
-			      "there is no refcount table: all refcounts are 0");
+		report_defect(
+			&c->report, DEFECT_HEADER_REFCOUNT_TABLE_EMPTY,
+			HEADER_OFF_REFCOUNT_TABLE_CLUSTERS,
+			"there is no refcount table: all refcounts are 0");
 }
 
 static void forget_refcounts(struct header *h)
@@ -236,8 +245,8 @@ static bool tolerate(struct check *c, const struct fault *fault)
 		if (!cap_snapshots(c))
 			return false;
 	} else if (h->refcount_table_clusters &&
-		 header_validate(&without, c->file_size, &other) !=
-			 fault->defect) {
+		   header_validate(&without, c->file_size, &other) !=
+			   fault->defect) {
 		forget_refcounts(h);
 	} else {
 		return false;
@@ -254,13 +263,13 @@ static int validate(struct check *c, struct qcow2_error *err)
 {
 	for (;;) {
 		struct fault fault;
-		enum defect bad = header_validate(&c->header, c->file_size,
-						  &fault);
+		enum defect bad =
+			header_validate(&c->header, c->file_size, &fault);
 
 		if (bad && c->mode.tolerant && tolerate(c, &fault))
 			continue;
-		if (bad && defect_info((int)bad)->severity ==
-				   DEFECT_SEVERITY_FATAL)
+		if (bad &&
+		    defect_info((int)bad)->severity == DEFECT_SEVERITY_FATAL)
 			return fault_error(err, -EINVAL, &fault, 0);
 		if (bad)
 			report_fault(&c->report, &fault, 0, "header");
@@ -306,11 +315,11 @@ int check_open(struct check *c, uint64_t virtual_bytes_max,
 	if (rc < 0)
 		return rc;
 	if (virtual_bytes_max && c->header.size > virtual_bytes_max)
-		return error_reason(err, -E2BIG, QCOW2_REASON_BUDGET,
-				    "the virtual size is %" PRIu64
-				    " bytes, the budget (virtual_bytes) %"
-				    PRIu64,
-				    c->header.size, virtual_bytes_max);
+		return error_reason(
+			err, -E2BIG, QCOW2_REASON_BUDGET,
+			"the virtual size is %" PRIu64
+			" bytes, the budget (virtual_bytes) %" PRIu64,
+			c->header.size, virtual_bytes_max);
 	c->header.tail = NULL;
 	c->header.tail_len = 0;
 	geometry_init(&c->geo, &c->header);

@@ -9,7 +9,7 @@
 struct l1_walk {
 	struct check *c;
 	bool active;
-	uint32_t idx;          /* of the entry at hand */
+	uint32_t idx; /* of the entry at hand */
 	uint64_t entry;
 	uint64_t entry_off;
 };
@@ -54,8 +54,11 @@ static int follow(const struct l1_walk *w, uint64_t table_off,
 {
 	struct check *c = w->c;
 	struct claim claim = {
-		.off = table_off, .len = c->geo.cluster_size,
-		.use = USE_L2_TABLE, .n = 1, .from = w->entry_off,
+		.off = table_off,
+		.len = c->geo.cluster_size,
+		.use = USE_L2_TABLE,
+		.n = 1,
+		.from = w->entry_off,
 		.beyond = DEFECT_L1_ENTRY_BEYOND_EOF,
 	};
 	int rc = claim_clusters(c, &claim, err);
@@ -110,9 +113,10 @@ static int unreadable(const struct l1_walk *w, int rc, struct qcow2_error *err)
 {
 	if (w->active)
 		return error_prefix(err, rc, "L1 table");
-	report_unchecked(&w->c->report, 1, w->entry_off,
-			 "the L1 table of a snapshot cannot be read at 0x%"
-			 PRIx64, w->entry_off);
+	report_unchecked(
+		&w->c->report, 1, w->entry_off,
+		"the L1 table of a snapshot cannot be read at 0x%" PRIx64,
+		w->entry_off);
 	w->c->report.incomplete = true;
 	return 0;
 }

@@ -20,7 +20,7 @@ struct l2_walk {
 	 * pointer to a cluster of the image: see is_plain(). */
 	uint64_t odd_bits;
 	uint64_t plain_max;
-	uint64_t next_off;     /* where the next data cluster would be in
+	uint64_t next_off; /* where the next data cluster would be in
 				* sequence, 0 before the first */
 	uint64_t n_allocated;
 	uint64_t n_fragmented;
@@ -46,8 +46,9 @@ static void bad_entry(const struct l2_walk *w, enum defect bad,
 	report_defect(&w->c->report, bad, entry_off(w, i),
 		      "entry %" PRIu32 " of the L2 table at 0x%" PRIx64
 		      " (guest offset 0x%" PRIx64 ") is 0x%016" PRIx64
-		      ", bitmap 0x%016" PRIx64 ": %s", i, w->table->host_off,
-		      guest_off(w, i), e.desc, e.bitmap, why);
+		      ", bitmap 0x%016" PRIx64 ": %s",
+		      i, w->table->host_off, guest_off(w, i), e.desc, e.bitmap,
+		      why);
 }
 
 /* The usual entry, in which nothing can be wrong by itself. */
@@ -78,8 +79,8 @@ static const char *copied_text(bool copied, enum stored stored)
 
 /* COPIED promises that nobody else uses the cluster.  In tables of snapshots
  * alone the flag means nothing. */
-static void check_copied(const struct l2_walk *w, struct l2_entry e,
-			 uint32_t i, enum stored stored)
+static void check_copied(const struct l2_walk *w, struct l2_entry e, uint32_t i,
+			 enum stored stored)
 {
 	bool copied = e.desc & ENTRY_COPIED;
 
@@ -104,8 +105,11 @@ static int claim_data(const struct l2_walk *w, uint64_t off, uint64_t len,
 		      uint32_t i, struct qcow2_error *err)
 {
 	struct claim claim = {
-		.off = off, .len = len, .use = USE_DATA,
-		.n = w->table->n_refs, .from = entry_off(w, i),
+		.off = off,
+		.len = len,
+		.use = USE_DATA,
+		.n = w->table->n_refs,
+		.from = entry_off(w, i),
 		.beyond = DEFECT_L2_ENTRY_BEYOND_EOF,
 	};
 
@@ -171,21 +175,19 @@ static bool is_long_compressed(const struct l2_walk *w, struct l2_entry e,
 			       enum defect bad)
 {
 	return bad == DEFECT_COMPRESSED_BEYOND_EOF &&
-	       compressed_decode(&w->c->geo, e.desc).host_off <
-		       w->c->file_size;
+	       compressed_decode(&w->c->geo, e.desc).host_off < w->c->file_size;
 }
 
 static int odd_entry(struct l2_walk *w, struct l2_entry e, uint32_t i,
 		     struct qcow2_error *err)
 {
 	const struct geometry *g = &w->c->geo;
-	uint64_t data_size = g->has_data_file ? DATA_FILE_END
-					      : w->c->file_size;
+	uint64_t data_size = g->has_data_file ? DATA_FILE_END : w->c->file_size;
 	enum defect bad = l2_entry_defect(g, e, guest_off(w, i),
 					  w->c->file_size, data_size);
 
-	if (bad && !(w->c->mode.long_compressed &&
-		     is_long_compressed(w, e, bad)))
+	if (bad &&
+	    !(w->c->mode.long_compressed && is_long_compressed(w, e, bad)))
 		bad_entry(w, bad, e, i, defect_info((int)bad)->text);
 	if (e.desc & L2_COMPRESSED)
 		return compressed_entry(w, e, i, bad, err);
@@ -280,8 +282,7 @@ static int walk_batch(struct l2_walk *w, const uint8_t *table, uint32_t at,
 		prefetch_line(w, line, bits[k]);
 	}
 	for (uint32_t k = 0; k < n_lines; k++) {
-		int rc = walk_line(w, table, at + k * LINE_BYTES, bits[k],
-				   err);
+		int rc = walk_line(w, table, at + k * LINE_BYTES, bits[k], err);
 
 		if (rc < 0)
 			return rc;
@@ -338,8 +339,8 @@ static int read_table(struct l2_walk *w, size_t i, const uint8_t **out)
 	*out = prefetch_get(w->prefetch, off);
 	return *out ? 0
 		    : bulk_read(&c->bulk, bytes,
-				l2set_stretch(&c->l2_tables, bytes, i, &n),
-				off, out, NULL);
+				l2set_stretch(&c->l2_tables, bytes, i, &n), off,
+				out, NULL);
 }
 
 /* The next tables may lie in a hole too, which is not worth reading. */
@@ -384,9 +385,8 @@ static int walk_tables(struct l2_walk *w, struct qcow2_error *err)
 		int rc = walk_table(w, i, err);
 
 		if (rc >= 0 && i % PROGRESS_TABLES == 0)
-			rc = report_progress(&c->report,
-					     (uint32_t)(100 + i * 850 / n),
-					     err);
+			rc = report_progress(
+				&c->report, (uint32_t)(100 + i * 850 / n), err);
 		if (rc < 0)
 			return rc;
 	}

@@ -69,8 +69,7 @@ static void add_saturated(uint32_t *n)
 		++*n;
 }
 
-bool l2set_add(struct l2set *s, uint64_t host_off, uint32_t l1_idx,
-	       bool active)
+bool l2set_add(struct l2set *s, uint64_t host_off, uint32_t l1_idx, bool active)
 {
 	uint32_t at = s->n_slots ? *find(s, host_off) : 0;
 	struct l2_table *t;

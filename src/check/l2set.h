@@ -14,9 +14,9 @@
 
 struct l2_table {
 	uint64_t host_off;
-	uint32_t l1_idx;     /* of the first L1 entry that points here */
-	uint32_t n_refs;     /* from all L1 tables; saturates */
-	uint32_t n_active;   /* from the active L1 table; saturates */
+	uint32_t l1_idx;   /* of the first L1 entry that points here */
+	uint32_t n_refs;   /* from all L1 tables; saturates */
+	uint32_t n_active; /* from the active L1 table; saturates */
 };
 
 struct l2set {
@@ -24,7 +24,7 @@ struct l2set {
 	struct l2_table *tables;
 	size_t n_tables;
 	size_t capacity;
-	uint32_t *slots;     /* hash table: position in tables + 1 */
+	uint32_t *slots; /* hash table: position in tables + 1 */
 	size_t n_slots;
 };
 

@@ -30,7 +30,7 @@ uint64_t l2set_stretch(const struct l2set *set, size_t table_bytes, size_t i,
 	return len;
 }
 
-/* ---- The thread ---------------------------------------------------------------- */
+/* ---- The thread ---------------------------------------------------------- */
 
 /* Waits for a slot; NULL when no more is wanted. */
 static struct prefetch_slot *slot_to_fill(struct prefetch *p)
@@ -71,7 +71,7 @@ static void *prefetch_main(void *arg)
 	return NULL;
 }
 
-/* ---- Who looks ------------------------------------------------------------------ */
+/* ---- Who looks ----------------------------------------------------------- */
 
 static void free_slots(struct prefetch *p)
 {

@@ -33,19 +33,19 @@ struct prefetch_slot {
 
 struct prefetch {
 	struct qcow2_store *file;
-	const struct l2set *set;      /* sorted; unchanged meanwhile */
+	const struct l2set *set; /* sorted; unchanged meanwhile */
 	struct budget *budget;
 	size_t table_bytes;
 	size_t slot_bytes;
 	struct prefetch_slot slots[PREFETCH_SLOTS];
 	pthread_t thread;
 	bool running;
-	pthread_mutex_t lock;         /* guards the rest; taken before no other */
+	pthread_mutex_t lock; /* guards the rest; taken before no other */
 	pthread_cond_t changed;
-	uint64_t n_read;              /* slots that were filled */
-	uint64_t n_done;              /* slots that may be filled again */
-	bool finished;                /* there are no more */
-	bool stopped;                 /* no more are wanted */
+	uint64_t n_read; /* slots that were filled */
+	uint64_t n_done; /* slots that may be filled again */
+	bool finished;   /* there are no more */
+	bool stopped;    /* no more are wanted */
 };
 
 /* Without memory, without a thread, or for few tables nothing is read ahead:

@@ -77,7 +77,7 @@ static void on_finding(void *opaque, const struct qcow2_finding *f)
 		error_set(&r->unread, -EIO, "%s", f->message);
 }
 
-/* ---- What is too low ---------------------------------------------------------- */
+/* ---- What is too low ----------------------------------------------------- */
 
 static bool is_low(struct check *c, uint64_t cluster_idx, uint32_t word)
 {
@@ -142,14 +142,14 @@ static int collect_low(struct check *c, struct proof_findings *out,
 	return rc;
 }
 
-/* ---- All of it ---------------------------------------------------------------- */
+/* ---- All of it ----------------------------------------------------------- */
 
 static int judge(struct check *c, const struct reasons *why,
 		 struct proof_findings *out, struct qcow2_error *err)
 {
 	const struct defect_set *found = &c->report.found;
-	const struct qcow2_error *reason =
-		why->corrupt.code ? &why->corrupt : &why->unread;
+	const struct qcow2_error *reason = why->corrupt.code ? &why->corrupt
+							     : &why->unread;
 
 	out->corrupt = why->corrupt.code != 0;
 	if (reason->code) {

@@ -22,7 +22,7 @@ struct proof_low {
 };
 
 struct proof_findings {
-	struct proof_low *low;     /* the caller frees it */
+	struct proof_low *low; /* the caller frees it */
 	size_t n_low;
 	size_t capacity;
 	/* COPIED flags may stand where there are several references. */

@@ -25,8 +25,8 @@ static uint64_t clusters_of_block(const struct check *c, uint64_t i)
 
 	if (first >= n_file)
 		return 0;
-	return min_u64(n_file - first,
-		       UINT64_C(1) << c->geo.refcount_block_bits);
+	return min_u64(n_file - first, UINT64_C(1)
+					       << c->geo.refcount_block_bits);
 }
 
 static void set_block(struct check *c, uint64_t i, uint64_t off)
@@ -43,12 +43,13 @@ static void block_unknown(struct check *c, uint64_t i, uint64_t entry_off,
 
 	set_block(c, i, REFBLOCK_UNKNOWN);
 	if (n)
-		report_unchecked(&c->report, n, entry_off,
-				 "refcounts of %" PRIu64 " clusters from 0x%"
-				 PRIx64 " cannot be checked: refcount block %"
-				 PRIu64 " %s", n,
-				 i << (c->geo.refcount_block_bits +
-				       c->geo.cluster_bits), i, why);
+		report_unchecked(
+			&c->report, n, entry_off,
+			"refcounts of %" PRIu64 " clusters from 0x%" PRIx64
+			" cannot be checked: refcount block %" PRIu64 " %s",
+			n,
+			i << (c->geo.refcount_block_bits + c->geo.cluster_bits),
+			i, why);
 }
 
 static bool is_shared(const struct check *c, uint64_t off)
@@ -62,8 +63,11 @@ static int claim_block(struct check *c, uint64_t i, uint64_t off,
 		       uint64_t entry_off, struct qcow2_error *err)
 {
 	struct claim claim = {
-		.off = off, .len = c->geo.cluster_size,
-		.use = USE_REFCOUNT_BLOCK, .n = 1, .from = entry_off,
+		.off = off,
+		.len = c->geo.cluster_size,
+		.use = USE_REFCOUNT_BLOCK,
+		.n = 1,
+		.from = entry_off,
 		.beyond = DEFECT_REFCOUNT_BLOCK_BEYOND_EOF,
 	};
 	bool shared = is_shared(c, off);
@@ -76,8 +80,8 @@ static int claim_block(struct check *c, uint64_t i, uint64_t off,
 		return 0;
 	report_defect(&c->report, DEFECT_REFCOUNT_BLOCK_SHARED, entry_off,
 		      "refcount table entry %" PRIu64 " points to the refcount "
-		      "block at 0x%" PRIx64 ", which an earlier entry uses", i,
-		      off);
+		      "block at 0x%" PRIx64 ", which an earlier entry uses",
+		      i, off);
 	block_unknown(c, i, entry_off, "is shared");
 	return 0;
 }
@@ -85,14 +89,15 @@ static int claim_block(struct check *c, uint64_t i, uint64_t off,
 static int table_entry(struct check *c, uint64_t i, uint64_t entry,
 		       uint64_t entry_off, struct qcow2_error *err)
 {
-	enum defect bad = refcount_table_entry_defect(&c->geo, entry,
-						      c->file_size);
+	enum defect bad =
+		refcount_table_entry_defect(&c->geo, entry, c->file_size);
 	uint64_t off = refcount_block_off(entry);
 
 	if (bad)
 		report_defect(&c->report, bad, entry_off,
-			      "refcount table entry %" PRIu64 " is 0x%016" PRIx64
-			      ": %s", i, entry, defect_info((int)bad)->text);
+			      "refcount table entry %" PRIu64
+			      " is 0x%016" PRIx64 ": %s",
+			      i, entry, defect_info((int)bad)->text);
 	if (off == 0 || off >= c->file_size)
 		return 0;
 	if (!is_aligned(off, c->geo.cluster_size)) {
@@ -122,7 +127,8 @@ static int read_table(struct check *c, struct qcow2_error *err)
 			uint64_t entry = get_be64(p + k);
 
 			rc = entry ? table_entry(c, i + k / 8, entry, off + k,
-						 err) : 0;
+						 err)
+				   : 0;
 			if (rc < 0)
 				return rc;
 		}
@@ -213,8 +219,10 @@ static int load_blocks(struct check *c, struct qcow2_error *err)
 static int claim_table(struct check *c, struct qcow2_error *err)
 {
 	struct claim claim = {
-		.off = c->header.refcount_table_off, .len = table_bytes(c),
-		.use = USE_REFCOUNT_TABLE, .n = 1,
+		.off = c->header.refcount_table_off,
+		.len = table_bytes(c),
+		.use = USE_REFCOUNT_TABLE,
+		.n = 1,
 		.from = HEADER_OFF_REFCOUNT_TABLE_OFF,
 		.beyond = DEFECT_HEADER_REFCOUNT_TABLE_OFFSET,
 	};

@@ -99,8 +99,7 @@ static uint32_t *new_chunk(struct refs *r, uint64_t chunk_idx)
 			 r->n_chunks, &r->capacity) ||
 	    !grow_slots(r))
 		return NULL;
-	words = budget_alloc(r->budget,
-			     REFS_CHUNK_CLUSTERS * sizeof(*words));
+	words = budget_alloc(r->budget, REFS_CHUNK_CLUSTERS * sizeof(*words));
 	if (!words)
 		return NULL;
 	find(r, chunk_idx, &slot);

@@ -44,7 +44,7 @@ enum use {
 	USE_BITMAP_TABLE,
 	USE_BITMAP_DATA,
 	USE_CRYPTO_HEADER,
-	USE_CONFLICT,       /* of several of the above; already reported */
+	USE_CONFLICT, /* of several of the above; already reported */
 };
 
 enum stored {
@@ -54,17 +54,17 @@ enum stored {
 };
 
 struct refs_chunk {
-	uint64_t idx;       /* of its first cluster, in chunks */
+	uint64_t idx; /* of its first cluster, in chunks */
 	uint32_t *words;
 };
 
 struct refs {
 	struct budget *budget;
-	struct refs_chunk *chunks;   /* as they came; sorted on request */
+	struct refs_chunk *chunks; /* as they came; sorted on request */
 	size_t n_chunks;
 	size_t capacity;
-	uint32_t *slots;             /* hash table: position in chunks + 1 */
-	size_t n_slots;              /* a power of two */
+	uint32_t *slots; /* hash table: position in chunks + 1 */
+	size_t n_slots;  /* a power of two */
 };
 
 static inline uint32_t refs_count(uint32_t word)

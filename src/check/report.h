@@ -24,8 +24,8 @@ struct defect_set {
 
 static inline void defect_set_add(struct defect_set *set, enum defect defect)
 {
-	set->words[(unsigned)defect / 64] |= UINT64_C(1) << (unsigned)defect %
-					     64;
+	set->words[(unsigned)defect / 64] |= UINT64_C(1)
+					     << (unsigned)defect % 64;
 }
 
 static inline bool defect_set_has(const struct defect_set *set,
@@ -39,14 +39,14 @@ struct report {
 	struct qcow2_check_result *result;
 	/* Tell and count these only; NULL: all. */
 	const struct defect_set *only;
-	uint32_t action;    /* QCOW2_ACTION_*, of what is told */
+	uint32_t action; /* QCOW2_ACTION_*, of what is told */
 	/* What would have been told or counted without `only`. */
 	struct defect_set found;
-	bool noted;         /* anything at all was to be told */
+	bool noted; /* anything at all was to be told */
 	/* Some references could not be read: a cluster without references may
 	 * have one, so leaks are no longer reported. */
 	bool incomplete;
-	uint32_t permille;  /* progress told last */
+	uint32_t permille; /* progress told last */
 };
 
 #define NOWHERE UINT64_MAX
@@ -58,8 +58,7 @@ void report_defect(struct report *r, enum defect defect, uint64_t host_off,
 
 /* The same for @n clusters of which the first is at @host_off. */
 void report_clusters(struct report *r, enum defect defect, uint64_t n,
-		     uint64_t host_off, const char *fmt, ...)
-	PRINTF_LIKE(5, 6);
+		     uint64_t host_off, const char *fmt, ...) PRINTF_LIKE(5, 6);
 
 /* A fault that a decoder found in a buffer that began at @host_base; @what
  * names the structure. */

@@ -11,7 +11,7 @@
 /* What is kept of a table entry once it is decoded. */
 struct l1_table {
 	uint64_t off;
-	uint64_t from;       /* the snapshot's table entry */
+	uint64_t from; /* the snapshot's table entry */
 	uint32_t n_entries;
 };
 
@@ -25,13 +25,16 @@ struct l1_list {
 static void cut_off(struct check *c, enum defect defect, uint32_t idx,
 		    uint64_t off)
 {
-	report_defect(&c->report, defect, off, "snapshot table entry %" PRIu32
-		      " of %" PRIu32 ": %s", idx, c->header.n_snapshots,
+	report_defect(&c->report, defect, off,
+		      "snapshot table entry %" PRIu32 " of %" PRIu32 ": %s",
+		      idx, c->header.n_snapshots,
 		      defect_info((int)defect)->text);
 	if (c->mode.no_snapshot_table)
 		return;
-	report_unchecked(&c->report, 1, off, "snapshots from table entry %"
-			 PRIu32 " on cannot be checked", idx);
+	report_unchecked(&c->report, 1, off,
+			 "snapshots from table entry %" PRIu32
+			 " on cannot be checked",
+			 idx);
 	c->report.incomplete = true;
 }
 
@@ -44,14 +47,13 @@ static int remember(struct check *c, struct l1_list *list,
 	if (!budget_grow(&c->budget, (void **)&list->tables,
 			 sizeof(*list->tables), list->n, &list->capacity))
 		return budget_error(&c->budget, "the list of snapshots", err);
-	list->tables[list->n++] = (struct l1_table){ s->l1_off, from,
-						     s->l1_size };
+	list->tables[list->n++] =
+		(struct l1_table){ s->l1_off, from, s->l1_size };
 	return 0;
 }
 
 /* Old entries do not say how large the disk was. */
-static enum defect entry_defect(const struct check *c,
-				const struct snapshot *s)
+static enum defect entry_defect(const struct check *c, const struct snapshot *s)
 {
 	enum defect bad = snapshot_l1_defect(&c->geo, s, c->file_size);
 
@@ -71,15 +73,19 @@ static int check_entry(struct check *c, struct l1_list *list,
 
 	if (snapshot_lacks_extra(s, c->header.version))
 		report_defect(&c->report, DEFECT_SNAPSHOT_EXTRA_MISSING, off,
-			      "snapshot table entry %" PRIu32 " (%s) has %"
-			      PRIu32 " bytes of extra data, version 3 requires "
-			      "%d", idx, TEXT(s->id, s->id_len), s->extra_len,
+			      "snapshot table entry %" PRIu32
+			      " (%s) has %" PRIu32
+			      " bytes of extra data, version 3 requires "
+			      "%d",
+			      idx, TEXT(s->id, s->id_len), s->extra_len,
 			      SNAPSHOT_EXTRA_BYTES_V3);
 	if (bad)
-		report_defect(&c->report, bad, off, "snapshot table entry %"
-			      PRIu32 " (%s): %s (L1 table at 0x%" PRIx64
+		report_defect(&c->report, bad, off,
+			      "snapshot table entry %" PRIu32
+			      " (%s): %s (L1 table at 0x%" PRIx64
 			      " with %" PRIu32 " entries, disk size %" PRIu64
-			      ")", idx, TEXT(s->id, s->id_len),
+			      ")",
+			      idx, TEXT(s->id, s->id_len),
 			      defect_info((int)bad)->text, s->l1_off,
 			      s->l1_size, s->disk_size);
 	if (bad == DEFECT_SNAPSHOT_L1)
@@ -118,8 +124,8 @@ static int read_long(struct check *c, const uint8_t *fixed, uint64_t *off,
 	if (end > c->file_size || end > table_end(c))
 		return 1;
 	if (!c->long_entry)
-		c->long_entry = budget_alloc(&c->budget,
-					     SNAPSHOT_ENTRY_BYTES_MAX);
+		c->long_entry =
+			budget_alloc(&c->budget, SNAPSHOT_ENTRY_BYTES_MAX);
 	if (!c->long_entry)
 		return budget_error(&c->budget, "a snapshot", err);
 	rc = store_pread(c->file, c->long_entry, kept, *off, 0, err);
@@ -153,7 +159,8 @@ int check_snapshot_entry(struct check *c, uint64_t *off, struct snapshot *s,
 	len = p ? snapshot_entry_bytes(p) : SNAPSHOT_HEADER_BYTES;
 	*bad = DEFECT_SNAPSHOT_TABLE;
 	/* Nothing but zeros is no entry where nobody says that it is one. */
-	if (c->snapshots_count == COUNT_MADE_UP && (!p || is_zero(p, SNAPSHOT_HEADER_BYTES)))
+	if (c->snapshots_count == COUNT_MADE_UP &&
+	    (!p || is_zero(p, SNAPSHOT_HEADER_BYTES)))
 		return 1;
 	if (*off >= c->file_size || len > table_end(c) - *off)
 		return 1;
@@ -185,8 +192,9 @@ static int next_entry(struct check *c, struct l1_list *list, uint32_t idx,
 		return 1;
 	}
 	if (bad)
-		report_defect(&c->report, bad, at, "snapshot table entry %"
-			      PRIu32 " (%s): %s", idx, TEXT(s.id, s.id_len),
+		report_defect(&c->report, bad, at,
+			      "snapshot table entry %" PRIu32 " (%s): %s", idx,
+			      TEXT(s.id, s.id_len),
 			      defect_info((int)bad)->text);
 	return check_entry(c, list, &s, idx, at, err);
 }
@@ -211,7 +219,8 @@ static int claim_table(struct check *c, uint64_t end, struct qcow2_error *err)
 	struct claim claim = {
 		.off = c->header.snapshots_off,
 		.len = end - c->header.snapshots_off,
-		.use = USE_SNAPSHOT_TABLE, .n = 1,
+		.use = USE_SNAPSHOT_TABLE,
+		.n = 1,
 		.from = HEADER_OFF_SNAPSHOTS_OFF,
 		.beyond = DEFECT_SNAPSHOT_TABLE,
 	};
@@ -238,7 +247,9 @@ static int walk_table(struct check *c, const struct l1_table *t,
 	struct claim claim = {
 		.off = t->off,
 		.len = (uint64_t)t->n_entries * L1_ENTRY_BYTES,
-		.use = USE_SNAPSHOT_L1, .n = 1, .from = t->from,
+		.use = USE_SNAPSHOT_L1,
+		.n = 1,
+		.from = t->from,
 		.beyond = DEFECT_SNAPSHOT_L1,
 	};
 	int rc;

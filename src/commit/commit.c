@@ -60,14 +60,15 @@ bool commit_covers(struct commit *c, uint64_t generation)
 	return c->turns.durable >= generation;
 }
 
-/* ---- Changes ---------------------------------------------------------------- */
+/* ---- Changes ------------------------------------------------------------- */
 
 static int poisoned(const struct commit *c, struct qcow2_error *err)
 {
-	return error_set(err, c->poison,
-			 "the image takes no more changes until it is opened "
-			 "again: the file could not be flushed, or the image is "
-			 "corrupt");
+	return error_set(
+		err, c->poison,
+		"the image takes no more changes until it is opened "
+		"again: the file could not be flushed, or the image is "
+		"corrupt");
 }
 
 int commit_check(struct commit *c, struct qcow2_error *err)
@@ -212,8 +213,7 @@ static bool quarantine_is_full(const struct commit *c)
 	uint64_t file = atomic_load_explicit(&c->refs->high_water,
 					     memory_order_relaxed);
 
-	return bytes >= max_u64(QUARANTINE_BYTES,
-				file / QUARANTINE_SHARE) ||
+	return bytes >= max_u64(QUARANTINE_BYTES, file / QUARANTINE_SHARE) ||
 	       c->freed.n >= QUARANTINE_RUNS;
 }
 
@@ -227,10 +227,11 @@ bool commit_wanted(struct commit *c)
 
 int commit_make_room(struct commit *c, struct qcow2_error *err)
 {
-	return c->turns.failed && commit_wanted(c) ? commit_flush_guest(c, err) : 0;
+	return c->turns.failed && commit_wanted(c) ? commit_flush_guest(c, err)
+						   : 0;
 }
 
-/* ---- One commit ------------------------------------------------------------- */
+/* ---- One commit ---------------------------------------------------------- */
 
 static int begin_epoch(struct commit *c, struct epoch *e,
 		       struct qcow2_error *err)
@@ -299,7 +300,7 @@ static int commit_run(struct commit *c, struct qcow2_error *err)
 	return rc < 0 ? explain(c, rc, err) : release_freed(c, err);
 }
 
-/* ---- Flush ------------------------------------------------------------------ */
+/* ---- Flush --------------------------------------------------------------- */
 
 /* Waits for the commit that covers this caller, or becomes the one to run it:
  * true then. */

@@ -43,16 +43,16 @@
 
 /* Host clusters that lost a reference. */
 struct freed {
-	uint64_t host_off;      /* cluster aligned */
+	uint64_t host_off; /* cluster aligned */
 	uint64_t n_clusters;
-	bool punch;             /* give the space back once nobody needs it */
+	bool punch; /* give the space back once nobody needs it */
 };
 
 struct freed_list {
 	struct freed *list;
 	size_t n;
 	size_t capacity;
-	uint64_t n_clusters;    /* of all of them */
+	uint64_t n_clusters; /* of all of them */
 };
 
 /* What one commit freed, until its grace period is over. */
@@ -73,15 +73,15 @@ struct l1_table {
 struct commit_turns {
 	uint64_t started;
 	uint64_t completed;
-	uint64_t durable;             /* the last of them that succeeded */
-	_Atomic int failed;           /* -errno of the last one, 0; read without
+	uint64_t durable;   /* the last of them that succeeded */
+	_Atomic int failed; /* -errno of the last one, 0; read without
 				       * the lock too */
 };
 
 struct commit {
 	const struct geometry *geo;
-	struct qcow2_store *file;     /* all borrowed */
-	struct qcow2_store *data;     /* == file without external data file */
+	struct qcow2_store *file; /* all borrowed */
+	struct qcow2_store *data; /* == file without external data file */
 	struct refcounts *refs;
 	struct grace *grace;
 	struct l1_table *l1;
@@ -92,19 +92,19 @@ struct commit {
 	int (*mark_dirty)(void *opaque, struct qcow2_error *err);
 	void *opaque;
 
-	pthread_mutex_t lock;         /* protects what follows */
-	pthread_cond_t changed;       /* a commit has ended */
+	pthread_mutex_t lock;   /* protects what follows */
+	pthread_cond_t changed; /* a commit has ended */
 	struct commit_turns turns;
-	_Atomic int poison;           /* -errno of the failure, 0; read without
+	_Atomic int poison; /* -errno of the failure, 0; read without
 				       * the lock too */
 	struct dirty l2;
-	struct bitset l1_dirty;       /* by sector of the L1 table */
+	struct bitset l1_dirty; /* by sector of the L1 table */
 	bool any_l1_dirty;
-	unsigned n_settling;          /* flushes that want refcounts written */
-	bool ordered;                 /* some entry must come after what phase
+	unsigned n_settling; /* flushes that want refcounts written */
+	bool ordered;        /* some entry must come after what phase
 				       * 1 makes durable */
 	struct freed_list freed;
-	struct freed_batch *batches;  /* oldest first */
+	struct freed_batch *batches; /* oldest first */
 };
 
 int commit_init(struct commit *c, struct cache *l2, struct qcow2_error *err);

@@ -15,7 +15,7 @@ struct epoch {
 	struct writes entries;
 	struct freed_list freed;
 	bool ordered;
-	bool lagging;    /* entries may come before the refcounts they need */
+	bool lagging; /* entries may come before the refcounts they need */
 };
 
 /* Takes what is dirty, with commit.lock held.  Also after a failure the epoch

@@ -69,8 +69,7 @@ void freed_append(struct freed_list *l, struct freed_list *from)
 		*l = *from;
 		*from = swap;
 	} else if (freed_reserve(l, from->n, NULL) == 0) {
-		memcpy(l->list + l->n, from->list,
-		       from->n * sizeof(*l->list));
+		memcpy(l->list + l->n, from->list, from->n * sizeof(*l->list));
 		l->n += from->n;
 		l->n_clusters += from->n_clusters;
 	}

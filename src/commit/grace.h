@@ -28,8 +28,8 @@ struct grace_slot {
 };
 
 struct grace {
-	_Atomic uint64_t turn;           /* its lowest bit chooses the set */
-	pthread_mutex_t lock;            /* one turn at a time */
+	_Atomic uint64_t turn; /* its lowest bit chooses the set */
+	pthread_mutex_t lock;  /* one turn at a time */
 	struct grace_slot slots[2][GRACE_SLOTS];
 };
 

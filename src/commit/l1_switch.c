@@ -15,9 +15,9 @@ enum { L1_PER_SECTOR = SECTOR_BYTES / L1_ENTRY_BYTES };
 int l1_switch_init(struct l1_switch *s, uint64_t n_entries, uint64_t host_off,
 		   struct qcow2_error *err)
 {
-	s->to = (struct l1_table){
-		alloc_zeroed(max_u64(n_entries, 1), L1_ENTRY_BYTES), n_entries,
-		host_off };
+	s->to = (struct l1_table){ alloc_zeroed(max_u64(n_entries, 1),
+						L1_ENTRY_BYTES),
+				   n_entries, host_off };
 	s->dirty = (struct bitset){ NULL, 0 };
 	if (s->to.entries &&
 	    bitset_init(&s->dirty, div_round_up(n_entries, L1_PER_SECTOR)))
@@ -57,5 +57,6 @@ int l1_switch_write(const struct l1_switch *s, const struct commit *c,
 		return error_nomem(err, "an L1 table", bytes);
 	for (uint64_t i = 0; i < n; i++)
 		put_be64(raw + i * L1_ENTRY_BYTES, s->to.entries[i]);
-	return store_pwrite(c->file, raw, to_size(bytes), s->to.host_off, 0, err);
+	return store_pwrite(c->file, raw, to_size(bytes), s->to.host_off, 0,
+			    err);
 }

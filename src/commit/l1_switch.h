@@ -12,7 +12,7 @@
 
 struct l1_switch {
 	struct l1_table to;
-	struct bitset dirty;    /* the marks that go with it */
+	struct bitset dirty; /* the marks that go with it */
 };
 
 /* A table of @n_entries entries, all 0, at @host_off.  -ENOMEM. */

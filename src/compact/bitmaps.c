@@ -39,7 +39,7 @@ static int write_pointer(struct compact *c, uint64_t value, uint64_t host_off,
 	return store_pwrite(c->img->file, raw, sizeof(raw), host_off, 0, err);
 }
 
-/* ---- The directory ------------------------------------------------------------- */
+/* ---- The directory ------------------------------------------------------- */
 
 /* @entry_off: where the entry of @b lies. */
 typedef int bitmap_fn(struct compact *c, const struct bitmap *b,
@@ -73,7 +73,7 @@ static int each_bitmap(struct compact *c, bitmap_fn *fn, void *opaque,
 	return rc;
 }
 
-/* ---- Data ---------------------------------------------------------------------- */
+/* ---- Data ---------------------------------------------------------------- */
 
 /* Looks at one table entry; true when it has changed. */
 typedef bool entry_fn(struct compact *c, uint64_t *entry, void *opaque);
@@ -107,8 +107,7 @@ static int each_entry(struct compact *c, const struct bitmap *b, entry_fn *fn,
 {
 	int rc = 0;
 
-	for (uint64_t i = 0; rc == 0 && i < b->table_size;
-	     i += ENTRIES_AT_ONCE)
+	for (uint64_t i = 0; rc == 0 && i < b->table_size; i += ENTRIES_AT_ONCE)
 		rc = each_entry_of_part(
 			c, min_u64(ENTRIES_AT_ONCE, b->table_size - i),
 			b->table_off + i * POINTER_BYTES, fn, opaque, err);
@@ -196,15 +195,13 @@ static int move_all_data(struct compact *c, struct qcow2_error *err)
 	return rc;
 }
 
-/* ---- Tables --------------------------------------------------------------------- */
+/* ---- Tables -------------------------------------------------------------- */
 
 static int move_table(struct compact *c, const struct bitmap *b,
-		      uint64_t entry_off, void *opaque,
-		      struct qcow2_error *err)
+		      uint64_t entry_off, void *opaque, struct qcow2_error *err)
 {
-	int rc = compact_begin_table(c, b->table_off,
-				     (uint64_t)b->table_size * POINTER_BYTES,
-				     err);
+	int rc = compact_begin_table(
+		c, b->table_off, (uint64_t)b->table_size * POINTER_BYTES, err);
 
 	(void)opaque;
 	if (rc < 0 || !c->moves.n)
@@ -213,7 +210,7 @@ static int move_table(struct compact *c, const struct bitmap *b,
 	return rc < 0 ? rc : compact_end_moves(c, NULL, err);
 }
 
-/* ---- The directory's own place ---------------------------------------------------- */
+/* ---- The directory's own place ------------------------------------------- */
 
 /* Where the header names the directory; 0 when that cannot be found. */
 static int find_extension(struct compact *c, uint64_t *pointer_off,

@@ -20,7 +20,7 @@ enum { READ_AT_ONCE = 512 };
 /* 8 TiB of clusters of 512 bytes: 6 GiB of sets. */
 #define CLUSTERS_MAX (UINT64_C(1) << 34)
 
-/* ---- What there is ------------------------------------------------------------ */
+/* ---- What there is ------------------------------------------------------- */
 
 /* Clusters in use, and the end of the last one. */
 static int count_used(const struct compact *c, uint64_t *used, uint64_t *end,
@@ -116,9 +116,8 @@ static uint64_t count_behind(const struct compact *c, bool packed)
 /* What a run would do first; the sets are of no use afterwards. */
 static int predict(struct compact *c, struct qcow2_error *err)
 {
-	static const enum packed_aim aims[] = {
-		PACKED_GAPS, PACKED_SPARSE, PACKED_END, PACKED_REST
-	};
+	static const enum packed_aim aims[] = { PACKED_GAPS, PACKED_SPARSE,
+						PACKED_END, PACKED_REST };
 	struct qcow2_compact_result *r = c->result;
 	uint64_t emptied = 0;
 	int rc = 0;
@@ -131,7 +130,7 @@ static int predict(struct compact *c, struct qcow2_error *err)
 	return rc;
 }
 
-/* ---- Moving ------------------------------------------------------------------- */
+/* ---- Moving -------------------------------------------------------------- */
 
 static int move_data(struct compact *c, struct qcow2_error *err)
 {
@@ -210,7 +209,7 @@ static int move_all(struct compact *c, struct qcow2_error *err)
 	return rc;
 }
 
-/* ---- The end ------------------------------------------------------------------- */
+/* ---- The end ------------------------------------------------------------- */
 
 /* Gives back the space of free clusters that stay between others. */
 static int punch_holes(struct compact *c, struct qcow2_error *err)
@@ -271,8 +270,8 @@ static int run(struct compact *c, struct qcow2_error *err)
 		rc = move_all(c, err);
 		overlap_learn_inactive_l2(c->img, NULL);
 	}
-	c->result->clusters_movable = max_u64(c->result->clusters_movable,
-					      c->result->clusters_moved);
+	c->result->clusters_movable =
+		max_u64(c->result->clusters_movable, c->result->clusters_moved);
 	end = finish(c, rc == 0 ? err : NULL);
 	return rc < 0 ? rc : end;
 }
@@ -309,11 +308,11 @@ static int look_only(struct compact *c, struct qcow2_error *err)
 {
 	struct image *img = c->img;
 	struct refcounts own;
-	int rc = refcounts_open(&own, &img->geo, &img->header, img->file,
-				min_u64(REFCOUNT_CACHE_BYTES_DEFAULT,
-					metadata_budget_refcounts(
-						&img->budget)),
-				err);
+	int rc =
+		refcounts_open(&own, &img->geo, &img->header, img->file,
+			       min_u64(REFCOUNT_CACHE_BYTES_DEFAULT,
+				       metadata_budget_refcounts(&img->budget)),
+			       err);
 
 	if (rc < 0)
 		return rc;
@@ -338,8 +337,7 @@ static int dry_run(struct compact *c, struct qcow2_error *err)
 }
 
 int image_compact(struct image *img, const struct qcow2_compact_opts *opts,
-		  struct qcow2_compact_result *result,
-		  struct qcow2_error *err)
+		  struct qcow2_compact_result *result, struct qcow2_error *err)
 {
 	struct compact c = { .img = img, .opts = opts, .result = result };
 	int rc = image_compact_check(img, opts, err);

@@ -44,16 +44,15 @@ int image_compact_check(const struct image *img,
 
 /* See qcow2_compact(); both complete, never NULL. */
 int image_compact(struct image *img, const struct qcow2_compact_opts *opts,
-		  struct qcow2_compact_result *result,
-		  struct qcow2_error *err);
+		  struct qcow2_compact_result *result, struct qcow2_error *err);
 
-/* ---- Between the files of compaction ------------------------------------------- */
+/* ---- Between the files of compaction ------------------------------------- */
 
 /* One cluster that moves; numbers of clusters. */
 struct move {
 	uint64_t from;
 	uint64_t to;
-	uint64_t count;         /* references to it */
+	uint64_t count; /* references to it */
 };
 
 /* The moves of one round, in order of both numbers. */
@@ -67,17 +66,17 @@ struct compact {
 	struct refcounts *refs; /* the image's, or of a dry run its own */
 	const struct qcow2_compact_opts *opts;
 	struct qcow2_compact_result *result;
-	uint64_t n_file;        /* clusters that refcount blocks described in
+	uint64_t n_file;      /* clusters that refcount blocks described in
 				 * the file at the start */
-	uint64_t end;           /* the last of them in use, and one */
-	uint64_t goal;          /* where the file would end without holes */
-	uint64_t hole;          /* no cluster below is free */
-	struct bitset data;     /* clusters with guest data */
-	struct bitset tables;   /* L2 tables, of the disk and of snapshots */
-	struct bitset packed;   /* clusters with compressed data; in no other
+	uint64_t end;         /* the last of them in use, and one */
+	uint64_t goal;        /* where the file would end without holes */
+	uint64_t hole;        /* no cluster below is free */
+	struct bitset data;   /* clusters with guest data */
+	struct bitset tables; /* L2 tables, of the disk and of snapshots */
+	struct bitset packed; /* clusters with compressed data; in no other
 				 * set */
 	struct moves moves;
-	struct packed *pieces;  /* compressed data that moves; NULL: none */
+	struct packed *pieces; /* compressed data that moves; NULL: none */
 };
 
 /* Clusters of the file now, without a tail that no refcount block describes. */

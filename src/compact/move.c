@@ -21,7 +21,7 @@ enum {
 	READ_AT_ONCE = 512,
 };
 
-/* ---- Places ------------------------------------------------------------------- */
+/* ---- Places -------------------------------------------------------------- */
 
 /* Moves c->hole to the first free cluster, or to the goal. */
 static int next_hole(struct compact *c, struct qcow2_error *err)
@@ -31,8 +31,8 @@ static int next_hole(struct compact *c, struct qcow2_error *err)
 
 	while (c->hole < c->goal) {
 		uint64_t n = min_u64(READ_AT_ONCE, c->goal - c->hole);
-		int rc = refcounts_read(&c->img->writer->refs, n, c->hole, values,
-					err);
+		int rc = refcounts_read(&c->img->writer->refs, n, c->hole,
+					values, err);
 
 		if (rc < 0)
 			return rc;
@@ -82,15 +82,15 @@ static int collect(struct compact *c, const struct bitset *which,
 	return rc < 0 ? rc : 0;
 }
 
-/* ---- Copies ------------------------------------------------------------------- */
+/* ---- Copies -------------------------------------------------------------- */
 
 static int copy_run(struct compact *c, const struct move *first, uint64_t n,
 		    uint8_t *buf, struct qcow2_error *err)
 {
 	struct image *img = c->img;
 	uint32_t bits = img->geo.cluster_bits;
-	int rc = store_pread(img->file, buf, to_size(n << bits), first->from << bits, 0,
-			     err);
+	int rc = store_pread(img->file, buf, to_size(n << bits),
+			     first->from << bits, 0, err);
 
 	if (rc == 0)
 		rc = store_pwrite(img->file, buf, to_size(n << bits),
@@ -104,7 +104,8 @@ static int copy_all(struct compact *c, struct qcow2_error *err)
 {
 	const struct moves *m = &c->moves;
 	uint64_t max = max_u64(COPY_BYTES >> c->img->geo.cluster_bits, 1);
-	CLEANUP_FREE uint8_t *buf = alloc_bytes(max << c->img->geo.cluster_bits);
+	CLEANUP_FREE uint8_t *buf =
+		alloc_bytes(max << c->img->geo.cluster_bits);
 	int rc = 0;
 
 	if (!buf)
@@ -123,17 +124,16 @@ static int copy_all(struct compact *c, struct qcow2_error *err)
 	return rc;
 }
 
-/* ---- A round ------------------------------------------------------------------ */
+/* ---- A round ------------------------------------------------------------- */
 
 static int no_moves(struct compact *c, struct qcow2_error *err)
 {
 	c->moves.n = 0;
 	if (!c->moves.list)
 		c->moves.list = malloc(MOVES_MAX * sizeof(*c->moves.list));
-	return c->moves.list
-		       ? 0
-		       : error_nomem(err, "the list of moves",
-				     MOVES_MAX * sizeof(*c->moves.list));
+	return c->moves.list ? 0
+			     : error_nomem(err, "the list of moves",
+					   MOVES_MAX * sizeof(*c->moves.list));
 }
 
 int compact_begin_moves(struct compact *c, const struct bitset *which,
@@ -245,6 +245,7 @@ int compact_end_moves(struct compact *c, struct bitset *which,
 void compact_undo_moves(struct compact *c)
 {
 	for (size_t i = 0; i < c->moves.n; i++)
-		refcounts_set(&c->img->writer->refs, 0, c->moves.list[i].to, NULL);
+		refcounts_set(&c->img->writer->refs, 0, c->moves.list[i].to,
+			      NULL);
 	c->moves.n = 0;
 }

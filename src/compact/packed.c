@@ -13,7 +13,7 @@
 
 enum { COPY_BYTES = 1024 * 1024, WORD_BITS = 64 };
 
-/* ---- Where it begins ----------------------------------------------------------- */
+/* ---- Where it begins ----------------------------------------------------- */
 
 static uint64_t count_clusters(const struct compact *c)
 {
@@ -81,7 +81,7 @@ int compact_packed_predict(struct compact *c, enum packed_aim aim,
 	return rc;
 }
 
-/* ---- References ---------------------------------------------------------------- */
+/* ---- References ---------------------------------------------------------- */
 
 static int add_refs(struct packed *p, const struct piece *q,
 		    struct qcow2_error *err)
@@ -140,11 +140,11 @@ static int take(struct packed *p, struct qcow2_error *err)
 	return rc;
 }
 
-/* ---- Bytes --------------------------------------------------------------------- */
+/* ---- Bytes --------------------------------------------------------------- */
 
 /* Sectors that are copied as one. */
 struct stretch {
-	uint64_t from;          /* host offsets */
+	uint64_t from; /* host offsets */
 	uint64_t end;
 	uint64_t to;
 };
@@ -219,15 +219,14 @@ static int copy_all(struct packed *p, struct qcow2_error *err)
 	return rc < 0 ? rc : copy_stretch(p, &s, buf, err);
 }
 
-/* ---- A round -------------------------------------------------------------------- */
+/* ---- A round ------------------------------------------------------------- */
 
 uint64_t compact_packed_find(const struct compact *c, uint64_t desc)
 {
 	const struct geometry *g = &c->img->geo;
 	struct compressed z = compressed_decode(g, desc);
-	const struct piece *q = c->pieces ? packed_piece(c->pieces, z.host_off,
-							 z.len)
-					  : NULL;
+	const struct piece *q =
+		c->pieces ? packed_piece(c->pieces, z.host_off, z.len) : NULL;
 
 	if (!q || !q->to || !compressed_encode(g, q->to, z.len, &desc))
 		return 0;

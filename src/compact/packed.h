@@ -60,19 +60,19 @@ int compact_packed_predict(struct compact *c, enum packed_aim aim,
  * flags, or 0 when it stays. */
 uint64_t compact_packed_find(const struct compact *c, uint64_t desc);
 
-/* ---- Between the files -------------------------------------------------------- */
+/* ---- Between the files --------------------------------------------------- */
 
 struct piece {
 	uint64_t host_off;
-	uint64_t refs;          /* entries that point to it */
-	uint64_t to;            /* new host offset; 0: stays */
+	uint64_t refs; /* entries that point to it */
+	uint64_t to;   /* new host offset; 0: stays */
 	uint32_t len;
-	uint32_t below;         /* next candidate, by number from 1; 0: none */
+	uint32_t below; /* next candidate, by number from 1; 0: none */
 };
 
 struct table_weight {
 	uint64_t table_off;
-	uint64_t n;             /* L1 entries that point to it */
+	uint64_t n; /* L1 entries that point to it */
 };
 
 /* Clusters with compressed data have numbers of their own, in order: ranks. */
@@ -87,14 +87,14 @@ struct packed {
 	struct table_weight *tables;
 	size_t n_tables;
 	size_t tables_max;
-	uint8_t *buf;           /* one cluster */
-	struct piece *pieces;   /* in order of offset, then length */
+	uint8_t *buf;         /* one cluster */
+	struct piece *pieces; /* in order of offset, then length */
 	size_t n_pieces;
-	uint64_t n_fresh;       /* free clusters that they go to */
-	uint64_t from;          /* pieces that reach this cluster are collected, */
-	struct bitset chosen;   /* that touch one of these, by rank, if it is
+	uint64_t n_fresh; /* free clusters that they go to */
+	uint64_t from;    /* pieces that reach this cluster are collected, */
+	struct bitset chosen; /* that touch one of these, by rank, if it is
 				 * not empty, */
-	uint64_t low;           /* and do not begin before this offset */
+	uint64_t low;         /* and do not begin before this offset */
 	int (*each)(struct packed *p, uint64_t host_off, uint32_t len,
 		    uint64_t refs, struct qcow2_error *err);
 };

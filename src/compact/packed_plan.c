@@ -20,7 +20,7 @@ enum {
 	TRIES = 64,
 };
 
-/* ---- Sectors ------------------------------------------------------------------ */
+/* ---- Sectors ------------------------------------------------------------- */
 
 static uint64_t first_sector(const struct piece *q)
 {
@@ -47,7 +47,7 @@ static uint64_t shared(const struct piece *below, const struct piece *q)
 		       : min_u64(end - first_sector(q), n_sectors(q));
 }
 
-/* ---- Rows of free sectors ------------------------------------------------------ */
+/* ---- Rows of free sectors ------------------------------------------------ */
 
 enum room { ROOM_NONE, ROOM_GAPS, ROOM_FREE };
 
@@ -59,14 +59,14 @@ struct row {
 /* Looks at the file from its start on. */
 struct rows {
 	struct packed *p;
-	uint64_t limit;         /* clusters from here on are no targets */
+	uint64_t limit; /* clusters from here on are no targets */
 	bool use_free;
-	uint32_t shift;         /* clusters to sectors */
-	uint64_t at;            /* the next sector to look at */
-	uint64_t cluster;       /* what is known is about this one; 0: none */
+	uint32_t shift;   /* clusters to sectors */
+	uint64_t at;      /* the next sector to look at */
+	uint64_t cluster; /* what is known is about this one; 0: none */
 	enum room room;
 	uint64_t rank;
-	uint64_t values_from;   /* of the refcounts that were read */
+	uint64_t values_from; /* of the refcounts that were read */
 	uint64_t n_values;
 	uint64_t values[READ_AT_ONCE];
 };
@@ -80,8 +80,8 @@ static int count_of(struct rows *r, uint64_t cluster, uint64_t *value,
 	    cluster >= r->values_from + r->n_values) {
 		r->values_from = cluster;
 		r->n_values = min_u64(READ_AT_ONCE, r->limit - cluster);
-		rc = refcounts_read(r->p->c->refs, r->n_values,
-				    cluster, r->values, err);
+		rc = refcounts_read(r->p->c->refs, r->n_values, cluster,
+				    r->values, err);
 	}
 	*value = rc == 0 ? r->values[cluster - r->values_from] : 0;
 	return rc;
@@ -124,8 +124,8 @@ static uint64_t stretch(const struct rows *r, uint64_t s, bool skip)
 
 	if (r->room != ROOM_GAPS)
 		return (r->room == ROOM_FREE) != skip ? n - in : 0;
-	while (i < n && bitset_test(&r->p->used, (r->rank << r->shift) + i) ==
-				skip)
+	while (i < n &&
+	       bitset_test(&r->p->used, (r->rank << r->shift) + i) == skip)
 		i++;
 	return i - in;
 }
@@ -159,13 +159,13 @@ static int next_row(struct rows *r, struct row *row, struct qcow2_error *err)
 	return rc;
 }
 
-/* ---- Filling ------------------------------------------------------------------ */
+/* ---- Filling ------------------------------------------------------------- */
 
 struct plan {
 	struct packed *p;
 	uint32_t shift;
-	uint32_t head;          /* the last piece without a place, from 1 */
-	uint64_t left;          /* sectors that those without a place take */
+	uint32_t head; /* the last piece without a place, from 1 */
+	uint64_t left; /* sectors that those without a place take */
 	/* A cluster that was free is filled without a break, from behind. */
 	uint64_t fresh;
 	uint64_t fresh_refs;
@@ -298,7 +298,8 @@ static int place_all(struct plan *plan, enum packed_aim aim,
 		.p = plan->p,
 		.limit = aim == PACKED_END ? c->goal : c->n_file,
 		.use_free = aim != PACKED_GAPS,
-		.shift = plan->shift, .at = UINT64_C(1) << plan->shift,
+		.shift = plan->shift,
+		.at = UINT64_C(1) << plan->shift,
 	};
 
 	while (plan->head) {
@@ -313,7 +314,7 @@ static int place_all(struct plan *plan, enum packed_aim aim,
 	return 0;
 }
 
-/* ---- What helps --------------------------------------------------------------- */
+/* ---- What helps ---------------------------------------------------------- */
 
 /* All references of the cluster move away, and none come. */
 static int empties(struct packed *p, uint64_t cluster, bool *answer,
@@ -387,8 +388,7 @@ static int count_empty(struct packed *p, bool go, uint64_t *n_emptied,
 			continue;
 		if (!p->coming[rank] && p->leaving[rank] &&
 		    p->leaving[rank] == p->refs[rank])
-			rc = refcounts_get(p->c->refs, k, &count,
-					   err);
+			rc = refcounts_get(p->c->refs, k, &count, err);
 		if (rc < 0)
 			return rc;
 		if (count && count == p->refs[rank]) {

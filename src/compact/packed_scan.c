@@ -18,11 +18,11 @@
 
 enum {
 	PIECES_MAX = 512 * 1024,
-	RANK_BLOCK = 512,        /* clusters between two known ranks */
+	RANK_BLOCK = 512, /* clusters between two known ranks */
 	WORD_BITS = 64,
 };
 
-/* ---- Ranks -------------------------------------------------------------------- */
+/* ---- Ranks --------------------------------------------------------------- */
 
 uint64_t packed_rank(const struct packed *p, uint64_t cluster_idx)
 {
@@ -72,7 +72,7 @@ static int make_room(struct packed *p, struct qcow2_error *err)
 	return 0;
 }
 
-/* ---- How often a table counts ------------------------------------------------- */
+/* ---- How often a table counts -------------------------------------------- */
 
 static struct packed *packed_of(struct compact *c)
 {
@@ -149,7 +149,7 @@ static int weigh_tables(struct packed *p, struct qcow2_error *err)
 	return rc;
 }
 
-/* ---- All pieces --------------------------------------------------------------- */
+/* ---- All pieces ---------------------------------------------------------- */
 
 static int each_in_table(struct compact *c, uint64_t table_off,
 			 struct qcow2_error *err)
@@ -234,7 +234,7 @@ void packed_release(struct packed *p)
 	free(p->pieces);
 }
 
-/* ---- Those that may move ------------------------------------------------------ */
+/* ---- Those that may move ------------------------------------------------- */
 
 static int by_place(const void *a, const void *b)
 {
@@ -303,9 +303,9 @@ static int collect(struct packed *p, uint64_t host_off, uint32_t len,
 	if (p->n_pieces == PIECES_MAX)
 		keep_last(p);
 	if (host_off >= p->low)
-		p->pieces[p->n_pieces++] = (struct piece){
-			.host_off = host_off, .len = len, .refs = refs
-		};
+		p->pieces[p->n_pieces++] = (struct piece){ .host_off = host_off,
+							   .len = len,
+							   .refs = refs };
 	return 0;
 }
 

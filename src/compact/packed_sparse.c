@@ -15,8 +15,8 @@ enum { READ_AT_ONCE = 512, WORD_BITS = 64 };
 
 struct choice {
 	struct packed *p;
-	uint64_t rank;          /* of the next cluster with compressed data */
-	uint64_t room;          /* sectors */
+	uint64_t rank; /* of the next cluster with compressed data */
+	uint64_t room; /* sectors */
 };
 
 /* Sectors in use of a cluster: whole words, or a part of one. */
@@ -53,8 +53,7 @@ static void choose(struct choice *c, uint64_t cluster, uint64_t count)
 
 	if (bitset_test(&compact->packed, cluster))
 		choose_packed(c, count);
-	else if (count == 0 &&
-		 refcounts_has_block(compact->refs, cluster))
+	else if (count == 0 && refcounts_has_block(compact->refs, cluster))
 		c->room += UINT64_C(1) << packed_shift(c->p);
 }
 
@@ -67,8 +66,7 @@ int packed_choose_sparse(struct packed *p, struct qcow2_error *err)
 		return error_nomem(err, "sparse clusters", p->n_ranks / 8);
 	for (uint64_t at = 0; at < p->c->n_file; at += READ_AT_ONCE) {
 		uint64_t n = min_u64(READ_AT_ONCE, p->c->n_file - at);
-		int rc = refcounts_read(p->c->refs, n, at, values,
-					err);
+		int rc = refcounts_read(p->c->refs, n, at, values, err);
 
 		if (rc < 0)
 			return rc;

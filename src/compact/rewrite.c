@@ -59,8 +59,8 @@ static int is_own(const struct image *img, uint64_t host_off,
 
 	if (img->geo.has_data_file)
 		return 1;
-	rc = refcounts_get(&img->writer->refs, host_off >> img->geo.cluster_bits,
-			   &count, err);
+	rc = refcounts_get(&img->writer->refs,
+			   host_off >> img->geo.cluster_bits, &count, err);
 	return rc < 0 ? rc : count == 1;
 }
 
@@ -80,8 +80,7 @@ static int rewrite_cluster(struct rewrite *w, const struct image_extent *x,
 		return rc;
 	if (x->len < size)
 		memset(w->cluster + x->len, 0, to_size(size - x->len));
-	if ((w->opts->flags & QCOW2_COMPACT_ZEROS) &&
-	    is_zero(w->cluster, size))
+	if ((w->opts->flags & QCOW2_COMPACT_ZEROS) && is_zero(w->cluster, size))
 		return make_zero(w, off, err);
 	return w->opts->flags & QCOW2_COMPACT_COMPRESS
 		       ? make_compressed(w, off, err)

@@ -98,7 +98,7 @@ int compact_each_table(struct compact *c, compact_table_fn *fn,
 	return rc;
 }
 
-/* ---- Scanning ----------------------------------------------------------------- */
+/* ---- Scanning ------------------------------------------------------------ */
 
 /* Marks the clusters of [off, end). */
 static void mark(struct compact *c, struct bitset *set, uint64_t off,
@@ -168,8 +168,8 @@ static int keep_hidden_tables(struct compact *c, struct qcow2_error *err)
 {
 	struct image *img = c->img;
 	struct tree t;
-	int rc = tree_read(&t, img, l1_entries_in_file(img),
-			   img->header.l1_off, err);
+	int rc = tree_read(&t, img, l1_entries_in_file(img), img->header.l1_off,
+			   err);
 
 	for (uint64_t i = img->map.l1.n_entries; rc == 0 && i < t.n_l1; i++) {
 		uint64_t cluster = l1_table_off(t.l1[i]) >>

@@ -25,7 +25,7 @@
 #include "write/tree.h"
 #include "write/writer.h"
 
-/* ---- L2 tables ---------------------------------------------------------------- */
+/* ---- L2 tables ----------------------------------------------------------- */
 
 static int flush(struct compact *c, struct qcow2_error *err)
 {
@@ -137,7 +137,7 @@ int compact_move_l2_tables(struct compact *c, struct qcow2_error *err)
 	return rc;
 }
 
-/* ---- The active L1 table ------------------------------------------------------- */
+/* ---- The active L1 table ------------------------------------------------- */
 
 static void set_l1_place(struct header *h, void *opaque)
 {
@@ -167,7 +167,7 @@ int compact_move_l1(struct compact *c, struct qcow2_error *err)
 	return compact_end_moves(c, NULL, err);
 }
 
-/* ---- Snapshots ------------------------------------------------------------------ */
+/* ---- Snapshots ----------------------------------------------------------- */
 
 static int copy_list(const struct snapshots *from, struct snapshots *to,
 		     struct qcow2_error *err)
@@ -196,15 +196,14 @@ static int look_for_list(struct compact *c, struct qcow2_error *err)
 	struct image *img = c->img;
 	uint64_t first;
 
-	return refcounts_find_row(&img->writer->refs,
-				  geometry_clusters(&img->geo,
-						    img->snapshots.table_bytes),
-				  c->goal, &first, err);
+	return refcounts_find_row(
+		&img->writer->refs,
+		geometry_clusters(&img->geo, img->snapshots.table_bytes),
+		c->goal, &first, err);
 }
 
 /* Moves the L1 table of snapshot @i, and with it the list that names it. */
-static int move_snapshot(struct compact *c, uint32_t i,
-			 struct qcow2_error *err)
+static int move_snapshot(struct compact *c, uint32_t i, struct qcow2_error *err)
 {
 	struct image *img = c->img;
 	const struct snapshot_info *s = &img->snapshots.list[i];
@@ -267,7 +266,7 @@ int compact_move_snapshots(struct compact *c, struct qcow2_error *err)
 	return rc < 0 ? rc : move_list(c, err);
 }
 
-/* ---- Refcounts ------------------------------------------------------------------ */
+/* ---- Refcounts ----------------------------------------------------------- */
 
 static int move_block(struct compact *c, uint64_t i, struct qcow2_error *err)
 {

@@ -26,8 +26,7 @@ static size_t deflate_encode(struct encoder *base, void *dst, size_t dst_len,
 	struct deflate_encoder *e = (struct deflate_encoder *)base;
 	z_stream *z = &e->z;
 
-	if (dst_len > UINT_MAX || src_len > UINT_MAX ||
-	    deflateReset(z) != Z_OK)
+	if (dst_len > UINT_MAX || src_len > UINT_MAX || deflateReset(z) != Z_OK)
 		return 0;
 	z->next_in = src;
 	z->avail_in = (uInt)src_len;

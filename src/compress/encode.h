@@ -18,7 +18,7 @@
 struct encoder;
 
 struct encoder_pool {
-	pthread_mutex_t lock;   /* a leaf */
+	pthread_mutex_t lock; /* a leaf */
 	enum codec codec;
 	int level;
 	struct encoder *idle;

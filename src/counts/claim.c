@@ -70,8 +70,8 @@ static int claim_in_slice(struct refcounts *r, struct view *v, uint64_t want,
 	out->host_off = first << r->geo->cluster_bits;
 	out->reads_zero = out->host_off >= r->high_water;
 	end = out->host_off + (out->n_clusters << r->geo->cluster_bits);
-	r->high_water = max_u64(r->high_water,
-				align_up(end, r->geo->cluster_size));
+	r->high_water =
+		max_u64(r->high_water, align_up(end, r->geo->cluster_size));
 	r->next_free = first + out->n_clusters;
 	return 0;
 }
@@ -178,9 +178,9 @@ int refcounts_claim(struct refcounts *r, uint64_t want, struct claim *out,
 		if (rc < 0)
 			return rc;
 	}
-	rc = extend_file(r, out->host_off +
-				    (out->n_clusters << r->geo->cluster_bits),
-			 err);
+	rc = extend_file(
+		r, out->host_off + (out->n_clusters << r->geo->cluster_bits),
+		err);
 	if (rc < 0)
 		refcounts_unclaim(r, out);
 	return rc;

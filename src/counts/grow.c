@@ -109,7 +109,7 @@ static int barrier(struct refcounts *r, struct qcow2_error *err)
 	return rc;
 }
 
-/* ---- A block (O11) --------------------------------------------------------- */
+/* ---- A block (O11) ------------------------------------------------------- */
 
 /* The block is durable.  Its entry goes with the refcounts of the next commit,
  * as those in the block do. */
@@ -160,14 +160,14 @@ static int add_block(struct refcounts *r, uint64_t index,
 	return rc;
 }
 
-/* ---- A table (O12) --------------------------------------------------------- */
+/* ---- A table (O12) ------------------------------------------------------- */
 
 /* A larger table and the blocks that describe it and themselves, at the end of
  * what the old table could describe. */
 struct growth {
-	uint64_t first;       /* cluster index of the table */
-	uint64_t n_table;     /* clusters of the table */
-	uint64_t n_blocks;    /* right behind it */
+	uint64_t first;    /* cluster index of the table */
+	uint64_t n_table;  /* clusters of the table */
+	uint64_t n_blocks; /* right behind it */
 	uint64_t n_entries;
 	uint64_t *entries;
 };
@@ -186,8 +186,8 @@ static uint64_t growth_index(struct refcounts *r)
 static int plan_growth(struct refcounts *r, uint64_t index, struct growth *g,
 		       struct qcow2_error *err)
 {
-	uint64_t per_cluster = r->geo->cluster_size /
-			       REFCOUNT_TABLE_ENTRY_BYTES;
+	uint64_t per_cluster =
+		r->geo->cluster_size / REFCOUNT_TABLE_ENTRY_BYTES;
 	uint64_t own = growth_index(r);
 	uint64_t blocks = 1;
 
@@ -221,8 +221,8 @@ static int write_growth_blocks(struct refcounts *r, struct growth *g,
 
 	for (uint64_t b = 0; done < n; b++) {
 		uint64_t first = g->first + done;
-		uint64_t here = min_u64(n - done,
-					per_block - first % per_block);
+		uint64_t here =
+			min_u64(n - done, per_block - first % per_block);
 		uint64_t host_off = (g->first + g->n_table + b)
 				    << r->geo->cluster_bits;
 		int rc = write_block(r, here, first, host_off, err);
@@ -277,8 +277,7 @@ static int switch_table(struct refcounts *r, struct growth *g,
 	if (rc < 0)
 		return rc;
 	busy = use_table(r, g, to);
-	tell_old(r, (uint64_t)old.clusters << r->geo->cluster_bits,
-			old.off);
+	tell_old(r, (uint64_t)old.clusters << r->geo->cluster_bits, old.off);
 	/* Nobody reads the old table once the header is durable, but a commit
 	 * may be writing to it.  Where it cannot be uncounted it leaks. */
 	if (!busy)
@@ -303,11 +302,10 @@ static int grow_table(struct refcounts *r, uint64_t index,
 	memcpy(g.entries, r->table, to_size(r->n_table * sizeof(*g.entries)));
 	rc = tell_new(r, bytes, host_off, err);
 	if (rc == 0 && MUTANT(header_first))
-		r->owner.move_table(
-			r->owner.opaque,
-			(struct reftable_place){ host_off,
-						 (uint32_t)g.n_table },
-			err);
+		r->owner.move_table(r->owner.opaque,
+				    (struct reftable_place){
+					    host_off, (uint32_t)g.n_table },
+				    err);
 	if (rc == 0)
 		rc = write_growth_blocks(r, &g, err);
 	if (rc == 0)
@@ -360,12 +358,12 @@ int refcounts_add_block_at(struct refcounts *r, uint64_t cluster_idx,
 	return rc;
 }
 
-/* ---- Clusters in a row ------------------------------------------------------ */
+/* ---- Clusters in a row --------------------------------------------------- */
 
 /* A place at the end of the file, and the blocks that regions of it lack,
  * which come right behind it. */
 struct row {
-	uint64_t first;       /* cluster index */
+	uint64_t first; /* cluster index */
 	uint64_t n;
 	uint64_t n_blocks;
 };
@@ -416,8 +414,8 @@ static int grow_for_row(struct refcounts *r, const struct row *row,
 			struct qcow2_error *err)
 {
 	uint32_t bits = r->geo->refcount_block_bits;
-	uint64_t regions = ((row_end(row) - 1) >> bits) -
-			   (row->first >> bits) + 1;
+	uint64_t regions =
+		((row_end(row) - 1) >> bits) - (row->first >> bits) + 1;
 
 	return grow_table(r, growth_index(r) + regions, err);
 }
@@ -533,7 +531,8 @@ static int reach_end(struct refcounts *r, const struct row *row,
 		r->file_size = end;
 	return rc == -ENOTSUP ? error_set(err, -ENOSPC,
 					  "the image needs %" PRIu64
-					  " bytes and cannot grow", end)
+					  " bytes and cannot grow",
+					  end)
 			      : rc;
 }
 
@@ -558,8 +557,7 @@ int refcounts_claim_end(struct refcounts *r, uint64_t n, struct claim *out,
 			rc = link_row_blocks(r, &row, err);
 		if (rc < 0)
 			tell_old(r, row.n_blocks << r->geo->cluster_bits,
-					(row.first + row.n)
-						<< r->geo->cluster_bits);
+				 (row.first + row.n) << r->geo->cluster_bits);
 	}
 	*out = (struct claim){ row.first << r->geo->cluster_bits, n, true };
 	return rc;

@@ -45,7 +45,7 @@ void refcounts_allow_cut(struct refcounts *r)
 	r->inherited.freed = true;
 }
 
-/* ---- Raising ---------------------------------------------------------------- */
+/* ---- Raising ------------------------------------------------------------- */
 
 static int raise_slice(struct refcounts *r, struct view *v, uint64_t i,
 		       uint64_t end, uint64_t count, uint64_t *n_raised,
@@ -70,8 +70,7 @@ static int raise_slice(struct refcounts *r, struct view *v, uint64_t i,
 }
 
 int refcounts_raise(struct refcounts *r, uint64_t n, uint64_t first,
-		    uint64_t count, uint64_t *n_raised,
-		    struct qcow2_error *err)
+		    uint64_t count, uint64_t *n_raised, struct qcow2_error *err)
 {
 	uint64_t end = first + n;
 

@@ -21,12 +21,12 @@ struct build {
 	struct qcow2_store *file;
 	const struct geometry *geo;
 	const struct refbuild_source *source;
-	uint64_t first;        /* cluster index of the table */
-	uint64_t n_table;      /* clusters */
-	uint64_t n_blocks;     /* right behind the table */
+	uint64_t first;    /* cluster index of the table */
+	uint64_t n_table;  /* clusters */
+	uint64_t n_blocks; /* right behind the table */
 	uint8_t *table;
-	uint64_t block_off;    /* where the next block goes */
-	uint8_t *batch;        /* blocks that are not written yet */
+	uint64_t block_off; /* where the next block goes */
+	uint8_t *batch;     /* blocks that are not written yet */
 	size_t batch_len;
 	size_t batch_size;
 };
@@ -66,7 +66,7 @@ static int next_block(const struct build *b, uint64_t block_idx,
 	return rc;
 }
 
-/* ---- The plan -------------------------------------------------------------- */
+/* ---- The plan ------------------------------------------------------------ */
 
 static int count_blocks(const struct build *b, uint64_t *n,
 			struct qcow2_error *err)
@@ -86,8 +86,8 @@ static int count_blocks(const struct build *b, uint64_t *n,
  * grows from round to round, and is soon enough. */
 static int plan(struct build *b, struct qcow2_error *err)
 {
-	uint64_t per_cluster = b->geo->cluster_size /
-			       REFCOUNT_TABLE_ENTRY_BYTES;
+	uint64_t per_cluster =
+		b->geo->cluster_size / REFCOUNT_TABLE_ENTRY_BYTES;
 	uint64_t before;
 	uint64_t n_low;
 	int rc = count_blocks(b, &n_low, err);
@@ -104,11 +104,13 @@ static int plan(struct build *b, struct qcow2_error *err)
 		b->n_table = div_round_up(last + 1, per_cluster);
 	} while (own_end(b) != before);
 	if (b->n_table * b->geo->cluster_size > REFCOUNT_TABLE_BYTES_MAX)
-		return error_set(err, -EFBIG,
-				 "a refcount table for clusters up to 0x%" PRIx64
-				 " exceeds %" PRIu64 " bytes; larger clusters "
-				 "are needed", b->first << b->geo->cluster_bits,
-				 REFCOUNT_TABLE_BYTES_MAX);
+		return error_set(
+			err, -EFBIG,
+			"a refcount table for clusters up to 0x%" PRIx64
+			" exceeds %" PRIu64 " bytes; larger clusters "
+			"are needed",
+			b->first << b->geo->cluster_bits,
+			REFCOUNT_TABLE_BYTES_MAX);
 	if (own_end(b) > (HOST_OFF_MAX >> b->geo->cluster_bits))
 		return error_set(err, -EFBIG,
 				 "new refcount blocks do not fit into the 2^56 "
@@ -116,7 +118,7 @@ static int plan(struct build *b, struct qcow2_error *err)
 	return 0;
 }
 
-/* ---- Blocks ---------------------------------------------------------------- */
+/* ---- Blocks -------------------------------------------------------------- */
 
 static int write_batch(struct build *b, struct qcow2_error *err)
 {
@@ -145,8 +147,7 @@ static int fill_piece(struct build *b, uint8_t *block, uint64_t cluster_idx,
 {
 	uint64_t mask = block_first(b, 1) - 1;
 	uint64_t values[REFBUILD_PIECE_CLUSTERS];
-	int rc = b->source->get(b->source->opaque, cluster_idx, n, values,
-				err);
+	int rc = b->source->get(b->source->opaque, cluster_idx, n, values, err);
 
 	if (rc < 0)
 		return rc;
@@ -254,15 +255,19 @@ int refbuild_write(struct qcow2_store *file, const struct geometry *geo,
 		   struct refbuild *out, struct qcow2_error *err)
 {
 	struct build b = {
-		.file = file, .geo = geo, .source = source,
+		.file = file,
+		.geo = geo,
+		.source = source,
 		.first = start_off >> geo->cluster_bits,
 	};
 	int rc;
 
 	assert(start_off && is_aligned(start_off, geo->cluster_size));
 	if (start_off > HOST_OFF_MAX)
-		return error_set(err, -EFBIG, "there is no room for refcounts "
-				 "at 0x%" PRIx64, start_off);
+		return error_set(err, -EFBIG,
+				 "there is no room for refcounts "
+				 "at 0x%" PRIx64,
+				 start_off);
 	rc = plan(&b, err);
 	if (rc == 0)
 		rc = write_all(&b, err);

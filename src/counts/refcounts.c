@@ -37,8 +37,8 @@ int refcounts_open(struct refcounts *r, const struct geometry *g,
 		   const struct header *h, struct qcow2_store *file,
 		   uint64_t cache_bytes, struct qcow2_error *err)
 {
-	uint32_t slice = (uint32_t)min_u64(g->cluster_size,
-					   L2_SLICE_BYTES_DEFAULT);
+	uint32_t slice =
+		(uint32_t)min_u64(g->cluster_size, L2_SLICE_BYTES_DEFAULT);
 	int rc;
 
 	memset(r, 0, sizeof(*r));
@@ -83,7 +83,7 @@ void refcounts_release(struct refcounts *r)
 	pthread_mutex_destroy(&r->grow_lock);
 }
 
-/* ---- One slice ------------------------------------------------------------- */
+/* ---- One slice ----------------------------------------------------------- */
 
 /* The table entry for a cluster, and the end of what can lie in the file. */
 static uint64_t table_entry(struct refcounts *r, uint64_t cluster_idx,
@@ -113,8 +113,8 @@ int refcounts_view(struct refcounts *r, uint64_t cluster_idx, struct view *v,
 	uint64_t n = UINT64_C(1) << r->geo->refcount_block_bits;
 	uint64_t in_block = cluster_idx & (n - 1);
 	uint64_t slice_idx = in_block / refcounts_per_slice(r);
-	enum defect bad = refcount_table_entry_decode(r->geo, entry, file_end,
-						      &block);
+	enum defect bad =
+		refcount_table_entry_decode(r->geo, entry, file_end, &block);
 
 	if (bad)
 		return bad_block(entry, bad, err);
@@ -122,8 +122,7 @@ int refcounts_view(struct refcounts *r, uint64_t cluster_idx, struct view *v,
 		return 1;
 	v->first = cluster_idx - in_block + slice_idx * refcounts_per_slice(r);
 	v->end = v->first + min_u64(refcounts_per_slice(r), n);
-	return cache_get(&r->blocks,
-			 block + slice_idx * r->blocks.slice_bytes,
+	return cache_get(&r->blocks, block + slice_idx * r->blocks.slice_bytes,
 			 block + r->geo->cluster_size, 0, &v->slice, err);
 }
 
@@ -196,10 +195,10 @@ int refcounts_find_used(struct refcounts *r, uint64_t first, uint64_t end,
 	return 0;
 }
 
-/* ---- Counting -------------------------------------------------------------- */
+/* ---- Counting ------------------------------------------------------------ */
 
-static int count_error(const struct refcounts *r, uint64_t cluster_idx, int code,
-		       struct qcow2_error *err)
+static int count_error(const struct refcounts *r, uint64_t cluster_idx,
+		       int code, struct qcow2_error *err)
 {
 	uint64_t host_off = cluster_idx << r->geo->cluster_bits;
 
@@ -217,7 +216,9 @@ static int count_error(const struct refcounts *r, uint64_t cluster_idx, int code
 /* The end of what [i, end) shares with one slice. */
 static uint64_t in_slice(const struct refcounts *r, uint64_t i, uint64_t end)
 {
-	return min_u64(align_down(i, refcounts_per_slice(r)) + refcounts_per_slice(r), end);
+	return min_u64(align_down(i, refcounts_per_slice(r)) +
+			       refcounts_per_slice(r),
+		       end);
 }
 
 /* Nothing is changed unless every cluster can be. */
@@ -389,7 +390,7 @@ int refcounts_set(struct refcounts *r, uint64_t value, uint64_t cluster_idx,
 	return rc;
 }
 
-/* ---- Writing --------------------------------------------------------------- */
+/* ---- Writing ------------------------------------------------------------- */
 
 static bool is_empty(const struct table_range *t)
 {

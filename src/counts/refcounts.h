@@ -33,9 +33,9 @@ struct reftable_place {
 
 /* Clusters that the file held when it was opened: refcounts_inherited.h. */
 struct inherited {
-	uint64_t end;          /* cluster index: those before it */
-	_Atomic bool doubted;  /* their refcounts may be too low */
-	bool freed;            /* one has lost its last reference since */
+	uint64_t end;         /* cluster index: those before it */
+	_Atomic bool doubted; /* their refcounts may be too low */
+	bool freed;           /* one has lost its last reference since */
 };
 
 /* Entries of the refcount table that the disk may have otherwise: they go with
@@ -66,28 +66,28 @@ struct refcounts_owner {
 
 struct refcounts {
 	const struct geometry *geo;
-	struct qcow2_store *file;     /* borrowed */
+	struct qcow2_store *file; /* borrowed */
 	struct cache blocks;
-	pthread_mutex_t grow_lock;    /* one new block or table at a time */
+	pthread_mutex_t grow_lock; /* one new block or table at a time */
 	struct reftable_place place;
 	struct refcounts_owner owner;
-	pthread_mutex_t lock;         /* protects what follows */
-	uint64_t *table;              /* host byte order */
-	uint64_t n_table;             /* entries */
+	pthread_mutex_t lock; /* protects what follows */
+	uint64_t *table;      /* host byte order */
+	uint64_t n_table;     /* entries */
 	struct table_changes changes;
 	struct dirty dirty;
-	uint64_t next_free;           /* cluster index: all below are in use, or
+	uint64_t next_free; /* cluster index: all below are in use, or
 				       * inherited and doubted */
 	struct inherited inherited;
-	bool fell_low;                /* one has become 1 or 0 since the watch
+	bool fell_low;               /* one has become 1 or 0 since the watch
 				       * began */
-	uint64_t held;                /* never claimed whatever its refcount;
+	uint64_t held;               /* never claimed whatever its refcount;
 				       * 0: none */
-	_Atomic uint64_t high_water;  /* host offset: nothing at or above it was
+	_Atomic uint64_t high_water; /* host offset: nothing at or above it was
 				       * ever handed out, it reads as zeros */
-	uint64_t file_size;           /* the file has been extended to here;
+	uint64_t file_size;          /* the file has been extended to here;
 				       * under grow_lock */
-	_Atomic int broken;           /* -errno: a barrier failed; 0 */
+	_Atomic int broken;          /* -errno: a barrier failed; 0 */
 };
 
 int refcounts_open(struct refcounts *r, const struct geometry *g,
@@ -115,7 +115,7 @@ int refcounts_read(struct refcounts *r, uint64_t n, uint64_t first,
 struct claim {
 	uint64_t host_off;
 	uint64_t n_clusters;
-	bool reads_zero;   /* never used before: the file has zeros there */
+	bool reads_zero; /* never used before: the file has zeros there */
 };
 
 /*

@@ -10,8 +10,8 @@
 /* Clusters of one slice of refcounts, pinned. */
 struct view {
 	struct slice *slice;
-	uint64_t first;    /* cluster index of refcount 0 in the slice */
-	uint64_t end;      /* first cluster index behind it */
+	uint64_t first; /* cluster index of refcount 0 in the slice */
+	uint64_t end;   /* first cluster index behind it */
 };
 
 static inline uint64_t refcounts_per_slice(const struct refcounts *r)
@@ -37,8 +37,8 @@ void refcounts_table_changed(struct refcounts *r, uint64_t index);
 uint64_t refcounts_first_candidate(struct refcounts *r);
 
 /* These two with r->lock held. */
-static inline uint64_t view_get(const struct refcounts *r,
-				const struct view *v, uint64_t cluster_idx)
+static inline uint64_t view_get(const struct refcounts *r, const struct view *v,
+				uint64_t cluster_idx)
 {
 	return refcount_get(v->slice->data, cluster_idx - v->first,
 			    r->geo->refcount_order);

@@ -63,8 +63,7 @@ static int write_header(struct qcow2_store *file, struct qcow2_store *data,
 }
 
 int image_create(struct qcow2_store *file, struct qcow2_store *data,
-		 const struct qcow2_create_opts *opts,
-		 struct qcow2_error *err)
+		 const struct qcow2_create_opts *opts, struct qcow2_error *err)
 {
 	struct create_plan plan;
 	int rc = create_plan_make(&plan, opts, err);
@@ -72,9 +71,10 @@ int image_create(struct qcow2_store *file, struct qcow2_store *data,
 	if (rc < 0)
 		return rc;
 	if (!data != !opts->data_file)
-		return error_set(err, -EINVAL, data ?
-				 "a data store is given without data_file" :
-				 "data_file is set but no data store is given");
+		return error_set(
+			err, -EINVAL,
+			data ? "a data store is given without data_file"
+			     : "data_file is set but no data store is given");
 	if (data == file)
 		return error_set(err, -EINVAL,
 				 "image and data file are the same store");

@@ -36,12 +36,14 @@ static int check_size(const struct create_layout *l, uint64_t size,
 
 	if (size <= max)
 		return 0;
-	return error_set(err, -EFBIG, "size is %" PRIu64 " bytes, the limit "
-			 "with cluster_size %" PRIu64 "%s is %" PRIu64
-			 "; use a larger cluster_size", size, cluster_bytes(l),
-			 l->l2_entry_bytes == L2_ENTRY_BYTES ? ""
-							: " and extended_l2",
-			 max);
+	return error_set(
+		err, -EFBIG,
+		"size is %" PRIu64 " bytes, the limit "
+		"with cluster_size %" PRIu64 "%s is %" PRIu64
+		"; use a larger cluster_size",
+		size, cluster_bytes(l),
+		l->l2_entry_bytes == L2_ENTRY_BYTES ? "" : " and extended_l2",
+		max);
 }
 
 /*
@@ -73,15 +75,19 @@ static int check_limits(const struct create_layout *l, uint64_t data_end,
 	uint64_t end = max_u64(create_file_bytes(l), data_end);
 
 	if (table > REFCOUNT_TABLE_BYTES_MAX)
-		return error_set(err, -EFBIG, "preallocation needs a refcount "
-				 "table of %" PRIu64 " bytes, the limit is %"
-				 PRIu64 "; use a larger cluster_size or fewer "
-				 "refcount_bits", table,
-				 (uint64_t)REFCOUNT_TABLE_BYTES_MAX);
+		return error_set(err, -EFBIG,
+				 "preallocation needs a refcount "
+				 "table of %" PRIu64
+				 " bytes, the limit is %" PRIu64
+				 "; use a larger cluster_size or fewer "
+				 "refcount_bits",
+				 table, (uint64_t)REFCOUNT_TABLE_BYTES_MAX);
 	if (end > HOST_OFF_MAX)
-		return error_set(err, -EFBIG, "preallocation needs host "
-				 "offsets up to %" PRIu64 ", the limit is %"
-				 PRIu64, end, HOST_OFF_MAX);
+		return error_set(err, -EFBIG,
+				 "preallocation needs host "
+				 "offsets up to %" PRIu64
+				 ", the limit is %" PRIu64,
+				 end, HOST_OFF_MAX);
 	return 0;
 }
 
@@ -115,8 +121,9 @@ int create_layout_solve(struct create_layout *l,
 	*l = (struct create_layout){
 		.cluster_bits = log2_u32(opts->cluster_size),
 		.refcount_order = log2_u32(opts->refcount_bits),
-		.l2_entry_bytes = opts->flags & QCOW2_CREATE_EXTENDED_L2 ?
-			L2_ENTRY_BYTES_EXTENDED : L2_ENTRY_BYTES,
+		.l2_entry_bytes = opts->flags & QCOW2_CREATE_EXTENDED_L2
+					  ? L2_ENTRY_BYTES_EXTENDED
+					  : L2_ENTRY_BYTES,
 	};
 	rc = check_size(l, opts->virtual_size, err);
 	if (rc < 0)

@@ -19,16 +19,17 @@
 #define REFCOUNT_BITS_MAX (UINT32_C(1) << REFCOUNT_ORDER_MAX)
 #define REFCOUNT_BITS_V2 (UINT32_C(1) << REFCOUNT_ORDER_V2)
 
-#define CREATE_FLAGS_KNOWN                                                     \
-	(QCOW2_CREATE_EXTENDED_L2 | QCOW2_CREATE_LAZY_REFCOUNTS |             \
-	 QCOW2_CREATE_DATA_FILE_RAW | QCOW2_CREATE_SIZE_ZERO |                 \
+#define CREATE_FLAGS_KNOWN                                        \
+	(QCOW2_CREATE_EXTENDED_L2 | QCOW2_CREATE_LAZY_REFCOUNTS | \
+	 QCOW2_CREATE_DATA_FILE_RAW | QCOW2_CREATE_SIZE_ZERO |    \
 	 QCOW2_CREATE_EXCL | QCOW2_CREATE_IN_PLACE | QCOW2_CREATE_REPLACE)
 
 /* Names that a backing file's format may have.  The image remembers the name
  * for good, and a misspelt one makes it unreadable. */
 static const char *const backing_formats[] = {
-	"qcow2", "raw", "bochs", "cloop", "dmg", "file", "host_device",
-	"luks", "parallels", "qcow", "qed", "vdi", "vhdx", "vmdk", "vpc",
+	"qcow2", "raw",         "bochs", "cloop",     "dmg",
+	"file",  "host_device", "luks",  "parallels", "qcow",
+	"qed",   "vdi",         "vhdx",  "vmdk",      "vpc",
 };
 
 static bool is_power_of_two(uint32_t v)
@@ -52,22 +53,25 @@ static int check_numbers(const struct qcow2_create_opts *o,
 	if (o->flags & ~CREATE_FLAGS_KNOWN)
 		return error_set(err, -EINVAL,
 				 "flags are 0x%" PRIx32 ", of which this "
-				 "version knows 0x%x", o->flags,
-				 CREATE_FLAGS_KNOWN);
+				 "version knows 0x%x",
+				 o->flags, CREATE_FLAGS_KNOWN);
 	if (o->version != 2 && o->version != 3)
-		return error_set(err, -EINVAL, "version is %" PRIu32 ", must "
+		return error_set(err, -EINVAL,
+				 "version is %" PRIu32 ", must "
 				 "be 2 (compat=0.10) or 3 (compat=1.1)",
 				 o->version);
 	if (!is_power_of_two(o->cluster_size) ||
 	    o->cluster_size < CLUSTER_SIZE_MIN ||
 	    o->cluster_size > CLUSTER_SIZE_MAX)
-		return error_set(err, -EINVAL, "cluster_size is %" PRIu32
-				 ", must be a power of two from %" PRIu32
-				 " to %" PRIu32, o->cluster_size,
-				 CLUSTER_SIZE_MIN, CLUSTER_SIZE_MAX);
+		return error_set(
+			err, -EINVAL,
+			"cluster_size is %" PRIu32
+			", must be a power of two from %" PRIu32 " to %" PRIu32,
+			o->cluster_size, CLUSTER_SIZE_MIN, CLUSTER_SIZE_MAX);
 	if (!is_power_of_two(o->refcount_bits) ||
 	    o->refcount_bits > REFCOUNT_BITS_MAX)
-		return error_set(err, -EINVAL, "refcount_bits is %" PRIu32
+		return error_set(err, -EINVAL,
+				 "refcount_bits is %" PRIu32
 				 ", must be a power of two up to %" PRIu32,
 				 o->refcount_bits, REFCOUNT_BITS_MAX);
 	return 0;
@@ -81,7 +85,8 @@ static int check_enums(const struct qcow2_create_opts *o,
 	case QCOW2_COMPRESSION_ZSTD:
 		break;
 	default:
-		return error_set(err, -EINVAL, "compression_type is number %d, "
+		return error_set(err, -EINVAL,
+				 "compression_type is number %d, "
 				 "must be 0 (zlib) or 1 (zstd)",
 				 (int)o->compression);
 	}
@@ -92,7 +97,8 @@ static int check_enums(const struct qcow2_create_opts *o,
 	case QCOW2_PREALLOC_FULL:
 		return 0;
 	}
-	return error_set(err, -EINVAL, "preallocation is number %d, must be 0 "
+	return error_set(err, -EINVAL,
+			 "preallocation is number %d, must be 0 "
 			 "(off), 1 (metadata), 2 (falloc) or 3 (full)",
 			 (int)o->preallocation);
 }
@@ -126,18 +132,21 @@ static int check_contradictions(const struct qcow2_create_opts *o,
 	bool raw = o->flags & QCOW2_CREATE_DATA_FILE_RAW;
 
 	if (extended_l2 && o->cluster_size < EXTENDED_L2_CLUSTER_SIZE_MIN)
-		return error_set(err, -EINVAL, "extended_l2 needs a "
+		return error_set(err, -EINVAL,
+				 "extended_l2 needs a "
 				 "cluster_size of at least %" PRIu32
 				 ", it is %" PRIu32,
 				 EXTENDED_L2_CLUSTER_SIZE_MIN, o->cluster_size);
 	if (raw && !o->data_file)
 		return error_set(err, -EINVAL, "data_file_raw needs data_file");
 	if (raw && o->backing_file)
-		return error_set(err, -EINVAL, "data_file_raw and backing_file "
+		return error_set(err, -EINVAL,
+				 "data_file_raw and backing_file "
 				 "exclude each other");
 	if (o->backing_file && o->preallocation != QCOW2_PREALLOC_OFF &&
 	    !extended_l2)
-		return error_set(err, -EINVAL, "preallocation together with "
+		return error_set(err, -EINVAL,
+				 "preallocation together with "
 				 "backing_file needs extended_l2: it would "
 				 "hide the backing file");
 	return 0;
@@ -151,8 +160,10 @@ static int check_name(const char *option, const char *name, size_t max,
 	if (!len)
 		return error_set(err, -EINVAL, "%s is empty", option);
 	if (len > max)
-		return error_set(err, -EINVAL, "%s is %zu bytes long, the "
-				 "limit is %zu", option, len, max);
+		return error_set(err, -EINVAL,
+				 "%s is %zu bytes long, the "
+				 "limit is %zu",
+				 option, len, max);
 	return 0;
 }
 
@@ -163,9 +174,11 @@ static int check_backing_format(const char *name, struct qcow2_error *err)
 	for (size_t i = 0; i < n; i++)
 		if (!strcmp(name, backing_formats[i]))
 			return 0;
-	return error_set(err, -EINVAL, "backing_format is '%s', which is not a "
+	return error_set(err, -EINVAL,
+			 "backing_format is '%s', which is not a "
 			 "format that a backing file can have (raw, qcow2, "
-			 "...)", TEXT(name, strlen(name)));
+			 "...)",
+			 TEXT(name, strlen(name)));
 }
 
 static int check_backing(const struct qcow2_create_opts *o,
@@ -183,7 +196,8 @@ static int check_backing(const struct qcow2_create_opts *o,
 	if (rc < 0)
 		return rc;
 	if (!o->backing_format)
-		return error_set(err, -EINVAL, "backing_file needs "
+		return error_set(err, -EINVAL,
+				 "backing_file needs "
 				 "backing_format: the format is never guessed");
 	return check_backing_format(o->backing_format, err);
 }
@@ -208,7 +222,8 @@ static int check_data_file(const struct qcow2_create_opts *o,
 	if (rc < 0)
 		return rc;
 	if (names_protocol(o->data_file))
-		return error_set(err, -EINVAL, "data_file is '%s': the part "
+		return error_set(err, -EINVAL,
+				 "data_file is '%s': the part "
 				 "before the colon reads as a protocol; begin "
 				 "a file name with ./",
 				 TEXT(o->data_file, strlen(o->data_file)));
@@ -222,7 +237,8 @@ static int check_names_fit(const struct create_plan *plan,
 
 	if (create_header_encode(plan, buf, sizeof(buf)))
 		return 0;
-	return error_set(err, -EINVAL, "backing_file and data_file do not fit "
+	return error_set(err, -EINVAL,
+			 "backing_file and data_file do not fit "
 			 "into the first cluster of %" PRIu32 " bytes with the "
 			 "header; use shorter names or a larger cluster_size",
 			 plan->opts.cluster_size);
@@ -232,7 +248,7 @@ static int check_all(const struct qcow2_create_opts *o, struct qcow2_error *err)
 {
 	static int (*const checks[])(const struct qcow2_create_opts *,
 				     struct qcow2_error *) = {
-		check_numbers, check_enums,   check_v2,
+		check_numbers,        check_enums,   check_v2,
 		check_contradictions, check_backing, check_data_file,
 	};
 
@@ -264,8 +280,8 @@ int create_plan_make(struct create_plan *plan,
 	rc = create_layout_solve(&plan->layout, &plan->opts, err);
 	if (rc < 0)
 		return rc;
-	plan->opts.virtual_size = align_up(plan->opts.virtual_size,
-					   SECTOR_BYTES);
+	plan->opts.virtual_size =
+		align_up(plan->opts.virtual_size, SECTOR_BYTES);
 	return check_names_fit(plan, err);
 }
 

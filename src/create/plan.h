@@ -32,14 +32,14 @@ struct create_layout {
 	uint64_t n_refcount_table_clusters;
 	uint64_t n_refcount_blocks;
 	uint64_t n_l1_entries;
-	uint64_t n_l2_tables;    /* 0 without preallocation */
-	uint64_t n_l2_entries;   /* mapped guest clusters, likewise */
-	uint64_t n_clusters;     /* of the whole file */
+	uint64_t n_l2_tables;  /* 0 without preallocation */
+	uint64_t n_l2_entries; /* mapped guest clusters, likewise */
+	uint64_t n_clusters;   /* of the whole file */
 	uint64_t refcount_table_off;
 	uint64_t refcount_blocks_off;
-	uint64_t l1_off;         /* 0 when the disk is empty, as its L1 table */
+	uint64_t l1_off; /* 0 when the disk is empty, as its L1 table */
 	uint64_t l2_off;
-	uint64_t data_off;       /* of the first mapped cluster, in the file
+	uint64_t data_off; /* of the first mapped cluster, in the file
 				  * that holds guest data */
 };
 
@@ -74,8 +74,7 @@ size_t create_header_encode(const struct create_plan *plan, uint8_t *buf,
 			    size_t len);
 
 /* Writes all tables into @file, which reads as zeros. */
-int create_tables_write(struct qcow2_store *file,
-			const struct create_layout *l,
+int create_tables_write(struct qcow2_store *file, const struct create_layout *l,
 			struct qcow2_error *err);
 
 /*

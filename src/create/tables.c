@@ -99,23 +99,20 @@ static int write_refcounts(struct qcow2_store *file, uint8_t *buf,
 			    l->refcount_blocks_off + len, 0, err);
 }
 
-int create_tables_write(struct qcow2_store *file,
-			const struct create_layout *l,
+int create_tables_write(struct qcow2_store *file, const struct create_layout *l,
 			struct qcow2_error *err)
 {
 	uint64_t cluster_size = UINT64_C(1) << l->cluster_bits;
-	struct sequence refcount_table = {
-		l->refcount_table_off, l->n_refcount_blocks,
-		l->refcount_blocks_off, cluster_size, REFCOUNT_TABLE_ENTRY_BYTES
-	};
-	struct sequence l2 = {
-		l->l2_off, l->n_l2_entries, l->data_off | ENTRY_COPIED,
-		cluster_size, l->l2_entry_bytes
-	};
-	struct sequence l1 = {
-		l->l1_off, l->n_l2_tables, l->l2_off | ENTRY_COPIED,
-		cluster_size, L1_ENTRY_BYTES
-	};
+	struct sequence refcount_table = { l->refcount_table_off,
+					   l->n_refcount_blocks,
+					   l->refcount_blocks_off, cluster_size,
+					   REFCOUNT_TABLE_ENTRY_BYTES };
+	struct sequence l2 = { l->l2_off, l->n_l2_entries,
+			       l->data_off | ENTRY_COPIED, cluster_size,
+			       l->l2_entry_bytes };
+	struct sequence l1 = { l->l1_off, l->n_l2_tables,
+			       l->l2_off | ENTRY_COPIED, cluster_size,
+			       L1_ENTRY_BYTES };
 	CLEANUP_FREE uint8_t *buf = malloc(BUFFER_BYTES);
 	int rc;
 

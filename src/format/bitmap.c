@@ -40,9 +40,9 @@ enum defect bitmap_decode(struct bitmap *b, struct reader *r,
 uint64_t bitmap_table_entries(const struct geometry *g, uint64_t disk_size,
 			      unsigned granularity_bits)
 {
-	uint64_t bits = (disk_size >> granularity_bits) +
-			((disk_size & ((UINT64_C(1) << granularity_bits) -
-				       1)) != 0);
+	uint64_t bits =
+		(disk_size >> granularity_bits) +
+		((disk_size & ((UINT64_C(1) << granularity_bits) - 1)) != 0);
 	uint64_t bits_per_cluster = (uint64_t)g->cluster_size * 8;
 
 	return div_round_up(bits, bits_per_cluster);
@@ -58,14 +58,12 @@ static enum defect check_fields(const struct bitmap *b, struct fault *fault)
 		return fault_set(fault, DEFECT_BITMAP_ENTRY, "type",
 				 BITMAP_OFF_TYPE, b->type, BITMAP_TYPE_DIRTY);
 	if (b->granularity_bits < BITMAP_GRANULARITY_BITS_MIN)
-		return fault_set(fault, DEFECT_BITMAP_ENTRY,
-				 "granularity_bits", BITMAP_OFF_GRANULARITY,
-				 b->granularity_bits,
+		return fault_set(fault, DEFECT_BITMAP_ENTRY, "granularity_bits",
+				 BITMAP_OFF_GRANULARITY, b->granularity_bits,
 				 BITMAP_GRANULARITY_BITS_MIN);
 	if (b->granularity_bits > BITMAP_GRANULARITY_BITS_MAX)
-		return fault_set(fault, DEFECT_BITMAP_ENTRY,
-				 "granularity_bits", BITMAP_OFF_GRANULARITY,
-				 b->granularity_bits,
+		return fault_set(fault, DEFECT_BITMAP_ENTRY, "granularity_bits",
+				 BITMAP_OFF_GRANULARITY, b->granularity_bits,
 				 BITMAP_GRANULARITY_BITS_MAX);
 	if (b->name_len == 0 || b->name_len > BITMAP_NAME_BYTES_MAX)
 		return fault_set(fault, DEFECT_BITMAP_ENTRY, "name_size",
@@ -81,8 +79,7 @@ static enum defect check_table_size(const struct geometry *g,
 {
 	uint64_t max = min_u64(BITMAP_TABLE_ENTRIES_MAX,
 			       BITMAP_DATA_BYTES_MAX >> g->cluster_bits);
-	uint64_t need = bitmap_table_entries(g, disk_size,
-					     b->granularity_bits);
+	uint64_t need = bitmap_table_entries(g, disk_size, b->granularity_bits);
 	bool exact = b->table_size == need || (b->flags & BITMAP_FLAG_IN_USE);
 
 	if (b->table_size == 0 || b->table_size > max)

@@ -23,14 +23,14 @@
 /* One directory entry; pointers into the decoded buffer. */
 struct bitmap {
 	uint64_t table_off;
-	uint32_t table_size;        /* entries */
+	uint32_t table_size; /* entries */
 	uint32_t flags;
 	uint8_t type;
 	uint8_t granularity_bits;
 	uint16_t name_len;
 	uint32_t extra_len;
 	const uint8_t *extra;
-	const char *name;           /* not terminated */
+	const char *name; /* not terminated */
 };
 
 /* Decodes the entry at the cursor and moves it past the padding.  Returns 0
@@ -51,16 +51,15 @@ uint64_t bitmap_table_entries(const struct geometry *g, uint64_t disk_size,
 			      unsigned granularity_bits);
 
 enum bitmap_cluster_kind {
-	BITMAP_CLUSTER_ZEROS,     /* entry 0: all bits 0 */
-	BITMAP_CLUSTER_ONES,      /* entry 1: all bits 1 */
+	BITMAP_CLUSTER_ZEROS, /* entry 0: all bits 0 */
+	BITMAP_CLUSTER_ONES,  /* entry 1: all bits 1 */
 	BITMAP_CLUSTER_STORED,
 	BITMAP_CLUSTER_INVALID,
 };
 
 /* What a bitmap table entry says; the offset in *host_off for STORED. */
 enum bitmap_cluster_kind bitmap_table_entry(const struct geometry *g,
-					    uint64_t entry,
-					    uint64_t file_size,
+					    uint64_t entry, uint64_t file_size,
 					    uint64_t *host_off);
 
 #endif

@@ -10,7 +10,7 @@
 #define ALL DEFECT_REPAIR_ALL
 
 static const struct defect_info infos[DEFECT_COUNT] = {
-#define DEFECT(id, name, severity, repair, text)                               \
+#define DEFECT(id, name, severity, repair, text) \
 	[DEFECT_##id] = { name, text, severity, repair },
 #include "format/defects.def"
 #undef DEFECT

@@ -8,7 +8,7 @@
 
 enum { CRYPTO_EXT_BYTES = 16 };
 
-/* ---- The walk -------------------------------------------------------------- */
+/* ---- The walk ------------------------------------------------------------ */
 
 void extension_iter_init(struct extension_iter *it, const struct header *h,
 			 const uint8_t *cluster0, size_t len)
@@ -77,7 +77,7 @@ uint32_t extension_long_end(const struct extension_iter *it)
 	return (uint32_t)(it->r.pos - it->base);
 }
 
-/* ---- Known extensions ------------------------------------------------------ */
+/* ---- Known extensions ---------------------------------------------------- */
 
 /* A name ends before the NULs that fill it up.  False for one with NUL inside:
  * others would read another name. */
@@ -338,7 +338,7 @@ enum defect extensions_decode(struct extensions *x, const struct header *h,
 	return check_complete(x, h, fault);
 }
 
-/* ---- Encode ---------------------------------------------------------------- */
+/* ---- Encode -------------------------------------------------------------- */
 
 void extension_encode(struct byte_writer *w, uint32_t type, const void *data,
 		      uint32_t len)
@@ -349,7 +349,8 @@ void extension_encode(struct byte_writer *w, uint32_t type, const void *data,
 	write_zeros(w, -(size_t)len & 7);
 }
 
-void extension_encode_bitmaps(struct byte_writer *w, const struct bitmaps_ext *b)
+void extension_encode_bitmaps(struct byte_writer *w,
+			      const struct bitmaps_ext *b)
 {
 	write_be32(w, EXT_BITMAPS);
 	write_be32(w, BITMAPS_EXT_BYTES);

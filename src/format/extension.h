@@ -28,7 +28,7 @@ struct extension {
 	uint32_t type;
 	uint32_t len;
 	const uint8_t *data;
-	uint32_t off;      /* of the type field, in the buffer */
+	uint32_t off; /* of the type field, in the buffer */
 };
 
 /* A walk over the list.  */
@@ -36,8 +36,8 @@ struct extension_iter {
 	struct reader r;
 	const uint8_t *base;
 	uint32_t n_seen;
-	bool open_ended;   /* the list may go on behind the buffer */
-	bool cut_off;      /* and it does: the walk ended there */
+	bool open_ended; /* the list may go on behind the buffer */
+	bool cut_off;    /* and it does: the walk ended there */
 };
 
 /*
@@ -93,8 +93,8 @@ struct extensions {
 	bool padded_backing;
 	bool padded_backing_format;
 	bool padded_data_file;
-	bool cut_off;          /* the file ends before the list does */
-	uint32_t n_total;      /* known and unknown, end mark not counted */
+	bool cut_off;     /* the file ends before the list does */
+	uint32_t n_total; /* known and unknown, end mark not counted */
 	/* What means nothing to us and keeps other software from opening the
 	 * image; where it is in the buffer, 0 when there is none. */
 	uint32_t odd_bitmaps_off; /* a bitmaps extension of another length */
@@ -118,7 +118,8 @@ enum defect extensions_decode(struct extensions *x, const struct header *h,
 /* Appends one extension, padded to 8 bytes. */
 void extension_encode(struct byte_writer *w, uint32_t type, const void *data,
 		      uint32_t len);
-void extension_encode_bitmaps(struct byte_writer *w, const struct bitmaps_ext *b);
+void extension_encode_bitmaps(struct byte_writer *w,
+			      const struct bitmaps_ext *b);
 void extension_encode_crypto(struct byte_writer *w, const struct crypto_ext *c);
 void extension_encode_end(struct byte_writer *w);
 
@@ -132,8 +133,8 @@ enum feature_type {
 struct feature_name {
 	uint8_t type;
 	uint8_t bit;
-	uint8_t len;            /* of name, up to the first NUL or 46 */
-	const char *name;       /* in place, not terminated */
+	uint8_t len;      /* of name, up to the first NUL or 46 */
+	const char *name; /* in place, not terminated */
 };
 
 /* Entry @i of a table of @table_len bytes; false past the end. */

@@ -13,10 +13,10 @@
 
 struct fault {
 	enum defect defect;
-	const char *field;  /* static, as the specification spells it */
-	uint64_t off;       /* bytes from the start of the decoded buffer */
-	uint64_t value;     /* what was found */
-	uint64_t limit;     /* what the value was held against, 0 if nothing */
+	const char *field; /* static, as the specification spells it */
+	uint64_t off;      /* bytes from the start of the decoded buffer */
+	uint64_t value;    /* what was found */
+	uint64_t limit;    /* what the value was held against, 0 if nothing */
 };
 
 static inline enum defect fault_set(struct fault *f, enum defect defect,

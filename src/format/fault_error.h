@@ -24,17 +24,15 @@ static inline int fault_error(struct qcow2_error *err, int code,
 	const struct defect_info *info = defect_info((int)f->defect);
 
 	if (f->defect == DEFECT_HEADER_MAGIC)
-		return error_defect(err, code, (int)f->defect,
-				    host_base + f->off,
-				    "%s (0x%08" PRIx64 " instead of 0x%08" PRIx64
-				    ")",
-				    info->text, f->value, f->limit);
+		return error_defect(
+			err, code, (int)f->defect, host_base + f->off,
+			"%s (0x%08" PRIx64 " instead of 0x%08" PRIx64 ")",
+			info->text, f->value, f->limit);
 	if (f->limit)
-		return error_defect(err, code, (int)f->defect,
-				    host_base + f->off,
-				    "%s (%s is %" PRIu64 ", %s %" PRIu64 ")",
-				    info->text, f->field, f->value,
-				    fault_limit_word(f), f->limit);
+		return error_defect(
+			err, code, (int)f->defect, host_base + f->off,
+			"%s (%s is %" PRIu64 ", %s %" PRIu64 ")", info->text,
+			f->field, f->value, fault_limit_word(f), f->limit);
 	return error_defect(err, code, (int)f->defect, host_base + f->off,
 			    "%s (%s is %" PRIu64 ")", info->text, f->field,
 			    f->value);

@@ -23,16 +23,14 @@ void geometry_init(struct geometry *g, const struct header *h)
 	g->version = h->version;
 	g->cluster_bits = h->cluster_bits;
 	g->cluster_size = UINT32_C(1) << h->cluster_bits;
-	g->extended_l2 =
-		(h->incompatible_features & INCOMPAT_EXTENDED_L2) != 0;
+	g->extended_l2 = (h->incompatible_features & INCOMPAT_EXTENDED_L2) != 0;
 	g->has_data_file = header_has_data_file(h);
-	g->data_file_raw =
-		g->has_data_file &&
-		(h->autoclear_features & AUTOCLEAR_DATA_FILE_RAW) != 0;
+	g->data_file_raw = g->has_data_file && (h->autoclear_features &
+						AUTOCLEAR_DATA_FILE_RAW) != 0;
 	g->subclusters = g->extended_l2 ? SUBCLUSTERS_PER_CLUSTER : 1;
 	g->subcluster_bits = h->cluster_bits - (g->extended_l2 ? 5 : 0);
-	g->l2_entry_bytes =
-		g->extended_l2 ? L2_ENTRY_BYTES_EXTENDED : L2_ENTRY_BYTES;
+	g->l2_entry_bytes = g->extended_l2 ? L2_ENTRY_BYTES_EXTENDED
+					   : L2_ENTRY_BYTES;
 	g->l2_bits = h->cluster_bits - (g->extended_l2 ? 4 : 3);
 	g->refcount_order = h->refcount_order;
 	g->refcount_bits = UINT32_C(1) << h->refcount_order;
@@ -54,8 +52,8 @@ uint64_t geometry_l1_entries(const struct geometry *g, uint64_t size)
 	return (size >> bits) + ((size & (reach - 1)) != 0);
 }
 
-bool geometry_table_fits(const struct geometry *g, uint64_t off,
-			 uint64_t bytes, uint64_t file_size)
+bool geometry_table_fits(const struct geometry *g, uint64_t off, uint64_t bytes,
+			 uint64_t file_size)
 {
 	uint64_t end;
 

@@ -15,18 +15,18 @@ struct geometry {
 	uint32_t version;
 	uint32_t cluster_bits;
 	uint32_t cluster_size;
-	uint32_t subcluster_bits;    /* = cluster_bits without extended L2 */
-	uint32_t subclusters;        /* per cluster: 1 or 32 */
-	uint32_t l2_entry_bytes;     /* 8 or 16 */
-	uint32_t l2_bits;            /* entries in an L2 table: 1 << l2_bits */
+	uint32_t subcluster_bits; /* = cluster_bits without extended L2 */
+	uint32_t subclusters;     /* per cluster: 1 or 32 */
+	uint32_t l2_entry_bytes;  /* 8 or 16 */
+	uint32_t l2_bits;         /* entries in an L2 table: 1 << l2_bits */
 	uint32_t refcount_order;
-	uint32_t refcount_bits;      /* 1 << refcount_order */
+	uint32_t refcount_bits;       /* 1 << refcount_order */
 	uint32_t refcount_block_bits; /* refcounts in a block: 1 << this */
-	uint32_t csize_shift;        /* compressed descriptor: size field */
+	uint32_t csize_shift;         /* compressed descriptor: size field */
 	uint64_t csize_mask;
-	uint64_t coffset_mask;       /* compressed descriptor: offset field */
+	uint64_t coffset_mask; /* compressed descriptor: offset field */
 	uint64_t refcount_max;
-	uint64_t l2_odd_mask;        /* bits that plain L2 entries lack */
+	uint64_t l2_odd_mask; /* bits that plain L2 entries lack */
 	bool extended_l2;
 	bool has_data_file;
 	bool data_file_raw;
@@ -96,7 +96,7 @@ uint64_t geometry_l1_entries(const struct geometry *g, uint64_t size);
  * header cluster, below 2^56, and so that it ends inside @file_size rounded up
  * to a cluster, since the last cluster of a file need not be complete.
  */
-bool geometry_table_fits(const struct geometry *g, uint64_t off,
-			 uint64_t bytes, uint64_t file_size);
+bool geometry_table_fits(const struct geometry *g, uint64_t off, uint64_t bytes,
+			 uint64_t file_size);
 
 #endif

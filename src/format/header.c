@@ -12,7 +12,7 @@ static uint64_t cluster_size(const struct header *h)
 	return UINT64_C(1) << h->cluster_bits;
 }
 
-/* ---- Decode ---------------------------------------------------------------- */
+/* ---- Decode -------------------------------------------------------------- */
 
 static void read_v2(struct header *h, struct reader *r)
 {
@@ -119,7 +119,7 @@ enum defect header_decode(struct header *h, const void *buf, size_t len,
 	return h->version == 3 ? decode_v3(h, &r, len, fault) : DEFECT_NONE;
 }
 
-/* ---- Validate -------------------------------------------------------------- */
+/* ---- Validate ------------------------------------------------------------ */
 
 /* A table without entries is nowhere, but its offset must be one. */
 static bool place_is_valid(const struct geometry *g, uint64_t off,
@@ -130,9 +130,8 @@ static bool place_is_valid(const struct geometry *g, uint64_t off,
 	return geometry_table_fits(g, off, bytes, file_size);
 }
 
-static enum defect validate_l1(const struct header *h,
-			       const struct geometry *g, uint64_t file_size,
-			       struct fault *fault)
+static enum defect validate_l1(const struct header *h, const struct geometry *g,
+			       uint64_t file_size, struct fault *fault)
 {
 	uint64_t bytes = (uint64_t)h->l1_size * L1_ENTRY_BYTES;
 
@@ -173,8 +172,7 @@ static enum defect validate_refcount_table(const struct header *h,
 	return DEFECT_NONE;
 }
 
-static enum defect validate_overlap(const struct header *h,
-				    struct fault *fault)
+static enum defect validate_overlap(const struct header *h, struct fault *fault)
 {
 	struct range l1 = { h->l1_off, (uint64_t)h->l1_size * L1_ENTRY_BYTES };
 	struct range rt = { h->refcount_table_off,
@@ -209,8 +207,7 @@ static enum defect validate_snapshots(const struct header *h,
 	return DEFECT_NONE;
 }
 
-static enum defect validate_backing(const struct header *h,
-				    struct fault *fault)
+static enum defect validate_backing(const struct header *h, struct fault *fault)
 {
 	if (h->backing_off > cluster_size(h))
 		return fault_set(fault, DEFECT_HEADER_BACKING_NAME,
@@ -284,7 +281,7 @@ enum defect header_validate(const struct header *h, uint64_t file_size,
 	return bad;
 }
 
-/* ---- Encode ---------------------------------------------------------------- */
+/* ---- Encode -------------------------------------------------------------- */
 
 static void write_v2(const struct header *h, struct byte_writer *w)
 {

@@ -74,16 +74,16 @@ struct header {
 	uint32_t crypt_method;
 	uint64_t size;
 	uint64_t l1_off;
-	uint32_t l1_size;              /* entries */
+	uint32_t l1_size; /* entries */
 	uint32_t refcount_table_clusters;
 	uint64_t refcount_table_off;
 	uint64_t snapshots_off;
 	uint32_t n_snapshots;
-	uint32_t refcount_order;       /* 4 in version 2 */
+	uint32_t refcount_order;        /* 4 in version 2 */
 	uint64_t incompatible_features; /* 0 in version 2, as the next two */
 	uint64_t compatible_features;
 	uint64_t autoclear_features;
-	uint32_t header_length;        /* 72 in version 2 */
+	uint32_t header_length; /* 72 in version 2 */
 	uint8_t compression_type;
 	/* Padding and fields of later versions, bytes 105..header_length, kept
 	 * as found; points into the decoded buffer.  NULL: zero padding. */

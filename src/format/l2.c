@@ -101,9 +101,9 @@ static enum defect bitmap_unreadable(const struct geometry *g,
 	return DEFECT_NONE;
 }
 
-enum defect l2_odd_entry_unreadable(const struct geometry *g,
-				    struct l2_entry e, uint64_t guest_off,
-				    uint64_t file_size, uint64_t data_size)
+enum defect l2_odd_entry_unreadable(const struct geometry *g, struct l2_entry e,
+				    uint64_t guest_off, uint64_t file_size,
+				    uint64_t data_size)
 {
 	uint64_t off = l2_host_off(e);
 	enum defect bad = DEFECT_NONE;
@@ -129,8 +129,7 @@ enum defect l2_odd_entry_unreadable(const struct geometry *g,
 }
 
 static enum defect standard_entry_defect(const struct geometry *g,
-					 struct l2_entry e,
-					 uint64_t data_size)
+					 struct l2_entry e, uint64_t data_size)
 {
 	uint64_t reserved = L2_RESERVED_MASK | (g->extended_l2 ? L2_ZERO : 0);
 
@@ -147,8 +146,8 @@ enum defect l2_entry_defect(const struct geometry *g, struct l2_entry e,
 			    uint64_t guest_off, uint64_t file_size,
 			    uint64_t data_size)
 {
-	enum defect bad = l2_entry_unreadable(g, e, guest_off, file_size,
-					      data_size);
+	enum defect bad =
+		l2_entry_unreadable(g, e, guest_off, file_size, data_size);
 
 	if (bad)
 		return bad;

@@ -34,7 +34,7 @@
 
 struct l2_entry {
 	uint64_t desc;
-	uint64_t bitmap;   /* 0 without extended L2 */
+	uint64_t bitmap; /* 0 without extended L2 */
 };
 
 enum cluster_kind {
@@ -50,7 +50,7 @@ enum subcluster_kind {
 	SUBCLUSTER_UNALLOCATED_PLAIN, /* look in the backing file */
 	SUBCLUSTER_UNALLOCATED_ALLOC, /* the same, host space is reserved */
 	SUBCLUSTER_ZERO_PLAIN,
-	SUBCLUSTER_ZERO_ALLOC,        /* zero, host space is reserved */
+	SUBCLUSTER_ZERO_ALLOC, /* zero, host space is reserved */
 	SUBCLUSTER_NORMAL,
 	SUBCLUSTER_COMPRESSED,
 	SUBCLUSTER_INVALID,
@@ -116,9 +116,9 @@ enum defect l2_entry_defect(const struct geometry *g, struct l2_entry e,
 			    uint64_t data_size);
 
 /* For l2_entry_unreadable(), which has the common case inline. */
-enum defect l2_odd_entry_unreadable(const struct geometry *g,
-				    struct l2_entry e, uint64_t guest_off,
-				    uint64_t file_size, uint64_t data_size);
+enum defect l2_odd_entry_unreadable(const struct geometry *g, struct l2_entry e,
+				    uint64_t guest_off, uint64_t file_size,
+				    uint64_t data_size);
 
 /*
  * The defect that makes reading through the entry impossible, or DEFECT_NONE:
@@ -128,11 +128,9 @@ enum defect l2_odd_entry_unreadable(const struct geometry *g,
  * end of file or behind it, offsets that differ from the guest's in an
  * external data file.
  */
-static inline enum defect l2_entry_unreadable(const struct geometry *g,
-					      struct l2_entry e,
-					      uint64_t guest_off,
-					      uint64_t file_size,
-					      uint64_t data_size)
+static inline enum defect
+l2_entry_unreadable(const struct geometry *g, struct l2_entry e,
+		    uint64_t guest_off, uint64_t file_size, uint64_t data_size)
 {
 	bool odd = (e.desc & g->l2_odd_mask) || e.bitmap;
 
@@ -154,8 +152,8 @@ unsigned l2_subcluster_run(const struct geometry *g, struct l2_entry e,
 
 /* A compressed cluster descriptor: where its bytes are. */
 struct compressed {
-	uint64_t host_off;  /* any byte */
-	uint32_t len;       /* to the end of its last 512-byte sector */
+	uint64_t host_off; /* any byte */
+	uint32_t len;      /* to the end of its last 512-byte sector */
 };
 
 struct compressed compressed_decode(const struct geometry *g, uint64_t desc);

@@ -76,12 +76,11 @@ static enum defect check_slot(const struct luks_header *l, unsigned i,
 		return fault_set(fault, DEFECT_LUKS_SLOT, "stripes", off + 44,
 				 s->stripes, LUKS_STRIPES);
 	if (s->state == LUKS_SLOT_ACTIVE && s->iterations == 0)
-		return fault_set(fault, DEFECT_LUKS_SLOT, "iterations",
-				 off + 4, 0, 0);
+		return fault_set(fault, DEFECT_LUKS_SLOT, "iterations", off + 4,
+				 0, 0);
 	if (key.off < LUKS_HEADER_BYTES || range_end(key) > end)
-		return fault_set(fault, DEFECT_LUKS_SLOT,
-				 "key_material_offset", off + 40, key.off,
-				 end);
+		return fault_set(fault, DEFECT_LUKS_SLOT, "key_material_offset",
+				 off + 40, key.off, end);
 	for (unsigned j = 0; j < i; j++)
 		if (range_overlaps(key, slot_range(l, j)))
 			return fault_set(fault, DEFECT_LUKS_SLOT,
@@ -90,8 +89,7 @@ static enum defect check_slot(const struct luks_header *l, unsigned i,
 	return DEFECT_NONE;
 }
 
-static enum defect check_texts(const struct luks_header *l,
-			       struct fault *fault)
+static enum defect check_texts(const struct luks_header *l, struct fault *fault)
 {
 	const struct {
 		const char *text;
@@ -106,8 +104,7 @@ static enum defect check_texts(const struct luks_header *l,
 		if (strlen(texts[i].text) == LUKS_TEXT_BYTES)
 			return fault_set(fault, DEFECT_LUKS_HEADER,
 					 texts[i].field,
-					 LUKS_OFF_CIPHER +
-						 i * LUKS_TEXT_BYTES,
+					 LUKS_OFF_CIPHER + i * LUKS_TEXT_BYTES,
 					 LUKS_TEXT_BYTES, LUKS_TEXT_BYTES - 1);
 	return DEFECT_NONE;
 }

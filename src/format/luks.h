@@ -15,7 +15,7 @@
 #define LUKS_SLOT_INACTIVE UINT32_C(0x0000dead)
 
 struct luks_slot {
-	uint32_t state;           /* LUKS_SLOT_* */
+	uint32_t state; /* LUKS_SLOT_* */
 	uint32_t iterations;
 	uint8_t salt[32];
 	uint32_t key_off_sectors; /* from the start of the LUKS header */
@@ -23,7 +23,7 @@ struct luks_slot {
 };
 
 struct luks_header {
-	char cipher_name[33];     /* terminated */
+	char cipher_name[33]; /* terminated */
 	char cipher_mode[33];
 	char hash[33];
 	char uuid[41];

@@ -46,8 +46,7 @@ static const char *extension_name(uint32_t type)
 	}
 }
 
-const char *extension_to_text(const struct extension *x, char *dst,
-			      size_t size)
+const char *extension_to_text(const struct extension *x, char *dst, size_t size)
 {
 	struct outbuf o = outbuf_init(dst, size);
 
@@ -132,16 +131,14 @@ const char *l2_entry_to_text(const struct geometry *g, struct l2_entry e,
 	return out_done(&o);
 }
 
-const char *refcount_table_entry_to_text(uint64_t entry, char *dst,
-					 size_t size)
+const char *refcount_table_entry_to_text(uint64_t entry, char *dst, size_t size)
 {
 	struct outbuf o = outbuf_init(dst, size);
 
 	if (entry == 0)
 		out_str(&o, "no refcount block");
 	else
-		out_hex(&o, "refcount block @",
-			refcount_block_off(entry));
+		out_hex(&o, "refcount block @", refcount_block_off(entry));
 	if (entry & ~REFCOUNT_TABLE_OFFSET_MASK)
 		out_hex(&o, " reserved=", entry & ~REFCOUNT_TABLE_OFFSET_MASK);
 	return out_done(&o);

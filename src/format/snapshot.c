@@ -33,8 +33,7 @@ static void read_fixed(struct snapshot *s, struct reader *r)
 	s->extra_len = read_be32(r);
 }
 
-static void read_extra(struct snapshot *s, struct reader *r,
-		       uint64_t disk_size)
+static void read_extra(struct snapshot *s, struct reader *r, uint64_t disk_size)
 {
 	const uint8_t *data = read_bytes(r, s->extra_len);
 	struct reader extra = reader_init(data, data ? s->extra_len : 0);
@@ -95,8 +94,7 @@ enum defect snapshot_l1_defect(const struct geometry *g,
 
 	if (bytes > L1_TABLE_BYTES_MAX)
 		return DEFECT_SNAPSHOT_L1;
-	if (s->l1_size &&
-	    !geometry_table_fits(g, s->l1_off, bytes, file_size))
+	if (s->l1_size && !geometry_table_fits(g, s->l1_off, bytes, file_size))
 		return DEFECT_SNAPSHOT_L1;
 	if (s->disk_size > VIRTUAL_SIZE_MAX ||
 	    geometry_l1_entries(g, s->disk_size) > s->l1_size)
@@ -124,8 +122,8 @@ uint64_t snapshot_encoded_bytes(const struct snapshot *s)
 void snapshot_encode(struct byte_writer *w, const struct snapshot *s)
 {
 	uint32_t extra = extra_bytes(s);
-	size_t len = (size_t)SNAPSHOT_HEADER_BYTES + extra + s->id_len +
-		     s->name_len;
+	size_t len =
+		(size_t)SNAPSHOT_HEADER_BYTES + extra + s->id_len + s->name_len;
 
 	write_be64(w, s->l1_off);
 	write_be32(w, s->l1_size);

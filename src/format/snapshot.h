@@ -16,19 +16,19 @@
 /* One entry; pointers into the decoded buffer. */
 struct snapshot {
 	uint64_t l1_off;
-	uint32_t l1_size;            /* entries */
+	uint32_t l1_size; /* entries */
 	uint32_t date_sec;
 	uint32_t date_nsec;
 	uint16_t id_len;
 	uint16_t name_len;
 	uint64_t vm_clock_nsec;
-	uint64_t vm_state_size;      /* the large field where it exists */
-	uint64_t disk_size;          /* the header's size where it is absent */
-	uint64_t icount;             /* UINT64_MAX where it is absent */
-	uint32_t extra_len;          /* as stored */
-	uint32_t unknown_extra_len;  /* what follows icount */
+	uint64_t vm_state_size;     /* the large field where it exists */
+	uint64_t disk_size;         /* the header's size where it is absent */
+	uint64_t icount;            /* UINT64_MAX where it is absent */
+	uint32_t extra_len;         /* as stored */
+	uint32_t unknown_extra_len; /* what follows icount */
 	const uint8_t *unknown_extra;
-	const char *id;              /* not terminated */
+	const char *id; /* not terminated */
 	const char *name;
 };
 

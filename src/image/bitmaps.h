@@ -17,15 +17,15 @@
 #include "image/budget.h"
 
 struct bitmap_entry {
-	char *name;          /* terminated */
-	uint32_t flags;      /* QCOW2_BITMAP_* */
+	char *name;     /* terminated */
+	uint32_t flags; /* QCOW2_BITMAP_* */
 	uint8_t granularity_bits;
 };
 
 struct bitmaps {
 	struct bitmap_entry *list;
 	uint32_t n;
-	uint64_t directory_off;   /* 0 bytes when there is none */
+	uint64_t directory_off; /* 0 bytes when there is none */
 	uint64_t directory_bytes;
 	enum defect defect;
 };

@@ -34,7 +34,8 @@ static inline uint64_t metadata_budget_l2(const struct metadata_budget *b)
 	return metadata_budget_left(b) / 2;
 }
 
-static inline uint64_t metadata_budget_refcounts(const struct metadata_budget *b)
+static inline uint64_t
+metadata_budget_refcounts(const struct metadata_budget *b)
 {
 	return metadata_budget_left(b) / 4;
 }

@@ -22,8 +22,8 @@ enum {
 struct decoded_cluster {
 	struct decoded_cluster *next;
 	struct compressed where;
-	uint32_t pins;   /* readers copying out of it */
-	bool listed;     /* still in the cache */
+	uint32_t pins; /* readers copying out of it */
+	bool listed;   /* still in the cache */
 	uint8_t data[];
 };
 
@@ -74,7 +74,7 @@ void compressed_reader_release(struct compressed_reader *cr)
 	decoder_pool_release(&cr->decoders);
 }
 
-/* ---- The list, under the lock --------------------------------------------- */
+/* ---- The list, under the lock -------------------------------------------- */
 
 static bool is_at(const struct decoded_cluster *d, struct compressed where)
 {
@@ -129,8 +129,7 @@ static struct decoded_cluster *decoded_get(struct compressed_reader *cr,
 	return d;
 }
 
-static void decoded_put(struct compressed_reader *cr,
-			struct decoded_cluster *d)
+static void decoded_put(struct compressed_reader *cr, struct decoded_cluster *d)
 {
 	SCOPED_LOCK(&cr->lock);
 
@@ -201,7 +200,7 @@ void compressed_forget(struct compressed_reader *cr, uint64_t len,
 	cr->last_direct = UINT64_MAX;
 }
 
-/* ---- Decoding ------------------------------------------------------------- */
+/* ---- Decoding ------------------------------------------------------------ */
 
 static int decode_failed(int rc, struct compressed where,
 			 struct qcow2_error *err)
@@ -209,8 +208,7 @@ static int decode_failed(int rc, struct compressed where,
 	if (rc != -EIO)
 		return error_set(err, rc, "no memory for a decoder");
 	return error_defect(err, rc, DEFECT_COMPRESSED_DATA, where.host_off,
-			    "%s",
-			    defect_info(DEFECT_COMPRESSED_DATA)->text);
+			    "%s", defect_info(DEFECT_COMPRESSED_DATA)->text);
 }
 
 static int decode_into(struct compressed_reader *cr, struct compressed where,
@@ -260,9 +258,8 @@ static int decode_cached(struct compressed_reader *cr, struct compressed where,
 
 /* True when a whole cluster goes to one contiguous place and was not the last
  * one to do so. */
-static bool wants_direct(struct compressed_reader *cr,
-			 struct compressed where, const struct iov_cursor *dst,
-			 uint64_t len)
+static bool wants_direct(struct compressed_reader *cr, struct compressed where,
+			 const struct iov_cursor *dst, uint64_t len)
 {
 	SCOPED_LOCK(&cr->lock);
 	bool again = cr->last_direct == where.host_off;

@@ -25,7 +25,7 @@ struct decoded_cluster;
 struct spare_buffer;
 
 struct compressed_reader {
-	struct qcow2_store *file;       /* borrowed */
+	struct qcow2_store *file; /* borrowed */
 	uint32_t cluster_size;
 	struct decoder_pool decoders;
 	pthread_mutex_t lock;
@@ -33,7 +33,7 @@ struct compressed_reader {
 	uint32_t n_decoded;
 	uint32_t max_decoded;
 	struct spare_buffer *spare;
-	uint64_t last_direct;           /* host_off decoded past the cache */
+	uint64_t last_direct; /* host_off decoded past the cache */
 };
 
 void compressed_reader_init(struct compressed_reader *cr,

@@ -42,9 +42,8 @@ static void remember(struct holes *p, uint64_t len, uint64_t host_off,
 	p->is_data = is_data;
 }
 
-int holes_extent(struct holes *p, struct qcow2_store *data,
-			uint64_t *len, uint64_t host_off, bool *is_data,
-			struct qcow2_error *err)
+int holes_extent(struct holes *p, struct qcow2_store *data, uint64_t *len,
+		 uint64_t host_off, bool *is_data, struct qcow2_error *err)
 {
 	/* What can be written to can change, and the answer with it. */
 	bool lasting = store_is_read_only(data);
@@ -67,8 +66,8 @@ struct count {
 	const struct geometry *g;
 	struct qcow2_store *file;
 	uint64_t file_size;
-	uint64_t end_cluster;  /* clusters of the host file */
-	uint64_t threshold;    /* enough: stop counting */
+	uint64_t end_cluster; /* clusters of the host file */
+	uint64_t threshold;   /* enough: stop counting */
 	uint64_t n_used;
 	uint8_t *block;
 };
@@ -79,8 +78,8 @@ static void count_block(struct count *c, uint64_t first_cluster)
 
 	n = min_u64(n, c->end_cluster - first_cluster);
 	for (uint64_t i = 0; i < n && c->n_used < c->threshold; i++)
-		c->n_used += refcount_get(c->block, i,
-					  c->g->refcount_order) != 0;
+		c->n_used += refcount_get(c->block, i, c->g->refcount_order) !=
+			     0;
 }
 
 static int count_entry(struct count *c, uint64_t index, uint64_t entry,
@@ -101,13 +100,11 @@ static int count_entry(struct count *c, uint64_t index, uint64_t entry,
 static int count_used(struct count *c, const struct header *h,
 		      struct qcow2_error *err)
 {
-	uint64_t n_blocks =
-		min_u64(((uint64_t)h->refcount_table_clusters
-			 << c->g->cluster_bits) /
-				REFCOUNT_TABLE_ENTRY_BYTES,
-			div_round_up(c->end_cluster,
-				     UINT64_C(1)
-					     << c->g->refcount_block_bits));
+	uint64_t n_blocks = min_u64(
+		((uint64_t)h->refcount_table_clusters << c->g->cluster_bits) /
+			REFCOUNT_TABLE_ENTRY_BYTES,
+		div_round_up(c->end_cluster,
+			     UINT64_C(1) << c->g->refcount_block_bits));
 	CLEANUP_FREE uint8_t *table =
 		alloc_zeroed(n_blocks + 1, REFCOUNT_TABLE_ENTRY_BYTES);
 	CLEANUP_FREE uint8_t *block = malloc(c->g->cluster_size);
@@ -149,8 +146,8 @@ static int detect(const struct geometry *g, const struct header *h,
 }
 
 int holes_detect(struct holes *p, const struct geometry *g,
-			const struct header *h, struct qcow2_store *file,
-			bool *yes, struct qcow2_error *err)
+		 const struct header *h, struct qcow2_store *file, bool *yes,
+		 struct qcow2_error *err)
 {
 	int state = atomic_load_explicit(&p->state, memory_order_acquire);
 	int rc;

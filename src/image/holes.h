@@ -25,11 +25,11 @@ enum prealloc_state {
 };
 
 struct holes {
-	_Atomic int state;     /* enum prealloc_state, worked out on first use */
-	pthread_mutex_t lock;  /* a leaf; protects what follows */
-	uint64_t off;          /* the host extent that was asked for last: */
-	uint64_t end;          /* holes between tables are long, and neighbours */
-	bool is_data;          /* ask for the same one again and again */
+	_Atomic int state;    /* enum prealloc_state, worked out on first use */
+	pthread_mutex_t lock; /* a leaf; protects what follows */
+	uint64_t off;         /* the host extent that was asked for last: */
+	uint64_t end; /* holes between tables are long, and neighbours */
+	bool is_data; /* ask for the same one again and again */
 };
 
 void holes_init(struct holes *p);
@@ -40,13 +40,12 @@ void holes_release(struct holes *p);
  * keeps space for: by more than a ninth, and by two clusters at least.
  */
 int holes_detect(struct holes *p, const struct geometry *g,
-			const struct header *h, struct qcow2_store *file,
-			bool *yes, struct qcow2_error *err);
+		 const struct header *h, struct qcow2_store *file, bool *yes,
+		 struct qcow2_error *err);
 
 /* Is @host_off data or hole, and for how many bytes (at most *len)?  Remembers
  * answers of stores that nobody writes to. */
-int holes_extent(struct holes *p, struct qcow2_store *data,
-			uint64_t *len, uint64_t host_off, bool *is_data,
-			struct qcow2_error *err);
+int holes_extent(struct holes *p, struct qcow2_store *data, uint64_t *len,
+		 uint64_t host_off, bool *is_data, struct qcow2_error *err);
 
 #endif

@@ -35,37 +35,38 @@ struct writer;
 
 /* In bytes. */
 struct image_sizes {
-	uint64_t file;              /* at open */
-	uint64_t data;              /* of an external data file, likewise */
+	uint64_t file; /* at open */
+	uint64_t data; /* of an external data file, likewise */
 	const _Atomic uint64_t *file_end; /* how far a writer has got; NULL
 				     * without one */
 };
 
 struct image {
 	struct qcow2_store *file;
-	struct qcow2_store *data;   /* == file without external data file; NULL
+	struct qcow2_store *data; /* == file without external data file; NULL
 				     * until it is attached */
 	struct geometry geo;
-	struct header header;       /* tail points into names.cluster0 */
-	pthread_mutex_t header_lock;/* the header in memory and its fixed part on
+	struct header header; /* tail points into names.cluster0 */
+	pthread_mutex_t
+		header_lock;   /* the header in memory and its fixed part on
 				     * disk; a leaf, held during the write of
 				     * one sector */
-	uint64_t virtual_size;      /* of the snapshot in a snapshot's view */
+	uint64_t virtual_size; /* of the snapshot in a snapshot's view */
 	struct image_sizes sizes;
 	bool metadata_only;
-	uint32_t lacks;             /* QCOW2_LACKS_* */
+	uint32_t lacks; /* QCOW2_LACKS_* */
 	struct metadata_budget budget;
 	struct names names;
 	struct map map;
 	struct compressed_reader compressed;
 	struct snapshots snapshots;
-	pthread_mutex_t list_lock;  /* held when the list of snapshots is
+	pthread_mutex_t list_lock; /* held when the list of snapshots is
 				     * replaced, and by who reads it while an
 				     * operation on snapshots may be running */
 	struct bitmaps bitmaps;
 	struct luks luks;
 	struct holes holes;
-	struct writer *writer;              /* NULL: read-only */
+	struct writer *writer; /* NULL: read-only */
 };
 
 /*
@@ -106,8 +107,8 @@ static inline bool image_is_encrypted(const struct image *img)
 struct image_extent {
 	enum subcluster_kind kind;
 	uint64_t len;
-	uint64_t host_off;  /* NORMAL, ZERO_ALLOC, UNALLOCATED_ALLOC: in data */
-	uint64_t desc;      /* COMPRESSED: the descriptor, one cluster */
+	uint64_t host_off; /* NORMAL, ZERO_ALLOC, UNALLOCATED_ALLOC: in data */
+	uint64_t desc;     /* COMPRESSED: the descriptor, one cluster */
 };
 
 /*

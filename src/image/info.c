@@ -23,8 +23,8 @@ static void get_features(struct image *img, struct qcow2_info *out)
 	out->autoclear_features = h.autoclear_features;
 	out->dirty = (h.incompatible_features & INCOMPAT_DIRTY) != 0;
 	out->corrupt = (h.incompatible_features & INCOMPAT_CORRUPT) != 0;
-	out->lazy_refcounts =
-		(h.compatible_features & COMPAT_LAZY_REFCOUNTS) != 0;
+	out->lazy_refcounts = (h.compatible_features & COMPAT_LAZY_REFCOUNTS) !=
+			      0;
 	out->extended_l2 = img->geo.extended_l2;
 	out->has_data_file = img->geo.has_data_file;
 	out->data_file_raw = img->geo.data_file_raw;

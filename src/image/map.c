@@ -38,8 +38,7 @@ static uint64_t cache_bytes(const struct geometry *g,
 	uint64_t least = opts->flags & QCOW2_OPEN_RDWR ? L2_CACHE_BYTES_DEFAULT
 						       : L2_CACHE_BYTES_READER;
 
-	return min_u64(wish,
-		       max_u64(least, 2 * (l1_size << g->cluster_bits)));
+	return min_u64(wish, max_u64(least, 2 * (l1_size << g->cluster_bits)));
 }
 
 static int check_slice_bytes(const struct geometry *g, uint64_t bytes,
@@ -108,7 +107,7 @@ void map_release(struct map *m)
 	m->l1.entries = NULL;
 }
 
-/* ---- Walks ------------------------------------------------------------------- */
+/* ---- Walks --------------------------------------------------------------- */
 
 /* What most images have, and all that may change: no table to pass over, so
  * nothing to keep. */
@@ -185,14 +184,14 @@ int map_allow_walk(struct map *m, const struct repeats_source *src,
 	return rc;
 }
 
-/* ---- Windows ----------------------------------------------------------------- */
+/* ---- Windows ------------------------------------------------------------- */
 
 /* Is all that L1 entry @i describes of one kind? */
 static bool is_uniform(const struct map *m, const struct geometry *g,
 		       uint64_t i, enum subcluster_kind *kind)
 {
-	const struct repeats *r = atomic_load_explicit(&m->repeats,
-						       memory_order_acquire);
+	const struct repeats *r =
+		atomic_load_explicit(&m->repeats, memory_order_acquire);
 	uint64_t table = l1_table_off(map_l1_entry(m, i));
 
 	*kind = SUBCLUSTER_UNALLOCATED_PLAIN;
@@ -238,11 +237,10 @@ int map_window_get(struct map *m, const struct geometry *g, uint64_t file_size,
 	enum defect defect;
 
 	if (is_uniform(m, g, i, &kind)) {
-		*w = (struct map_window){
-			.kind = kind,
-			.n_entries = uniform_clusters(m, g, guest_end,
-						      guest_off, kind)
-		};
+		*w = (struct map_window){ .kind = kind,
+					  .n_entries = uniform_clusters(
+						  m, g, guest_end, guest_off,
+						  kind) };
 		return 0;
 	}
 	defect = l1_entry_defect(g, entry, file_size);
@@ -276,8 +274,9 @@ struct l2_entry map_window_entry(const struct map_window *w,
 				 const struct geometry *g, uint64_t i)
 {
 	const _Atomic uint64_t *word =
-		(const _Atomic uint64_t *)(const void *)(w->slice->data +
-				(w->first + i) * g->l2_entry_bytes);
+		(const _Atomic uint64_t
+			 *)(const void *)(w->slice->data +
+					  (w->first + i) * g->l2_entry_bytes);
 	struct l2_entry e = { load_be64(word), 0 };
 	uint32_t seq;
 
@@ -295,14 +294,15 @@ uint64_t map_window_empty(const struct map_window *w, const struct geometry *g,
 			  uint64_t i)
 {
 	const _Atomic uint64_t *word =
-		(const _Atomic uint64_t *)(const void *)(w->slice->data +
-				(w->first + i) * g->l2_entry_bytes);
+		(const _Atomic uint64_t
+			 *)(const void *)(w->slice->data +
+					  (w->first + i) * g->l2_entry_bytes);
 	uint64_t words = g->l2_entry_bytes / sizeof(*word);
 	uint64_t n = (w->n_entries - i) * words;
 	uint64_t k = 0;
 
-	while (k < n && atomic_load_explicit(&word[k], memory_order_relaxed) ==
-				0)
+	while (k < n &&
+	       atomic_load_explicit(&word[k], memory_order_relaxed) == 0)
 		k++;
 	return k / words;
 }

@@ -46,14 +46,14 @@ void map_forget_walk(struct map *m);
 
 /* Entries of one L2 table that lie together in a pinned slice. */
 struct map_window {
-	struct slice *slice;    /* NULL: all clusters are of one kind that
+	struct slice *slice;       /* NULL: all clusters are of one kind that
 				 * points nowhere */
 	enum subcluster_kind kind; /* without slice; for who may write always
 				 * UNALLOCATED_PLAIN: there is no L2 table */
-	uint64_t first;         /* index in the slice of the asked entry */
-	uint64_t n_entries;     /* from there to the end of the slice; without
+	uint64_t first;            /* index in the slice of the asked entry */
+	uint64_t n_entries; /* from there to the end of the slice; without
 				 * slice: clusters that are of this kind */
-	uint64_t host_off;      /* of the asked entry, for messages */
+	uint64_t host_off;  /* of the asked entry, for messages */
 };
 
 /*
@@ -61,10 +61,9 @@ struct map_window {
  * the window reaches over all following empty L1 entries, but not further
  * than @guest_end.  -EIO with a defect for a bad L1 entry.
  */
-int map_window_get(struct map *m, const struct geometry *g,
-		   uint64_t file_size, uint64_t guest_end, uint64_t guest_off,
-		   unsigned flags, struct map_window *w,
-		   struct qcow2_error *err);
+int map_window_get(struct map *m, const struct geometry *g, uint64_t file_size,
+		   uint64_t guest_end, uint64_t guest_off, unsigned flags,
+		   struct map_window *w, struct qcow2_error *err);
 void map_window_put(struct map *m, struct map_window *w);
 
 /* Entry @i of the window's slice; writers may be at work on it. */

@@ -7,8 +7,8 @@
 #include "base/error.h"
 
 /* A terminated copy; the decoders have made sure there is no NUL inside. */
-static int copy_text(char **out, const void *src, size_t len,
-		     const char *what, struct qcow2_error *err)
+static int copy_text(char **out, const void *src, size_t len, const char *what,
+		     struct qcow2_error *err)
 {
 	*out = malloc(len + 1);
 	if (!*out)

@@ -13,15 +13,15 @@
 
 /* A line of the feature name table; the text is not escaped. */
 struct feature_text {
-	uint8_t type;           /* enum feature_type */
+	uint8_t type; /* enum feature_type */
 	uint8_t bit;
 	char name[FEATURE_NAME_BYTES + 1];
 };
 
 struct names {
-	uint8_t *cluster0;      /* the header cluster as read */
-	size_t cluster0_len;    /* less than a cluster in a short file */
-	char *backing_file;     /* NULL: none; no NUL inside */
+	uint8_t *cluster0;   /* the header cluster as read */
+	size_t cluster0_len; /* less than a cluster in a short file */
+	char *backing_file;  /* NULL: none; no NUL inside */
 	char *backing_format;
 	char *data_file;
 	struct feature_text *features;

@@ -51,8 +51,8 @@ static int take_tables(struct image *img, const struct qcow2_open_opts *opts,
 /* Neither cache works with less than two slices. */
 static int check_caches(const struct image *img, struct qcow2_error *err)
 {
-	uint64_t least = 8 * min_u64(L2_SLICE_BYTES_DEFAULT,
-				     img->geo.cluster_size);
+	uint64_t least =
+		8 * min_u64(L2_SLICE_BYTES_DEFAULT, img->geo.cluster_size);
 
 	if (metadata_budget_left(&img->budget) >= least)
 		return 0;
@@ -95,11 +95,11 @@ static int open_map(struct image *img, const struct qcow2_open_opts *opts,
 			return snapshots_unreadable(&img->snapshots, err);
 		s = snapshots_find(&img->snapshots, opts->snapshot);
 		if (!s)
-			return error_set(err, -ENOENT,
-					 "there is no snapshot with the id or "
-					 "name \"%s\"",
-					 TEXT(opts->snapshot,
-					      strlen(opts->snapshot)));
+			return error_set(
+				err, -ENOENT,
+				"there is no snapshot with the id or "
+				"name \"%s\"",
+				TEXT(opts->snapshot, strlen(opts->snapshot)));
 		rc = snapshot_check_view(&img->geo, s, img->sizes.file, err);
 		if (rc < 0)
 			return rc;
@@ -130,10 +130,9 @@ static int open_snapshots(struct image *img, struct qcow2_error *err)
 				metadata_budget_left(&img->budget), &why);
 
 	if (rc == 0)
-		return metadata_budget_take(&img->budget,
-					    s->table_bytes +
-						    s->n * sizeof(*s->list),
-					    "the snapshot table", err);
+		return metadata_budget_take(
+			&img->budget, s->table_bytes + s->n * sizeof(*s->list),
+			"the snapshot table", err);
 	if (!why.defect) {
 		if (err)
 			*err = why;
@@ -153,7 +152,8 @@ static int open_tables(struct image *img, const struct extensions *x,
 
 	if (rc == 0)
 		rc = bitmaps_open(&img->bitmaps, &img->geo, &img->header, x,
-				  img->file, img->sizes.file, &img->budget, err);
+				  img->file, img->sizes.file, &img->budget,
+				  err);
 	if (rc == 0 && img->bitmaps.defect)
 		img->lacks |= QCOW2_LACKS_BITMAP_DIRECTORY;
 	img->luks.present = x->has_crypto;
@@ -178,11 +178,10 @@ static int open_all(struct image *img, const struct qcow2_open_opts *opts,
 	if (rc < 0)
 		return rc;
 	geometry_init(&img->geo, &img->header);
-	compressed_reader_init(&img->compressed, img->file,
-			       img->geo.cluster_size,
-			       img->header.compression_type == COMPRESSION_ZSTD
-				       ? CODEC_ZSTD
-				       : CODEC_ZLIB);
+	compressed_reader_init(
+		&img->compressed, img->file, img->geo.cluster_size,
+		img->header.compression_type == COMPRESSION_ZSTD ? CODEC_ZSTD
+								 : CODEC_ZLIB);
 	rc = open_tables(img, &x, opts, err);
 	if (rc == 0 && !img->geo.has_data_file) {
 		img->data = store_ref(img->file);
@@ -209,9 +208,9 @@ int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
 	rc = open_all(img, opts, err);
 	if (rc < 0) {
 		image_close(img);
-		return error_prefix(err, rc, "%s",
-				    TEXT(store_name(file),
-					 strlen(store_name(file))));
+		return error_prefix(
+			err, rc, "%s",
+			TEXT(store_name(file), strlen(store_name(file))));
 	}
 	*out = img;
 	return 0;
@@ -254,8 +253,8 @@ void image_close(struct image *img)
 uint64_t image_file_end(const struct image *img)
 {
 	return img->sizes.file_end ? atomic_load_explicit(img->sizes.file_end,
-						    memory_order_relaxed)
-			     : img->sizes.file;
+							  memory_order_relaxed)
+				   : img->sizes.file;
 }
 
 uint64_t image_data_end(const struct image *img)
@@ -286,12 +285,12 @@ int image_split_holes(struct image *img, struct image_extent *extent,
 	if (extent->kind != SUBCLUSTER_NORMAL || !img->data ||
 	    image_is_encrypted(img))
 		return 0;
-	rc = holes_detect(&img->holes, &img->geo, &img->header,
-				 img->file, &yes, err);
+	rc = holes_detect(&img->holes, &img->geo, &img->header, img->file, &yes,
+			  err);
 	if (rc < 0 || !yes)
 		return rc;
 	rc = holes_extent(&img->holes, img->data, &extent->len,
-				 extent->host_off, &is_data, err);
+			  extent->host_off, &is_data, err);
 	*hole = rc == 0 && !is_data;
 	return rc;
 }

@@ -22,7 +22,7 @@
 
 enum { FIRST_READ_BYTES = 4096 };
 
-/* ---- Its bytes ----------------------------------------------------------------- */
+/* ---- Its bytes ----------------------------------------------------------- */
 
 static uint64_t cluster_bytes(const uint8_t *first)
 {
@@ -74,7 +74,7 @@ static int read_cluster0(struct image *img, struct qcow2_error *err)
 			     : 0;
 }
 
-/* ---- Decoding ------------------------------------------------------------------ */
+/* ---- Decoding ------------------------------------------------------------ */
 
 static bool is_there(const struct image *img, uint64_t off, uint64_t bytes)
 {
@@ -121,7 +121,8 @@ static enum defect set_snapshots_apart(struct image *img, uint64_t file_size,
 static int decode_header(struct image *img, struct qcow2_error *err)
 {
 	struct header *h = &img->header;
-	uint64_t size = img->metadata_only ? FILE_SIZE_UNKNOWN : img->sizes.file;
+	uint64_t size = img->metadata_only ? FILE_SIZE_UNKNOWN
+					   : img->sizes.file;
 	struct fault fault;
 	enum defect bad = header_decode(h, img->names.cluster0,
 					img->names.cluster0_len, &fault);
@@ -174,13 +175,13 @@ static int decode_extensions(struct image *img, struct extensions *x,
 			     struct qcow2_error *err)
 {
 	const struct header *h = &img->header;
-	size_t there = (size_t)min_u64(img->names.cluster0_len, img->sizes.file);
+	size_t there =
+		(size_t)min_u64(img->names.cluster0_len, img->sizes.file);
 	struct fault fault;
-	enum defect bad = extensions_decode(x, h, img->names.cluster0, there,
-					    img->metadata_only
-						    ? FILE_SIZE_UNKNOWN
-						    : img->sizes.file,
-					    &fault);
+	enum defect bad = extensions_decode(
+		x, h, img->names.cluster0, there,
+		img->metadata_only ? FILE_SIZE_UNKNOWN : img->sizes.file,
+		&fault);
 	int rc = 0;
 
 	if (!bad) {

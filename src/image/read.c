@@ -65,8 +65,7 @@ static struct piece entry_piece(const struct geometry *g, struct l2_entry e,
 }
 
 /* Does @p, which begins at @len of @x, go on where @x ends? */
-static bool piece_continues(const struct image_extent *x,
-			    const struct piece *p)
+static bool piece_continues(const struct image_extent *x, const struct piece *p)
 {
 	if (p->kind != x->kind || p->kind == SUBCLUSTER_COMPRESSED)
 		return false;
@@ -80,8 +79,8 @@ static bool piece_continues(const struct image_extent *x,
  * inside, or the error of a bad first entry.
  */
 static int map_window(struct image *img, const struct map_window *w,
-		      uint64_t want, uint64_t guest_off,
-		      struct image_extent *x, struct qcow2_error *err)
+		      uint64_t want, uint64_t guest_off, struct image_extent *x,
+		      struct qcow2_error *err)
 {
 	const struct geometry *g = &img->geo;
 	uint64_t base = align_down(guest_off + x->len, g->cluster_size);
@@ -99,9 +98,8 @@ static int map_window(struct image *img, const struct map_window *w,
 			    (base >> g->cluster_bits);
 			continue;
 		}
-		bad = l2_entry_unreadable(
-			g, e, base + (i << g->cluster_bits), file_end,
-			data_end);
+		bad = l2_entry_unreadable(g, e, base + (i << g->cluster_bits),
+					  file_end, data_end);
 		if (bad != DEFECT_NONE && x->len)
 			return 0;
 		if (bad != DEFECT_NONE)
@@ -127,7 +125,7 @@ static int map_window(struct image *img, const struct map_window *w,
 
 /* The same for a window that is all of one kind. */
 static int map_uniform(struct image *img, const struct map_window *w,
-		     uint64_t guest_off, struct image_extent *x)
+		       uint64_t guest_off, struct image_extent *x)
 {
 	const struct geometry *g = &img->geo;
 	uint64_t at = guest_off + x->len;
@@ -135,8 +133,8 @@ static int map_uniform(struct image *img, const struct map_window *w,
 	if (x->len && x->kind != w->kind)
 		return 0;
 	x->kind = w->kind;
-	x->len += (w->n_entries << g->cluster_bits) -
-		  geometry_in_cluster(g, at);
+	x->len +=
+		(w->n_entries << g->cluster_bits) - geometry_in_cluster(g, at);
 	return 1;
 }
 
@@ -173,8 +171,7 @@ int image_allow_walk(struct image *img, struct qcow2_error *err)
 }
 
 int image_map(struct image *img, uint64_t len, uint64_t guest_off,
-	      unsigned flags, struct image_extent *out,
-	      struct qcow2_error *err)
+	      unsigned flags, struct image_extent *out, struct qcow2_error *err)
 {
 	unsigned store_flags = flags & QCOW2_NOWAIT ? QCOW2_STORE_NOWAIT : 0;
 	int more = 1;
@@ -199,8 +196,7 @@ int image_map(struct image *img, uint64_t len, uint64_t guest_off,
 }
 
 static int read_data(struct image *img, struct iov_cursor *dst, uint64_t len,
-		     uint64_t host_off, unsigned flags,
-		     struct qcow2_error *err)
+		     uint64_t host_off, unsigned flags, struct qcow2_error *err)
 {
 	unsigned store_flags = flags & QCOW2_NOWAIT ? QCOW2_STORE_NOWAIT : 0;
 

@@ -37,7 +37,7 @@ static size_t count_same(const uint64_t *offs, size_t n, size_t i)
 	return k - i;
 }
 
-/* ---- One table --------------------------------------------------------------- */
+/* ---- One table ----------------------------------------------------------- */
 
 /* Steps of going through the table once: a run of zero entries is one, and so
  * is every other entry. */
@@ -82,7 +82,8 @@ static uint64_t look_at(struct repeated_table *t,
 	uint64_t size = src->geo->cluster_size;
 
 	if (t->host_off % size || t->host_off >= src->file_end ||
-	    store_pread(src->file, buf, to_size(size), t->host_off, 0, NULL) < 0)
+	    store_pread(src->file, buf, to_size(size), t->host_off, 0, NULL) <
+		    0)
 		return 1;
 	t->kind = kind_of(src, buf);
 	return t->kind == SUBCLUSTER_INVALID
@@ -90,7 +91,7 @@ static uint64_t look_at(struct repeated_table *t,
 		       : t->n_refs;
 }
 
-/* ---- Holes ------------------------------------------------------------------- */
+/* ---- Holes --------------------------------------------------------------- */
 
 static int add_hole(struct repeats *r, size_t *capacity, struct hole hole,
 		    struct qcow2_error *err)
@@ -152,7 +153,7 @@ static bool is_in_hole(const struct repeats *r, uint64_t off, uint64_t end)
 	return first < r->n_holes && r->holes[first].off <= off;
 }
 
-/* ---- All of them ------------------------------------------------------------- */
+/* ---- All of them --------------------------------------------------------- */
 
 static int find(struct repeats *r, const struct repeats_source *src,
 		const uint64_t *offs, size_t n, uint8_t *buf,

@@ -29,7 +29,7 @@
 
 struct repeated_table {
 	uint64_t host_off;
-	uint64_t n_refs;            /* L1 entries that point to it */
+	uint64_t n_refs; /* L1 entries that point to it */
 	/* Of all its clusters: UNALLOCATED_PLAIN or ZERO_PLAIN. */
 	enum subcluster_kind kind;
 };
@@ -42,9 +42,9 @@ struct hole {
 struct repeats {
 	struct repeated_table *list; /* that can be passed over; by host_off */
 	size_t n;
-	struct hole *holes;          /* by offset; they do not overlap */
+	struct hole *holes; /* by offset; they do not overlap */
 	size_t n_holes;
-	uint64_t n_steps;            /* of going through all of them again */
+	uint64_t n_steps; /* of going through all of them again */
 };
 
 /* Where tables are. */

@@ -24,9 +24,9 @@ enum { WINDOW_BYTES = 512 * 1024 };
 struct window {
 	struct qcow2_store *file;
 	uint64_t file_size;
-	uint64_t host_off;   /* of buf[0] */
-	size_t len;          /* bytes in buf */
-	size_t pos;          /* of the next entry */
+	uint64_t host_off; /* of buf[0] */
+	size_t len;        /* bytes in buf */
+	size_t pos;        /* of the next entry */
 	uint8_t *buf;
 };
 
@@ -95,8 +95,8 @@ void snapshot_info_release(struct snapshot_info *info)
 	info->id = NULL;
 }
 
-static int read_entry(struct snapshots *s, struct window *w,
-		      uint64_t disk_size, struct qcow2_error *err)
+static int read_entry(struct snapshots *s, struct window *w, uint64_t disk_size,
+		      struct qcow2_error *err)
 {
 	struct snapshot entry;
 	struct fault fault;
@@ -124,11 +124,10 @@ static int check_table(struct snapshots *s, const struct header *h,
 	s->table_bytes = used;
 
 	if (used > SNAPSHOT_TABLE_BYTES_MAX)
-		return error_defect(err, -EINVAL, DEFECT_SNAPSHOT_TABLE,
-				    h->snapshots_off,
-				    "the snapshot table is larger than %" PRIu64
-				    " bytes",
-				    SNAPSHOT_TABLE_BYTES_MAX);
+		return error_defect(
+			err, -EINVAL, DEFECT_SNAPSHOT_TABLE, h->snapshots_off,
+			"the snapshot table is larger than %" PRIu64 " bytes",
+			SNAPSHOT_TABLE_BYTES_MAX);
 	if (used > budget_bytes)
 		return error_reason(err, -E2BIG, QCOW2_REASON_BUDGET,
 				    "the snapshot table exceeds the metadata "
@@ -142,7 +141,8 @@ int snapshots_open(struct snapshots *s, const struct header *h,
 		   uint64_t budget_bytes, struct qcow2_error *err)
 {
 	CLEANUP_FREE uint8_t *buf = NULL;
-	struct window w = { .file = file, .file_size = file_size,
+	struct window w = { .file = file,
+			    .file_size = file_size,
 			    .host_off = h->snapshots_off };
 	int rc = 0;
 
@@ -151,13 +151,13 @@ int snapshots_open(struct snapshots *s, const struct header *h,
 	/* Every entry has 40 bytes at least: the file bounds the list. */
 	if (h->snapshots_off < UINT64_C(1) << h->cluster_bits ||
 	    h->snapshots_off >= file_size ||
-	    h->n_snapshots > (file_size - h->snapshots_off) /
-				     SNAPSHOT_HEADER_BYTES)
-		return error_defect(err, -EINVAL, DEFECT_SNAPSHOT_TABLE,
-				    h->snapshots_off,
-				    "a table of %" PRIu32 " snapshots at %"
-				    PRIu64 " does not fit into the file",
-				    h->n_snapshots, h->snapshots_off);
+	    h->n_snapshots >
+		    (file_size - h->snapshots_off) / SNAPSHOT_HEADER_BYTES)
+		return error_defect(
+			err, -EINVAL, DEFECT_SNAPSHOT_TABLE, h->snapshots_off,
+			"a table of %" PRIu32 " snapshots at %" PRIu64
+			" does not fit into the file",
+			h->n_snapshots, h->snapshots_off);
 	w.buf = buf = malloc(WINDOW_BYTES);
 	s->list = calloc(h->n_snapshots, sizeof(*s->list));
 	if (!buf || !s->list)
@@ -221,7 +221,7 @@ int snapshots_unreadable(const struct snapshots *s, struct qcow2_error *err)
 	return s->why.code;
 }
 
-/* ---- The table ---------------------------------------------------------------- */
+/* ---- The table ----------------------------------------------------------- */
 
 static struct snapshot entry_of(const struct snapshot_info *info)
 {
@@ -267,7 +267,7 @@ void snapshots_encode(const struct snapshots *s, uint8_t *buf, uint64_t bytes)
 	assert(!w.failed && byte_writer_len(&w) == bytes);
 }
 
-/* ---- Looking ------------------------------------------------------------------ */
+/* ---- Looking ------------------------------------------------------------- */
 
 const struct snapshot_info *snapshots_find(const struct snapshots *s,
 					   const char *id_or_name)
@@ -281,9 +281,8 @@ const struct snapshot_info *snapshots_find(const struct snapshots *s,
 	return NULL;
 }
 
-int snapshot_check_view(const struct geometry *g,
-			const struct snapshot_info *s, uint64_t file_size,
-			struct qcow2_error *err)
+int snapshot_check_view(const struct geometry *g, const struct snapshot_info *s,
+			uint64_t file_size, struct qcow2_error *err)
 {
 	struct snapshot probe = { .l1_off = s->l1_off,
 				  .l1_size = s->l1_size,

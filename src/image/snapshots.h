@@ -65,8 +65,7 @@ const struct snapshot_info *snapshots_find(const struct snapshots *s,
 					   const char *id_or_name);
 
 /* -EINVAL with the defect when the snapshot's disk cannot be read. */
-int snapshot_check_view(const struct geometry *g,
-			const struct snapshot_info *s, uint64_t file_size,
-			struct qcow2_error *err);
+int snapshot_check_view(const struct geometry *g, const struct snapshot_info *s,
+			uint64_t file_size, struct qcow2_error *err);
 
 #endif

@@ -10,7 +10,7 @@
 
 struct extents {
 	struct disk *disk;
-	uint64_t size;	    /* of the disk */
+	uint64_t size;      /* of the disk */
 	uint64_t ask_bytes; /* how far the next look-up looks */
 	struct qcow2_extent current;
 };

@@ -22,7 +22,7 @@
 
 #define SPARSE_BYTES_DEFAULT 4096
 
-/* ---- The walk ---------------------------------------------------------------- */
+/* ---- The walk ------------------------------------------------------------ */
 
 enum part {
 	PART_SHARED, /* dst shows it already */
@@ -145,7 +145,7 @@ static int fill_next(struct fill *f, struct room *r, struct qcow2_error *err)
 	return rc;
 }
 
-/* ---- Workers ----------------------------------------------------------------- */
+/* ---- Workers ------------------------------------------------------------- */
 
 static int fill_loop(struct workers *w, struct fill *f, struct room *r,
 		     struct qcow2_error *err)
@@ -206,8 +206,7 @@ static int fill_run(struct fill *f, const struct qcow2_convert_opts *opts,
 	turns_init(&f->turns);
 	progress_init(&f->progress, opts->progress, opts->opaque, f->size);
 	rc = workers_run(workers_count(opts->n_threads, n_windows),
-			 opts->flags & QCOW2_CONVERT_DIRECT, fill_work, f,
-			 err);
+			 opts->flags & QCOW2_CONVERT_DIRECT, fill_work, f, err);
 	if (rc == 0)
 		rc = progress_finish(&f->progress, err);
 	progress_release(&f->progress);
@@ -241,8 +240,11 @@ static int fill(struct fill *f, const struct qcow2_convert_opts *opts,
 int ops_fill(struct disk *src, struct disk *dst, struct disk *backing,
 	     const struct qcow2_convert_opts *opts, struct qcow2_error *err)
 {
-	struct fill f = { .src = src, .dst = dst, .backing = backing,
-			  .is_new = true, .in_order = true };
+	struct fill f = { .src = src,
+			  .dst = dst,
+			  .backing = backing,
+			  .is_new = true,
+			  .in_order = true };
 
 	return fill(&f, opts, err);
 }
@@ -252,7 +254,9 @@ int ops_fill_existing(struct disk *src, struct disk *dst, struct disk *backing,
 		      struct qcow2_error *err)
 {
 	bool is_zero = opts->flags & QCOW2_CONVERT_TARGET_IS_ZERO;
-	struct fill f = { .src = src, .dst = dst, .backing = backing,
+	struct fill f = { .src = src,
+			  .dst = dst,
+			  .backing = backing,
 			  .writes_zeros = !is_zero,
 			  .in_order = disk_top_image(dst) };
 

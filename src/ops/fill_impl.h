@@ -19,23 +19,23 @@
 
 /* Which blocks dst can share with src. */
 struct share {
-	uint64_t block_bytes;    /* of the file system that dst is on */
-	bool *layers;            /* those of src that can; NULL: none */
+	uint64_t block_bytes; /* of the file system that dst is on */
+	bool *layers;         /* those of src that can; NULL: none */
 };
 
 struct fill {
 	struct disk *src;
 	struct disk *dst;
-	struct disk *backing;    /* what dst shows so far; NULL: zeros */
+	struct disk *backing; /* what dst shows so far; NULL: zeros */
 	uint64_t size;
 	uint64_t window_bytes;
-	uint32_t unit;		 /* a cluster of dst */
-	uint32_t shared_depth;   /* layers of src from here on are backing's */
-	uint64_t sparse_bytes;   /* shorter zeros are written */
+	uint32_t unit;         /* a cluster of dst */
+	uint32_t shared_depth; /* layers of src from here on are backing's */
+	uint64_t sparse_bytes; /* shorter zeros are written */
 	bool compress;
-	bool is_new;             /* dst has no other use: see disk_place() */
-	bool writes_zeros;       /* dst does not read as zeros or backing */
-	bool in_order;           /* what is written where depends on the order */
+	bool is_new;       /* dst has no other use: see disk_place() */
+	bool writes_zeros; /* dst does not read as zeros or backing */
+	bool in_order;     /* what is written where depends on the order */
 	struct pace pace;
 	struct progress progress;
 	struct turns turns;
@@ -58,7 +58,7 @@ enum run_kind {
 struct run {
 	uint64_t off;
 	uint64_t len;
-	const uint8_t *from;    /* not for zeros */
+	const uint8_t *from; /* not for zeros */
 	size_t n_from;
 	enum run_kind kind;
 };
@@ -76,8 +76,8 @@ struct placed {
 
 /* What a worker has of its batch. */
 struct room {
-	uint8_t *plain;         /* one window */
-	uint8_t *encoded;       /* likewise; clusters at the places they have in
+	uint8_t *plain;   /* one window */
+	uint8_t *encoded; /* likewise; clusters at the places they have in
 				 * plain */
 	struct run *runs;
 	size_t n_runs;
@@ -87,7 +87,7 @@ struct room {
 	uint64_t turn;
 	/* Instead of a batch: what dst shares; or len is 0. */
 	struct qcow2_extent shared;
-	bool is_full;           /* the batch is to have nothing more */
+	bool is_full; /* the batch is to have nothing more */
 };
 
 /* How many runs a batch can come to. */

@@ -4,7 +4,7 @@
 
 #define IOV_COUNT 64
 
-/* ---- Writing to places ------------------------------------------------------ */
+/* ---- Writing to places --------------------------------------------------- */
 
 /* What lies side by side in the file goes out in one write. */
 static int write_next(struct fill *f, const struct room *r, size_t *i,
@@ -50,7 +50,7 @@ static int add_placed(struct fill *f, struct room *r, struct placed p,
 	return rc;
 }
 
-/* ---- In turn ---------------------------------------------------------------- */
+/* ---- In turn ------------------------------------------------------------- */
 
 /* Makes dst read as zeros where its backing file has data. */
 static int put_zeros_over(struct fill *f, uint64_t len, uint64_t off,
@@ -98,8 +98,8 @@ static int put_bytes(struct fill *f, struct room *r, const struct run *run,
 		     struct qcow2_error *err)
 {
 	uint64_t done = 0;
-	int rc = f->is_new ? 0 : write_now(f, run->from, run->len, run->off,
-					   err);
+	int rc = f->is_new ? 0
+			   : write_now(f, run->from, run->len, run->off, err);
 
 	while (rc == 0 && f->is_new && done < run->len) {
 		const uint8_t *from = run->from + done;

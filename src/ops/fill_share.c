@@ -29,9 +29,10 @@ int fill_share_init(struct fill *f, const struct qcow2_convert_opts *opts,
 		struct qcow2_store *store = disk_extent_store(f->src, &any);
 
 		f->share.layers[i] = store &&
-				  offload_works(store, disk_place_store(f->dst),
-						&f->share.block_bytes) &&
-				  f->unit % f->share.block_bytes == 0;
+				     offload_works(store,
+						   disk_place_store(f->dst),
+						   &f->share.block_bytes) &&
+				     f->unit % f->share.block_bytes == 0;
 	}
 	return 0;
 }

@@ -24,7 +24,7 @@ struct offload {
 	struct disk *src;
 	int target_fd;
 	uint64_t block_bytes; /* of the target's file system */
-	bool usable;	      /* false for ever after the first refusal */
+	bool usable;          /* false for ever after the first refusal */
 };
 
 void offload_init(struct offload *o, struct disk *src,

@@ -20,7 +20,7 @@ struct progress {
 	uint64_t total;
 	_Atomic uint64_t done;
 	pthread_mutex_t lock; /* held while fn runs; guards shown */
-	uint64_t shown;	      /* what fn was told last */
+	uint64_t shown;       /* what fn was told last */
 };
 
 void progress_init(struct progress *p, qcow2_progress_fn *fn, void *opaque,

@@ -15,10 +15,10 @@
 
 struct target {
 	struct qcow2_store *store; /* borrowed */
-	bool reads_zero;	   /* what was not written reads as zeros */
-	bool write_all;		   /* zeros are to take up space too */
-	uint64_t hole_bytes;	   /* zeros of this length are not written */
-	uint64_t unit_bytes;	   /* they begin and end at multiples of it */
+	bool reads_zero;           /* what was not written reads as zeros */
+	bool write_all;            /* zeros are to take up space too */
+	uint64_t hole_bytes;       /* zeros of this length are not written */
+	uint64_t unit_bytes;       /* they begin and end at multiples of it */
 };
 
 /*

@@ -20,13 +20,13 @@ struct event {
 	uint64_t off;
 	enum qcow2_difference difference;
 	uint32_t failed_image; /* 1 or 2; 0: it is a difference */
-	int rc;		       /* of the failure */
+	int rc;                /* of the failure */
 	struct qcow2_error err;
 };
 
 struct verdict {
 	_Atomic uint64_t first_off; /* of the event; UINT64_MAX: none so far */
-	pthread_mutex_t lock;	    /* guards the event and changes above */
+	pthread_mutex_t lock;       /* guards the event and changes above */
 	struct event event;
 };
 

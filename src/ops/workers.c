@@ -18,8 +18,7 @@ static unsigned n_processors(void)
 {
 	long online = sysconf(_SC_NPROCESSORS_ONLN);
 
-	return online > 0 ? (unsigned)min_u64((uint64_t)online, UINT32_MAX)
-			  : 1;
+	return online > 0 ? (unsigned)min_u64((uint64_t)online, UINT32_MAX) : 1;
 }
 
 unsigned workers_count(uint32_t wish, uint64_t n_pieces)
@@ -60,8 +59,7 @@ static void note_failure(struct workers *w, int rc,
 	w->err = *err;
 }
 
-static void worker_end(struct workers *w, int rc,
-		       const struct qcow2_error *err)
+static void worker_end(struct workers *w, int rc, const struct qcow2_error *err)
 {
 	if (rc < 0)
 		atomic_store_explicit(&w->stop, true, memory_order_relaxed);
@@ -133,8 +131,7 @@ int workers_run(unsigned n, bool all, workers_fn *fn, void *opaque,
 	if (many)
 		list = many;
 	pthread_cond_init(&w.wake, NULL);
-	atomic_init(&w.n_awake,
-		    all ? n : (unsigned)min_u64(n, n_processors()));
+	atomic_init(&w.n_awake, all ? n : (unsigned)min_u64(n, n_processors()));
 	n = workers_start(&w, list, many ? n : 1);
 	worker_work(&list[0]);
 	workers_join(&w, list, n);

@@ -36,15 +36,15 @@ struct workers {
 	workers_fn *fn;
 	void *opaque;
 	atomic_bool stop;
-	unsigned n;           /* all of them */
-	atomic_uint n_awake;  /* only ever grows */
+	unsigned n;          /* all of them */
+	atomic_uint n_awake; /* only ever grows */
 	/* A function of the caller may fork.  In the child there are no other
 	 * threads, and what they held stays held. */
 	struct process_mark here;
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t wake;
-	bool ended;           /* somebody found no more work, or failed */
-	int rc;		      /* the first failure, 0 if none */
+	bool ended; /* somebody found no more work, or failed */
+	int rc;     /* the first failure, 0 if none */
 	struct qcow2_error err;
 };
 

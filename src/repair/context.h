@@ -21,13 +21,13 @@ struct repair {
 	struct qcow2_check_opts aloud;
 	enum repair_what what;
 	struct check c;
-	struct qcow2_check_result found;  /* of the check in `c` */
-	struct qcow2_check_result fixed;  /* leaks and corruptions repaired */
+	struct qcow2_check_result found; /* of the check in `c` */
+	struct qcow2_check_result fixed; /* leaks and corruptions repaired */
 	bool has_check;
 	bool stale;
-	bool made_sole;                   /* a refcount fell to 1, and a flag
+	bool made_sole;    /* a refcount fell to 1, and a flag
 					   * that was right may be so no more */
-	uint32_t permille;                /* progress told last */
+	uint32_t permille; /* progress told last */
 	uint32_t n_checks;
 };
 

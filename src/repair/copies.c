@@ -26,8 +26,7 @@ static struct copy *find(const struct copies *copies, uint64_t cluster_idx)
 
 	if (!copies->n)
 		return NULL;
-	return bsearch(&key, copies->all, copies->n, sizeof(key),
-		       compare_from);
+	return bsearch(&key, copies->all, copies->n, sizeof(key), compare_from);
 }
 
 /* A table that may be written: no data lies in its cluster, or only what the
@@ -51,8 +50,8 @@ static bool any_table(void *opaque, struct repair *r, uint64_t table_off)
 }
 
 /* The cluster that a plain entry claims and shares with another purpose. */
-static struct copy *copy_of(const struct copies *copies,
-			    const struct repair *r, struct l2_entry e)
+static struct copy *copy_of(const struct copies *copies, const struct repair *r,
+			    struct l2_entry e)
 {
 	uint64_t off = l2_host_off(e);
 
@@ -62,7 +61,7 @@ static struct copy *copy_of(const struct copies *copies,
 	return find(copies, check_cluster(&r->c, off));
 }
 
-/* ---- The plan -------------------------------------------------------------- */
+/* ---- The plan ------------------------------------------------------------ */
 
 static size_t count_conflicts(const struct repair *r, struct copies *copies)
 {
@@ -74,9 +73,9 @@ static size_t count_conflicts(const struct repair *r, struct copies *copies)
 			if (!is_conflict(refs->chunks[i].words[k]))
 				continue;
 			if (copies->all)
-				copies->all[n].from =
-					(refs->chunks[i].idx
-					 << REFS_CHUNK_BITS) + k;
+				copies->all[n].from = (refs->chunks[i].idx
+						       << REFS_CHUNK_BITS) +
+						      k;
 			n++;
 		}
 	return n;
@@ -120,7 +119,8 @@ static size_t counts_bytes(const struct copies *copies)
 int copies_plan(struct repair *r, struct copies *copies,
 		struct qcow2_error *err)
 {
-	struct tables_fix fix = { .opaque = copies, .may_change = any_table,
+	struct tables_fix fix = { .opaque = copies,
+				  .may_change = any_table,
 				  .l2 = count_entry };
 	bool changed = false;
 	int rc;
@@ -129,8 +129,8 @@ int copies_plan(struct repair *r, struct copies *copies,
 	copies->n = count_conflicts(r, copies);
 	if (!copies->n)
 		return 0;
-	copies->all = budget_alloc(&r->c.budget,
-				   copies->n * sizeof(*copies->all));
+	copies->all =
+		budget_alloc(&r->c.budget, copies->n * sizeof(*copies->all));
 	if (!copies->all)
 		return budget_error(&r->c.budget, "the list of overlaps", err);
 	count_conflicts(r, copies);
@@ -177,7 +177,7 @@ void copies_place(struct copies *copies, uint64_t cluster_idx)
 	}
 }
 
-/* ---- The work -------------------------------------------------------------- */
+/* ---- The work ------------------------------------------------------------ */
 
 int copies_write(struct repair *r, const struct copies *copies,
 		 struct qcow2_error *err)

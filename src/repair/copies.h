@@ -18,19 +18,19 @@
 #include "repair/context.h"
 
 struct copy {
-	uint64_t from;       /* cluster index */
-	uint64_t n_refs;     /* data entries that point here, each as often as
+	uint64_t from;    /* cluster index */
+	uint64_t n_refs;  /* data entries that point here, each as often as
 			      * its table is used */
-	uint64_t n_own;      /* of these, entries of a table in this cluster */
-	uint64_t n_moved;    /* references that the copy will have */
-	uint64_t to;         /* cluster index; 0: no copy */
+	uint64_t n_own;   /* of these, entries of a table in this cluster */
+	uint64_t n_moved; /* references that the copy will have */
+	uint64_t to;      /* cluster index; 0: no copy */
 };
 
 struct copies {
-	struct copy *all;    /* by `from`; from the budget of the check */
+	struct copy *all; /* by `from`; from the budget of the check */
 	size_t n;
-	size_t n_wanted;     /* copies that are made */
-	uint64_t *counts;    /* the refcount of each, in their order */
+	size_t n_wanted;  /* copies that are made */
+	uint64_t *counts; /* the refcount of each, in their order */
 };
 
 /* Finds what is to be copied in the image as r->c knows it. */

@@ -16,7 +16,7 @@
 /* More rules than one entry can break, one after the other. */
 #define ROUNDS_MAX 8
 
-/* ---- L1 -------------------------------------------------------------------- */
+/* ---- L1 ------------------------------------------------------------------ */
 
 static int fix_l1(void *opaque, struct repair *r, const struct table_entry *at,
 		  uint64_t *entry, struct qcow2_error *err)
@@ -26,17 +26,17 @@ static int fix_l1(void *opaque, struct repair *r, const struct table_entry *at,
 
 	(void)opaque;
 	(void)err;
-	if (cleared == *entry ||
-	    l1_entry_defect(g, cleared, r->c.file_size))
+	if (cleared == *entry || l1_entry_defect(g, cleared, r->c.file_size))
 		return 0;
 	repair_tell(r, DEFECT_L1_ENTRY_RESERVED, at->host_off,
 		    "L1 entry %" PRIu32 " was 0x%016" PRIx64
-		    ": reserved bits cleared", at->idx, *entry);
+		    ": reserved bits cleared",
+		    at->idx, *entry);
 	*entry = cleared;
 	return 0;
 }
 
-/* ---- L2 -------------------------------------------------------------------- */
+/* ---- L2 ------------------------------------------------------------------ */
 
 /* A cluster that reads as zeros needs no place, so that a wrong one does no
  * harm. */
@@ -129,9 +129,9 @@ static int fix_l2(void *opaque, struct repair *r, const struct table_entry *at,
 		    "entry %" PRIu32 " of the L2 table at 0x%" PRIx64
 		    " (guest offset 0x%" PRIx64 ") was 0x%016" PRIx64
 		    ", bitmap 0x%016" PRIx64 "; now 0x%016" PRIx64
-		    ", 0x%016" PRIx64, at->idx, at->table->host_off,
-		    at->guest_off, e->desc, e->bitmap, fixed.desc,
-		    fixed.bitmap);
+		    ", 0x%016" PRIx64,
+		    at->idx, at->table->host_off, at->guest_off, e->desc,
+		    e->bitmap, fixed.desc, fixed.bitmap);
 	*e = fixed;
 	return 0;
 }

@@ -12,9 +12,9 @@
  * does not keep up to date. */
 static uint64_t kept_bits(const struct repair *r)
 {
-	return AUTOCLEAR_BITMAPS | (header_has_data_file(&r->c.header)
-					    ? AUTOCLEAR_DATA_FILE_RAW
-					    : 0);
+	return AUTOCLEAR_BITMAPS |
+	       (header_has_data_file(&r->c.header) ? AUTOCLEAR_DATA_FILE_RAW
+						   : 0);
 }
 
 int repair_autoclear(struct repair *r, struct qcow2_error *err)
@@ -25,7 +25,8 @@ int repair_autoclear(struct repair *r, struct qcow2_error *err)
 		return 0;
 	if (r->c.header.autoclear_features & ~keep & AUTOCLEAR_DATA_FILE_RAW)
 		repair_tell(r, DEFECT_HEADER_DATA_FILE_RAW,
-			    HEADER_OFF_AUTOCLEAR, "the raw data file bit is "
+			    HEADER_OFF_AUTOCLEAR,
+			    "the raw data file bit is "
 			    "set and there is no data file: cleared");
 	r->stale = true;
 	return repair_clear_bits(r, 0, ~keep, err);
@@ -59,7 +60,8 @@ static int mend_list(struct repair *r, struct extension_iter *it,
 	end = rc == 0 && !fault.defect ? extension_long_end(it) : 0;
 	if (!end)
 		return rc;
-	repair_tell(r, DEFECT_EXTENSION_END, end, "the end mark of the header "
+	repair_tell(r, DEFECT_EXTENSION_END, end,
+		    "the end mark of the header "
 		    "extensions has a length that does not fit: set to 0");
 	return put_field(r, end + UINT64_C(4), 0, err);
 }

@@ -9,7 +9,7 @@
 #include "repair/tables.h"
 
 struct flags {
-	bool later;  /* refcounts are lowered after this */
+	bool later; /* refcounts are lowered after this */
 };
 
 static bool is_copied(const struct flags *f, const struct repair *r,
@@ -86,8 +86,9 @@ static int fix_l2(void *opaque, struct repair *r, const struct table_entry *at,
 	repair_tell(r, DEFECT_COPIED_FLAG, at->host_off,
 		    "entry %" PRIu32 " of the L2 table at 0x%" PRIx64
 		    " (guest offset 0x%" PRIx64 ") was 0x%016" PRIx64
-		    ": COPIED %s", at->idx, at->table->host_off,
-		    at->guest_off, e->desc, copied ? "set" : "cleared");
+		    ": COPIED %s",
+		    at->idx, at->table->host_off, at->guest_off, e->desc,
+		    copied ? "set" : "cleared");
 	e->desc ^= ENTRY_COPIED;
 	return 0;
 }
@@ -95,7 +96,8 @@ static int fix_l2(void *opaque, struct repair *r, const struct table_entry *at,
 int repair_flags(struct repair *r, bool later, struct qcow2_error *err)
 {
 	struct flags f = { later };
-	const struct tables_fix fix = { .opaque = &f, .l1 = fix_l1,
+	const struct tables_fix fix = { .opaque = &f,
+					.l1 = fix_l1,
 					.l2 = fix_l2 };
 	bool changed = false;
 	int rc = tables_fix(r, &fix, &changed, err);

@@ -11,7 +11,7 @@
 
 #define PERMILLE 1000u
 
-/* ---- What the caller hears ------------------------------------------------- */
+/* ---- What the caller hears ----------------------------------------------- */
 
 /* Whether a repair of this kind was to put the defect right. */
 static bool is_asked(const struct repair *r, int defect)
@@ -80,7 +80,7 @@ void repair_tell(struct repair *r, enum defect defect, uint64_t host_off,
 	r->user->report(r->user->opaque, &finding);
 }
 
-/* ---- Looking --------------------------------------------------------------- */
+/* ---- Looking ------------------------------------------------------------- */
 
 static void forget(struct repair *r)
 {
@@ -124,7 +124,7 @@ bool repair_is_sole(const struct repair *r, uint64_t host_off)
 	return refs_use(word) != USE_CONFLICT;
 }
 
-/* ---- Stages ---------------------------------------------------------------- */
+/* ---- Stages -------------------------------------------------------------- */
 
 static bool found(const struct repair *r, enum defect defect)
 {

@@ -22,20 +22,20 @@
 
 struct replacement {
 	struct repair *r;
-	bool refcounts;              /* are damaged, or too narrow */
-	struct geometry geo;         /* with the width of the new ones */
-	bool snapshots;              /* likewise */
-	bool overlaps;               /* something overlaps something */
-	uint64_t start;              /* cluster index of all that is new */
+	bool refcounts;      /* are damaged, or too narrow */
+	struct geometry geo; /* with the width of the new ones */
+	bool snapshots;      /* likewise */
+	bool overlaps;       /* something overlaps something */
+	uint64_t start;      /* cluster index of all that is new */
 	struct new_snapshots table;
-	bool split;                  /* snapshots get L1 tables of their own */
-	uint64_t n_l1;               /* their clusters, from `start` on */
-	uint64_t n_table;            /* clusters of the table, behind them */
-	struct copies copies;        /* behind that */
+	bool split;           /* snapshots get L1 tables of their own */
+	uint64_t n_l1;        /* their clusters, from `start` on */
+	uint64_t n_table;     /* clusters of the table, behind them */
+	struct copies copies; /* behind that */
 	struct header_switch header;
 };
 
-/* ---- What is wrong --------------------------------------------------------- */
+/* ---- What is wrong ------------------------------------------------------- */
 
 static bool block_is_bad(const struct repair *r, uint64_t off)
 {
@@ -50,8 +50,8 @@ static bool lacks_blocks(const struct repair *r)
 
 	for (size_t i = 0; i < refs->n_chunks; i++)
 		for (uint32_t k = 0; k < REFS_CHUNK_CLUSTERS; k++) {
-			uint64_t idx = (refs->chunks[i].idx
-					<< REFS_CHUNK_BITS) + k;
+			uint64_t idx =
+				(refs->chunks[i].idx << REFS_CHUNK_BITS) + k;
 			uint64_t block = idx >> r->c.geo.refcount_block_bits;
 
 			if (refs_count(refs->chunks[i].words[k]) &&
@@ -144,12 +144,12 @@ static uint64_t end_of_use(const struct repair *r)
 							   k + 1);
 	/* Who knows what lies behind what could not be read. */
 	if (r->c.report.incomplete)
-		end = max_u64(end, geometry_clusters(&r->c.geo,
-						     r->c.file_size));
+		end = max_u64(end,
+			      geometry_clusters(&r->c.geo, r->c.file_size));
 	return end;
 }
 
-/* ---- Where the new refcounts come from ------------------------------------- */
+/* ---- Where the new refcounts come from ----------------------------------- */
 
 static uint64_t placed_end(const struct replacement *n)
 {
@@ -204,17 +204,16 @@ static int source_get(void *opaque, uint64_t idx, uint32_t n_clusters,
 	(void)err;
 	for (uint32_t k = 0; k < n_clusters; k++) {
 		uint64_t i = idx + k;
-		uint64_t count = i >= n->start
-					 ? placed_count(n, i)
-					 : refs_count(refs_get(&n->r->c.refs,
-							       i));
+		uint64_t count =
+			i >= n->start ? placed_count(n, i)
+				      : refs_count(refs_get(&n->r->c.refs, i));
 
 		values[k] = min_u64(count, count_max);
 	}
 	return 0;
 }
 
-/* ---- Writing --------------------------------------------------------------- */
+/* ---- Writing ------------------------------------------------------------- */
 
 static uint64_t table_off(const struct replacement *n)
 {
@@ -226,8 +225,8 @@ static int write_snapshots(const struct replacement *n, struct qcow2_error *err)
 	int rc = 0;
 
 	if (n->n_l1)
-		rc = snapshots_copy_l1(n->r, n->start
-					     << n->r->c.geo.cluster_bits, err);
+		rc = snapshots_copy_l1(
+			n->r, n->start << n->r->c.geo.cluster_bits, err);
 	if (rc < 0 || !n->table.len)
 		return rc;
 	return store_pwrite(n->r->file, n->table.buf, n->table.len,
@@ -264,7 +263,7 @@ static int write_new(struct replacement *n, struct qcow2_error *err)
 	return 0;
 }
 
-/* ---- Telling --------------------------------------------------------------- */
+/* ---- Telling ------------------------------------------------------------- */
 
 static struct defect_set what_is_told(const struct replacement *n)
 {
@@ -340,8 +339,7 @@ static int judge_l1(const struct repair *r, struct qcow2_error *err)
 
 /* Writes and switches, if the image as it would be can be followed to its end,
  * and there is anything to do. */
-static int carry_out(struct replacement *n, bool *done,
-		     struct qcow2_error *err)
+static int carry_out(struct replacement *n, bool *done, struct qcow2_error *err)
 {
 	struct repair *r = n->r;
 	int rc;
@@ -406,8 +404,10 @@ static int replace_once(struct repair *r, bool *done, struct qcow2_error *err)
 		.start = end_of_use(r),
 	};
 	struct check_mode mode = {
-		.tolerant = r->what == REPAIR_ALL, .no_refcounts = true,
-		.no_snapshot_table = n.snapshots, .split_l1 = n.split,
+		.tolerant = r->what == REPAIR_ALL,
+		.no_refcounts = true,
+		.no_snapshot_table = n.snapshots,
+		.split_l1 = n.split,
 	};
 	bool doubted;
 	size_t moved;

@@ -58,14 +58,16 @@ int snapshots_shorten(struct repair *r, struct qcow2_error *err)
 		return 0;
 	rc = count_entries(r, &n, err);
 	/* A table without entries need not be anywhere. */
-	if (rc < 0 || !n || (r->c.snapshots_count == COUNT_GOOD &&
-			     n == r->c.header.n_snapshots))
+	if (rc < 0 || !n ||
+	    (r->c.snapshots_count == COUNT_GOOD &&
+	     n == r->c.header.n_snapshots))
 		return rc;
 	if (defect_set_has(found, DEFECT_HEADER_SNAPSHOT_COUNT))
 		why = DEFECT_HEADER_SNAPSHOT_COUNT;
 	else if (defect_set_has(found, DEFECT_HEADER_SNAPSHOT_OFFSET))
 		why = DEFECT_HEADER_SNAPSHOT_OFFSET;
-	repair_tell(r, why, HEADER_OFF_SNAPSHOT_COUNT, "%s: the table ends "
+	repair_tell(r, why, HEADER_OFF_SNAPSHOT_COUNT,
+		    "%s: the table ends "
 		    "behind its first %" PRIu32 " entries",
 		    defect_info((int)why)->text, n);
 	r->stale = true;
@@ -117,7 +119,8 @@ static int append(struct repair *r, struct new_snapshots *out,
 	out->len = (size_t)(w.pos - out->buf);
 	out->n++;
 	if (out->len > SNAPSHOT_TABLE_BYTES_MAX)
-		return error_set(err, -EFBIG, "with the extra data that version "
+		return error_set(err, -EFBIG,
+				 "with the extra data that version "
 				 "3 requires the snapshot table would be too "
 				 "long");
 	return 0;

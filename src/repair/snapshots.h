@@ -11,7 +11,7 @@
 #include "repair/context.h"
 
 struct new_snapshots {
-	uint8_t *buf;         /* from the budget of the check */
+	uint8_t *buf; /* from the budget of the check */
 	size_t capacity;
 	size_t len;
 	uint32_t n;

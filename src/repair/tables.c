@@ -16,7 +16,7 @@ struct piece {
 	uint64_t host_off;
 	size_t len;
 	uint8_t *buf;
-	bool loaded;                 /* buf holds the piece */
+	bool loaded; /* buf holds the piece */
 	bool changed[SECTORS_MAX];
 };
 
@@ -27,7 +27,7 @@ struct tables_walk {
 	bool changed;
 };
 
-/* ---- Pieces ---------------------------------------------------------------- */
+/* ---- Pieces -------------------------------------------------------------- */
 
 static void piece_begin(struct piece *p, uint64_t host_off, size_t len)
 {
@@ -75,7 +75,7 @@ static int piece_write(const struct tables_walk *w, struct qcow2_error *err)
 	return rc;
 }
 
-/* ---- L1 -------------------------------------------------------------------- */
+/* ---- L1 ------------------------------------------------------------------ */
 
 static bool may_change(const struct tables_walk *w, uint64_t host_off)
 {
@@ -138,7 +138,7 @@ static int walk_l1(struct tables_walk *w, const struct l1_place *l1,
 	return 0;
 }
 
-/* ---- L2 -------------------------------------------------------------------- */
+/* ---- L2 ------------------------------------------------------------------ */
 
 static int walk_l2_piece(struct tables_walk *w, const struct l2_table *table,
 			 const uint8_t *p, struct qcow2_error *err)
@@ -152,7 +152,8 @@ static int walk_l2_piece(struct tables_walk *w, const struct l2_table *table,
 		struct l2_entry new = old;
 		size_t k = (size_t)i * g->l2_entry_bytes;
 		struct table_entry at = {
-			.host_off = table->host_off + k, .idx = i,
+			.host_off = table->host_off + k,
+			.idx = i,
 			.table = table,
 			.guest_off = table->l1_idx * reach +
 				     ((uint64_t)i << g->cluster_bits),

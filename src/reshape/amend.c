@@ -22,7 +22,7 @@ int amend_progress_add(struct amend_progress *p, uint64_t n,
 	return error_set(err, -ECANCELED, "stopped by the caller");
 }
 
-/* ---- What is refused --------------------------------------------------------- */
+/* ---- What is refused ----------------------------------------------------- */
 
 static bool is_set(const struct qcow2_amend_opts *o, uint32_t what)
 {
@@ -50,13 +50,16 @@ static int check_version(const struct image *img,
 	uint32_t bits = bits_after(img, o);
 
 	if (version != 2 && version != 3)
-		return error_set(err, -EINVAL, "version is %" PRIu32 ", must "
+		return error_set(err, -EINVAL,
+				 "version is %" PRIu32 ", must "
 				 "be 2 (compat=0.10) or 3 (compat=1.1)",
 				 version);
 	if (bits == 0 || (bits & (bits - 1)) ||
 	    bits > UINT32_C(1) << REFCOUNT_ORDER_MAX)
-		return error_set(err, -EINVAL, "refcount_bits is %" PRIu32
-				 ", must be a power of two up to 64", bits);
+		return error_set(err, -EINVAL,
+				 "refcount_bits is %" PRIu32
+				 ", must be a power of two up to 64",
+				 bits);
 	if (version == 2 && bits != UINT32_C(1) << REFCOUNT_ORDER_V2)
 		return error_set(err, -EINVAL,
 				 "compat=0.10 requires refcount_bits=16");
@@ -88,8 +91,8 @@ static int check_text(const char *what, const char *text, size_t max,
 
 	if (len && len <= max)
 		return 0;
-	return error_set(err, -EINVAL,
-			 "%s has %zu bytes, must have 1 to %zu", what, len, max);
+	return error_set(err, -EINVAL, "%s has %zu bytes, must have 1 to %zu",
+			 what, len, max);
 }
 
 static int check_backing(const struct image *img,
@@ -110,7 +113,8 @@ static int check_backing(const struct image *img,
 				 "data_file_raw and backing_file exclude each "
 				 "other");
 	if (!o->backing_format)
-		return error_set(err, -EINVAL, "backing_file needs "
+		return error_set(err, -EINVAL,
+				 "backing_file needs "
 				 "backing_format: the format is never guessed");
 	rc = check_text("backing_file", o->backing_file, BACKING_NAME_BYTES_MAX,
 			err);
@@ -154,7 +158,7 @@ static int check(const struct image *img, const struct qcow2_amend_opts *o,
 	return rc < 0 ? rc : check_backing(img, o, err);
 }
 
-/* ---- One after the other ----------------------------------------------------- */
+/* ---- One after the other ------------------------------------------------- */
 
 static int set_backing(struct image *img, const struct qcow2_amend_opts *o,
 		       struct qcow2_error *err)
@@ -216,10 +220,11 @@ static int set_raw(struct image *img, const struct qcow2_amend_opts *o,
 	if (!is_set(o, QCOW2_AMEND_DATA_FILE_RAW) || o->data_file_raw ||
 	    !img->geo.data_file_raw)
 		return 0;
-	rc = features_change(img,
-			     (struct feature_change){
-				     .clear_autoclear = AUTOCLEAR_DATA_FILE_RAW },
-			     err);
+	rc = features_change(
+		img,
+		(struct feature_change){ .clear_autoclear =
+						 AUTOCLEAR_DATA_FILE_RAW },
+		err);
 	if (rc == 0)
 		geometry_init(&img->geo, &img->header);
 	return rc;

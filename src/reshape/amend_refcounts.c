@@ -19,12 +19,12 @@
 
 #define SECTIONS (QCOW2_OVERLAP_REFCOUNT_TABLE | QCOW2_OVERLAP_REFCOUNT_BLOCK)
 
-/* ---- What there is now ------------------------------------------------------- */
+/* ---- What there is now --------------------------------------------------- */
 
 struct width_source {
 	struct image *img;
 	struct amend_progress *progress;
-	uint64_t last;          /* cluster up to which progress was told */
+	uint64_t last; /* cluster up to which progress was told */
 };
 
 static int next_used(void *opaque, uint64_t idx, uint64_t *found,
@@ -55,7 +55,7 @@ static int get_counts(void *opaque, uint64_t idx, uint32_t n, uint64_t *values,
 	return rc;
 }
 
-/* ---- The switch -------------------------------------------------------------- */
+/* ---- The switch ---------------------------------------------------------- */
 
 struct new_place {
 	struct refbuild built;
@@ -84,8 +84,8 @@ static int reopen(struct image *img, struct old_refcounts *old,
 {
 	struct refcounts *r = &img->writer->refs;
 	struct refcounts before = *r;
-	uint64_t cache_bytes = cache_capacity(&r->blocks) *
-			       r->blocks.slice_bytes;
+	uint64_t cache_bytes =
+		cache_capacity(&r->blocks) * r->blocks.slice_bytes;
 	int rc;
 
 	*old = (struct old_refcounts){ r->place, r->table, r->n_table };
@@ -111,7 +111,8 @@ static int free_metadata(struct image *img, uint64_t n, uint64_t host_off,
 	uint32_t bits = img->geo.cluster_bits;
 
 	guard_remove(&img->writer->guard, SECTIONS, n << bits, host_off);
-	return refcounts_decrement(&img->writer->refs, n, host_off >> bits, err);
+	return refcounts_decrement(&img->writer->refs, n, host_off >> bits,
+				   err);
 }
 
 static int free_old(struct image *img, const struct old_refcounts *old,
@@ -121,9 +122,8 @@ static int free_old(struct image *img, const struct old_refcounts *old,
 
 	for (uint64_t i = 0; rc == 0 && i < old->n_table; i++)
 		if (old->table[i])
-			rc = free_metadata(img, 1,
-					   refcount_block_off(old->table[i]),
-					   err);
+			rc = free_metadata(
+				img, 1, refcount_block_off(old->table[i]), err);
 	return rc;
 }
 
@@ -150,7 +150,8 @@ static int use_new(struct image *img, const struct new_place *p,
 			   p->built.table_off, err);
 
 	if (rc == 0)
-		rc = header_sector_update(img, set_place, (void *)(uintptr_t)p, err);
+		rc = header_sector_update(img, set_place, (void *)(uintptr_t)p,
+					  err);
 	if (rc < 0) {
 		guard_remove(&img->writer->guard, SECTIONS,
 			     p->built.end_off - p->built.table_off,

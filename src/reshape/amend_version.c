@@ -78,19 +78,21 @@ static int check_snapshots(const struct image *img, uint64_t disk_size,
 		if (s->disk_size != disk_size)
 			return error_set(err, -ENOTSUP,
 					 "snapshot \"%s\" has another disk "
-					 "size (%" PRIu64 ") than the image (%"
-					 PRIu64 "), which has no place in "
+					 "size (%" PRIu64
+					 ") than the image (%" PRIu64
+					 "), which has no place in "
 					 "version 2 (compat=0.10)",
 					 TEXT(s->name, strlen(s->name)),
 					 s->disk_size, disk_size);
 		if (s->vm_state_size > UINT32_MAX)
-			return error_set(err, -ENOTSUP,
-					 "the VM state of snapshot \"%s\" (%"
-					 PRIu64 " bytes) has no place in "
-					 "version 2 (compat=0.10), which counts "
-					 "to %" PRIu32,
-					 TEXT(s->name, strlen(s->name)),
-					 s->vm_state_size, UINT32_MAX);
+			return error_set(
+				err, -ENOTSUP,
+				"the VM state of snapshot \"%s\" (%" PRIu64
+				" bytes) has no place in "
+				"version 2 (compat=0.10), which counts "
+				"to %" PRIu32,
+				TEXT(s->name, strlen(s->name)),
+				s->vm_state_size, UINT32_MAX);
 	}
 	return 0;
 }
@@ -112,9 +114,10 @@ int amend_check_downgrade(const struct image *img, uint64_t disk_size,
 				 " have no place in version 2 (compat=0.10)",
 				 bits);
 	if (img->bitmaps.directory_bytes)
-		return error_set(err, -ENOTSUP,
-				 "persistent bitmaps have no place in version 2 "
-				 "(compat=0.10): remove them first");
+		return error_set(
+			err, -ENOTSUP,
+			"persistent bitmaps have no place in version 2 "
+			"(compat=0.10): remove them first");
 	return check_snapshots(img, disk_size, err);
 }
 

@@ -22,7 +22,7 @@
 #include "write/tree.h"
 #include "write/writer.h"
 
-/* ---- All L2 tables ----------------------------------------------------------- */
+/* ---- All L2 tables ------------------------------------------------------- */
 
 /* As often as L1 entries refer to them, sorted. */
 struct table_list {
@@ -48,8 +48,8 @@ static int list_add(struct table_list *l, uint64_t off, struct qcow2_error *err)
 	return 0;
 }
 
-static int add_tree(struct table_list *l, struct image *img,
-		    struct tree *t, struct qcow2_error *err)
+static int add_tree(struct table_list *l, struct image *img, struct tree *t,
+		    struct qcow2_error *err)
 {
 	int rc = tree_allow_walk(img, t, err);
 
@@ -104,14 +104,14 @@ static int collect(struct table_list *l, struct image *img,
 	return rc;
 }
 
-/* ---- One entry --------------------------------------------------------------- */
+/* ---- One entry ----------------------------------------------------------- */
 
 struct expansion {
 	struct image *img;
 	/* To the table, which makes as many to each of its clusters.  Counted,
 	 * because a crash may have left its refcount higher. */
 	uint64_t n_refs;
-	bool covers;           /* there is a backing file to cover */
+	bool covers; /* there is a backing file to cover */
 };
 
 /* The host cluster of a zero cluster may hold data for a table of somebody
@@ -188,7 +188,7 @@ static int expand_entry(const struct expansion *x, struct l2_entry *e,
 	return rc;
 }
 
-/* ---- One table --------------------------------------------------------------- */
+/* ---- One table ----------------------------------------------------------- */
 
 static int change_entry(const struct expansion *x, struct slice *s, uint64_t i,
 			struct qcow2_error *err)

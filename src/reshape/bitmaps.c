@@ -28,14 +28,14 @@
 /* One bitmap on its way to another size. */
 struct work {
 	struct bitmaps_resize *r;
-	struct bitmap bitmap;       /* as the directory has it */
-	uint64_t *table;            /* as long as the longer of both */
+	struct bitmap bitmap; /* as the directory has it */
+	uint64_t *table;      /* as long as the longer of both */
 	uint64_t n_old;
 	uint64_t n_new;
 	bool changes;
 };
 
-/* ---- What is refused ---------------------------------------------------------- */
+/* ---- What is refused ----------------------------------------------------- */
 
 /* Whoever trusted them would do so after the resize as well. */
 static bool are_valid(const struct image *img)
@@ -89,7 +89,7 @@ int bitmaps_resize_check(const struct image *img, uint64_t size,
 	return rc;
 }
 
-/* ---- New and old clusters ------------------------------------------------------ */
+/* ---- New and old clusters ------------------------------------------------ */
 
 /* @buf has room for whole clusters. */
 static int write_fresh(struct bitmaps_resize *r, const uint8_t *buf,
@@ -108,7 +108,8 @@ static int write_fresh(struct bitmaps_resize *r, const uint8_t *buf,
 	*host_off = claim->host_off;
 	rc = overlap_check(img, len, claim->host_off, err);
 	if (rc == 0)
-		rc = store_pwrite(img->file, buf, to_size(len), claim->host_off, 0, err);
+		rc = store_pwrite(img->file, buf, to_size(len), claim->host_off,
+				  0, err);
 	return rc;
 }
 
@@ -148,7 +149,7 @@ static int entry_kind(const struct work *w, uint64_t i,
 			    w->table[i]);
 }
 
-/* ---- The cluster in which the smaller disk ends --------------------------------- */
+/* ---- The cluster in which the smaller disk ends -------------------------- */
 
 /* Keeps the first @n_bits of @buf; false when the others were 0 already. */
 static bool cut_bits(uint8_t *buf, size_t len, uint64_t n_bits)
@@ -207,7 +208,7 @@ static int cut_end(struct work *w, struct qcow2_error *err)
 	return rest ? cut_cluster(w, n_bits / in_cluster, rest, err) : 0;
 }
 
-/* ---- One bitmap ----------------------------------------------------------------- */
+/* ---- One bitmap ---------------------------------------------------------- */
 
 static int drop_tail(struct work *w, struct qcow2_error *err)
 {
@@ -245,8 +246,8 @@ static int write_table(struct work *w, struct qcow2_error *err)
 {
 	const struct geometry *g = &w->r->img->geo;
 	uint64_t bytes = w->n_new * BITMAP_TABLE_ENTRY_BYTES;
-	CLEANUP_FREE uint8_t *raw = alloc_zeroed(geometry_clusters(g, bytes),
-					   g->cluster_size);
+	CLEANUP_FREE uint8_t *raw =
+		alloc_zeroed(geometry_clusters(g, bytes), g->cluster_size);
 	int rc;
 
 	if (!raw)
@@ -289,7 +290,7 @@ static int resize_one(struct bitmaps_resize *r, struct reader *in,
 	return rc;
 }
 
-/* ---- All of them ----------------------------------------------------------------- */
+/* ---- All of them --------------------------------------------------------- */
 
 /* The old directory is known to the guard as what it is; it must be nothing
  * else. */
@@ -327,10 +328,9 @@ static int write_directory(struct bitmaps_resize *r, const uint8_t *buf,
 		rc = write_fresh(r, buf, all->directory_bytes,
 				 &r->place.directory_off, err);
 	if (rc == 0)
-		rc = guard_add(&r->img->writer->guard,
-			       QCOW2_OVERLAP_BITMAP_DIRECTORY,
-			       all->directory_bytes, r->place.directory_off,
-			       err);
+		rc = guard_add(
+			&r->img->writer->guard, QCOW2_OVERLAP_BITMAP_DIRECTORY,
+			all->directory_bytes, r->place.directory_off, err);
 	return rc;
 }
 
@@ -339,8 +339,8 @@ static int resize_all(struct bitmaps_resize *r, struct qcow2_error *err)
 	const struct bitmaps *all = &r->img->bitmaps;
 	const struct geometry *g = &r->img->geo;
 	uint64_t bytes = all->directory_bytes;
-	CLEANUP_FREE uint8_t *buf = alloc_zeroed(geometry_clusters(g, bytes),
-					   g->cluster_size);
+	CLEANUP_FREE uint8_t *buf =
+		alloc_zeroed(geometry_clusters(g, bytes), g->cluster_size);
 	CLEANUP_FREE uint8_t *old = alloc_bytes(bytes);
 	struct reader in;
 	struct byte_writer out;
@@ -350,7 +350,8 @@ static int resize_all(struct bitmaps_resize *r, struct qcow2_error *err)
 	r->fresh = calloc(2 * (size_t)all->n + 1, sizeof(*r->fresh));
 	if (!buf || !old || !r->fresh)
 		return error_nomem(err, "the bitmap directory", bytes);
-	rc = store_pread(r->img->file, old, to_size(bytes), all->directory_off, 0, err);
+	rc = store_pread(r->img->file, old, to_size(bytes), all->directory_off,
+			 0, err);
 	in = reader_init(old, to_size(bytes));
 	out = byte_writer_init(buf, to_size(bytes));
 	for (uint32_t i = 0; rc == 0 && i < all->n; i++)
@@ -363,7 +364,8 @@ static int resize_all(struct bitmaps_resize *r, struct qcow2_error *err)
 int bitmaps_resize_prepare(struct bitmaps_resize *r, struct image *img,
 			   uint64_t size, struct qcow2_error *err)
 {
-	*r = (struct bitmaps_resize){ .img = img, .old_size = img->header.size,
+	*r = (struct bitmaps_resize){ .img = img,
+				      .old_size = img->header.size,
 				      .size = size };
 	if (!are_valid(img) || !img->bitmaps.n)
 		return 0;
@@ -373,7 +375,8 @@ int bitmaps_resize_prepare(struct bitmaps_resize *r, struct image *img,
 static void forget_directory(struct bitmaps_resize *r, uint64_t host_off)
 {
 	if (host_off)
-		guard_remove(&r->img->writer->guard, QCOW2_OVERLAP_BITMAP_DIRECTORY,
+		guard_remove(&r->img->writer->guard,
+			     QCOW2_OVERLAP_BITMAP_DIRECTORY,
 			     r->place.directory_size, host_off);
 }
 
@@ -382,8 +385,8 @@ void bitmaps_resize_done(struct bitmaps_resize *r)
 	struct bitmaps *all = &r->img->bitmaps;
 	struct claim old = {
 		.host_off = all->directory_off,
-		.n_clusters = geometry_clusters(&r->img->geo,
-						all->directory_bytes),
+		.n_clusters =
+			geometry_clusters(&r->img->geo, all->directory_bytes),
 	};
 
 	if (!r->changes)

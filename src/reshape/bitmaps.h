@@ -24,12 +24,12 @@ struct image;
 struct bitmaps_resize {
 	struct image *img;
 	uint64_t old_size;
-	uint64_t size;              /* of the disk, from now on */
-	bool changes;               /* false: the bitmaps may stay as they are */
-	struct bitmaps_ext place;   /* of the new one */
-	struct claim *fresh;        /* nothing points to these yet */
+	uint64_t size;            /* of the disk, from now on */
+	bool changes;             /* false: the bitmaps may stay as they are */
+	struct bitmaps_ext place; /* of the new one */
+	struct claim *fresh;      /* nothing points to these yet */
 	size_t n_fresh;
-	struct freed_list stale;    /* nothing will point to these any more */
+	struct freed_list stale; /* nothing will point to these any more */
 };
 
 /* Refuses bitmaps that cannot have @size: those in use, of which nobody knows

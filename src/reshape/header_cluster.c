@@ -44,10 +44,10 @@ struct layout {
 	const struct header_cluster *to;
 	uint8_t *old;
 	uint8_t *new;
-	size_t len;            /* of both: the window */
-	struct used lists;     /* header and extensions of the old cluster */
+	size_t len;        /* of both: the window */
+	struct used lists; /* header and extensions of the old cluster */
 	struct used name;
-	uint8_t *rest;         /* extensions but the backing format, and the
+	uint8_t *rest; /* extensions but the backing format, and the
 				* end mark */
 	size_t rest_len;
 };
@@ -58,7 +58,7 @@ struct header_cluster header_cluster_of(const struct image *img)
 					img->names.backing_format, NULL };
 }
 
-/* ---- The old cluster --------------------------------------------------------- */
+/* ---- The old cluster ----------------------------------------------------- */
 
 static bool is_kept(const struct layout *l, uint32_t type)
 {
@@ -94,8 +94,8 @@ static int take_rest(struct layout *l, const struct header *old,
 	extension_iter_init(&it, old, l->old, l->len);
 	l->lists = (struct used){ 0, old->header_length };
 	while (extension_next(&it, &x, &fault)) {
-		l->lists.end = (size_t)align_up(x.off + EXT_HEAD_BYTES +
-						(uint64_t)x.len, 8);
+		l->lists.end = (size_t)align_up(
+			x.off + EXT_HEAD_BYTES + (uint64_t)x.len, 8);
 		if (x.type == EXT_BITMAPS && l->to->bitmaps)
 			extension_encode_bitmaps(&w, l->to->bitmaps);
 		else if (is_kept(l, x.type))
@@ -110,14 +110,12 @@ static int take_rest(struct layout *l, const struct header *old,
 	/* The end mark, which need not be there. */
 	l->lists.end = (size_t)min_u64(l->lists.end + EXT_HEAD_BYTES, l->len);
 	l->name = (struct used){ to_size(old->backing_off),
-				 to_size(old->backing_off +
-				       old->backing_len) };
+				 to_size(old->backing_off + old->backing_len) };
 	return 0;
 }
 
 static int layout_init(struct layout *l, struct image *img,
-		       const struct header_cluster *to,
-		       struct qcow2_error *err)
+		       const struct header_cluster *to, struct qcow2_error *err)
 {
 	int rc;
 
@@ -140,7 +138,7 @@ static void layout_release(struct layout *l)
 	free(l->rest);
 }
 
-/* ---- The new cluster --------------------------------------------------------- */
+/* ---- The new cluster ----------------------------------------------------- */
 
 /* The bytes of the old cluster that have a meaning and are not in its first
  * sector are still there. */
@@ -163,9 +161,8 @@ static bool put_front(struct layout *l, size_t rest_off, size_t name_off)
 	size_t gap;
 
 	h.backing_off = l->to->backing_file ? name_off : 0;
-	h.backing_len = l->to->backing_file
-				? (uint32_t)strlen(l->to->backing_file)
-				: 0;
+	h.backing_len =
+		l->to->backing_file ? (uint32_t)strlen(l->to->backing_file) : 0;
 	write_zeros(&w, h.header_length);
 	if (format)
 		extension_encode(&w, EXT_BACKING_FORMAT, format,
@@ -214,14 +211,14 @@ static bool find_layout(struct layout *l)
 {
 	size_t front = l->to->header.header_length;
 
-	for (size_t off = to_size(align_up(front, 8)); off + l->rest_len <= l->len;
-	     off += 8)
+	for (size_t off = to_size(align_up(front, 8));
+	     off + l->rest_len <= l->len; off += 8)
 		if (try_names(l, off))
 			return true;
 	return false;
 }
 
-/* ---- Writing it -------------------------------------------------------------- */
+/* ---- Writing it ---------------------------------------------------------- */
 
 /* The sectors behind the first one that differ, with those between them. */
 static int write_behind(struct image *img, const struct layout *l,

@@ -13,9 +13,9 @@
 struct image;
 
 struct header_cluster {
-	struct header header;        /* backing_off and backing_len are set */
-	const char *backing_file;    /* NULL: none */
-	const char *backing_format;  /* NULL: none */
+	struct header header;       /* backing_off and backing_len are set */
+	const char *backing_file;   /* NULL: none */
+	const char *backing_format; /* NULL: none */
 	const struct bitmaps_ext *bitmaps; /* NULL: as they are */
 };
 

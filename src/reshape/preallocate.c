@@ -20,9 +20,10 @@
 #define ZEROS_BYTES (UINT64_C(1) << 20)
 
 static int put_zeros(struct qcow2_store *store, uint64_t len, uint64_t off,
-		       struct qcow2_error *err)
+		     struct qcow2_error *err)
 {
-	CLEANUP_FREE uint8_t *zeros = alloc_zeroed(1, min_u64(len, ZEROS_BYTES));
+	CLEANUP_FREE uint8_t *zeros =
+		alloc_zeroed(1, min_u64(len, ZEROS_BYTES));
 	int rc = 0;
 
 	if (!zeros)
@@ -53,8 +54,7 @@ static uint64_t count_without(struct image *img, const struct map_window *w,
 			      uint64_t end, uint64_t off, bool *without)
 {
 	const struct geometry *g = &img->geo;
-	uint64_t n = min_u64(w->n_entries,
-			     geometry_clusters(g, end - off));
+	uint64_t n = min_u64(w->n_entries, geometry_clusters(g, end - off));
 	uint64_t i;
 
 	for (i = 0; i < n; i++) {
@@ -97,8 +97,9 @@ static int link_clusters(struct image *img, const struct map_window *w,
 	for (uint64_t i = 0; i < c->n_clusters; i++) {
 		uint64_t at = off + (i << g->cluster_bits);
 		struct l2_entry old = map_window_entry(w, g, i);
-		struct l2_entry e = { (c->host_off + (i << g->cluster_bits)) |
-					      ENTRY_COPIED, 0 };
+		struct l2_entry e = {
+			(c->host_off + (i << g->cluster_bits)) | ENTRY_COPIED, 0
+		};
 
 		/* Subclusters are allocated when they are written. */
 		if (g->extended_l2 && !entry_below_is_zero(img, at))

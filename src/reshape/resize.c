@@ -31,7 +31,7 @@
 /* L2 tables that are changed between two looks at how much is dirty. */
 enum { TABLES_AT_ONCE = 16 };
 
-/* ---- What is refused --------------------------------------------------------- */
+/* ---- What is refused ----------------------------------------------------- */
 
 static int check_size(const struct image *img, uint64_t size,
 		      struct qcow2_error *err)
@@ -83,7 +83,7 @@ int image_resize_check(const struct image *img, uint64_t size,
 	return rc < 0 ? rc : bitmaps_resize_check(img, size, err);
 }
 
-/* ---- The new area ------------------------------------------------------------ */
+/* ---- The new area -------------------------------------------------------- */
 
 static struct change clear_cluster(const struct image *img, struct l2_entry old,
 				   uint64_t guest_off, unsigned flags)
@@ -159,8 +159,8 @@ static int make_zeros(struct image *img, uint64_t old,
 {
 	uint64_t off = align_up(old, img->geo.cluster_size);
 	uint64_t end = align_up(img->virtual_size, img->geo.cluster_size);
-	int rc = zero_rest(img, min_u64(off, img->virtual_size), old, mode,
-			   err);
+	int rc =
+		zero_rest(img, min_u64(off, img->virtual_size), old, mode, err);
 
 	if (rc == 0 && off < end)
 		rc = cover_below(img, end, &off, err);
@@ -197,26 +197,25 @@ static int grow_data_file(struct image *img, uint64_t size, uint64_t old,
 static enum qcow2_preallocation mode_of(const struct image *img,
 					const struct qcow2_resize_opts *opts)
 {
-	if (img->geo.data_file_raw &&
-	    opts->preallocation == QCOW2_PREALLOC_OFF)
+	if (img->geo.data_file_raw && opts->preallocation == QCOW2_PREALLOC_OFF)
 		return QCOW2_PREALLOC_METADATA;
 	return opts->preallocation;
 }
 
 static int fill_new_area(struct image *img, uint64_t old,
-			 enum qcow2_preallocation mode,
-			 struct qcow2_error *err)
+			 enum qcow2_preallocation mode, struct qcow2_error *err)
 {
 	uint32_t cluster = img->geo.cluster_size;
 	int rc = make_zeros(img, old, mode, err);
 
 	if (rc == 0 && mode != QCOW2_PREALLOC_OFF)
-		rc = image_preallocate(img, align_up(img->virtual_size, cluster),
+		rc = image_preallocate(img,
+				       align_up(img->virtual_size, cluster),
 				       align_up(old, cluster), mode, err);
 	return rc;
 }
 
-/* ---- The size ---------------------------------------------------------------- */
+/* ---- The size ------------------------------------------------------------ */
 
 static void set_size(struct header *h, void *opaque)
 {

@@ -13,8 +13,7 @@ struct image;
 /* See qcow2_resize().  No request may be under way.  img->virtual_size is the
  * size that the disk has, also after a failure. */
 int image_resize(struct image *img, uint64_t size,
-		 const struct qcow2_resize_opts *opts,
-		 struct qcow2_error *err);
+		 const struct qcow2_resize_opts *opts, struct qcow2_error *err);
 
 /* What image_resize() would refuse for its arguments, when the image has format
  * version @version by then. */

@@ -28,7 +28,7 @@
  * They take 24 MiB, and as much again when they are sorted. */
 enum { FREED_MAX = 1 << 20 };
 
-/* ---- The table in which the disk ends ---------------------------------------- */
+/* ---- The table in which the disk ends ------------------------------------ */
 
 static struct change cut_cluster(const struct image *img, struct l2_entry old,
 				 uint64_t guest_off, unsigned flags)
@@ -37,17 +37,18 @@ static struct change cut_cluster(const struct image *img, struct l2_entry old,
 	(void)guest_off;
 	(void)flags;
 	return (struct change){ .skip = !old.desc && !old.bitmap,
-				.frees = true, .frees_space = true };
+				.frees = true,
+				.frees_space = true };
 }
 
-/* ---- Tables behind it -------------------------------------------------------- */
+/* ---- Tables behind it ---------------------------------------------------- */
 
 /* An L2 table, read past the cache: nothing in it is waiting to be written. */
 struct table {
 	uint8_t *bytes;
 	uint64_t host_off;
-	uint64_t guest_off;     /* of its first entry */
-	bool is_empty;          /* known to point to nothing, and not read */
+	uint64_t guest_off; /* of its first entry */
+	bool is_empty;      /* known to point to nothing, and not read */
 };
 
 /* Damage is found before anything is freed.  *n_freed: runs that will be. */
@@ -80,8 +81,8 @@ static void free_entries(struct image *img, const struct table *t)
 		entry_free(img, l2_get(g, t->bytes, i), true);
 }
 
-static int read_table(struct image *img, const struct tree *cut,
-		      uint64_t index, struct table *t, struct qcow2_error *err)
+static int read_table(struct image *img, const struct tree *cut, uint64_t index,
+		      struct table *t, struct qcow2_error *err)
 {
 	uint64_t entry = map_l1_entry(&img->map, index);
 	int rc = tables_check_entry(img, index, entry, err);
@@ -123,8 +124,8 @@ static int cut_table(struct image *img, const struct tree *cut, uint64_t index,
 	return 0;
 }
 
-static int cut_tables(struct image *img, const struct tree *cut,
-		      uint64_t first, struct qcow2_error *err)
+static int cut_tables(struct image *img, const struct tree *cut, uint64_t first,
+		      struct qcow2_error *err)
 {
 	CLEANUP_FREE uint8_t *bytes = malloc(img->geo.cluster_size);
 	struct table t = { .bytes = bytes };
@@ -148,7 +149,7 @@ static int cut_tables(struct image *img, const struct tree *cut,
 	return rc;
 }
 
-/* ---- Entries ----------------------------------------------------------------- */
+/* ---- Entries ------------------------------------------------------------- */
 
 /* What hangs from the L1 entries that go; before anything changes, so that too
  * much of it is an error that leaves the disk as it was. */
@@ -185,7 +186,7 @@ static int cut_entries(struct image *img, const struct tree *cut, uint64_t size,
 	return rc;
 }
 
-/* ---- The cluster in which the disk ends -------------------------------------- */
+/* ---- The cluster in which the disk ends ---------------------------------- */
 
 /* The next extent of the image's own data in [*off, end): none when *len is 0.
  * What cannot be read is no data that anybody could see again. */
@@ -234,7 +235,7 @@ static int zero_rest(struct image *img, uint64_t size, struct qcow2_error *err)
 	return rc;
 }
 
-/* ---- All of it --------------------------------------------------------------- */
+/* ---- All of it ----------------------------------------------------------- */
 
 /* Blocks that the removal of others empties go in the next round. */
 static int cut_refcounts(struct image *img, struct qcow2_error *err)

@@ -32,15 +32,15 @@
 
 struct application {
 	struct image *img;
-	struct tree old;        /* the active disk's */
-	struct tree tree;       /* the snapshot's, as long as the disk needs */
+	struct tree old;  /* the active disk's */
+	struct tree tree; /* the snapshot's, as long as the disk needs */
 	/* Of these two what the other does not have at the same place. */
 	struct tree lost;
 	struct tree gained;
 	uint64_t disk_size;
-	uint64_t l1_off;        /* of the new table; 0: none yet */
-	bool counted;           /* `gained` has one reference more */
-	bool in_place;          /* the old table becomes the new one */
+	uint64_t l1_off;         /* of the new table; 0: none yet */
+	bool counted;            /* `gained` has one reference more */
+	bool in_place;           /* the old table becomes the new one */
 	struct l1_switch memory; /* the new table, then the old one */
 };
 
@@ -127,7 +127,7 @@ static int look(struct application *a, const struct snapshot_info *s,
 	return rc < 0 ? rc : tree_allow_walk(img, &a->lost, err);
 }
 
-/* ---- Before the switch -------------------------------------------------------- */
+/* ---- Before the switch --------------------------------------------------- */
 
 /* A sound snapshot has no COPIED flags; one that has would let the disk write
  * into it. */
@@ -167,7 +167,7 @@ static void unguard_tables(struct application *a, const struct tree *t,
 	}
 }
 
-/* ---- Without room ------------------------------------------------------------- */
+/* ---- Without room -------------------------------------------------------- */
 
 static uint64_t entry_of(const struct tree *t, uint64_t i)
 {
@@ -263,7 +263,7 @@ static void undo(struct application *a)
 		tree_drop_references(a->img, &a->gained, NULL);
 }
 
-/* ---- The switch --------------------------------------------------------------- */
+/* ---- The switch ---------------------------------------------------------- */
 
 static void set_disk(struct header *h, void *opaque)
 {

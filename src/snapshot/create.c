@@ -32,16 +32,16 @@ struct creation {
 	struct image *img;
 	struct snapshot entry;
 	char id[SNAPSHOT_ID_BYTES_MAX + 1];
-	struct snapshot_info info;    /* owned until the list has it */
-	struct snapshots next;        /* the list with it */
-	struct tree tree;             /* the disk's */
-	bool counted;                 /* the tree has one reference more */
-	int unfinished;               /* -errno: it could not be undone; 0 */
-	uint64_t l1_off;              /* of the copy of its L1 table */
+	struct snapshot_info info; /* owned until the list has it */
+	struct snapshots next;     /* the list with it */
+	struct tree tree;          /* the disk's */
+	bool counted;              /* the tree has one reference more */
+	int unfinished;            /* -errno: it could not be undone; 0 */
+	uint64_t l1_off;           /* of the copy of its L1 table */
 	struct fresh_table table;
 };
 
-/* ---- The entry ---------------------------------------------------------------- */
+/* ---- The entry ----------------------------------------------------------- */
 
 /* One more than the largest number that is an id. */
 static void next_id(const struct snapshots *s, char *id, size_t size)
@@ -130,7 +130,7 @@ static int make_entry(struct creation *c, const char *name,
 	return 0;
 }
 
-/* ---- Tables ------------------------------------------------------------------- */
+/* ---- Tables -------------------------------------------------------------- */
 
 static int write_table(struct creation *c, struct qcow2_error *err)
 {
@@ -162,7 +162,7 @@ static int clear_copied(struct creation *c, struct qcow2_error *err)
 	return rc < 0 ? rc : copied_flags_clear_l1(c->img, err);
 }
 
-/* ---- All of it ---------------------------------------------------------------- */
+/* ---- All of it ----------------------------------------------------------- */
 
 static int prepare(struct creation *c, struct qcow2_error *err)
 {

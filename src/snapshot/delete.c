@@ -27,10 +27,10 @@ enum { AT_ONCE = 64 };
 
 struct deletion {
 	struct image *img;
-	struct snapshot_info info;    /* the list's, until that is replaced */
-	struct snapshots next;        /* the list without it */
-	struct tree tree;             /* the snapshot's */
-	bool switched;                /* the header does not have it any more */
+	struct snapshot_info info; /* the list's, until that is replaced */
+	struct snapshots next;     /* the list without it */
+	struct tree tree;          /* the snapshot's */
+	bool switched;             /* the header does not have it any more */
 };
 
 static int list_without(struct deletion *d, uint32_t index,
@@ -88,7 +88,7 @@ static int look(struct deletion *d, uint32_t index, struct qcow2_error *err)
 	return rc < 0 ? rc : list_without(d, index, err);
 }
 
-/* ---- Space -------------------------------------------------------------------- */
+/* ---- Space --------------------------------------------------------------- */
 
 static void punch_clusters(struct image *img, uint64_t n, uint64_t first)
 {
@@ -144,7 +144,7 @@ static void punch(struct deletion *d)
 		tree_walk(d->img, &d->tree, punch_runs, d->img, NULL);
 }
 
-/* ---- All of it ---------------------------------------------------------------- */
+/* ---- All of it ----------------------------------------------------------- */
 
 static int lost_clusters(struct image *img, uint64_t n, struct qcow2_error *err)
 {
@@ -171,7 +171,8 @@ static int forget(struct deletion *d, struct qcow2_error *err)
 	/* With other snapshots around, often all clusters still have several
 	 * owners. */
 	if (low)
-		restored = copied_flags_restore(img, &n_lost, rc == 0 ? err : NULL);
+		restored = copied_flags_restore(img, &n_lost,
+						rc == 0 ? err : NULL);
 	if (rc == 0)
 		rc = restored;
 	if (n_lost)
@@ -203,8 +204,8 @@ static int carry_out(struct deletion *d, struct qcow2_error *err)
 	return forget(d, err);
 }
 
-static int delete(struct deletion *d, const char *id_or_name,
-		  struct qcow2_error *err)
+static int delete (struct deletion *d, const char *id_or_name,
+		   struct qcow2_error *err)
 {
 	struct image *img = d->img;
 	uint32_t index = 0;
@@ -236,7 +237,7 @@ int image_snapshot_delete(struct image *img, const char *id_or_name,
 	int rc = snapshot_begin(img, &freeze, err);
 
 	if (rc == 0)
-		rc = delete(&d, id_or_name, err);
+		rc = delete (&d, id_or_name, err);
 	snapshot_end(img, &freeze);
 	/* Of a list that is the image's no more. */
 	snapshot_info_release(&d.info);

@@ -63,15 +63,13 @@ int snapshot_check_l1(const struct image *img, const struct snapshot_info *s,
 {
 	uint64_t bytes = (uint64_t)s->l1_size * L1_ENTRY_BYTES;
 
-	if (s->l1_size == 0 ||
-	    (bytes <= L1_TABLE_BYTES_MAX &&
-	     geometry_table_fits(&img->geo, s->l1_off, bytes,
-				 image_file_end(img))))
+	if (s->l1_size == 0 || (bytes <= L1_TABLE_BYTES_MAX &&
+				geometry_table_fits(&img->geo, s->l1_off, bytes,
+						    image_file_end(img))))
 		return 0;
-	return error_defect(err, -EINVAL, DEFECT_SNAPSHOT_L1, s->l1_off,
-			    "snapshot \"%s\": its L1 table of %" PRIu32
-			    " entries at %" PRIu64
-			    " is out of place or too large",
-			    TEXT(s->name, strlen(s->name)), s->l1_size,
-			    s->l1_off);
+	return error_defect(
+		err, -EINVAL, DEFECT_SNAPSHOT_L1, s->l1_off,
+		"snapshot \"%s\": its L1 table of %" PRIu32
+		" entries at %" PRIu64 " is out of place or too large",
+		TEXT(s->name, strlen(s->name)), s->l1_size, s->l1_off);
 }

@@ -25,7 +25,7 @@ int image_snapshot_apply(struct image *img, const char *id_or_name,
 int image_snapshot_delete(struct image *img, const char *id_or_name,
 			  struct qcow2_error *err);
 
-/* ---- What the three have in common -------------------------------------------- */
+/* ---- What the three have in common --------------------------------------- */
 
 /* Keeps other snapshot operations and all writers out, and makes everything
  * durable; snapshot_end() has to follow even when it fails. */

@@ -37,7 +37,8 @@ int fresh_table_write(struct image *img, const uint8_t *buf, uint64_t bytes,
 		return rc;
 	rc = overlap_check(img, len, claim.host_off, err);
 	if (rc == 0)
-		rc = store_pwrite(img->file, buf, to_size(len), claim.host_off, 0, err);
+		rc = store_pwrite(img->file, buf, to_size(len), claim.host_off,
+				  0, err);
 	if (rc == 0)
 		rc = guard_add(&img->writer->guard, GUARD_TABLES, len,
 			       claim.host_off, err);

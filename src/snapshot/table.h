@@ -15,7 +15,7 @@ struct image;
 
 /* Bytes of metadata in clusters of their own that nothing points to yet. */
 struct fresh_table {
-	uint64_t host_off;    /* 0: none */
+	uint64_t host_off; /* 0: none */
 	uint64_t bytes;
 };
 

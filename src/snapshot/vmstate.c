@@ -34,7 +34,7 @@ uint64_t vmstate_room(const struct image *img)
 	return n > first ? (n - first) * geometry_l2_reach(&img->geo) : 0;
 }
 
-/* ---- Reading ------------------------------------------------------------------ */
+/* ---- Reading ------------------------------------------------------------- */
 
 /* Nothing of VM state is in a backing file. */
 static int read_room(struct image *img, struct iov_cursor *dst, uint64_t len,
@@ -67,9 +67,9 @@ int image_vmstate_read(struct image *img, void *buf, size_t len, uint64_t off,
 	struct grace_ref ref = writer_grace_begin(img);
 	uint64_t room = vmstate_room(img);
 	uint64_t here = off < room ? min_u64(len, room - off) : 0;
-	int rc = here ? read_room(img, &dst, here, vmstate_begin(img) + off,
-				  err)
-		      : 0;
+	int rc =
+		here ? read_room(img, &dst, here, vmstate_begin(img) + off, err)
+		     : 0;
 
 	if (rc == 0)
 		iov_zero(&dst, len - here);
@@ -77,7 +77,7 @@ int image_vmstate_read(struct image *img, void *buf, size_t len, uint64_t off,
 	return rc;
 }
 
-/* ---- Writing ------------------------------------------------------------------ */
+/* ---- Writing ------------------------------------------------------------- */
 
 static int make_room(struct image *img, uint64_t end, struct qcow2_error *err)
 {
@@ -90,14 +90,14 @@ static int make_room(struct image *img, uint64_t end, struct qcow2_error *err)
 		return 0;
 	if (div_round_up(end, reach) > max - first_index(img))
 		return error_set(err, -EFBIG,
-				 "%" PRIu64 " bytes of VM state do not fit into "
+				 "%" PRIu64
+				 " bytes of VM state do not fit into "
 				 "an L1 table of %" PRIu64 " bytes",
 				 end, L1_TABLE_BYTES_MAX);
 	rc = snapshot_begin(img, &freeze, err);
 	if (rc == 0)
-		rc = l1_lengthen(img,
-				 first_index(img) + div_round_up(end, reach),
-				 err);
+		rc = l1_lengthen(
+			img, first_index(img) + div_round_up(end, reach), err);
 	snapshot_end(img, &freeze);
 	return rc;
 }
@@ -166,7 +166,7 @@ int image_vmstate_write(struct image *img, const void *buf, size_t len,
 	return rc < 0 ? rc : write_pieces(img, buf, len, off, err);
 }
 
-/* ---- Dropping ----------------------------------------------------------------- */
+/* ---- Dropping ------------------------------------------------------------ */
 
 static int unlink_tables(struct image *img, const struct tree *t,
 			 struct qcow2_error *err)
@@ -195,8 +195,9 @@ int vmstate_drop(struct image *img, struct qcow2_error *err)
 	int rc = tree_of_image(&t, img, err);
 
 	if (rc == 0 && t.n_l1)
-		memset(t.l1, 0, to_size(min_u64(first_index(img), t.n_l1) *
-					sizeof(*t.l1)));
+		memset(t.l1, 0,
+		       to_size(min_u64(first_index(img), t.n_l1) *
+			       sizeof(*t.l1)));
 	if (rc == 0)
 		rc = unlink_tables(img, &t, err);
 	if (rc == 0)

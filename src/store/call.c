@@ -16,7 +16,7 @@
 
 #define READ_FLAGS QCOW2_STORE_NOWAIT
 #define WRITE_FLAGS QCOW2_STORE_NOWAIT
-#define ZERO_FLAGS                                                             \
+#define ZERO_FLAGS \
 	(QCOW2_STORE_NOWAIT | QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK)
 
 /* Negative errno values go no further down than this on Linux. */
@@ -56,8 +56,7 @@ static int answer_number(int rc, uint64_t number, const char *op,
 static const char *words(int rc, struct qcow2_error *reason)
 {
 	reason->message[sizeof(reason->message) - 1] = '\0';
-	return reason->message[0] ? reason->message
-				  : error_words(-rc);
+	return reason->message[0] ? reason->message : error_words(-rc);
 }
 
 static int fail(const struct qcow2_store *s, int rc, const char *what,
@@ -158,9 +157,9 @@ int store_pwritev(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
 	if (rc < 0 || len == 0)
 		return rc;
 	reason_clear(&reason);
-	rc = s->ops.pwritev ? s->ops.pwritev(s->self, iov, iovcnt, off, flags,
-					     &reason)
-			    : -ENOTSUP;
+	rc = s->ops.pwritev
+		     ? s->ops.pwritev(s->self, iov, iovcnt, off, flags, &reason)
+		     : -ENOTSUP;
 	rc = answer(rc, "pwritev", &reason);
 	return rc < 0 ? fail_range(s, rc, "write", len, off, words(rc, &reason),
 				   err)
@@ -357,12 +356,10 @@ int store_lock(struct qcow2_store *s, enum qcow2_store_lock lock,
 		s->is_locked = lock != QCOW2_STORE_UNLOCK;
 		return 0;
 	}
-	return error_reason(err, rc,
-			    rc == -EBUSY ? QCOW2_REASON_LOCKED
-					 : QCOW2_REASON_NONE,
-			    "%s: %s%s", s->label,
-			    reason.message[0] ? "" : "cannot lock: ",
-			    words(rc, &reason));
+	return error_reason(
+		err, rc, rc == -EBUSY ? QCOW2_REASON_LOCKED : QCOW2_REASON_NONE,
+		"%s: %s%s", s->label,
+		reason.message[0] ? "" : "cannot lock: ", words(rc, &reason));
 }
 
 int store_fd(struct qcow2_store *s)

@@ -32,8 +32,7 @@ int file_fail(const char *name, const char *what, struct qcow2_error *err)
 	int rc = -errno;
 
 	return error_set(err, rc, "%s: cannot %s: %s",
-			 *name ? NAME(name) : "\"\"", what,
-			 error_words(-rc));
+			 *name ? NAME(name) : "\"\"", what, error_words(-rc));
 }
 
 int file_check_kind(const struct stat *st, const char *name,
@@ -60,8 +59,8 @@ static int file_flush(void *self, struct qcow2_error *err)
 {
 	struct file *f = self;
 	SCOPED_LOCK(&f->flush_lock);
-	uint64_t n_changes = atomic_load_explicit(&f->n_changes,
-						  memory_order_acquire);
+	uint64_t n_changes =
+		atomic_load_explicit(&f->n_changes, memory_order_acquire);
 
 	(void)err;
 	if (f->no_flush)
@@ -100,8 +99,7 @@ int file_size(void *self, uint64_t *size, struct qcow2_error *err)
 	return 0;
 }
 
-static int file_allocated(void *self, uint64_t *bytes,
-			  struct qcow2_error *err)
+static int file_allocated(void *self, uint64_t *bytes, struct qcow2_error *err)
 {
 	struct file *f = self;
 	struct stat st;

@@ -64,7 +64,7 @@ bool file_is_aligned(const struct file *f, const struct iovec *iov, int iovcnt,
 
 /* The part of a transfer that one filling of the bounce buffer serves. */
 struct window {
-	uint8_t *buf;  /* holds [pos, pos + n), whole blocks */
+	uint8_t *buf; /* holds [pos, pos + n), whole blocks */
 	uint64_t pos;
 	uint64_t n;
 	uint64_t from; /* the caller's bytes in it: [from, to) */

@@ -28,14 +28,14 @@ enum file_ability {
 };
 
 struct file {
-	int fd;              /* above 2, owned */
-	bool is_device;      /* a block device, else a regular file */
-	bool is_direct;      /* O_DIRECT is set */
-	bool no_flush;       /* durability is nobody's wish */
-	bool is_ram;         /* the file system lives in memory */
-	uint32_t align;      /* of memory, offset and length for O_DIRECT and
+	int fd;               /* above 2, owned */
+	bool is_device;       /* a block device, else a regular file */
+	bool is_direct;       /* O_DIRECT is set */
+	bool no_flush;        /* durability is nobody's wish */
+	bool is_ram;          /* the file system lives in memory */
+	uint32_t align;       /* of memory, offset and length for O_DIRECT and
 			      * for zeroing a device; a power of two */
-	atomic_int can_punch;      /* enum file_ability */
+	atomic_int can_punch; /* enum file_ability */
 	atomic_int can_zero_range; /* enum file_ability */
 
 	/* O_DIRECT only.  Held alone by whoever reads a block, changes part of
@@ -47,14 +47,14 @@ struct file {
 	/* One flush at a time, so that the error of a writeback, which the
 	 * kernel tells only once, stops those that waited too. */
 	pthread_mutex_t flush_lock;
-	int flush_rc; /* of the flush that failed, for ever after */
+	int flush_rc;       /* of the flush that failed, for ever after */
 	uint64_t n_flushed; /* n_changes, all of which a flush has covered */
 
 	/* Changes that have ended: when none has since the file was opened, or
 	 * since the last flush, there is nothing to flush.  What others left
 	 * behind unflushed is not ours to make durable. */
 	_Atomic uint64_t n_changes;
-	_Atomic bool fd_is_out;     /* others may change the file as well */
+	_Atomic bool fd_is_out; /* others may change the file as well */
 
 	pthread_mutex_t lock_lock; /* guards `locked` */
 	unsigned locked;           /* LOCK_* bits of file_lock.c */
@@ -91,7 +91,7 @@ struct file *file_blocks_share(struct file *f);
 struct file *file_blocks_alone(struct file *f);
 void file_blocks_release(struct file **f);
 
-#define FILE_BLOCKS                                                            \
+#define FILE_BLOCKS \
 	__attribute__((cleanup(file_blocks_release), unused)) struct file *held
 
 /* file_space.c */

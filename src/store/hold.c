@@ -25,10 +25,9 @@ static int take_lock(struct qcow2_store *s, bool writes,
 		     struct qcow2_error *err)
 {
 	struct qcow2_error own;
-	int rc = store_lock(s,
-			    writes ? QCOW2_STORE_LOCK_WRITE
-				   : QCOW2_STORE_LOCK_READ,
-			    &own);
+	int rc = store_lock(
+		s, writes ? QCOW2_STORE_LOCK_WRITE : QCOW2_STORE_LOCK_READ,
+		&own);
 
 	s->is_unlocked = rc == -ENOTSUP;
 	if (rc == 0 || s->is_unlocked)

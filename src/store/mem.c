@@ -48,7 +48,7 @@ static pthread_rwlock_t *lock_alone(struct mem *m)
 	return &m->lock;
 }
 
-#define HELD                                                                   \
+#define HELD \
 	__attribute__((cleanup(rwlock_release), unused)) pthread_rwlock_t *held
 
 /* The part of [off, off+len) that lies in the page of @off. */
@@ -212,8 +212,7 @@ static int mem_size(void *self, uint64_t *size, struct qcow2_error *err)
 	return 0;
 }
 
-static int mem_allocated(void *self, uint64_t *bytes,
-			 struct qcow2_error *err)
+static int mem_allocated(void *self, uint64_t *bytes, struct qcow2_error *err)
 {
 	struct mem *m = self;
 	HELD = lock_shared(m);
@@ -300,8 +299,9 @@ int store_mem_clone(struct qcow2_store *src, struct qcow2_store **out,
 	int rc;
 
 	if (!from)
-		return error_set(err, -EINVAL, "%s: is not a memory store",
-				 TEXT(store_name(src), strlen(store_name(src))));
+		return error_set(
+			err, -EINVAL, "%s: is not a memory store",
+			TEXT(store_name(src), strlen(store_name(src))));
 	rc = store_mem_new(&copy, err);
 	if (rc < 0)
 		return rc;

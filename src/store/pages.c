@@ -78,7 +78,8 @@ uint8_t *pages_make(struct pages *p, uint64_t number)
 	n = p->root;
 	for (unsigned level = p->height; level > 1; level--) {
 		slot = slot_of(number, level);
-		if (!n->child[slot] && !node_set(n, slot, calloc(1, sizeof(*n))))
+		if (!n->child[slot] &&
+		    !node_set(n, slot, calloc(1, sizeof(*n))))
 			return NULL;
 		n = n->child[slot];
 	}

@@ -45,8 +45,8 @@ static int open_old(const char *path, const struct publish_opts *opts,
 static int use_temp(struct publish *p, int fd, const char *path,
 		    const struct publish_opts *opts, struct qcow2_error *err)
 {
-	int rc = store_file_from_fd(fd, path, store_flags(opts), &p->store,
-				    err);
+	int rc =
+		store_file_from_fd(fd, path, store_flags(opts), &p->store, err);
 
 	if (rc < 0) {
 		close(fd);
@@ -191,7 +191,7 @@ static int tell(const struct publish *p, struct qcow2_placement *out,
 {
 	struct qcow2_placement full = {
 		.struct_size = sizeof(full),
-		.how = p->in_place ? QCOW2_PLACED_IN_PLACE
+		.how = p->in_place   ? QCOW2_PLACED_IN_PLACE
 		       : p->replaced ? QCOW2_PLACED_REPLACED
 				     : QCOW2_PLACED_NEW,
 		.reason = p->in_place,
@@ -269,8 +269,8 @@ static int give_name(struct publish *p, bool sync, struct qcow2_error *err)
 				 "stays, and the finished file is discarded",
 				 TEXT(p->final_path, strlen(p->final_path)));
 	if (rc < 0)
-		return fail(rc, p->final_path, "give the finished file its name",
-			    err);
+		return fail(rc, p->final_path,
+			    "give the finished file its name", err);
 	rc = sync ? sync_dir(p) : 0;
 	if (rc == 0)
 		return 0;

@@ -47,13 +47,13 @@ struct publish_opts {
 };
 
 struct publish {
-	struct qcow2_store *store; /* one reference, owned by this struct */
+	struct qcow2_store *store;    /* one reference, owned by this struct */
 	struct qcow2_store *replaced; /* likewise; or NULL */
 	struct store_hold hold;       /* of `store` */
 	struct store_hold replaced_hold;
 	char *final_path;
-	char *temp_path;           /* NULL when there is none */
-	uint32_t in_place;         /* QCOW2_IN_PLACE_* */
+	char *temp_path;   /* NULL when there is none */
+	uint32_t in_place; /* QCOW2_IN_PLACE_* */
 };
 
 /* Special files other than block devices are refused, and so is a file that may

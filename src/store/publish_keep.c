@@ -19,10 +19,10 @@
 struct xattrs {
 	int from;
 	int to;
-	char *names;   /* of one of them, each with its NUL */
-	ssize_t len;   /* of all names; negative when they cannot be listed */
+	char *names; /* of one of them, each with its NUL */
+	ssize_t len; /* of all names; negative when they cannot be listed */
 	char *value;
-	char *other;   /* value */
+	char *other; /* value */
 };
 
 /* What the kernel makes of the contents is not for us to copy. */

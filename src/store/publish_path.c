@@ -44,8 +44,8 @@ static char *follow_once(const char *path)
 	target[n] = '\0';
 	if (target[0] == '/')
 		return strdup(target);
-	if (asprintf(&next, "%.*s%s", (int)path_dir_len(path), path,
-		     target) < 0)
+	if (asprintf(&next, "%.*s%s", (int)path_dir_len(path), path, target) <
+	    0)
 		return NULL;
 	return next;
 }

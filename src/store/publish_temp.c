@@ -53,8 +53,8 @@ static bool is_named(int fd, const char *name)
 /* Where the host has no locks nothing is known to be left over. */
 static void remove_if_stale(const char *name)
 {
-	int fd = open(name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY |
-				    O_CLOEXEC);
+	int fd = open(name,
+		      O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
 	if (fd < 0)
 		return;

@@ -30,8 +30,7 @@ static void label_init(char *label, size_t size, const char *name)
 }
 
 int store_new(const struct qcow2_store_ops *ops, void *self, const char *name,
-	      bool read_only, struct qcow2_store **out,
-	      struct qcow2_error *err)
+	      bool read_only, struct qcow2_store **out, struct qcow2_error *err)
 {
 	struct qcow2_store *s;
 

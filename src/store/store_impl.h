@@ -28,8 +28,8 @@ struct qcow2_store {
 
 	pthread_mutex_t hold_lock; /* guards the holders (hold.h): */
 	uint32_t n_readers;
-	bool has_writer; /* then n_readers is 0 */
-	bool is_locked;  /* the operation has a lock to give back */
+	bool has_writer;  /* then n_readers is 0 */
+	bool is_locked;   /* the operation has a lock to give back */
 	bool is_unlocked; /* held without a lock: the host has none */
 };
 

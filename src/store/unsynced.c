@@ -30,15 +30,14 @@ static int unsynced_flush(void *self, struct qcow2_error *err)
 	return 0;
 }
 
-static int unsynced_zero(void *self, uint64_t len, uint64_t off,
-			 unsigned flags, struct qcow2_error *err)
+static int unsynced_zero(void *self, uint64_t len, uint64_t off, unsigned flags,
+			 struct qcow2_error *err)
 {
 	(void)err;
 	return store_zero(self, len, off, flags, NULL);
 }
 
-static int unsynced_truncate(void *self, uint64_t size,
-			     struct qcow2_error *err)
+static int unsynced_truncate(void *self, uint64_t size, struct qcow2_error *err)
 {
 	(void)err;
 	return store_truncate(self, size, NULL);

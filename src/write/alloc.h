@@ -26,22 +26,21 @@
 enum { ALLOC_RUNS = 2 };
 
 struct alloc_run {
-	struct claim claim;     /* what is left of it */
-	uint64_t generation;    /* see commit_generation() */
+	struct claim claim;  /* what is left of it */
+	uint64_t generation; /* see commit_generation() */
 };
 
 struct alloc {
 	struct refcounts *refs;
 	struct commit *commit;
-	uint64_t ahead;         /* clusters in a run, at most */
-	pthread_mutex_t lock;   /* protects what follows */
-	uint64_t window;        /* clusters in the next run: as many as were
+	uint64_t ahead;       /* clusters in a run, at most */
+	pthread_mutex_t lock; /* protects what follows */
+	uint64_t window;      /* clusters in the next run: as many as were
 				 * used so far */
 	struct alloc_run runs[ALLOC_RUNS]; /* used in order */
 };
 
-void alloc_init(struct alloc *a, struct refcounts *refs,
-		struct commit *commit);
+void alloc_init(struct alloc *a, struct refcounts *refs, struct commit *commit);
 
 /* Gives back what was claimed ahead. */
 void alloc_give_back(struct alloc *a);

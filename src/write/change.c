@@ -27,12 +27,13 @@ static void punch_window(struct image *img, const struct map_window *w,
 
 	for (uint64_t i = 0; i < n; i++) {
 		struct l2_entry old = map_window_entry(w, &img->geo, i);
-		struct change change = fn(
-			img, old, off + (i << img->geo.cluster_bits), flags);
+		struct change change =
+			fn(img, old, off + (i << img->geo.cluster_bits), flags);
 
 		if (!change.skip && change.punches &&
-		    refcounts_may_reuse(&img->writer->refs, l2_host_off(old) >>
-						    img->geo.cluster_bits))
+		    refcounts_may_reuse(&img->writer->refs,
+					l2_host_off(old) >>
+						img->geo.cluster_bits))
 			store_zero(img->file, size, l2_host_off(old),
 				   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK,
 				   NULL);
@@ -51,8 +52,8 @@ static int link_window(struct image *img, const struct map_window *w,
 		return rc;
 	for (uint64_t i = 0; i < n; i++) {
 		struct l2_entry old = map_window_entry(w, &img->geo, i);
-		struct change change = fn(
-			img, old, off + (i << img->geo.cluster_bits), flags);
+		struct change change =
+			fn(img, old, off + (i << img->geo.cluster_bits), flags);
 
 		if (change.skip)
 			continue;
@@ -164,8 +165,8 @@ static int change_region(struct image *img, uint64_t end, uint64_t off,
 static int allow(struct image *img, uint64_t end, uint64_t off,
 		 struct qcow2_error *err)
 {
-	if (off >= end || (end - off) / TABLES_FEW <
-				  geometry_l2_reach(&img->geo))
+	if (off >= end ||
+	    (end - off) / TABLES_FEW < geometry_l2_reach(&img->geo))
 		return 0;
 	return image_allow_walk(img, err);
 }

@@ -16,12 +16,12 @@ struct image;
 
 /* What becomes of one cluster. */
 struct change {
-	struct l2_entry entry;  /* the new entry */
-	bool skip;              /* leave it as it is */
-	bool frees;             /* the old host clusters lose a reference */
-	bool frees_space;       /* and their space goes back, whatever the
+	struct l2_entry entry; /* the new entry */
+	bool skip;             /* leave it as it is */
+	bool frees;            /* the old host clusters lose a reference */
+	bool frees_space;      /* and their space goes back, whatever the
 				 * policy says */
-	bool punches;           /* they stay, without contents */
+	bool punches;          /* they stay, without contents */
 };
 
 /* Decides about the cluster at @guest_off; pure. */

@@ -165,9 +165,9 @@ int image_check_level(uint32_t compression, uint32_t level,
 					"zstd, level 1 is fast"
 				      : "this library was built without "
 					"ISA-L, which has the fast levels");
-	return error_set(err, -EINVAL, "compression level %" PRIu32
-			 ": %s has 1 to %d",
-			 level, zstd ? "zstd" : "zlib",
+	return error_set(err, -EINVAL,
+			 "compression level %" PRIu32 ": %s has 1 to %d", level,
+			 zstd ? "zstd" : "zlib",
 			 zstd ? ENCODE_LEVEL_MAX_ZSTD : ENCODE_LEVEL_MAX_ZLIB);
 }
 

@@ -6,7 +6,7 @@
 #include "write/tree.h"
 #include "write/writer.h"
 
-/* ---- Changing ---------------------------------------------------------------- */
+/* ---- Changing ------------------------------------------------------------ */
 
 /* One L2 table, and the part of it that has changed and is not written yet:
  * whole slices of the cache. */
@@ -61,7 +61,7 @@ static int change_l1(struct image *img, uint64_t i, uint64_t entry,
 	return 0;
 }
 
-/* ---- Clearing ---------------------------------------------------------------- */
+/* ---- Clearing ------------------------------------------------------------ */
 
 static bool has_flag(struct l2_entry e)
 {
@@ -93,7 +93,7 @@ static int clear_table(void *opaque, uint8_t *bytes, uint64_t index,
 }
 
 int copied_flags_clear_tables(struct image *img, struct tree *tree,
-			struct qcow2_error *err)
+			      struct qcow2_error *err)
 {
 	int rc = commit_flush(&img->writer->commit, err);
 
@@ -115,11 +115,11 @@ int copied_flags_clear_l1(struct image *img, struct qcow2_error *err)
 	return rc;
 }
 
-/* ---- Setting ----------------------------------------------------------------- */
+/* ---- Setting ------------------------------------------------------------- */
 
 struct restore {
 	struct image *img;
-	struct tree tree;    /* the active disk's, as far as it is sound */
+	struct tree tree; /* the active disk's, as far as it is sound */
 	uint64_t n_lost;
 };
 
@@ -197,7 +197,8 @@ static int restore_table(void *opaque, uint8_t *bytes, uint64_t index,
 			 uint64_t host_off, struct qcow2_error *err)
 {
 	struct restore *r = opaque;
-	struct table t = { .img = r->img, .bytes = bytes,
+	struct table t = { .img = r->img,
+			   .bytes = bytes,
 			   .host_off = host_off };
 	uint64_t entry = r->tree.l1[index];
 	uint64_t want = entry & ~ENTRY_COPIED;
@@ -244,7 +245,7 @@ static int restore_all(struct image *img, uint64_t *n_lost,
 /* What could not be done is worth another try: it changes nothing that is right
  * already, and otherwise flags wait for a repair. */
 int copied_flags_restore(struct image *img, uint64_t *n_lost,
-		   struct qcow2_error *err)
+			 struct qcow2_error *err)
 {
 	int rc;
 

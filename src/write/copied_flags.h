@@ -18,7 +18,7 @@ struct tree;
 /* Clears the flags of the entries of all L2 tables of @tree.  What is behind
  * them has more than one reference already. */
 int copied_flags_clear_tables(struct image *img, struct tree *tree,
-			struct qcow2_error *err);
+			      struct qcow2_error *err);
 
 /* Clears the flags of the active L1 table. */
 int copied_flags_clear_l1(struct image *img, struct qcow2_error *err);
@@ -29,6 +29,6 @@ int copied_flags_clear_l1(struct image *img, struct qcow2_error *err);
  * *n_lost counts those.
  */
 int copied_flags_restore(struct image *img, uint64_t *n_lost,
-		   struct qcow2_error *err);
+			 struct qcow2_error *err);
 
 #endif

@@ -63,8 +63,8 @@ static int discard_data_file(struct image *img, uint64_t end, uint64_t off,
 	if (rc < 0 || !img->geo.has_data_file || off >= end)
 		return rc;
 	if (img->geo.data_file_raw)
-		return store_zero(img->data, end - off, off,
-				  QCOW2_STORE_UNMAP, err);
+		return store_zero(img->data, end - off, off, QCOW2_STORE_UNMAP,
+				  err);
 	if (img->writer->policy.request)
 		store_zero(img->data, end - off, off,
 			   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK, NULL);
@@ -79,8 +79,8 @@ static int discard_clusters(struct image *img, uint64_t end, uint64_t off,
 	return rc < 0 ? rc : discard_data_file(img, end, off, err);
 }
 
-int image_discard(struct image *img, uint64_t len, uint64_t off,
-		  unsigned flags, struct qcow2_error *err)
+int image_discard(struct image *img, uint64_t len, uint64_t off, unsigned flags,
+		  struct qcow2_error *err)
 {
 	uint32_t cluster = img->geo.cluster_size;
 	uint64_t end = off + len;

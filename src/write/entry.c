@@ -15,7 +15,8 @@
 static bool has_host(const struct geometry *g, struct l2_entry e)
 {
 	return !(e.desc & L2_COMPRESSED) &&
-	       (l2_host_off(e) || (g->has_data_file && (e.desc & ENTRY_COPIED)));
+	       (l2_host_off(e) ||
+		(g->has_data_file && (e.desc & ENTRY_COPIED)));
 }
 
 /* Whether nobody else has the entry's host cluster.  An external data file has
@@ -182,8 +183,8 @@ uint64_t entry_copy_begin(const struct image *img, const struct entry_plan *p,
 	if (is_there(img, p, data_off))
 		return data_off;
 	if (moves)
-		begin = min_u64(begin, p->guest_off +
-					       ((uint64_t)__builtin_ctzll(moves)
+		begin = min_u64(begin,
+				p->guest_off + ((uint64_t)__builtin_ctzll(moves)
 						<< bits));
 	return begin;
 }
@@ -201,9 +202,10 @@ uint64_t entry_copy_end(const struct image *img, const struct entry_plan *p,
 		return data_end;
 	end = align_up(data_end, UINT64_C(1) << bits);
 	if (moves)
-		end = max_u64(end, p->guest_off +
-					   ((uint64_t)(64 - __builtin_clzll(moves))
-					    << bits));
+		end = max_u64(end,
+			      p->guest_off +
+				      ((uint64_t)(64 - __builtin_clzll(moves))
+				       << bits));
 	return end;
 }
 

@@ -19,11 +19,11 @@ enum { ENTRY_FREED_MAX = 1 };
 
 struct entry_plan {
 	struct l2_entry old;
-	uint64_t guest_off;     /* of the cluster */
-	bool keeps_host;        /* its host cluster stays, only flags change */
-	bool reads_zero;        /* all of it read as zeros */
-	bool copy_all;          /* the rest of the cluster must be copied */
-	bool middle;            /* no real plan: fully covered by data */
+	uint64_t guest_off; /* of the cluster */
+	bool keeps_host;    /* its host cluster stays, only flags change */
+	bool reads_zero;    /* all of it read as zeros */
+	bool copy_all;      /* the rest of the cluster must be copied */
+	bool middle;        /* no real plan: fully covered by data */
 };
 
 /*

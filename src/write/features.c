@@ -40,10 +40,10 @@ int features_change(struct image *img, struct feature_change change,
 
 int features_mark_corrupt(struct image *img, int code)
 {
-	features_change(img,
-			(struct feature_change){
-				.set_incompatible = INCOMPAT_CORRUPT },
-			NULL);
+	features_change(
+		img,
+		(struct feature_change){ .set_incompatible = INCOMPAT_CORRUPT },
+		NULL);
 	commit_poison(&img->writer->commit, code);
 	return code;
 }
@@ -86,7 +86,7 @@ void features_end_keep_bitmaps(struct image *img, bool kept)
 	atomic_store(&img->writer->bitmaps_valid, kept);
 }
 
-/* ---- The dirty bit ------------------------------------------------------------ */
+/* ---- The dirty bit ------------------------------------------------------- */
 
 int features_begin_dirty(struct image *img, enum dirty_reason reason,
 			 struct qcow2_error *err)

@@ -40,10 +40,10 @@ void features_end_keep_bitmaps(struct image *img, bool kept);
 
 /* Why refcounts and COPIED flags may disagree with the pointers (O26). */
 enum dirty_reason {
-	DIRTY_LAZY = 1,       /* refcounts are written late */
-	DIRTY_OPERATION = 2,  /* an operation changes many at once */
-	DIRTY_UNWRITTEN = 4,  /* one that has ended is not on the disk yet */
-	DIRTY_REPAIR = 8,     /* one could not end: the bit stays */
+	DIRTY_LAZY = 1,      /* refcounts are written late */
+	DIRTY_OPERATION = 2, /* an operation changes many at once */
+	DIRTY_UNWRITTEN = 4, /* one that has ended is not on the disk yet */
+	DIRTY_REPAIR = 8,    /* one could not end: the bit stays */
 };
 
 /* The dirty bit is on the disk from the first begin to the last end.  Version 2

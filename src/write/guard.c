@@ -70,7 +70,7 @@ static _Atomic uint64_t *find(struct guard_table *t, uint64_t cluster_idx)
 	}
 }
 
-/* ---- Under the lock ---------------------------------------------------------- */
+/* ---- Under the lock ------------------------------------------------------ */
 
 static int grow(struct guard *g, struct qcow2_error *err)
 {
@@ -107,8 +107,8 @@ static int add_one(struct guard *g, uint32_t sections, uint64_t cluster_idx,
 		return rc;
 	slot = find(atomic_load(&g->table), cluster_idx);
 	g->n_used += *slot == 0;
-	atomic_store(slot, *slot | cluster_idx |
-				   (uint64_t)sections << SECTION_SHIFT);
+	atomic_store(slot,
+		     *slot | cluster_idx | (uint64_t)sections << SECTION_SHIFT);
 	return 0;
 }
 
@@ -159,8 +159,8 @@ void guard_clear(struct guard *g, uint32_t sections)
 
 bool guard_hits(struct guard *g, uint64_t len, uint64_t host_off)
 {
-	struct guard_table *t = atomic_load_explicit(&g->table,
-						     memory_order_acquire);
+	struct guard_table *t =
+		atomic_load_explicit(&g->table, memory_order_acquire);
 	uint64_t last = (host_off + len - 1) >> g->cluster_bits;
 
 	for (uint64_t i = host_off >> g->cluster_bits; i <= last; i++) {

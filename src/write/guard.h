@@ -24,8 +24,8 @@
 
 /* Tables that are written anew beside the old ones: an L1 table or a snapshot
  * table is in all of these until it is freed. */
-#define GUARD_TABLES                                                           \
-	(QCOW2_OVERLAP_ACTIVE_L1 | QCOW2_OVERLAP_INACTIVE_L1 |                \
+#define GUARD_TABLES                                           \
+	(QCOW2_OVERLAP_ACTIVE_L1 | QCOW2_OVERLAP_INACTIVE_L1 | \
 	 QCOW2_OVERLAP_SNAPSHOT_TABLE)
 
 /* A slot holds sections above a cluster number; 0 is empty, since cluster 0 is
@@ -38,10 +38,10 @@ struct guard_table {
 
 struct guard {
 	uint32_t cluster_bits;
-	uint32_t sections;         /* those that count */
+	uint32_t sections; /* those that count */
 	_Atomic(struct guard_table *) table;
-	pthread_mutex_t lock;      /* protects changes and what follows */
-	uint64_t n_used;           /* slots that are not empty */
+	pthread_mutex_t lock; /* protects changes and what follows */
+	uint64_t n_used;      /* slots that are not empty */
 };
 
 /* @sections: QCOW2_OVERLAP_*.  @n_clusters: about as many will be added. */

@@ -87,9 +87,8 @@ void header_sector_unclaim(struct image *img, const struct claim *claim)
 	}
 }
 
-int header_sector_write(struct image *img,
-			      const uint8_t sector[SECTOR_BYTES],
-			      struct qcow2_error *err)
+int header_sector_write(struct image *img, const uint8_t sector[SECTOR_BYTES],
+			struct qcow2_error *err)
 {
 	int rc = write_and_wait(img, sector, SECTOR_BYTES, err);
 

@@ -52,8 +52,8 @@ static int guard_new(struct image *img, const struct l1_switch *s,
 {
 	int rc = 0;
 
-	for (uint64_t i = img->map.l1.n_entries;
-	     rc == 0 && i < s->to.n_entries; i++) {
+	for (uint64_t i = img->map.l1.n_entries; rc == 0 && i < s->to.n_entries;
+	     i++) {
 		uint64_t off = l1_table_off(s->to.entries[i]);
 
 		if (off)

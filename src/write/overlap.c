@@ -64,7 +64,7 @@ static int add_refcount_blocks(struct image *img, struct qcow2_error *err)
 	return rc;
 }
 
-/* ---- Snapshots ---------------------------------------------------------------- */
+/* ---- Snapshots ----------------------------------------------------------- */
 
 static int add_snapshot_l2(struct image *img, const struct snapshot_info *s,
 			   struct qcow2_error *err)
@@ -76,13 +76,14 @@ static int add_snapshot_l2(struct image *img, const struct snapshot_info *s,
 	for (uint64_t at = 0; rc == 0 && at < bytes; at += sizeof(raw)) {
 		uint64_t n = min_u64(sizeof(raw), bytes - at);
 
-		rc = store_pread(img->file, raw, to_size(n), s->l1_off + at, 0, err);
+		rc = store_pread(img->file, raw, to_size(n), s->l1_off + at, 0,
+				 err);
 		for (uint64_t i = 0; rc == 0 && i < n; i += L1_ENTRY_BYTES) {
 			uint64_t off = l1_table_off(get_be64(raw + i));
 
 			if (off)
-				rc = add(img, QCOW2_OVERLAP_INACTIVE_L2, 1,
-					 off, err);
+				rc = add(img, QCOW2_OVERLAP_INACTIVE_L2, 1, off,
+					 err);
 		}
 	}
 	return rc;
@@ -122,7 +123,7 @@ int overlap_learn_inactive_l2(struct image *img, struct qcow2_error *err)
 		       : 0;
 }
 
-/* ---- Opening, looking --------------------------------------------------------- */
+/* ---- Opening, looking ---------------------------------------------------- */
 
 int overlap_open(struct image *img, uint32_t sections, struct qcow2_error *err)
 {

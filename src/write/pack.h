@@ -23,11 +23,11 @@
 
 struct pack {
 	struct alloc *alloc;
-	uint64_t apart;         /* host offset; see entry_compressed_end() */
-	pthread_mutex_t lock;   /* protects what follows */
-	uint64_t next;          /* host offset of the next piece; 0: none open */
-	uint64_t end;           /* of the open cluster */
-	uint64_t generation;    /* of the commit that will cover the last piece */
+	uint64_t apart;       /* host offset; see entry_compressed_end() */
+	pthread_mutex_t lock; /* protects what follows */
+	uint64_t next;        /* host offset of the next piece; 0: none open */
+	uint64_t end;         /* of the open cluster */
+	uint64_t generation;  /* of the commit that will cover the last piece */
 };
 
 /* @apart: a multiple of the cluster size across which no piece goes on. */

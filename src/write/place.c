@@ -13,8 +13,8 @@
 /* What the entries of a range are, as far as they are all alike. */
 struct look {
 	uint64_t len;
-	uint64_t host_off;      /* in place: of the first byte; else 0 */
-	bool fresh;             /* clusters that nothing was ever said about */
+	uint64_t host_off; /* in place: of the first byte; else 0 */
+	bool fresh;        /* clusters that nothing was ever said about */
 };
 
 static bool is_fresh(struct l2_entry e)
@@ -85,9 +85,9 @@ static int link_fresh(struct image *img, const struct claim *claim,
 
 		entry_plan_init(img, &p, (struct l2_entry){ 0, 0 },
 				cluster + add);
-		commit_set_l2(c, w.slice, w.first + i,
-			      entry_new(img, &p, claim->host_off + add, off,
-					len));
+		commit_set_l2(
+			c, w.slice, w.first + i,
+			entry_new(img, &p, claim->host_off + add, off, len));
 	}
 	if (rc == 0)
 		commit_end(c);
@@ -103,8 +103,8 @@ static int claim_for(struct image *img, uint64_t n_clusters, uint64_t off,
 	int rc;
 
 	if (g->has_data_file) {
-		*out = (struct claim){ .host_off = align_down(off,
-							g->cluster_size),
+		*out = (struct claim){ .host_off =
+					       align_down(off, g->cluster_size),
 				       .n_clusters = n_clusters,
 				       .reads_zero = true };
 		return 0;
@@ -130,8 +130,7 @@ static int zero_around(struct image *img, const struct claim *claim,
 	if (head)
 		rc = store_zero(img->file, head, claim->host_off, 0, err);
 	if (rc == 0 && tail)
-		rc = store_zero(img->file, tail, claim->host_off + end, 0,
-				err);
+		rc = store_zero(img->file, tail, claim->host_off + end, 0, err);
 	return rc;
 }
 

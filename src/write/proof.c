@@ -31,7 +31,7 @@ void proof_init(struct image *img, const struct qcow2_open_opts *opts)
 	p->state = PROOF_MADE;
 }
 
-/* ---- Raising ------------------------------------------------------------------ */
+/* ---- Raising ------------------------------------------------------------- */
 
 /* The regions of a file that lost its blocks are behind its end no more, so that
  * a block cannot lie among the clusters it describes: another one counts it,
@@ -107,7 +107,7 @@ static int put_right(struct image *img, const struct proof_findings *f,
 	return rc;
 }
 
-/* ---- The pass ----------------------------------------------------------------- */
+/* ---- The pass ------------------------------------------------------------ */
 
 static int refuse(struct image *img, const struct proof_findings *f,
 		  struct qcow2_error *err)
@@ -132,15 +132,15 @@ static struct qcow2_budget budget_of(struct image *img)
 {
 	struct qcow2_budget budget = img->writer->proof.budget;
 	uint64_t size = image_file_end(img);
-	uint64_t wanted = geometry_clusters(&img->geo, size) *
-			  BYTES_PER_CLUSTER;
+	uint64_t wanted =
+		geometry_clusters(&img->geo, size) * BYTES_PER_CLUSTER;
 	uint64_t allocated;
 
 	if (store_allocated(img->file, &allocated, NULL) < 0)
 		allocated = size;
 	if (!budget.metadata_bytes)
-		budget.metadata_bytes = METADATA_BYTES_DEFAULT +
-					min_u64(wanted, allocated);
+		budget.metadata_bytes =
+			METADATA_BYTES_DEFAULT + min_u64(wanted, allocated);
 	return budget;
 }
 
@@ -230,13 +230,13 @@ bool proof_allows_in_place(const struct image *img, uint64_t host_off)
 {
 	const struct writer *writer = img->writer;
 
-	return atomic_load_explicit(&writer->proof.state, memory_order_acquire) !=
-		       PROOF_FAILED ||
+	return atomic_load_explicit(&writer->proof.state,
+				    memory_order_acquire) != PROOF_FAILED ||
 	       refcounts_may_reuse(&writer->refs,
 				   host_off >> img->geo.cluster_bits);
 }
 
-/* ---- Before a request --------------------------------------------------------- */
+/* ---- Before a request ---------------------------------------------------- */
 
 int proof_before_change(struct image *img, uint64_t len, unsigned flags,
 			struct qcow2_error *err)

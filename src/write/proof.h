@@ -32,19 +32,19 @@
 struct image;
 
 enum proof_state {
-	PROOF_OPEN,      /* nobody has needed it yet */
-	PROOF_MADE,      /* or the caller vouched for the refcounts */
-	PROOF_FAILED,    /* could not be made: why says it */
-	PROOF_REFUSED,   /* the image is damaged: why says it */
+	PROOF_OPEN,    /* nobody has needed it yet */
+	PROOF_MADE,    /* or the caller vouched for the refcounts */
+	PROOF_FAILED,  /* could not be made: why says it */
+	PROOF_REFUSED, /* the image is damaged: why says it */
 };
 
 /* Its fields change under writer.snapshot_lock. */
 struct proof {
-	_Atomic int state;          /* enum proof_state; read without it too */
-	_Atomic uint64_t n_raised;  /* refcounts that were too low */
+	_Atomic int state;         /* enum proof_state; read without it too */
+	_Atomic uint64_t n_raised; /* refcounts that were too low */
 	struct qcow2_error why;
 	struct qcow2_budget budget;
-	bool had_bitmaps;           /* they were valid when the image opened */
+	bool had_bitmaps; /* they were valid when the image opened */
 };
 
 /* All that the file holds is inherited from now on. */

@@ -72,8 +72,8 @@ static int link_table(struct image *img, uint64_t index, uint64_t old_off,
 int tables_check_entry(struct image *img, uint64_t index, uint64_t entry,
 		       struct qcow2_error *err)
 {
-	enum defect bad = l1_entry_defect(&img->geo, entry,
-					  image_file_end(img));
+	enum defect bad =
+		l1_entry_defect(&img->geo, entry, image_file_end(img));
 
 	if (bad == DEFECT_NONE || bad == DEFECT_L1_ENTRY_RESERVED)
 		return 0;
@@ -102,8 +102,9 @@ static int make(struct image *img, uint64_t index, struct qcow2_error *err)
 	if (rc == 0) {
 		rc = link_table(img, index, l1_table_off(old), &a, err);
 		if (rc < 0)
-			guard_remove(&img->writer->guard, QCOW2_OVERLAP_ACTIVE_L2,
-				     1, a.claim.host_off);
+			guard_remove(&img->writer->guard,
+				     QCOW2_OVERLAP_ACTIVE_L2, 1,
+				     a.claim.host_off);
 	}
 	if (rc < 0)
 		refcounts_unclaim(&img->writer->refs, &a.claim);

@@ -16,8 +16,7 @@ struct image;
  * reference.  O4: its contents reach the disk before its L1 entry.  O5: a
  * copied table loses its reference after the L1 entry points to the copy.
  */
-int tables_make(struct image *img, uint64_t guest_off,
-		struct qcow2_error *err);
+int tables_make(struct image *img, uint64_t guest_off, struct qcow2_error *err);
 
 /* 0, or -EIO for L1 entry @index that breaks the format; the corrupt bit is
  * durable then. */

@@ -37,7 +37,8 @@ int tree_read(struct tree *t, struct image *img, uint64_t n, uint64_t l1_off,
 	*t = (struct tree){ 0 };
 	if (!l1)
 		return error_nomem(err, "an L1 table", bytes);
-	rc = bytes ? store_pread(img->file, l1, to_size(bytes), l1_off, 0, err) : 0;
+	rc = bytes ? store_pread(img->file, l1, to_size(bytes), l1_off, 0, err)
+		   : 0;
 	if (rc < 0) {
 		free(l1);
 		return error_prefix(err, rc, "L1 table");
@@ -108,7 +109,7 @@ bool tree_points_nowhere(const struct tree *t, const struct geometry *g,
 	       repeats_uniform(&t->repeats, g, table_off, &kind);
 }
 
-/* ---- Runs -------------------------------------------------------------------- */
+/* ---- Runs ---------------------------------------------------------------- */
 
 static bool continues(const struct tree_run *last, const struct tree_run *run)
 {
@@ -161,7 +162,7 @@ static bool runs_append(struct tree_runs *r, const struct tree_run *runs,
 	return true;
 }
 
-/* ---- Walking ----------------------------------------------------------------- */
+/* ---- Walking ------------------------------------------------------------- */
 
 struct walk {
 	struct image *img;
@@ -169,8 +170,8 @@ struct walk {
 	void *opaque;
 	struct tree_run *runs;
 	size_t n;
-	struct tree_runs *keep;  /* gets all runs; NULL: not wanted */
-	bool copied;             /* some entry has the flag */
+	struct tree_runs *keep; /* gets all runs; NULL: not wanted */
+	bool copied;            /* some entry has the flag */
 };
 
 /* Runs that cannot be kept are found again by another walk. */
@@ -266,16 +267,17 @@ static int walk_kept(const struct tree_runs *r, tree_fn *fn, void *opaque,
 
 	for (size_t i = 0; rc == 0 && i < r->n; i += BATCH_RUNS)
 		rc = fn(opaque, r->list + i,
-			(size_t)min_u64(r->n - i, BATCH_RUNS),
-			err);
+			(size_t)min_u64(r->n - i, BATCH_RUNS), err);
 	return rc;
 }
 
-int tree_walk(struct image *img, struct tree *t, tree_fn *fn,
-	      void *opaque, struct qcow2_error *err)
+int tree_walk(struct image *img, struct tree *t, tree_fn *fn, void *opaque,
+	      struct qcow2_error *err)
 {
 	CLEANUP_FREE struct tree_run *runs = malloc(BATCH_RUNS * sizeof(*runs));
-	struct walk w = { .img = img, .fn = fn, .opaque = opaque,
+	struct walk w = { .img = img,
+			  .fn = fn,
+			  .opaque = opaque,
 			  .runs = runs,
 			  .keep = t->keep ? &t->kept : NULL };
 	int rc;
@@ -296,13 +298,13 @@ int tree_walk(struct image *img, struct tree *t, tree_fn *fn,
 	return rc;
 }
 
-/* ---- Tables ------------------------------------------------------------------ */
+/* ---- Tables -------------------------------------------------------------- */
 
 /* Tables to which L1 entries from one on point, and that lie one behind the
  * other. */
 struct group {
 	uint64_t n;
-	bool passed_over;    /* one that points to nothing and is not read */
+	bool passed_over; /* one that points to nothing and is not read */
 };
 
 static int group_of(struct image *img, const struct tree *t, uint64_t i,
@@ -317,8 +319,8 @@ static int group_of(struct image *img, const struct tree *t, uint64_t i,
 		max = 1;
 	for (*n = 0; *n < max && i + *n < t->n_l1; ++*n) {
 		uint64_t entry = t->l1[i + *n];
-		enum defect bad = l1_entry_defect(g, entry,
-						  image_file_end(img));
+		enum defect bad =
+			l1_entry_defect(g, entry, image_file_end(img));
 
 		if (bad && bad != DEFECT_L1_ENTRY_RESERVED)
 			return bad_entry(bad, l1_table_off(entry), entry, err);
@@ -337,7 +339,8 @@ static int walk_group(struct image *img, const struct group *group, uint64_t i,
 
 	if (group->passed_over)
 		return fn(opaque, NULL, i, off, err);
-	rc = store_pread(img->file, buf, to_size(group->n << bits), off, 0, err);
+	rc = store_pread(img->file, buf, to_size(group->n << bits), off, 0,
+			 err);
 	for (uint64_t k = 0; rc == 0 && k < group->n; k++)
 		rc = fn(opaque, buf + (k << bits), i + k, off + (k << bits),
 			err);
@@ -370,13 +373,13 @@ int tree_each_table(struct image *img, struct tree *t, tree_table_fn *fn,
 	return rc;
 }
 
-/* ---- Counting ---------------------------------------------------------------- */
+/* ---- Counting ------------------------------------------------------------ */
 
 struct count {
 	struct image *img;
-	uint64_t n_runs;     /* that have been counted */
-	uint64_t limit;      /* stop after so many */
-	uint64_t n_slices;   /* that may have changed since the last look */
+	uint64_t n_runs;   /* that have been counted */
+	uint64_t limit;    /* stop after so many */
+	uint64_t n_slices; /* that may have changed since the last look */
 	int first_error;
 	struct qcow2_error *err;
 };

@@ -24,8 +24,8 @@ enum { TREE_KEPT_MAX = 3 << 19 };
 
 /* Host clusters in a row, each of which the tree refers to once. */
 struct tree_run {
-	uint64_t first;      /* cluster index */
-	uint64_t n;          /* few enough that their refcounts are a small part
+	uint64_t first; /* cluster index */
+	uint64_t n;     /* few enough that their refcounts are a small part
 			      * of the cache */
 };
 
@@ -40,8 +40,8 @@ struct tree_runs {
 struct tree {
 	uint64_t *l1;
 	uint64_t n_l1;
-	bool has_copied;     /* after a walk: an L2 entry has the flag */
-	bool keep;           /* the first walk shall keep the runs for others */
+	bool has_copied; /* after a walk: an L2 entry has the flag */
+	bool keep;       /* the first walk shall keep the runs for others */
 	struct tree_runs kept;
 	struct repeats repeats; /* after tree_allow_walk() */
 	bool allowed;
@@ -57,8 +57,7 @@ void tree_release(struct tree *t);
 /* -E2BIG when entries of the L1 table share L2 tables and going through them
  * for each takes too long.  Walks ask themselves; who must not fail half-way
  * asks before. */
-int tree_allow_walk(struct image *img, struct tree *t,
-		    struct qcow2_error *err);
+int tree_allow_walk(struct image *img, struct tree *t, struct qcow2_error *err);
 
 /* After that: true for a table that is known to point to nothing, as
  * image/repeats.h has it.  There is no need to read it. */
@@ -75,8 +74,8 @@ typedef int tree_fn(void *opaque, const struct tree_run *runs, size_t n,
  * -EIO with the defect for an entry that points nowhere; the first error of @fn
  * ends the walk.  @fn NULL only looks at all entries.
  */
-int tree_walk(struct image *img, struct tree *t, tree_fn *fn,
-	      void *opaque, struct qcow2_error *err);
+int tree_walk(struct image *img, struct tree *t, tree_fn *fn, void *opaque,
+	      struct qcow2_error *err);
 
 /* @table: the bytes of the table at @host_off, to which entry @index of the L1
  * table points; NULL when it points to nothing.  They may be changed: nobody

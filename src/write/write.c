@@ -35,7 +35,7 @@ enum {
 	READ_THROUGH_MAX = 16 * 1024,
 };
 
-/* ---- In place --------------------------------------------------------------- */
+/* ---- In place ------------------------------------------------------------ */
 
 /* Bytes from @off that lie in host clusters of their own and hold data: they
  * can be overwritten without touching metadata.  0 when the first cannot. */
@@ -73,15 +73,15 @@ static int map_in_place(struct image *img, uint64_t len, uint64_t off,
 }
 
 static int write_bytes_at(struct image *img, struct iov_cursor *src,
-			  uint64_t len, uint64_t host_off,
-			  unsigned store_flags, struct qcow2_error *err)
+			  uint64_t len, uint64_t host_off, unsigned store_flags,
+			  struct qcow2_error *err)
 {
 	while (len) {
 		struct iovec iov[IOV_COUNT];
 		int n;
 		uint64_t part = iov_take(src, len, iov, IOV_COUNT, &n);
-		int rc = store_pwritev(img->data, iov, n, host_off,
-				       store_flags, err);
+		int rc = store_pwritev(img->data, iov, n, host_off, store_flags,
+				       err);
 
 		if (rc < 0)
 			return rc;
@@ -99,8 +99,9 @@ static int write_mapped(struct image *img, struct iov_cursor *src, uint64_t len,
 
 	if (img->data == img->file)
 		rc = overlap_check(img, len, host_off, err);
-	return rc < 0 ? rc : write_bytes_at(img, src, len, host_off,
-					    store_flags, err);
+	return rc < 0 ? rc
+		      : write_bytes_at(img, src, len, host_off, store_flags,
+				       err);
 }
 
 /* Writes from @off as far as it goes in place; *done is where it stopped. */
@@ -115,11 +116,11 @@ static int write_in_place(struct image *img, struct iov_cursor *src,
 
 		if (rc < 0)
 			return rc;
-		rc = map_in_place(img, len - *done, off + *done,
-				  store_flags, &here, &host_off, err);
+		rc = map_in_place(img, len - *done, off + *done, store_flags,
+				  &here, &host_off, err);
 		if (rc == 0 && here)
-			rc = write_mapped(img, src, here, host_off,
-					  store_flags, err);
+			rc = write_mapped(img, src, here, host_off, store_flags,
+					  err);
 		if (rc < 0 || !here)
 			return rc;
 		*done += here;
@@ -138,27 +139,27 @@ static int write_at_once(struct image *img, struct iov_cursor *src,
 
 	*done = false;
 	if (rc == 0)
-		rc = map_in_place(img, len, off, store_flags, &here,
-				  &host_off, err);
+		rc = map_in_place(img, len, off, store_flags, &here, &host_off,
+				  err);
 	if (rc < 0 || here < len)
 		return rc;
 	*done = true;
 	return write_mapped(img, src, len, host_off, store_flags, err);
 }
 
-/* ---- New clusters ------------------------------------------------------------ */
+/* ---- New clusters -------------------------------------------------------- */
 
 /* A run of clusters that a write gives a new place. */
 struct run {
-	uint64_t guest_off;     /* of the first cluster */
+	uint64_t guest_off; /* of the first cluster */
 	uint64_t n_clusters;
-	uint64_t data_off;      /* guest range that the caller writes */
+	uint64_t data_off; /* guest range that the caller writes */
 	uint64_t data_len;
 	struct entry_plan first; /* what the first cluster was and becomes */
 	struct entry_plan last;
 	struct allocation a;
-	bool owns;              /* a.claim is new and must go back on failure */
-	bool reads_zero;        /* every byte of it did before */
+	bool owns;       /* a.claim is new and must go back on failure */
+	bool reads_zero; /* every byte of it did before */
 };
 
 static uint64_t run_end(const struct image *img, const struct run *r)
@@ -191,7 +192,8 @@ static int plan_entries(struct image *img, uint64_t len, uint64_t off,
 		rc = entry_check(img, e, at, err);
 		if (rc == 0)
 			entry_plan_init(img, &p, e, at);
-		if (rc < 0 || (i && (p.keeps_host || entry_in_place(img, e, at))))
+		if (rc < 0 ||
+		    (i && (p.keeps_host || entry_in_place(img, e, at))))
 			break;
 		r->reads_zero &= p.reads_zero;
 		r->last = p;
@@ -205,8 +207,7 @@ static int plan_entries(struct image *img, uint64_t len, uint64_t off,
 	return r->n_clusters ? 0 : rc;
 }
 
-static int plan_place(struct image *img, struct run *r,
-		      struct qcow2_error *err)
+static int plan_place(struct image *img, struct run *r, struct qcow2_error *err)
 {
 	const struct geometry *g = &img->geo;
 	int rc;
@@ -304,7 +305,7 @@ struct around {
 	uint64_t head_off;
 	uint64_t head_len;
 	uint64_t tail_len;
-	uint64_t gap_len;       /* between them when both are read at once */
+	uint64_t gap_len; /* between them when both are read at once */
 };
 
 static struct around around_of(const struct image *img, const struct run *r)
@@ -313,8 +314,7 @@ static struct around around_of(const struct image *img, const struct run *r)
 	struct around a = { .head_off = r->data_off };
 
 	/* Untouched clusters read as the zeros that are wanted. */
-	if (r->reads_zero &&
-	    (r->a.claim.reads_zero || MUTANT(stale_around)))
+	if (r->reads_zero && (r->a.claim.reads_zero || MUTANT(stale_around)))
 		return a;
 	a.head_off = entry_copy_begin(img, &r->first, r->data_off);
 	a.head_len = r->data_off - a.head_off;
@@ -336,9 +336,8 @@ static int read_around(struct image *img, const struct run *r,
 	uint8_t *tail = copy + a->head_len + a->gap_len;
 	int rc = 0;
 
-	if (a->gap_len &&
-	    read_old(img, a->head_len + a->gap_len + a->tail_len, a->head_off,
-		     copy, NULL) == 0)
+	if (a->gap_len && read_old(img, a->head_len + a->gap_len + a->tail_len,
+				   a->head_off, copy, NULL) == 0)
 		return 0;
 	if (a->head_len)
 		rc = read_old(img, a->head_len, a->head_off, copy, err);
@@ -369,9 +368,9 @@ static int write_around(struct image *img, struct iov_cursor *src,
 		n += first;
 		left -= part;
 		if (left == 0 && a->tail_len) {
-			iov[n++] = (struct iovec){ copy + a->head_len +
-							   a->gap_len,
-						   to_size(a->tail_len) };
+			iov[n++] =
+				(struct iovec){ copy + a->head_len + a->gap_len,
+						to_size(a->tail_len) };
 			bytes += a->tail_len;
 		}
 		rc = store_pwritev(img->data, iov, n, host, 0, err);
@@ -430,11 +429,11 @@ static int link_run(struct image *img, const struct run *r,
 		struct entry_plan p;
 
 		entry_plan_init(img, &p, old, at);
-		commit_set_l2(c, w.slice, w.first + i,
-			      entry_new(img, &p,
-					r->a.claim.host_off +
-						(i << g->cluster_bits),
-					r->data_off, r->data_len));
+		commit_set_l2(
+			c, w.slice, w.first + i,
+			entry_new(img, &p,
+				  r->a.claim.host_off + (i << g->cluster_bits),
+				  r->data_off, r->data_len));
 		if (!p.keeps_host)
 			entry_free(img, old, img->writer->policy.other);
 	}
@@ -515,9 +514,8 @@ static int write_without_waiting(struct image *img, struct iov_cursor *src,
 	return rc == 0 && done < len ? would_allocate(err) : rc;
 }
 
-static int write_region(struct image *img, struct iov_cursor *src,
-			uint64_t len, uint64_t off, unsigned flags,
-			struct qcow2_error *err)
+static int write_region(struct image *img, struct iov_cursor *src, uint64_t len,
+			uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	uint32_t cluster = img->geo.cluster_size;
 	struct inflight *f = &img->writer->inflight;

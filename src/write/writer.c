@@ -30,7 +30,7 @@ void writer_get_info(const struct image *img, struct qcow2_info *out)
 struct grace_ref writer_grace_begin(struct image *img)
 {
 	return img->writer ? grace_enter(&img->writer->grace)
-		       : (struct grace_ref){ NULL };
+			   : (struct grace_ref){ NULL };
 }
 
 void writer_grace_end(struct grace_ref ref)
@@ -39,9 +39,9 @@ void writer_grace_end(struct grace_ref ref)
 		grace_leave(ref);
 }
 
-/* ---- What refcounts tell --------------------------------------------------------- */
+/* ---- What refcounts tell ------------------------------------------------- */
 
-#define REFCOUNT_SECTIONS                                                      \
+#define REFCOUNT_SECTIONS \
 	(QCOW2_OVERLAP_REFCOUNT_TABLE | QCOW2_OVERLAP_REFCOUNT_BLOCK)
 
 static void set_table(struct header *h, void *opaque)
@@ -86,7 +86,7 @@ static int mark_dirty(void *opaque, struct qcow2_error *err)
 	return features_begin_dirty(opaque, DIRTY_LAZY, err);
 }
 
-/* ---- Open -------------------------------------------------------------------- */
+/* ---- Open ---------------------------------------------------------------- */
 
 static int check_writable(const struct image *img, struct qcow2_error *err)
 {
@@ -128,8 +128,7 @@ static void init_policy(struct discard_policy *p,
 	p->no_unref = opts->discard & QCOW2_DISCARD_NO_UNREF;
 }
 
-static bool is_lazy(const struct image *img,
-		    const struct qcow2_open_opts *opts)
+static bool is_lazy(const struct image *img, const struct qcow2_open_opts *opts)
 {
 	if (img->header.version < 3 || opts->lazy_refcounts == QCOW2_LAZY_OFF)
 		return false;
@@ -144,7 +143,7 @@ static uint64_t pack_apart(const struct image *img)
 }
 
 static void writer_init(struct image *img, const struct qcow2_open_opts *opts,
-		    struct writer *writer)
+			struct writer *writer)
 {
 	struct commit *c = &writer->commit;
 
@@ -189,7 +188,7 @@ static void writer_free(struct writer *writer)
 }
 
 int writer_open(struct image *img, const struct qcow2_open_opts *opts,
-	    struct qcow2_error *err)
+		struct qcow2_error *err)
 {
 	uint64_t cache = opts->refcount_cache_bytes
 				 ? opts->refcount_cache_bytes
@@ -225,7 +224,7 @@ int writer_open(struct image *img, const struct qcow2_open_opts *opts,
 	return features_open(img, err);
 }
 
-/* ---- Close ------------------------------------------------------------------- */
+/* ---- Close --------------------------------------------------------------- */
 
 int writer_cut_tail(struct image *img, struct qcow2_error *err)
 {
@@ -273,7 +272,8 @@ int writer_close(struct image *img, struct qcow2_error *err)
 	make_room(img);
 	if (MUTANT(dirty_cleared_early))
 		features_end_dirty(img, DIRTY_LAZY, NULL);
-	rc = MUTANT(close_commits_nothing) ? 0 : commit_drain(&writer->commit, err);
+	rc = MUTANT(close_commits_nothing) ? 0
+					   : commit_drain(&writer->commit, err);
 	if (rc == 0)
 		rc = unfinished_recover(img, err);
 	if (rc == 0)

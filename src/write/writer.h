@@ -39,10 +39,10 @@ struct below {
 
 /* Which freed clusters give their space back to the host. */
 struct discard_policy {
-	bool request;    /* guest discards and unmapping zeroes */
-	bool snapshot;   /* snapshot deletion */
-	bool other;      /* everything else, such as rewritten clusters */
-	bool no_unref;   /* keep discarded clusters allocated */
+	bool request;  /* guest discards and unmapping zeroes */
+	bool snapshot; /* snapshot deletion */
+	bool other;    /* everything else, such as rewritten clusters */
+	bool no_unref; /* keep discarded clusters allocated */
 };
 
 struct writer {
@@ -57,7 +57,7 @@ struct writer {
 	struct proof proof;
 	struct below below;
 	struct discard_policy policy;
-	bool keep_tail;             /* close leaves the file as long as it is;
+	bool keep_tail; /* close leaves the file as long as it is;
 				     * the image is idle when this changes */
 	/* One snapshot operation at a time; held during I/O, taken before
 	 * writers are kept out. */
@@ -75,7 +75,7 @@ struct writer {
 /* Makes an open image writable: clears autoclear bits that this version cannot
  * keep true, refuses images that are corrupt. */
 int writer_open(struct image *img, const struct qcow2_open_opts *opts,
-	    struct qcow2_error *err);
+		struct qcow2_error *err);
 
 /*
  * Writes what is left, gives back what was claimed ahead, cuts the free end of
@@ -98,8 +98,8 @@ int image_pwritev(struct image *img, const struct iovec *iov, int iovcnt,
 		  uint64_t off, unsigned flags, struct qcow2_error *err);
 int image_zero(struct image *img, uint64_t len, uint64_t off, unsigned flags,
 	       struct qcow2_error *err);
-int image_discard(struct image *img, uint64_t len, uint64_t off,
-		  unsigned flags, struct qcow2_error *err);
+int image_discard(struct image *img, uint64_t len, uint64_t off, unsigned flags,
+		  struct qcow2_error *err);
 /* Whole clusters, or up to the end of the disk. */
 int image_write_compressed(struct image *img, const void *buf, uint64_t len,
 			   uint64_t off, struct qcow2_error *err);

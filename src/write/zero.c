@@ -18,7 +18,7 @@
 #include "write/write.h"
 #include "write/writer.h"
 
-/* ---- Whole clusters ---------------------------------------------------------- */
+/* ---- Whole clusters ------------------------------------------------------ */
 
 static bool is_zero_already(const struct image *img, struct l2_entry e,
 			    uint64_t guest_off)
@@ -33,8 +33,8 @@ static struct change zero_cluster(const struct image *img, struct l2_entry old,
 				  uint64_t guest_off, unsigned flags)
 {
 	bool own = (old.desc & ENTRY_COPIED) && !(old.desc & L2_COMPRESSED);
-	bool keep = own && (!(flags & QCOW2_ZERO_MAY_UNMAP) ||
-			    img->geo.has_data_file);
+	bool keep = own &&
+		    (!(flags & QCOW2_ZERO_MAY_UNMAP) || img->geo.has_data_file);
 	struct change change = { .frees = !keep };
 
 	if (is_zero_already(img, old, guest_off) &&
@@ -58,7 +58,7 @@ static bool can_flag(const struct image *img, uint64_t guest_off)
 	return img->geo.version >= 3 || entry_below_is_zero(img, guest_off);
 }
 
-/* ---- Subclusters ------------------------------------------------------------- */
+/* ---- Subclusters --------------------------------------------------------- */
 
 struct sub_range {
 	uint64_t off;
@@ -72,9 +72,9 @@ static int zero_subclusters(struct image *img, struct sub_range r, bool *done,
 {
 	const struct geometry *g = &img->geo;
 	uint64_t cluster = align_down(r.off, g->cluster_size);
-	uint64_t bits = (SUB_ALLOC((r.end - 1 - cluster) >> g->subcluster_bits)
-			 << 1) -
-			SUB_ALLOC((r.off - cluster) >> g->subcluster_bits);
+	uint64_t bits =
+		(SUB_ALLOC((r.end - 1 - cluster) >> g->subcluster_bits) << 1) -
+		SUB_ALLOC((r.off - cluster) >> g->subcluster_bits);
 	struct map_window w;
 	struct l2_entry e;
 	int rc = tables_make(img, r.off, err);
@@ -98,10 +98,10 @@ static int zero_subclusters(struct image *img, struct sub_range r, bool *done,
 	return rc;
 }
 
-/* ---- The rest ---------------------------------------------------------------- */
+/* ---- The rest ------------------------------------------------------------ */
 
-static int reads_zero(struct image *img, uint64_t len, uint64_t off,
-		      bool *zero, struct qcow2_error *err)
+static int reads_zero(struct image *img, uint64_t len, uint64_t off, bool *zero,
+		      struct qcow2_error *err)
 {
 	struct image_extent x;
 	int rc = image_map(img, len, off, 0, &x, err);
@@ -211,8 +211,7 @@ static int zero_part(struct image *img, uint64_t end, uint64_t off,
 		     unsigned flags, struct qcow2_error *err)
 {
 	uint64_t unit = UINT64_C(1) << img->geo.subcluster_bits;
-	struct sub_range whole = { align_up(off, unit),
-				   align_down(end, unit) };
+	struct sub_range whole = { align_up(off, unit), align_down(end, unit) };
 
 	if (img->geo.extended_l2 && whole.off < whole.end)
 		return zero_sub_range(img, end, off, whole, flags, err);
@@ -266,8 +265,8 @@ static int zero_data_file(struct image *img, uint64_t end, uint64_t off,
 	if (off >= end)
 		return 0;
 	rc = commit_check(&img->writer->commit, err);
-	return rc < 0 ? rc : store_zero(img->data, end - off, off,
-					store_flags, err);
+	return rc < 0 ? rc
+		      : store_zero(img->data, end - off, off, store_flags, err);
 }
 
 static int zero_parts(struct image *img, uint64_t end, uint64_t off,

@@ -14,7 +14,7 @@ struct fact {
 };
 
 #define SIZE(type, n) { "sizeof " #type, n, sizeof(struct type) },
-#define FIELD(type, field, n)                                                  \
+#define FIELD(type, field, n) \
 	{ #type "." #field, n, offsetof(struct type, field) },
 #define NUMBER(name, n) { #name, n, name },
 
@@ -49,8 +49,8 @@ static int count_changes(const struct fact *facts, size_t n)
 
 int main(void)
 {
-	int changes = count_changes(numbers,
-				    sizeof(numbers) / sizeof(*numbers));
+	int changes =
+		count_changes(numbers, sizeof(numbers) / sizeof(*numbers));
 
 	if (sizeof(layout) == sizeof(*layout))
 		return changes ? 1 : 77;

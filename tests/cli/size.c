@@ -59,10 +59,10 @@ static void reads_what_people_write(void **state)
 static void refuses_what_is_no_size(void **state)
 {
 	static const char *const bad[] = {
-		"",	"k",   "-1",	 "-0",	"+-1",	  ".5M",
-		"1 k",	"1k ", "1kB",	 "1Z",	"1e3",	  "1.5",
-		"1.5b", "1.9", "1,5k",	 "0x",	"0x1.8k", "0x1p3",
-		"nan",	"inf", "1.5e1M", "++1", "1..5k",  "1kk",
+		"",     "k",   "-1",     "-0",  "+-1",    ".5M",
+		"1 k",  "1k ", "1kB",    "1Z",  "1e3",    "1.5",
+		"1.5b", "1.9", "1,5k",   "0x",  "0x1.8k", "0x1p3",
+		"nan",  "inf", "1.5e1M", "++1", "1..5k",  "1kk",
 	};
 
 	(void)state;

@@ -25,7 +25,7 @@ static void must(int rc, const char *what, const struct qcow2_error *err)
 	abort();
 }
 
-/* ---- Opening ----------------------------------------------------------------- */
+/* ---- Opening ------------------------------------------------------------- */
 
 struct external {
 	struct qcow2_store *data;
@@ -37,9 +37,8 @@ static int open_external(void *opaque, const struct qcow2_reference *ref,
 {
 	struct external *x = opaque;
 
-	struct qcow2_store *file = ref->kind == QCOW2_REFERENCE_BACKING
-					   ? x->backing
-					   : x->data;
+	struct qcow2_store *file =
+		ref->kind == QCOW2_REFERENCE_BACKING ? x->backing : x->data;
 
 	(void)err;
 	/* An image that got a backing file only now finds an empty one. */
@@ -57,8 +56,7 @@ uint64_t base_ahead(const struct base *b)
 {
 	uint64_t usual = (4u << 20) / b->config->cluster;
 
-	return b->config->ahead ? b->config->ahead
-				: usual < 256 ? usual : 256;
+	return b->config->ahead ? b->config->ahead : usual < 256 ? usual : 256;
 }
 
 int base_open(const struct base *b, struct qcow2_store *const files[BASE_FILES],
@@ -220,7 +218,7 @@ int base_perform(const struct base *b,
 	}
 }
 
-/* ---- Making ------------------------------------------------------------------ */
+/* ---- Making -------------------------------------------------------------- */
 
 static struct model_rules rules_of(const struct config *c)
 {
@@ -300,8 +298,8 @@ static void make_image(struct base *b)
 		if (c->data == DATA_FILE_RAW)
 			opts.flags |= QCOW2_CREATE_DATA_FILE_RAW;
 	}
-	must(qcow2_create_store(b->files[0], b->files[1], &opts, &err),
-	     c->name, &err);
+	must(qcow2_create_store(b->files[0], b->files[1], &opts, &err), c->name,
+	     &err);
 }
 
 static void fill_with(struct base *b, const char *text)

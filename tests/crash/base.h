@@ -20,11 +20,11 @@ enum base_data { DATA_INSIDE, DATA_FILE, DATA_FILE_RAW };
 /* Which host clusters are taken before the trial begins. */
 enum base_fill {
 	FILL_NONE,
-	FILL_BLOCK,  /* all but a few that the refcount blocks describe */
-	FILL_TABLE,  /* and the file ends where the refcount table does */
-	FILL_HOLES,  /* every other one */
-	FILL_FILE,   /* all that lie in the file: claims are fresh */
-	FILL_LOW,    /* none: refcounts of clusters in use are 0 too (F01) */
+	FILL_BLOCK, /* all but a few that the refcount blocks describe */
+	FILL_TABLE, /* and the file ends where the refcount table does */
+	FILL_HOLES, /* every other one */
+	FILL_FILE,  /* all that lie in the file: claims are fresh */
+	FILL_LOW,   /* none: refcounts of clusters in use are 0 too (F01) */
 };
 
 struct config {
@@ -33,21 +33,21 @@ struct config {
 	uint32_t sectors;
 	uint32_t version;
 	uint32_t refcount_bits;
-	uint32_t create_flags;      /* QCOW2_CREATE_* */
+	uint32_t create_flags; /* QCOW2_CREATE_* */
 	enum base_backing backing;
 	uint32_t backing_sectors;
 	const char *backing_name;
 	enum base_data data;
 	enum qcow2_preallocation prealloc;
-	const char *prefill;        /* a workload that comes before */
-	bool snapshot;              /* and a snapshot after that */
-	bool old_snapshot;          /* it has no extra data */
-	const char *after;          /* a workload that comes then */
-	bool zeros_over_shared;     /* a shared cluster gets the zero flag */
-	bool autoclear;             /* an autoclear bit of somebody else's */
+	const char *prefill;    /* a workload that comes before */
+	bool snapshot;          /* and a snapshot after that */
+	bool old_snapshot;      /* it has no extra data */
+	const char *after;      /* a workload that comes then */
+	bool zeros_over_shared; /* a shared cluster gets the zero flag */
+	bool autoclear;         /* an autoclear bit of somebody else's */
 	enum base_fill fill;
-	uint32_t discard;           /* QCOW2_DISCARD_* */
-	uint32_t ahead;             /* clusters claimed ahead; 0: as usual */
+	uint32_t discard; /* QCOW2_DISCARD_* */
+	uint32_t ahead;   /* clusters claimed ahead; 0: as usual */
 	uint32_t l2_cache_bytes;
 };
 
@@ -65,10 +65,10 @@ struct base {
 	struct qcow2_store *files[BASE_FILES]; /* no data file: NULL */
 	struct qcow2_store *backing;
 	struct model model;
-	uint8_t *snapshot;          /* what its disk (of the configuration's
+	uint8_t *snapshot; /* what its disk (of the configuration's
 				     * size) reads as, or NULL */
 	uint64_t leaks;
-	bool crashed;               /* what a crash left of another base */
+	bool crashed; /* what a crash left of another base */
 };
 
 struct base base_new(const struct config *config);

@@ -24,14 +24,14 @@ struct change_trial {
 	struct seen *seen;
 	struct change_facts before;
 	struct change_facts after;
-	uint64_t leaks;          /* that a crash may leave */
+	uint64_t leaks; /* that a crash may leave */
 	struct failure *failure;
 };
 
-/* ---- Judging ----------------------------------------------------------------- */
+/* ---- Judging ------------------------------------------------------------- */
 
-__attribute__((format(printf, 2, 3)))
-static bool wrong(struct change_trial *t, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static bool wrong(struct change_trial *t,
+							const char *fmt, ...)
 {
 	va_list args;
 
@@ -163,10 +163,10 @@ static bool image_is_sound(struct change_trial *t,
 		return wrong(t, "cannot be checked: %s", err.message);
 	if (r.corruptions || r.check_errors)
 		return wrong(t, "%" PRIu64 " corruptions: %s", r.corruptions,
-			    text);
+			     text);
 	return r.leaks <= max_leaks ||
 	       wrong(t, "%" PRIu64 " leaks, may be %" PRIu64, r.leaks,
-		    max_leaks);
+		     max_leaks);
 }
 
 static bool state_is_right(struct change_trial *t,
@@ -177,7 +177,7 @@ static bool state_is_right(struct change_trial *t,
 	       image_is_sound(t, files, max_leaks);
 }
 
-/* ---- Making the change ------------------------------------------------------- */
+/* ---- Making the change --------------------------------------------------- */
 
 static bool make_change(struct change_trial *t,
 			struct qcow2_store *files[BASE_FILES])
@@ -209,8 +209,7 @@ static bool goes_on(struct change_trial *t,
 		wrong(t, "the change, once more, did nothing"));
 }
 
-static bool judge(struct change_trial *t,
-		  struct qcow2_store *files[BASE_FILES])
+static bool judge(struct change_trial *t, struct qcow2_store *files[BASE_FILES])
 {
 	struct change_facts now;
 
@@ -241,7 +240,7 @@ static bool on_choice(void *opaque, const struct choice *c)
 	return ok;
 }
 
-/* ---- A trial ----------------------------------------------------------------- */
+/* ---- A trial ------------------------------------------------------------- */
 
 struct recording {
 	struct record_log *log;
@@ -313,8 +312,9 @@ static uint64_t leak_limit(const struct change_trial *t)
 bool change_run(const struct trial_env *env, const struct base *b,
 		const char *change, struct failure *failure)
 {
-	struct change_trial t = { .env = env, .base = b, .change = change,
-				  .failure = failure };
+	struct change_trial t = {
+		.env = env, .base = b, .change = change, .failure = failure
+	};
 	struct test_rng rng = test_rng_init(env->seed);
 	struct change_facts end;
 	struct recording r;

@@ -14,7 +14,7 @@
 
 struct change_case {
 	const char *config;
-	const char *change;    /* "resize SECTORS", "preallocate MODE SECTORS" */
+	const char *change; /* "resize SECTORS", "preallocate MODE SECTORS" */
 };
 
 extern const struct change_case change_cases[];

@@ -10,8 +10,8 @@
 #include "crash/model.h"
 
 /* Longer than one sector has room for, and as long as the one before. */
-#define LONG_100                                                               \
-	"another-name-that-would-fit-into-the-place-"                          \
+#define LONG_100                                      \
+	"another-name-that-would-fit-into-the-place-" \
 	"of-the-old-one-if-a-header-could-be-changed-where-it-is-/"
 
 const struct change_case change_cases[] = {

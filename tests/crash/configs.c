@@ -11,6 +11,8 @@
 #define COMPRESSED_512 "c 0 8; c 20 4; w 30 3"
 #define COMPRESSED_4K "c 0 32; c 64 8; w 80 8"
 
+/* One configuration, a line or two. */
+/* clang-format off */
 const struct config configs[] = {
 	/* 512-byte clusters: everything happens in a few sectors. */
 	{ .name = "512", .cluster = 512, .sectors = 100, .ahead = 2 },
@@ -149,6 +151,7 @@ const struct config configs[] = {
 	  .ahead = 1, .create_flags = QCOW2_CREATE_EXTENDED_L2,
 	  .data = DATA_FILE_RAW },
 };
+/* clang-format on */
 
 const unsigned n_configs = sizeof(configs) / sizeof(configs[0]);
 

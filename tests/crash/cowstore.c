@@ -13,8 +13,8 @@ enum { COW_PAGE = 2048 };
 struct cow_page {
 	uint32_t refs;
 	bool hashed;
-	uint64_t hash;          /* 0: all zeros */
-	struct cow_page *next;  /* in the list of unused pages */
+	uint64_t hash;         /* 0: all zeros */
+	struct cow_page *next; /* in the list of unused pages */
 	uint8_t bytes[COW_PAGE];
 };
 

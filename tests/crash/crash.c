@@ -24,8 +24,8 @@
 #include <time.h>
 
 #include "crash/change.h"
-#include "crash/repairs.h"
 #include "crash/generate.h"
+#include "crash/repairs.h"
 #include "crash/scenarios.h"
 #include "crash/snapshots.h"
 #include "crash/special.h"
@@ -36,17 +36,17 @@ enum { VIOLATIONS_MAX = 3 };
 struct run {
 	struct trial_env env;
 	struct stats stats;
-	const char *config;   /* NULL: all */
-	const char *ops;      /* NULL: what the slice says */
-	uint64_t limit;       /* distinct states of one slice; 0: none */
-	uint64_t goal;        /* the same as a value of stats.distinct */
-	bool first;           /* stop at the first violation, as it is */
+	const char *config; /* NULL: all */
+	const char *ops;    /* NULL: what the slice says */
+	uint64_t limit;     /* distinct states of one slice; 0: none */
+	uint64_t goal;      /* the same as a value of stats.distinct */
+	bool first;         /* stop at the first violation, as it is */
 	unsigned part;
 	unsigned n_parts;
-	uint64_t turn;        /* counts workloads, to share them out */
+	uint64_t turn; /* counts workloads, to share them out */
 };
 
-/* ---- One workload ------------------------------------------------------------ */
+/* ---- One workload -------------------------------------------------------- */
 
 static bool is_over(const struct run *r)
 {
@@ -89,7 +89,7 @@ static bool is_wanted(const struct run *r, const struct config *c)
 	return !r->config || strcmp(r->config, c->name) == 0;
 }
 
-/* ---- Slices ------------------------------------------------------------------ */
+/* ---- Slices -------------------------------------------------------------- */
 
 /* All of it, whatever the limit. */
 static void run_list(struct run *r, const struct scenario *list, unsigned n)
@@ -173,8 +173,9 @@ static void run_sequences(struct run *r, unsigned n)
 			struct workload menu = generate_menu(&configs[i]);
 			uint64_t all = n_sequences(&menu, n);
 			/* A prime step visits each index once. */
-			uint64_t index = (at * UINT64_C(1000003) +
-					  r->env.seed + i) % all;
+			uint64_t index =
+				(at * UINT64_C(1000003) + r->env.seed + i) %
+				all;
 			struct workload w = sequence(&menu, n, index);
 
 			if (at < all && is_wanted(r, &configs[i]))
@@ -242,8 +243,8 @@ static void note_special(struct run *r, const struct base *b, bool ok,
 	if (ok)
 		return;
 	r->stats.violations++;
-	printf("VIOLATION: %s\n  seed %" PRIu64 ", %s\n%s", f->why,
-	       r->env.seed, b->config->name, f->events);
+	printf("VIOLATION: %s\n  seed %" PRIu64 ", %s\n%s", f->why, r->env.seed,
+	       b->config->name, f->events);
 }
 
 enum { READERS = 60 };
@@ -282,8 +283,9 @@ static void run_repairs(struct run *r)
 		if (!repairs_run(&r->env, &b, c, &f)) {
 			r->stats.violations++;
 			printf("VIOLATION: %s\n  seed %" PRIu64
-			       ", %s, repair of `%s`\n%s", f.why, r->env.seed,
-			       c->config, c->name, f.events);
+			       ", %s, repair of `%s`\n%s",
+			       f.why, r->env.seed, c->config, c->name,
+			       f.events);
 		}
 		base_free(&b);
 	}
@@ -303,8 +305,9 @@ static void run_change_cases(struct run *r)
 		if (!change_run(&r->env, &b, c->change, &f)) {
 			r->stats.violations++;
 			printf("VIOLATION: %s\n  seed %" PRIu64
-			       ", %s, change `%s`\n%s", f.why, r->env.seed,
-			       c->config, c->change, f.events);
+			       ", %s, change `%s`\n%s",
+			       f.why, r->env.seed, c->config, c->change,
+			       f.events);
 		}
 		base_free(&b);
 	}
@@ -341,9 +344,9 @@ static void run_snapshot_cases(struct run *r)
 		if (!snapshots_run(&r->env, &b, c, &f)) {
 			r->stats.violations++;
 			printf("VIOLATION: %s\n  seed %" PRIu64
-			       ", %s, after `%s`: `%s`\n%s", f.why,
-			       r->env.seed, c->config, c->before, c->step,
-			       f.events);
+			       ", %s, after `%s`: `%s`\n%s",
+			       f.why, r->env.seed, c->config, c->before,
+			       c->step, f.events);
 		}
 		base_free(&b);
 	}
@@ -379,9 +382,9 @@ static bool run_slice(struct run *r, const char *text)
 	r->part = 0;
 	r->n_parts = 1;
 	r->turn = 0;
-	if (text[len] && (sscanf(text + len, "/%u/%u", &r->part,
-				 &r->n_parts) != 2 ||
-			  r->part >= r->n_parts))
+	if (text[len] &&
+	    (sscanf(text + len, "/%u/%u", &r->part, &r->n_parts) != 2 ||
+	     r->part >= r->n_parts))
 		return false;
 	r->goal = r->limit ? r->stats.distinct + r->limit : 0;
 	for (size_t i = 0; i < sizeof(slices) / sizeof(slices[0]); i++) {
@@ -409,7 +412,7 @@ static bool run_ops(struct run *r)
 	return true;
 }
 
-/* ---- Command line ------------------------------------------------------------ */
+/* ---- Command line -------------------------------------------------------- */
 
 static void list_configs(void)
 {
@@ -472,8 +475,8 @@ static void print_totals(const struct run *r, const struct timespec *began)
 	printf("seed %" PRIu64 ": %" PRIu64 " trials, %" PRIu64
 	       " states, %" PRIu64 " distinct, %" PRIu64
 	       " crashed again, %" PRIu64 " violations, %.1f s\n",
-	       r->env.seed, r->stats.trials, r->stats.states,
-	       r->stats.distinct, r->stats.again, r->stats.violations, s);
+	       r->env.seed, r->stats.trials, r->stats.states, r->stats.distinct,
+	       r->stats.again, r->stats.violations, s);
 }
 
 int main(int argc, char **argv)

@@ -68,14 +68,15 @@ static struct edit edit_begin(struct qcow2_store *file)
 	return e;
 }
 
-/* ---- Refcounts --------------------------------------------------------------- */
+/* ---- Refcounts ----------------------------------------------------------- */
 
 /* The block that describes a cluster; 0 if there is none. */
 static uint64_t block_of(const struct edit *e, uint64_t cluster_idx)
 {
 	uint64_t i = cluster_idx >> e->g.refcount_block_bits;
-	uint64_t n = ((uint64_t)e->h.refcount_table_clusters
-		      << e->g.cluster_bits) / 8;
+	uint64_t n =
+		((uint64_t)e->h.refcount_table_clusters << e->g.cluster_bits) /
+		8;
 
 	return i < n ? get64(e, e->h.refcount_table_off + 8 * i) : 0;
 }
@@ -115,8 +116,8 @@ static uint64_t take_cluster(const struct edit *e)
 void edit_fill(struct qcow2_store *file, enum base_fill fill)
 {
 	struct edit e = edit_begin(file);
-	uint64_t n_entries = ((uint64_t)e.h.refcount_table_clusters
-			      << e.g.cluster_bits) / 8;
+	uint64_t n_entries =
+		((uint64_t)e.h.refcount_table_clusters << e.g.cluster_bits) / 8;
 	uint64_t end = 0, left = fill == FILL_BLOCK ? 5 : 0;
 	int rc;
 
@@ -137,7 +138,7 @@ void edit_fill(struct qcow2_store *file, enum base_fill fill)
 	(void)rc;
 }
 
-/* ---- Snapshots --------------------------------------------------------------- */
+/* ---- Snapshots ----------------------------------------------------------- */
 
 static void share_range(const struct edit *e, uint64_t off, uint64_t len)
 {
@@ -196,8 +197,12 @@ void edit_add_snapshot(struct qcow2_store *file, bool old)
 {
 	struct edit e = edit_begin(file);
 	struct snapshot s = {
-		.l1_size = e.h.l1_size, .id_len = 1, .name_len = 4,
-		.id = "1", .name = "snap", .disk_size = e.h.size,
+		.l1_size = e.h.l1_size,
+		.id_len = 1,
+		.name_len = 4,
+		.id = "1",
+		.name = "snap",
+		.disk_size = e.h.size,
 		.icount = UINT64_MAX,
 	};
 	uint64_t table = take_cluster(&e);
@@ -211,7 +216,8 @@ void edit_add_snapshot(struct qcow2_store *file, bool old)
 		      s.l1_off + 8 * (uint64_t)i);
 	snapshot_encode(&w, &s);
 	put(&e, buf,
-	    old ? drop_extra(buf, byte_writer_len(&w)) : byte_writer_len(&w), table);
+	    old ? drop_extra(buf, byte_writer_len(&w)) : byte_writer_len(&w),
+	    table);
 	put_be32(counts, 1);
 	put_be64(counts + 4, table);
 	put(&e, counts, sizeof(counts), 60);

@@ -25,8 +25,7 @@ static void fill(struct pending *p, enum fate fate)
 static void fill_random(struct pending *p, const struct visitor *v)
 {
 	for (size_t i = 0; i < p->n; i++)
-		p->fates[i] = test_rng_next(v->rng) & 1 ? FATE_KEPT
-							: FATE_LOST;
+		p->fates[i] = test_rng_next(v->rng) & 1 ? FATE_KEPT : FATE_LOST;
 }
 
 /* All subsets of the first @n; the fates after them stay. */
@@ -82,8 +81,7 @@ static bool visit_some(struct pending *p, const struct visitor *v)
 static bool can_tear(const struct record_event *ev)
 {
 	return ev->op != STORE_OP_TRUNCATE &&
-	       ev->off / MODEL_SECTOR !=
-		       (ev->off + ev->len - 1) / MODEL_SECTOR;
+	       ev->off / MODEL_SECTOR != (ev->off + ev->len - 1) / MODEL_SECTOR;
 }
 
 /* The last event in another way: with all before it, with none, with some. */

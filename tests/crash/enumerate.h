@@ -20,8 +20,8 @@
 enum fate {
 	FATE_LOST,
 	FATE_KEPT,
-	FATE_TORN,   /* some of its sectors */
-	FATE_EARLY,  /* it took effect before all others that are pending */
+	FATE_TORN,  /* some of its sectors */
+	FATE_EARLY, /* it took effect before all others that are pending */
 };
 
 enum tear {
@@ -35,8 +35,8 @@ enum tear {
 };
 
 struct choice {
-	uint8_t *fate;       /* of each pending event */
-	enum tear tear;      /* of those that are torn */
+	uint8_t *fate;  /* of each pending event */
+	enum tear tear; /* of those that are torn */
 	uint64_t tear_seed;
 };
 
@@ -45,10 +45,11 @@ struct pending {
 	size_t n;
 	size_t room;
 	struct qcow2_store *durable[BASE_FILES]; /* what no crash can undo */
-	uint8_t *fates;      /* room for one choice */
+	uint8_t *fates;                          /* room for one choice */
 };
 
-void pending_init(struct pending *p, struct qcow2_store *const files[BASE_FILES]);
+void pending_init(struct pending *p,
+		  struct qcow2_store *const files[BASE_FILES]);
 void pending_release(struct pending *p);
 
 /* A change: one more that may be lost.  A flush: what ended before it in its

@@ -39,10 +39,10 @@ static void random_range(struct test_rng *rng, const struct config *c,
 struct op generate_op(struct test_rng *rng, const struct config *c)
 {
 	static const enum op_kind kinds[] = {
-		OP_WRITE, OP_WRITE, OP_WRITE, OP_WRITE, OP_WRITE, OP_WRITE,
-		OP_ZERO, OP_UNMAP, OP_UNMAP, OP_DISCARD, OP_DISCARD,
-		OP_DISCARD, OP_COMPRESS, OP_COMPRESS, OP_FLUSH, OP_FLUSH,
-		OP_FLUSH, OP_FLUSH, OP_REOPEN,
+		OP_WRITE,   OP_WRITE,   OP_WRITE,    OP_WRITE,    OP_WRITE,
+		OP_WRITE,   OP_ZERO,    OP_UNMAP,    OP_UNMAP,    OP_DISCARD,
+		OP_DISCARD, OP_DISCARD, OP_COMPRESS, OP_COMPRESS, OP_FLUSH,
+		OP_FLUSH,   OP_FLUSH,   OP_FLUSH,    OP_REOPEN,
 	};
 	struct op op = { .kind = kinds[test_rng_below(
 				 rng, sizeof(kinds) / sizeof(kinds[0]))] };

@@ -6,7 +6,8 @@
 
 struct model model_new(uint32_t n_sectors, struct model_rules rules)
 {
-	struct model m = { .rules = rules, .n_sectors = n_sectors,
+	struct model m = { .rules = rules,
+			   .n_sectors = n_sectors,
 			   .other_sectors = n_sectors,
 			   .room = 2 * n_sectors + 50 };
 
@@ -159,9 +160,8 @@ uint32_t model_compare(const struct model *m, const uint8_t *disk, uint32_t n,
 {
 	uint32_t i = 0;
 
-	while (i < n &&
-	       allows(&m->sectors[i], value_read(disk + i * MODEL_SECTOR, i),
-		      exact))
+	while (i < n && allows(&m->sectors[i],
+			       value_read(disk + i * MODEL_SECTOR, i), exact))
 		i++;
 	return i;
 }

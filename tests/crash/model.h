@@ -35,9 +35,9 @@ struct model_rules {
 	uint32_t version;
 	uint32_t refcount_bits;
 	bool compression;
-	bool version_2;          /* nothing speaks against it */
-	bool snapshots;          /* can be made */
-	bool first_snapshot;     /* one is there, and stays */
+	bool version_2;      /* nothing speaks against it */
+	bool snapshots;      /* can be made */
+	bool first_snapshot; /* one is there, and stays */
 };
 
 enum { MODEL_SNAPSHOTS = 3 };
@@ -52,16 +52,16 @@ struct model_snapshot {
 
 struct model {
 	struct model_rules rules;
-	uint32_t n_sectors;      /* of the disk, the newest number */
-	uint32_t other_sectors;  /* which it may have instead */
-	uint32_t room;           /* for disks that grow; beyond: zeros */
+	uint32_t n_sectors;     /* of the disk, the newest number */
+	uint32_t other_sectors; /* which it may have instead */
+	uint32_t room;          /* for disks that grow; beyond: zeros */
 	struct model_sector *sectors;
 	struct model_snapshot snapshots[MODEL_SNAPSHOTS];
-	bool shares_clusters;    /* something has been compressed */
+	bool shares_clusters; /* something has been compressed */
 	/* Version 2 has no bit that says that a snapshot is being made: a crash
 	 * then leaves COPIED flags that disagree with refcounts. */
 	bool flags_lie;
-	bool flags_may_lie;      /* after a crash now */
+	bool flags_may_lie; /* after a crash now */
 };
 
 struct model model_new(uint32_t n_sectors, struct model_rules rules);
@@ -95,7 +95,7 @@ uint32_t model_compare(const struct model *m, const uint8_t *disk, uint32_t n,
 /* Makes what was seen the only values. */
 void model_observe(struct model *m, const uint8_t *disk, uint32_t n);
 
-/* ---- Between model.c and model_changes.c --------------------------------------- */
+/* ---- Between model.c and model_changes.c --------------------------------- */
 
 void model_submit_change(struct model *m, const struct op *op);
 

@@ -6,7 +6,7 @@
 
 #include "crash/model.h"
 
-/* ---- What makes sense ---------------------------------------------------------- */
+/* ---- What makes sense ---------------------------------------------------- */
 
 static uint32_t min_u32(uint32_t a, uint32_t b)
 {
@@ -86,7 +86,7 @@ struct op model_fit(const struct model *m, struct op op)
 	return makes_sense(m, &op) ? op : (struct op){ .kind = OP_NONE };
 }
 
-/* ---- Snapshots ------------------------------------------------------------------ */
+/* ---- Snapshots ----------------------------------------------------------- */
 
 static uint32_t newest(const struct model_sector *s)
 {
@@ -130,7 +130,7 @@ static void forget(struct model_snapshot *s)
 	*s = (struct model_snapshot){ 0 };
 }
 
-/* ---- Changes -------------------------------------------------------------------- */
+/* ---- Changes ------------------------------------------------------------- */
 
 /* With the old size the disk has all it had; what it grows by is zeros. */
 static void resize(struct model *m, uint32_t n)

@@ -119,7 +119,7 @@ void pending_describe(const struct pending *p, const struct choice *c,
 {
 	static const char *const fates[] = { "lost", "kept", "torn", "early" };
 	static const char *const tears[] = {
-		"first sector", "last sector", "middle sector",
+		"first sector",      "last sector",      "middle sector",
 		"all but the first", "all but the last", "random sectors",
 	};
 	size_t at = 0;
@@ -133,8 +133,7 @@ void pending_describe(const struct pending *p, const struct choice *c,
 			"    %s  file %" PRIu32 " %s 0x%" PRIx64 " +%" PRIu64
 			"%s%s\n",
 			fates[c->fate[i]], ev->file, store_op_name(ev->op),
-			ev->off, ev->len,
-			c->fate[i] == FATE_TORN ? ": " : "",
+			ev->off, ev->len, c->fate[i] == FATE_TORN ? ": " : "",
 			c->fate[i] == FATE_TORN ? tears[c->tear] : "");
 	}
 }

@@ -18,7 +18,7 @@
 #include "store/store.h"
 #include "stores/record.h"
 
-/* ---- Damage ------------------------------------------------------------------ */
+/* ---- Damage -------------------------------------------------------------- */
 
 static uint64_t get(struct qcow2_store *file, uint64_t off)
 {
@@ -157,8 +157,7 @@ const struct repair_case repair_cases[] = {
 	{ "refcounts of a corrupt image", "sub", damage_corrupt },
 	{ "a block is missing", "4k", damage_block_missing },
 	{ "a block is missing", "512-snapshot", damage_block_missing },
-	{ "a block is out of place", "4k-compressed",
-	  damage_block_misaligned },
+	{ "a block is out of place", "4k-compressed", damage_block_misaligned },
 	{ "a block has reserved bits", "4k", damage_block_reserved },
 	{ "a block counts twice", "4k-used", damage_block_twice },
 	{ "a block is the L1 table", "4k-snapshot", damage_block_overlap },
@@ -176,12 +175,12 @@ const struct repair_case repair_cases[] = {
 
 const unsigned n_repair_cases = sizeof(repair_cases) / sizeof(repair_cases[0]);
 
-/* ---- Judging ----------------------------------------------------------------- */
+/* ---- Judging ------------------------------------------------------------- */
 
 /* What is wrong with an image. */
 struct harm {
-	uint64_t too_low;   /* findings of refcounts that are */
-	uint64_t others;    /* all others but flags */
+	uint64_t too_low; /* findings of refcounts that are */
+	uint64_t others;  /* all others but flags */
 	bool dirty;
 };
 
@@ -192,13 +191,13 @@ struct repair_trial {
 	struct pending pending;
 	struct seen *seen;
 	struct harm before;
-	uint8_t *disk;          /* what it reads as; NULL: cannot be read */
-	uint8_t *repaired;      /* the same after the repair */
+	uint8_t *disk;     /* what it reads as; NULL: cannot be read */
+	uint8_t *repaired; /* the same after the repair */
 	struct failure *failure;
 };
 
-__attribute__((format(printf, 2, 3)))
-static bool wrong(struct repair_trial *t, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static bool wrong(struct repair_trial *t,
+							const char *fmt, ...)
 {
 	va_list args;
 
@@ -284,12 +283,14 @@ static bool is_no_worse(struct repair_trial *t, struct qcow2_store *file)
 	struct harm now = harm_of(file);
 
 	if (now.too_low > t->before.too_low)
-		return wrong(t, "more refcounts are too low: %" PRIu64
-			     " instead of %" PRIu64, now.too_low,
-			     t->before.too_low);
+		return wrong(t,
+			     "more refcounts are too low: %" PRIu64
+			     " instead of %" PRIu64,
+			     now.too_low, t->before.too_low);
 	if (now.others > t->before.others)
-		return wrong(t, "more is wrong: %" PRIu64 " instead of %"
-			     PRIu64, now.others, t->before.others);
+		return wrong(t,
+			     "more is wrong: %" PRIu64 " instead of %" PRIu64,
+			     now.others, t->before.others);
 	if (t->before.dirty && now.too_low && !now.dirty)
 		return wrong(t, "refcounts are too low and nothing says so");
 	return true;
@@ -315,8 +316,9 @@ static bool repair(struct repair_trial *t, struct qcow2_store *file)
 	if (repair_store(file, &opts, REPAIR_ALL, &r, &err) < 0)
 		return wrong(t, "cannot be repaired: %s", err.message);
 	if (r.corruptions || r.leaks || r.check_errors)
-		return wrong(t, "after a repair %" PRIu64 " corruptions, %"
-			     PRIu64 " leaks, %" PRIu64 " check errors: %s",
+		return wrong(t,
+			     "after a repair %" PRIu64 " corruptions, %" PRIu64
+			     " leaks, %" PRIu64 " check errors: %s",
 			     r.corruptions, r.leaks, r.check_errors, left);
 	return true;
 }
@@ -348,7 +350,7 @@ static bool on_choice(void *opaque, const struct choice *c)
 	return ok;
 }
 
-/* ---- One repair -------------------------------------------------------------- */
+/* ---- One repair ---------------------------------------------------------- */
 
 static bool enumerate(struct repair_trial *t, struct record_log *log)
 {

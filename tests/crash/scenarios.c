@@ -61,7 +61,8 @@ const struct scenario scenarios[] = {
 	  "512-snapshot-fresh",
 	  "w 70 1; f; w 30 1; w 31 1; f; w 71 1; w 0 2; f" },
 	{ "a new table in a cluster that was used before", "512-wide",
-	  "w 30 1; d 0 2; f; f; w 31 1; w 32 1; w 33 1; w 34 1; f; w 130 1; f" },
+	  "w 30 1; d 0 2; f; f; w 31 1; w 32 1; w 33 1; w 34 1; f; w 130 1; "
+	  "f" },
 	{ "the same with more to use again", "512-wide",
 	  "d 0 9; f; f; w 70 1; f; w 130 1; f; w 200 1; f; w 270 1; w 350 1" },
 	{ "a new table of zeros only, in a cluster that was used before",
@@ -87,7 +88,8 @@ const struct scenario scenarios[] = {
 	{ "no room for the dirty bit", "512-lazy",
 	  "w 30 2; e 1; w 40 5; e 2; f; w 70 9; e 3; o; w 31 1; e 1; f" },
 	{ "no room for the L1 table of an applied snapshot", "512-snapshot",
-	  "s 0; w 0 2; w 70 3; f; f; e 0; a 0; w 1 1; f; s 1; w 3 2; f; f; e 0; "
+	  "s 0; w 0 2; w 70 3; f; f; e 0; a 0; w 1 1; f; s 1; w 3 2; f; f; e "
+	  "0; "
 	  "a 1; f" },
 	{ "open and close", "512-used",
 	  "o; d 60 8; o; w 90 5; o; d 90 5; w 0 1; o" },

@@ -71,7 +71,7 @@ const unsigned n_snapshot_cases =
 	sizeof(snapshot_cases) / sizeof(snapshot_cases[0]);
 
 struct crash_world {
-	uint64_t disk;      /* hash of what it reads as, and its size */
+	uint64_t disk; /* hash of what it reads as, and its size */
 	uint32_t n;
 	char names[WORLD_SNAPSHOTS][16];
 	uint64_t views[WORLD_SNAPSHOTS];
@@ -89,8 +89,8 @@ struct snapshot_trial {
 	struct failure *failure;
 };
 
-__attribute__((format(printf, 2, 3)))
-static bool wrong(struct snapshot_trial *t, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static bool
+wrong(struct snapshot_trial *t, const char *fmt, ...)
 {
 	va_list args;
 
@@ -100,7 +100,7 @@ static bool wrong(struct snapshot_trial *t, const char *fmt, ...)
 	return false;
 }
 
-/* ---- The world ---------------------------------------------------------------- */
+/* ---- The world ----------------------------------------------------------- */
 
 /* VM state that the disk still has beside the snapshot is nobody's any more,
  * so there only a snapshot's counts. */
@@ -179,7 +179,7 @@ static bool same_world(const struct crash_world *a, const struct crash_world *b)
 	return a->disk == b->disk && same_snapshots(a, b);
 }
 
-/* ---- The check ---------------------------------------------------------------- */
+/* ---- The check ----------------------------------------------------------- */
 
 static bool is_dirty(const struct base *b, struct qcow2_store *file)
 {
@@ -222,15 +222,15 @@ static bool is_sound(struct snapshot_trial *t,
 	if (is_dirty(t->base, files[0]))
 		return true;
 	if (r.check_errors || found.first[0] || (flags_count && found.n_flags))
-		return wrong(t, "%" PRIu64 " corruptions, %" PRIu64
-			     " flags: %s", r.corruptions, found.n_flags,
-			     found.first);
+		return wrong(t,
+			     "%" PRIu64 " corruptions, %" PRIu64 " flags: %s",
+			     r.corruptions, found.n_flags, found.first);
 	return r.leaks <= max_leaks ||
 	       wrong(t, "%" PRIu64 " leaks, may be %" PRIu64, r.leaks,
-		    max_leaks);
+		     max_leaks);
 }
 
-/* ---- Steps -------------------------------------------------------------------- */
+/* ---- Steps --------------------------------------------------------------- */
 
 static int create(struct qcow2_image *img, const char *name, uint64_t vm_size,
 		  struct qcow2_error *err)
@@ -314,7 +314,7 @@ static bool make(struct snapshot_trial *t,
 	       wrong(t, "closing: %s", err.message);
 }
 
-/* ---- Judging ------------------------------------------------------------------ */
+/* ---- Judging ------------------------------------------------------------- */
 
 /* Guests write whatever they like, and no snapshot changes. */
 static bool write_on(struct snapshot_trial *t,
@@ -379,9 +379,10 @@ static bool judge(struct snapshot_trial *t,
 	if (!world_of(t, files, &now) || !is_sound(t, files, t->leaks))
 		return false;
 	if (!same_world(&now, &t->before) && !same_world(&now, &t->after))
-		return wrong(t, "neither before nor after: the disk is %s, "
+		return wrong(t,
+			     "neither before nor after: the disk is %s, "
 			     "%" PRIu32 " snapshots",
-			     now.disk == t->before.disk	 ? "before"
+			     now.disk == t->before.disk  ? "before"
 			     : now.disk == t->after.disk ? "after"
 							 : "neither",
 			     now.n);
@@ -408,7 +409,7 @@ static bool on_choice(void *opaque, const struct choice *c)
 	return ok;
 }
 
-/* ---- A trial ------------------------------------------------------------------ */
+/* ---- A trial ------------------------------------------------------------- */
 
 static bool enumerate(struct snapshot_trial *t, struct record_log *log,
 		      struct test_rng *rng)
@@ -454,7 +455,9 @@ static bool record(struct snapshot_trial *t, struct record_log *log,
 bool snapshots_run(const struct trial_env *env, const struct base *b,
 		   const struct snapshot_case *c, struct failure *failure)
 {
-	struct snapshot_trial t = { .env = env, .base = b, .c = c,
+	struct snapshot_trial t = { .env = env,
+				    .base = b,
+				    .c = c,
 				    .leaks = leak_limit(b),
 				    .failure = failure };
 	struct test_rng rng = test_rng_init(env->seed);

@@ -21,7 +21,7 @@
 struct snapshot_case {
 	const char *config;
 	const char *before;
-	const char *step;      /* the one that crashes */
+	const char *step; /* the one that crashes */
 };
 
 extern const struct snapshot_case snapshot_cases[];

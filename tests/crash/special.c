@@ -19,7 +19,7 @@
 
 #define VALUE_INTRUDER 0xd0000000u
 
-/* ---- Readers under way ------------------------------------------------------- */
+/* ---- Readers under way --------------------------------------------------- */
 
 /* Happens once, in the middle of a read: all in one thread, which works because
  * nobody holds a lock while data is read. */
@@ -29,7 +29,7 @@ struct intrusion {
 	struct qcow2_image *img;
 	struct workload w;
 	struct model model;
-	unsigned wait;          /* reads that pass before it */
+	unsigned wait; /* reads that pass before it */
 	bool armed;
 	struct failure *failure;
 	bool ok;
@@ -91,12 +91,12 @@ static void plan_intrusion(struct intrusion *x, struct test_rng *rng,
 	const struct config *c = x->base->config;
 	struct op free_it = *read;
 
-	free_it.kind = kinds[test_rng_below(rng,
-					    config_has_compression(c) ? 4 : 3)];
+	free_it.kind =
+		kinds[test_rng_below(rng, config_has_compression(c) ? 4 : 3)];
 	if (free_it.kind == OP_COMPRESS)
-		free_it.len = (uint32_t)min_u64(align_up(free_it.len,
-					       c->cluster / MODEL_SECTOR),
-				      c->sectors - free_it.off);
+		free_it.len = (uint32_t)min_u64(
+			align_up(free_it.len, c->cluster / MODEL_SECTOR),
+			c->sectors - free_it.off);
 	workload_add(&x->w, free_it);
 	for (uint64_t n = 1 + test_rng_below(rng, 3); n; n--)
 		workload_add(&x->w, (struct op){ .kind = OP_FLUSH });
@@ -124,8 +124,8 @@ static bool read_is_right(struct intrusion *x, const struct op *read,
 {
 	for (uint32_t i = 0; x->ok && i < read->len; i++) {
 		uint32_t lba = read->off + i;
-		uint32_t value = value_read(disk + (size_t)i * MODEL_SECTOR,
-					    lba);
+		uint32_t value =
+			value_read(disk + (size_t)i * MODEL_SECTOR, lba);
 		const struct model_sector *s = &x->model.sectors[lba];
 		bool found = false;
 
@@ -152,8 +152,7 @@ static void read_around(struct intrusion *x, const struct op *read)
 	rc = qcow2_pread(x->img, disk, bytes, 0, 0, &err);
 	x->armed = true;
 	if (rc == 0)
-		rc = qcow2_pread(x->img, disk,
-				 (size_t)read->len * MODEL_SECTOR,
+		rc = qcow2_pread(x->img, disk, (size_t)read->len * MODEL_SECTOR,
 				 (uint64_t)read->off * MODEL_SECTOR, 0, &err);
 	x->armed = false;
 	if (rc < 0 && x->ok) {
@@ -173,8 +172,8 @@ static void finish(struct intrusion *x)
 		snprintf(x->failure->why, WHY_BYTES, "closing: %s",
 			 err.message);
 	x->ok = x->ok && rc == 0 &&
-		verify_state(x->base, x->files, &x->model, true,
-			     x->base->leaks, NULL, x->failure->why);
+		verify_state(x->base, x->files, &x->model, true, x->base->leaks,
+			     NULL, x->failure->why);
 	for (unsigned f = 0; f < BASE_FILES; f++)
 		store_unref(x->files[f]);
 	model_free(&x->model);
@@ -202,7 +201,7 @@ bool special_reader(const struct trial_env *env, const struct base *b,
 	return x.ok;
 }
 
-/* ---- A damaged entry --------------------------------------------------------- */
+/* ---- A damaged entry ----------------------------------------------------- */
 
 struct corrupt {
 	struct pending pending;
@@ -233,12 +232,13 @@ static bool is_marked(void *opaque, const struct choice *choice)
 }
 
 /* Writes and expects to fail for the damage, twice. */
-static bool fails_and_stays_so(struct qcow2_store *file,
-			       const struct base *b, char *why)
+static bool fails_and_stays_so(struct qcow2_store *file, const struct base *b,
+			       char *why)
 {
 	struct qcow2_store *files[BASE_FILES] = { file, NULL };
 	struct op op = { .kind = OP_WRITE, .len = 1 };
-	struct op other = { .kind = OP_WRITE, .off = b->config->sectors - 1,
+	struct op other = { .kind = OP_WRITE,
+			    .off = b->config->sectors - 1,
 			    .len = 1 };
 	struct qcow2_error err = { 0 };
 	struct qcow2_image *img;

@@ -13,7 +13,8 @@ const struct scenario compactions[] = {
 	{ "wide refcounts", "512-rc64",
 	  "w 30 9; f; w 70 9; d 30 9; k 0; w 1 2" },
 	{ "narrow refcounts", "512-rc1", "w 30 9; d 0 9; k 0; w 1 2; f" },
-	{ "tables far behind", "512-wide", "w 70 1; w 200 3; w 330 9; d 0 9; "
+	{ "tables far behind", "512-wide",
+	  "w 70 1; w 200 3; w 330 9; d 0 9; "
 	  "d 20 4; d 60 8; f; k 0; w 130 2" },
 	{ "an L1 table that grew", "512-used",
 	  "w 30 9; r 190; d 0 9; k 0; w 1 2" },

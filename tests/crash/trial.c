@@ -23,20 +23,20 @@ struct trial {
 	const struct trial_env *env;
 	const struct base *base;
 	const struct workload *w;
-	struct workload fitting;  /* its operations as they made sense */
+	struct workload fitting; /* its operations as they made sense */
 	struct failure *failure;
-	unsigned depth;           /* crashes before this one */
+	unsigned depth; /* crashes before this one */
 	struct test_rng rng;
 	struct record_log *log;
 	struct fault_injector fault; /* above what is recorded */
 	size_t step_end[STEPS_MAX];
 	struct model model;
 	struct pending pending;
-	struct seen *seen;        /* of this trial, between two flushes */
-	uint64_t past;            /* hash of all that determines the states */
-	uint64_t interval;        /* hash of it at the last completed flush */
-	uint64_t touched;         /* clusters, since the last flush */
-	uint64_t touched_before;  /* and between that and the one before */
+	struct seen *seen;       /* of this trial, between two flushes */
+	uint64_t past;           /* hash of all that determines the states */
+	uint64_t interval;       /* hash of it at the last completed flush */
+	uint64_t touched;        /* clusters, since the last flush */
+	uint64_t touched_before; /* and between that and the one before */
 };
 
 static unsigned n_steps(const struct trial *t)
@@ -44,7 +44,7 @@ static unsigned n_steps(const struct trial *t)
 	return t->w->n + 2;
 }
 
-/* ---- Recording --------------------------------------------------------------- */
+/* ---- Recording ----------------------------------------------------------- */
 
 static bool run_failed(struct trial *t, const char *what,
 		       const struct qcow2_error *err)
@@ -58,13 +58,16 @@ static int flush_without_room(struct trial *t, struct qcow2_image *img,
 			      uint32_t nth, struct qcow2_error *err)
 {
 	struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_WRITE),
-				   .nth = nth, .persistent = true,
-				   .kind = FAULT_SHORT, .code = -ENOSPC,
+				   .nth = nth,
+				   .persistent = true,
+				   .kind = FAULT_SHORT,
+				   .code = -ENOSPC,
 				   .part = MODEL_SECTOR };
 	int rc;
 
 	if (nth == 0) {
-		plan = (struct fault_plan){ .ops = plan.ops, .nth = 1,
+		plan = (struct fault_plan){ .ops = plan.ops,
+					    .nth = 1,
 					    .code = plan.code };
 		fault_arm(&t->fault, &plan);
 		return 0;
@@ -145,7 +148,7 @@ static bool record(struct trial *t)
 	return ok;
 }
 
-/* ---- Judging ----------------------------------------------------------------- */
+/* ---- Judging ------------------------------------------------------------- */
 
 /* I9: what operations touched that no flush, and no commit after it, has
  * settled; runs claimed ahead; a few tables. */
@@ -300,15 +303,16 @@ static bool on_choice(void *opaque, const struct choice *c)
 	return false;
 }
 
-/* ---- Steps ------------------------------------------------------------------- */
+/* ---- Steps --------------------------------------------------------------- */
 
 static const struct op *step_op(const struct trial *t, unsigned step)
 {
 	static const struct op open = { .kind = OP_FLUSH };
 	static const struct op close = { .kind = OP_REOPEN };
 
-	return step == 0 ? &open
-	       : step > t->w->n ? &close : &t->fitting.ops[step - 1];
+	return step == 0        ? &open
+	       : step > t->w->n ? &close
+				: &t->fitting.ops[step - 1];
 }
 
 static void submit(struct trial *t, unsigned step)
@@ -374,8 +378,8 @@ static bool judge_end(struct trial *t)
 	if (t->pending.n)
 		memset(t->pending.fates, FATE_KEPT, t->pending.n);
 	pending_build(&t->pending, &all, files);
-	ok = verify_state(t->base, files, &t->model, true, t->base->leaks,
-			  NULL, t->failure->why);
+	ok = verify_state(t->base, files, &t->model, true, t->base->leaks, NULL,
+			  t->failure->why);
 	if (!ok)
 		snprintf(t->failure->events, FAILURE_BYTES,
 			 "    closed, nothing lost\n");
@@ -395,8 +399,12 @@ static bool trial_at(const struct trial_env *env, const struct base *b,
 		     const struct workload *w, unsigned depth,
 		     struct failure *failure)
 {
-	struct trial t = { .env = env, .base = b, .w = w, .failure = failure,
-			   .depth = depth, .fault = FAULT_INIT };
+	struct trial t = { .env = env,
+			   .base = b,
+			   .w = w,
+			   .failure = failure,
+			   .depth = depth,
+			   .fault = FAULT_INIT };
 	bool ok;
 
 	memset(failure, 0, sizeof(*failure));

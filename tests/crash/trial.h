@@ -20,23 +20,23 @@
 
 struct stats {
 	uint64_t trials;
-	uint64_t states;        /* enumerated */
-	uint64_t distinct;      /* different files or expectations: judged */
-	uint64_t again;         /* of those, crashed again later */
+	uint64_t states;   /* enumerated */
+	uint64_t distinct; /* different files or expectations: judged */
+	uint64_t again;    /* of those, crashed again later */
 	uint64_t violations;
 };
 
 struct effort {
-	unsigned all_max;       /* events of which all subsets are taken */
-	unsigned n_random;      /* random subsets beyond that */
-	unsigned again_one_in;  /* crash once more after one state in so many;
+	unsigned all_max;      /* events of which all subsets are taken */
+	unsigned n_random;     /* random subsets beyond that */
+	unsigned again_one_in; /* crash once more after one state in so many;
 				 * 0: never */
 };
 
 struct trial_env {
 	struct effort effort;
 	uint64_t seed;
-	struct seen *seen;      /* of all trials; may be NULL */
+	struct seen *seen; /* of all trials; may be NULL */
 	struct stats *stats;
 };
 
@@ -46,7 +46,6 @@ struct failure {
 	char why[WHY_BYTES];
 	char events[FAILURE_BYTES]; /* what the crash left of each */
 };
-
 
 /* False at the first violation, described in *failure. */
 bool trial_run(const struct trial_env *env, const struct base *b,

@@ -18,8 +18,8 @@
 
 #define VALUE_AFTER 0xc0000000u
 
-__attribute__((format(printf, 2, 3)))
-static bool fail(char why[WHY_BYTES], const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static bool fail(char why[WHY_BYTES],
+						       const char *fmt, ...)
 {
 	va_list args;
 
@@ -29,7 +29,7 @@ static bool fail(char why[WHY_BYTES], const char *fmt, ...)
 	return false;
 }
 
-/* ---- Contents ---------------------------------------------------------------- */
+/* ---- Contents ------------------------------------------------------------ */
 
 /* What whoever opens the files sees. */
 struct sight {
@@ -116,7 +116,7 @@ static bool compare(const struct model *m, const struct sight *found,
 		    allowed);
 }
 
-/* ---- Snapshots --------------------------------------------------------------- */
+/* ---- Snapshots ----------------------------------------------------------- */
 
 /* The one that the base was made with. */
 static bool compare_first_snapshot(const struct base *b,
@@ -135,8 +135,10 @@ static bool compare_first_snapshot(const struct base *b,
 	for (uint32_t i = 0; ok && i < n; i++)
 		if (memcmp(s.disk + i * MODEL_SECTOR,
 			   b->snapshot + i * MODEL_SECTOR, MODEL_SECTOR))
-			ok = fail(why, "sector %" PRIu32 " of the snapshot "
-				  "changed", i);
+			ok = fail(why,
+				  "sector %" PRIu32 " of the snapshot "
+				  "changed",
+				  i);
 	free(s.disk);
 	return ok;
 }
@@ -151,8 +153,10 @@ static bool snapshot_holds(const struct model_snapshot *m,
 		uint32_t value = value_read(s->disk + i * MODEL_SECTOR, i);
 
 		if (value != m->values[i])
-			return fail(why, "sector %" PRIu32 " of snapshot %s is "
-				    "0x%" PRIx32, i, name, value);
+			return fail(why,
+				    "sector %" PRIu32 " of snapshot %s is "
+				    "0x%" PRIx32,
+				    i, name, value);
 	}
 	return true;
 }
@@ -213,7 +217,7 @@ static bool compare_raw(const struct sight *found, struct qcow2_store *data,
 	return same || fail(why, "the raw data file differs from the disk");
 }
 
-/* ---- The check --------------------------------------------------------------- */
+/* ---- The check ----------------------------------------------------------- */
 
 struct damage {
 	char first[WHY_BYTES / 2];
@@ -365,7 +369,7 @@ bool verify_state(const struct base *b,
 	return ok;
 }
 
-/* ---- Life after -------------------------------------------------------------- */
+/* ---- Life after ---------------------------------------------------------- */
 
 static bool perform_all(const struct base *b, const struct workload *w,
 			struct qcow2_image **img, struct model *m, char *why)
@@ -375,8 +379,8 @@ static bool perform_all(const struct base *b, const struct workload *w,
 	for (unsigned i = 0; i < w->n; i++) {
 		struct op op = model_fit(m, w->ops[i]);
 
-		if (base_perform(b, b->files, img, &op, VALUE_AFTER + i,
-				 &err) < 0)
+		if (base_perform(b, b->files, img, &op, VALUE_AFTER + i, &err) <
+		    0)
 			return fail(why, "operation %u after it: %s", i,
 				    err.message);
 		model_submit(m, &op, VALUE_AFTER + i);

@@ -10,15 +10,15 @@ static const struct {
 	enum op_kind kind;
 	bool fua;
 } letters[] = {
-	{ 'w', OP_WRITE, false },  { 'W', OP_WRITE, true },
-	{ 'z', OP_ZERO, false },   { 'u', OP_UNMAP, false },
+	{ 'w', OP_WRITE, false },   { 'W', OP_WRITE, true },
+	{ 'z', OP_ZERO, false },    { 'u', OP_UNMAP, false },
 	{ 'd', OP_DISCARD, false }, { 'c', OP_COMPRESS, false },
-	{ 'f', OP_FLUSH, false },  { 'o', OP_REOPEN, false },
-	{ 'r', OP_RESIZE, false }, { 'g', OP_GROW, false },
+	{ 'f', OP_FLUSH, false },   { 'o', OP_REOPEN, false },
+	{ 'r', OP_RESIZE, false },  { 'g', OP_GROW, false },
 	{ 'k', OP_COMPACT, false }, { 's', OP_SNAPSHOT, false },
-	{ 'a', OP_APPLY, false },  { 'x', OP_DELETE, false },
+	{ 'a', OP_APPLY, false },   { 'x', OP_DELETE, false },
 	{ 'v', OP_VERSION, false }, { 'b', OP_WIDTH, false },
-	{ '-', OP_NONE, false },   { 'e', OP_FULL, false },
+	{ '-', OP_NONE, false },    { 'e', OP_FULL, false },
 };
 
 enum { N_LETTERS = sizeof(letters) / sizeof(letters[0]) };
@@ -43,10 +43,9 @@ static bool parse_numbers(struct op *op, const char *text)
 {
 	if (has_number(op))
 		return sscanf(text, " %" SCNu32, &op->off) == 1;
-	return !has_range(op->kind) ||
-	       (sscanf(text, " %" SCNu32 " %" SCNu32, &op->off, &op->len) ==
-			2 &&
-		op->len);
+	return !has_range(op->kind) || (sscanf(text, " %" SCNu32 " %" SCNu32,
+					       &op->off, &op->len) == 2 &&
+					op->len);
 }
 
 static bool parse_op(struct op *op, const char *text)

@@ -31,11 +31,11 @@ enum op_kind {
 	OP_COMPRESS,
 	OP_FLUSH,
 	OP_REOPEN,
-	OP_NONE,           /* one that makes no sense here */
-	OP_FULL,           /* a flush of which the off-th write and all that
+	OP_NONE,   /* one that makes no sense here */
+	OP_FULL,   /* a flush of which the off-th write and all that
 			    * follow find no room; 0: no flush, the next
 			    * write of all finds none; trials only */
-	OP_RESIZE,         /* the first of the changes */
+	OP_RESIZE, /* the first of the changes */
 	OP_GROW,
 	OP_COMPACT,
 	OP_SNAPSHOT,
@@ -48,8 +48,8 @@ enum op_kind {
 struct op {
 	enum op_kind kind;
 	bool fua;
-	uint32_t off;      /* of a change or of OP_FULL: its number */
-	uint32_t len;      /* of a change: 0 */
+	uint32_t off; /* of a change or of OP_FULL: its number */
+	uint32_t len; /* of a change: 0 */
 };
 
 enum { WORKLOAD_OPS_MAX = 48, WORKLOAD_TEXT_BYTES = 1024 };

@@ -26,8 +26,7 @@ static uint64_t fired(void *self)
 	return wrap_alloc_fired();
 }
 
-static int wrap(void *self, struct qcow2_store *inner,
-		struct qcow2_store **out)
+static int wrap(void *self, struct qcow2_store *inner, struct qcow2_store **out)
 {
 	(void)self;
 	return wrap_alloc_store(inner, out);

@@ -14,11 +14,11 @@ struct command {
 	uint64_t seed;
 	unsigned part;
 	unsigned n_parts;
-	const char *config;  /* NULL: all */
+	const char *config; /* NULL: all */
 	const char *plan;
-	const char *ops;     /* NULL: those of workloads.h */
-	uint64_t nth;        /* 0: all */
-	uint64_t turn;       /* counts what is shared out to parts */
+	const char *ops; /* NULL: those of workloads.h */
+	uint64_t nth;    /* 0: all */
+	uint64_t turn;   /* counts what is shared out to parts */
 	unsigned violations;
 	struct session_stats stats;
 };

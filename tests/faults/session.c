@@ -19,21 +19,21 @@ enum { NTH_MAX = 100000 };
 
 struct session {
 	const struct injector *in;
-	struct base base;          /* its backing file is under fire too */
-	const struct base *clean;  /* the same, where nothing fails */
+	struct base base;         /* its backing file is under fire too */
+	const struct base *clean; /* the same, where nothing fails */
 	struct qcow2_store *disk[BASE_FILES];  /* what survives */
 	struct qcow2_store *files[BASE_FILES]; /* the same, under fire */
 	struct qcow2_image *img;
-	struct model now;      /* what a reader of the open image may see */
-	struct model later;    /* what whoever opens the files may see */
+	struct model now;   /* what a reader of the open image may see */
+	struct model later; /* what whoever opens the files may see */
 	bool fired;
 	bool flush_failed;
-	bool barrier_failed;   /* which may have ended the image, or not */
+	bool barrier_failed; /* which may have ended the image, or not */
 	char *why;
 };
 
-__attribute__((format(printf, 2, 3)))
-static bool fail(struct session *s, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static bool fail(struct session *s,
+						       const char *fmt, ...)
 {
 	va_list args;
 
@@ -43,7 +43,7 @@ static bool fail(struct session *s, const char *fmt, ...)
 	return false;
 }
 
-/* ---- The injector ------------------------------------------------------------ */
+/* ---- The injector -------------------------------------------------------- */
 
 static void arm(struct session *s, uint64_t nth)
 {
@@ -59,8 +59,7 @@ static void cease(struct session *s)
 
 static uint64_t barriers_failed(const struct session *s)
 {
-	return s->in->barriers_failed ? s->in->barriers_failed(s->in->self)
-				      : 0;
+	return s->in->barriers_failed ? s->in->barriers_failed(s->in->self) : 0;
 }
 
 static void cease_end(struct session *s)
@@ -69,7 +68,7 @@ static void cease_end(struct session *s)
 		arm(s, 1);
 }
 
-/* ---- Judging ----------------------------------------------------------------- */
+/* ---- Judging ------------------------------------------------------------- */
 
 /* What the open image reads as. */
 static bool read_is_right(struct session *s)
@@ -240,7 +239,7 @@ static void note_durable(struct session *s)
 	s->later = model_copy(&s->now);
 }
 
-/* ---- Operations -------------------------------------------------------------- */
+/* ---- Operations ---------------------------------------------------------- */
 
 static bool must_fail(const struct session *s, const struct op *op)
 {
@@ -250,8 +249,8 @@ static bool must_fail(const struct session *s, const struct op *op)
 	       op->kind == OP_COMPRESS || op->fua;
 }
 
-static bool result_is_right(struct session *s, const struct op *op,
-			    bool fires, int rc, const struct qcow2_error *err)
+static bool result_is_right(struct session *s, const struct op *op, bool fires,
+			    int rc, const struct qcow2_error *err)
 {
 	if (rc < 0 && !s->fired)
 		return fail(s, "fails without reason: %s", err->message);
@@ -330,8 +329,10 @@ static bool close_image(struct session *s)
 	if (rc < 0 && (!s->fired || err.code != rc))
 		return fail(s, "closing: %d: %s", rc, err.message);
 	if (rc < 0 && !fires && !s->barrier_failed)
-		return fail(s, "closing fails although nothing does any more: "
-			    "%s", err.message);
+		return fail(s,
+			    "closing fails although nothing does any more: "
+			    "%s",
+			    err.message);
 	if (rc == 0 && (s->flush_failed || (fires && s->in->barriers)))
 		return fail(s, "closing hides a barrier that failed");
 	if (rc == 0)
@@ -378,7 +379,7 @@ static bool goes_on(struct session *s)
 	return ok;
 }
 
-/* ---- One session ------------------------------------------------------------- */
+/* ---- One session --------------------------------------------------------- */
 
 static void session_init(struct session *s, const struct injector *in,
 			 const struct base *b, char *why)

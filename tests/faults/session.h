@@ -47,8 +47,8 @@ struct injector {
 	/* What the library has allocated and not freed; NULL: not known. */
 	uint64_t (*live)(void *self);
 	void *self;
-	bool persistent;   /* all calls after the n-th fail too */
-	bool barriers;     /* what fails is a barrier, which nobody may hide */
+	bool persistent; /* all calls after the n-th fail too */
+	bool barriers;   /* what fails is a barrier, which nobody may hide */
 };
 
 struct session_stats {

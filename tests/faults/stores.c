@@ -15,8 +15,8 @@
 #include "stores/fault.h"
 
 #define ALL FAULT_ON_ALL
-#define SPACE                                                                  \
-	(FAULT_ON(STORE_OP_WRITE) | FAULT_ON(STORE_OP_TRUNCATE) |              \
+#define SPACE                                                     \
+	(FAULT_ON(STORE_OP_WRITE) | FAULT_ON(STORE_OP_TRUNCATE) | \
 	 FAULT_ON(STORE_OP_ZERO))
 #define TRANSFERS (FAULT_ON(STORE_OP_READ) | FAULT_ON(STORE_OP_WRITE))
 #define EVERYTHING UINT64_MAX
@@ -34,14 +34,21 @@ static const struct plan {
 	/* D5: no room for a while, and then there is. */
 	{ "edquot-for-a-while", { .ops = SPACE, .code = -EDQUOT, .more = 6 } },
 	{ "half-written-for-a-while",
-	  { .ops = FAULT_ON(STORE_OP_WRITE), .kind = FAULT_SHORT,
-	    .code = -ENOSPC, .part = MODEL_SECTOR, .more = 3 } },
+	  { .ops = FAULT_ON(STORE_OP_WRITE),
+	    .kind = FAULT_SHORT,
+	    .code = -ENOSPC,
+	    .part = MODEL_SECTOR,
+	    .more = 3 } },
 	/* Some of it happened; all of it did, though it failed. */
 	{ "short",
-	  { .ops = TRANSFERS, .kind = FAULT_SHORT, .code = -EIO,
+	  { .ops = TRANSFERS,
+	    .kind = FAULT_SHORT,
+	    .code = -EIO,
 	    .part = MODEL_SECTOR } },
 	{ "happened",
-	  { .ops = FAULT_ON_CHANGES, .kind = FAULT_SHORT, .code = -EIO,
+	  { .ops = FAULT_ON_CHANGES,
+	    .kind = FAULT_SHORT,
+	    .code = -EIO,
 	    .part = EVERYTHING } },
 	/* A store that forgets that its flush failed. */
 	{ "flush", { .ops = FAULT_ON(STORE_OP_FLUSH), .code = -EIO } },

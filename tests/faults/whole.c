@@ -33,11 +33,11 @@ enum {
 #define VALUE_SOURCE 0x5u
 #define VALUE_BELOW 0x6u
 
-/* ---- Jobs -------------------------------------------------------------------- */
+/* ---- Jobs ---------------------------------------------------------------- */
 
 struct job {
 	const char *name;
-	bool creates;            /* else it converts */
+	bool creates; /* else it converts */
 	bool to_raw;
 	unsigned n_threads;
 	uint32_t convert_flags;
@@ -45,8 +45,10 @@ struct job {
 	struct qcow2_create_opts create;
 };
 
-#define CREATE(...) { .struct_size = sizeof(struct qcow2_create_opts),         \
-		      __VA_ARGS__ }
+#define CREATE(...)                                                          \
+	{                                                                    \
+		.struct_size = sizeof(struct qcow2_create_opts), __VA_ARGS__ \
+	}
 #define SIZE .virtual_size = DISK_BYTES
 
 static const struct job jobs[] = {
@@ -86,14 +88,14 @@ static const struct job jobs[] = {
 
 enum { N_JOBS = sizeof(jobs) / sizeof(jobs[0]) };
 
-/* ---- What is converted ------------------------------------------------------- */
+/* ---- What is converted --------------------------------------------------- */
 
 struct world {
 	char dir[64];
 	char path[96];
 	struct qcow2_store *source;
 	struct qcow2_store *below;
-	uint8_t *contents;       /* of the source */
+	uint8_t *contents; /* of the source */
 };
 
 static void must(int rc, const char *what, const struct qcow2_error *err)
@@ -177,7 +179,7 @@ static void world_release(struct world *w)
 	rmdir(w->dir);
 }
 
-/* ---- Judging ----------------------------------------------------------------- */
+/* ---- Judging ------------------------------------------------------------- */
 
 static void remove_all(const struct world *w)
 {
@@ -319,7 +321,7 @@ static const char *judge(const struct world *w, const struct job *job,
 	return judge_target(w, job);
 }
 
-/* ---- Running ----------------------------------------------------------------- */
+/* ---- Running ------------------------------------------------------------- */
 
 static int run_job(const struct world *w, const struct job *job,
 		   struct qcow2_image *src, struct qcow2_image *backing,
@@ -339,15 +341,16 @@ static int run_job(const struct world *w, const struct job *job,
 
 static const struct plan {
 	const char *name;
-	bool alloc;              /* else system calls */
+	bool alloc; /* else system calls */
 	struct syscall_plan plan;
 } plans[] = {
 	{ "memory", .alloc = true, .plan = { .persistent = false } },
 	{ "memory-for-ever", .alloc = true, .plan = { .persistent = true } },
 	{ "eio", .plan = { .calls = CALL_ALL, .error = EIO } },
-	{ "enospc", .plan = { .calls = CALL_WRITE | CALL_TRUNCATE |
-				       CALL_ALLOCATE,
-			      .error = ENOSPC, .persistent = true } },
+	{ "enospc",
+	  .plan = { .calls = CALL_WRITE | CALL_TRUNCATE | CALL_ALLOCATE,
+		    .error = ENOSPC,
+		    .persistent = true } },
 	{ "short-transfers", .plan = { .most = 1000, .n_eintr = 1 } },
 };
 

@@ -58,7 +58,8 @@ static const char *text_of(const struct config *c, unsigned index)
 {
 	unsigned turn = (unsigned)(c - configs) + 2 * index;
 
-	return index < WORKLOADS_FIXED ? texts[index] : changes[turn % N_CHANGES];
+	return index < WORKLOADS_FIXED ? texts[index]
+				       : changes[turn % N_CHANGES];
 }
 
 struct workload workloads_get(const struct config *c, unsigned index,

@@ -70,7 +70,7 @@ static void *note(void *p)
 	return p;
 }
 
-/* ---- The C library ----------------------------------------------------------- */
+/* ---- The C library ------------------------------------------------------- */
 
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t n, size_t size);
@@ -154,7 +154,7 @@ void __wrap_free(void *p)
 	free(p);
 }
 
-/* ---- Codecs and threads ------------------------------------------------------ */
+/* ---- Codecs and threads -------------------------------------------------- */
 
 struct libdeflate_decompressor *__wrap_libdeflate_alloc_decompressor(void);
 struct libdeflate_decompressor *__real_libdeflate_alloc_decompressor(void);
@@ -213,7 +213,7 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
 		       : __real_pthread_create(thread, attr, start, arg);
 }
 
-/* ---- The store --------------------------------------------------------------- */
+/* ---- The store ----------------------------------------------------------- */
 
 static struct hook_answer enter(void *opaque, const struct store_call *call)
 {

@@ -97,8 +97,7 @@ int fsync(int fd)
 
 int ftruncate(int fd, off_t size)
 {
-	return ends(CALL_TRUNCATE) ? -1
-				   : (int)syscall(SYS_ftruncate, fd, size);
+	return ends(CALL_TRUNCATE) ? -1 : (int)syscall(SYS_ftruncate, fd, size);
 }
 
 int fallocate(int fd, int mode, off_t off, off_t len)

@@ -13,8 +13,8 @@ static void check_round_trip(const struct bitmap *b, const uint8_t *start,
 			     size_t len)
 {
 	static uint8_t again[FUZZ_INPUT_MAX];
-	size_t used = (size_t)BITMAP_DIR_ENTRY_BYTES + b->extra_len +
-		      b->name_len;
+	size_t used =
+		(size_t)BITMAP_DIR_ENTRY_BYTES + b->extra_len + b->name_len;
 	struct byte_writer w = byte_writer_init(again, sizeof(again));
 	struct fault fault;
 	struct bitmap d;

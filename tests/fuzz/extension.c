@@ -40,8 +40,8 @@ static void check_round_trip(const struct header *h, const uint8_t *buf,
 	extension_iter_init(&it2, &plain, again, byte_writer_len(&w));
 	while (extension_next(&it, &e, &fault)) {
 		/* Padding that the end of the cluster had cut off. */
-		if (e.off + UINT64_C(8) + e.len + 8 > UINT64_C(1)
-							      << h->cluster_bits)
+		if (e.off + UINT64_C(8) + e.len + 8 >
+		    UINT64_C(1) << h->cluster_bits)
 			return;
 		FUZZ_CHECK(extension_next(&it2, &e2, &fault));
 		FUZZ_CHECK(e.type == e2.type && e.len == e2.len);

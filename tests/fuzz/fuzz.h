@@ -27,7 +27,7 @@ const uint8_t *fuzz_place(struct reader *r, size_t *len);
 void fuzz_fail(const char *file, int line, const char *rule)
 	__attribute__((noreturn));
 
-#define FUZZ_CHECK(rule)                                                       \
+#define FUZZ_CHECK(rule) \
 	((rule) ? (void)0 : fuzz_fail(__FILE__, __LINE__, #rule))
 
 #endif

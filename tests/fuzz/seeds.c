@@ -28,7 +28,8 @@ static struct byte_writer start(void)
 	return byte_writer_init(buf, sizeof(buf));
 }
 
-static void save(const struct byte_writer *w, const char *target, const char *name)
+static void save(const struct byte_writer *w, const char *target,
+		 const char *name)
 {
 	char path[1024];
 	FILE *f;
@@ -47,7 +48,7 @@ static void save(const struct byte_writer *w, const char *target, const char *na
 	}
 }
 
-/* ---- Headers and extensions ------------------------------------------------ */
+/* ---- Headers and extensions ---------------------------------------------- */
 
 static struct header plain_header(uint32_t version, uint32_t cluster_bits)
 {
@@ -86,7 +87,7 @@ static void save_header(const struct header *h, const char *name)
 
 static void headers(void)
 {
-	static const uint8_t tail[15] = { 0, 0, 0, 0, 0, 0, 0, 't',
+	static const uint8_t tail[15] = { 0,   0,   0,   0,   0,   0,   0,  't',
 					  'a', 'i', 'l', 't', 'a', 'i', 'l' };
 	struct header h = plain_header(2, 16);
 
@@ -160,7 +161,7 @@ static void extension_lists(void)
 	save(&w, "extension", "too-long");
 }
 
-/* ---- Tables ---------------------------------------------------------------- */
+/* ---- Tables -------------------------------------------------------------- */
 
 static void put_entry(struct byte_writer *w, uint64_t guest_off, uint64_t desc,
 		      uint64_t bitmap)

@@ -47,12 +47,14 @@ static void check_round_trip(const struct snapshot *s)
 	FUZZ_CHECK(!snapshot_lacks_extra(&d, 3));
 	w = byte_writer_init(third, sizeof(third));
 	snapshot_encode(&w, &d);
-	FUZZ_CHECK(byte_writer_len(&w) == len && memcmp(again, third, len) == 0);
+	FUZZ_CHECK(byte_writer_len(&w) == len &&
+		   memcmp(again, third, len) == 0);
 }
 
 static void check_l1(const struct snapshot *s, uint64_t file_size)
 {
-	struct header h = { .version = 3, .cluster_bits = 16,
+	struct header h = { .version = 3,
+			    .cluster_bits = 16,
 			    .refcount_order = 4 };
 	struct geometry g;
 	char text[200];

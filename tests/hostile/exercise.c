@@ -104,8 +104,7 @@ static void exercise_map(struct qcow2_image *img, unsigned flags, uint8_t *buf,
 			off += STEP < size - off ? STEP : size - off;
 			continue;
 		}
-		assert_extent(&ext, off, size - off,
-			      qcow2_layer_count(img));
+		assert_extent(&ext, off, size - off, qcow2_layer_count(img));
 		if (i < 32 && ext.flags & QCOW2_EXTENT_DATA)
 			read_at(img, off, buf, t);
 		off += ext.len;
@@ -176,8 +175,8 @@ static int open_either(const char *path, struct qcow2_store *store,
 		       const struct qcow2_open_opts *opts,
 		       struct qcow2_image **img, struct qcow2_error *err)
 {
-	return path ? qcow2_open_path(path, opts, img, err) :
-		      qcow2_open_store(store, opts, img, err);
+	return path ? qcow2_open_path(path, opts, img, err)
+		    : qcow2_open_store(store, opts, img, err);
 }
 
 void exercise_views(struct qcow2_image *img, const char *path,
@@ -194,8 +193,8 @@ void exercise_views(struct qcow2_image *img, const char *path,
 		if (qcow2_get_snapshot(img, i, &s, NULL) < 0)
 			return;
 		own.snapshot = s.id;
-		if (note(t, open_either(path, store, &own, &view, &err),
-			 &err) < 0)
+		if (note(t, open_either(path, store, &own, &view, &err), &err) <
+		    0)
 			continue;
 		exercise_image(view, t);
 		note(t, qcow2_close(view, &err), &err);

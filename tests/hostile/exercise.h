@@ -12,8 +12,8 @@
 struct tally {
 	unsigned long calls;
 	unsigned long failed;
-	int verbose;                /* print every failure's message */
-	struct qcow2_error first;   /* of the failed calls */
+	int verbose;              /* print every failure's message */
+	struct qcow2_error first; /* of the failed calls */
 };
 
 /* Bounds on the work per image, so that large disks end soon. */

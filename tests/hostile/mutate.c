@@ -104,8 +104,8 @@ static uint64_t iterations(void)
 
 int main(int argc, char **argv)
 {
-	static const int crashes[] = { SIGSEGV, SIGBUS, SIGFPE, SIGABRT,
-				       SIGILL, SIGALRM };
+	static const int crashes[] = { SIGSEGV, SIGBUS, SIGFPE,
+				       SIGABRT, SIGILL, SIGALRM };
 	struct totals totals = { 0 };
 	uint64_t seed = seed_get(), n = iterations(), i;
 	struct rng seeds = { 2 * seed + 1 };
@@ -130,9 +130,9 @@ int main(int argc, char **argv)
 	}
 	alarm(0);
 	printf("%" PRIu64 " images, %" PRIu64 " opened, %lu calls, %lu failed\n"
-	       "slowest: %.3f s, seed 0x%" PRIx64 "\n", i, totals.opened,
-	       totals.tally.calls, totals.tally.failed, totals.slowest,
-	       totals.slowest_seed);
+	       "slowest: %.3f s, seed 0x%" PRIx64 "\n",
+	       i, totals.opened, totals.tally.calls, totals.tally.failed,
+	       totals.slowest, totals.slowest_seed);
 	bases_free(&all);
 	/* Damage that never lets an image open tests nothing. */
 	if (n >= 1000 && totals.opened < n / 20)

@@ -23,7 +23,7 @@ struct shifting {
 	const struct base *base;
 	uint8_t *bytes;
 	struct rng rng;
-	unsigned period;   /* one read in so many finds changed bytes */
+	unsigned period; /* one read in so many finds changed bytes */
 	uint64_t size;
 };
 
@@ -34,8 +34,9 @@ static void copy_out(const struct shifting *s, const struct iovec *iov,
 		size_t n = 0;
 
 		if (off < s->base->len)
-			n = s->base->len - off < iov[i].iov_len ?
-				s->base->len - off : iov[i].iov_len;
+			n = s->base->len - off < iov[i].iov_len
+				    ? s->base->len - off
+				    : iov[i].iov_len;
 		if (n)
 			memcpy(iov[i].iov_base, s->bytes + off, n);
 		memset((uint8_t *)iov[i].iov_base + n, 0, iov[i].iov_len - n);
@@ -66,8 +67,8 @@ static int shifting_size(void *self, uint64_t *size, struct qcow2_error *err)
 
 	(void)err;
 	if (rng_below(&s->rng, 4 * s->period) == 0)
-		s->size = rng_below(&s->rng, 3) ? s->base->len :
-						  rng_next(&s->rng) >> 1;
+		s->size = rng_below(&s->rng, 3) ? s->base->len
+						: rng_next(&s->rng) >> 1;
 	*size = s->size;
 	return 0;
 }

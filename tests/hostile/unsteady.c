@@ -49,7 +49,8 @@ static void cut_between_calls(const char *path)
 		int fd = open(path, O_RDWR | O_CLOEXEC);
 		char *saved = malloc((size_t)size);
 
-		if (fd < 0 || !saved || pread(fd, saved, (size_t)size, 0) < size)
+		if (fd < 0 || !saved ||
+		    pread(fd, saved, (size_t)size, 0) < size)
 			err(1, "%s", path);
 		assert(ftruncate(fd, at) == 0);
 		exercise_image(img, &tally);

@@ -9,10 +9,10 @@
 #include "model/run_impl.h"
 #include "store/store.h"
 
-/* ---- Comparing --------------------------------------------------------------- */
+/* ---- Comparing ----------------------------------------------------------- */
 
 static bool differ_at(struct run *r, const uint8_t *want, const uint8_t *got,
-		     uint64_t len, uint64_t off)
+		      uint64_t len, uint64_t off)
 {
 	struct verdict *v = r->verdict;
 	uint64_t i = 0;
@@ -22,20 +22,21 @@ static bool differ_at(struct run *r, const uint8_t *want, const uint8_t *got,
 		i++;
 	v->off = off + i;
 	v->expected = want[i];
-	while (i + n < len && want[i + n] == want[i] && want[i + n] != got[i + n])
+	while (i + n < len && want[i + n] == want[i] &&
+	       want[i + n] != got[i + n])
 		n++;
 	v->len = n;
 	return run_wrong(r,
-		    "byte %" PRIu64 " is %#x where it must be %#x (%" PRIu64
-		    " such bytes)",
-		    v->off, got[i], want[i], n);
+			 "byte %" PRIu64
+			 " is %#x where it must be %#x (%" PRIu64
+			 " such bytes)",
+			 v->off, got[i], want[i], n);
 }
 
 bool compare_bytes(struct run *r, const uint8_t *want, const uint8_t *got,
-		  uint64_t len, uint64_t off)
+		   uint64_t len, uint64_t off)
 {
-	return memcmp(want, got, len) == 0 ||
-	       differ_at(r, want, got, len, off);
+	return memcmp(want, got, len) == 0 || differ_at(r, want, got, len, off);
 }
 
 static bool compare_window(struct run *r, struct qcow2_image *img,
@@ -59,13 +60,13 @@ static bool compare_window(struct run *r, struct qcow2_image *img,
 }
 
 bool compare_disk(struct run *r, struct qcow2_image *img,
-			 const struct oracle *o)
+		  const struct oracle *o)
 {
 	const struct config *c = o->config;
 
 	if (qcow2_size(img) != o->size)
 		return run_wrong(r, "the disk has %" PRIu64 " bytes",
-			    qcow2_size(img));
+				 qcow2_size(img));
 	for (unsigned i = 0; i < c->n_windows; i++)
 		if (!compare_window(r, img, o, &c->windows[i]))
 			return false;
@@ -96,8 +97,8 @@ bool compare_file(struct run *r, const char *name, const struct oracle *o)
 	bool ok;
 
 	snprintf(path, sizeof(path), "%s/%s", r->trial->dir, name);
-	ok = run_succeeds(r, qcow2_store_open_file(path, 0, &raw, &err),
-			  "open", &err) &&
+	ok = run_succeeds(r, qcow2_store_open_file(path, 0, &raw, &err), "open",
+			  &err) &&
 	     run_succeeds(r, store_size(raw, &size, &err), "size", &err);
 	if (ok && size != o->size)
 		return run_wrong(r, "%s has %" PRIu64 " bytes", name, size);
@@ -106,7 +107,7 @@ bool compare_file(struct run *r, const char *name, const struct oracle *o)
 	return ok;
 }
 
-/* ---- Map --------------------------------------------------------------------- */
+/* ---- Map ----------------------------------------------------------------- */
 
 static bool all_zeros(const uint8_t *p, uint64_t len)
 {
@@ -136,8 +137,9 @@ static bool piece_is_right(struct run *r, const struct qcow2_extent *x,
 	bool here = x->flags & QCOW2_EXTENT_HOST_OFF;
 
 	if (zero && !all_zeros(want, len))
-		return run_wrong(r, "map: %" PRIu64 " bytes at %" PRIu64
-			       " are no zeros", len, off);
+		return run_wrong(
+			r, "map: %" PRIu64 " bytes at %" PRIu64 " are no zeros",
+			len, off);
 	if (x->depth == 0 && here && !zero)
 		return host_is_right(r, x, want, len, off);
 	return true;
@@ -160,8 +162,10 @@ static bool outside_is_right(struct run *r, const struct qcow2_extent *x,
 			   min_u64(align_up(off + 1, c), r->state.now.size) - 1,
 			   &near);
 	if (ours && len > 2 * c && !near)
-		return run_wrong(r, "map: %" PRIu64 " bytes at %" PRIu64
-			       " were never written", len, off);
+		return run_wrong(r,
+				 "map: %" PRIu64 " bytes at %" PRIu64
+				 " were never written",
+				 len, off);
 	return true;
 }
 
@@ -200,9 +204,10 @@ bool compare_map(struct run *r)
 		if (!run_succeeds(r, rc, "map", &err))
 			return false;
 		if (x.off != off || !x.len || x.len > size - off)
-			return run_wrong(r, "map: %" PRIu64 " bytes at %" PRIu64
-				       " where %" PRIu64 " was asked for",
-				    x.len, x.off, off);
+			return run_wrong(r,
+					 "map: %" PRIu64 " bytes at %" PRIu64
+					 " where %" PRIu64 " was asked for",
+					 x.len, x.off, off);
 		ok = extent_is_right(r, &x);
 		off += x.len;
 	}

@@ -23,11 +23,11 @@ static bool one_in(struct test_rng *rng, uint64_t n)
 	return below(rng, n) == 0;
 }
 
-/* ---- Format ------------------------------------------------------------------ */
+/* ---- Format -------------------------------------------------------------- */
 
 static void choose_format(struct config *c, struct test_rng *rng)
 {
-	static const uint32_t bits[] = { 9,  9,	 9,  10, 11, 12, 12, 12, 13,
+	static const uint32_t bits[] = { 9,  9,  9,  10, 11, 12, 12, 12, 13,
 					 14, 14, 15, 16, 16, 17, 19, 21 };
 
 	c->cluster = 1u << bits[below(rng, sizeof(bits) / sizeof(bits[0]))];
@@ -53,7 +53,7 @@ static void choose_files(struct config *c, struct test_rng *rng)
 		c->data = DATA_FILE_RAW;
 }
 
-/* ---- Sizes ------------------------------------------------------------------- */
+/* ---- Sizes --------------------------------------------------------------- */
 
 /* Guest bytes that one L2 table describes. */
 static uint64_t reach(const struct config *c)
@@ -92,8 +92,7 @@ static void choose_large(struct config *c, struct test_rng *rng)
 	c->size = border + len + below(rng, border / 512) * 512;
 	c->room = c->size + len / 2;
 	add_window(c, 0, min_u64(len, border / 2));
-	add_window(c, border - min_u64(len, border) / 2,
-		   min_u64(len, border));
+	add_window(c, border - min_u64(len, border) / 2, min_u64(len, border));
 	if (c->size > border + 3 * len)
 		add_window(c, c->size - len / 2, len);
 	c->room += below(rng, 3) * border;
@@ -122,10 +121,9 @@ static void choose_sizes(struct config *c, struct test_rng *rng)
 		choose_backing_size(c, rng);
 }
 
-/* ---- Makers and caches ------------------------------------------------------- */
+/* ---- Makers and caches --------------------------------------------------- */
 
-static void choose_maker(struct config *c, struct test_rng *rng,
-			 bool with_qemu)
+static void choose_maker(struct config *c, struct test_rng *rng, bool with_qemu)
 {
 	bool small = c->n_windows == 1;
 
@@ -171,7 +169,7 @@ struct config config_random(uint64_t seed, bool with_qemu)
 	return c;
 }
 
-/* ---- Simpler ----------------------------------------------------------------- */
+/* ---- Simpler ------------------------------------------------------------- */
 
 static void plain_files(struct config *c)
 {
@@ -233,7 +231,7 @@ bool config_simplify(struct config *c, unsigned step)
 	}
 }
 
-/* ---- Text -------------------------------------------------------------------- */
+/* ---- Text ---------------------------------------------------------------- */
 
 static const char *const prealloc_names[] = { "off", "metadata", "falloc",
 					      "full" };
@@ -243,10 +241,10 @@ void config_print(const struct config *c, char *text, size_t size)
 	bool zstd = c->compression == QCOW2_COMPRESSION_ZSTD;
 
 	snprintf(text, size,
-		 "compat=%s,cluster_size=%" PRIu32
-		 ",refcount_bits=%" PRIu32 "%s%s%s%s%s%s%s%s%s",
-		 c->version == 2 ? "0.10" : "1.1", c->cluster,
-		 c->refcount_bits, c->extended_l2 ? ",extended_l2=on" : "",
+		 "compat=%s,cluster_size=%" PRIu32 ",refcount_bits=%" PRIu32
+		 "%s%s%s%s%s%s%s%s%s",
+		 c->version == 2 ? "0.10" : "1.1", c->cluster, c->refcount_bits,
+		 c->extended_l2 ? ",extended_l2=on" : "",
 		 c->lazy ? ",lazy_refcounts=on" : "",
 		 zstd ? ",compression_type=zstd" : "",
 		 c->prealloc ? ",preallocation=" : "",
@@ -272,6 +270,5 @@ void config_describe(const struct config *c, char *text, size_t size)
 		 c->size, options, makers[c->maker],
 		 c->on_files ? ", on files" : "",
 		 c->low ? ", low refcounts" : "", c->backing_size, c->discard,
-		 c->l2_cache_bytes, c->l2_slice_bytes,
-		 c->refcount_cache_bytes);
+		 c->l2_cache_bytes, c->l2_slice_bytes, c->refcount_cache_bytes);
 }

@@ -12,9 +12,9 @@
 #include "support/test.h"
 
 enum maker {
-	MAKER_OURS,     /* qcow2_create_store() */
-	MAKER_QEMU,     /* qemu-img create */
-	MAKER_CONVERT,  /* qemu-img convert -c: full of compressed clusters */
+	MAKER_OURS,    /* qcow2_create_store() */
+	MAKER_QEMU,    /* qemu-img create */
+	MAKER_CONVERT, /* qemu-img convert -c: full of compressed clusters */
 };
 
 enum backing { BACKING_NONE, BACKING_RAW, BACKING_QCOW2 };
@@ -30,9 +30,9 @@ struct window {
 enum { WINDOWS_MAX = 3 };
 
 struct config {
-	uint64_t seed;           /* it was made of */
-	uint64_t size;           /* of the disk */
-	uint64_t room;           /* the largest size that it may get */
+	uint64_t seed; /* it was made of */
+	uint64_t size; /* of the disk */
+	uint64_t room; /* the largest size that it may get */
 	uint64_t backing_size;
 	uint32_t cluster;
 	uint32_t version;
@@ -41,8 +41,8 @@ struct config {
 	enum qcow2_preallocation prealloc;
 	bool extended_l2;
 	bool lazy;
-	bool on_files;           /* stores are files, not memory */
-	bool plain_base;         /* what is there first is one byte all over */
+	bool on_files;   /* stores are files, not memory */
+	bool plain_base; /* what is there first is one byte all over */
 	enum maker maker;
 	enum backing backing;
 	enum data data;

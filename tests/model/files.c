@@ -26,7 +26,7 @@ static void path_of(const struct files *f, unsigned file, char *path)
 	snprintf(path, PATH_BYTES, "%s/%s", f->dir, file_names[file]);
 }
 
-/* ---- Copying ----------------------------------------------------------------- */
+/* ---- Copying ------------------------------------------------------------- */
 
 static bool all_zeros(const uint8_t *buf, uint64_t len)
 {
@@ -180,7 +180,7 @@ int files_thaw(struct files *f, struct qcow2_store *frozen[N_FILES],
 	return rc;
 }
 
-/* ---- qemu-img ---------------------------------------------------------------- */
+/* ---- qemu-img ------------------------------------------------------------ */
 
 static void exec_qemu(const struct files *f, const char *const *args, int out)
 {
@@ -248,7 +248,7 @@ static int must_qemu(const struct files *f, const char *const *args,
 	return -EINVAL;
 }
 
-/* ---- Making ------------------------------------------------------------------ */
+/* ---- Making -------------------------------------------------------------- */
 
 static struct qcow2_create_opts create_opts(const struct config *c)
 {
@@ -299,8 +299,8 @@ static int make_qemu(struct files *f, struct qcow2_error *err)
 {
 	char options[256];
 	char size[32];
-	const char *args[] = { "create", "-q", "-u", "-f", "qcow2", "-o",
-			       options, "top", size, NULL };
+	const char *args[] = { "create", "-q",    "-u",  "-f", "qcow2",
+			       "-o",     options, "top", size, NULL };
 	int rc;
 
 	config_print(f->config, options, sizeof(options));
@@ -347,9 +347,8 @@ static int make_convert(struct files *f, struct qcow2_error *err)
 	CLEANUP_STORE struct qcow2_store *raw = NULL;
 	char options[256];
 	char path[PATH_BYTES];
-	const char *args[] = { "convert", "-q",	 "-c", "-f",   "raw", "-O",
-			       "qcow2",	  "-o", options, "full", "top",
-			       NULL };
+	const char *args[] = { "convert", "-q", "-c",    "-f",   "raw", "-O",
+			       "qcow2",   "-o", options, "full", "top", NULL };
 	int rc;
 
 	snprintf(path, sizeof(path), "%s/full", f->dir);
@@ -358,8 +357,7 @@ static int make_convert(struct files *f, struct qcow2_error *err)
 	if (rc == 0)
 		rc = store_truncate(raw, f->config->size, err);
 	if (rc == 0)
-		rc = fill_base(f->config, f->config->size, put_store, raw,
-			       err);
+		rc = fill_base(f->config, f->config->size, put_store, raw, err);
 	config_print(f->config, options, sizeof(options));
 	if (rc == 0)
 		rc = must_qemu(f, args, err);
@@ -401,8 +399,8 @@ static int new_store(struct files *f, unsigned file, struct qcow2_error *err)
 	path_of(f, file, path);
 	if (!f->config->on_files)
 		return store_mem_new(&f->stores[file], err);
-	return qcow2_store_open_file(path, QCOW2_STORE_RDWR |
-						   QCOW2_STORE_CREATE,
+	return qcow2_store_open_file(path,
+				     QCOW2_STORE_RDWR | QCOW2_STORE_CREATE,
 				     &f->stores[file], err);
 }
 
@@ -431,7 +429,7 @@ void files_release(struct files *f)
 	memset(f, 0, sizeof(*f));
 }
 
-/* ---- Opening ----------------------------------------------------------------- */
+/* ---- Opening ------------------------------------------------------------- */
 
 static int open_external(void *opaque, const struct qcow2_reference *ref,
 			 struct qcow2_store **out, struct qcow2_error *err)

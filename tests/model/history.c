@@ -44,7 +44,7 @@ bool history_allows(const struct history *h, uint32_t sector, uint32_t value,
 	return false;
 }
 
-/* ---- Order -------------------------------------------------------------- */
+/* ---- Order --------------------------------------------------------------- */
 
 /* A request, or a piece of one that consists of several, is a node. */
 struct order {

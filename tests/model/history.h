@@ -14,10 +14,10 @@
 #include <stdint.h>
 
 struct event {
-	uint32_t number;    /* of the request, unique for ever */
-	bool zeroes;        /* leaves zeros, no stamps */
-	uint32_t piece;     /* sectors that are one unit; 0: all */
-	uint32_t off;       /* sectors */
+	uint32_t number; /* of the request, unique for ever */
+	bool zeroes;     /* leaves zeros, no stamps */
+	uint32_t piece;  /* sectors that are one unit; 0: all */
+	uint32_t off;    /* sectors */
 	uint32_t len;
 	uint64_t begin;
 	uint64_t end;

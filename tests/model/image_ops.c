@@ -13,7 +13,7 @@
 /* Header clusters that hold more than any name can be. */
 enum { ROOMY_CLUSTER = 4096 };
 
-/* ---- What may be refused for other reasons ----------------------------------- */
+/* ---- What may be refused for other reasons ------------------------------- */
 
 /* A refcount that is too narrow: some cluster must have one that shows it. */
 static bool narrow_is_right(struct run *r, const struct op *op)
@@ -32,8 +32,10 @@ static bool narrow_is_right(struct run *r, const struct op *op)
 		return false;
 	/* A snapshot counts no cluster more than once again. */
 	if (op->kind == OP_AMEND ? highest <= max : highest <= max / 2)
-		return run_wrong(r, "refcounts of %" PRIu32 " bits are refused,"
-				    " the highest is %" PRIu64, bits, highest);
+		return run_wrong(r,
+				 "refcounts of %" PRIu32 " bits are refused,"
+				 " the highest is %" PRIu64,
+				 bits, highest);
 	return run_open(r);
 }
 
@@ -69,7 +71,7 @@ static bool expected(struct run *r, const struct op *op, int rc,
 			 rc ? err->message : "it works");
 }
 
-/* ---- Snapshots --------------------------------------------------------------- */
+/* ---- Snapshots ----------------------------------------------------------- */
 
 /* Times and counters of a snapshot come from a number. */
 static struct qcow2_snapshot_opts snapshot_opts(const struct op *op)
@@ -190,7 +192,7 @@ static bool apply(struct run *r, const struct op *op, bool *refused)
 	return vmstate_is_right(r, r->img, &r->state.kept[op->which]);
 }
 
-static bool delete(struct run *r, const struct op *op, bool *refused)
+static bool delete (struct run *r, const struct op *op, bool *refused)
 {
 	struct qcow2_error err = { 0 };
 	char name[16];
@@ -236,8 +238,7 @@ static bool listed(const struct run *r, const struct kept *k,
 	       (info->vm_state_size == k->made_by.len &&
 		info->date_sec == o.date_sec &&
 		info->date_nsec == o.date_nsec &&
-		info->vm_clock_ns == o.vm_clock_ns &&
-		info->icount == o.icount);
+		info->vm_clock_ns == o.vm_clock_ns && info->icount == o.icount);
 }
 
 static bool list(struct run *r)
@@ -251,16 +252,17 @@ static bool list(struct run *r)
 			return rc == -EINVAL ||
 			       run_wrong(r, "a snapshot too many");
 		if (rc < 0 || !listed(r, &r->state.kept[i], &info))
-			return run_wrong(r, "snapshot %" PRIu32
-					    " is not what it was (%d)", i, rc);
+			return run_wrong(r,
+					 "snapshot %" PRIu32
+					 " is not what it was (%d)",
+					 i, rc);
 	}
 	return true;
 }
 
 static bool see(struct run *r, struct qcow2_image *img, const struct kept *k)
 {
-	const struct oracle *o = k ? &r->snapshots[k - r->state.kept]
-				   : &r->now;
+	const struct oracle *o = k ? &r->snapshots[k - r->state.kept] : &r->now;
 	bool ok = compare_disk(r, img, o) &&
 		  (!k || vmstate_is_right(r, img, k));
 
@@ -296,7 +298,7 @@ static bool views(struct run *r)
 	return ok;
 }
 
-/* ---- Size, options ----------------------------------------------------------- */
+/* ---- Size, options ------------------------------------------------------- */
 
 static bool resize(struct run *r, const struct op *op, bool *refused)
 {
@@ -390,7 +392,7 @@ static bool rebase(struct run *r, const struct op *op, bool *refused)
 	       reopened(r);
 }
 
-/* ---- Compacting -------------------------------------------------------------- */
+/* ---- Compacting ---------------------------------------------------------- */
 
 struct stopper {
 	unsigned left;
@@ -419,9 +421,10 @@ static bool file_is_as_told(struct run *r, const struct op *op,
 	int rc = store_size(r->files.stores[FILE_TOP], &size, &err);
 
 	return run_succeeds(r, rc, "size", &err) &&
-	       (size == told ||
-		run_wrong(r, "compact: the file has %" PRIu64
-			     " bytes, not %" PRIu64, size, told));
+	       (size == told || run_wrong(r,
+					  "compact: the file has %" PRIu64
+					  " bytes, not %" PRIu64,
+					  size, told));
 }
 
 static bool compact(struct run *r, const struct op *op, bool *refused)
@@ -444,7 +447,7 @@ static bool compact(struct run *r, const struct op *op, bool *refused)
 	       (*refused || file_is_as_told(r, op, &result));
 }
 
-/* ---- All of them ------------------------------------------------------------- */
+/* ---- All of them --------------------------------------------------------- */
 
 bool run_state_matches(struct run *r)
 {
@@ -463,9 +466,11 @@ bool run_state_matches(struct run *r)
 	    info.n_snapshots == r->state.n_kept &&
 	    strcmp(backing, r->state.backing_name) == 0)
 		return true;
-	return run_wrong(r, "the image says: version %" PRIu32 ", size %" PRIu64
-			    ", refcount_bits %" PRIu32 ", lazy %d, raw %d, %"
-			    PRIu32 " snapshots, backing file %.80s",
+	return run_wrong(r,
+			 "the image says: version %" PRIu32 ", size %" PRIu64
+			 ", refcount_bits %" PRIu32
+			 ", lazy %d, raw %d, %" PRIu32
+			 " snapshots, backing file %.80s",
 			 info.version, info.virtual_size, info.refcount_bits,
 			 info.lazy_refcounts, info.data_file_raw,
 			 info.n_snapshots, backing);
@@ -481,7 +486,7 @@ static bool run_one(struct run *r, const struct op *op, bool *refused)
 	case OP_APPLY:
 		return apply(r, op, refused);
 	case OP_DELETE:
-		return delete(r, op, refused);
+		return delete (r, op, refused);
 	case OP_LIST:
 		return list(r);
 	case OP_VIEWS:

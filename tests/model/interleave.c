@@ -26,14 +26,14 @@ enum { CLUSTER = 4096, DISK = 10 * CLUSTER, SECTOR = 512, N_ORDERS = 6 };
 
 struct request {
 	struct op op;
-	uint8_t seen[DISK];  /* by a read */
+	uint8_t seen[DISK]; /* by a read */
 	int rc;
 };
 
 struct scene {
 	struct config config;
 	struct files files;
-	struct qcow2_store *base;  /* the image before the requests */
+	struct qcow2_store *base; /* the image before the requests */
 	struct oracle before;
 	struct steps *steps;
 	struct qcow2_image *img;
@@ -44,17 +44,17 @@ struct scene {
 
 struct totals {
 	uint64_t seed;
-	uint64_t limit;         /* interleavings of one pair */
+	uint64_t limit; /* interleavings of one pair */
 	unsigned part;
 	unsigned n_parts;
 	int64_t only;
 	uint64_t done;
-	uint64_t cut_short;     /* pairs with more than the limit */
+	uint64_t cut_short; /* pairs with more than the limit */
 	uint64_t n_pairs;
 	unsigned n_failures;
 };
 
-/* ---- Requests ----------------------------------------------------------- */
+/* ---- Requests ------------------------------------------------------------ */
 
 static int perform(struct qcow2_image *img, struct request *r)
 {
@@ -87,7 +87,7 @@ static void request_main(void *arg, unsigned i)
 	s->requests[i].rc = perform(s->img, &s->requests[i]);
 }
 
-/* ---- The scene ---------------------------------------------------------- */
+/* ---- The scene ----------------------------------------------------------- */
 
 /* Clusters 0 and 1 hold data, 2 and 3 nothing, 4 and 5 are compressed, 6 is
  * zeros, 7 data that was written before and freed, 8 data, 9 zeros that keep
@@ -96,7 +96,9 @@ static const struct op prefill[] = {
 	{ .kind = OP_WRITE, .off = 0, .len = 2 * CLUSTER },
 	{ .kind = OP_COMPRESS, .off = 4 * CLUSTER, .len = 2 * CLUSTER },
 	{ .kind = OP_WRITE, .off = 6 * CLUSTER, .len = 4 * CLUSTER },
-	{ .kind = OP_ZERO, .off = 6 * CLUSTER, .len = 2 * CLUSTER,
+	{ .kind = OP_ZERO,
+	  .off = 6 * CLUSTER,
+	  .len = 2 * CLUSTER,
 	  .flags = QCOW2_ZERO_MAY_UNMAP },
 	{ .kind = OP_WRITE, .off = 7 * CLUSTER, .len = CLUSTER },
 	{ .kind = OP_ZERO, .off = 9 * CLUSTER, .len = CLUSTER },
@@ -109,8 +111,12 @@ static void scene_init(struct scene *s, uint32_t discard)
 
 	memset(s, 0, sizeof(*s));
 	s->config = (struct config){
-		.size = DISK, .cluster = CLUSTER, .version = 3,
-		.refcount_bits = 16, .discard = discard, .n_windows = 1,
+		.size = DISK,
+		.cluster = CLUSTER,
+		.version = 3,
+		.refcount_bits = 16,
+		.discard = discard,
+		.n_windows = 1,
 		.windows = { { 0, DISK } },
 	};
 	s->before = oracle_new(&s->config);
@@ -159,7 +165,7 @@ static void scene_open(struct scene *s)
 	(void)rc;
 }
 
-/* ---- Judging ------------------------------------------------------------ */
+/* ---- Judging ------------------------------------------------------------- */
 
 static bool wrong(struct scene *s, const char *what, uint64_t off)
 {
@@ -247,8 +253,9 @@ static bool requests_are_right(struct scene *s)
 			continue;
 		for (uint64_t at = 0; at < r->op.len; at += SECTOR)
 			if (!sector_was_there(s, r->seen + at, r->op.off + at))
-				return wrong(s, "a read saw what was never "
-						"there",
+				return wrong(s,
+					     "a read saw what was never "
+					     "there",
 					     r->op.off + at);
 	}
 	return true;
@@ -280,8 +287,7 @@ static bool reads_again(struct scene *s, const uint8_t *disk)
 }
 
 /* One interleaving. */
-static bool scene_play(struct scene *s, struct choices *c,
-		       struct test_rng *rng)
+static bool scene_play(struct scene *s, struct choices *c, struct test_rng *rng)
 {
 	uint8_t disk[DISK];
 	bool ok;
@@ -305,7 +311,7 @@ static bool scene_play(struct scene *s, struct choices *c,
 	return ok;
 }
 
-/* ---- What is played ----------------------------------------------------- */
+/* ---- What is played ------------------------------------------------------ */
 
 static const struct request kinds[] = {
 	{ .op = { .kind = OP_WRITE } },
@@ -324,15 +330,15 @@ enum { N_KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 static const struct {
 	unsigned char off[2], len[2];
 } places[] = {
-	{ { 0, 0 }, { 16, 16 } },   /* the same two clusters, in place */
-	{ { 0, 4 }, { 4, 4 } },     /* adjacent in one cluster */
-	{ { 12, 8 }, { 12, 16 } },  /* across data and nothing */
-	{ { 16, 20 }, { 4, 4 } },   /* adjacent in a cluster that is new */
-	{ { 34, 32 }, { 4, 8 } },   /* in a compressed cluster */
-	{ { 32, 36 }, { 4, 4 } },   /* adjacent in it */
-	{ { 40, 46 }, { 8, 12 } },  /* across compressed and zeros */
-	{ { 72, 70 }, { 8, 6 } },   /* zeros that keep their place */
-	{ { 0, 16 }, { 8, 8 } },    /* apart: freed here, allocated there */
+	{ { 0, 0 }, { 16, 16 } },  /* the same two clusters, in place */
+	{ { 0, 4 }, { 4, 4 } },    /* adjacent in one cluster */
+	{ { 12, 8 }, { 12, 16 } }, /* across data and nothing */
+	{ { 16, 20 }, { 4, 4 } },  /* adjacent in a cluster that is new */
+	{ { 34, 32 }, { 4, 8 } },  /* in a compressed cluster */
+	{ { 32, 36 }, { 4, 4 } },  /* adjacent in it */
+	{ { 40, 46 }, { 8, 12 } }, /* across compressed and zeros */
+	{ { 72, 70 }, { 8, 6 } },  /* zeros that keep their place */
+	{ { 0, 16 }, { 8, 8 } },   /* apart: freed here, allocated there */
 };
 
 /* What becomes of freed clusters. */
@@ -424,8 +430,8 @@ static void play_pairs(struct totals *t, struct scene *scenes)
 		if (!is_mine(t, i) || t->n_failures > 3)
 			continue;
 		s->n = 2;
-		put_request(s, 0, (unsigned)(i % N_KINDS),
-			    places[place].off[0], places[place].len[0]);
+		put_request(s, 0, (unsigned)(i % N_KINDS), places[place].off[0],
+			    places[place].len[0]);
 		put_request(s, 1, (unsigned)(i / N_KINDS % N_KINDS),
 			    places[place].off[1], places[place].len[1]);
 		play_all(t, s, i);
@@ -454,7 +460,7 @@ static void play_triples(struct totals *t, struct scene *scenes)
 	}
 }
 
-/* ---- Command line ------------------------------------------------------- */
+/* ---- Command line -------------------------------------------------------- */
 
 static bool parse_options(struct totals *t, int argc, char **argv)
 {

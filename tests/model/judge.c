@@ -14,7 +14,7 @@
 #include "model/run_impl.h"
 #include "store/store.h"
 
-/* ---- Our check --------------------------------------------------------------- */
+/* ---- Our check ----------------------------------------------------------- */
 
 static void first_finding(void *opaque, const struct qcow2_finding *finding)
 {
@@ -48,13 +48,14 @@ bool judge_check(struct run *r, unsigned repair, enum judge_found may)
 	if (!run_succeeds(r, rc, "check", &err))
 		return false;
 	return !found_too_much(&f, may) ||
-	       run_wrong(r, "check: %" PRIu64 " corruptions, %" PRIu64
-			    " leaks, repaired %" PRIu64 " and %" PRIu64 ": %s",
+	       run_wrong(r,
+			 "check: %" PRIu64 " corruptions, %" PRIu64
+			 " leaks, repaired %" PRIu64 " and %" PRIu64 ": %s",
 			 f.corruptions, f.leaks, f.corruptions_fixed,
 			 f.leaks_fixed, first);
 }
 
-/* ---- Refcounts --------------------------------------------------------------- */
+/* ---- Refcounts ----------------------------------------------------------- */
 
 static int read_geometry(struct qcow2_store *file, struct header *h,
 			 struct geometry *g, struct qcow2_error *err)
@@ -110,7 +111,7 @@ int judge_highest_refcount(struct run *r, uint64_t *value,
 	return rc;
 }
 
-/* ---- The end ----------------------------------------------------------------- */
+/* ---- The end ------------------------------------------------------------- */
 
 bool judge_image(struct run *r)
 {
@@ -121,17 +122,15 @@ bool judge_image(struct run *r)
 	return ok;
 }
 
-/* ---- QEMU -------------------------------------------------------------------- */
+/* ---- QEMU ---------------------------------------------------------------- */
 
 /* The oracle as a raw file.  Outside of the windows it has what the backing
  * file has there: nothing. */
-static int dump_oracle(struct run *r, const char *path,
-		       struct qcow2_error *err)
+static int dump_oracle(struct run *r, const char *path, struct qcow2_error *err)
 {
 	CLEANUP_STORE struct qcow2_store *raw = NULL;
-	int rc = qcow2_store_open_file(path,
-				       QCOW2_STORE_RDWR | QCOW2_STORE_CREATE,
-				       &raw, err);
+	int rc = qcow2_store_open_file(
+		path, QCOW2_STORE_RDWR | QCOW2_STORE_CREATE, &raw, err);
 
 	if (rc == 0)
 		rc = store_truncate(raw, r->now.size, err);
@@ -156,8 +155,8 @@ static bool qemu_says(struct run *r, const char *const *args)
 
 static bool qemu_reads_disk(struct run *r)
 {
-	const char *compare[] = { "compare", "-q", "-f", "raw", "-F", "qcow2",
-				  "oracle", "top", NULL };
+	const char *compare[] = { "compare", "-q",     "-f",  "raw", "-F",
+				  "qcow2",   "oracle", "top", NULL };
 	struct qcow2_error err = { 0 };
 	char path[512];
 
@@ -169,8 +168,9 @@ static bool qemu_reads_disk(struct run *r)
 static bool qemu_reads_snapshot(struct run *r, unsigned i)
 {
 	char option[32] = "snapshot.name=";
-	const char *convert[] = { "convert", "-q", "-f", "qcow2", "-O", "raw",
-				  "-l", option, "top", "view", NULL };
+	const char *convert[] = { "convert", "-q",   "-f", "qcow2",
+				  "-O",      "raw",  "-l", option,
+				  "top",     "view", NULL };
 
 	kept_name(&r->state.kept[i], option + strlen(option));
 	return qemu_says(r, convert) &&
@@ -184,8 +184,8 @@ static bool qemu_applies_snapshot(struct run *r, unsigned i)
 	char name[16];
 	const char *apply[] = { "snapshot", "-q", "-a", name, "top", NULL };
 	const char *check[] = { "check", "-q", "top", NULL };
-	const char *convert[] = { "convert", "-q", "-f", "qcow2", "-O", "raw",
-				  "top", "view", NULL };
+	const char *convert[] = { "convert", "-q",  "-f",   "qcow2", "-O",
+				  "raw",     "top", "view", NULL };
 
 	kept_name(&r->state.kept[i], name);
 	return qemu_says(r, apply) && qemu_says(r, check) &&
@@ -226,6 +226,6 @@ bool judge_qemu(struct run *r)
 	    !qemu_says(r, check))
 		return false;
 	/* It rounds sizes to sectors; such a disk ends elsewhere there. */
-	return r->now.size % 512 || (qemu_reads_disk(r) &&
-				     qemu_reads_snapshots(r));
+	return r->now.size % 512 ||
+	       (qemu_reads_disk(r) && qemu_reads_snapshots(r));
 }

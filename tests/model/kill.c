@@ -16,7 +16,7 @@ enum { SECTOR = 512 };
 /* What a range held before an operation that is not durable yet. */
 struct undo {
 	struct undo *older;
-	bool durable;        /* a write with FUA: what is older is gone */
+	bool durable; /* a write with FUA: what is older is gone */
 	uint64_t off;
 	uint64_t len;
 	uint8_t bytes[];
@@ -45,7 +45,7 @@ void undo_clear(struct run *r)
 	}
 }
 
-/* ---- Judging ----------------------------------------------------------------- */
+/* ---- Judging ------------------------------------------------------------- */
 
 enum verdict_of { NOT_YET, FINE, HOPELESS };
 
@@ -55,7 +55,7 @@ struct found {
 	uint64_t len;
 	uint8_t *bytes;
 	uint8_t *sectors;
-	const uint8_t *now;   /* the oracle's, which goes back in time */
+	const uint8_t *now; /* the oracle's, which goes back in time */
 };
 
 static bool sector_equals(const struct found *f, uint64_t sector)
@@ -103,8 +103,10 @@ static bool all_fine(struct run *r, const struct found *f)
 
 		if (f->sectors[i] == FINE)
 			continue;
-		return run_wrong(r, "after a kill the sector at %" PRIu64
-				    " is neither old nor new", off);
+		return run_wrong(r,
+				 "after a kill the sector at %" PRIu64
+				 " is neither old nor new",
+				 off);
 	}
 	return true;
 }
@@ -133,7 +135,7 @@ static bool judge_window(struct run *r, unsigned i)
 	return ok;
 }
 
-/* ---- Killing ----------------------------------------------------------------- */
+/* ---- Killing ------------------------------------------------------------- */
 
 /* The image is closed on other files than those that are kept. */
 static bool abandon(struct run *r)

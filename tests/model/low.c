@@ -24,7 +24,7 @@ struct low {
 	struct geometry geo;
 	struct header header;
 	struct test_rng rng;
-	unsigned of_a_hundred;   /* refcounts that become lower */
+	unsigned of_a_hundred; /* refcounts that become lower */
 	bool to_zero;
 };
 
@@ -57,8 +57,9 @@ static int lower_block(struct low *l, uint64_t block)
 		value = l->to_zero ? 0 : test_rng_below(&l->rng, value);
 		refcount_put(bytes, i, order, value);
 	}
-	return rc < 0 ? rc : store_pwrite(l->store, bytes, l->geo.cluster_size,
-					  block, 0, NULL);
+	return rc < 0 ? rc
+		      : store_pwrite(l->store, bytes, l->geo.cluster_size,
+				     block, 0, NULL);
 }
 
 static int read_entry(struct low *l, uint64_t index, uint64_t *block)
@@ -87,8 +88,9 @@ static int forget_cluster(struct low *l, uint64_t cluster)
 		return rc;
 	rc = store_pread(l->store, bytes, l->geo.cluster_size, block, 0, NULL);
 	refcount_put(bytes, cluster & mask, l->geo.refcount_order, 0);
-	return rc < 0 ? rc : store_pwrite(l->store, bytes, l->geo.cluster_size,
-					  block, 0, NULL);
+	return rc < 0 ? rc
+		      : store_pwrite(l->store, bytes, l->geo.cluster_size,
+				     block, 0, NULL);
 }
 
 static int lower_entry(struct low *l, uint64_t index)

@@ -35,8 +35,8 @@ enum { DEFAULT_OPS = 12500, FAILURES_MAX = 3 };
 
 struct model {
 	uint64_t seed;
-	uint64_t n_ops;          /* 0: no limit */
-	uint64_t only;           /* one sequence; 0: all */
+	uint64_t n_ops; /* 0: no limit */
+	uint64_t only;  /* one sequence; 0: all */
 	uint64_t length;
 	bool with_qemu;
 	unsigned most_failures;
@@ -48,7 +48,7 @@ struct model {
 	unsigned n_failures;
 };
 
-/* ---- One sequence ------------------------------------------------------------ */
+/* ---- One sequence -------------------------------------------------------- */
 
 static struct trial trial_random(const struct model *m, uint64_t seed)
 {
@@ -133,7 +133,7 @@ static void run_all(struct model *m)
 		run_sequence(m, test_rng_next(&rng) >> 16);
 }
 
-/* ---- Command line ------------------------------------------------------------ */
+/* ---- Command line -------------------------------------------------------- */
 
 static bool print_fill(const char *text)
 {
@@ -141,8 +141,8 @@ static bool print_fill(const char *text)
 	unsigned pattern, fill;
 	uint8_t *buf;
 
-	if (sscanf(text, "%u,%u,%" SCNu64 ",%" SCNu64, &fill, &pattern,
-		   &op.off, &op.len) != 4 ||
+	if (sscanf(text, "%u,%u,%" SCNu64 ",%" SCNu64, &fill, &pattern, &op.off,
+		   &op.len) != 4 ||
 	    fill > FILL_RANDOM)
 		return false;
 	op.fill = (enum fill)fill;
@@ -210,7 +210,8 @@ static bool have_qemu(void)
 
 int main(int argc, char **argv)
 {
-	struct model m = { .n_ops = DEFAULT_OPS, .length = 110,
+	struct model m = { .n_ops = DEFAULT_OPS,
+			   .length = 110,
 			   .most_failures = FAILURES_MAX };
 
 	m.seed = test_seed();
@@ -232,7 +233,6 @@ int main(int argc, char **argv)
 	rmdir(m.dir);
 	printf("seed %" PRIu64 ": %" PRIu64 " sequences, %" PRIu64
 	       " operations, %" PRIu64 " shown to qemu-img, %u failures\n",
-	       m.seed, m.done_sequences, m.done_ops, m.done_qemu,
-	       m.n_failures);
+	       m.seed, m.done_sequences, m.done_ops, m.done_qemu, m.n_failures);
 	return m.n_failures ? 1 : 0;
 }

@@ -16,7 +16,7 @@ static bool one_in(struct test_rng *rng, uint64_t n)
 	return below(rng, n) == 0;
 }
 
-/* ---- Ranges ------------------------------------------------------------------ */
+/* ---- Ranges -------------------------------------------------------------- */
 
 /* Bytes at whose multiples something ends or begins. */
 static uint64_t random_unit(const struct config *c, struct test_rng *rng)
@@ -127,7 +127,7 @@ struct op op_clip(const struct config *c, struct op op)
 	return op;
 }
 
-/* ---- Operations -------------------------------------------------------------- */
+/* ---- Operations ---------------------------------------------------------- */
 
 static enum op_kind random_kind(struct test_rng *rng)
 {
@@ -135,9 +135,9 @@ static enum op_kind random_kind(struct test_rng *rng)
 		enum op_kind kind;
 		unsigned weight;
 	} kinds[] = {
-		{ OP_WRITE, 30 },  { OP_WRITEV, 8 }, { OP_ZERO, 14 },
+		{ OP_WRITE, 30 },   { OP_WRITEV, 8 },    { OP_ZERO, 14 },
 		{ OP_DISCARD, 12 }, { OP_COMPRESS, 12 }, { OP_FLUSH, 6 },
-		{ OP_REOPEN, 3 },  { OP_MAP, 4 },    { OP_READ, 10 },
+		{ OP_REOPEN, 3 },   { OP_MAP, 4 },       { OP_READ, 10 },
 	};
 	uint64_t at = below(rng, 99);
 	unsigned i = 0;
@@ -223,7 +223,7 @@ void sequence_cut(struct sequence *s, size_t at, size_t n)
 	s->n -= n;
 }
 
-/* ---- Contents ---------------------------------------------------------------- */
+/* ---- Contents ------------------------------------------------------------ */
 
 static uint64_t mix(uint64_t v)
 {

@@ -25,49 +25,49 @@ enum op_kind {
 	OP_APPLY,
 	OP_DELETE,
 	OP_LIST,
-	OP_VIEWS,    /* reads all of every snapshot */
-	OP_VMSTATE,  /* writes VM state that no snapshot keeps */
+	OP_VIEWS,   /* reads all of every snapshot */
+	OP_VMSTATE, /* writes VM state that no snapshot keeps */
 	OP_RESIZE,
 	OP_AMEND,
 	OP_BACKING,
 	OP_COMPACT,
-	OP_CHECK,    /* check -r of the closed image */
-	OP_KILL,     /* the program ends without closing the image */
-	OP_NONE,     /* makes no sense as things are */
+	OP_CHECK, /* check -r of the closed image */
+	OP_KILL,  /* the program ends without closing the image */
+	OP_NONE,  /* makes no sense as things are */
 };
 
 /* What OP_BACKING does. */
 enum backing_change {
-	BACKING_RENAME,     /* another name for the same file */
+	BACKING_RENAME, /* another name for the same file */
 	BACKING_RENAME_LONG,
-	BACKING_DETACH,     /* everything is copied out of it before */
-	BACKING_ATTACH,     /* everything is written before */
-	BACKING_NO_FORMAT,  /* refused */
+	BACKING_DETACH,    /* everything is copied out of it before */
+	BACKING_ATTACH,    /* everything is written before */
+	BACKING_NO_FORMAT, /* refused */
 	BACKING_CHANGES,
 };
 
 /* What a write writes. */
 enum fill {
-	FILL_BYTE,    /* one byte, all over */
-	FILL_STAMP,   /* sectors that differ, and can be compressed */
-	FILL_RANDOM,  /* nothing can be compressed */
+	FILL_BYTE,   /* one byte, all over */
+	FILL_STAMP,  /* sectors that differ, and can be compressed */
+	FILL_RANDOM, /* nothing can be compressed */
 };
 
 struct op {
 	enum op_kind kind;
 	enum fill fill;
 	uint8_t pattern;
-	unsigned flags;      /* QCOW2_FUA, QCOW2_NOWAIT, QCOW2_ZERO_*; and of
+	unsigned flags; /* QCOW2_FUA, QCOW2_NOWAIT, QCOW2_ZERO_*; and of
 			      * resize, compact and check */
 	uint64_t off;
-	uint64_t len;        /* SNAPSHOT, VMSTATE: of VM state */
-	uint64_t cuts;       /* seed of how a vector is cut up, of a
+	uint64_t len;   /* SNAPSHOT, VMSTATE: of VM state */
+	uint64_t cuts;  /* seed of how a vector is cut up, of a
 			      * snapshot's times, and the like */
-	bool by_qemu;        /* qemu-img does it */
-	unsigned which;      /* snapshot, or enum backing_change */
-	uint64_t size;       /* RESIZE, AMEND: of the disk */
+	bool by_qemu;   /* qemu-img does it */
+	unsigned which; /* snapshot, or enum backing_change */
+	uint64_t size;  /* RESIZE, AMEND: of the disk */
 	enum qcow2_preallocation prealloc;
-	uint32_t set;        /* AMEND: QCOW2_AMEND_*; of it: */
+	uint32_t set; /* AMEND: QCOW2_AMEND_*; of it: */
 	uint32_t version;
 	uint32_t refcount_bits;
 	bool on;             /* lazy_refcounts and data_file_raw */
@@ -95,8 +95,8 @@ static inline bool op_writes(const struct op *op)
 
 static inline bool op_has_range(const struct op *op)
 {
-	return op_writes(op) || op->kind == OP_ZERO ||
-	       op->kind == OP_DISCARD || op->kind == OP_READ;
+	return op_writes(op) || op->kind == OP_ZERO || op->kind == OP_DISCARD ||
+	       op->kind == OP_READ;
 }
 
 /* Operations on the image as a whole. */

@@ -20,10 +20,10 @@ static enum op_kind random_kind(struct test_rng *rng)
 		enum op_kind kind;
 		unsigned weight;
 	} kinds[] = {
-		{ OP_SNAPSHOT, 18 }, { OP_APPLY, 8 },	 { OP_DELETE, 9 },
-		{ OP_LIST, 3 },	     { OP_VIEWS, 4 },	 { OP_VMSTATE, 3 },
-		{ OP_RESIZE, 18 },   { OP_AMEND, 14 },	 { OP_BACKING, 4 },
-		{ OP_COMPACT, 8 },   { OP_CHECK, 4 },	 { OP_KILL, 7 },
+		{ OP_SNAPSHOT, 18 }, { OP_APPLY, 8 },  { OP_DELETE, 9 },
+		{ OP_LIST, 3 },      { OP_VIEWS, 4 },  { OP_VMSTATE, 3 },
+		{ OP_RESIZE, 18 },   { OP_AMEND, 14 }, { OP_BACKING, 4 },
+		{ OP_COMPACT, 8 },   { OP_CHECK, 4 },  { OP_KILL, 7 },
 	};
 	uint64_t at = below(rng, 100);
 	unsigned i = 0;
@@ -33,7 +33,7 @@ static enum op_kind random_kind(struct test_rng *rng)
 	return kinds[i].kind;
 }
 
-/* ---- Sizes ------------------------------------------------------------------- */
+/* ---- Sizes --------------------------------------------------------------- */
 
 static uint64_t any_size(const struct config *c, struct test_rng *rng)
 {
@@ -77,13 +77,13 @@ static void random_resize(const struct config *c, struct test_rng *rng,
 		op->prealloc = (enum qcow2_preallocation)(1 + below(rng, 3));
 }
 
-/* ---- Amending ---------------------------------------------------------------- */
+/* ---- Amending ------------------------------------------------------------ */
 
 static uint32_t random_change(struct test_rng *rng)
 {
 	static const uint32_t changes[] = {
-		QCOW2_AMEND_VERSION, QCOW2_AMEND_VERSION,
-		QCOW2_AMEND_REFCOUNT_BITS, QCOW2_AMEND_REFCOUNT_BITS,
+		QCOW2_AMEND_VERSION,        QCOW2_AMEND_VERSION,
+		QCOW2_AMEND_REFCOUNT_BITS,  QCOW2_AMEND_REFCOUNT_BITS,
 		QCOW2_AMEND_LAZY_REFCOUNTS, QCOW2_AMEND_SIZE,
 		QCOW2_AMEND_DATA_FILE_RAW,
 	};
@@ -110,7 +110,7 @@ static void random_amend(const struct config *c, struct test_rng *rng,
 	op->flags = one_in(rng, 12) ? 0 : QCOW2_RESIZE_SHRINK;
 }
 
-/* ---- The rest ---------------------------------------------------------------- */
+/* ---- The rest ------------------------------------------------------------ */
 
 static void random_vmstate(const struct config *c, struct test_rng *rng,
 			   struct op *op)

@@ -36,8 +36,8 @@ struct oracle oracle_new(const struct config *c)
 
 	for (unsigned i = 0; i < c->n_windows; i++) {
 		const struct window *w = &c->windows[i];
-		uint64_t end = min_u64(min_u64(base_end(c), c->size),
-				       w->off + w->len);
+		uint64_t end =
+			min_u64(min_u64(base_end(c), c->size), w->off + w->len);
 
 		o.bytes[i] = calloc(1, w->len);
 		assert(o.bytes[i]);
@@ -79,9 +79,8 @@ void oracle_resize(struct oracle *o, uint64_t size)
 
 	for (unsigned i = 0; i < c->n_windows; i++) {
 		uint64_t before = oracle_window(o, &c->windows[i]);
-		uint64_t kept = size > c->windows[i].off
-					? size - c->windows[i].off
-					: 0;
+		uint64_t kept =
+			size > c->windows[i].off ? size - c->windows[i].off : 0;
 
 		if (kept < before)
 			memset(o->bytes[i] + kept, 0, before - kept);

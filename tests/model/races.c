@@ -30,7 +30,7 @@ struct rig {
 	struct sched *sched;
 	struct qcow2_image *img;
 	enum freeing freeing;
-	uint8_t buf[CLUSTER];  /* of the request that is held */
+	uint8_t buf[CLUSTER]; /* of the request that is held */
 	int held_rc;
 	int freeing_rc;
 };
@@ -42,14 +42,18 @@ static void rig_open(struct rig *r, enum freeing freeing, uint32_t discard)
 	memset(r, 0, sizeof(*r));
 	r->freeing = freeing;
 	r->config = (struct config){
-		.size = N_CLUSTERS * CLUSTER, .cluster = CLUSTER,
-		.version = 3, .refcount_bits = 16, .discard = discard,
+		.size = N_CLUSTERS * CLUSTER,
+		.cluster = CLUSTER,
+		.version = 3,
+		.refcount_bits = 16,
+		.discard = discard,
 	};
 	r->sched = sched_new();
 	assert_int_equal(files_make(&r->files, &r->config, NULL, NULL), 0);
 	inner = r->files.stores[FILE_TOP];
 	assert_int_equal(sched_store_new(r->sched, "disk", inner,
-					 &r->files.stores[FILE_TOP]), 0);
+					 &r->files.stores[FILE_TOP]),
+			 0);
 	store_unref(inner);
 	assert_int_equal(files_open(&r->files, true, NULL, &r->img, NULL), 0);
 	/* Otherwise the claims ahead would be used up first. */
@@ -62,7 +66,8 @@ static void assert_sound(struct rig *r)
 
 	assert_int_equal(qcow2_close(r->img, NULL), 0);
 	assert_int_equal(qcow2_check_store(r->files.stores[FILE_TOP], NULL,
-					   &result, NULL), 0);
+					   &result, NULL),
+			 0);
 	assert_int_equal(result.corruptions, 0);
 	assert_int_equal(result.leaks, 0);
 	files_release(&r->files);
@@ -125,7 +130,7 @@ static void assert_others(struct rig *r)
 		assert_reads(r, i, OTHER);
 }
 
-/* ---- Requests on their way ---------------------------------------------- */
+/* ---- Requests on their way ----------------------------------------------- */
 
 static void *write_main(void *arg)
 {
@@ -197,8 +202,9 @@ static void read_against(enum freeing freeing, uint32_t discard,
 	rig_open(&r, freeing, discard);
 	memset(buf, OLD, CLUSTER);
 	if (compressed)
-		assert_int_equal(qcow2_write_compressed(r.img, buf, CLUSTER,
-							0, 0, NULL), 0);
+		assert_int_equal(
+			qcow2_write_compressed(r.img, buf, CLUSTER, 0, 0, NULL),
+			0);
 	else
 		put(&r, 0, OLD);
 	assert_int_equal(qcow2_flush(r.img, NULL), 0);
@@ -214,12 +220,12 @@ static void read_against(enum freeing freeing, uint32_t discard,
 	assert_sound(&r);
 }
 
-/* ---- Tests -------------------------------------------------------------- */
+/* ---- Tests --------------------------------------------------------------- */
 
 enum { PUNCH = QCOW2_DISCARD_REQUEST | QCOW2_DISCARD_OTHER };
 
-static void r01_a_write_under_way_stays_out_of_clusters_that_are_freed(
-	void **state)
+static void
+r01_a_write_under_way_stays_out_of_clusters_that_are_freed(void **state)
 {
 	(void)state;
 	for (int i = 0; i < N_FREEINGS; i++) {
@@ -237,8 +243,8 @@ static void r01_a_read_under_way_sees_nobody_elses_data(void **state)
 	}
 }
 
-static void r01_a_read_under_way_decodes_what_was_compressed_for_it(
-	void **state)
+static void
+r01_a_read_under_way_decodes_what_was_compressed_for_it(void **state)
 {
 	(void)state;
 	for (int i = 0; i < N_FREEINGS; i++) {

@@ -31,7 +31,7 @@ bool run_succeeds(struct run *r, int rc, const char *what,
 	return rc == 0 || run_wrong(r, "%s: %s (%d)", what, err->message, rc);
 }
 
-/* ---- Operations -------------------------------------------------------------- */
+/* ---- Operations ---------------------------------------------------------- */
 
 static int cut(const struct op *op, uint8_t *buf, struct iovec *iov)
 {
@@ -104,11 +104,11 @@ static bool run_read(struct run *r, const struct op *op)
 	assert(buf);
 	rc = qcow2_preadv(r->img, iov, cut(op, buf, iov), op->off, 0, &err);
 	return run_succeeds(r, rc, "read", &err) &&
-	       compare_bytes(r, oracle_at(&r->now, op->len, op->off), buf, op->len,
-		     op->off);
+	       compare_bytes(r, oracle_at(&r->now, op->len, op->off), buf,
+			     op->len, op->off);
 }
 
-/* ---- Opening and closing ------------------------------------------------------ */
+/* ---- Opening and closing ------------------------------------------------- */
 
 bool run_close(struct run *r)
 {
@@ -121,7 +121,8 @@ bool run_close(struct run *r)
 	r->leaky = false;
 	undo_clear(r);
 	return ok && run_succeeds(r, rc, "close", &err) &&
-	       (!leaky || judge_check(r, QCOW2_CHECK_REPAIR_LEAKS, JUDGE_LEAKY));
+	       (!leaky ||
+		judge_check(r, QCOW2_CHECK_REPAIR_LEAKS, JUDGE_LEAKY));
 }
 
 bool run_open(struct run *r)
@@ -143,7 +144,7 @@ bool run_flush(struct run *r)
 	return run_succeeds(r, rc, "flush", &err);
 }
 
-/* ---- Sequences ---------------------------------------------------------------- */
+/* ---- Sequences ----------------------------------------------------------- */
 
 static bool run_op(struct run *r, const struct op *op, bool *refused)
 {

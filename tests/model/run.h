@@ -19,8 +19,8 @@ struct trial {
 	struct config config;
 	struct sequence ops;
 	bool ask_qemu;
-	bool quiet;              /* nothing on standard error */
-	const char *dir;         /* scratch */
+	bool quiet;      /* nothing on standard error */
+	const char *dir; /* scratch */
 };
 
 enum { WHY_BYTES = 512, VERDICT_OPS = 4096 };
@@ -32,8 +32,8 @@ struct verdict {
 	 * else. */
 	uint64_t off;
 	uint64_t len;
-	uint8_t expected;        /* all over that range */
-	char snapshot[16];       /* where; empty: the disk itself */
+	uint8_t expected;                 /* all over that range */
+	char snapshot[16];                /* where; empty: the disk itself */
 	uint8_t refused[VERDICT_OPS / 8]; /* operations: a bit each */
 };
 

@@ -20,15 +20,15 @@ struct run {
 	struct qcow2_image *img;
 	struct oracle now;
 	struct oracle snapshots[KEPT_MAX]; /* as in state.kept */
-	struct undo *undo;       /* what no flush covers, newest first */
+	struct undo *undo; /* what no flush covers, newest first */
 	unsigned n_opened;
-	bool leaky;              /* was killed: clusters may have leaked */
-	bool stretched;          /* has had another size */
+	bool leaky;     /* was killed: clusters may have leaked */
+	bool stretched; /* has had another size */
 	struct verdict *verdict;
 };
 
-__attribute__((format(printf, 2, 3)))
-bool run_wrong(struct run *r, const char *fmt, ...);
+__attribute__((format(printf, 2, 3))) bool run_wrong(struct run *r,
+						     const char *fmt, ...);
 bool run_succeeds(struct run *r, int rc, const char *what,
 		  const struct qcow2_error *err);
 
@@ -37,7 +37,7 @@ bool run_open(struct run *r);
 bool run_close(struct run *r);
 bool run_flush(struct run *r);
 
-/* ---- image_ops.c --------------------------------------------------------------- */
+/* ---- image_ops.c --------------------------------------------------------- */
 
 /* Whether it was refused goes to *refused. */
 bool run_image_op(struct run *r, const struct op *op, bool *refused);
@@ -48,7 +48,7 @@ bool run_view(struct run *r, const struct kept *k);
 /* The image says of itself what it must. */
 bool run_state_matches(struct run *r);
 
-/* ---- compare.c ----------------------------------------------------------------- */
+/* ---- compare.c ----------------------------------------------------------- */
 
 bool compare_bytes(struct run *r, const uint8_t *want, const uint8_t *got,
 		   uint64_t len, uint64_t off);
@@ -59,7 +59,7 @@ bool compare_file(struct run *r, const char *name, const struct oracle *o);
 /* The map of the disk. */
 bool compare_map(struct run *r);
 
-/* ---- kill.c -------------------------------------------------------------------- */
+/* ---- kill.c -------------------------------------------------------------- */
 
 /* The operation is about to change the disk. */
 void undo_add(struct run *r, const struct op *op);
@@ -67,20 +67,20 @@ void undo_add(struct run *r, const struct op *op);
 void undo_clear(struct run *r);
 bool run_kill(struct run *r, const struct op *op);
 
-/* ---- low.c --------------------------------------------------------------------- */
+/* ---- low.c --------------------------------------------------------------- */
 
 /* Refcounts of the closed image become lower, here and there. */
 bool low_lower(struct run *r);
 /* Before it is closed: what nobody has put right so far is put right. */
 bool low_settle(struct run *r);
 
-/* ---- judge.c ------------------------------------------------------------------- */
+/* ---- judge.c ------------------------------------------------------------- */
 
 /* What a repair may find. */
 enum judge_found {
 	JUDGE_CLEAN,
-	JUDGE_LEAKY,  /* clusters that nobody uses */
-	JUDGE_DIRTY,  /* all that late refcounts lead to */
+	JUDGE_LEAKY, /* clusters that nobody uses */
+	JUDGE_DIRTY, /* all that late refcounts lead to */
 };
 
 /* @repair: QCOW2_CHECK_REPAIR_* or 0.  Nothing must be wrong afterwards. */

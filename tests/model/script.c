@@ -6,7 +6,7 @@
 #include "model/oracle.h"
 #include "model/script_image.h"
 
-/* ---- Making ------------------------------------------------------------------ */
+/* ---- Making -------------------------------------------------------------- */
 
 static void print_backing(const struct config *c, FILE *out)
 {
@@ -14,8 +14,8 @@ static void print_backing(const struct config *c, FILE *out)
 
 	if (!c->backing)
 		return;
-	fprintf(out, "\"$QCOW2\" create -q -f %s backing %" PRIu64 "\n",
-		format, c->backing_size);
+	fprintf(out, "\"$QCOW2\" create -q -f %s backing %" PRIu64 "\n", format,
+		c->backing_size);
 	for (unsigned i = 0; i < c->n_windows; i++) {
 		const struct window *w = &c->windows[i];
 		uint64_t end = w->off + w->len;
@@ -37,8 +37,7 @@ static void print_convert(const struct config *c, const char *options,
 {
 	fprintf(out,
 		"\"$QCOW2\" create -q -f raw full %" PRIu64 "\n"
-		"\"$QCOW2\" io -f raw -c 'write -q -P %#x 0 %" PRIu64
-		"' full\n"
+		"\"$QCOW2\" io -f raw -c 'write -q -P %#x 0 %" PRIu64 "' full\n"
 		"\"$QCOW2\" convert -c -f raw -O qcow2 -o %s full top\n",
 		c->size, BASE_PATTERN, c->size, options);
 }
@@ -68,7 +67,7 @@ static void print_make(const struct config *c, FILE *out)
 	print_exact_size(c, out);
 }
 
-/* ---- Operations -------------------------------------------------------------- */
+/* ---- Operations ---------------------------------------------------------- */
 
 /* Guests' discards are always heard; whether they reach the file is the first
  * switch. */
@@ -126,15 +125,16 @@ static void print_write(const struct op *op, size_t i, FILE *out)
 	const char *fua = op->flags & QCOW2_FUA ? " -f" : "";
 
 	if (op->fill != FILL_BYTE) {
-		fprintf(out, " \\\n\t-c 'write%s%s -q -s fill.%zu %" PRIu64
-			     " %" PRIu64 "'",
+		fprintf(out,
+			" \\\n\t-c 'write%s%s -q -s fill.%zu %" PRIu64
+			" %" PRIu64 "'",
 			fua, op->kind == OP_COMPRESS ? " -c" : "", i, op->off,
 			op->len);
 		return;
 	}
-	fprintf(out, " \\\n\t-c 'write%s%s%s -q -P %#x %" PRIu64,
-		n ? "v" : "", fua, op->kind == OP_COMPRESS ? " -c" : "",
-		op->pattern, op->off);
+	fprintf(out, " \\\n\t-c 'write%s%s%s -q -P %#x %" PRIu64, n ? "v" : "",
+		fua, op->kind == OP_COMPRESS ? " -c" : "", op->pattern,
+		op->off);
 	for (unsigned k = 0; k < n; k++)
 		if (parts[k])
 			fprintf(out, " %" PRIu64, parts[k]);
@@ -148,11 +148,11 @@ static void print_op(const struct op *op, size_t i, FILE *out)
 	if (op_writes(op))
 		print_write(op, i, out);
 	else if (op->kind == OP_ZERO)
-		fprintf(out, " \\\n\t-c 'write%s%s -q -z %" PRIu64 " %" PRIu64
-			     "'",
+		fprintf(out,
+			" \\\n\t-c 'write%s%s -q -z %" PRIu64 " %" PRIu64 "'",
 			op->flags & QCOW2_FUA ? " -f" : "",
-			op->flags & QCOW2_ZERO_MAY_UNMAP ? " -u" : "",
-			op->off, op->len);
+			op->flags & QCOW2_ZERO_MAY_UNMAP ? " -u" : "", op->off,
+			op->len);
 	else if (op->kind == OP_DISCARD)
 		fprintf(out, " \\\n\t-c 'discard -q %" PRIu64 " %" PRIu64 "'",
 			op->off, op->len);
@@ -180,8 +180,8 @@ static void print_fills(const struct trial *t, const struct verdict *v,
 
 		if (op_writes(&op) && op.fill != FILL_BYTE)
 			fprintf(out,
-				"\"$MODEL\" --fill %d,%u,%" PRIu64
-				",%" PRIu64 " >fill.%zu\n",
+				"\"$MODEL\" --fill %d,%u,%" PRIu64 ",%" PRIu64
+				" >fill.%zu\n",
 				(int)op.fill, op.pattern, op.off, op.len, i);
 		state_done(&s, &op, was_refused(v, i));
 	}
@@ -231,7 +231,7 @@ static void print_ops(const struct trial *t, const struct verdict *v, FILE *out)
 		print_close(&t->config, false, out);
 }
 
-/* ---- The end ----------------------------------------------------------------- */
+/* ---- The end ------------------------------------------------------------- */
 
 static void print_verdict(const struct verdict *v, FILE *out)
 {

@@ -4,13 +4,13 @@
 
 #include "base/checked.h"
 
-/* ---- Inside of qcow2 io ------------------------------------------------------- */
+/* ---- Inside of qcow2 io -------------------------------------------------- */
 
 bool script_is_inside(const struct op *op)
 {
-	return op->kind < OP_SNAPSHOT ? op->kind != OP_REOPEN
-				      : op->kind == OP_VMSTATE ||
-						op->kind == OP_KILL;
+	return op->kind < OP_SNAPSHOT
+		       ? op->kind != OP_REOPEN
+		       : op->kind == OP_VMSTATE || op->kind == OP_KILL;
 }
 
 /* One byte instead of what it was, and whole sectors, as QEMU wants them. */
@@ -23,10 +23,10 @@ void script_inside(const struct op *op, FILE *out)
 			op->pattern, align_up(op->len, 512));
 }
 
-/* ---- Lines of their own ------------------------------------------------------ */
+/* ---- Lines of their own -------------------------------------------------- */
 
 static void print_snapshot(const struct state *s, const struct op *op,
-			   const char *option, const char *not, FILE *out)
+			   const char *option, const char * not, FILE *out)
 {
 	struct kept k = { .number = s->next };
 	char name[16] = "nobody";
@@ -58,7 +58,7 @@ static void print_views(const struct state *s, FILE *out)
 	}
 }
 
-static void print_resize(const struct op *op, const char *not, FILE *out)
+static void print_resize(const struct op *op, const char * not, FILE *out)
 {
 	static const char *const modes[] = { "off", "metadata", "falloc",
 					     "full" };
@@ -70,11 +70,11 @@ static void print_resize(const struct op *op, const char *not, FILE *out)
 	fprintf(out, " top %" PRIu64, op->size);
 }
 
-static void print_amend(const struct op *op, const char *not, FILE *out)
+static void print_amend(const struct op *op, const char * not, FILE *out)
 {
 	const char *on = op->on ? "on" : "off";
 
-	fprintf(out, "%s\"$QCOW2\" amend -q -f qcow2", not);
+	fprintf(out, "%s\"$QCOW2\" amend -q -f qcow2", not );
 	if (op->set & QCOW2_AMEND_VERSION)
 		fprintf(out, " -o compat=%s",
 			op->version == 2 ? "0.10" : "1.1");
@@ -105,7 +105,7 @@ static void print_copy(const struct state *s, const struct window *w, FILE *out)
 }
 
 static void print_backing(const struct state *s, const struct op *op,
-			  const char *not, FILE *out)
+			  const char * not, FILE *out)
 {
 	const char *format = s->backing == BACKING_RAW ? "raw" : "qcow2";
 	char name[BACKING_NAME_BYTES];
@@ -116,14 +116,14 @@ static void print_backing(const struct state *s, const struct op *op,
 		for (unsigned i = 0; i < s->now.n_windows; i++)
 			print_copy(s, &s->now.windows[i], out);
 	}
-	fprintf(out, "%s\"$QCOW2\" amend -q -f qcow2 -o backing_file=%s",
-		not, to ? to : "");
+	fprintf(out, "%s\"$QCOW2\" amend -q -f qcow2 -o backing_file=%s", not,
+		to ? to : "");
 	if (to && op->which != BACKING_NO_FORMAT)
 		fprintf(out, ",backing_fmt=%s", format);
 	fputs(" top", out);
 }
 
-static void print_compact(const struct op *op, const char *not, FILE *out)
+static void print_compact(const struct op *op, const char * not, FILE *out)
 {
 	fprintf(out, "%s\"$QCOW2\" compact -q%s%s%s top",
 		op->stop_after ? "" : not,
@@ -135,7 +135,7 @@ static void print_compact(const struct op *op, const char *not, FILE *out)
 }
 
 static void print_line(const struct state *s, const struct op *op,
-		       const char *not, FILE *out)
+		       const char * not, FILE *out)
 {
 	switch (op->kind) {
 	case OP_SNAPSHOT:

@@ -42,7 +42,7 @@ static struct trial copy(const struct shrink *s)
 	return t;
 }
 
-/* ---- Fewer operations -------------------------------------------------------- */
+/* ---- Fewer operations ---------------------------------------------------- */
 
 static bool cut_chunks(struct shrink *s, size_t size)
 {
@@ -71,7 +71,7 @@ static void cut_operations(struct shrink *s)
 		progress = cut_chunks(s, 1);
 }
 
-/* ---- Simpler operations ------------------------------------------------------ */
+/* ---- Simpler operations -------------------------------------------------- */
 
 static bool same_op(const struct op *a, const struct op *b)
 {
@@ -218,7 +218,7 @@ static void simplify_all(struct shrink *s)
 	}
 }
 
-/* ---- Simpler images ---------------------------------------------------------- */
+/* ---- Simpler images ------------------------------------------------------ */
 
 static void plain_contents(struct shrink *s)
 {

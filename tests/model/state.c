@@ -25,7 +25,7 @@ void kept_name(const struct kept *k, char name[16])
 	snprintf(name, 16, "s%" PRIu32, k->number);
 }
 
-/* ---- What makes sense -------------------------------------------------------- */
+/* ---- What makes sense ---------------------------------------------------- */
 
 static bool qemu_can(const struct config *now)
 {
@@ -92,8 +92,7 @@ static struct op fit_amend(const struct state *s, struct op op)
 static struct op fit_backing(const struct state *s, struct op op)
 {
 	bool there = s->now.backing;
-	bool changes = op.which == BACKING_DETACH ||
-		       op.which == BACKING_ATTACH;
+	bool changes = op.which == BACKING_DETACH || op.which == BACKING_ATTACH;
 
 	if (s->now.data == DATA_FILE_RAW && !changes)
 		return op;
@@ -124,7 +123,7 @@ struct op state_fit(const struct state *s, struct op op)
 	}
 }
 
-/* ---- What is refused --------------------------------------------------------- */
+/* ---- What is refused ----------------------------------------------------- */
 
 static int size_refusal(const struct state *s, const struct op *op,
 			uint32_t version)
@@ -163,18 +162,16 @@ static int amend_refusal(const struct state *s, const struct op *op)
 	if (version == 2 && (bits != 16 || lazy))
 		return -EINVAL;
 	if (version == 2 && now->version == 3)
-		rc = downgrade_refusal(s, op->set & QCOW2_AMEND_SIZE
-						  ? op->size
-						  : now->size);
+		rc = downgrade_refusal(
+			s, op->set & QCOW2_AMEND_SIZE ? op->size : now->size);
 	if (rc < 0)
 		return rc;
 	if ((op->set & QCOW2_AMEND_DATA_FILE_RAW) && op->on &&
 	    now->data != DATA_FILE_RAW)
 		return -EINVAL;
 	if (op->set & QCOW2_AMEND_SIZE)
-		return size_refusal(s, op, version > now->version
-						   ? version
-						   : now->version);
+		return size_refusal(
+			s, op, version > now->version ? version : now->version);
 	return 0;
 }
 
@@ -208,7 +205,7 @@ int state_refusal(const struct state *s, const struct op *op)
 	}
 }
 
-/* ---- What has changed -------------------------------------------------------- */
+/* ---- What has changed ---------------------------------------------------- */
 
 static uint32_t next_id(const struct state *s)
 {
@@ -221,8 +218,10 @@ static uint32_t next_id(const struct state *s)
 
 static void keep(struct state *s, const struct op *op)
 {
-	struct kept k = { .number = s->next++, .id = next_id(s),
-			  .size = s->now.size, .made_by = *op };
+	struct kept k = { .number = s->next++,
+			  .id = next_id(s),
+			  .size = s->now.size,
+			  .made_by = *op };
 
 	s->kept[s->n_kept++] = k;
 }

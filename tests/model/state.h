@@ -18,9 +18,9 @@ enum { KEPT_MAX = 6, BACKING_NAME_BYTES = 1024 };
 
 /* One of the snapshots, in the order of the table. */
 struct kept {
-	uint32_t number;   /* it is named after it */
+	uint32_t number; /* it is named after it */
 	uint32_t id;
-	uint64_t size;     /* of its disk */
+	uint64_t size; /* of its disk */
 	struct op made_by;
 };
 
@@ -28,8 +28,8 @@ struct state {
 	struct config now;
 	enum backing backing; /* that there is a file for */
 	char backing_name[BACKING_NAME_BYTES];
-	uint32_t next;        /* number of a snapshot */
-	bool had_vmstate;     /* some was written */
+	uint32_t next;    /* number of a snapshot */
+	bool had_vmstate; /* some was written */
 	unsigned n_kept;
 	struct kept kept[KEPT_MAX];
 };

@@ -57,7 +57,7 @@ void steps_free(struct steps *s)
 	free(s);
 }
 
-/* ---- Points ------------------------------------------------------------- */
+/* ---- Points -------------------------------------------------------------- */
 
 static void stop(struct stepper *t)
 {
@@ -105,7 +105,7 @@ int steps_store_new(struct steps *s, struct qcow2_store *inner,
 	return hook_store_new(inner, &hook, out);
 }
 
-/* ---- Threads ------------------------------------------------------------ */
+/* ---- Threads ------------------------------------------------------------- */
 
 static void *thread_main(void *arg)
 {
@@ -198,7 +198,7 @@ static void let_go(struct steps *s, unsigned i)
 	pthread_cond_broadcast(&s->changed);
 }
 
-/* ---- Choices ------------------------------------------------------------ */
+/* ---- Choices ------------------------------------------------------------- */
 
 static unsigned choose(struct choices *c, unsigned at, unsigned n,
 		       struct test_rng *rng)
@@ -262,7 +262,8 @@ bool steps_run(struct steps *s, unsigned n, void (*fn)(void *arg, unsigned i),
 		struct stepper *t = &s->threads[i];
 		int rc;
 
-		*t = (struct stepper){ .steps = s, .index = i,
+		*t = (struct stepper){ .steps = s,
+				       .index = i,
 				       .turn = TURN_LET_GO };
 		rc = pthread_create(&t->thread, NULL, thread_main, t);
 		assert(rc == 0);

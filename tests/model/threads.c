@@ -30,8 +30,8 @@
 enum {
 	WRITERS = 4,
 	READERS = 2,
-	REQUESTS = 7,       /* of one writer in one round */
-	READS = 24,         /* of one reader in one round */
+	REQUESTS = 7, /* of one writer in one round */
+	READS = 24,   /* of one reader in one round */
 	ROUNDS_OPEN = 25,
 	ROUNDS_CONFIG = 50,
 };
@@ -77,15 +77,21 @@ static void complain(struct rig *r, const char *what,
 	atomic_store(&r->failed, true);
 }
 
-/* ---- Writers ------------------------------------------------------------ */
+/* ---- Writers ------------------------------------------------------------- */
 
-enum kind { KIND_WRITE, KIND_ZERO, KIND_UNMAP, KIND_DISCARD, KIND_COMPRESS,
-	    KIND_FLUSH };
+enum kind {
+	KIND_WRITE,
+	KIND_ZERO,
+	KIND_UNMAP,
+	KIND_DISCARD,
+	KIND_COMPRESS,
+	KIND_FLUSH
+};
 
 static enum kind random_kind(struct test_rng *rng)
 {
 	static const enum kind kinds[] = {
-		KIND_WRITE, KIND_WRITE, KIND_WRITE, KIND_WRITE, KIND_ZERO,
+		KIND_WRITE, KIND_WRITE,   KIND_WRITE,    KIND_WRITE, KIND_ZERO,
 		KIND_UNMAP, KIND_DISCARD, KIND_COMPRESS, KIND_FLUSH,
 	};
 
@@ -93,8 +99,8 @@ static enum kind random_kind(struct test_rng *rng)
 }
 
 /* Most requests meet in a quarter of the disk. */
-static void random_range(const struct rig *r, struct test_rng *rng,
-			 bool whole, struct event *e)
+static void random_range(const struct rig *r, struct test_rng *rng, bool whole,
+			 struct event *e)
 {
 	uint32_t unit = r->config.cluster / STAMP_SECTOR;
 	uint32_t limit = r->n_sectors;
@@ -186,7 +192,7 @@ static void *writer_main(void *arg)
 	return NULL;
 }
 
-/* ---- Readers ------------------------------------------------------------ */
+/* ---- Readers ------------------------------------------------------------- */
 
 static void read_once(struct rig *r, struct seen *s)
 {
@@ -201,8 +207,8 @@ static void read_once(struct rig *r, struct seen *s)
 		complain(r, "a read failed", &err);
 	s->end = atomic_fetch_add(&r->clock, 1);
 	for (uint32_t i = 0; i < s->len; i++)
-		s->values[i] = stamp_read(buf + (size_t)i * STAMP_SECTOR,
-					  s->off + i);
+		s->values[i] =
+			stamp_read(buf + (size_t)i * STAMP_SECTOR, s->off + i);
 }
 
 static void *reader_main(void *arg)
@@ -222,7 +228,7 @@ static void *reader_main(void *arg)
 	return NULL;
 }
 
-/* ---- Judging ------------------------------------------------------------ */
+/* ---- Judging ------------------------------------------------------------- */
 
 static void read_disk(struct rig *r, struct seen *s)
 {
@@ -240,8 +246,8 @@ static bool reads_are_right(struct rig *r)
 			if (history_allows(&r->history, s->off + i,
 					   s->values[i], s->begin, s->end))
 				continue;
-			printf("sector %" PRIu32 ": %#" PRIx32 "\n",
-			       s->off + i, s->values[i]);
+			printf("sector %" PRIu32 ": %#" PRIx32 "\n", s->off + i,
+			       s->values[i]);
 			return false;
 		}
 	}
@@ -270,8 +276,8 @@ static void check(struct rig *r)
 
 	if (qcow2_close(r->img, &err) < 0)
 		complain(r, "close", &err);
-	if (qcow2_check_store(r->files.stores[FILE_TOP], NULL, &result,
-			      &err) < 0 ||
+	if (qcow2_check_store(r->files.stores[FILE_TOP], NULL, &result, &err) <
+		    0 ||
 	    result.corruptions || result.leaks)
 		complain(r, "check finds something", &err);
 	if (files_open(&r->files, true, NULL, &r->img, &err) < 0) {
@@ -336,7 +342,7 @@ static void slow_down(struct rig *r)
 	store_unref(fast);
 }
 
-/* ---- Rounds ------------------------------------------------------------- */
+/* ---- Rounds -------------------------------------------------------------- */
 
 static void start(struct worker *w, struct rig *r, unsigned index,
 		  struct test_rng *rng, void *(*fn)(void *arg))

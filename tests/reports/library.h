@@ -114,8 +114,8 @@ static inline void assert_sound(const char *path)
 	assert_int_equal(found.check_errors, 0);
 }
 
-static inline int remove_one(const char *path, const struct stat *st,
-			     int flag, struct FTW *at)
+static inline int remove_one(const char *path, const struct stat *st, int flag,
+			     struct FTW *at)
 {
 	(void)st, (void)flag, (void)at;
 	return remove(path);

@@ -9,8 +9,20 @@
 
 #include "library.h"
 
-enum call { PREADV, PWRITEV, FLUSH, ZERO, TRUNCATE, SIZE, ALLOCATED, EXTENT,
-	    LOCK, FD, IDENTITY, N_CALLS };
+enum call {
+	PREADV,
+	PWRITEV,
+	FLUSH,
+	ZERO,
+	TRUNCATE,
+	SIZE,
+	ALLOCATED,
+	EXTENT,
+	LOCK,
+	FD,
+	IDENTITY,
+	N_CALLS
+};
 
 /* A store over memory, of which one call answers what it should not. */
 struct odd {
@@ -220,8 +232,9 @@ static void exercise(struct qcow2_store *store, struct odd *o)
 
 static void d07_no_answer_of_a_store_ends_the_process(void **state)
 {
-	static const int answers[] = { 1, 2, 3, 512, 4096, 65536, INT32_MAX,
-				       -70000, -4096, INT32_MIN, -2, -EIO };
+	static const int answers[] = { 1,     2,         3,         512,
+				       4096,  65536,     INT32_MAX, -70000,
+				       -4096, INT32_MIN, -2,        -EIO };
 	const struct qcow2_store_ops ops = odd_ops();
 	struct odd o;
 	size_t i;
@@ -231,8 +244,7 @@ static void d07_no_answer_of_a_store_ends_the_process(void **state)
 	for (call = 0; call < N_CALLS; call++)
 		for (i = 0; i < sizeof(answers) / sizeof(answers[0]); i++)
 			for (count = 0; count < 6; count += 5) {
-				struct qcow2_store *store =
-					make_odd(&o, &ops);
+				struct qcow2_store *store = make_odd(&o, &ops);
 
 				o.call = (enum call)call;
 				o.count = count;
@@ -288,8 +300,7 @@ static void d07_a_wrong_answer_loses_nothing_that_was_flushed(void **state)
 	qcow2_store_unref(o.inner);
 }
 
-static void d09_a_store_open_for_reading_is_not_opened_for_writing(
-	void **state)
+static void d09_a_store_open_for_reading_is_not_opened_for_writing(void **state)
 {
 	struct qcow2_store *store;
 	struct qcow2_image *img;
@@ -352,8 +363,8 @@ static void d09_nor_one_without_pwritev(void **state)
 	qcow2_store_unref(o.inner);
 }
 
-static void d14_a_store_that_cannot_write_says_so_when_it_is_opened(
-	void **state)
+static void
+d14_a_store_that_cannot_write_says_so_when_it_is_opened(void **state)
 {
 	struct qcow2_create_opts opts = QCOW2_CREATE_OPTS_INIT;
 	struct qcow2_store_ops ops;

@@ -66,8 +66,7 @@ static void d08_a_check_whose_result_has_no_size_repairs_nothing(void **state)
 	assert_int_equal(qcow2_check_path("d08", &opts, NULL, NULL), -EINVAL);
 	opts.flags = 1u << 30;
 	found.struct_size = sizeof(found);
-	assert_int_equal(qcow2_check_path("d08", &opts, &found, NULL),
-			 -EINVAL);
+	assert_int_equal(qcow2_check_path("d08", &opts, &found, NULL), -EINVAL);
 	read_file("d08", &after, &m);
 	assert_int_equal(n, m);
 	assert_memory_equal(before, after, n);
@@ -129,8 +128,8 @@ static void *poll_info(void *arg)
 	return NULL;
 }
 
-static void d10_information_may_be_asked_while_snapshots_come_and_go(
-	void **state)
+static void
+d10_information_may_be_asked_while_snapshots_come_and_go(void **state)
 {
 	struct monitor m = { 0 };
 	pthread_t thread;
@@ -165,10 +164,8 @@ static void d16_a_size_that_was_forgotten_replaces_nothing(void **state)
 	assert_int_equal(qcow2_create_path("d16", &opts, NULL), -EINVAL);
 	assert_int_equal(qcow2_create_path("d16", NULL, NULL), -EINVAL);
 	ok(qcow2_store_open_file("d16", QCOW2_STORE_RDWR, &store, NULL));
-	assert_int_equal(qcow2_create_store(store, NULL, &opts, NULL),
-			 -EINVAL);
-	assert_int_equal(qcow2_create_store(store, NULL, NULL, NULL),
-			 -EINVAL);
+	assert_int_equal(qcow2_create_store(store, NULL, &opts, NULL), -EINVAL);
+	assert_int_equal(qcow2_create_store(store, NULL, NULL, NULL), -EINVAL);
 	qcow2_store_unref(store);
 	ok(open_path("d16", 0, &img));
 	assert_int_equal(n_wrong(img, 6), 0);
@@ -207,8 +204,7 @@ static void d16_no_buffer_is_an_error_not_a_crash(void **state)
 	assert_int_equal(qcow2_pwrite(img, NULL, 1, 0, 0, NULL), -EINVAL);
 	assert_int_equal(qcow2_map(img, 1, 0, 0, NULL, NULL), -EINVAL);
 	assert_int_equal(qcow2_get_info(img, 0, NULL, NULL), -EINVAL);
-	assert_int_equal(qcow2_snapshot_create(img, NULL, NULL, NULL),
-			 -EINVAL);
+	assert_int_equal(qcow2_snapshot_create(img, NULL, NULL, NULL), -EINVAL);
 	assert_int_equal(qcow2_open_path(NULL, NULL, &img, NULL), -EINVAL);
 	assert_int_equal(qcow2_open_path("d16-null", NULL, NULL, NULL),
 			 -EINVAL);
@@ -233,8 +229,9 @@ static void d16_flags_that_mean_nothing_alone_are_refused(void **state)
 
 	(void)state;
 	create("d16-flags", CLUSTER);
-	assert_int_equal(open_path("d16-flags", QCOW2_OPEN_METADATA_CHAIN,
-				   &img), -EINVAL);
+	assert_int_equal(
+		open_path("d16-flags", QCOW2_OPEN_METADATA_CHAIN, &img),
+		-EINVAL);
 	assert_int_equal(open_path("d16-flags", 1u << 30, &img), -EINVAL);
 	ok(open_path("d16-flags", QCOW2_OPEN_RDWR, &img));
 	assert_int_equal(qcow2_discard(img, CLUSTER, 0, 1u << 30, NULL),
@@ -254,16 +251,20 @@ static void d16_a_snapshot_has_a_name_that_people_can_read(void **state)
 	create("d16-names", CLUSTER);
 	ok(open_path("d16-names", QCOW2_OPEN_RDWR, &img));
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		assert_int_equal(qcow2_snapshot_create(img, names[i], NULL,
-						       NULL), -EINVAL);
+		assert_int_equal(
+			qcow2_snapshot_create(img, names[i], NULL, NULL),
+			-EINVAL);
 	ok(qcow2_get_info(img, 0, &info, NULL));
 	assert_int_equal(info.n_snapshots, 0);
-	ok(qcow2_snapshot_create(img, "gr\xc3\xbc\xc3\x9f" "e", NULL, NULL));
+	ok(qcow2_snapshot_create(img,
+				 "gr\xc3\xbc\xc3\x9f"
+				 "e",
+				 NULL, NULL));
 	ok(qcow2_close(img, NULL));
 }
 
-static void d16_a_dirty_image_is_not_repaired_where_that_is_not_wanted(
-	void **state)
+static void
+d16_a_dirty_image_is_not_repaired_where_that_is_not_wanted(void **state)
 {
 	uint8_t *before, *after;
 	struct qcow2_image *img;
@@ -273,8 +274,10 @@ static void d16_a_dirty_image_is_not_repaired_where_that_is_not_wanted(
 	create_written("d16-dirty", 6);
 	poke("d16-dirty", 79, "\1", 1);
 	read_file("d16-dirty", &before, &n);
-	assert_int_equal(open_path("d16-dirty", QCOW2_OPEN_RDWR |
-				   QCOW2_OPEN_NO_REPAIR, &img), -EROFS);
+	assert_int_equal(open_path("d16-dirty",
+				   QCOW2_OPEN_RDWR | QCOW2_OPEN_NO_REPAIR,
+				   &img),
+			 -EROFS);
 	read_file("d16-dirty", &after, &m);
 	assert_int_equal(n, m);
 	assert_memory_equal(before, after, n);
@@ -315,8 +318,7 @@ static void d09_a_gate_is_told_what_it_opens_a_file_for(void **state)
 	gate.open = open_reference;
 	gate.opaque = &seen;
 	opts.gate = &gate;
-	assert_int_equal(qcow2_open_path("d09-top", &opts, &img, NULL),
-			 -EROFS);
+	assert_int_equal(qcow2_open_path("d09-top", &opts, &img, NULL), -EROFS);
 	assert_int_equal(seen.flags & QCOW2_STORE_RDWR, QCOW2_STORE_RDWR);
 	seen.store_flags = QCOW2_STORE_RDWR;
 	ok(qcow2_open_path("d09-top", &opts, &img, NULL));
@@ -345,8 +347,7 @@ int main(void)
 		cmocka_unit_test(d16_nothing_is_given_for_a_null_image),
 		cmocka_unit_test(d16_no_buffer_is_an_error_not_a_crash),
 		cmocka_unit_test(d16_text_is_not_escaped_into_no_room),
-		cmocka_unit_test(
-			d16_flags_that_mean_nothing_alone_are_refused),
+		cmocka_unit_test(d16_flags_that_mean_nothing_alone_are_refused),
 		cmocka_unit_test(
 			d16_a_snapshot_has_a_name_that_people_can_read),
 		cmocka_unit_test(

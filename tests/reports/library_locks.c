@@ -247,8 +247,7 @@ static void d03_a_check_does_not_give_a_writers_lock_away(void **state)
 	assert_int_equal(qcow2_check_store(store, NULL, &found, NULL), -EBUSY);
 	assert_int_equal(open_path("d03", 0, &other), -EBUSY);
 	opts.flags = QCOW2_CHECK_REPAIR_ALL;
-	assert_int_equal(qcow2_check_store(store, &opts, &found, NULL),
-			 -EBUSY);
+	assert_int_equal(qcow2_check_store(store, &opts, &found, NULL), -EBUSY);
 	ok(put(img, 1));
 	ok(qcow2_close(img, NULL));
 	ok(qcow2_check_store(store, NULL, &found, NULL));
@@ -352,8 +351,7 @@ static void d04_a_store_in_use_is_no_target_of_a_convert(void **state)
 	create_written("d04-source", 3);
 	ok(open_path("d04-target", QCOW2_OPEN_RDWR, &img));
 	ok(open_path("d04-source", 0, &source));
-	ok(qcow2_store_open_file("d04-target", QCOW2_STORE_RDWR, &store,
-				 NULL));
+	ok(qcow2_store_open_file("d04-target", QCOW2_STORE_RDWR, &store, NULL));
 	assert_int_equal(qcow2_convert_raw_store(source, store, NULL, NULL),
 			 -EBUSY);
 	assert_int_equal(n_wrong(img, 6), 0);
@@ -417,14 +415,12 @@ int main(void)
 		cmocka_unit_test(d02_two_images_do_not_write_over_one_store),
 		cmocka_unit_test(d02_nor_over_a_store_in_memory),
 		cmocka_unit_test(d02_raw_images_exclude_each_other_too),
-		cmocka_unit_test(
-			d03_a_check_does_not_give_a_writers_lock_away),
+		cmocka_unit_test(d03_a_check_does_not_give_a_writers_lock_away),
 		cmocka_unit_test(d03_the_lock_goes_with_the_last_image),
 		cmocka_unit_test(d03_an_open_that_fails_keeps_no_lock),
 		cmocka_unit_test(d04_a_store_in_use_is_not_made_an_image),
 		cmocka_unit_test(d04_a_store_in_use_is_no_data_file),
-		cmocka_unit_test(
-			d04_a_store_in_use_is_no_target_of_a_convert),
+		cmocka_unit_test(d04_a_store_in_use_is_no_target_of_a_convert),
 		cmocka_unit_test(
 			d04_an_image_is_not_converted_into_its_own_store),
 		cmocka_unit_test(d04_paths_in_use_are_not_replaced),

@@ -39,9 +39,9 @@ static int teardown(void **state)
 	return 0;
 }
 
-#define NEEDS_ROOT() \
-	do {         \
-		if (!mounted) \
+#define NEEDS_ROOT()            \
+	do {                    \
+		if (!mounted)   \
 			skip(); \
 	} while (0)
 
@@ -77,8 +77,8 @@ static void assert_all_there(uint64_t n)
 	assert_sound(IMAGE);
 }
 
-static void d05_every_acknowledged_write_arrives_when_there_is_room(
-	void **state)
+static void
+d05_every_acknowledged_write_arrives_when_there_is_room(void **state)
 {
 	struct qcow2_image *img;
 	uint64_t n;
@@ -131,8 +131,7 @@ static void d05_a_close_writes_what_the_flush_could_not(void **state)
 	assert_all_there(n);
 }
 
-static void d05_what_was_flushed_before_is_there_without_more_room(
-	void **state)
+static void d05_what_was_flushed_before_is_there_without_more_room(void **state)
 {
 	struct qcow2_image *img;
 	uint64_t i, n;
@@ -193,8 +192,7 @@ static void d05_many_times_full_and_many_times_larger(void **state)
 		int rc;
 
 		while ((rc = put(img, n)) == 0 && ++n < 16000)
-			if (n % 7 == 0 &&
-			    (rc = qcow2_flush(img, NULL)) != 0)
+			if (n % 7 == 0 && (rc = qcow2_flush(img, NULL)) != 0)
 				break;
 		assert_int_equal(rc, -ENOSPC);
 		snprintf(size, sizeof(size), "size=%dk", i * 1024 + i % 16);

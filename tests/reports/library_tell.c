@@ -144,8 +144,7 @@ static void d15_messages_name_no_options_of_a_command(void **state)
 	assert_message(&err, -EINVAL);
 	create_opts.backing_format = "qcow2";
 	ok(qcow2_create_path("d15-over", &create_opts, NULL));
-	assert_int_equal(qcow2_open_path("d15-over", NULL, &img, &err),
-			 -EPERM);
+	assert_int_equal(qcow2_open_path("d15-over", NULL, &img, &err), -EPERM);
 	assert_message(&err, -EPERM);
 
 	/* An image of old times does not say the format. */
@@ -167,7 +166,10 @@ static void d15_numbers_are_written_as_people_know_them(void **state)
 
 	(void)state;
 	create("d15-elf", CLUSTER);
-	poke("d15-elf", 0, "\x7f" "ELF", 4);
+	poke("d15-elf", 0,
+	     "\x7f"
+	     "ELF",
+	     4);
 	assert_true(qcow2_open_path("d15-elf", NULL, &img, &err) < 0);
 	assert_message(&err, err.code);
 	assert_null(strstr(err.message, "2135247942"));

@@ -32,8 +32,8 @@ static int fails(int fd, int cmd)
 {
 	struct stat st;
 
-	return is_lock(cmd) && errno_of("LOCK_ERRNO") &&
-	       fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+	return is_lock(cmd) && errno_of("LOCK_ERRNO") && fstat(fd, &st) == 0 &&
+	       S_ISREG(st.st_mode);
 }
 
 static int pass_on(const char *name, int fd, int cmd, void *arg)

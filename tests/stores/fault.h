@@ -25,8 +25,8 @@
 #define FAULT_ON(op) (1u << (op))
 #define FAULT_ON_ALL ((1u << STORE_N_OPS) - 1)
 /* Whatever changes the store or makes it durable. */
-#define FAULT_ON_CHANGES                                                       \
-	(FAULT_ON(STORE_OP_WRITE) | FAULT_ON(STORE_OP_FLUSH) |                 \
+#define FAULT_ON_CHANGES                                       \
+	(FAULT_ON(STORE_OP_WRITE) | FAULT_ON(STORE_OP_FLUSH) | \
 	 FAULT_ON(STORE_OP_ZERO) | FAULT_ON(STORE_OP_TRUNCATE))
 
 enum fault_kind {
@@ -41,7 +41,7 @@ struct fault_plan {
 	bool persistent; /* and all that follow it, else only that one */
 	uint64_t more;   /* else so many that follow it */
 	enum fault_kind kind;
-	int code;        /* negative errno */
+	int code; /* negative errno */
 	uint64_t part;
 };
 
@@ -50,12 +50,15 @@ struct fault_plan {
 struct fault_injector {
 	pthread_mutex_t lock; /* guards all below */
 	struct fault_plan plan;
-	uint64_t n_seen;  /* calls of plan.ops since fault_arm() */
+	uint64_t n_seen; /* calls of plan.ops since fault_arm() */
 	uint64_t n_fired;
 	uint64_t n_barriers; /* of these, flushes */
 };
 
-#define FAULT_INIT { .lock = PTHREAD_MUTEX_INITIALIZER }
+#define FAULT_INIT                                \
+	{                                         \
+		.lock = PTHREAD_MUTEX_INITIALIZER \
+	}
 
 /* Starts counting anew; NULL @plan only counts, all operations. */
 void fault_arm(struct fault_injector *f, const struct fault_plan *plan);

@@ -138,16 +138,14 @@ static int transfer(struct hooked *h, enum store_op op, const struct iovec *iov,
 }
 
 static int hooked_preadv(void *self, const struct iovec *iov, int iovcnt,
-			 uint64_t off, unsigned flags,
-			 struct qcow2_error *err)
+			 uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	(void)err;
 	return transfer(self, STORE_OP_READ, iov, iovcnt, off, flags);
 }
 
 static int hooked_pwritev(void *self, const struct iovec *iov, int iovcnt,
-			  uint64_t off, unsigned flags,
-			  struct qcow2_error *err)
+			  uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	(void)err;
 	return transfer(self, STORE_OP_WRITE, iov, iovcnt, off, flags);
@@ -172,8 +170,7 @@ static int hooked_zero(void *self, uint64_t len, uint64_t off, unsigned flags,
 	return run(self, &c, (union result){ 0 });
 }
 
-static int hooked_truncate(void *self, uint64_t size,
-			   struct qcow2_error *err)
+static int hooked_truncate(void *self, uint64_t size, struct qcow2_error *err)
 {
 	struct store_call c = { .op = STORE_OP_TRUNCATE, .off = size };
 
@@ -213,8 +210,7 @@ static int hooked_extent(void *self, uint64_t *len, uint64_t off, int *is_data,
 static int hooked_lock(void *self, enum qcow2_store_lock kind,
 		       struct qcow2_error *err)
 {
-	struct store_call c = { .op = STORE_OP_LOCK,
-				.flags = (unsigned)kind };
+	struct store_call c = { .op = STORE_OP_LOCK, .flags = (unsigned)kind };
 	union result out = { .lock = { kind, err } };
 
 	return run(self, &c, out);

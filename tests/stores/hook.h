@@ -52,7 +52,7 @@ struct hook {
 	struct hook_answer (*enter)(void *opaque,
 				    const struct store_call *call);
 	void (*leave)(void *opaque, const struct store_call *call, void *token,
-		      int rc); /* may be NULL */
+		      int rc);         /* may be NULL */
 	void (*release)(void *opaque); /* with the store; may be NULL */
 	void *opaque;
 };

@@ -13,7 +13,7 @@
 #include "store/store.h"
 
 struct record_log {
-	pthread_mutex_t lock; /* guards all below */
+	pthread_mutex_t lock;         /* guards all below */
 	struct record_event **events; /* each its own allocation: they stay */
 	size_t n_events;
 	size_t room;
@@ -69,8 +69,8 @@ static void append(struct record_log *log, struct record_event *ev)
 {
 	if (log->n_events == log->room) {
 		log->room = log->room ? 2 * log->room : 64;
-		log->events = realloc(log->events,
-				      log->room * sizeof(*log->events));
+		log->events =
+			realloc(log->events, log->room * sizeof(*log->events));
 		assert(log->events);
 	}
 	log->events[log->n_events++] = ev;
@@ -181,8 +181,8 @@ bool record_is_durable(struct record_log *log, size_t i, uint64_t time)
 		const struct record_event *f = log->events[k];
 
 		if (f->op == STORE_OP_FLUSH && f->file == ev->file &&
-		    f->rc == 0 && f->ended != RECORD_NEVER &&
-		    f->ended < time && f->began > ev->ended)
+		    f->rc == 0 && f->ended != RECORD_NEVER && f->ended < time &&
+		    f->began > ev->ended)
 			return true;
 	}
 	return false;

@@ -24,16 +24,16 @@
 #define RECORD_NEVER UINT64_MAX
 
 struct record_event {
-	enum store_op op;  /* WRITE, ZERO, TRUNCATE or FLUSH */
+	enum store_op op; /* WRITE, ZERO, TRUNCATE or FLUSH */
 	unsigned flags;
 	uint32_t file;
-	uint32_t epoch;    /* flushes of this file that succeeded before */
-	uint64_t off;      /* TRUNCATE: the new size */
+	uint32_t epoch; /* flushes of this file that succeeded before */
+	uint64_t off;   /* TRUNCATE: the new size */
 	uint64_t len;
-	uint8_t *data;     /* of a WRITE, owned by the log */
-	uint64_t began;    /* ticks of the clock */
-	uint64_t ended;    /* RECORD_NEVER while the call runs */
-	int rc;            /* a failed write may have happened in part */
+	uint8_t *data;  /* of a WRITE, owned by the log */
+	uint64_t began; /* ticks of the clock */
+	uint64_t ended; /* RECORD_NEVER while the call runs */
+	int rc;         /* a failed write may have happened in part */
 };
 
 struct record_log;

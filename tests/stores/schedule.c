@@ -25,7 +25,7 @@ struct sched_hold {
 };
 
 struct sched {
-	pthread_mutex_t lock; /* guards the holds */
+	pthread_mutex_t lock;   /* guards the holds */
 	pthread_cond_t changed; /* any hold caught or released */
 	struct sched_hold *holds;
 };

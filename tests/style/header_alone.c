@@ -3,7 +3,6 @@
  * compiled (not run) by header-alone.sh as C99, C11, C17 and C++11.
  */
 #include <qcow2.h>
-#include <qcow2.h>
 
 int main(void)
 {

@@ -56,9 +56,9 @@ void builder_init(struct builder *b, const struct builder_opts *opts)
 	b->next_off = b->geo.cluster_size;
 	h->refcount_table_clusters = 1;
 	h->refcount_table_off = take_clusters(&b->next_off, &b->geo, 1);
-	h->l1_off = take_clusters(&b->next_off, &b->geo,
-				  geometry_clusters(&b->geo,
-						    h->l1_size * UINT64_C(8)));
+	h->l1_off = take_clusters(
+		&b->next_off, &b->geo,
+		geometry_clusters(&b->geo, h->l1_size * UINT64_C(8)));
 }
 
 void builder_release(struct builder *b)
@@ -129,8 +129,7 @@ uint64_t builder_add_data_for(struct builder *b, uint64_t guest_off,
 	return off;
 }
 
-void builder_set_entry(struct builder *b, uint64_t guest_off,
-		       struct l2_entry e)
+void builder_set_entry(struct builder *b, uint64_t guest_off, struct l2_entry e)
 {
 	uint64_t *l1 = &b->l1[geometry_l1_index(&b->geo, guest_off)];
 	uint8_t raw[L2_ENTRY_BYTES_EXTENDED];

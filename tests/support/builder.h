@@ -17,19 +17,19 @@
 #include "format/l2.h"
 
 struct builder {
-	struct qcow2_store *file;  /* the image */
-	struct qcow2_store *data;  /* where guest data goes: file, or own */
+	struct qcow2_store *file; /* the image */
+	struct qcow2_store *data; /* where guest data goes: file, or own */
 	struct geometry geo;
 	struct header header;
-	uint64_t next_off;         /* of the next free host cluster in file */
+	uint64_t next_off; /* of the next free host cluster in file */
 	uint64_t *l1;
-	const char *backing_file;  /* set before builder_finish() */
+	const char *backing_file; /* set before builder_finish() */
 	const char *backing_format;
 	const char *data_file;
 };
 
 struct builder_opts {
-	uint32_t version;          /* 2 or 3 */
+	uint32_t version; /* 2 or 3 */
 	uint32_t cluster_bits;
 	uint64_t size;
 	uint64_t incompatible_features;

@@ -58,8 +58,8 @@ static inline bool rules_header_l1(const struct header *h, uint64_t file_size)
 		return false;
 	if (h->size && last >= h->l1_size)
 		return false;
-	return !bytes || rules_table(h->cluster_bits, h->l1_off, bytes,
-				     file_size);
+	return !bytes ||
+	       rules_table(h->cluster_bits, h->l1_off, bytes, file_size);
 }
 
 /* Of header_validate(). */
@@ -76,15 +76,15 @@ static inline bool rules_header_valid(const struct header *h,
 				      refcounts, file_size))
 		return false;
 	if (h->n_snapshots > 65536 ||
-	    (h->n_snapshots && !rules_table(h->cluster_bits, h->snapshots_off,
-					    h->n_snapshots * UINT64_C(40),
-					    file_size)))
+	    (h->n_snapshots &&
+	     !rules_table(h->cluster_bits, h->snapshots_off,
+			  h->n_snapshots * UINT64_C(40), file_size)))
 		return false;
 	if (h->backing_off > cluster)
 		return false;
 	if (h->backing_off && h->backing_len &&
-	    (h->backing_off < h->header_length ||
-	     h->backing_len > 1023 || h->backing_off > cluster ||
+	    (h->backing_off < h->header_length || h->backing_len > 1023 ||
+	     h->backing_off > cluster ||
 	     h->backing_len > cluster - h->backing_off))
 		return false;
 	return h->crypt_method <= 2 && h->compression_type == (zstd ? 1 : 0);
@@ -101,9 +101,8 @@ static inline bool rules_extensions(const struct extensions *x,
 	if (header_has_data_file(h) && !x->data_file_len)
 		return false;
 	if (x->has_crypto &&
-	    (x->crypto.len < 592 ||
-	     !rules_table(h->cluster_bits, x->crypto.off, x->crypto.len,
-			  file_size)))
+	    (x->crypto.len < 592 || !rules_table(h->cluster_bits, x->crypto.off,
+						 x->crypto.len, file_size)))
 		return false;
 	return !x->has_bitmaps || x->bad_bitmaps ||
 	       (x->bitmaps.n_bitmaps >= 1 && x->bitmaps.n_bitmaps <= 65535 &&
@@ -174,9 +173,9 @@ static inline bool rules_luks(const struct luks_header *l, uint64_t area_len)
 
 		if (off < 592 || end > area_len || s->stripes != 4000)
 			return false;
-		if (s->state == LUKS_SLOT_ACTIVE ? !s->iterations
-						 : s->state !=
-							   LUKS_SLOT_INACTIVE)
+		if (s->state == LUKS_SLOT_ACTIVE
+			    ? !s->iterations
+			    : s->state != LUKS_SLOT_INACTIVE)
 			return false;
 	}
 	return true;

@@ -17,15 +17,15 @@
 
 struct fixture {
 	struct targets t;
-	struct qcow2_store *store;  /* of t.img */
-	struct qcow2_store *other;  /* of t.dst */
+	struct qcow2_store *store; /* of t.img */
+	struct qcow2_store *other; /* of t.dst */
 	uint8_t *before[3];
 	uint64_t size[3];
 };
 
 #define ok(expression) assert_int_equal((expression), 0)
 
-/* ---- What must not change ---------------------------------------------------- */
+/* ---- What must not change ------------------------------------------------ */
 
 static struct qcow2_store *stores_of(const struct fixture *f, unsigned i)
 {

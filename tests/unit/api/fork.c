@@ -208,10 +208,10 @@ static void a_forked_childs_close_gives_back_its_descriptors(void **state)
 	ok(finish(&child));
 }
 
-#define REFUSED(call)                                                        \
-	do {                                                                 \
-		if ((call) != -ECHILD)                                       \
-			return __LINE__ % 90 + 1;                            \
+#define REFUSED(call)                             \
+	do {                                      \
+		if ((call) != -ECHILD)            \
+			return __LINE__ % 90 + 1; \
 	} while (0)
 
 static int change_it(struct fixture *f)
@@ -340,13 +340,12 @@ static void the_refusal_says_what_to_do(void **state)
 	ok(status);
 }
 
-/* ---- Stores ----------------------------------------------------------------- */
+/* ---- Stores -------------------------------------------------------------- */
 
 static int n_closes;
 
 static int blank_preadv(void *self, const struct iovec *iov, int iovcnt,
-			uint64_t off, unsigned flags,
-			struct qcow2_error *err)
+			uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	(void)err;
 	(void)self, (void)off, (void)flags;
@@ -410,7 +409,7 @@ static void a_custom_store_is_not_closed_in_a_child(void **state)
 	assert_int_equal(n_closes, 1);
 }
 
-/* ---- Jobs --------------------------------------------------------------------- */
+/* ---- Jobs ---------------------------------------------------------------- */
 
 /* Forks when it is called first; the child stops the job. */
 static int fork_once(void *opaque, uint64_t done, uint64_t total)

@@ -21,7 +21,8 @@ struct fixture {
 
 static int setup(void **state)
 {
-	const struct builder_opts o = { .version = 3, .cluster_bits = 16,
+	const struct builder_opts o = { .version = 3,
+					.cluster_bits = 16,
 					.size = SIZE };
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct l2_entry e = { 0, 0 };
@@ -100,9 +101,9 @@ static void images_opened_for_reading_are_not_written(void **state)
 	assert_int_equal(qcow2_pwrite(f->img, &byte, 1, 0, 0, NULL), -EBADF);
 	assert_int_equal(qcow2_zero(f->img, 1, 0, 0, NULL), -EBADF);
 	assert_int_equal(qcow2_discard(f->img, CLUSTER, 0, 0, NULL), -EBADF);
-	assert_int_equal(qcow2_write_compressed(f->img, f->data, CLUSTER, 0, 0,
-						NULL),
-			 -EBADF);
+	assert_int_equal(
+		qcow2_write_compressed(f->img, f->data, CLUSTER, 0, 0, NULL),
+		-EBADF);
 	assert_int_equal(qcow2_flush(f->img, NULL), 0);
 }
 
@@ -134,14 +135,13 @@ static void older_and_newer_structures_are_understood(void **state)
 	assert_int_equal(qcow2_open_store(f->b.file, &older, &other, NULL), 0);
 	qcow2_close(other, NULL);
 	newer.known.struct_size = sizeof(newer);
-	assert_int_equal(qcow2_open_store(f->b.file, &newer.known, &other,
-					  NULL),
-			 0);
+	assert_int_equal(
+		qcow2_open_store(f->b.file, &newer.known, &other, NULL), 0);
 	qcow2_close(other, NULL);
 	newer.future = 1;
-	assert_int_equal(qcow2_open_store(f->b.file, &newer.known, &other,
-					  NULL),
-			 -EINVAL);
+	assert_int_equal(
+		qcow2_open_store(f->b.file, &newer.known, &other, NULL),
+		-EINVAL);
 }
 
 static void results_fill_what_the_caller_knows(void **state)
@@ -230,16 +230,16 @@ static void nowait_never_blocks(void **state)
 	assert_int_equal(qcow2_store_new(&ops, &slow, &store, NULL), 0);
 	assert_int_equal(qcow2_open_store(store, NULL, &img, NULL), 0);
 	before = slow.n_blocking;
-	assert_int_equal(qcow2_pread(img, &byte, 1, CLUSTER, QCOW2_NOWAIT,
-				     NULL),
-			 -EAGAIN);
+	assert_int_equal(
+		qcow2_pread(img, &byte, 1, CLUSTER, QCOW2_NOWAIT, NULL),
+		-EAGAIN);
 	assert_int_equal(slow.n_blocking, before);
 	assert_int_equal(qcow2_pread(img, &byte, 1, CLUSTER, 0, NULL), 0);
 	/* Metadata is cached now: a hole is answered, data is not. */
 	assert_int_equal(qcow2_pread(img, &byte, 1, 0, QCOW2_NOWAIT, NULL), 0);
-	assert_int_equal(qcow2_pread(img, &byte, 1, CLUSTER, QCOW2_NOWAIT,
-				     NULL),
-			 -EAGAIN);
+	assert_int_equal(
+		qcow2_pread(img, &byte, 1, CLUSTER, QCOW2_NOWAIT, NULL),
+		-EAGAIN);
 	qcow2_close(img, NULL);
 	qcow2_store_unref(store);
 }

@@ -7,15 +7,15 @@
 
 #include "support/test.h"
 
-#define ASSERT_SAME_DEFAULTS(name, macro)                              \
-	do {                                                           \
-		struct qcow2_##name expected = macro;                  \
-		struct qcow2_##name got;                               \
-                                                                       \
-		memset(&got, 0x55, sizeof(got));                       \
-		qcow2_##name##_init(&got, sizeof(got));                \
-		assert_int_equal(got.struct_size, sizeof(got));        \
-		assert_memory_equal(&got, &expected, sizeof(got));     \
+#define ASSERT_SAME_DEFAULTS(name, macro)                          \
+	do {                                                       \
+		struct qcow2_##name expected = macro;              \
+		struct qcow2_##name got;                           \
+                                                                   \
+		memset(&got, 0x55, sizeof(got));                   \
+		qcow2_##name##_init(&got, sizeof(got));            \
+		assert_int_equal(got.struct_size, sizeof(got));    \
+		assert_memory_equal(&got, &expected, sizeof(got)); \
 	} while (0)
 
 static void functions_give_what_the_macros_give(void **state)
@@ -67,9 +67,8 @@ static void the_version_is_a_number_that_can_be_compared(void **state)
 	(void)state;
 	assert_int_equal(qcow2_version_number(), QCOW2_VERSION_NUMBER);
 	assert_true(QCOW2_VERSION_AT_LEAST(0, 0, 999));
-	assert_true(QCOW2_VERSION_AT_LEAST(QCOW2_VERSION_MAJOR,
-					   QCOW2_VERSION_MINOR,
-					   QCOW2_VERSION_PATCH));
+	assert_true(QCOW2_VERSION_AT_LEAST(
+		QCOW2_VERSION_MAJOR, QCOW2_VERSION_MINOR, QCOW2_VERSION_PATCH));
 	assert_false(QCOW2_VERSION_AT_LEAST(QCOW2_VERSION_MAJOR,
 					    QCOW2_VERSION_MINOR,
 					    QCOW2_VERSION_PATCH + 1));

@@ -95,8 +95,8 @@ static void a_second_writer_of_one_store_is_refused(void **state)
 	struct qcow2_image *first = open_writer(f);
 	struct qcow2_image *second;
 
-	assert_int_equal(
-		qcow2_open_store(f->store, &f->rdwr, &second, &f->err), -EBUSY);
+	assert_int_equal(qcow2_open_store(f->store, &f->rdwr, &second, &f->err),
+			 -EBUSY);
 	assert_non_null(strstr(f->err.message, "api-store-"));
 	assert_int_equal(qcow2_open_store(f->store, NULL, &second, &f->err),
 			 -EBUSY);
@@ -302,7 +302,7 @@ static void a_backing_file_is_not_written_to_meanwhile(void **state)
 	qcow2_store_unref(memory);
 }
 
-/* ---- Writing to what cannot be written (D9) ----------------------------------- */
+/* ---- Writing to what cannot be written (D9) ------------------------------ */
 
 static void writing_to_a_read_only_store_is_refused_at_open(void **state)
 {
@@ -337,7 +337,7 @@ static void writing_to_a_read_only_store_is_refused_at_open(void **state)
 struct giver {
 	const char *path;
 	unsigned flags;
-	unsigned asked;      /* what the reference said */
+	unsigned asked; /* what the reference said */
 	size_t struct_size;
 	int answer;
 	bool gives;
@@ -396,8 +396,9 @@ static void the_gate_hears_how_a_file_will_be_used(void **state)
 	assert_non_null(strstr(f->err.message, f->path));
 	g.flags = g.asked;
 	ok(open_with_data(f, &g, QCOW2_OPEN_RDWR));
-	ok(open_with_data(f, &g, QCOW2_OPEN_RDWR | QCOW2_OPEN_NO_FLUSH |
-					 QCOW2_OPEN_DIRECT));
+	ok(open_with_data(f, &g,
+			  QCOW2_OPEN_RDWR | QCOW2_OPEN_NO_FLUSH |
+				  QCOW2_OPEN_DIRECT));
 	assert_int_equal(g.asked, QCOW2_STORE_RDWR | QCOW2_STORE_NO_FLUSH |
 					  QCOW2_STORE_DIRECT);
 }
@@ -423,7 +424,7 @@ static void a_gate_that_answers_nonsense_is_an_error(void **state)
 	assert_int_equal(open_with_data(f, &g, 0), -EACCES);
 }
 
-/* ---- Stores of the caller's (D14) ---------------------------------------------- */
+/* ---- Stores of the caller's (D14) ---------------------------------------- */
 
 static int behind_preadv(void *self, const struct iovec *iov, int iovcnt,
 			 uint64_t off, unsigned flags, struct qcow2_error *err)

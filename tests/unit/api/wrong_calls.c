@@ -4,12 +4,11 @@
 
 #include "support/test.h"
 
-#define WRONG(name) \
-	static int name(struct targets *t, struct qcow2_error *err)
+#define WRONG(name) static int name(struct targets *t, struct qcow2_error *err)
 
 /* A structure whose size was never set, and one with a number that no version
  * knows in @field. */
-#define UNSET(type, macro) \
+#define UNSET(type, macro)             \
 	struct qcow2_##type s = macro; \
 	s.struct_size = 0
 #define BAD(type, macro, field, value) \
@@ -493,7 +492,10 @@ WRONG(store_file_created_for_reading)
 	return qcow2_store_open_file(TARGET, QCOW2_STORE_CREATE, &store, err);
 }
 
-#define CALL(name) { #name, name }
+#define CALL(name)          \
+	{                   \
+#name, name \
+	}
 
 const struct wrong_call wrong_calls[] = {
 	CALL(check_without_size_of_the_result),

@@ -24,8 +24,8 @@ static void products_that_do_not_fit_are_refused(void **state)
 	assert_true(out == UINT64_MAX);
 	assert_true(checked_mul(UINT64_MAX, 0, &out));
 	assert_int_equal(out, 0);
-	assert_true(checked_mul(UINT64_C(1) << 32, (UINT64_C(1) << 32) - 1,
-				&out));
+	assert_true(
+		checked_mul(UINT64_C(1) << 32, (UINT64_C(1) << 32) - 1, &out));
 	assert_true(out == UINT64_MAX - UINT32_MAX);
 	out = 7;
 	assert_false(checked_mul(UINT64_C(1) << 32, UINT64_C(1) << 32, &out));

@@ -6,8 +6,8 @@ enum { LEN = 23 };
 static void reads_big_endian_numbers_in_order(void **state)
 {
 	static const uint8_t bytes[] = { 0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc,
-					 0xde, 0xf0, 1,	   2,	 3,    4,
-					 5,    6,    7,	   8,	 9,    10 };
+					 0xde, 0xf0, 1,    2,    3,    4,
+					 5,    6,    7,    8,    9,    10 };
 	struct reader r = reader_init(bytes, 17);
 
 	(void)state;
@@ -147,9 +147,9 @@ static void padding_reaches_the_next_multiple_and_no_further(void **state)
 		write_pad(&w, 8);
 		assert_int_equal(byte_writer_len(&w), (len + 7) / 8 * 8);
 		for (size_t i = 0; i < sizeof(bytes); i++)
-			assert_int_equal(bytes[i],
-					 i >= len && i < byte_writer_len(&w) ? 0
-									: 0xff);
+			assert_int_equal(
+				bytes[i],
+				i >= len && i < byte_writer_len(&w) ? 0 : 0xff);
 	}
 }
 

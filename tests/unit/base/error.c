@@ -39,8 +39,9 @@ static void a_reason_is_kept_and_its_layer_is_the_lowest(void **state)
 	struct qcow2_error err;
 
 	(void)state;
-	assert_int_equal(error_reason(&err, -EPERM, QCOW2_REASON_REFERENCE,
-				      "x"), -EPERM);
+	assert_int_equal(
+		error_reason(&err, -EPERM, QCOW2_REASON_REFERENCE, "x"),
+		-EPERM);
 	assert_int_equal(error_in_layer(&err, -EPERM, 3), -EPERM);
 	error_in_layer(&err, -EPERM, 2);
 	error_prefix(&err, -EPERM, "disk");

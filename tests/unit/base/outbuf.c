@@ -48,8 +48,9 @@ static void the_cut_falls_between_characters(void **state)
 		char *dst = guard_alloc(size);
 		struct outbuf o = outbuf_init(dst, size);
 
-		out_text(&o, "n=", "\xf0\x9f\x98\x80\xc3\xa9\xe2\x82\xac"
-				   "\xf0\x9f\x98\x80",
+		out_text(&o, "n=",
+			 "\xf0\x9f\x98\x80\xc3\xa9\xe2\x82\xac"
+			 "\xf0\x9f\x98\x80",
 			 13);
 		out_dec(&o, " size=", 1234567);
 		out_done(&o);

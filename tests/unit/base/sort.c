@@ -27,8 +27,7 @@ static void check(const uint64_t *items, size_t n, size_t words)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (i)
-			assert_true(items[(i - 1) * words] <=
-				    items[i * words]);
+			assert_true(items[(i - 1) * words] <= items[i * words]);
 		for (size_t w = 1; w < words; w++)
 			assert_int_equal(items[i * words + w],
 					 items[i * words] + w);
@@ -46,7 +45,7 @@ static uint64_t sum(const uint64_t *items, size_t n, size_t words)
 
 struct odd_item {
 	uint64_t number;
-	uint32_t same;      /* as the low half of it */
+	uint32_t same; /* as the low half of it */
 } __attribute__((packed));
 
 /* D6: where 64-bit numbers are aligned to four bytes, items have such sizes. */

@@ -8,8 +8,7 @@ static void expect(const char *src, size_t len, const char *want)
 {
 	char dst[256];
 
-	assert_int_equal(text_escape(dst, sizeof(dst), src, len),
-			 strlen(want));
+	assert_int_equal(text_escape(dst, sizeof(dst), src, len), strlen(want));
 	assert_string_equal(dst, want);
 }
 
@@ -57,7 +56,9 @@ static void characters_that_hide_or_reorder_are_escaped(void **state)
 static void invalid_utf8_is_escaped_byte_by_byte(void **state)
 {
 	(void)state;
-	EXPECT("\xff" "a", "\\xffa");
+	EXPECT("\xff"
+	       "a",
+	       "\\xffa");
 	EXPECT("\x80", "\\x80");
 	EXPECT("\xc3", "\\xc3");
 	EXPECT("\xe2\x82", "\\xe2\\x82");
@@ -155,7 +156,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plain_text_stays_as_it_is),
 		cmocka_unit_test(no_room_takes_nothing),
-		cmocka_unit_test(control_characters_and_backslashes_are_escaped),
+		cmocka_unit_test(
+			control_characters_and_backslashes_are_escaped),
 		cmocka_unit_test(characters_that_hide_or_reorder_are_escaped),
 		cmocka_unit_test(invalid_utf8_is_escaped_byte_by_byte),
 		cmocka_unit_test(long_text_ends_in_dots),

@@ -67,9 +67,9 @@ static void expect_slice(struct cache *c, uint64_t i)
 {
 	struct slice *s;
 
-	assert_int_equal(cache_get(c, i * SLICE, (uint64_t)SLICE * SLICES, 0,
-				   &s, NULL),
-			 0);
+	assert_int_equal(
+		cache_get(c, i * SLICE, (uint64_t)SLICE * SLICES, 0, &s, NULL),
+		0);
 	assert_int_equal(get_be64(s->data), i);
 	cache_put(c, s);
 }
@@ -215,8 +215,7 @@ static void threads_see_the_right_slices_under_eviction(void **state)
 	assert_int_equal(cache_init(&c, store, 64 * SLICE, SLICE, NULL), 0);
 	for (unsigned i = 0; i < 4; i++) {
 		h[i] = (struct hammer){ &c, seed + i };
-		assert_int_equal(pthread_create(&t[i], NULL, hammer, &h[i]),
-				 0);
+		assert_int_equal(pthread_create(&t[i], NULL, hammer, &h[i]), 0);
 	}
 	for (unsigned i = 0; i < 4; i++)
 		pthread_join(t[i], NULL);
@@ -236,9 +235,8 @@ static void slices_that_nobody_uses_leave_after_the_interval(void **state)
 	cache_set_clean(&c, 1);
 	for (uint64_t i = 0; i < 10; i++)
 		expect_slice(&c, 10 + 2 * i);
-	assert_int_equal(cache_get(&c, 100 * SLICE, 101 * SLICE, 0, &pinned,
-				   NULL),
-			 0);
+	assert_int_equal(
+		cache_get(&c, 100 * SLICE, 101 * SLICE, 0, &pinned, NULL), 0);
 	assert_int_equal(cache_count(&c), 11);
 	usleep(2100 * 1000);
 	expect_slice(&c, 10);
@@ -278,7 +276,8 @@ int main(void)
 		cmocka_unit_test(
 			an_update_changes_what_is_cached_and_nothing_else),
 		cmocka_unit_test(threads_see_the_right_slices_under_eviction),
-		cmocka_unit_test(slices_that_nobody_uses_leave_after_the_interval),
+		cmocka_unit_test(
+			slices_that_nobody_uses_leave_after_the_interval),
 		cmocka_unit_test(slices_in_use_stay_past_the_interval),
 	};
 

@@ -53,9 +53,9 @@ static void any_number_fits(void **state)
 		uint8_t raw[8];
 
 		put_be64(raw, i);
-		assert_int_equal(writes_add(&w, raw, 8,
-					    (1 << 20) + (999 - i) * 8, NULL),
-				 0);
+		assert_int_equal(
+			writes_add(&w, raw, 8, (1 << 20) + (999 - i) * 8, NULL),
+			0);
 	}
 	assert_int_equal(writes_submit(&w, t.file, NULL), 0);
 	for (uint64_t i = 0; i < 1000; i++)

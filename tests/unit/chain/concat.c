@@ -97,8 +97,7 @@ static void any_part_can_be_read(void **state)
 
 		if (len > size - off)
 			len = size - off;
-		assert_int_equal(qcow2_pread(t.all, buf, len, off, 0, NULL),
-				 0);
+		assert_int_equal(qcow2_pread(t.all, buf, len, off, 0, NULL), 0);
 		for (uint64_t j = 0; j < len; j++)
 			assert_int_equal(buf[j], expected(off + j));
 	}

@@ -19,9 +19,9 @@ enum { LAYERS_MAX = 3 };
 struct model {
 	struct test_rng rng;
 	struct builder layers[LAYERS_MAX];
-	struct qcow2_store *raw;    /* bottom, if it is raw */
-	unsigned n_layers;          /* qcow2 layers */
-	uint8_t *bytes;             /* what the chain so far reads as */
+	struct qcow2_store *raw; /* bottom, if it is raw */
+	unsigned n_layers;       /* qcow2 layers */
+	uint8_t *bytes;          /* what the chain so far reads as */
 	uint64_t size;
 };
 
@@ -145,8 +145,7 @@ static void add_layer(struct model *m)
 			add_cluster(m, b, off);
 	if (!bottom) {
 		b->backing_file = "below";
-		b->backing_format =
-			m->n_layers == 0 ? "raw" : "qcow2";
+		b->backing_format = m->n_layers == 0 ? "raw" : "qcow2";
 	}
 	if (b->geo.has_data_file)
 		b->data_file = "data";
@@ -229,9 +228,8 @@ static void check_extent(struct model *m, struct disk *d,
 		for (uint64_t i = 0; i < x->len; i++)
 			assert_int_equal(m->bytes[x->off + i], 0);
 	if (s) {
-		assert_int_equal(store_pread(s, buf, x->len, x->host_off, 0,
-					     NULL),
-				 0);
+		assert_int_equal(
+			store_pread(s, buf, x->len, x->host_off, 0, NULL), 0);
 		assert_memory_equal(buf, m->bytes + x->off, x->len);
 	}
 	free(buf);
@@ -299,7 +297,8 @@ static void any_chain_reads_and_maps_like_the_oracle(void **state)
 static void a_walk_over_a_chain_of_terabyte_holes_is_short(void **state)
 {
 	struct model m = { .rng = test_rng_init(1) };
-	struct builder_opts o = { .version = 3, .cluster_bits = 16,
+	struct builder_opts o = { .version = 3,
+				  .cluster_bits = 16,
 				  .size = UINT64_C(8) << 40 };
 	struct qcow2_extent x;
 	struct disk *d;

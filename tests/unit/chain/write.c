@@ -181,7 +181,8 @@ int main(void)
 		cmocka_unit_test(zeros_are_zeros_with_every_flag),
 		cmocka_unit_test(
 			a_discard_harms_nothing_outside_and_never_fails),
-		cmocka_unit_test(durable_changes_are_flushed_and_others_are_not),
+		cmocka_unit_test(
+			durable_changes_are_flushed_and_others_are_not),
 		cmocka_unit_test(a_disk_opened_for_reading_is_not_changed),
 		cmocka_unit_test(what_only_qcow2_has_is_refused),
 	};

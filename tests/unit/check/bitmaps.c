@@ -60,7 +60,7 @@ static void broken_entries_are_found(void **state)
 		uint32_t value;
 		int32_t defect;
 	} cases[] = {
-		{ 12, 0x100, DEFECT_BITMAP_ENTRY },   /* flags */
+		{ 12, 0x100, DEFECT_BITMAP_ENTRY },      /* flags */
 		{ 16, 0x02100005, DEFECT_BITMAP_ENTRY }, /* type 2 */
 		{ 16, 0x01080005, DEFECT_BITMAP_ENTRY }, /* granularity 8 */
 		{ 16, 0x01200005, DEFECT_BITMAP_ENTRY }, /* granularity 32 */

@@ -75,8 +75,8 @@ static void an_array_that_cannot_grow_stays(void **state)
 
 	(void)state;
 	budget_init(&b, 64 * sizeof(*items));
-	assert_true(budget_grow(&b, (void **)&items, sizeof(*items), 0,
-				&capacity));
+	assert_true(
+		budget_grow(&b, (void **)&items, sizeof(*items), 0, &capacity));
 	items[63] = 7;
 	assert_false(budget_grow(&b, (void **)&items, sizeof(*items), 64,
 				 &capacity));

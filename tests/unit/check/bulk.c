@@ -23,8 +23,8 @@ static void open_bench(struct bench *t, struct qcow2_store *mem)
 	*t = (struct bench){ .mem = mem, .fault = FAULT_INIT };
 	assert_int_equal(count_store_new(&t->count, mem, &t->counted), 0);
 	budget_init(&t->budget, 0);
-	assert_int_equal(bulk_init(&t->bulk, t->counted, &t->budget, 64 * KIB,
-				   NULL), 0);
+	assert_int_equal(
+		bulk_init(&t->bulk, t->counted, &t->budget, 64 * KIB, NULL), 0);
 }
 
 static void close_bench(struct bench *t)
@@ -57,8 +57,9 @@ static void pieces_in_a_row_are_one_read(void **state)
 	(void)state;
 	open_bench(&t, filled(128 * KIB));
 	for (uint64_t off = 0; off < 128 * KIB; off += KIB) {
-		assert_int_equal(bulk_read(&t.bulk, KIB, 128 * KIB - off, off,
-					   &p, NULL), 0);
+		assert_int_equal(
+			bulk_read(&t.bulk, KIB, 128 * KIB - off, off, &p, NULL),
+			0);
 		assert_int_equal(p[0], (uint8_t)(off >> 10));
 		assert_int_equal(p[KIB - 1], (uint8_t)(off >> 10));
 	}
@@ -94,8 +95,9 @@ static void a_hole_is_read_once_at_most(void **state)
 	for (uint64_t i = 1; i < 1000; i++) {
 		uint64_t off = (1000 - i) << 20;
 
-		assert_int_equal(bulk_read(&t.bulk, 64 * KIB, 64 * KIB, off,
-					   &p, NULL), 0);
+		assert_int_equal(
+			bulk_read(&t.bulk, 64 * KIB, 64 * KIB, off, &p, NULL),
+			0);
 		if (p)
 			bulk_found_empty(&t.bulk, off);
 	}
@@ -125,7 +127,8 @@ static void data_after_a_hole_is_seen(void **state)
 
 static void one_bad_piece_does_not_spoil_its_neighbours(void **state)
 {
-	struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ), .nth = 1,
+	struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
+				   .nth = 1,
 				   .code = -EIO };
 	struct qcow2_store *mem = filled(16 * KIB);
 	struct qcow2_store *bad;

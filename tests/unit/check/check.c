@@ -50,9 +50,9 @@ static void every_geometry_is_clean(void **state)
 		EXPECT_CLEAN(r);
 		rig_free(r);
 		for (uint32_t order = 0; order <= 6; order++) {
-			r = full(&(struct rig_opts){
-				.cluster_bits = bits, .refcount_order = order,
-				.has_order = true });
+			r = full(&(struct rig_opts){ .cluster_bits = bits,
+						     .refcount_order = order,
+						     .has_order = true });
 			EXPECT_CLEAN(r);
 			rig_free(r);
 		}
@@ -172,7 +172,8 @@ static struct rig *with_snapshots(uint32_t n)
 	rig_set_refcount(r, l1, 0);
 	rig_set_refcount(r, r->header.snapshots_off, 0);
 	assert_int_equal(store_pread(r->store, entry, 72,
-				     r->header.snapshots_off, 0, NULL), 0);
+				     r->header.snapshots_off, 0, NULL),
+			 0);
 	for (uint32_t i = 0; i < n; i++) {
 		put_be64(entry, copies + i * r->cs);
 		rig_put(r, table + i * 72, entry, 72);
@@ -216,8 +217,8 @@ static void snapshots_in_one_place_are_not_followed_each(void **state)
 
 static void bitmaps_in_one_place_are_not_followed_each(void **state)
 {
-	struct rig *r = rig_new(&(struct rig_opts){
-		.cluster_bits = 9, .size = 16 << 20 });
+	struct rig *r = rig_new(
+		&(struct rig_opts){ .cluster_bits = 9, .size = 16 << 20 });
 	uint32_t n = 20000;
 	uint64_t directory;
 	uint64_t table = rig_alloc(r, 1);
@@ -352,7 +353,8 @@ static void unreadable_l2_tables_are_counted_and_hide_leaks(void **state)
 	struct rig *r = rig_new(&(struct rig_opts){ .cluster_bits = 16 });
 	struct fault_injector fault = FAULT_INIT;
 	struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
-				   .code = -EIO, .persistent = true };
+				   .code = -EIO,
+				   .persistent = true };
 	struct qcow2_store *bad;
 	struct outcome *o;
 	uint64_t n_reads;
@@ -428,8 +430,8 @@ static void every_budget_is_kept_or_named(void **state)
 			enough = limit;
 		if (o->rc < 0) {
 			assert_int_equal(o->rc, -E2BIG);
-			assert_non_null(strstr(o->err.message,
-					       "metadata_bytes"));
+			assert_non_null(
+				strstr(o->err.message, "metadata_bytes"));
 			assert_int_equal(o->err.reason, QCOW2_REASON_BUDGET);
 			assert_false(enough);
 		}
@@ -551,7 +553,8 @@ int main(void)
 		cmocka_unit_test(tables_in_holes_are_not_read),
 		cmocka_unit_test(one_block_for_all_clusters_is_read_once),
 		cmocka_unit_test(every_failed_read_is_an_error_or_counted),
-		cmocka_unit_test(unreadable_l2_tables_are_counted_and_hide_leaks),
+		cmocka_unit_test(
+			unreadable_l2_tables_are_counted_and_hide_leaks),
 		cmocka_unit_test(the_result_is_untouched_on_failure),
 		cmocka_unit_test(a_check_has_the_share_of_its_image),
 		cmocka_unit_test(every_budget_is_kept_or_named),

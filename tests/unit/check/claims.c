@@ -16,8 +16,7 @@ static void guest_data_in_the_header_is_an_overlap(void **state)
 	 * the header cluster and the next. */
 	rig_entry(r, s.l2, 0, 512 | ENTRY_COPIED, 0);
 	EXPECT(r, { DEFECT_L2_ENTRY_UNALIGNED, s.l2 },
-	       { DEFECT_CLUSTER_OVERLAP, 0 },
-	       { DEFECT_CLUSTER_OVERLAP, s.l2 },
+	       { DEFECT_CLUSTER_OVERLAP, 0 }, { DEFECT_CLUSTER_OVERLAP, s.l2 },
 	       { DEFECT_REFCOUNT_LEAK, s.data[0] });
 	rig_free(r);
 }
@@ -121,8 +120,8 @@ static void an_l2_table_that_maps_itself_is_an_overlap(void **state)
 
 static void two_tables_in_one_place_are_one_overlap(void **state)
 {
-	struct rig *r = rig_new(&(struct rig_opts){
-		.cluster_bits = 9, .size = 100 * 64 * 512 });
+	struct rig *r = rig_new(&(struct rig_opts){ .cluster_bits = 9,
+						    .size = 100 * 64 * 512 });
 	struct small s = rig_small(r);
 
 	(void)state;

@@ -86,8 +86,8 @@ static void a_header_without_refcount_is_found(void **state)
 
 static void many_references_are_compared_exactly(void **state)
 {
-	struct rig *r = rig_new(&(struct rig_opts){
-		.refcount_order = 5, .has_order = true });
+	struct rig *r = rig_new(
+		&(struct rig_opts){ .refcount_order = 5, .has_order = true });
 	struct small s = rig_small(r);
 
 	(void)state;
@@ -108,8 +108,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_run_of_leaks_is_one_finding_with_its_count),
-		cmocka_unit_test(the_end_of_the_image_is_the_last_cluster_of_any_use),
-		cmocka_unit_test(refcounts_past_the_end_of_the_file_are_no_leaks),
+		cmocka_unit_test(
+			the_end_of_the_image_is_the_last_cluster_of_any_use),
+		cmocka_unit_test(
+			refcounts_past_the_end_of_the_file_are_no_leaks),
 		cmocka_unit_test(a_header_without_refcount_is_found),
 		cmocka_unit_test(many_references_are_compared_exactly),
 	};

@@ -11,17 +11,20 @@
 static struct luks_header good_luks(void)
 {
 	struct luks_header l = {
-		.cipher_name = "aes", .cipher_mode = "xts-plain64",
+		.cipher_name = "aes",
+		.cipher_mode = "xts-plain64",
 		.hash = "sha256",
 		.uuid = "00000000-0000-0000-0000-000000000000",
-		.payload_off_sectors = 4096, .key_bytes = 64,
+		.payload_off_sectors = 4096,
+		.key_bytes = 64,
 		.digest_iterations = 1000,
 	};
 
 	for (uint32_t i = 0; i < LUKS_SLOTS; i++)
 		l.slots[i] = (struct luks_slot){
 			.state = LUKS_SLOT_INACTIVE,
-			.key_off_sectors = 8 + i * 504, .stripes = 4000,
+			.key_off_sectors = 8 + i * 504,
+			.stripes = 4000,
 		};
 	return l;
 }
@@ -77,7 +80,8 @@ static void a_broken_key_slot_is_found(void **state)
 	rig_free(r);
 }
 
-static void an_encryption_header_over_a_refcount_block_is_not_decoded(void **state)
+static void
+an_encryption_header_over_a_refcount_block_is_not_decoded(void **state)
 {
 	struct luks_header l = good_luks();
 	struct rig *r = encrypted(&l);
@@ -85,8 +89,9 @@ static void an_encryption_header_over_a_refcount_block_is_not_decoded(void **sta
 
 	(void)state;
 	rig_put64(r, HEADER_LENGTH_V3 + 8, r->block_off);
-	assert_int_equal(store_truncate(r->store, r->block_off + r->crypto.len,
-					NULL), 0);
+	assert_int_equal(
+		store_truncate(r->store, r->block_off + r->crypto.len, NULL),
+		0);
 	o = check_rig(r);
 	assert_int_equal(o->rc, 0);
 	assert_int_equal(o->found[0].defect, DEFECT_CLUSTER_OVERLAP);
@@ -104,7 +109,8 @@ int main(void)
 		cmocka_unit_test(the_encryption_header_is_in_use),
 		cmocka_unit_test(a_broken_luks_header_is_found),
 		cmocka_unit_test(a_broken_key_slot_is_found),
-		cmocka_unit_test(an_encryption_header_over_a_refcount_block_is_not_decoded),
+		cmocka_unit_test(
+			an_encryption_header_over_a_refcount_block_is_not_decoded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,8 +61,7 @@ static void what_a_repair_puts_right_in_the_header_is_found(void **state)
 		  UINT64_C(0x7fffffff00000000),
 		  DEFECT_HEADER_REFCOUNT_TABLE_SIZE },
 		{ HEADER_OFF_REFCOUNT_TABLE_CLUSTERS,
-		  UINT64_C(0x0000000100000001),
-		  DEFECT_HEADER_SNAPSHOT_OFFSET },
+		  UINT64_C(0x0000000100000001), DEFECT_HEADER_SNAPSHOT_OFFSET },
 	};
 
 	(void)state;
@@ -283,19 +282,22 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(broken_headers_are_refused_by_name),
-		cmocka_unit_test(what_a_repair_puts_right_in_the_header_is_found),
+		cmocka_unit_test(
+			what_a_repair_puts_right_in_the_header_is_found),
 		cmocka_unit_test(short_files_are_refused),
 		cmocka_unit_test(broken_extensions_are_refused),
 		cmocka_unit_test(unknown_features_are_named_from_the_table),
 		cmocka_unit_test(all_features_unknown_still_fit_the_message),
 		cmocka_unit_test(dirty_and_corrupt_marks_are_notes),
-		cmocka_unit_test(a_raw_data_file_bit_without_data_file_is_found),
+		cmocka_unit_test(
+			a_raw_data_file_bit_without_data_file_is_found),
 		cmocka_unit_test(extensions_that_others_refuse_are_found),
 		cmocka_unit_test(a_malformed_feature_table_is_a_note),
 		cmocka_unit_test(names_filled_up_with_nuls_are_notes),
 		cmocka_unit_test(a_missing_refcount_table_is_found),
 		cmocka_unit_test(the_budget_for_the_disk_is_kept),
-		cmocka_unit_test(headers_longer_than_the_first_read_are_read_whole),
+		cmocka_unit_test(
+			headers_longer_than_the_first_read_are_read_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -124,7 +124,8 @@ static void a_table_in_other_metadata_is_not_followed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reserved_bits_are_found_and_the_table_is_followed),
+		cmocka_unit_test(
+			reserved_bits_are_found_and_the_table_is_followed),
 		cmocka_unit_test(unaligned_entries_are_found_and_not_followed),
 		cmocka_unit_test(entries_past_the_end_are_found),
 		cmocka_unit_test(copied_must_mean_refcount_one),

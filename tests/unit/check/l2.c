@@ -258,7 +258,8 @@ static void copied_compressed_clusters_are_found(void **state)
 }
 
 static const struct rig_opts with_subclusters = {
-	.cluster_bits = 14, .incompatible_features = INCOMPAT_EXTENDED_L2,
+	.cluster_bits = 14,
+	.incompatible_features = INCOMPAT_EXTENDED_L2,
 };
 
 static void contradictions_of_subclusters_are_found(void **state)
@@ -357,8 +358,7 @@ static void fragments_are_counted_within_a_table(void **state)
 	o = check_rig(r);
 	assert_int_equal(o->result.allocated_clusters, 5);
 	assert_int_equal(o->result.fragmented_clusters, 1);
-	assert_int_equal(o->result.total_clusters,
-			 r->header.size / r->cs);
+	assert_int_equal(o->result.total_clusters, r->header.size / r->cs);
 	assert_int_equal(o->result.image_end_off, r->n_clusters * r->cs);
 	free(o);
 	rig_free(r);
@@ -371,11 +371,13 @@ int main(void)
 		cmocka_unit_test(unaligned_clusters_are_found),
 		cmocka_unit_test(clusters_past_the_end_are_found),
 		cmocka_unit_test(a_last_cluster_that_is_cut_off_is_fine),
-		cmocka_unit_test(the_zero_flag_of_version_3_is_found_in_version_2),
+		cmocka_unit_test(
+			the_zero_flag_of_version_3_is_found_in_version_2),
 		cmocka_unit_test(zero_clusters_are_fine_in_version_3),
 		cmocka_unit_test(copied_without_offset_is_found),
 		cmocka_unit_test(copied_must_mean_refcount_one),
-		cmocka_unit_test(one_cluster_in_two_entries_needs_two_refcounts),
+		cmocka_unit_test(
+			one_cluster_in_two_entries_needs_two_refcounts),
 		cmocka_unit_test(flags_of_snapshots_mean_nothing),
 		cmocka_unit_test(compressed_clusters_share_a_host_cluster),
 		cmocka_unit_test(compressed_data_past_the_end_is_found),

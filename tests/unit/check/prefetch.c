@@ -42,8 +42,9 @@ static void open_bench(struct bench *t, size_t n)
 		assert_int_equal(store_pwrite(t->mem, number, 8, off, 0, NULL),
 				 0);
 		assert_true(l2set_add(&t->set, off, (uint32_t)i, true));
-		off += TABLE + (test_rng_below(&rng, 3) ? 0
-				: TABLE * test_rng_below(&rng, 100));
+		off += TABLE + (test_rng_below(&rng, 3)
+					? 0
+					: TABLE * test_rng_below(&rng, 100));
 	}
 	l2set_sort(&t->set);
 	assert_int_equal(fault_store_new(&t->fault, t->mem, &t->file), 0);
@@ -143,7 +144,8 @@ static void without_memory_there_is_nothing(void **state)
 static void what_cannot_be_read_is_left_to_others(void **state)
 {
 	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
-					 .nth = 3, .code = -EIO };
+					 .nth = 3,
+					 .code = -EIO };
 	struct bench t;
 	size_t n_missing = 0;
 

@@ -63,10 +63,20 @@ static void every_kind_of_cluster_can_be_too_low(void **state)
 	struct small s = rig_small(r);
 	uint64_t l1 = rig_snapshot(r, &s);
 	struct rig_bitmap b = rig_bitmap(r, "b");
-	struct { uint64_t off, count; } rows[] = {
-		{ 0, 1 }, { s.l2, 2 }, { s.data[1], 2 }, { l1, 1 },
-		{ r->header.snapshots_off, 1 }, { b.directory, 1 },
-		{ b.table, 1 }, { b.data, 1 }, { 0, 1 }, { 0, 1 }, { 0, 1 },
+	struct {
+		uint64_t off, count;
+	} rows[] = {
+		{ 0, 1 },
+		{ s.l2, 2 },
+		{ s.data[1], 2 },
+		{ l1, 1 },
+		{ r->header.snapshots_off, 1 },
+		{ b.directory, 1 },
+		{ b.table, 1 },
+		{ b.data, 1 },
+		{ 0, 1 },
+		{ 0, 1 },
+		{ 0, 1 },
 	};
 	enum { N = sizeof(rows) / sizeof(rows[0]) };
 
@@ -209,11 +219,12 @@ static void expect_note(struct rig *r, enum defect defect)
 static void a_repeated_extension_is_no_reason(void **state)
 {
 	static const uint8_t twice[] = {
-		0xe2, 0x79, 0x2a, 0xca, 0, 0, 0, 3, 'r', 'a', 'w', 0, 0, 0, 0, 0,
-		0xe2, 0x79, 0x2a, 0xca, 0, 0, 0, 3, 'r', 'a', 'w', 0, 0, 0, 0, 0,
+		0xe2, 0x79, 0x2a, 0xca, 0,   0,    0,    3,    'r',  'a', 'w',
+		0,    0,    0,    0,    0,   0xe2, 0x79, 0x2a, 0xca, 0,   0,
+		0,    3,    'r',  'a',  'w', 0,    0,    0,    0,    0,
 	};
-	struct rig *r = with_header_bytes(twice, sizeof(twice),
-					  HEADER_LENGTH_V3);
+	struct rig *r =
+		with_header_bytes(twice, sizeof(twice), HEADER_LENGTH_V3);
 
 	(void)state;
 	expect_note(r, DEFECT_EXTENSION_DUPLICATE);
@@ -223,10 +234,11 @@ static void a_repeated_extension_is_no_reason(void **state)
 static void a_padded_name_is_no_reason(void **state)
 {
 	static const uint8_t padded[] = {
-		0xe2, 0x79, 0x2a, 0xca, 0, 0, 0, 8, 'r', 'a', 'w', 0, 0, 0, 0, 0,
+		0xe2, 0x79, 0x2a, 0xca, 0, 0, 0, 8,
+		'r',  'a',  'w',  0,    0, 0, 0, 0,
 	};
-	struct rig *r = with_header_bytes(padded, sizeof(padded),
-					  HEADER_LENGTH_V3);
+	struct rig *r =
+		with_header_bytes(padded, sizeof(padded), HEADER_LENGTH_V3);
 
 	(void)state;
 	expect_note(r, DEFECT_EXTENSION_BACKING_FORMAT);
@@ -246,8 +258,8 @@ static void a_malformed_feature_table_is_no_reason(void **state)
 static void a_place_without_a_name_is_no_reason(void **state)
 {
 	static const uint8_t place[8] = { 0, 0, 0, 0, 0, 0, 1, 0 };
-	struct rig *r = with_header_bytes(place, sizeof(place),
-					  HEADER_OFF_BACKING_OFF);
+	struct rig *r =
+		with_header_bytes(place, sizeof(place), HEADER_OFF_BACKING_OFF);
 
 	(void)state;
 	expect_note(r, DEFECT_HEADER_BACKING_TEXT);
@@ -257,10 +269,10 @@ static void a_place_without_a_name_is_no_reason(void **state)
 static void marks_are_no_reason(void **state)
 {
 	static const uint8_t dirty[8] = { 0, 0, 0, 0, 0, 0, 0, INCOMPAT_DIRTY };
-	static const uint8_t corrupt[8] = { 0, 0, 0, 0, 0, 0, 0,
-					    INCOMPAT_CORRUPT };
-	struct rig *r = with_header_bytes(dirty, sizeof(dirty),
-					  HEADER_OFF_INCOMPAT);
+	static const uint8_t corrupt[8] = { 0, 0, 0, 0,
+					    0, 0, 0, INCOMPAT_CORRUPT };
+	struct rig *r =
+		with_header_bytes(dirty, sizeof(dirty), HEADER_OFF_INCOMPAT);
 
 	(void)state;
 	expect_note(r, DEFECT_HEADER_DIRTY_BIT);
@@ -339,7 +351,8 @@ int main(void)
 		cmocka_unit_test(a_malformed_feature_table_is_no_reason),
 		cmocka_unit_test(a_place_without_a_name_is_no_reason),
 		cmocka_unit_test(marks_are_no_reason),
-		cmocka_unit_test(an_odd_end_and_an_odd_empty_table_are_no_reason),
+		cmocka_unit_test(
+			an_odd_end_and_an_odd_empty_table_are_no_reason),
 		cmocka_unit_test(refcounts_may_be_too_narrow),
 		cmocka_unit_test(no_memory_is_no_damage),
 	};

@@ -23,7 +23,7 @@
 
 /* What qemu-img answered. */
 struct theirs {
-	int status;       /* exit status; 1 is an error of any kind */
+	int status; /* exit status; 1 is an error of any kind */
 	uint64_t corruptions;
 	uint64_t leaks;
 	uint64_t check_errors;
@@ -96,8 +96,10 @@ static struct theirs ask_qemu(const struct dir *d, const char *name)
 	size_t len;
 	FILE *f;
 
-	snprintf(cmd, sizeof(cmd), "cd %s && qemu-img check -f qcow2 "
-		 "--output=json %s 2>/dev/null", d->path, name);
+	snprintf(cmd, sizeof(cmd),
+		 "cd %s && qemu-img check -f qcow2 "
+		 "--output=json %s 2>/dev/null",
+		 d->path, name);
 	f = popen(cmd, "r");
 	assert_non_null(f);
 	len = fread(json, 1, sizeof(json) - 1, f);
@@ -147,13 +149,14 @@ static void same_numbers(const struct dir *d, const char *name)
 static void make(const struct dir *d, const char *name, const char *opts,
 		 const char *size, const char *writes)
 {
-	shell(d, "rm -f %s d.raw && qemu-img create -q -f qcow2 -o %s %s %s "
-		 "&& qemu-io -f qcow2 %s %s >/dev/null", name, opts, name,
-	      size, writes, name);
+	shell(d,
+	      "rm -f %s d.raw && qemu-img create -q -f qcow2 -o %s %s %s "
+	      "&& qemu-io -f qcow2 %s %s >/dev/null",
+	      name, opts, name, size, writes, name);
 }
 
-#define WRITES                                                                 \
-	"-c 'write 0 20k' -c 'write 30k 3k' -c 'write -c 64k 64k' "            \
+#define WRITES                                                      \
+	"-c 'write 0 20k' -c 'write 30k 3k' -c 'write -c 64k 64k' " \
 	"-c 'write -c 128k 64k'"
 #define PLAIN "-c 'write 0 20k' -c 'write 3M 100k' -c 'write 30k 3k'"
 
@@ -206,8 +209,10 @@ static void snapshots_and_bitmaps_have_the_same_numbers(void **state)
 	d = dir_new();
 	make(d, "t", "cluster_size=4k", "8M", WRITES);
 	for (int i = 0; i < 5; i++) {
-		shell(d, "qemu-img snapshot -c s%d t && "
-			 "qemu-io -c 'write %dk 9k' t >/dev/null", i, i * 7);
+		shell(d,
+		      "qemu-img snapshot -c s%d t && "
+		      "qemu-io -c 'write %dk 9k' t >/dev/null",
+		      i, i * 7);
 		same_numbers(d, "t");
 	}
 	shell(d, "qemu-img bitmap --add -g 512 t b0 && "
@@ -239,7 +244,7 @@ static void images_that_qemu_left_dirty_have_the_same_numbers(void **state)
 	dir_free(d);
 }
 
-/* ---- Random damage -------------------------------------------------------- */
+/* ---- Random damage ------------------------------------------------------- */
 
 static void make_bases(const struct dir *d)
 {
@@ -314,11 +319,16 @@ static void damage(struct test_rng *rng, struct bytes b)
 static bool is_only_ours(const struct outcome *o)
 {
 	static const int32_t ours[] = {
-		DEFECT_L2_ENTRY_COPIED_WITHOUT_OFFSET, DEFECT_L2_ENTRY_ZERO_V2,
-		DEFECT_L2_ENTRY_RESERVED, DEFECT_COMPRESSED_BEYOND_EOF,
-		DEFECT_SNAPSHOT_DISK_SIZE, DEFECT_SNAPSHOT_L1,
-		DEFECT_CLUSTER_OVERLAP, DEFECT_COPIED_FLAG,
-		DEFECT_BITMAP_TABLE, DEFECT_BITMAP_ENTRY,
+		DEFECT_L2_ENTRY_COPIED_WITHOUT_OFFSET,
+		DEFECT_L2_ENTRY_ZERO_V2,
+		DEFECT_L2_ENTRY_RESERVED,
+		DEFECT_COMPRESSED_BEYOND_EOF,
+		DEFECT_SNAPSHOT_DISK_SIZE,
+		DEFECT_SNAPSHOT_L1,
+		DEFECT_CLUSTER_OVERLAP,
+		DEFECT_COPIED_FLAG,
+		DEFECT_BITMAP_TABLE,
+		DEFECT_BITMAP_ENTRY,
 	};
 
 	for (size_t i = 0; i < o->n && i < RIG_FINDINGS; i++) {
@@ -347,8 +357,9 @@ static void compare_verdicts(const struct dir *d, const char *base)
 	if (!agree) {
 		shell(d, "cp z /tmp/check-disagreement.qcow2");
 		print_message("%s: qemu-img %d, we %s; kept as "
-			      "/tmp/check-disagreement.qcow2\n", base,
-			      t.status, is_bad(o) ? "found something" : "did not");
+			      "/tmp/check-disagreement.qcow2\n",
+			      base, t.status,
+			      is_bad(o) ? "found something" : "did not");
 	}
 	free(o);
 	assert_true(agree);

@@ -154,7 +154,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(several_blocks_are_all_read),
 		cmocka_unit_test(reserved_bits_in_the_table_are_found),
-		cmocka_unit_test(unaligned_blocks_leave_their_clusters_unchecked),
+		cmocka_unit_test(
+			unaligned_blocks_leave_their_clusters_unchecked),
 		cmocka_unit_test(a_block_past_the_end_counts_nothing),
 		cmocka_unit_test(a_shared_block_is_found_and_not_believed),
 		cmocka_unit_test(a_block_in_a_table_is_an_overlap),

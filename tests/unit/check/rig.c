@@ -25,8 +25,7 @@ struct rig *rig_new(const struct rig_opts *o)
 	h->refcount_order = o->has_order ? o->refcount_order : 4;
 	h->incompatible_features = o->incompatible_features;
 	h->autoclear_features = o->autoclear_features;
-	h->header_length = h->version < 3 ? HEADER_LENGTH_V2
-					  : HEADER_LENGTH_V3;
+	h->header_length = h->version < 3 ? HEADER_LENGTH_V2 : HEADER_LENGTH_V3;
 	geometry_init(&r->geo, h);
 	r->cs = r->geo.cluster_size;
 	h->size = o->size ? o->size : 8 * geometry_l2_reach(&r->geo);
@@ -137,8 +136,12 @@ static uint64_t l1_clusters(const struct rig *r)
 uint64_t rig_snapshot(struct rig *r, const struct small *s)
 {
 	struct snapshot snap = {
-		.l1_size = r->header.l1_size, .id_len = 1, .name_len = 4,
-		.id = "1", .name = "snap", .disk_size = r->header.size,
+		.l1_size = r->header.l1_size,
+		.id_len = 1,
+		.name_len = 4,
+		.id = "1",
+		.name = "snap",
+		.disk_size = r->header.size,
 		.icount = UINT64_MAX,
 	};
 	uint8_t buf[200];
@@ -163,8 +166,10 @@ struct rig_bitmap rig_bitmap(struct rig *r, const char *name)
 {
 	struct rig_bitmap b;
 	struct bitmap entry = {
-		.type = BITMAP_TYPE_DIRTY, .granularity_bits = 16,
-		.name_len = (uint16_t)strlen(name), .name = name,
+		.type = BITMAP_TYPE_DIRTY,
+		.granularity_bits = 16,
+		.name_len = (uint16_t)strlen(name),
+		.name = name,
 	};
 	uint8_t buf[1200];
 	struct byte_writer w = byte_writer_init(buf, sizeof(buf));
@@ -174,8 +179,8 @@ struct rig_bitmap rig_bitmap(struct rig *r, const char *name)
 	b.table = rig_alloc(r, 1);
 	b.data = rig_alloc(r, 1);
 	entry.table_off = b.table;
-	entry.table_size = (uint32_t)bitmap_table_entries(&r->geo,
-							  r->header.size, 16);
+	entry.table_size =
+		(uint32_t)bitmap_table_entries(&r->geo, r->header.size, 16);
 	bitmap_encode(&w, &entry);
 	rig_put(r, b.directory + r->bitmaps.directory_size, buf,
 		byte_writer_len(&w));
@@ -211,8 +216,7 @@ void rig_poke_refcount(struct rig *r, uint64_t off, uint64_t refcount)
 {
 	uint64_t idx = off / r->cs;
 	uint64_t mask = (UINT64_C(1) << r->geo.refcount_block_bits) - 1;
-	uint64_t entry = r->table_off +
-			 (idx >> r->geo.refcount_block_bits) * 8;
+	uint64_t entry = r->table_off + (idx >> r->geo.refcount_block_bits) * 8;
 	uint8_t *block = malloc(r->cs);
 	uint64_t block_off = rig_get64(r, entry);
 
@@ -340,8 +344,8 @@ void expect_list(struct rig *r, const struct expected *list, size_t n)
 		good = false;
 	}
 	good = good && not_taken(o) == 0;
-	good = good && (o->result.corruptions + o->result.leaks != 0) ==
-			       (n != 0);
+	good = good &&
+	       (o->result.corruptions + o->result.leaks != 0) == (n != 0);
 	if (!good)
 		print_outcome(o);
 	free(o);

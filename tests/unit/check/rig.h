@@ -33,7 +33,7 @@ struct rig_opts {
 	uint32_t cluster_bits;   /* default 12 */
 	uint32_t refcount_order; /* default 4, unless has_order */
 	bool has_order;
-	uint64_t size;           /* default 8 L2 tables' reach */
+	uint64_t size; /* default 8 L2 tables' reach */
 	uint64_t incompatible_features;
 	uint64_t autoclear_features;
 };
@@ -42,13 +42,13 @@ struct rig {
 	struct qcow2_store *store;
 	struct geometry geo;
 	struct header header;
-	uint64_t cs;                     /* cluster size */
-	uint64_t n_clusters;             /* taken so far */
+	uint64_t cs;         /* cluster size */
+	uint64_t n_clusters; /* taken so far */
 	uint64_t refcounts[RIG_CLUSTERS];
 	uint64_t l1[RIG_L1];
-	uint64_t l1_off;                 /* valid after rig_finish() */
-	uint64_t table_off;              /* of the refcount table, likewise */
-	uint64_t block_off;              /* of refcount block 0, likewise */
+	uint64_t l1_off;    /* valid after rig_finish() */
+	uint64_t table_off; /* of the refcount table, likewise */
+	uint64_t block_off; /* of refcount block 0, likewise */
 	bool has_bitmaps;
 	bool has_crypto;
 	const char *data_file;
@@ -61,7 +61,7 @@ struct outcome {
 	int rc;
 	struct qcow2_error err;
 	struct qcow2_check_result result;
-	size_t n;                        /* findings, notes included */
+	size_t n; /* findings, notes included */
 	struct {
 		int32_t defect;
 		enum qcow2_severity severity;
@@ -124,9 +124,9 @@ struct expected {
 /* The check finds exactly these, in any order, notes left out; counts agree. */
 void expect_list(struct rig *r, const struct expected *list, size_t n);
 
-#define EXPECT(r, ...)                                                         \
-	expect_list(r, (const struct expected[]){ __VA_ARGS__ },               \
-		    sizeof((const struct expected[]){ __VA_ARGS__ }) /         \
+#define EXPECT(r, ...)                                                 \
+	expect_list(r, (const struct expected[]){ __VA_ARGS__ },       \
+		    sizeof((const struct expected[]){ __VA_ARGS__ }) / \
 			    sizeof(struct expected))
 #define EXPECT_CLEAN(r) expect_list(r, NULL, 0)
 

@@ -17,8 +17,8 @@ struct shot {
 
 static struct shot fresh(uint32_t version)
 {
-	struct shot t = { .r = rig_new(&(struct rig_opts){
-				  .version = version }) };
+	struct shot t = { .r = rig_new(
+				  &(struct rig_opts){ .version = version }) };
 
 	t.s = rig_small(t.r);
 	t.l1 = rig_snapshot(t.r, &t.s);
@@ -157,8 +157,9 @@ static void a_table_that_runs_out_of_the_file_is_found(void **state)
 	struct outcome *o;
 
 	(void)state;
-	assert_int_equal(store_pread(t.r->store, entry, sizeof(entry),
-				     t.entry, 0, NULL), 0);
+	assert_int_equal(
+		store_pread(t.r->store, entry, sizeof(entry), t.entry, 0, NULL),
+		0);
 	rig_put(t.r, end, entry, sizeof(entry));
 	assert_int_equal(store_truncate(t.r->store, end + t.r->cs, NULL), 0);
 	rig_poke_refcount(t.r, t.entry, 0);
@@ -195,8 +196,9 @@ static void snapshots_with_one_l1_table_are_an_overlap(void **state)
 	uint8_t entry[72];
 
 	(void)state;
-	assert_int_equal(store_pread(t.r->store, entry, sizeof(entry),
-				     t.entry, 0, NULL), 0);
+	assert_int_equal(
+		store_pread(t.r->store, entry, sizeof(entry), t.entry, 0, NULL),
+		0);
 	rig_put(t.r, t.entry + 72, entry, sizeof(entry));
 	rig_put32(t.r, HEADER_OFF_SNAPSHOT_COUNT, 2);
 	EXPECT(t.r, { DEFECT_CLUSTER_OVERLAP, t.l1 });

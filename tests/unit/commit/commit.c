@@ -9,8 +9,9 @@ static struct slice *new_table(struct rig *t, uint64_t *off)
 	struct slice *s;
 
 	*off = c.host_off;
-	assert_int_equal(cache_get(&t->l2, c.host_off, c.host_off + 512, 0, &s,
-				   NULL), 0);
+	assert_int_equal(
+		cache_get(&t->l2, c.host_off, c.host_off + 512, 0, &s, NULL),
+		0);
 	return s;
 }
 
@@ -188,8 +189,8 @@ static void both_words_of_an_extended_entry_are_set(void **state)
 	rig_release(&t);
 }
 
-static void what_is_freed_keeps_its_refcount_until_the_removal_is_durable(
-	void **state)
+static void
+what_is_freed_keeps_its_refcount_until_the_removal_is_durable(void **state)
 {
 	struct claim c;
 	struct rig t;
@@ -285,8 +286,9 @@ static void rewritten_tables_are_in_the_file_and_in_the_cache(void **state)
 	s = new_table(&t, &off);
 	put_be64(bytes + 24, 0x5000 | ENTRY_COPIED);
 	put_be64(bytes + 1016, 0x6000);
-	assert_int_equal(commit_rewrite_l2(&t.commit, bytes, sizeof(bytes),
-					   off, NULL), 0);
+	assert_int_equal(
+		commit_rewrite_l2(&t.commit, bytes, sizeof(bytes), off, NULL),
+		0);
 	assert_int_equal(rig_read64(&t, off + 24), 0x5000 | ENTRY_COPIED);
 	assert_int_equal(rig_read64(&t, off + 1016), 0x6000);
 	assert_int_equal(get_be64(s->data + 24), 0x5000 | ENTRY_COPIED);
@@ -327,8 +329,8 @@ static void clusters_that_cannot_be_given_back_leak(void **state)
 	c = rig_claim(&t, 1);
 	flush(&t);
 	cache_release(&t.refs.blocks);
-	assert_int_equal(cache_init(&t.refs.blocks, t.file, 1 << 20, 4096,
-				    NULL), 0);
+	assert_int_equal(
+		cache_init(&t.refs.blocks, t.file, 1 << 20, 4096, NULL), 0);
 	assert_int_equal(commit_begin(&t.commit, 1, NULL), 0);
 	commit_free(&t.commit, (struct freed){ c.host_off, 1, false });
 	commit_end(&t.commit);
@@ -397,8 +399,8 @@ static void concurrent_flushes_share_barriers_that_cover_them(void **state)
 	(void)state;
 	rig_init(&t);
 	for (unsigned i = 0; i < FLUSHERS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, flush_often,
-						&f), 0);
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, flush_often, &f), 0);
 	for (unsigned i = 0; i < FLUSHERS; i++)
 		pthread_join(threads[i], NULL);
 	assert_int_equal(failures, 0);

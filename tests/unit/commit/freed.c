@@ -18,7 +18,9 @@ struct rig {
 	struct geometry g;
 	struct refcounts refs;
 	struct freed_list list;
-	struct { uint64_t off, len; } zeroed[N_ZEROED_MAX];
+	struct {
+		uint64_t off, len;
+	} zeroed[N_ZEROED_MAX];
 	unsigned n_zeroed;
 	bool reads_fail;
 };
@@ -40,10 +42,13 @@ static struct hook_answer on_call(void *opaque, const struct store_call *call)
 static void rig_init(struct rig *t)
 {
 	struct header h = {
-		.version = 3, .cluster_bits = CLUSTER_BITS,
-		.refcount_order = 4, .size = 1 << 20,
+		.version = 3,
+		.cluster_bits = CLUSTER_BITS,
+		.refcount_order = 4,
+		.size = 1 << 20,
 		.header_length = HEADER_LENGTH_V3,
-		.refcount_table_off = CLUSTER, .refcount_table_clusters = 1,
+		.refcount_table_off = CLUSTER,
+		.refcount_table_clusters = 1,
 	};
 	struct hook hook = { .enter = on_call, .opaque = t };
 	struct qcow2_store *mem;
@@ -57,8 +62,8 @@ static void rig_init(struct rig *t)
 	assert_int_equal(store_truncate(t->file, 100 * CLUSTER, NULL), 0);
 	put_be64(entry, 2 * CLUSTER);
 	assert_int_equal(store_pwrite(t->file, entry, 8, CLUSTER, 0, NULL), 0);
-	assert_int_equal(refcounts_open(&t->refs, &t->g, &h, t->file, 1 << 20,
-					NULL), 0);
+	assert_int_equal(
+		refcounts_open(&t->refs, &t->g, &h, t->file, 1 << 20, NULL), 0);
 	assert_int_equal(freed_reserve(&t->list, 16, NULL), 0);
 }
 
@@ -105,10 +110,10 @@ static void runs_that_continue_each_other_are_one(void **state)
 	add(&t, 13, 1, false);
 	assert_int_equal(t.list.n, 1);
 	assert_int_equal(t.list.list[0].n_clusters, 4);
-	add(&t, 15, 1, false);      /* a gap */
-	add(&t, 16, 1, true);       /* another policy */
-	add(&t, 16, 1, true);       /* the same again */
-	add(&t, 15, 1, true);       /* backwards */
+	add(&t, 15, 1, false); /* a gap */
+	add(&t, 16, 1, true);  /* another policy */
+	add(&t, 16, 1, true);  /* the same again */
+	add(&t, 15, 1, true);  /* backwards */
 	assert_int_equal(t.list.n, 5);
 	rig_release(&t);
 }
@@ -228,8 +233,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(runs_that_continue_each_other_are_one),
 		cmocka_unit_test(what_is_shared_is_not_punched),
-		cmocka_unit_test(scattered_clusters_are_punched_in_order_and_together),
-		cmocka_unit_test(a_cluster_freed_twice_is_punched_the_second_time),
+		cmocka_unit_test(
+			scattered_clusters_are_punched_in_order_and_together),
+		cmocka_unit_test(
+			a_cluster_freed_twice_is_punched_the_second_time),
 		cmocka_unit_test(what_may_get_references_is_not_punched),
 		cmocka_unit_test(unreadable_refcounts_punch_nothing),
 		cmocka_unit_test(nothing_can_be_appended),

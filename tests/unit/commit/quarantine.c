@@ -45,9 +45,9 @@ static void only_the_last_reference_gives_space_back(void **state)
 	(void)state;
 	rig_init(&t);
 	c = rig_claim(&t, 2);
-	assert_int_equal(refcounts_increment(&t.refs, 1,
-					     c.host_off / RIG_CLUSTER, NULL),
-			 0);
+	assert_int_equal(
+		refcounts_increment(&t.refs, 1, c.host_off / RIG_CLUSTER, NULL),
+		0);
 	batch_of(&queue, &(struct freed){ c.host_off, 2, true }, 1);
 	from = record_n_events(t.log);
 	assert_int_equal(freed_batch_finish(queue, &t.refs, NULL), 0);
@@ -178,8 +178,9 @@ static void many_dirty_refcounts_ask_for_one_too(void **state)
 	assert_int_equal(cache_init(&t.refs.blocks, t.file, 1, 512, NULL), 0);
 	for (uint64_t i = 0; i < 2; i++) {
 		assert_false(commit_wanted(&t.commit));
-		assert_int_equal(refcounts_increment(&t.refs, 1, 100 + i * 256,
-						     NULL), 0);
+		assert_int_equal(
+			refcounts_increment(&t.refs, 1, 100 + i * 256, NULL),
+			0);
 	}
 	assert_true(commit_wanted(&t.commit));
 	rig_release(&t);

@@ -12,8 +12,9 @@ static struct slice *new_table(struct rig *t, uint64_t *off)
 	struct slice *s;
 
 	*off = c.host_off;
-	assert_int_equal(cache_get(&t->l2, c.host_off, c.host_off + 512, 0, &s,
-				   NULL), 0);
+	assert_int_equal(
+		cache_get(&t->l2, c.host_off, c.host_off + 512, 0, &s, NULL),
+		0);
 	return s;
 }
 
@@ -64,8 +65,9 @@ static void a_failed_rewrite_goes_with_the_next_commit(void **state)
 	put_be64(bytes + 24, 0x5000 | ENTRY_COPIED);
 	put_be64(bytes + 1016, 0x6000);
 	fail_with(&t, STORE_OP_WRITE, 1, -ENOSPC);
-	assert_int_equal(commit_rewrite_l2(&t.commit, bytes, sizeof(bytes),
-					   off, NULL), -ENOSPC);
+	assert_int_equal(
+		commit_rewrite_l2(&t.commit, bytes, sizeof(bytes), off, NULL),
+		-ENOSPC);
 	assert_int_equal(get_be64(s->data + 24), 0x5000 | ENTRY_COPIED);
 	flush(&t);
 	assert_int_equal(rig_read64(&t, off + 24), 0x5000 | ENTRY_COPIED);
@@ -105,8 +107,7 @@ static void expect_whole_commit(struct rig *t, size_t from, uint64_t off)
 	}
 	assert_true(writes >= 3);
 	assert_int_equal(rig_read64(t, off + 16), 0x5000 | ENTRY_COPIED);
-	assert_int_equal(rig_read64(t, t->l1.host_off + 8),
-			 off | ENTRY_COPIED);
+	assert_int_equal(rig_read64(t, t->l1.host_off + 8), off | ENTRY_COPIED);
 }
 
 /* D5: the n-th write finds no room; all of it is written again, in order. */
@@ -210,8 +211,7 @@ static void changes_after_a_failed_write_arrive_too(void **state)
 	flush(&t);
 	assert_int_equal(rig_read64(&t, off + 16), 0x9000 | ENTRY_COPIED);
 	assert_int_equal(rig_read64(&t, off + 56), 0x7000 | ENTRY_COPIED);
-	assert_int_equal(rig_read64(&t, t.l1.host_off + 8),
-			 off | ENTRY_COPIED);
+	assert_int_equal(rig_read64(&t, t.l1.host_off + 8), off | ENTRY_COPIED);
 	cache_put(&t.l2, s);
 	rig_release(&t);
 }

@@ -45,7 +45,7 @@ static struct rig *make(void)
 	return r;
 }
 
-/* ---- Judging ------------------------------------------------------------------- */
+/* ---- Judging ------------------------------------------------------------- */
 
 static void read_extensions(struct qcow2_store *s, struct extensions *x)
 {
@@ -58,8 +58,8 @@ static void read_extensions(struct qcow2_store *s, struct extensions *x)
 	assert_int_equal(store_pread(s, buf, sizeof(buf), 0, 0, NULL), 0);
 	assert_int_equal(header_decode(&h, buf, sizeof(buf), &fault), 0);
 	assert_true(h.autoclear_features & AUTOCLEAR_BITMAPS);
-	assert_int_equal(extensions_decode(x, &h, buf, sizeof(buf), size,
-					   &fault), 0);
+	assert_int_equal(
+		extensions_decode(x, &h, buf, sizeof(buf), size, &fault), 0);
 	assert_true(x->has_bitmaps);
 }
 
@@ -72,12 +72,13 @@ static uint64_t expect_bitmap(struct qcow2_store *s, const struct bitmap *b,
 	assert_int_equal(b->name_len, strlen(names[i]));
 	assert_memory_equal(b->name, names[i], b->name_len);
 	assert_int_equal(store_pread(s, entry, 8, b->table_off, 0, NULL), 0);
-	assert_int_equal(store_pread(s, data, CLUSTER, get_be64(entry), 0,
-				     NULL), 0);
+	assert_int_equal(
+		store_pread(s, data, CLUSTER, get_be64(entry), 0, NULL), 0);
 	fill(want, i);
 	assert_memory_equal(data, want, CLUSTER);
 	return (b->table_off > get_be64(entry) ? b->table_off
-					       : get_be64(entry)) + CLUSTER;
+					       : get_be64(entry)) +
+	       CLUSTER;
 }
 
 /* Returns the offset past all that belongs to the bitmaps. */
@@ -91,7 +92,8 @@ static uint64_t expect_bitmaps(struct qcow2_store *s)
 	read_extensions(s, &x);
 	end = x.bitmaps.directory_off + CLUSTER;
 	assert_int_equal(store_pread(s, buf, x.bitmaps.directory_size,
-				     x.bitmaps.directory_off, 0, NULL), 0);
+				     x.bitmaps.directory_off, 0, NULL),
+			 0);
 	r = reader_init(buf, x.bitmaps.directory_size);
 	for (unsigned i = 0; i < N_BITMAPS; i++) {
 		struct bitmap b;
@@ -117,7 +119,7 @@ static void expect_sound(struct qcow2_store *s, bool may_leak)
 	expect_bitmaps(s);
 }
 
-/* ---- Compaction ------------------------------------------------------------------ */
+/* ---- Compaction ---------------------------------------------------------- */
 
 static int compact(struct qcow2_store *s)
 {
@@ -170,7 +172,8 @@ static void a_failure_leaves_them_where_they_can_be_read(void **state)
 	(void)state;
 	for (uint64_t nth = 1; fired; nth++) {
 		const struct fault_plan plan = { .ops = FAULT_ON_ALL,
-						 .nth = nth, .code = -EIO,
+						 .nth = nth,
+						 .code = -EIO,
 						 .persistent = nth & 1 };
 		struct fault_injector fault = FAULT_INIT;
 		struct qcow2_store *copy = copy_of(r->store);
@@ -223,7 +226,8 @@ static void a_crash_leaves_them_whole(void **state)
 			for (size_t i = 0; i < end; i++)
 				keep[i] = i != lost;
 			assert_int_equal(record_rebuild(log, 0, base, keep, end,
-							&crashed), 0);
+							&crashed),
+					 0);
 			expect_sound(crashed, true);
 			store_unref(crashed);
 			n_states++;

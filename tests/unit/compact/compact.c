@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-/* ---- Data and tables ----------------------------------------------------------- */
+/* ---- Data and tables ----------------------------------------------------- */
 
 static void data_moves_into_holes(void **state)
 {
@@ -31,7 +31,8 @@ static void data_moves_into_holes(void **state)
 static void extended_entries_follow(void **state)
 {
 	struct qcow2_create_opts o = {
-		.cluster_size = 16384, .version = 3,
+		.cluster_size = 16384,
+		.version = 3,
 		.flags = QCOW2_CREATE_EXTENDED_L2,
 	};
 	struct qcow2_compact_result result;
@@ -134,7 +135,7 @@ static void snapshots_and_their_tables_move(void **state)
 	rig_release(&r);
 }
 
-/* ---- Flags --------------------------------------------------------------------- */
+/* ---- Flags --------------------------------------------------------------- */
 
 static void zeros_take_no_space(void **state)
 {
@@ -215,7 +216,7 @@ static void a_dry_run_leaves_even_a_free_end(void **state)
 	rig_release(&r);
 }
 
-/* ---- Stopping and refusing ------------------------------------------------------ */
+/* ---- Stopping and refusing ----------------------------------------------- */
 
 static int stop(void *opaque, uint64_t done, uint64_t total)
 {
@@ -230,9 +231,8 @@ static void it_can_be_stopped_and_goes_on_later(void **state)
 	(void)state;
 	for (int n = 0; n < 6; n++) {
 		struct qcow2_compact_opts opts = QCOW2_COMPACT_OPTS_INIT;
-		struct qcow2_compact_result result = {
-			.struct_size = sizeof(result)
-		};
+		struct qcow2_compact_result result = { .struct_size =
+							       sizeof(result) };
 		int calls = n;
 		struct rig r;
 		int rc;
@@ -265,12 +265,10 @@ static void what_cannot_be_done_is_refused(void **state)
 	compact_start(&r, 4096, 0, 3);
 	compact_write(&r, 0, 10, 1);
 	opts.flags = 0x80;
-	assert_int_equal(qcow2_compact(r.img, &opts, &result, NULL),
-			 -EINVAL);
+	assert_int_equal(qcow2_compact(r.img, &opts, &result, NULL), -EINVAL);
 	rig_close(&r);
 	assert_int_equal(qcow2_open_store(r.store, &open, &r.img, NULL), 0);
-	assert_int_equal(qcow2_compact(r.img, NULL, &result, NULL),
-			 -EBADF);
+	assert_int_equal(qcow2_compact(r.img, NULL, &result, NULL), -EBADF);
 	rig_close(&r);
 	/* F01: two entries for one cluster that is counted once. */
 	put_raw64(&r, entry_at(&r, 1), raw64(&r, entry_at(&r, 2)));
@@ -316,11 +314,9 @@ static void a_dry_run_does_not_promise_what_is_refused(void **state)
 	open.flags = QCOW2_OPEN_RDWR;
 	assert_int_equal(qcow2_open_store(store, &open, &img, NULL), 0);
 	opts.flags = QCOW2_COMPACT_COMPRESS;
-	assert_int_equal(qcow2_compact(img, &opts, &result, NULL),
-			 -ENOTSUP);
+	assert_int_equal(qcow2_compact(img, &opts, &result, NULL), -ENOTSUP);
 	opts.flags |= QCOW2_COMPACT_DRY_RUN;
-	assert_int_equal(qcow2_compact(img, &opts, &result, NULL),
-			 -ENOTSUP);
+	assert_int_equal(qcow2_compact(img, &opts, &result, NULL), -ENOTSUP);
 	assert_int_equal(qcow2_close(img, NULL), 0);
 	qcow2_store_unref(store);
 	qcow2_store_unref(data);
@@ -374,7 +370,8 @@ static uint64_t get64(struct qcow2_store *store, uint64_t off)
  * terabytes made. */
 static void sets_that_no_memory_holds_are_refused(void **state)
 {
-	struct qcow2_create_opts o = { .cluster_size = 2 << 20, .version = 3,
+	struct qcow2_create_opts o = { .cluster_size = 2 << 20,
+				       .version = 3,
 				       .refcount_bits = 1 };
 	struct qcow2_compact_result result = QCOW2_COMPACT_RESULT_INIT;
 	struct qcow2_compact_opts opts = QCOW2_COMPACT_OPTS_INIT;
@@ -391,7 +388,8 @@ static void sets_that_no_memory_holds_are_refused(void **state)
 	put64(r.store, cluster << 21, table + UINT64_C(8) * 1024);
 	assert_int_equal(store_pwrite(r.store, &count, 1,
 				      get64(r.store, table) + cluster / 8, 0,
-				      NULL), 0);
+				      NULL),
+			 0);
 	assert_int_equal(store_truncate(r.store, INT64_MAX, NULL), 0);
 	rig_open(&r);
 	opts.flags = QCOW2_COMPACT_DRY_RUN;

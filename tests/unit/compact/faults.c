@@ -11,7 +11,7 @@
 #include "store/mem.h"
 #include "stores/fault.h"
 
-/* ---- Allocations --------------------------------------------------------------- */
+/* ---- Allocations --------------------------------------------------------- */
 
 static uint64_t alloc_countdown; /* the n-th from now on fails; 0: none */
 static bool alloc_fired;
@@ -46,11 +46,11 @@ void *__wrap_realloc(void *p, size_t n)
 	return alloc_fails() ? NULL : __real_realloc(p, n);
 }
 
-/* ---- The image ----------------------------------------------------------------- */
+/* ---- The image ----------------------------------------------------------- */
 
 struct scene {
 	struct rig r;
-	uint8_t *view;          /* what the snapshot is */
+	uint8_t *view; /* what the snapshot is */
 };
 
 /* Something of each kind that moves, behind free space. */
@@ -89,7 +89,7 @@ static struct qcow2_store *copy_of(struct qcow2_store *store)
 	return copy;
 }
 
-/* ---- Judging ------------------------------------------------------------------- */
+/* ---- Judging ------------------------------------------------------------- */
 
 static void expect_all(struct scene *s, struct rig *after)
 {
@@ -112,9 +112,9 @@ static void expect_sound(struct qcow2_store *store)
 static void judge(struct scene *s, struct qcow2_store *store)
 {
 	struct qcow2_compact_result result = { .struct_size = sizeof(result) };
-	struct rig after = {
-		.store = store, .create = s->r.create, .open = s->r.open
-	};
+	struct rig after = { .store = store,
+			     .create = s->r.create,
+			     .open = s->r.open };
 	struct qcow2_error err;
 
 	expect_sound(store);
@@ -127,12 +127,13 @@ static void judge(struct scene *s, struct qcow2_store *store)
 	expect_all(s, &after);
 }
 
-/* ---- Running ------------------------------------------------------------------- */
+/* ---- Running ------------------------------------------------------------- */
 
 static const struct qcow2_create_opts kinds[] = {
 	{ .cluster_size = 512, .version = 3, .refcount_bits = 64 },
 	{ .cluster_size = 4096, .version = 2 },
-	{ .cluster_size = 16384, .version = 3,
+	{ .cluster_size = 16384,
+	  .version = 3,
 	  .flags = QCOW2_CREATE_EXTENDED_L2 },
 };
 
@@ -159,8 +160,8 @@ static int run_with_fault(struct scene *s, const struct fault_plan *plan)
 	/* Space that cannot be punched is not given back, and that is all. */
 	if (!fired)
 		assert_int_equal(rc, 0);
-	else if (plan->ops & (FAULT_ON(STORE_OP_WRITE) |
-			      FAULT_ON(STORE_OP_FLUSH)))
+	else if (plan->ops &
+		 (FAULT_ON(STORE_OP_WRITE) | FAULT_ON(STORE_OP_FLUSH)))
 		assert_true(rc < 0);
 	qcow2_close(img, NULL);
 	fault_arm(&fault, NULL);
@@ -174,7 +175,9 @@ static void run_all(bool persistent, unsigned ops, uint64_t at_least)
 {
 	for (int k = 0; k < N_KINDS; k++) {
 		struct fault_plan plan = {
-			.ops = ops, .nth = 1, .persistent = persistent,
+			.ops = ops,
+			.nth = 1,
+			.persistent = persistent,
 			.code = -EIO,
 		};
 		struct scene s;

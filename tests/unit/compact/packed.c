@@ -155,10 +155,12 @@ static void put_inside(struct rig *r)
 	uint8_t bytes[512];
 
 	assert_int_equal(packed % 4096, 0);
-	assert_int_equal(store_pread(r->store, bytes, sizeof(bytes), packed, 0,
-				     NULL), 0);
-	assert_int_equal(store_pwrite(r->store, bytes, sizeof(bytes), plain, 0,
-				      NULL), 0);
+	assert_int_equal(
+		store_pread(r->store, bytes, sizeof(bytes), packed, 0, NULL),
+		0);
+	assert_int_equal(
+		store_pwrite(r->store, bytes, sizeof(bytes), plain, 0, NULL),
+		0);
 	memcpy(r->disk + 60 * 4096, bytes, sizeof(bytes));
 	put_raw64(r, entry_at(r, 50),
 		  raw64(r, entry_at(r, 50)) - packed + plain);
@@ -217,8 +219,9 @@ static void what_was_read_there_before_is_not_believed(void **state)
 	assert_int_equal(qcow2_compact(r.img, NULL, &result, NULL), 0);
 	rig_expect(&r);
 	for (uint64_t i = 0; i < 4096; i++) {
-		assert_int_equal(qcow2_pread(r.img, &byte, 1, 11 * 4096 + i, 0,
-					     NULL), 0);
+		assert_int_equal(
+			qcow2_pread(r.img, &byte, 1, 11 * 4096 + i, 0, NULL),
+			0);
 		assert_int_equal(byte, r.disk[11 * 4096 + i]);
 	}
 	rig_close(&r);

@@ -17,7 +17,8 @@ static const struct qcow2_create_opts kinds[] = {
 	{ .cluster_size = 4096, .version = 3, .refcount_bits = 4 },
 	{ .cluster_size = 4096, .version = 2 },
 	{ .cluster_size = 4096, .version = 3, .refcount_bits = 1 },
-	{ .cluster_size = 16384, .version = 3,
+	{ .cluster_size = 16384,
+	  .version = 3,
 	  .flags = QCOW2_CREATE_EXTENDED_L2 },
 	{ .cluster_size = 65536, .version = 3 },
 	{ .cluster_size = 65536, .version = 3, .refcount_bits = 64 },
@@ -26,7 +27,7 @@ static const struct qcow2_create_opts kinds[] = {
 struct story {
 	struct rig r;
 	struct test_rng rng;
-	uint8_t *views[N_SNAPSHOTS];    /* what snapshot "a" ... is; or NULL */
+	uint8_t *views[N_SNAPSHOTS]; /* what snapshot "a" ... is; or NULL */
 };
 
 static void write_some(struct story *s, uint64_t first, uint64_t n)

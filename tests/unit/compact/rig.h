@@ -36,8 +36,8 @@ static inline void compact_write(struct rig *r, uint64_t first, uint64_t n,
 	struct qcow2_error err;
 
 	compact_pattern(r, first, n, value, 8);
-	if (qcow2_pwrite(r->img, r->disk + first * size, n * size,
-			 first * size, 0, &err) < 0)
+	if (qcow2_pwrite(r->img, r->disk + first * size, n * size, first * size,
+			 0, &err) < 0)
 		rig_fail("write", &err);
 }
 
@@ -162,7 +162,7 @@ static inline struct qcow2_compact_result compact_all(struct rig *r)
 	return first;
 }
 
-/* ---- Looking inside ------------------------------------------------------------ */
+/* ---- Looking inside ------------------------------------------------------ */
 
 static inline uint64_t raw64(struct rig *r, uint64_t off)
 {
@@ -213,7 +213,7 @@ static inline uint64_t packed_at(struct rig *r, uint64_t cluster)
 	return desc & ((UINT64_C(1) << shift) - 1);
 }
 
-/* ---- Images -------------------------------------------------------------------- */
+/* ---- Images -------------------------------------------------------------- */
 
 enum { COMPACT_CLUSTERS = 256 };
 
@@ -221,7 +221,8 @@ static inline void compact_start(struct rig *r, uint32_t cluster_size,
 				 uint32_t refcount_bits, uint32_t version)
 {
 	struct qcow2_create_opts o = {
-		.cluster_size = cluster_size, .version = version,
+		.cluster_size = cluster_size,
+		.version = version,
 		.refcount_bits = refcount_bits,
 	};
 

@@ -211,10 +211,10 @@ static void survives_flipped_bits(void **state)
 	make_plain(plain, 9);
 	for (int i = 0; i < 400; i++) {
 		enum codec codec = i % 2 ? CODEC_ZSTD : CODEC_ZLIB;
-		struct packed p = codec == CODEC_ZSTD
-					  ? pack_zstd(plain, CLUSTER, 3)
-					  : pack_deflate(plain, CLUSTER, -12, 6,
-							 true);
+		struct packed p =
+			codec == CODEC_ZSTD
+				? pack_zstd(plain, CLUSTER, 3)
+				: pack_deflate(plain, CLUSTER, -12, 6, true);
 		uint8_t *src = guard_alloc(p.len);
 		struct packed bad = { src, p.len };
 		int rc;
@@ -243,14 +243,12 @@ static void a_pool_reuses_its_decoders(void **state)
 	make_plain(plain, 10);
 	p = pack_deflate(plain, CLUSTER, -12, 6, true);
 	decoder_pool_init(&pool, CODEC_ZLIB);
-	assert_int_equal(decoder_pool_decode(&pool, out, CLUSTER, p.bytes,
-					     p.len),
-			 0);
+	assert_int_equal(
+		decoder_pool_decode(&pool, out, CLUSTER, p.bytes, p.len), 0);
 	first = pool.idle;
 	assert_non_null(first);
-	assert_int_equal(decoder_pool_decode(&pool, out, CLUSTER, p.bytes,
-					     p.len),
-			 0);
+	assert_int_equal(
+		decoder_pool_decode(&pool, out, CLUSTER, p.bytes, p.len), 0);
 	assert_ptr_equal(pool.idle, first);
 	assert_null(first->next);
 	decoder_pool_release(&pool);

@@ -18,8 +18,7 @@ static void make_plain(uint8_t *plain, struct test_rng *rng)
 	size_t random = test_rng_below(rng, CLUSTER / 2);
 
 	test_rng_fill(rng, plain, random);
-	memset(plain + random, (int)test_rng_below(rng, 256),
-	       CLUSTER - random);
+	memset(plain + random, (int)test_rng_below(rng, 256), CLUSTER - random);
 }
 
 static void round_trip(enum codec codec, int level, const uint8_t *plain)
@@ -36,9 +35,8 @@ static void round_trip(enum codec codec, int level, const uint8_t *plain)
 					     plain, CLUSTER, &n),
 			 0);
 	assert_in_range(n, 1, CLUSTER - 1);
-	assert_int_equal(decoder_pool_decode(&decoders, out, CLUSTER, packed,
-					     n),
-			 0);
+	assert_int_equal(
+		decoder_pool_decode(&decoders, out, CLUSTER, packed, n), 0);
 	assert_memory_equal(out, plain, CLUSTER);
 	decoder_pool_release(&decoders);
 	encoder_pool_release(&encoders);
@@ -80,8 +78,7 @@ static void read_narrowly(const uint8_t *packed, size_t n, const uint8_t *plain)
 		z.avail_out = sizeof(out);
 		rc = inflate(&z, Z_SYNC_FLUSH);
 		assert_true(rc == Z_OK || rc == Z_STREAM_END);
-		assert_memory_equal(out, plain + at,
-				    sizeof(out) - z.avail_out);
+		assert_memory_equal(out, plain + at, sizeof(out) - z.avail_out);
 	}
 	assert_int_equal(z.total_out, CLUSTER);
 	inflateEnd(&z);
@@ -115,9 +112,8 @@ static void no_deflate_level_looks_back_further_than_4_kib(void **state)
 			continue;
 		encoder_pool_init(&pool, CODEC_ZLIB, level);
 		make_echoes(plain, &rng);
-		assert_int_equal(encoder_pool_encode(&pool, packed,
-						     CLUSTER - 1, plain,
-						     CLUSTER, &n),
+		assert_int_equal(encoder_pool_encode(&pool, packed, CLUSTER - 1,
+						     plain, CLUSTER, &n),
 				 0);
 		assert_in_range(n, 1, CLUSTER - 1);
 		read_narrowly(packed, n, plain);
@@ -168,9 +164,8 @@ static void what_does_not_shrink_says_so(void **state)
 		size_t n = 1;
 
 		encoder_pool_init(&pool, codec, 0);
-		assert_int_equal(encoder_pool_encode(&pool, packed,
-						     CLUSTER - 1, plain,
-						     CLUSTER, &n),
+		assert_int_equal(encoder_pool_encode(&pool, packed, CLUSTER - 1,
+						     plain, CLUSTER, &n),
 				 0);
 		assert_int_equal(n, 0);
 		encoder_pool_release(&pool);
@@ -191,11 +186,11 @@ static void *encode_all(void *arg)
 	struct job *j = arg;
 
 	for (size_t i = 0; i < CLUSTERS; i++)
-		assert_int_equal(encoder_pool_encode(
-					 j->pool, j->packed + i * CLUSTER,
-					 CLUSTER - 1, j->plain + i * CLUSTER,
-					 CLUSTER, &j->n[i]),
-				 0);
+		assert_int_equal(
+			encoder_pool_encode(j->pool, j->packed + i * CLUSTER,
+					    CLUSTER - 1, j->plain + i * CLUSTER,
+					    CLUSTER, &j->n[i]),
+			0);
 	return NULL;
 }
 
@@ -213,9 +208,9 @@ static void make_by_threads(int level)
 	for (int t = 0; t < THREADS; t++) {
 		jobs[t] = (struct job){ .pool = &pool, .plain = plain };
 		jobs[t].packed = calloc(CLUSTERS, CLUSTER);
-		assert_int_equal(pthread_create(&threads[t], NULL, encode_all,
-						&jobs[t]),
-				 0);
+		assert_int_equal(
+			pthread_create(&threads[t], NULL, encode_all, &jobs[t]),
+			0);
 	}
 	for (int t = 0; t < THREADS; t++)
 		pthread_join(threads[t], NULL);
@@ -246,7 +241,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_level_is_read_back),
-		cmocka_unit_test(no_deflate_level_looks_back_further_than_4_kib),
+		cmocka_unit_test(
+			no_deflate_level_looks_back_further_than_4_kib),
 		cmocka_unit_test(fast_levels_are_read_back),
 		cmocka_unit_test(levels_that_are_not_there_are_known),
 		cmocka_unit_test(what_does_not_shrink_says_so),

@@ -122,9 +122,9 @@ static void a_larger_table_takes_the_place_of_a_full_one(void **state)
 	small(&t);
 	old = t.refs.place.off;
 	assert_int_equal(rig_count(&t, old), 1);
-	assert_int_equal(refcounts_add_block(&t.refs,
-					     t.refs.n_table * PER_BLOCK, NULL),
-			 0);
+	assert_int_equal(
+		refcounts_add_block(&t.refs, t.refs.n_table * PER_BLOCK, NULL),
+		0);
 	assert_int_not_equal(t.moved.off, old);
 	assert_int_equal(t.refs.place.off, t.moved.off);
 	assert_int_equal(t.refs.n_table * 8, t.moved.clusters * SMALL);
@@ -144,9 +144,9 @@ static void the_table_is_durable_before_the_header_moves(void **state)
 
 	(void)state;
 	small(&t);
-	assert_int_equal(refcounts_add_block(&t.refs,
-					     t.refs.n_table * PER_BLOCK, NULL),
-			 0);
+	assert_int_equal(
+		refcounts_add_block(&t.refs, t.refs.n_table * PER_BLOCK, NULL),
+		0);
 	/* The rig's header is one barrier; the one before is the table's. */
 	n = record_n_events(t.log);
 	last = record_event(t.log, n - 1);
@@ -198,8 +198,8 @@ static void nothing_grows_after_a_barrier_that_failed(void **state)
 }
 
 /* D5: also when others come meanwhile. */
-static void an_entry_that_was_not_written_goes_with_the_next_commit(
-	void **state)
+static void
+an_entry_that_was_not_written_goes_with_the_next_commit(void **state)
 {
 	uint64_t first, second;
 	struct rig t;

@@ -11,8 +11,9 @@ static void inherit(struct rig *t, uint64_t *gap_off)
 	rig_init(t);
 	c = rig_claim(t, 8);
 	*gap_off = c.host_off + 3 * RIG_CLUSTER;
-	assert_int_equal(refcounts_decrement(&t->refs, 1,
-					     *gap_off / RIG_CLUSTER, NULL), 0);
+	assert_int_equal(
+		refcounts_decrement(&t->refs, 1, *gap_off / RIG_CLUSTER, NULL),
+		0);
 	refcounts_doubt(&t->refs);
 }
 
@@ -28,8 +29,8 @@ static void nothing_inherited_is_claimed_on_the_files_word(void **state)
 	assert_int_equal(rig_claim(&t, 1).host_off, end);
 	assert_int_equal(refcounts_claim_row(&t.refs, 2, &c, NULL), 0);
 	assert_true(c.host_off > end);
-	assert_int_equal(refcounts_take(&t.refs, 1, gap_off / RIG_CLUSTER,
-					NULL), 1);
+	assert_int_equal(
+		refcounts_take(&t.refs, 1, gap_off / RIG_CLUSTER, NULL), 1);
 	rig_release(&t);
 }
 
@@ -54,13 +55,14 @@ static void a_doubted_refcount_of_zero_may_be_lowered(void **state)
 
 	(void)state;
 	inherit(&t, &gap_off);
-	assert_int_equal(refcounts_decrement(&t.refs, 1,
-					     gap_off / RIG_CLUSTER, NULL), 0);
+	assert_int_equal(
+		refcounts_decrement(&t.refs, 1, gap_off / RIG_CLUSTER, NULL),
+		0);
 	assert_int_equal(rig_count(&t, gap_off), 0);
 	refcounts_believe(&t.refs);
-	assert_int_equal(refcounts_decrement(&t.refs, 1,
-					     gap_off / RIG_CLUSTER, NULL),
-			 -EIO);
+	assert_int_equal(
+		refcounts_decrement(&t.refs, 1, gap_off / RIG_CLUSTER, NULL),
+		-EIO);
 	rig_release(&t);
 }
 
@@ -117,14 +119,15 @@ static void a_block_in_the_middle_can_be_made_again(void **state)
 	} while (c.host_off / 512 < 3 * PER_BLOCK + 10);
 	t.refs.table[1] = 0;
 	refcounts_doubt(&t.refs);
-	assert_int_equal(refcounts_raise(&t.refs, 1, PER_BLOCK + 3, 1, &n,
-					 NULL), 1);
+	assert_int_equal(
+		refcounts_raise(&t.refs, 1, PER_BLOCK + 3, 1, &n, NULL), 1);
 	c = rig_claim(&t, 1);
 	assert_int_equal(commit_flush(&t.commit, NULL), 0);
 	assert_int_equal(refcounts_add_block_at(&t.refs, PER_BLOCK + 3,
-						c.host_off, NULL), 0);
-	assert_int_equal(refcounts_raise(&t.refs, 1, PER_BLOCK + 3, 1, &n,
-					 NULL), 0);
+						c.host_off, NULL),
+			 0);
+	assert_int_equal(
+		refcounts_raise(&t.refs, 1, PER_BLOCK + 3, 1, &n, NULL), 0);
 	assert_int_equal(n, 1);
 	assert_int_equal(rig_count(&t, (PER_BLOCK + 3) * 512), 1);
 	assert_int_equal(rig_count(&t, (PER_BLOCK + 4) * 512), 0);
@@ -145,7 +148,8 @@ static void nothing_doubted_is_punched(void **state)
 	inherit(&t, &gap_off);
 	from = record_n_events(t.log);
 	assert_int_equal(commit_begin(&t.commit, 1, NULL), 0);
-	commit_free(&t.commit, (struct freed){ gap_off + RIG_CLUSTER, 2, true });
+	commit_free(&t.commit,
+		    (struct freed){ gap_off + RIG_CLUSTER, 2, true });
 	commit_end(&t.commit);
 	assert_int_equal(commit_drain(&t.commit, NULL), 0);
 	assert_int_equal(rig_count(&t, gap_off + RIG_CLUSTER), 0);
@@ -156,7 +160,8 @@ static void nothing_doubted_is_punched(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(nothing_inherited_is_claimed_on_the_files_word),
+		cmocka_unit_test(
+			nothing_inherited_is_claimed_on_the_files_word),
 		cmocka_unit_test(what_was_proved_is_claimed_first),
 		cmocka_unit_test(a_doubted_refcount_of_zero_may_be_lowered),
 		cmocka_unit_test(the_file_is_cut_where_something_became_free),

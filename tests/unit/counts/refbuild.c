@@ -17,7 +17,7 @@ struct list {
 	const uint64_t *idx;
 	const uint64_t *value;
 	size_t n;
-	uint64_t asked_max;   /* highest cluster asked for */
+	uint64_t asked_max; /* highest cluster asked for */
 	int fail;
 };
 
@@ -58,8 +58,10 @@ static struct refbuild_source source_of(struct list *l)
 static struct geometry geometry_of(uint32_t cluster_bits, uint32_t order)
 {
 	struct header h = {
-		.version = 3, .cluster_bits = cluster_bits,
-		.refcount_order = order, .size = 1 << 20,
+		.version = 3,
+		.cluster_bits = cluster_bits,
+		.refcount_order = order,
+		.size = 1 << 20,
 		.header_length = HEADER_LENGTH_V3,
 	};
 	struct geometry g;
@@ -94,10 +96,10 @@ static uint64_t lookup(struct qcow2_store *s, const struct geometry *g,
 	assert_non_null(block);
 	assert_int_equal(store_pread(s, block, g->cluster_size, off, 0, NULL),
 			 0);
-	value = refcount_get(block,
-			     cluster_idx & ((UINT64_C(1)
-					     << g->refcount_block_bits) - 1),
-			     g->refcount_order);
+	value = refcount_get(
+		block,
+		cluster_idx & ((UINT64_C(1) << g->refcount_block_bits) - 1),
+		g->refcount_order);
 	free(block);
 	return value;
 }
@@ -152,15 +154,16 @@ static void every_width_holds_what_it_can(void **state)
 	for (uint32_t order = 0; order <= REFCOUNT_ORDER_MAX; order++) {
 		struct geometry g = geometry_of(9, order);
 		uint64_t idx[] = { 0, 1, 63, 64, 700, 1023 };
-		uint64_t value[] = { g.refcount_max, 1, 1, g.refcount_max,
-				     1, g.refcount_max };
+		uint64_t value[] = { g.refcount_max, 1, 1,
+				     g.refcount_max, 1, g.refcount_max };
 		struct list l = { idx, value, 6, 0, 0 };
 		struct refbuild_source source = source_of(&l);
 		struct qcow2_store *s = memory();
 		struct refbuild b;
 
-		assert_int_equal(refbuild_write(s, &g, &source, 1024 * 512, &b,
-						NULL), 0);
+		assert_int_equal(
+			refbuild_write(s, &g, &source, 1024 * 512, &b, NULL),
+			0);
 		expect_counts(s, &g, &b, &l);
 		store_unref(s);
 	}
@@ -178,8 +181,9 @@ static void a_refcount_that_does_not_fit_is_refused(void **state)
 		struct qcow2_store *s = memory();
 		struct refbuild b;
 
-		assert_int_equal(refbuild_write(s, &g, &source, 1 << 20, &b,
-						NULL), -ERANGE);
+		assert_int_equal(
+			refbuild_write(s, &g, &source, 1 << 20, &b, NULL),
+			-ERANGE);
 		store_unref(s);
 	}
 }
@@ -190,9 +194,9 @@ static void random_images_keep_all_their_refcounts(void **state)
 
 	(void)state;
 	for (int round = 0; round < 60; round++) {
-		struct geometry g = geometry_of(
-			9 + (uint32_t)test_rng_below(&rng, 5),
-			(uint32_t)test_rng_below(&rng, 7));
+		struct geometry g =
+			geometry_of(9 + (uint32_t)test_rng_below(&rng, 5),
+				    (uint32_t)test_rng_below(&rng, 7));
 		uint64_t idx[200], value[200];
 		struct list l = { idx, value, 0, 0, 0 };
 		struct refbuild_source source = source_of(&l);
@@ -207,8 +211,8 @@ static void random_images_keep_all_their_refcounts(void **state)
 		}
 		at += 1 + test_rng_below(&rng, 600);
 		assert_int_equal(refbuild_write(s, &g, &source,
-						at << g.cluster_bits, &b,
-						NULL), 0);
+						at << g.cluster_bits, &b, NULL),
+				 0);
 		expect_counts(s, &g, &b, &l);
 		store_unref(s);
 	}
@@ -229,8 +233,9 @@ static void they_count_themselves_wherever_they_begin(void **state)
 		struct qcow2_store *s = memory();
 		struct refbuild b;
 
-		assert_int_equal(refbuild_write(s, &g, &source, start * 512,
-						&b, NULL), 0);
+		assert_int_equal(
+			refbuild_write(s, &g, &source, start * 512, &b, NULL),
+			0);
 		expect_counts(s, &g, &b, &l);
 		store_unref(s);
 	}
@@ -249,8 +254,8 @@ static void sparse_files_cost_what_is_in_use(void **state)
 	struct refbuild b;
 
 	(void)state;
-	assert_int_equal(refbuild_write(s, &g, &source, (far + 1) << 16, &b,
-					NULL), 0);
+	assert_int_equal(
+		refbuild_write(s, &g, &source, (far + 1) << 16, &b, NULL), 0);
 	assert_int_equal(b.n_blocks, 2);
 	assert_int_equal(lookup(s, &g, &b, 0), 1);
 	assert_int_equal(lookup(s, &g, &b, far), 2);
@@ -273,7 +278,8 @@ static void tables_beyond_the_limit_are_refused(void **state)
 	g = geometry_of(21, 0);
 	assert_int_equal(refbuild_write(s, &g, &source,
 					align_down(HOST_OFF_MAX, 1 << 21), &b,
-					NULL), -EFBIG);
+					NULL),
+			 -EFBIG);
 	store_unref(s);
 }
 
@@ -317,7 +323,9 @@ static void every_failure_is_told(void **state)
 	struct list l = { idx, value, 2, 0, 0 };
 	struct refbuild_source source = source_of(&l);
 	struct fault_plan plan = {
-		.ops = FAULT_ON_ALL, .nth = 1, .code = -ENOSPC,
+		.ops = FAULT_ON_ALL,
+		.nth = 1,
+		.code = -ENOSPC,
 	};
 	struct fault_injector fault = FAULT_INIT;
 	struct refbuild b;
@@ -342,8 +350,9 @@ static void every_failure_is_told(void **state)
 	{
 		struct qcow2_store *s = memory();
 
-		assert_int_equal(refbuild_write(s, &g, &source, 6000 * 512, &b,
-						NULL), -EIO);
+		assert_int_equal(
+			refbuild_write(s, &g, &source, 6000 * 512, &b, NULL),
+			-EIO);
 		store_unref(s);
 	}
 }

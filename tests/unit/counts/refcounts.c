@@ -42,10 +42,13 @@ static void rig_init(struct rig *t, uint32_t order)
 {
 	memset(t, 0, sizeof(*t));
 	t->h = (struct header){
-		.version = 3, .cluster_bits = CLUSTER_BITS,
-		.refcount_order = order, .size = 1 << 20,
+		.version = 3,
+		.cluster_bits = CLUSTER_BITS,
+		.refcount_order = order,
+		.size = 1 << 20,
 		.header_length = HEADER_LENGTH_V3,
-		.refcount_table_off = CLUSTER, .refcount_table_clusters = 1,
+		.refcount_table_off = CLUSTER,
+		.refcount_table_clusters = 1,
 	};
 	geometry_init(&t->g, &t->h);
 	assert_int_equal(store_mem_new(&t->store, NULL), 0);
@@ -53,8 +56,9 @@ static void rig_init(struct rig *t, uint32_t order)
 	assert_int_equal(store_truncate(t->store, 4 * CLUSTER, NULL), 0);
 	for (uint64_t i = 0; i < N_BLOCKS; i++)
 		put64(t->store, (2 + i) * CLUSTER, CLUSTER + 8 * i);
-	assert_int_equal(refcounts_open(&t->r, &t->g, &t->h, t->store,
-					1 << 20, NULL), 0);
+	assert_int_equal(
+		refcounts_open(&t->r, &t->g, &t->h, t->store, 1 << 20, NULL),
+		0);
 	t->r.owner.new_metadata = none;
 	t->per_slice = ((uint64_t)t->r.blocks.slice_bytes * 8) >> order;
 }
@@ -181,8 +185,9 @@ static void a_run_dirties_each_slice_once(void **state)
 
 	(void)state;
 	rig_init(&t, 4);
-	assert_int_equal(refcounts_increment(&t.r, 2 * t.per_slice,
-					     t.per_slice, NULL), 0);
+	assert_int_equal(
+		refcounts_increment(&t.r, 2 * t.per_slice, t.per_slice, NULL),
+		0);
 	assert_int_equal(t.r.dirty.waiting.n, 2);
 	assert_int_equal(refcounts_collect(&t.r, &w, NULL), 0);
 	refcounts_written(&t.r);

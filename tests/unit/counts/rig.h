@@ -24,7 +24,7 @@ enum { RIG_CLUSTER = 4096, RIG_DISK = 8 << 20 };
 
 struct rig {
 	struct qcow2_store *mem;
-	struct qcow2_store *file;   /* over it: recorded, may fail */
+	struct qcow2_store *file; /* over it: recorded, may fail */
 	struct record_log *log;
 	struct fault_injector fault;
 	struct header header;
@@ -103,7 +103,8 @@ static inline void rig_init_with(struct rig *t, uint32_t cluster,
 	memset(t, 0, sizeof(*t));
 	rig_create(t, cluster, refcount_bits, flags);
 	assert_int_equal(refcounts_open(&t->refs, &t->geo, &t->header, t->file,
-					1 << 20, NULL), 0);
+					1 << 20, NULL),
+			 0);
 	t->refs.owner.new_metadata = rig_new;
 	t->refs.owner.old_metadata = rig_old;
 	t->refs.owner.move_table = rig_move;
@@ -155,15 +156,15 @@ static inline uint64_t rig_count(struct rig *t, uint64_t host_off)
 
 	assert_int_equal(refcounts_get(&t->refs,
 				       host_off >> t->geo.cluster_bits, &value,
-				       NULL), 0);
+				       NULL),
+			 0);
 	return value;
 }
 
 /* The only fault: call number @nth of one kind. */
 static inline void rig_fail(struct rig *t, enum store_op op, uint64_t nth)
 {
-	struct fault_plan p = { .ops = FAULT_ON(op), .nth = nth,
-				.code = -EIO };
+	struct fault_plan p = { .ops = FAULT_ON(op), .nth = nth, .code = -EIO };
 
 	fault_arm(&t->fault, &p);
 }

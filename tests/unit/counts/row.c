@@ -128,7 +128,8 @@ static void what_is_held_is_in_no_row(void **state)
 static void a_row_whose_refcounts_cannot_be_read_is_an_error(void **state)
 {
 	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
-					 .nth = 1, .code = -EIO,
+					 .nth = 1,
+					 .code = -EIO,
 					 .persistent = true };
 	struct claim c;
 	struct rig t;

@@ -95,8 +95,9 @@ static void refcounts_that_cannot_be_read_are_an_error(void **state)
 	(void)state;
 	init(&t);
 	rig_fail(&t, STORE_OP_READ, 1);
-	assert_int_equal(refcounts_used_end(&t.refs, 0, LONG_FILE / SMALL,
-					    &used, NULL), -EIO);
+	assert_int_equal(
+		refcounts_used_end(&t.refs, 0, LONG_FILE / SMALL, &used, NULL),
+		-EIO);
 	assert_int_equal(used, 77);
 	rig_release(&t);
 }

@@ -16,19 +16,26 @@ static const struct qcow2_create_opts varied[] = {
 	{ .struct_size = sizeof(struct qcow2_create_opts),
 	  .virtual_size = 3 * MIB },
 	{ .struct_size = sizeof(struct qcow2_create_opts),
-	  .virtual_size = 3 * MIB, .cluster_size = 4096,
+	  .virtual_size = 3 * MIB,
+	  .cluster_size = 4096,
 	  .backing_file = "a-rather-long-name-of-a-backing-file",
-	  .backing_format = "qcow2", .version = 2 },
+	  .backing_format = "qcow2",
+	  .version = 2 },
 	{ .struct_size = sizeof(struct qcow2_create_opts),
 	  .virtual_size = 3 * MIB + 512,
-	  .preallocation = QCOW2_PREALLOC_METADATA, .refcount_bits = 1 },
+	  .preallocation = QCOW2_PREALLOC_METADATA,
+	  .refcount_bits = 1 },
 	{ .struct_size = sizeof(struct qcow2_create_opts),
-	  .virtual_size = 3 * MIB, .preallocation = QCOW2_PREALLOC_FULL,
-	  .flags = QCOW2_CREATE_EXTENDED_L2, .backing_file = "b",
+	  .virtual_size = 3 * MIB,
+	  .preallocation = QCOW2_PREALLOC_FULL,
+	  .flags = QCOW2_CREATE_EXTENDED_L2,
+	  .backing_file = "b",
 	  .backing_format = "raw" },
 	{ .struct_size = sizeof(struct qcow2_create_opts),
-	  .virtual_size = 3 * MIB, .preallocation = QCOW2_PREALLOC_FALLOC,
-	  .data_file = "d", .flags = QCOW2_CREATE_DATA_FILE_RAW },
+	  .virtual_size = 3 * MIB,
+	  .preallocation = QCOW2_PREALLOC_FALLOC,
+	  .data_file = "d",
+	  .flags = QCOW2_CREATE_DATA_FILE_RAW },
 };
 #define N_VARIED (sizeof(varied) / sizeof(varied[0]))
 
@@ -123,8 +130,7 @@ static void the_first_sector_is_written_last_between_flushes(void **state)
 
 		if (varied[i].data_file)
 			data = shim_store(&d);
-		assert_int_equal(image_create(file, data, &varied[i], NULL),
-				 0);
+		assert_int_equal(image_create(file, data, &varied[i], NULL), 0);
 		assert_int_equal(f.last_write_off, 0);
 		assert_int_equal(f.last_write_len, 512);
 		assert_int_equal(f.flushes_before_last_write, 1);

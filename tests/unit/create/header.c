@@ -60,9 +60,9 @@ static void feature_bits_follow_the_options(void **state)
 	create_in_memory(&file, &data, &o);
 	bytes = slurp(file, &size);
 	assert_int_equal(header_decode(&h, bytes, 65536, &fault), 0);
-	assert_int_equal(h.incompatible_features,
-			 INCOMPAT_DATA_FILE | INCOMPAT_COMPRESSION |
-			 INCOMPAT_EXTENDED_L2);
+	assert_int_equal(h.incompatible_features, INCOMPAT_DATA_FILE |
+							  INCOMPAT_COMPRESSION |
+							  INCOMPAT_EXTENDED_L2);
 	assert_int_equal(h.compatible_features, COMPAT_LAZY_REFCOUNTS);
 	assert_int_equal(h.autoclear_features, AUTOCLEAR_DATA_FILE_RAW);
 	assert_int_equal(h.compression_type, COMPRESSION_ZSTD);

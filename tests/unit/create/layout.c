@@ -91,14 +91,15 @@ static void assert_refcounts_fit(const struct create_layout *l)
 static void assert_areas_follow(const struct create_layout *l)
 {
 	unsigned bits = l->cluster_bits;
-	uint64_t l1_clusters = div_round_up(l->n_l1_entries * 8,
-					    UINT64_C(1) << bits);
-	uint64_t l1_off = l->refcount_blocks_off +
-			  (l->n_refcount_blocks << bits);
+	uint64_t l1_clusters =
+		div_round_up(l->n_l1_entries * 8, UINT64_C(1) << bits);
+	uint64_t l1_off =
+		l->refcount_blocks_off + (l->n_refcount_blocks << bits);
 
 	assert_int_equal(l->refcount_table_off, UINT64_C(1) << bits);
-	assert_int_equal(l->refcount_blocks_off, l->refcount_table_off +
-			 (l->n_refcount_table_clusters << bits));
+	assert_int_equal(l->refcount_blocks_off,
+			 l->refcount_table_off +
+				 (l->n_refcount_table_clusters << bits));
 	if (l->l1_off)
 		assert_int_equal(l->l1_off, l1_off);
 	assert_int_equal(l->l2_off, l1_off + (l1_clusters << bits));
@@ -122,11 +123,12 @@ static void every_layout_is_exact(void **state)
 	srandom(value);
 	for (int i = 0; i < 20000; i++) {
 		unsigned cluster_bits = 9 + (unsigned)random() % 13;
-		uint64_t size = ((uint64_t)random() << 31 ^
-				 (uint64_t)random()) >> random() % 62;
-		struct qcow2_create_opts o = options(
-			size, UINT32_C(1) << cluster_bits,
-			UINT32_C(1) << random() % 7);
+		uint64_t size =
+			((uint64_t)random() << 31 ^ (uint64_t)random()) >>
+			random() % 62;
+		struct qcow2_create_opts o =
+			options(size, UINT32_C(1) << cluster_bits,
+				UINT32_C(1) << random() % 7);
 		struct create_layout l;
 
 		o.preallocation = (enum qcow2_preallocation)(random() % 2);

@@ -16,8 +16,10 @@
 #define RAW QCOW2_CREATE_DATA_FILE_RAW
 
 /* Fields that are not named are zero, the default. */
-#define OPTS(...) { .struct_size = sizeof(struct qcow2_create_opts), \
-		    __VA_ARGS__ }
+#define OPTS(...)                                                            \
+	{                                                                    \
+		.struct_size = sizeof(struct qcow2_create_opts), __VA_ARGS__ \
+	}
 
 /* What a message must mention, and the code it comes with. */
 struct refusal {
@@ -49,9 +51,11 @@ static const struct refusal refusals[] = {
 	{ OPTS(.flags = EXT, .cluster_size = 8192), -EINVAL, "extended_l2" },
 	{ OPTS(.flags = RAW), -EINVAL, "data_file_raw" },
 	{ OPTS(.flags = RAW, .data_file = "d", .backing_file = "b",
-	       .backing_format = "raw"), -EINVAL, "data_file_raw" },
+	       .backing_format = "raw"),
+	  -EINVAL, "data_file_raw" },
 	{ OPTS(.preallocation = QCOW2_PREALLOC_METADATA, .backing_file = "b",
-	       .backing_format = "raw"), -EINVAL, "preallocation" },
+	       .backing_format = "raw"),
+	  -EINVAL, "preallocation" },
 	{ OPTS(.backing_file = "b"), -EINVAL, "backing_format" },
 	{ OPTS(.backing_format = "raw"), -EINVAL, "backing_format" },
 	{ OPTS(.backing_file = "b", .backing_format = ""), -EINVAL,
@@ -70,13 +74,15 @@ static const struct refusal refusals[] = {
 	{ OPTS(.virtual_size = 128 * GIB + 1, .cluster_size = 512), -EFBIG,
 	  "size" },
 	{ OPTS(.virtual_size = (UINT64_C(2) << 60) + 1,
-	       .cluster_size = 2 << 20), -EFBIG, "size" },
+	       .cluster_size = 2 << 20),
+	  -EFBIG, "size" },
 	/* 64-bit refcounts of 512-byte clusters: 8 MiB of table are 32 GiB. */
 	{ OPTS(.virtual_size = 32 * GIB, .cluster_size = 512,
 	       .refcount_bits = 64, .preallocation = QCOW2_PREALLOC_METADATA),
 	  -EFBIG, "refcount table" },
 	{ OPTS(.virtual_size = UINT64_C(1) << 56, .cluster_size = 2 << 20,
-	       .preallocation = QCOW2_PREALLOC_METADATA), -EFBIG, "offset" },
+	       .preallocation = QCOW2_PREALLOC_METADATA),
+	  -EFBIG, "offset" },
 	{ OPTS(.virtual_size = UINT64_C(1) << 57, .cluster_size = 2 << 20,
 	       .data_file = "d", .preallocation = QCOW2_PREALLOC_METADATA),
 	  -EFBIG, "offset" },
@@ -149,8 +155,8 @@ static void defaults_are_filled_in(void **state)
 
 static void a_raw_data_file_is_always_mapped(void **state)
 {
-	struct qcow2_create_opts opts = OPTS(.data_file = "d", .flags = RAW,
-					       .virtual_size = MIB);
+	struct qcow2_create_opts opts =
+		OPTS(.data_file = "d", .flags = RAW, .virtual_size = MIB);
 	struct create_plan plan;
 
 	(void)state;
@@ -202,8 +208,8 @@ static void data_file_names_may_fill_the_first_cluster(void **state)
 	(void)state;
 	for (size_t i = 0; i < 4; i++) {
 		char name[1100] = { 0 };
-		struct qcow2_create_opts opts = OPTS(.data_file = name,
-						     .cluster_size = sizes[i]);
+		struct qcow2_create_opts opts =
+			OPTS(.data_file = name, .cluster_size = sizes[i]);
 
 		memset(name, 'a', longest[i]);
 		assert_int_equal(create_check_opts(&opts, NULL), 0);

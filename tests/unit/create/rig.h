@@ -28,10 +28,10 @@
 
 struct shim {
 	struct qcow2_store *inner;
-	unsigned calls;      /* that can fail, so far */
-	unsigned fail_at;    /* this one does, counted from 1; 0: none */
+	unsigned calls;   /* that can fail, so far */
+	unsigned fail_at; /* this one does, counted from 1; 0: none */
 	bool fixed_size;
-	bool no_truncate;    /* grows by writes only */
+	bool no_truncate; /* grows by writes only */
 	unsigned n_flushes;
 	uint64_t bytes_written;
 	uint64_t n_writes;
@@ -54,8 +54,8 @@ static inline int shim_preadv(void *self, const struct iovec *iov, int iovcnt,
 	int rc = shim_step(s);
 
 	(void)err;
-	return rc < 0 ? rc : store_preadv(s->inner, iov, iovcnt, off, flags,
-					  NULL);
+	return rc < 0 ? rc
+		      : store_preadv(s->inner, iov, iovcnt, off, flags, NULL);
 }
 
 static inline int shim_pwritev(void *self, const struct iovec *iov, int iovcnt,
@@ -120,8 +120,7 @@ static inline int shim_truncate(void *self, uint64_t size,
 	return rc < 0 ? rc : size <= have ? 0 : -ENOSPC;
 }
 
-static inline int shim_size(void *self, uint64_t *size,
-			    struct qcow2_error *err)
+static inline int shim_size(void *self, uint64_t *size, struct qcow2_error *err)
 {
 	struct shim *s = self;
 	int rc = shim_step(s);
@@ -190,9 +189,10 @@ static inline uint8_t *slurp(struct qcow2_store *store, uint64_t *size)
 static inline void create_text(const struct qcow2_create_opts *o, char *dst,
 			       size_t size)
 {
-	snprintf(dst, size, "v%u cluster_size=%u refcount_bits=%u flags=%#x "
-		 "data_file=%s preallocation=%d size=%llu", o->version,
-		 o->cluster_size, o->refcount_bits, o->flags,
+	snprintf(dst, size,
+		 "v%u cluster_size=%u refcount_bits=%u flags=%#x "
+		 "data_file=%s preallocation=%d size=%llu",
+		 o->version, o->cluster_size, o->refcount_bits, o->flags,
 		 o->data_file ? o->data_file : "-", (int)o->preallocation,
 		 (unsigned long long)o->virtual_size);
 }

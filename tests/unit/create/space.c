@@ -46,8 +46,8 @@ static void a_file_becomes_zeros_of_the_size(void **state)
 
 		put(store, 0, 'Q');
 		put(store, old_sizes[i] - 1, 'x');
-		assert_int_equal(
-			create_space_empty(store, SIZE, &zeroed, NULL), 0);
+		assert_int_equal(create_space_empty(store, SIZE, &zeroed, NULL),
+				 0);
 		assert_true(zeroed);
 		assert_int_equal(size_of(store), SIZE);
 		assert_true(reads_as_zeros(store, SIZE));
@@ -113,8 +113,10 @@ static void a_store_without_truncate_grows_by_a_write(void **state)
 static void every_mode_leaves_zeros_on_a_device(void **state)
 {
 	static const enum qcow2_preallocation modes[] = {
-		QCOW2_PREALLOC_OFF, QCOW2_PREALLOC_METADATA,
-		QCOW2_PREALLOC_FALLOC, QCOW2_PREALLOC_FULL,
+		QCOW2_PREALLOC_OFF,
+		QCOW2_PREALLOC_METADATA,
+		QCOW2_PREALLOC_FALLOC,
+		QCOW2_PREALLOC_FULL,
 	};
 
 	(void)state;
@@ -141,7 +143,8 @@ static void full_writes_every_byte(void **state)
 	assert_int_equal(create_space_empty(store, 9 * MIB + 1, &zeroed, NULL),
 			 0);
 	assert_int_equal(create_space_fill(store, 9 * MIB + 1, zeroed,
-					   QCOW2_PREALLOC_FULL, NULL), 0);
+					   QCOW2_PREALLOC_FULL, NULL),
+			 0);
 	assert_int_equal(s.bytes_written, 9 * MIB + 1);
 	assert_int_equal(size_of(store), 9 * MIB + 1);
 }

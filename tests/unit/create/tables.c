@@ -21,13 +21,13 @@
 
 /* An image under inspection. */
 struct subject {
-	uint8_t *bytes;     /* all but the data */
+	uint8_t *bytes; /* all but the data */
 	uint64_t size;
 	struct header h;
 	struct geometry g;
-	uint8_t *refs;      /* references found, one byte per cluster */
+	uint8_t *refs; /* references found, one byte per cluster */
 	uint64_t n_clusters;
-	const char *what;   /* the options, for messages */
+	const char *what; /* the options, for messages */
 };
 
 /* What comes before the data, in memory that every call uses again: fresh pages
@@ -95,8 +95,7 @@ static void check_l1(struct subject *s, bool mapped)
 {
 	uint64_t bytes = (uint64_t)s->h.l1_size * 8;
 
-	assert_int_equal(s->h.l1_size,
-			 geometry_l1_entries(&s->g, s->h.size));
+	assert_int_equal(s->h.l1_size, geometry_l1_entries(&s->g, s->h.size));
 	add_refs(s, s->h.l1_off, bytes);
 	if (!mapped)
 		assert_true(is_zero(s->bytes + s->h.l1_off, bytes));
@@ -157,8 +156,9 @@ static void check_header(struct subject *s, const struct create_plan *plan)
 
 	assert_int_equal(header_decode(&s->h, s->bytes, len, &fault), 0);
 	assert_int_equal(header_validate(&s->h, s->size, &fault), 0);
-	assert_int_equal(extensions_decode(&x, &s->h, s->bytes, len, s->size,
-					   &fault), 0);
+	assert_int_equal(
+		extensions_decode(&x, &s->h, s->bytes, len, s->size, &fault),
+		0);
 	geometry_init(&s->g, &s->h);
 	assert_int_equal(s->h.version, o->version);
 	assert_int_equal(s->h.size, o->virtual_size);
@@ -240,7 +240,7 @@ static void create_and_check(const struct qcow2_create_opts *o)
 static uint64_t size_limit(const struct qcow2_create_opts *o)
 {
 	uint64_t per_table = o->cluster_size /
-		(o->flags & QCOW2_CREATE_EXTENDED_L2 ? 16 : 8);
+			     (o->flags & QCOW2_CREATE_EXTENDED_L2 ? 16 : 8);
 
 	return L1_TABLE_BYTES_MAX / 8 * per_table * o->cluster_size;
 }
@@ -260,8 +260,9 @@ static bool is_slow(const struct qcow2_create_opts *o)
 
 static void try_sizes(struct qcow2_create_opts *o, unsigned *n)
 {
-	const uint64_t sizes[] = { 0, 1, 512, 512 * 3, MIB + 512,
-				   4 * o->cluster_size + 1, GIB };
+	const uint64_t sizes[] = { 0,       1,         512,
+				   512 * 3, MIB + 512, 4 * o->cluster_size + 1,
+				   GIB };
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		o->virtual_size = sizes[i];
@@ -301,8 +302,8 @@ static void try_shapes(uint32_t version, uint32_t cluster_size,
 	}
 }
 
-static const uint32_t cluster_sizes[] = { 512, 1024, 4096, 16384, 65536,
-					  1 << 20, 2 << 20 };
+static const uint32_t cluster_sizes[] = { 512,   1024,    4096,   16384,
+					  65536, 1 << 20, 2 << 20 };
 #define N_CLUSTER_SIZES (sizeof(cluster_sizes) / sizeof(cluster_sizes[0]))
 
 static void the_whole_matrix_is_consistent(void **state)

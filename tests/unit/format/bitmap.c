@@ -153,14 +153,14 @@ static void reserved_types_and_flags_are_refused(void **state)
 	assert_int_equal(validate(&b), 0);
 	for (unsigned type = 0; type < 256; type++) {
 		b.type = (uint8_t)type;
-		assert_int_equal(validate(&b), type == 1 ? DEFECT_NONE
-							 : DEFECT_BITMAP_ENTRY);
+		assert_int_equal(validate(&b),
+				 type == 1 ? DEFECT_NONE : DEFECT_BITMAP_ENTRY);
 	}
 	b = good_bitmap();
 	for (unsigned bit = 0; bit < 32; bit++) {
 		b.flags = UINT32_C(1) << bit;
-		assert_int_equal(validate(&b), bit < 3 ? DEFECT_NONE
-						       : DEFECT_BITMAP_ENTRY);
+		assert_int_equal(validate(&b),
+				 bit < 3 ? DEFECT_NONE : DEFECT_BITMAP_ENTRY);
 	}
 }
 
@@ -258,7 +258,10 @@ static void bitmap_data_has_a_limit(void **state)
 
 static void the_table_lies_in_the_file(void **state)
 {
-	static const uint64_t bad[] = { 0, 0x5200, 0x100000, 0x7fffffffffff0000,
+	static const uint64_t bad[] = { 0,
+					0x5200,
+					0x100000,
+					0x7fffffffffff0000,
 					0xfffffffffffff000,
 					UINT64_C(1) << 56 };
 	struct bitmap b = good_bitmap();
@@ -283,11 +286,11 @@ static void table_sizes_round_up_without_overflow(void **state)
 	assert_int_equal(bitmap_table_entries(&g, 1, 9), 1);
 	assert_int_equal(bitmap_table_entries(&g, 4096 * 512, 9), 1);
 	assert_int_equal(bitmap_table_entries(&g, 4096 * 512 + 1, 9), 2);
-	assert_true(bitmap_table_entries(&g, UINT64_MAX, 9) ==
-		    UINT64_C(1) << 43);
+	assert_true(bitmap_table_entries(&g, UINT64_MAX, 9) == UINT64_C(1)
+								       << 43);
 	assert_int_equal(bitmap_table_entries(&g, UINT64_MAX, 63), 1);
-	assert_true(bitmap_table_entries(&g, UINT64_MAX, 0) ==
-		    UINT64_C(1) << 52);
+	assert_true(bitmap_table_entries(&g, UINT64_MAX, 0) == UINT64_C(1)
+								       << 52);
 }
 
 static void table_entries_are_zeros_ones_or_clusters(void **state)
@@ -316,9 +319,9 @@ static void table_entries_are_zeros_ones_or_clusters(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		assert_int_equal(bitmap_table_entry(&g, rows[i].entry,
-						    FILE_SIZE, &off),
-				 rows[i].want);
+		assert_int_equal(
+			bitmap_table_entry(&g, rows[i].entry, FILE_SIZE, &off),
+			rows[i].want);
 		if (rows[i].want == BITMAP_CLUSTER_STORED)
 			assert_true(off == rows[i].entry);
 	}

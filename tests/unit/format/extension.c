@@ -3,7 +3,7 @@
 #include "base/bytes.h"
 #include "extension_area.h"
 
-/* ---- The walk -------------------------------------------------------------- */
+/* ---- The walk ------------------------------------------------------------ */
 
 static void an_empty_area_has_no_extensions(void **state)
 {
@@ -19,8 +19,9 @@ static void an_empty_area_has_no_extensions(void **state)
 	assert_null(x.data_file);
 	assert_null(x.feature_names);
 	assert_false(x.has_bitmaps || x.has_crypto);
-	assert_int_equal(extensions_decode(&x, &a.h, a.buf, HEADER, FILE_SIZE,
-					   &fault), 0);
+	assert_int_equal(
+		extensions_decode(&x, &a.h, a.buf, HEADER, FILE_SIZE, &fault),
+		0);
 	area_release(&a);
 }
 
@@ -59,12 +60,9 @@ static void the_walk_shows_every_extension_in_order(void **state)
 
 static void an_extension_past_its_area_is_refused(void **state)
 {
-	static const uint32_t lens[] = { CLUSTER - HEADER - 7,
-					 CLUSTER,
-					 0x7fffffff,
-					 0xfffffff8,
-					 0xfffffff9,
-					 0xffffffff };
+	static const uint32_t lens[] = { CLUSTER - HEADER - 7, CLUSTER,
+					 0x7fffffff,           0xfffffff8,
+					 0xfffffff9,           0xffffffff };
 	struct extensions x;
 	struct fault fault;
 
@@ -273,7 +271,7 @@ static void a_later_name_hides_an_earlier_one(void **state)
 	area_release(&a);
 }
 
-/* ---- Pointers -------------------------------------------------------------- */
+/* ---- Pointers ------------------------------------------------------------ */
 
 struct pointer_row {
 	uint64_t off;
@@ -284,12 +282,18 @@ struct pointer_row {
 static void the_bitmap_directory_fits_or_bitmaps_are_bad(void **state)
 {
 	static const struct pointer_row rows[] = {
-		{ 0x10000, 64, true },	      { 0x10000, 48, true },
-		{ 0x10000, 47, false },	      { 0x10000, 0, false },
-		{ 0x10000, 67107840, false }, { 0x10200, 64, false },
-		{ 0, 64, false },	      { 0xff000, 4096, true },
-		{ 0xff000, 4097, false },     { 0x100000, 64, false },
-		{ 0x3000, 64, false },	      { 0x1000, 64, false },
+		{ 0x10000, 64, true },
+		{ 0x10000, 48, true },
+		{ 0x10000, 47, false },
+		{ 0x10000, 0, false },
+		{ 0x10000, 67107840, false },
+		{ 0x10200, 64, false },
+		{ 0, 64, false },
+		{ 0xff000, 4096, true },
+		{ 0xff000, 4097, false },
+		{ 0x100000, 64, false },
+		{ 0x3000, 64, false },
+		{ 0x1000, 64, false },
 		{ UINT64_MAX - 4095, 8192, false },
 		{ 0x10000, UINT64_MAX, false },
 	};
@@ -355,11 +359,13 @@ static void a_directory_of_65535_bitmaps_is_the_largest(void **state)
 		area_init(&a);
 		extension_encode_bitmaps(&a.w, &b);
 		assert_int_equal(extensions_decode(&x, &a.h, a.buf, CLUSTER,
-						   1 << 28, &fault), 0);
+						   1 << 28, &fault),
+				 0);
 		assert_int_equal(x.bad_bitmaps, n > BITMAPS_MAX);
 		put_be64(a.buf + HEADER + 16, BITMAP_DIRECTORY_BYTES_MAX + 1);
 		assert_int_equal(extensions_decode(&x, &a.h, a.buf, CLUSTER,
-						   1 << 28, &fault), 0);
+						   1 << 28, &fault),
+				 0);
 		assert_true(x.bad_bitmaps);
 		area_release(&a);
 	}
@@ -394,11 +400,16 @@ static void the_encryption_header_has_a_limit(void **state)
 static void the_encryption_header_fits_or_the_image_is_refused(void **state)
 {
 	static const struct pointer_row rows[] = {
-		{ 0x10000, 592, true },	     { 0x10000, 591, false },
-		{ 0x10000, 0, false },	     { 0x10000, 0xf0000, true },
-		{ 0x10000, 0xf0001, false }, { 0x10200, 592, false },
-		{ 0, 592, false },	     { 0x100000, 592, false },
-		{ 0x3000, 592, false },	     { 0x1000, 592, false },
+		{ 0x10000, 592, true },
+		{ 0x10000, 591, false },
+		{ 0x10000, 0, false },
+		{ 0x10000, 0xf0000, true },
+		{ 0x10000, 0xf0001, false },
+		{ 0x10200, 592, false },
+		{ 0, 592, false },
+		{ 0x100000, 592, false },
+		{ 0x3000, 592, false },
+		{ 0x1000, 592, false },
 		{ 0x10000, UINT64_MAX, false },
 		{ UINT64_MAX - 4095, 592, false },
 	};

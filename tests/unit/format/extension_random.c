@@ -93,7 +93,8 @@ static void random_lists_are_safe_and_rewrite_alike(void **state)
 		for (uint64_t n = test_rng_below(&rng, 5); n; n--)
 			write_random_extension(&rng, &w);
 		if (i % 2)
-			gen_flip(&rng, buf + HEADER, byte_writer_len(&w) - HEADER);
+			gen_flip(&rng, buf + HEADER,
+				 byte_writer_len(&w) - HEADER);
 		bad = extensions_decode(&x, &a.h, buf, len, FILE_SIZE, &fault);
 		assert_int_equal(bad, fault.defect);
 		if (!bad)

@@ -44,11 +44,9 @@ static inline struct header small_header(uint32_t version)
 }
 
 /* The geometry of an image with these features. */
-static inline struct geometry gen_geometry(uint32_t version,
-					   uint32_t cluster_bits,
-					   uint32_t refcount_order,
-					   uint64_t incompatible_features,
-					   uint64_t autoclear_features)
+static inline struct geometry
+gen_geometry(uint32_t version, uint32_t cluster_bits, uint32_t refcount_order,
+	     uint64_t incompatible_features, uint64_t autoclear_features)
 {
 	struct header h = {
 		.version = version,
@@ -93,8 +91,8 @@ static inline void gen_v3(struct test_rng *rng, struct header *h,
 	if (h->incompatible_features & INCOMPAT_COMPRESSION)
 		h->compression_type = COMPRESSION_ZSTD;
 	if (h->compression_type || test_rng_below(rng, 4)) {
-		h->header_length = HEADER_LENGTH_V3 +
-				   8 * (uint32_t)test_rng_below(rng, 8);
+		h->header_length =
+			HEADER_LENGTH_V3 + 8 * (uint32_t)test_rng_below(rng, 8);
 		h->tail = tail;
 		h->tail_len = h->header_length - HEADER_OFF_COMPRESSION - 1;
 	}
@@ -106,8 +104,7 @@ static inline void gen_v3(struct test_rng *rng, struct header *h,
  */
 static inline struct header gen_header(struct test_rng *rng, uint32_t version,
 				       uint32_t cluster_bits, uint32_t order,
-				       const uint8_t *tail,
-				       uint64_t *file_size)
+				       const uint8_t *tail, uint64_t *file_size)
 {
 	uint64_t cluster = UINT64_C(1) << cluster_bits;
 	uint64_t next = cluster;
@@ -129,11 +126,11 @@ static inline struct header gen_header(struct test_rng *rng, uint32_t version,
 	h.l1_size = (uint32_t)(geometry_l1_entries(&g, h.size) +
 			       test_rng_below(rng, 3));
 	h.l1_off = gen_place(rng, &next, cluster_bits, h.l1_size * UINT64_C(8));
-	h.refcount_table_clusters =
-		(uint32_t)test_rng_below(rng, 1 + min_u64(4, 8 * MIB / cluster));
-	h.refcount_table_off = gen_place(
-		rng, &next, cluster_bits,
-		(uint64_t)h.refcount_table_clusters << cluster_bits);
+	h.refcount_table_clusters = (uint32_t)test_rng_below(
+		rng, 1 + min_u64(4, 8 * MIB / cluster));
+	h.refcount_table_off =
+		gen_place(rng, &next, cluster_bits,
+			  (uint64_t)h.refcount_table_clusters << cluster_bits);
 	if (!header_has_data_file(&h) && test_rng_below(rng, 2))
 		h.n_snapshots = (uint32_t)test_rng_below(rng, 9);
 	h.snapshots_off = gen_place(rng, &next, cluster_bits,
@@ -141,9 +138,10 @@ static inline struct header gen_header(struct test_rng *rng, uint32_t version,
 	if (!g.data_file_raw && test_rng_below(rng, 2)) {
 		h.backing_off = h.header_length +
 				test_rng_below(rng, cluster - h.header_length);
-		h.backing_len = 1 + (uint32_t)test_rng_below(
-					    rng, min_u64(cluster - h.backing_off,
-							 1023));
+		h.backing_len =
+			1 +
+			(uint32_t)test_rng_below(
+				rng, min_u64(cluster - h.backing_off, 1023));
 	}
 	*file_size = next - test_rng_below(rng, cluster);
 	*file_size = max_u64(*file_size, cluster);

@@ -95,14 +95,14 @@ static void indices_put_together_give_the_offset(void **state)
 		struct geometry g = gen_geometry(
 			3, bits, 4, i & 1 ? INCOMPAT_EXTENDED_L2 : 0, 0);
 		uint64_t off = gen_number(&rng);
-		uint64_t in_sub = off & ((UINT64_C(1) << g.subcluster_bits) -
-					 1);
+		uint64_t in_sub = off &
+				  ((UINT64_C(1) << g.subcluster_bits) - 1);
 
-		assert_true(geometry_l1_index(&g, off) * geometry_l2_reach(&g) +
-				    (geometry_l2_index(&g, off) <<
-				     g.cluster_bits) +
-				    geometry_in_cluster(&g, off) ==
-			    off);
+		assert_true(
+			geometry_l1_index(&g, off) * geometry_l2_reach(&g) +
+				(geometry_l2_index(&g, off) << g.cluster_bits) +
+				geometry_in_cluster(&g, off) ==
+			off);
 		assert_true(geometry_in_cluster(&g, off) ==
 			    ((uint64_t)geometry_subcluster_index(&g, off)
 			     << g.subcluster_bits) +
@@ -140,8 +140,8 @@ static void tables_fit_behind_the_header_up_to_the_last_cluster(void **state)
 	assert_false(geometry_table_fits(&g, 4104, 8, 8192));
 	assert_false(geometry_table_fits(&g, 4096, UINT64_MAX, 8192));
 	assert_false(geometry_table_fits(&g, UINT64_MAX - 4095, 8192, 8192));
-	assert_true(geometry_table_fits(&g, HOST_OFF_MAX - 4095, 8,
-					UINT64_MAX));
+	assert_true(
+		geometry_table_fits(&g, HOST_OFF_MAX - 4095, 8, UINT64_MAX));
 	assert_false(geometry_table_fits(&g, HOST_OFF_MAX + 1, 8, UINT64_MAX));
 }
 

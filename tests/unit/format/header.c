@@ -131,25 +131,26 @@ static void rejects_wrong_magic_and_version(void **state)
 	assert_int_equal(decode_with(3, HEADER_OFF_MAGIC, 0xfb494651, &f),
 			 DEFECT_HEADER_MAGIC);
 	for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++)
-		assert_int_equal(decode_with(3, HEADER_OFF_VERSION,
-					     versions[i], &f),
-				 DEFECT_HEADER_VERSION);
+		assert_int_equal(
+			decode_with(3, HEADER_OFF_VERSION, versions[i], &f),
+			DEFECT_HEADER_VERSION);
 }
 
 static void cluster_bits_are_9_to_21(void **state)
 {
-	static const uint32_t bad[] = { 0, 8, 22, 31, 32, 40, 63, 64,
-					UINT32_MAX };
+	static const uint32_t bad[] = {
+		0, 8, 22, 31, 32, 40, 63, 64, UINT32_MAX
+	};
 	struct fault f;
 
 	(void)state;
 	for (uint32_t bits = 9; bits <= 21; bits++)
-		assert_int_equal(decode_with(3, HEADER_OFF_CLUSTER_BITS, bits,
-					     &f), 0);
+		assert_int_equal(
+			decode_with(3, HEADER_OFF_CLUSTER_BITS, bits, &f), 0);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		assert_int_equal(decode_with(2, HEADER_OFF_CLUSTER_BITS, bad[i],
-					     &f),
-				 DEFECT_HEADER_CLUSTER_BITS);
+		assert_int_equal(
+			decode_with(2, HEADER_OFF_CLUSTER_BITS, bad[i], &f),
+			DEFECT_HEADER_CLUSTER_BITS);
 		assert_int_equal(f.limit, bad[i] < 9 ? 9 : 21);
 	}
 }
@@ -161,30 +162,32 @@ static void refcount_order_is_at_most_6(void **state)
 
 	(void)state;
 	for (uint32_t order = 0; order <= 6; order++)
-		assert_int_equal(decode_with(3, HEADER_OFF_REFCOUNT_ORDER,
-					     order, &f), 0);
+		assert_int_equal(
+			decode_with(3, HEADER_OFF_REFCOUNT_ORDER, order, &f),
+			0);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		assert_int_equal(decode_with(3, HEADER_OFF_REFCOUNT_ORDER,
-					     bad[i], &f),
-				 DEFECT_HEADER_REFCOUNT_ORDER);
+		assert_int_equal(
+			decode_with(3, HEADER_OFF_REFCOUNT_ORDER, bad[i], &f),
+			DEFECT_HEADER_REFCOUNT_ORDER);
 	assert_int_equal(f.limit, 6);
 }
 
 static void header_length_is_a_multiple_of_8_within_the_cluster(void **state)
 {
-	static const uint32_t bad[] = { 0,    71,   72,	       96,   103, 105,
-					107,  108,  4097,      4104, 512 + 4,
-					INT32_MAX, UINT32_MAX };
+	static const uint32_t bad[] = { 0,         71,   72,      96,
+					103,       105,  107,     108,
+					4097,      4104, 512 + 4, INT32_MAX,
+					UINT32_MAX };
 	struct fault f;
 
 	(void)state;
 	for (uint32_t len = 104; len <= BUF; len += 8)
-		assert_int_equal(decode_with(3, HEADER_OFF_HEADER_LENGTH, len,
-					     &f), 0);
+		assert_int_equal(
+			decode_with(3, HEADER_OFF_HEADER_LENGTH, len, &f), 0);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		assert_int_equal(decode_with(3, HEADER_OFF_HEADER_LENGTH,
-					     bad[i], &f),
-				 DEFECT_HEADER_LENGTH);
+		assert_int_equal(
+			decode_with(3, HEADER_OFF_HEADER_LENGTH, bad[i], &f),
+			DEFECT_HEADER_LENGTH);
 }
 
 static void a_header_may_fill_the_smallest_cluster(void **state)
@@ -239,7 +242,8 @@ static void version_2_ends_at_byte_72(void **state)
 		assert_int_equal(header_decode(&h, buf, sizeof(buf), &fault),
 				 0);
 		assert_same_header(&h, &good);
-		assert_int_equal(header_validate(&h, UINT64_C(1) << 20, &fault), 0);
+		assert_int_equal(header_validate(&h, UINT64_C(1) << 20, &fault),
+				 0);
 	}
 }
 
@@ -301,7 +305,7 @@ static void what_is_decoded_is_encoded_alike(void **state)
 	}
 }
 
-/* ---- Hostile input --------------------------------------------------------- */
+/* ---- Hostile input ------------------------------------------------------- */
 
 /* Returns whether the bytes were accepted. */
 static bool judge(const uint8_t *p, size_t len, uint64_t size)
@@ -343,7 +347,8 @@ static void random_bytes_do_no_harm(void **state)
 			put_be32(p + 4, 2 + (i & 1));
 		}
 		if (len >= 24 && test_rng_below(&rng, 8))
-			put_be32(p + 20, 9 + (uint32_t)test_rng_below(&rng, 13));
+			put_be32(p + 20,
+				 9 + (uint32_t)test_rng_below(&rng, 13));
 		if (len >= 104 && test_rng_below(&rng, 8)) {
 			put_be32(p + 96, (uint32_t)test_rng_below(&rng, 7));
 			put_be32(p + 100, 104);

@@ -10,9 +10,9 @@ enum { BUF = 512 };
 static const uint64_t file_size = 1 << 20;
 
 struct row {
-	enum defect want;      /* DEFECT_NONE: accepted */
+	enum defect want; /* DEFECT_NONE: accepted */
 	enum header_field field;
-	unsigned bytes;        /* of the field */
+	unsigned bytes; /* of the field */
 	uint64_t value;
 };
 
@@ -45,7 +45,7 @@ static void run_rows(const struct header *base, uint64_t size,
 	}
 }
 
-#define RUN_ROWS(base, size, rows)                                             \
+#define RUN_ROWS(base, size, rows) \
 	run_rows((base), (size), (rows), sizeof(rows) / sizeof((rows)[0]))
 
 static void tables_must_lie_in_the_file_behind_the_header(void **state)

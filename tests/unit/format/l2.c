@@ -29,7 +29,7 @@ static struct geometry random_geometry(struct test_rng *rng)
 static struct l2_entry random_entry(struct test_rng *rng,
 				    const struct geometry *g)
 {
-	static const uint64_t flags[] = { 0,	   ENTRY_COPIED, L2_COMPRESSED,
+	static const uint64_t flags[] = { 0, ENTRY_COPIED, L2_COMPRESSED,
 					  L2_ZERO, ENTRY_COPIED | L2_ZERO };
 	struct l2_entry e = { 0 };
 
@@ -54,7 +54,7 @@ static struct l2_entry random_entry(struct test_rng *rng,
 	return e;
 }
 
-/* ---- L1 -------------------------------------------------------------------- */
+/* ---- L1 ------------------------------------------------------------------ */
 
 static void l1_entries_are_aligned_clean_and_in_the_file(void **state)
 {
@@ -88,7 +88,7 @@ static void l1_entries_are_aligned_clean_and_in_the_file(void **state)
 	assert_true(l1_table_off(UINT64_MAX) == ENTRY_OFFSET_MASK);
 }
 
-/* ---- Kinds ----------------------------------------------------------------- */
+/* ---- Kinds --------------------------------------------------------------- */
 
 static void clusters_are_told_apart(void **state)
 {
@@ -141,16 +141,16 @@ static void extended_entries_have_no_zero_flag(void **state)
 	(void)state;
 	assert_int_equal(l2_cluster_kind(&g, (struct l2_entry){ L2_ZERO, 0 }),
 			 CLUSTER_UNALLOCATED);
-	assert_int_equal(l2_cluster_kind(&g, (struct l2_entry){
-						     0x50000 | L2_ZERO, 0 }),
-			 CLUSTER_NORMAL);
+	assert_int_equal(
+		l2_cluster_kind(&g, (struct l2_entry){ 0x50000 | L2_ZERO, 0 }),
+		CLUSTER_NORMAL);
 }
 
 static void each_subcluster_has_its_own_kind(void **state)
 {
 	struct geometry g = extended_geometry();
-	struct l2_entry here = { 0x50000, SUB_ALLOC(0) | SUB_ZERO(1) |
-						  SUB_ALLOC(31) };
+	struct l2_entry here = { 0x50000,
+				 SUB_ALLOC(0) | SUB_ZERO(1) | SUB_ALLOC(31) };
 	struct l2_entry none = { 0, SUB_ZERO(30) };
 	struct l2_entry packed = { L2_COMPRESSED | 0x50000, UINT64_MAX };
 
@@ -274,7 +274,7 @@ static void ranges_of_subclusters_are_made_of_single_ones(void **state)
 	assert_true(SUB_ZERO_RANGE(0, 32) == SUB_ALL_ZERO);
 }
 
-/* ---- Rules ----------------------------------------------------------------- */
+/* ---- Rules --------------------------------------------------------------- */
 
 struct rule_row {
 	struct l2_entry e;
@@ -295,7 +295,7 @@ static void run_rules(const struct geometry *g, uint64_t guest_off,
 	}
 }
 
-#define RUN_RULES(g, guest_off, rows)                                          \
+#define RUN_RULES(g, guest_off, rows) \
 	run_rules((g), (guest_off), (rows), sizeof(rows) / sizeof((rows)[0]))
 #define BOTH(defect) (defect), (defect)
 #define CHECK_ONLY(defect) DEFECT_NONE, (defect)
@@ -353,9 +353,9 @@ static void the_tail_of_the_file_may_be_cut(void **state)
 			 DEFECT_NONE);
 	assert_int_equal(l2_entry_unreadable(&g, e, 0, 0x5000, 0x5000),
 			 DEFECT_L2_ENTRY_BEYOND_EOF);
-	assert_int_equal(l2_entry_unreadable(&g, (struct l2_entry){ 0, 0 }, 0,
-					     0, 0),
-			 DEFECT_NONE);
+	assert_int_equal(
+		l2_entry_unreadable(&g, (struct l2_entry){ 0, 0 }, 0, 0, 0),
+		DEFECT_NONE);
 }
 
 static void subcluster_bitmaps_keep_the_rules(void **state)
@@ -402,8 +402,7 @@ static void a_data_file_maps_every_cluster_to_its_own_offset(void **state)
 		  BOTH(DEFECT_L2_ENTRY_DATA_FILE_OFFSET) },
 		{ { 0x5000 | L2_ZERO, 0 },
 		  BOTH(DEFECT_L2_ENTRY_DATA_FILE_OFFSET) },
-		{ { ENTRY_COPIED, 0 },
-		  BOTH(DEFECT_L2_ENTRY_DATA_FILE_OFFSET) },
+		{ { ENTRY_COPIED, 0 }, BOTH(DEFECT_L2_ENTRY_DATA_FILE_OFFSET) },
 		{ { L2_COMPRESSED | 0x7000, 0 },
 		  BOTH(DEFECT_L2_ENTRY_COMPRESSED_DATA_FILE) },
 	};
@@ -418,15 +417,15 @@ static void a_data_file_maps_every_cluster_to_its_own_offset(void **state)
 		g = gen_geometry(3, 12, 4, INCOMPAT_DATA_FILE, raw);
 		RUN_RULES(&g, 0x7abc, rows);
 		RUN_RULES(&g, 0x123, first);
-		assert_int_equal(
-			l2_entry_unreadable(&g,
-					    (struct l2_entry){ ENTRY_COPIED, 0 },
-					    0, FILE_SIZE, 0),
-			DEFECT_L2_ENTRY_BEYOND_EOF);
+		assert_int_equal(l2_entry_unreadable(
+					 &g,
+					 (struct l2_entry){ ENTRY_COPIED, 0 },
+					 0, FILE_SIZE, 0),
+				 DEFECT_L2_ENTRY_BEYOND_EOF);
 	}
 }
 
-/* ---- Any entry ------------------------------------------------------------- */
+/* ---- Any entry ----------------------------------------------------------- */
 
 static void entries_survive_their_table(void **state)
 {
@@ -473,16 +472,15 @@ static void readable_entries_keep_their_promises(void **state)
 		uint64_t file_size = test_rng_below(&rng, 2 * FILE_SIZE);
 		uint64_t data_size = g.has_data_file ? gen_number(&rng) >> 1
 						     : file_size;
-		uint64_t guest = test_rng_below(&rng, 2)
-					 ? l2_host_off(e) + 5
-					 : gen_number(&rng);
-		enum defect bad = l2_entry_unreadable(&g, e, guest, file_size,
-						      data_size);
+		uint64_t guest = test_rng_below(&rng, 2) ? l2_host_off(e) + 5
+							 : gen_number(&rng);
+		enum defect bad =
+			l2_entry_unreadable(&g, e, guest, file_size, data_size);
 
 		/* The inline case is a shortcut, not another rule. */
-		assert_int_equal(bad, l2_odd_entry_unreadable(&g, e, guest,
-							      file_size,
-							      data_size));
+		assert_int_equal(bad,
+				 l2_odd_entry_unreadable(&g, e, guest,
+							 file_size, data_size));
 		if (bad) {
 			assert_int_equal(l2_entry_defect(&g, e, guest,
 							 file_size, data_size),
@@ -490,8 +488,7 @@ static void readable_entries_keep_their_promises(void **state)
 			continue;
 		}
 		readable++;
-		assert_true(rules_readable(&g, e, guest, file_size,
-					   data_size));
+		assert_true(rules_readable(&g, e, guest, file_size, data_size));
 	}
 	assert_in_range(readable, 30000, 270000);
 }

@@ -40,12 +40,12 @@ static void compressed_entries_lie_in_the_image(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct l2_entry e = { rows[i].desc, 0 };
 
-		assert_int_equal(l2_entry_unreadable(&g, e, 0, FILE_SIZE,
-						     FILE_SIZE),
-				 rows[i].want);
-		assert_int_equal(l2_entry_defect(&g, e, 0, FILE_SIZE,
-						 FILE_SIZE),
-				 rows[i].want);
+		assert_int_equal(
+			l2_entry_unreadable(&g, e, 0, FILE_SIZE, FILE_SIZE),
+			rows[i].want);
+		assert_int_equal(
+			l2_entry_defect(&g, e, 0, FILE_SIZE, FILE_SIZE),
+			rows[i].want);
 	}
 }
 
@@ -59,13 +59,12 @@ static void sectors_that_the_file_lacks_are_no_reason_to_refuse(void **state)
 	for (uint64_t n = 1; n < 16; n++) {
 		struct l2_entry e = { descriptor(&g, FILE_SIZE - 1, n), 0 };
 
-		assert_int_equal(l2_entry_unreadable(&g, e, 0, FILE_SIZE,
-						     FILE_SIZE),
-				 DEFECT_NONE);
-		assert_int_equal(l2_entry_defect(&g, e, 0, FILE_SIZE,
-						 FILE_SIZE),
-				 n < 8 ? DEFECT_NONE
-				       : DEFECT_COMPRESSED_BEYOND_EOF);
+		assert_int_equal(
+			l2_entry_unreadable(&g, e, 0, FILE_SIZE, FILE_SIZE),
+			DEFECT_NONE);
+		assert_int_equal(
+			l2_entry_defect(&g, e, 0, FILE_SIZE, FILE_SIZE),
+			n < 8 ? DEFECT_NONE : DEFECT_COMPRESSED_BEYOND_EOF);
 	}
 }
 
@@ -130,8 +129,8 @@ static void what_a_descriptor_cannot_hold_is_refused(void **state)
 
 		assert_false(compressed_encode(&g, 0, 0, &desc));
 		assert_false(compressed_encode(&g, max + 1, 1, &desc));
-		assert_false(compressed_encode(&g, 0, sectors * 512 + 1,
-					       &desc));
+		assert_false(
+			compressed_encode(&g, 0, sectors * 512 + 1, &desc));
 		assert_false(compressed_encode(&g, 511, sectors * 512, &desc));
 		assert_int_equal(desc, 7);
 		assert_true(compressed_encode(&g, max, 1, &desc));

@@ -195,7 +195,7 @@ static void key_material_has_its_own_place(void **state)
 {
 	/* The header, slot 0 from first to last sector, slot 2, slot 7, the
 	 * payload. */
-	static const uint32_t bad[] = { 0,    1,    8,	  507,	    517,
+	static const uint32_t bad[] = { 0,    1,    8,        507,       517,
 					3700, 4040, 0x7fffff, UINT32_MAX };
 
 	(void)state;
@@ -259,9 +259,8 @@ static void what_is_encoded_is_decoded_alike(void **state)
 		struct fault fault;
 
 		assert_int_equal(luks_encode(&l, buf, sizeof(buf)), 592);
-		assert_int_equal(luks_decode(&d, buf, sizeof(buf), AREA_LEN,
-					     &fault),
-				 0);
+		assert_int_equal(
+			luks_decode(&d, buf, sizeof(buf), AREA_LEN, &fault), 0);
 		assert_memory_equal(&l, &d, sizeof(l));
 		assert_int_equal(luks_encode(&d, again, sizeof(again)), 592);
 		assert_memory_equal(again, buf, sizeof(buf));

@@ -3,13 +3,13 @@
 #include "base/text.h"
 #include "generate.h"
 
-#define EXPECT(call, want)                                                     \
-	do {                                                                   \
-		char dst[512];                                                 \
-		const char *got = (call);                                      \
-                                                                               \
-		assert_ptr_equal(got, dst);                                    \
-		assert_string_equal(dst, (want));                              \
+#define EXPECT(call, want)                        \
+	do {                                      \
+		char dst[512];                    \
+		const char *got = (call);         \
+                                                  \
+		assert_ptr_equal(got, dst);       \
+		assert_string_equal(dst, (want)); \
 	} while (0)
 
 static void headers_show_every_field(void **state)
@@ -48,9 +48,11 @@ static void extensions_show_type_and_text(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct extension x = { .type = rows[i].type, .len = 4,
+		struct extension x = { .type = rows[i].type,
+				       .len = 4,
 				       .off = 0x70,
-				       .data = (const uint8_t *)"r\x1b" "aw" };
+				       .data = (const uint8_t *)"r\x1b"
+								"aw" };
 
 		EXPECT(extension_to_text(&x, dst, sizeof(dst)), rows[i].want);
 	}
@@ -100,21 +102,29 @@ static void every_kind_has_a_name(void **state)
 	for (int k = CLUSTER_UNALLOCATED; k <= CLUSTER_INVALID; k++)
 		assert_true(strlen(cluster_kind_name((enum cluster_kind)k)));
 	for (int k = 0; k <= SUBCLUSTER_INVALID; k++)
-		assert_true(strlen(
-			subcluster_kind_name((enum subcluster_kind)k)));
+		assert_true(
+			strlen(subcluster_kind_name((enum subcluster_kind)k)));
 }
 
 static void names_from_images_are_escaped(void **state)
 {
-	struct snapshot s = { .id = "1", .id_len = 1, .name = "a\nb",
-			      .name_len = 3, .icount = UINT64_MAX,
-			      .l1_size = 2, .l1_off = 0x5000 };
-	struct bitmap b = { .name = "\x1b[m", .name_len = 3, .type = 1,
-			    .granularity_bits = 16, .table_size = 1,
+	struct snapshot s = { .id = "1",
+			      .id_len = 1,
+			      .name = "a\nb",
+			      .name_len = 3,
+			      .icount = UINT64_MAX,
+			      .l1_size = 2,
+			      .l1_off = 0x5000 };
+	struct bitmap b = { .name = "\x1b[m",
+			    .name_len = 3,
+			    .type = 1,
+			    .granularity_bits = 16,
+			    .table_size = 1,
 			    .table_off = 0x5000 };
 	struct luks_header l = { .cipher_name = "aes\n",
 				 .cipher_mode = "xts-plain64",
-				 .hash = "sha256", .uuid = "u",
+				 .hash = "sha256",
+				 .uuid = "u",
 				 .key_bytes = 64 };
 
 	(void)state;
@@ -146,7 +156,8 @@ static void texts_fit_any_room(void **state)
 		size_t size = 1 + test_rng_below(&rng, 300);
 		char *dst = end - size, name[40], whole[512];
 		struct snapshot s = { .icount = test_rng_next(&rng),
-				      .name = name, .id = name };
+				      .name = name,
+				      .id = name };
 
 		test_rng_fill(&rng, name, sizeof(name));
 		if (i % 2)

@@ -104,14 +104,14 @@ static void table_entries_are_aligned_clean_and_in_the_file(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		assert_int_equal(refcount_table_entry_defect(&g, rows[i].entry,
-							     1 << 20),
-				 rows[i].want);
+		assert_int_equal(
+			refcount_table_entry_defect(&g, rows[i].entry, 1 << 20),
+			rows[i].want);
 	assert_int_equal(refcount_table_entry_defect(&g, 0x1000, 0x1001),
 			 DEFECT_NONE);
-	assert_int_equal(refcount_table_entry_defect(&g, UINT64_C(1) << 56,
-						     UINT64_MAX),
-			 DEFECT_REFCOUNT_BLOCK_BEYOND_EOF);
+	assert_int_equal(
+		refcount_table_entry_defect(&g, UINT64_C(1) << 56, UINT64_MAX),
+		DEFECT_REFCOUNT_BLOCK_BEYOND_EOF);
 }
 
 /* T1: what has no offset may still not be empty. */

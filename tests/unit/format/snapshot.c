@@ -270,7 +270,8 @@ static void large_vm_states_leave_the_small_field_empty(void **state)
  * something follows it. */
 static void unknown_extra_data_stays_behind_an_absent_icount(void **state)
 {
-	struct snapshot s = { .icount = UINT64_MAX, .unknown_extra_len = 4,
+	struct snapshot s = { .icount = UINT64_MAX,
+			      .unknown_extra_len = 4,
 			      .unknown_extra = (const uint8_t *)"more" };
 	uint8_t buf[80];
 	struct byte_writer w = byte_writer_init(buf, sizeof(buf));

@@ -20,8 +20,7 @@ static int open_within(struct rig *r, struct qcow2_store *file,
 			    NULL);
 }
 
-static int open_all(struct rig *r, struct qcow2_store *file,
-		    struct bitmaps *b)
+static int open_all(struct rig *r, struct qcow2_store *file, struct bitmaps *b)
 {
 	struct metadata_budget budget = { .limit = UINT64_MAX };
 
@@ -123,12 +122,12 @@ static void one_bad_entry_hides_them_all(void **state)
 		uint8_t value;
 		enum defect want;
 	} bad[] = {
-		{ 16, 2, DEFECT_BITMAP_ENTRY },     /* type */
-		{ 17, 8, DEFECT_BITMAP_ENTRY },     /* granularity */
+		{ 16, 2, DEFECT_BITMAP_ENTRY }, /* type */
+		{ 17, 8, DEFECT_BITMAP_ENTRY }, /* granularity */
 		{ 17, 32, DEFECT_BITMAP_ENTRY },
-		{ 12, 0x80, DEFECT_BITMAP_ENTRY },  /* flags */
-		{ 7, 1, DEFECT_BITMAP_TABLE },      /* table offset */
-		{ 11, 200, DEFECT_BITMAP_TABLE },   /* table size */
+		{ 12, 0x80, DEFECT_BITMAP_ENTRY },     /* flags */
+		{ 7, 1, DEFECT_BITMAP_TABLE },         /* table offset */
+		{ 11, 200, DEFECT_BITMAP_TABLE },      /* table size */
 		{ 20, 0x7f, DEFECT_BITMAP_DIRECTORY }, /* extra data */
 	};
 
@@ -136,8 +135,8 @@ static void one_bad_entry_hides_them_all(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		struct rig *r = make();
 
-		rig_put(r, r->bitmaps.directory_off + bad[i].off,
-			&bad[i].value, 1);
+		rig_put(r, r->bitmaps.directory_off + bad[i].off, &bad[i].value,
+			1);
 		expect_none(r, bad[i].want);
 	}
 }
@@ -145,7 +144,8 @@ static void one_bad_entry_hides_them_all(void **state)
 static void only_a_failed_read_is_an_error(void **state)
 {
 	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
-					 .nth = 1, .code = -EIO };
+					 .nth = 1,
+					 .code = -EIO };
 	struct fault_injector fault = FAULT_INIT;
 	struct rig *r = make();
 	struct qcow2_store *faulty;
@@ -164,11 +164,12 @@ static void only_a_failed_read_is_an_error(void **state)
 static void the_budget_is_asked_before_anything_is_read(void **state)
 {
 	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
-					 .nth = 1, .code = -EIO };
+					 .nth = 1,
+					 .code = -EIO };
 	struct fault_injector fault = FAULT_INIT;
 	struct rig *r = make();
-	uint64_t bytes = r->bitmaps.directory_size +
-			 2 * sizeof(struct bitmap_entry);
+	uint64_t bytes =
+		r->bitmaps.directory_size + 2 * sizeof(struct bitmap_entry);
 	struct metadata_budget budget = { .limit = bytes - 1 };
 	struct qcow2_store *faulty;
 	struct bitmaps b;

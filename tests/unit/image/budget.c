@@ -16,7 +16,7 @@
 
 #define GIB (UINT64_C(1) << 30)
 #define N_PLACES 200
-#define PLACE(i) ((uint64_t)(i) * 2 * GIB)
+#define PLACE(i) ((uint64_t)(i)*2 * GIB)
 
 #define ok(expression) assert_int_equal((expression), 0)
 

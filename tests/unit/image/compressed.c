@@ -23,8 +23,7 @@ struct front {
 };
 
 static int front_preadv(void *self, const struct iovec *iov, int iovcnt,
-			uint64_t off, unsigned flags,
-			struct qcow2_error *err)
+			uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	struct front *f = self;
 
@@ -61,7 +60,8 @@ static struct l2_entry first_entry(struct builder *b)
 /* All clusters differ, or all share the compressed data of the first. */
 static void setup(struct fixture *f, bool shared)
 {
-	const struct builder_opts o = { .version = 3, .cluster_bits = 16,
+	const struct builder_opts o = { .version = 3,
+					.cluster_bits = 16,
 					.size = CLUSTER * CLUSTERS };
 	const struct qcow2_store_ops ops = { .struct_size = sizeof(ops),
 					     .preadv = front_preadv,
@@ -84,9 +84,8 @@ static void setup(struct fixture *f, bool shared)
 	builder_finish(&f->b);
 	f->front.behind = f->b.file;
 	f->front.n_reads = 0;
-	assert_int_equal(store_new(&ops, &f->front, "front", true, &f->store,
-				   NULL),
-			 0);
+	assert_int_equal(
+		store_new(&ops, &f->front, "front", true, &f->store, NULL), 0);
 	assert_int_equal(image_open(f->store, &opts, &f->img, NULL), 0);
 }
 
@@ -108,11 +107,11 @@ static void read_at(struct fixture *f, uint64_t off, uint64_t len)
 	while (done < len) {
 		struct image_extent x;
 
-		assert_int_equal(image_map(f->img, len - done, off + done, 0,
-					   &x, NULL),
-				 0);
-		assert_int_equal(image_read(f->img, &dst, x.len, off + done,
-					    &x, 0, NULL),
+		assert_int_equal(
+			image_map(f->img, len - done, off + done, 0, &x, NULL),
+			0);
+		assert_int_equal(image_read(f->img, &dst, x.len, off + done, &x,
+					    0, NULL),
 				 0);
 		done += x.len;
 	}

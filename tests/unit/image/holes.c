@@ -17,12 +17,12 @@ static void sees_data_that_was_written_after_it_saw_a_hole(void **state)
 	holes_init(&p);
 	assert_int_equal(store_mem_new(&file, NULL), 0);
 	assert_int_equal(store_truncate(file, 1 << 20, NULL), 0);
-	assert_int_equal(holes_extent(&p, file, &len, 65536, &is_data,
-					     NULL), 0);
+	assert_int_equal(holes_extent(&p, file, &len, 65536, &is_data, NULL),
+			 0);
 	assert_false(is_data);
 	assert_int_equal(store_pwrite(file, "data", 4, 65536, 0, NULL), 0);
-	assert_int_equal(holes_extent(&p, file, &len, 65536, &is_data,
-					     NULL), 0);
+	assert_int_equal(holes_extent(&p, file, &len, 65536, &is_data, NULL),
+			 0);
 	assert_true(is_data);
 	store_unref(file);
 	holes_release(&p);

@@ -54,8 +54,8 @@ static void what_changes_while_it_is_open_is_seen(void **state)
 	struct disk_rig t;
 
 	(void)state;
-	disk_init(&t, (struct disk_want){
-			      .flags = QCOW2_CREATE_LAZY_REFCOUNTS });
+	disk_init(&t,
+		  (struct disk_want){ .flags = QCOW2_CREATE_LAZY_REFCOUNTS });
 	assert_true(info_of(&t).lazy_refcounts);
 	assert_false(info_of(&t).dirty);
 	disk_fill(&t, 1, CLUSTER, 0);

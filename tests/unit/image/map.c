@@ -16,8 +16,10 @@ enum { N_L1 = 8, L1_OFF = CLUSTER, L2_OFF = 2 * CLUSTER };
 /* Eight L1 entries, of which the third has a table with an entry in use. */
 static int rig_try(struct rig *r, const struct qcow2_open_opts *opts)
 {
-	const struct header h = { .version = 3, .cluster_bits = 16,
-				  .refcount_order = 4, .size = N_L1 * REACH };
+	const struct header h = { .version = 3,
+				  .cluster_bits = 16,
+				  .refcount_order = 4,
+				  .size = N_L1 * REACH };
 	const struct map_source source = { L1_OFF, N_L1 };
 	uint8_t raw[8];
 
@@ -49,8 +51,8 @@ static void rig_release(struct rig *r)
 static int get(struct rig *r, uint64_t off, struct map_window *w,
 	       struct qcow2_error *err)
 {
-	return map_window_get(&r->map, &r->geo, 16 * CLUSTER, N_L1 * REACH,
-			      off, 0, w, err);
+	return map_window_get(&r->map, &r->geo, 16 * CLUSTER, N_L1 * REACH, off,
+			      0, w, err);
 }
 
 static void without_a_table_all_empty_entries_are_one_window(void **state)
@@ -154,7 +156,8 @@ static void slices_have_sizes_that_divide_a_cluster(void **state)
 static void an_l1_table_that_cannot_be_read_is_told(void **state)
 {
 	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
-					 .nth = 1, .code = -EIO };
+					 .nth = 1,
+					 .code = -EIO };
 	const struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
 	const struct map_source source = { L1_OFF, N_L1 };
 	struct fault_injector fault = FAULT_INIT;

@@ -21,7 +21,8 @@ static struct names with_cluster(const char *backing)
 static struct header header_of(const char *backing)
 {
 	return (struct header){
-		.version = 3, .cluster_bits = 12,
+		.version = 3,
+		.cluster_bits = 12,
 		.backing_off = backing ? NAME_OFF : 0,
 		.backing_len = backing ? (uint32_t)strlen(backing) : 0,
 	};
@@ -77,8 +78,7 @@ static void a_name_behind_the_end_of_a_short_file_is_refused(void **state)
 		if (len == NAME_OFF + 8) {
 			assert_int_equal(names_open(&n, &h, &x, &err), 0);
 		} else {
-			assert_int_equal(names_open(&n, &h, &x, &err),
-					 -EINVAL);
+			assert_int_equal(names_open(&n, &h, &x, &err), -EINVAL);
 			assert_int_equal(err.defect,
 					 DEFECT_HEADER_BACKING_NAME);
 		}
@@ -151,7 +151,8 @@ static void a_malformed_table_names_nothing(void **state)
 	struct names n = with_cluster(NULL);
 	uint8_t *table = feature_table(2);
 	const struct extensions x = {
-		.feature_names = table, .bad_feature_names = true,
+		.feature_names = table,
+		.bad_feature_names = true,
 		.feature_names_len = 2 * FEATURE_ENTRY_BYTES,
 	};
 

@@ -12,7 +12,8 @@
 #include "support/builder.h"
 #include "support/test.h"
 
-static const struct builder_opts plain = { .version = 3, .cluster_bits = 16,
+static const struct builder_opts plain = { .version = 3,
+					   .cluster_bits = 16,
 					   .size = 4 << 20 };
 
 static void make(struct builder *b, const struct builder_opts *o)
@@ -113,8 +114,8 @@ static void every_bad_header_field_is_refused_by_name(void **state)
 
 static void every_truncation_of_the_header_is_refused(void **state)
 {
-	static const uint64_t sizes[] = { 0, 1, 3, 4, 8, 71, 72, 103, 104,
-					  105, 111 };
+	static const uint64_t sizes[] = { 0,  1,   3,   4,   8,  71,
+					  72, 103, 104, 105, 111 };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -130,9 +131,8 @@ static void every_truncation_of_the_header_is_refused(void **state)
 
 static void unknown_features_are_named_from_the_table(void **state)
 {
-	uint8_t ext[8 + FEATURE_ENTRY_BYTES] = { 0x68, 0x03, 0xf8, 0x57,
-						 0,    0,    0,    48,
-						 0,    9 };
+	uint8_t ext[8 + FEATURE_ENTRY_BYTES] = { 0x68, 0x03, 0xf8, 0x57, 0,
+						 0,    0,    48,   0,    9 };
 	struct qcow2_error err = { 0 };
 	struct builder b;
 
@@ -241,9 +241,8 @@ static void any_size_reads_to_its_last_byte(void **state)
 		assert_int_equal(image_open(b.file, &opts, &img, NULL), 0);
 		assert_int_equal(img->virtual_size, sizes[i]);
 		if (sizes[i]) {
-			assert_int_equal(image_map(img, sizes[i], 0, 0, &x,
-						   NULL),
-					 0);
+			assert_int_equal(
+				image_map(img, sizes[i], 0, 0, &x, NULL), 0);
 			assert_int_equal(x.len, sizes[i]);
 		}
 		image_close(img);

@@ -55,9 +55,10 @@ static struct qcow2_info info_of(struct qcow2_image *img)
 /* F07: from the fixed part of the header on. */
 static void the_first_bytes_of_an_image_say_what_it_is(void **state)
 {
-	static const uint64_t sizes[] = { 104, 105, 111, 112, 113, 120, 200,
-					  511, 4096, 4097, CLUSTER,
-					  CLUSTER + 1, 2 * CLUSTER };
+	static const uint64_t sizes[] = {
+		104, 105,  111,  112,     113,         120,        200,
+		511, 4096, 4097, CLUSTER, CLUSTER + 1, 2 * CLUSTER
+	};
 	const uint32_t tables = QCOW2_LACKS_L1_TABLE |
 				QCOW2_LACKS_REFCOUNT_TABLE;
 
@@ -70,8 +71,9 @@ static void the_first_bytes_of_an_image_say_what_it_is(void **state)
 		struct qcow2_info info;
 
 		assert_int_equal(store_truncate(s, sizes[i], NULL), 0);
-		assert_int_equal(open_as(s, QCOW2_OPEN_METADATA_ONLY, NULL,
-					 &img, NULL), 0);
+		assert_int_equal(
+			open_as(s, QCOW2_OPEN_METADATA_ONLY, NULL, &img, NULL),
+			0);
 		info = info_of(img);
 		assert_int_equal(info.virtual_size, DISK);
 		assert_int_equal(info.cluster_size, CLUSTER);
@@ -96,8 +98,9 @@ static void fewer_bytes_are_no_image(void **state)
 		struct qcow2_image *img;
 
 		assert_int_equal(store_truncate(s, size, NULL), 0);
-		assert_int_equal(open_as(s, QCOW2_OPEN_METADATA_ONLY, NULL,
-					 &img, NULL), -EINVAL);
+		assert_int_equal(
+			open_as(s, QCOW2_OPEN_METADATA_ONLY, NULL, &img, NULL),
+			-EINVAL);
 		qcow2_store_unref(s);
 	}
 }
@@ -113,8 +116,9 @@ static void a_name_that_is_cut_off_is_not_told(void **state)
 		struct qcow2_info info;
 
 		assert_int_equal(store_truncate(s, size, NULL), 0);
-		assert_int_equal(open_as(s, QCOW2_OPEN_METADATA_ONLY, NULL,
-					 &img, NULL), 0);
+		assert_int_equal(
+			open_as(s, QCOW2_OPEN_METADATA_ONLY, NULL, &img, NULL),
+			0);
 		info = info_of(img);
 		assert_int_equal(info.self_contained, 0);
 		if (info.backing_file)
@@ -156,8 +160,8 @@ static void a_snapshot_table_past_the_end_hides_the_snapshots_only(void **state)
 		    UINT64_C(0x0000000100000003));
 		put(s, HEADER_OFF_SNAPSHOTS_OFF, places[i]);
 		assert_int_equal(open_as(s, 0, NULL, &img, NULL), 0);
-		assert_int_equal(qcow2_pread(img, buf, sizeof(buf), 0, 0,
-					     NULL), 0);
+		assert_int_equal(qcow2_pread(img, buf, sizeof(buf), 0, 0, NULL),
+				 0);
 		assert_int_equal(info_of(img).n_snapshots, 0);
 		assert_int_equal(info_of(img).lacks,
 				 QCOW2_LACKS_SNAPSHOT_TABLE);

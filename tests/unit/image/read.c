@@ -53,7 +53,8 @@ static void each_kind_is_told(void **state)
 	disk_fill(&t, 1, 3 * CLUSTER, 0);
 	assert_int_equal(qcow2_zero(t.disk, CLUSTER, CLUSTER, 0, NULL), 0);
 	assert_int_equal(qcow2_zero(t.disk, CLUSTER, 2 * CLUSTER,
-				    QCOW2_ZERO_MAY_UNMAP, NULL), 0);
+				    QCOW2_ZERO_MAY_UNMAP, NULL),
+			 0);
 	disk_compress(&t, 4, 3);
 	disk_compress(&t, 5, 4);
 	assert_int_equal(look(&t, DISK, 0).kind, SUBCLUSTER_NORMAL);
@@ -156,7 +157,8 @@ static void damage_ends_an_extent_and_begins_none(void **state)
 static void a_read_that_fails_is_told(void **state)
 {
 	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
-					 .nth = 1, .code = -EIO };
+					 .nth = 1,
+					 .code = -EIO };
 	uint8_t buf[512];
 	struct iovec iov = { buf, sizeof(buf) };
 	struct iov_cursor dst = iov_cursor_init(&iov, 1);

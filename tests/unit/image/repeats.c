@@ -144,8 +144,9 @@ static void shared_tables_and_others_say_what_each_says(void **state)
 		bool empty = l1 == 10 || l1 == 11 || l1 == 30;
 		struct qcow2_extent x;
 
-		assert_int_equal(qcow2_map(disk, n_l1 * REACH - off, off, 0,
-					   &x, NULL), 0);
+		assert_int_equal(
+			qcow2_map(disk, n_l1 * REACH - off, off, 0, &x, NULL),
+			0);
 		assert_int_equal(!(x.flags & QCOW2_EXTENT_PRESENT), empty);
 		assert_int_equal(x.off, off);
 		assert_int_equal(x.len % REACH, 0);
@@ -197,8 +198,9 @@ static void a_few_shared_tables_are_walked_as_any_others(void **state)
 	while (off < n_l1 * REACH) {
 		struct qcow2_extent x;
 
-		assert_int_equal(qcow2_map(disk, n_l1 * REACH - off, off, 0,
-					   &x, NULL), 0);
+		assert_int_equal(
+			qcow2_map(disk, n_l1 * REACH - off, off, 0, &x, NULL),
+			0);
 		assert_int_equal(!!(x.flags & QCOW2_EXTENT_PRESENT),
 				 off % REACH == 7 * CLUSTER);
 		off += x.len;
@@ -222,30 +224,31 @@ static void tables_in_holes_are_not_read(void **state)
 		builder_set_entry(&r.b, i * REACH, nothing(0));
 	for (uint64_t i = 0; i < n_l1; i++)
 		if (i != used)
-			assert_int_equal(
-				store_zero(r.b.file, CLUSTER,
-					   l1_table_off(r.b.l1[i]),
-					   QCOW2_STORE_UNMAP, NULL), 0);
+			assert_int_equal(store_zero(r.b.file, CLUSTER,
+						    l1_table_off(r.b.l1[i]),
+						    QCOW2_STORE_UNMAP, NULL),
+					 0);
 	builder_set_entry(&r.b, used * REACH + 5 * CLUSTER, zero(0));
 	disk = open_disk(&r);
 	before = r.count.calls[STORE_OP_READ];
 	for (unsigned i = 0; i < 3; i++) {
 		struct qcow2_extent x;
 
-		assert_int_equal(qcow2_map(disk, n_l1 * REACH - off, off, 0,
-					   &x, NULL), 0);
+		assert_int_equal(
+			qcow2_map(disk, n_l1 * REACH - off, off, 0, &x, NULL),
+			0);
 		assert_int_equal(!!(x.flags & QCOW2_EXTENT_PRESENT), i == 1);
 		off += x.len;
-		assert_int_equal(off, i == 0 ? used * REACH + 5 * CLUSTER
-				 : i == 1 ? used * REACH + 6 * CLUSTER
-					  : n_l1 * REACH);
+		assert_int_equal(off, i == 0   ? used * REACH + 5 * CLUSTER
+				      : i == 1 ? used * REACH + 6 * CLUSTER
+					       : n_l1 * REACH);
 	}
 	assert_in_range(r.count.calls[STORE_OP_READ] - before, 1, 2);
 	assert_in_range(r.count.calls[STORE_OP_EXTENT], 1, 4);
 	rig_release(&r, disk);
 }
 
-/* ---- The search itself -------------------------------------------------------- */
+/* ---- The search itself --------------------------------------------------- */
 
 struct search {
 	struct rig r;
@@ -297,11 +300,13 @@ static void tables_that_may_change_are_never_passed_over(void **state)
 		s.src.changing = changing;
 		assert_int_equal(repeats_find(&s.found, &s.src, offs, 4, NULL),
 				 0);
-		assert_int_equal(repeats_uniform(&s.found, s.src.geo, table, &kind),
-				 !changing);
+		assert_int_equal(
+			repeats_uniform(&s.found, s.src.geo, table, &kind),
+			!changing);
 		if (!changing)
 			assert_int_equal(kind, SUBCLUSTER_ZERO_PLAIN);
-		assert_false(repeats_uniform(&s.found, s.src.geo, 1 << 20, &kind));
+		assert_false(
+			repeats_uniform(&s.found, s.src.geo, 1 << 20, &kind));
 		search_release(&s);
 	}
 }
@@ -337,7 +342,11 @@ static void steps_follow_what_the_tables_hold(void **state)
 
 static void a_table_outside_the_file_is_left_to_the_walk(void **state)
 {
-	uint64_t offs[] = { 512, 512, 1 << 30, 1 << 30, UINT64_MAX & ~511ull,
+	uint64_t offs[] = { 512,
+			    512,
+			    1 << 30,
+			    1 << 30,
+			    UINT64_MAX & ~511ull,
 			    UINT64_MAX & ~511ull };
 	struct search s;
 

@@ -13,14 +13,32 @@
 enum { CLUSTER = 65536, N = 3, TABLE_OFF = CLUSTER };
 
 static const struct snapshot entries[N] = {
-	{ .l1_off = 2 * CLUSTER, .l1_size = 1, .id_len = 1, .id = "1",
-	  .name_len = 5, .name = "first", .date_sec = 1600000000,
-	  .date_nsec = 7, .vm_clock_nsec = 8, .vm_state_size = 1 << 20,
-	  .disk_size = 1 << 20, .icount = 12 },
-	{ .l1_off = 3 * CLUSTER, .l1_size = 2, .id_len = 1, .id = "2",
-	  .name_len = 1, .name = "1", .disk_size = 1 << 21 },
-	{ .l1_off = 4 * CLUSTER, .l1_size = 1, .id_len = 2, .id = "10",
-	  .name_len = 5, .name = "first", .disk_size = 1 << 20 },
+	{ .l1_off = 2 * CLUSTER,
+	  .l1_size = 1,
+	  .id_len = 1,
+	  .id = "1",
+	  .name_len = 5,
+	  .name = "first",
+	  .date_sec = 1600000000,
+	  .date_nsec = 7,
+	  .vm_clock_nsec = 8,
+	  .vm_state_size = 1 << 20,
+	  .disk_size = 1 << 20,
+	  .icount = 12 },
+	{ .l1_off = 3 * CLUSTER,
+	  .l1_size = 2,
+	  .id_len = 1,
+	  .id = "2",
+	  .name_len = 1,
+	  .name = "1",
+	  .disk_size = 1 << 21 },
+	{ .l1_off = 4 * CLUSTER,
+	  .l1_size = 1,
+	  .id_len = 2,
+	  .id = "10",
+	  .name_len = 5,
+	  .name = "first",
+	  .disk_size = 1 << 20 },
 };
 
 struct table {
@@ -36,15 +54,18 @@ static void table_init(struct table *t)
 	uint8_t *buf;
 
 	*t = (struct table){ .size = 8 * CLUSTER };
-	t->header = (struct header){ .version = 3, .cluster_bits = 16,
-				     .refcount_order = 4, .n_snapshots = N,
+	t->header = (struct header){ .version = 3,
+				     .cluster_bits = 16,
+				     .refcount_order = 4,
+				     .n_snapshots = N,
 				     .snapshots_off = TABLE_OFF };
 	t->written.list = calloc(N, sizeof(*t->written.list));
 	assert_non_null(t->written.list);
 	t->written.n = N;
 	for (unsigned i = 0; i < N; i++)
 		assert_int_equal(snapshot_info_init(&t->written.list[i],
-						    &entries[i], NULL), 0);
+						    &entries[i], NULL),
+				 0);
 	t->written.table_bytes = snapshots_bytes(&t->written);
 	buf = calloc(1, t->written.table_bytes);
 	assert_non_null(buf);
@@ -52,7 +73,8 @@ static void table_init(struct table *t)
 	assert_int_equal(store_mem_new(&t->file, NULL), 0);
 	assert_int_equal(store_truncate(t->file, t->size, NULL), 0);
 	assert_int_equal(store_pwrite(t->file, buf, t->written.table_bytes,
-				      TABLE_OFF, 0, NULL), 0);
+				      TABLE_OFF, 0, NULL),
+			 0);
 	free(buf);
 }
 
@@ -104,8 +126,7 @@ static void ids_come_before_names(void **state)
 	(void)state;
 	table_init(&t);
 	assert_ptr_equal(snapshots_find(&t.written, "1"), &t.written.list[0]);
-	assert_ptr_equal(snapshots_find(&t.written, "10"),
-			 &t.written.list[2]);
+	assert_ptr_equal(snapshots_find(&t.written, "10"), &t.written.list[2]);
 	assert_ptr_equal(snapshots_find(&t.written, "first"),
 			 &t.written.list[0]);
 	assert_null(snapshots_find(&t.written, "fir"));
@@ -123,8 +144,7 @@ static void a_table_that_the_file_cuts_off_is_refused(void **state)
 		struct qcow2_error err = { 0 };
 		struct snapshots s;
 
-		t.size = min_u64(t.size, TABLE_OFF + t.written.table_bytes) -
-			 8;
+		t.size = min_u64(t.size, TABLE_OFF + t.written.table_bytes) - 8;
 		assert_int_equal(store_truncate(t.file, t.size, NULL), 0);
 		assert_true(open_all(&t, &s, 1 << 20, &err) < 0);
 		assert_int_not_equal(err.defect, 0);
@@ -150,7 +170,8 @@ static void names_that_need_too_much_memory_are_refused(void **state)
 static void a_failed_read_is_told(void **state)
 {
 	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
-					 .nth = 1, .code = -EIO };
+					 .nth = 1,
+					 .code = -EIO };
 	struct fault_injector fault = FAULT_INIT;
 	struct qcow2_store *below;
 	struct snapshots s;

@@ -394,7 +394,8 @@ static void a_failed_read_leaves_the_old_file(void **state)
 		struct qcow2_convert_opts opts = threads(n);
 		struct qcow2_error err = { 0 };
 
-		assert_int_equal(ops_convert_raw(d, p.path, &opts, 0, &err), -EIO);
+		assert_int_equal(ops_convert_raw(d, p.path, &opts, 0, &err),
+				 -EIO);
 		assert_string_equal(err.message, "the fake disk fails");
 		assert_place_untouched(&p);
 	}

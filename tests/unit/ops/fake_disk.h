@@ -17,17 +17,17 @@
 struct disk {
 	uint64_t size;
 	uint32_t cluster_size;
-	uint8_t *bytes;		      /* address space only where untouched */
+	uint8_t *bytes;               /* address space only where untouched */
 	struct qcow2_extent *extents; /* without gaps, to the end */
 	size_t n_extents;
 	struct qcow2_store *store; /* of extents with HOST_OFF, or NULL */
-	uint64_t fail_read_off;	   /* reads that touch this byte fail */
+	uint64_t fail_read_off;    /* reads that touch this byte fail */
 	uint64_t fail_map_off;
-	bool has_to_wait;	   /* reads with QCOW2_NOWAIT say so */
+	bool has_to_wait; /* reads with QCOW2_NOWAIT say so */
 
 	atomic_uint n_reads;
 	atomic_uint n_maps;
-	pthread_mutex_t lock;	 /* guards the record below */
+	pthread_mutex_t lock;    /* guards the record below */
 	const void *buffers[64]; /* where reads went, each once */
 	unsigned n_buffers;
 	uint64_t largest_read;

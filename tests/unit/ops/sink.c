@@ -32,8 +32,7 @@ static int sink_preadv(void *self, const struct iovec *iov, int iovcnt,
 }
 
 static int sink_pwritev(void *self, const struct iovec *iov, int iovcnt,
-			uint64_t off, unsigned flags,
-			struct qcow2_error *err)
+			uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	struct sink *s = self;
 	SCOPED_LOCK(&s->lock);

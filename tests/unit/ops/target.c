@@ -149,7 +149,7 @@ static void holes_begin_and_end_at_whole_blocks(void **state)
 
 	(void)state;
 	fixture_init(&f, 64 * KIB, 4096);
-	memset(f.buf + 512, 0, 4096);		  /* no block of its own */
+	memset(f.buf + 512, 0, 4096);             /* no block of its own */
 	memset(f.buf + 16384 + 512, 0, 2 * 4096); /* has one inside */
 	assert_int_equal(target_write(&f.target, f.buf, 64 * KIB, 0, NULL), 0);
 	assert_sectors(&f.sink, 0, 20480, SINK_WRITTEN);

@@ -43,8 +43,7 @@ static void run(struct scene *s)
 
 	turns_init(&s->turns);
 	for (unsigned i = 0; i < WORKERS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, work, s),
-				 0);
+		assert_int_equal(pthread_create(&threads[i], NULL, work, s), 0);
 	for (unsigned i = 0; i < WORKERS; i++)
 		pthread_join(threads[i], NULL);
 	turns_release(&s->turns);

@@ -123,7 +123,7 @@ static void of_several_failures_one_is_told_whole(void **state)
 struct shift {
 	atomic_uint n_seen;
 	unsigned n_processors;
-	unsigned n_wakes;     /* by the first */
+	unsigned n_wakes; /* by the first */
 };
 
 static int wait_for_all(struct workers *w, unsigned index, void *opaque,
@@ -151,8 +151,8 @@ static void those_beyond_the_processors_sleep_until_woken(void **state)
 	for (unsigned wakes = 0; wakes < 3; wakes++) {
 		struct shift s = { .n_processors = n, .n_wakes = wakes };
 
-		assert_int_equal(workers_run(n + 5, false, wait_for_all, &s,
-					     NULL), 0);
+		assert_int_equal(
+			workers_run(n + 5, false, wait_for_all, &s, NULL), 0);
 		assert_int_equal(s.n_seen, n + wakes);
 	}
 }
@@ -201,8 +201,7 @@ static void a_child_does_not_wait_for_those_who_sleep(void **state)
 	int status = 0;
 
 	(void)state;
-	assert_int_equal(workers_run(n + 3, false, fork_once, &child, NULL),
-			 0);
+	assert_int_equal(workers_run(n + 3, false, fork_once, &child, NULL), 0);
 	if (child == 0)
 		_exit(7);
 	alarm(30);

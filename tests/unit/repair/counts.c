@@ -9,7 +9,8 @@ struct base {
 static struct base fresh(uint32_t order)
 {
 	struct base b = { .r = rig_new(&(struct rig_opts){
-				  .refcount_order = order, .has_order = true,
+				  .refcount_order = order,
+				  .has_order = true,
 			  }) };
 
 	b.s = rig_small(b.r);
@@ -25,8 +26,9 @@ static void every_width_is_raised_and_lowered(void **state)
 		uint64_t unused = b.r->n_clusters * b.r->cs;
 		struct mended m;
 
-		assert_int_equal(store_truncate(b.r->store,
-						unused + 4 * b.r->cs, NULL), 0);
+		assert_int_equal(
+			store_truncate(b.r->store, unused + 4 * b.r->cs, NULL),
+			0);
 		rig_poke_refcount(b.r, b.s.data[1], 0);
 		rig_poke_refcount(b.r, unused, 1);
 		if (order > 0)
@@ -36,7 +38,8 @@ static void every_width_is_raised_and_lowered(void **state)
 		assert_int_equal(m.result.corruptions_fixed, 1);
 		assert_int_equal(m.result.leaks_fixed, order ? 2 : 1);
 		assert_int_equal(mended_count(&m, DEFECT_REFCOUNT_TOO_LOW,
-					      QCOW2_ACTION_REPAIRED), 1);
+					      QCOW2_ACTION_REPAIRED),
+				 1);
 		rig_free(b.r);
 	}
 }
@@ -104,10 +107,11 @@ static void refcounts_become_as_wide_as_they_must(void **state)
 			rig_entry(b.r, b.s.l2, k ? k + 2 : 0, b.s.data[0], 0);
 		m = mend(b.r, REPAIR_ALL);
 		assert_int_equal(mended_count(&m, DEFECT_REFCOUNT_TOO_LOW,
-					      QCOW2_ACTION_REPAIRED), 1);
-		assert_int_equal(1u << (rig_get64(b.r,
-						  HEADER_OFF_REFCOUNT_ORDER)
-					>> 32), widths[i].bits);
+					      QCOW2_ACTION_REPAIRED),
+				 1);
+		assert_int_equal(
+			1u << (rig_get64(b.r, HEADER_OFF_REFCOUNT_ORDER) >> 32),
+			widths[i].bits);
 		assert_int_equal(rig_get64(b.r, b.s.l2), b.s.data[0]);
 		rig_free(b.r);
 	}
@@ -117,8 +121,8 @@ static void refcounts_become_as_wide_as_they_must(void **state)
  * rely on it. */
 static void what_no_refcount_can_say_is_left(void **state)
 {
-	struct rig *r = rig_new(&(struct rig_opts){ .version = 2,
-				.size = 512 * UINT64_C(512) * 4096 });
+	struct rig *r = rig_new(&(struct rig_opts){
+		.version = 2, .size = 512 * UINT64_C(512) * 4096 });
 	struct small s = rig_small(r);
 	struct bytes before;
 	struct mended m;
@@ -137,8 +141,9 @@ static void what_no_refcount_can_say_is_left(void **state)
 	m = mend_store(r->store, REPAIR_ALL);
 	assert_int_equal(m.rc, 0);
 	assert_int_equal(m.n, 1);
-	assert_int_equal(mended_count(&m, DEFECT_REFCOUNT_TOO_LOW,
-				      QCOW2_ACTION_FAILED), 1);
+	assert_int_equal(
+		mended_count(&m, DEFECT_REFCOUNT_TOO_LOW, QCOW2_ACTION_FAILED),
+		1);
 	assert_true(bytes_equal(before, bytes_of(r->store)));
 	rig_free(r);
 }

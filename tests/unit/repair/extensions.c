@@ -31,7 +31,8 @@ static void a_raw_bit_without_data_file_is_cleared_by_every_repair(void **state)
 		struct mended m = mend(r, all[i]);
 
 		assert_int_equal(mended_count(&m, DEFECT_HEADER_DATA_FILE_RAW,
-					      QCOW2_ACTION_REPAIRED), 1);
+					      QCOW2_ACTION_REPAIRED),
+				 1);
 		assert_int_equal(m.result.corruptions_fixed, 1);
 		assert_int_equal(rig_get64(r, HEADER_OFF_AUTOCLEAR), 0);
 		rig_free(r);
@@ -62,7 +63,8 @@ static void a_bitmaps_extension_of_wrong_length_becomes_a_filler(void **state)
 	rig_put64(r, FIRST_EXT + 24, (uint64_t)EXT_BITMAPS << 32 | 32);
 	m = mend(r, REPAIR_ALL);
 	assert_int_equal(mended_count(&m, DEFECT_EXTENSION_BITMAPS,
-				      QCOW2_ACTION_REPAIRED), 1);
+				      QCOW2_ACTION_REPAIRED),
+			 1);
 	assert_int_equal(rig_get64(r, HEADER_OFF_AUTOCLEAR), 0);
 	assert_int_equal(rig_get64(r, FIRST_EXT),
 			 (uint64_t)EXT_FILLER << 32 | 16);
@@ -81,8 +83,9 @@ static void an_end_mark_that_is_too_long_is_cut(void **state)
 	rig_put64(r, FIRST_EXT, (uint64_t)EXT_FILLER << 32 | 8);
 	rig_put64(r, FIRST_EXT + 16, 0xffffffff);
 	m = mend(r, REPAIR_ALL);
-	assert_int_equal(mended_count(&m, DEFECT_EXTENSION_END,
-				      QCOW2_ACTION_REPAIRED), 1);
+	assert_int_equal(
+		mended_count(&m, DEFECT_EXTENSION_END, QCOW2_ACTION_REPAIRED),
+		1);
 	assert_int_equal(rig_get64(r, FIRST_EXT + 16), 0);
 	rig_free(r);
 }
@@ -170,8 +173,9 @@ static void a_snapshot_with_the_active_l1_table_gets_a_copy(void **state)
 	entry = r->header.snapshots_off;
 	rig_put64(r, entry, r->l1_off);
 	m = mend(r, REPAIR_ALL);
-	assert_int_equal(mended_count(&m, DEFECT_CLUSTER_OVERLAP,
-				      QCOW2_ACTION_REPAIRED), 1);
+	assert_int_equal(
+		mended_count(&m, DEFECT_CLUSTER_OVERLAP, QCOW2_ACTION_REPAIRED),
+		1);
 	assert_int_equal(rig_get64(r, HEADER_OFF_SNAPSHOT_COUNT) >> 32, 1);
 	copy = rig_get64(r, rig_get64(r, HEADER_OFF_SNAPSHOTS_OFF));
 	assert_int_not_equal(copy, r->l1_off);

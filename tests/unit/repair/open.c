@@ -141,8 +141,9 @@ static void without_the_lock_it_is_refused(void **state)
 	(void)state;
 	make_dirty(s);
 	before = bytes_of(s);
-	assert_int_equal(open_image(s, QCOW2_OPEN_RDWR | QCOW2_OPEN_NO_LOCK,
-				    &img, &err), -EROFS);
+	assert_int_equal(
+		open_image(s, QCOW2_OPEN_RDWR | QCOW2_OPEN_NO_LOCK, &img, &err),
+		-EROFS);
 	assert_int_equal(err.defect, DEFECT_HEADER_DIRTY_BIT);
 	assert_true(bytes_equal(before, bytes_of(s)));
 	store_unref(s);
@@ -228,8 +229,10 @@ static void lazy_refcounts_are_counted_after_a_crash(void **state)
 /* Every call that fails is an error of opening, and nothing is lost. */
 static void a_repair_that_fails_refuses_the_image(void **state)
 {
-	struct fault_plan plan = { .ops = FAULT_ON_CHANGES, .nth = 1,
-				   .persistent = true, .code = -EIO };
+	struct fault_plan plan = { .ops = FAULT_ON_CHANGES,
+				   .nth = 1,
+				   .persistent = true,
+				   .code = -EIO };
 	struct fault_injector fault = FAULT_INIT;
 
 	(void)state;
@@ -249,8 +252,7 @@ static void a_repair_that_fails_refuses_the_image(void **state)
 		}
 		store_unref(f);
 		expect_some(s, 0, 0x11);
-		assert_int_equal(open_image(s, QCOW2_OPEN_RDWR, &img, NULL),
-				 0);
+		assert_int_equal(open_image(s, QCOW2_OPEN_RDWR, &img, NULL), 0);
 		expect_clean(s);
 		assert_int_equal(qcow2_close(img, NULL), 0);
 		store_unref(s);

@@ -53,8 +53,8 @@ static void damage_bits(struct rig *r)
 }
 
 static void (*const damages[])(struct rig *r) = {
-	damage_refcounts, damage_block, damage_snapshots, damage_overlap,
-	damage_bits,
+	damage_refcounts, damage_block, damage_snapshots,
+	damage_overlap,   damage_bits,
 };
 
 #define N_DAMAGES (sizeof(damages) / sizeof(damages[0]))
@@ -71,8 +71,9 @@ static void expect_clean_store(struct qcow2_store *s)
 static bool fails_at(const struct rig *r, unsigned ops, uint64_t nth,
 		     bool persistent)
 {
-	const struct fault_plan plan = { .ops = ops, .nth = nth, .code = -EIO,
-					 .persistent = persistent };
+	const struct fault_plan plan = {
+		.ops = ops, .nth = nth, .code = -EIO, .persistent = persistent
+	};
 	struct fault_injector fault = FAULT_INIT;
 	struct qcow2_store *copy = copy_store(r->store);
 	struct qcow2_store *faulty;
@@ -155,7 +156,8 @@ static void random_damage_is_settled_at_once(void **state)
 					 m.result.corruptions);
 			assert_int_equal(again.result.leaks, m.result.leaks);
 			assert_int_equal(again.result.corruptions_fixed +
-						 again.result.leaks_fixed, 0);
+						 again.result.leaks_fixed,
+					 0);
 			assert_true(bytes_equal(before, bytes_of(r->store)));
 		}
 		assert_int_equal(store_size(r->store, &new_size, NULL), 0);
@@ -206,8 +208,9 @@ static void memory_is_bounded(void **state)
 	damage_refcounts(r);
 	before = bytes_of(r->store);
 	opts.budget.metadata_bytes = 4096;
-	assert_int_equal(repair_store(r->store, &opts, REPAIR_ALL, &result,
-				      NULL), -E2BIG);
+	assert_int_equal(
+		repair_store(r->store, &opts, REPAIR_ALL, &result, NULL),
+		-E2BIG);
 	assert_true(bytes_equal(before, bytes_of(r->store)));
 	rig_free(r);
 }

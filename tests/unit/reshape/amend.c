@@ -7,8 +7,7 @@ static void fill(struct disk_rig *t)
 {
 	disk_fill(t, 1, 3 * CLUSTER, 0);
 	assert_int_equal(qcow2_zero(t->disk, CLUSTER, CLUSTER, 0, NULL), 0);
-	assert_int_equal(qcow2_zero(t->disk, CLUSTER, 4 * CLUSTER, 0, NULL),
-			 0);
+	assert_int_equal(qcow2_zero(t->disk, CLUSTER, 4 * CLUSTER, 0, NULL), 0);
 	disk_compress(t, 9, 6);
 }
 
@@ -40,10 +39,12 @@ static void reopen(struct disk_rig *t)
 }
 
 static const struct qcow2_amend_opts to_2 = {
-	.set = QCOW2_AMEND_VERSION, .version = 2,
+	.set = QCOW2_AMEND_VERSION,
+	.version = 2,
 };
 static const struct qcow2_amend_opts to_3 = {
-	.set = QCOW2_AMEND_VERSION, .version = 3,
+	.set = QCOW2_AMEND_VERSION,
+	.version = 3,
 };
 
 static void versions_go_down_and_up(void **state)
@@ -98,8 +99,9 @@ static void every_refcount_width_goes_to_every_other(void **state)
 				assert_int_equal(
 					amend(&t,
 					      &(struct qcow2_amend_opts){
-						.set = QCOW2_AMEND_REFCOUNT_BITS,
-						.refcount_bits = bits[i] }),
+						      .set = QCOW2_AMEND_REFCOUNT_BITS,
+						      .refcount_bits =
+							      bits[i] }),
 					0);
 				assert_int_equal(t.img->geo.refcount_bits,
 						 bits[i]);
@@ -115,7 +117,8 @@ static void every_refcount_width_goes_to_every_other(void **state)
 static void a_refcount_that_does_not_fit_is_refused(void **state)
 {
 	const struct qcow2_amend_opts one_bit = {
-		.set = QCOW2_AMEND_REFCOUNT_BITS, .refcount_bits = 1,
+		.set = QCOW2_AMEND_REFCOUNT_BITS,
+		.refcount_bits = 1,
 	};
 	struct disk_rig t;
 
@@ -141,12 +144,15 @@ static void contradictions_are_refused_before_anything(void **state)
 		{ .set = QCOW2_AMEND_REFCOUNT_BITS, .refcount_bits = 3 },
 		{ .set = QCOW2_AMEND_REFCOUNT_BITS, .refcount_bits = 128 },
 		{ .set = QCOW2_AMEND_VERSION | QCOW2_AMEND_REFCOUNT_BITS,
-		  .version = 2, .refcount_bits = 8 },
+		  .version = 2,
+		  .refcount_bits = 8 },
 		{ .set = QCOW2_AMEND_VERSION | QCOW2_AMEND_LAZY_REFCOUNTS,
-		  .version = 2, .lazy_refcounts = 1 },
+		  .version = 2,
+		  .lazy_refcounts = 1 },
 		{ .set = QCOW2_AMEND_BACKING, .backing_file = "x" },
 		{ .set = QCOW2_AMEND_BACKING, .backing_format = "raw" },
-		{ .set = QCOW2_AMEND_BACKING, .backing_file = "",
+		{ .set = QCOW2_AMEND_BACKING,
+		  .backing_file = "",
 		  .backing_format = "raw" },
 		{ .set = QCOW2_AMEND_DATA_FILE_RAW, .data_file_raw = 1 },
 		{ .set = QCOW2_AMEND_SIZE, .size = CLUSTER },
@@ -186,7 +192,9 @@ static void version_2_has_no_place_for_other_disks(void **state)
 {
 	const struct qcow2_amend_opts back = {
 		.set = QCOW2_AMEND_SIZE | QCOW2_AMEND_VERSION,
-		.flags = QCOW2_AMEND_SHRINK, .size = DISK, .version = 2,
+		.flags = QCOW2_AMEND_SHRINK,
+		.size = DISK,
+		.version = 2,
 	};
 	struct disk_rig t;
 	struct header before;
@@ -195,9 +203,10 @@ static void version_2_has_no_place_for_other_disks(void **state)
 	disk_init(&t, (struct disk_want){ 0 });
 	fill(&t);
 	assert_int_equal(qcow2_snapshot_create(t.disk, "s", NULL, NULL), 0);
-	assert_int_equal(amend(&t, &(struct qcow2_amend_opts){
-					.set = QCOW2_AMEND_SIZE,
-					.size = DISK + CLUSTER }), 0);
+	assert_int_equal(
+		amend(&t, &(struct qcow2_amend_opts){ .set = QCOW2_AMEND_SIZE,
+						      .size = DISK + CLUSTER }),
+		0);
 	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
 	before = t.img->header;
 	assert_int_equal(amend(&t, &to_2), -ENOTSUP);
@@ -245,17 +254,21 @@ static void a_new_size_is_part_of_it(void **state)
 	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	fill(&t);
-	assert_int_equal(amend(&t, &(struct qcow2_amend_opts){
-					.set = QCOW2_AMEND_SIZE |
-					       QCOW2_AMEND_VERSION,
-					.size = 20 * CLUSTER, .version = 2 }),
-			 0);
+	assert_int_equal(
+		amend(&t,
+		      &(struct qcow2_amend_opts){ .set = QCOW2_AMEND_SIZE |
+							 QCOW2_AMEND_VERSION,
+						  .size = 20 * CLUSTER,
+						  .version = 2 }),
+		0);
 	assert_int_equal(qcow2_size(t.disk), 20 * CLUSTER);
 	expect_filled(&t);
-	assert_int_equal(amend(&t, &(struct qcow2_amend_opts){
-					.set = QCOW2_AMEND_SIZE,
-					.flags = QCOW2_AMEND_SHRINK,
-					.size = 7 * CLUSTER }), 0);
+	assert_int_equal(
+		amend(&t,
+		      &(struct qcow2_amend_opts){ .set = QCOW2_AMEND_SIZE,
+						  .flags = QCOW2_AMEND_SHRINK,
+						  .size = 7 * CLUSTER }),
+		0);
 	expect_filled(&t);
 	disk_release(&t);
 }
@@ -271,7 +284,8 @@ static void what_a_failed_widening_wrote_is_not_taken_for_zeros(void **state)
 	for (unsigned op = 0; op < 2; op++) {
 		struct fault_plan plan = {
 			.ops = FAULT_ON(op ? STORE_OP_FLUSH : STORE_OP_WRITE),
-			.kind = FAULT_SHORT, .part = UINT64_MAX,
+			.kind = FAULT_SHORT,
+			.part = UINT64_MAX,
 			.code = -ENOSPC,
 		};
 

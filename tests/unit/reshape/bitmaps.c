@@ -25,8 +25,8 @@ enum { CLUSTER = 512, GRANULE_BITS = 9 };
 /* All bits set, the ones behind the end of the disk too. */
 static struct rig *make(uint64_t size)
 {
-	struct rig *r = rig_new(&(struct rig_opts){ .cluster_bits = 9,
-						    .size = size });
+	struct rig *r =
+		rig_new(&(struct rig_opts){ .cluster_bits = 9, .size = size });
 	uint8_t ones[CLUSTER];
 	struct rig_bitmap b;
 
@@ -41,7 +41,7 @@ static struct rig *make(uint64_t size)
 	return r;
 }
 
-/* ---- Judging ------------------------------------------------------------------- */
+/* ---- Judging ------------------------------------------------------------- */
 
 struct found {
 	uint64_t size;
@@ -61,12 +61,13 @@ static void read_bits(struct qcow2_store *s, struct found *f)
 
 		assert_int_equal(store_pread(s, raw, 8,
 					     f->bitmap.table_off + 8 * i, 0,
-					     NULL), 0);
+					     NULL),
+				 0);
 		entry = get_be64(raw);
 		memset(to, entry == 1 ? 0xff : 0, CLUSTER);
 		if (entry > 1)
-			assert_int_equal(store_pread(s, to, CLUSTER, entry, 0,
-						     NULL), 0);
+			assert_int_equal(
+				store_pread(s, to, CLUSTER, entry, 0, NULL), 0);
 	}
 }
 
@@ -83,12 +84,13 @@ static void look(struct qcow2_store *s, struct found *f)
 	assert_int_equal(store_pread(s, buf, sizeof(buf), 0, 0, NULL), 0);
 	assert_int_equal(header_decode(&h, buf, sizeof(buf), &fault), 0);
 	assert_true(h.autoclear_features & AUTOCLEAR_BITMAPS);
-	assert_int_equal(extensions_decode(&x, &h, buf, sizeof(buf), end,
-					   &fault), 0);
+	assert_int_equal(
+		extensions_decode(&x, &h, buf, sizeof(buf), end, &fault), 0);
 	assert_int_equal(x.bitmaps.n_bitmaps, 1);
 	f->size = h.size;
 	assert_int_equal(store_pread(s, f->directory, x.bitmaps.directory_size,
-				     x.bitmaps.directory_off, 0, NULL), 0);
+				     x.bitmaps.directory_off, 0, NULL),
+			 0);
 	r = reader_init(f->directory, x.bitmaps.directory_size);
 	assert_int_equal(bitmap_decode(&f->bitmap, &r, &fault), 0);
 	read_bits(s, f);
@@ -124,7 +126,7 @@ static void expect_sound(struct qcow2_store *s, uint64_t from, uint64_t to,
 		assert_int_equal(f.n_clusters, div_round_up(from, OF_CLUSTER));
 }
 
-/* ---- Resizing ------------------------------------------------------------------- */
+/* ---- Resizing ------------------------------------------------------------ */
 
 static int resize(struct qcow2_store *s, uint64_t size)
 {
@@ -212,7 +214,8 @@ static void fail_all_the_way(uint64_t from, uint64_t to)
 
 	for (uint64_t nth = 1; fired; nth++) {
 		const struct fault_plan plan = { .ops = FAULT_ON_ALL,
-						 .nth = nth, .code = -EIO,
+						 .nth = nth,
+						 .code = -EIO,
 						 .persistent = nth & 1 };
 		struct fault_injector fault = FAULT_INIT;
 		struct qcow2_store *copy = copy_of(r->store);
@@ -240,7 +243,7 @@ static void a_failure_leaves_size_and_bitmap_together(void **state)
 	fail_all_the_way(LARGE, SMALL);
 }
 
-/* ---- Crashes -------------------------------------------------------------------- */
+/* ---- Crashes ------------------------------------------------------------- */
 
 struct crash {
 	struct record_log *log;
@@ -258,14 +261,13 @@ static void judge(struct crash *c, size_t end, size_t lost)
 	uint64_t now = end ? record_event(c->log, end - 1)->ended : 0;
 	struct qcow2_store *crashed;
 
-	if (lost < end &&
-	    (record_event(c->log, lost)->op == STORE_OP_FLUSH ||
-	     record_is_durable(c->log, lost, now)))
+	if (lost < end && (record_event(c->log, lost)->op == STORE_OP_FLUSH ||
+			   record_is_durable(c->log, lost, now)))
 		return;
 	for (size_t i = 0; i < end; i++)
 		c->keep[i] = i != lost;
-	assert_int_equal(record_rebuild(c->log, 0, c->base, c->keep, end,
-					&crashed), 0);
+	assert_int_equal(
+		record_rebuild(c->log, 0, c->base, c->keep, end, &crashed), 0);
 	expect_sound(crashed, c->from, c->to, true);
 	store_unref(crashed);
 	c->n_states++;
@@ -274,13 +276,13 @@ static void judge(struct crash *c, size_t end, size_t lost)
 static void crash_all_the_way(uint64_t from, uint64_t to)
 {
 	struct rig *r = make(from);
-	struct crash c = { record_log_new(), copy_of(r->store), from, to,
-			   NULL, 0 };
+	struct crash c = {
+		record_log_new(), copy_of(r->store), from, to, NULL, 0
+	};
 	struct qcow2_store *recorded;
 	size_t n;
 
-	assert_int_equal(record_store_new(c.log, r->store, NULL, &recorded),
-			 0);
+	assert_int_equal(record_store_new(c.log, r->store, NULL, &recorded), 0);
 	assert_int_equal(resize(recorded, to), 0);
 	store_unref(recorded);
 	n = record_n_events(c.log);

@@ -35,13 +35,12 @@ static void a_longer_backing_file_does_not_show(void **state)
 
 		disk_init(&t, (struct disk_want){ .version = version,
 						  .backing = true });
-		assert_int_equal(resize(&t, 2 * CLUSTER + 512,
-					QCOW2_RESIZE_SHRINK), 0);
+		assert_int_equal(
+			resize(&t, 2 * CLUSTER + 512, QCOW2_RESIZE_SHRINK), 0);
 		disk_expect(&t, 0xbb, 2 * CLUSTER + 512, 0);
 		assert_int_equal(resize(&t, DISK, 0), 0);
 		disk_expect(&t, 0xbb, 2 * CLUSTER + 512, 0);
-		disk_expect(&t, 0, DISK - 2 * CLUSTER - 512,
-			    2 * CLUSTER + 512);
+		disk_expect(&t, 0, DISK - 2 * CLUSTER - 512, 2 * CLUSTER + 512);
 		disk_release(&t);
 	}
 }
@@ -68,8 +67,8 @@ static void what_is_cut_off_does_not_come_back(void **state)
 static void expect_stored(struct disk_rig *t, uint8_t byte, uint64_t len,
 			  uint64_t off)
 {
-	uint64_t host = l2_host_off(disk_entry(t, off / CLUSTER)) +
-			off % CLUSTER;
+	uint64_t host =
+		l2_host_off(disk_entry(t, off / CLUSTER)) + off % CLUSTER;
 	uint8_t *bytes = malloc(len);
 
 	assert_true(host > CLUSTER);
@@ -143,13 +142,13 @@ static void the_rest_of_a_cluster_without_data_stays_so(void **state)
 					  .backing = true });
 	disk_fill(&t, 3, 8 * SUB, CLUSTER + SUB);
 	disk_fill(&t, 3, SUB, CLUSTER + 20 * SUB);
-	assert_int_equal(resize(&t, CLUSTER + 4 * SUB + 512,
-				QCOW2_RESIZE_SHRINK), 0);
+	assert_int_equal(
+		resize(&t, CLUSTER + 4 * SUB + 512, QCOW2_RESIZE_SHRINK), 0);
 	expect_stored(&t, 3, 3 * SUB + 512, CLUSTER + SUB);
 	expect_stored(&t, 0, SUB - 512, CLUSTER + 4 * SUB + 512);
-	assert_true(disk_entry(&t, 1).bitmap ==
-		    (SUB_ALLOC_RANGE(1, 5) | SUB_ZERO_RANGE(5, 9) |
-		     SUB_ZERO(20)));
+	assert_true(
+		disk_entry(&t, 1).bitmap ==
+		(SUB_ALLOC_RANGE(1, 5) | SUB_ZERO_RANGE(5, 9) | SUB_ZERO(20)));
 	disk_release(&t);
 }
 
@@ -181,8 +180,13 @@ static bool knows_tables(struct disk_rig *t)
 /* Whether tables are shared too often is asked again of another L1 table. */
 static void another_l1_table_is_looked_at_again(void **state)
 {
-	static const struct { uint64_t tables; uint32_t flags; } sizes[] = {
-		{ 9, 0 }, { 2, QCOW2_RESIZE_SHRINK }, { 100, 0 },
+	static const struct {
+		uint64_t tables;
+		uint32_t flags;
+	} sizes[] = {
+		{ 9, 0 },
+		{ 2, QCOW2_RESIZE_SHRINK },
+		{ 100, 0 },
 		{ 1, QCOW2_RESIZE_SHRINK },
 	};
 	struct qcow2_extent x;
@@ -193,8 +197,8 @@ static void another_l1_table_is_looked_at_again(void **state)
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		assert_int_equal(qcow2_map(t.disk, CLUSTER, 0, 0, &x, NULL), 0);
 		assert_true(knows_tables(&t));
-		assert_int_equal(resize(&t, sizes[i].tables << 29,
-					sizes[i].flags), 0);
+		assert_int_equal(
+			resize(&t, sizes[i].tables << 29, sizes[i].flags), 0);
 		assert_false(knows_tables(&t));
 	}
 	disk_release(&t);
@@ -248,7 +252,8 @@ static void version_2_with_snapshots_is_refused(void **state)
 static void preallocated_clusters_have_their_places(void **state)
 {
 	const enum qcow2_preallocation modes[] = {
-		QCOW2_PREALLOC_METADATA, QCOW2_PREALLOC_FULL,
+		QCOW2_PREALLOC_METADATA,
+		QCOW2_PREALLOC_FULL,
 	};
 
 	(void)state;
@@ -258,12 +263,11 @@ static void preallocated_clusters_have_their_places(void **state)
 
 		disk_init(&t, (struct disk_want){ 0 });
 		opts.preallocation = modes[i];
-		assert_int_equal(qcow2_resize(t.disk, 12 * CLUSTER, &opts,
-					      NULL), 0);
+		assert_int_equal(
+			qcow2_resize(t.disk, 12 * CLUSTER, &opts, NULL), 0);
 		assert_int_equal(disk_entry(&t, 3).desc, 0);
 		for (uint64_t c = 9; c < 12; c++)
-			assert_int_not_equal(l2_host_off(disk_entry(&t, c)),
-					     0);
+			assert_int_not_equal(l2_host_off(disk_entry(&t, c)), 0);
 		disk_expect(&t, 0, 12 * CLUSTER, 0);
 		disk_release(&t);
 	}
@@ -272,7 +276,8 @@ static void preallocated_clusters_have_their_places(void **state)
 /* A call that fails leaves a disk of one size or the other, with its data. */
 static void fail_once(uint64_t size, uint64_t nth, bool *fired)
 {
-	const struct fault_plan plan = { .ops = FAULT_ON_ALL, .nth = nth,
+	const struct fault_plan plan = { .ops = FAULT_ON_ALL,
+					 .nth = nth,
 					 .code = -EIO };
 	struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
 	struct qcow2_check_opts check = QCOW2_CHECK_OPTS_INIT;
@@ -320,7 +325,8 @@ int main(void)
 		cmocka_unit_test(a_longer_backing_file_does_not_show),
 		cmocka_unit_test(what_is_cut_off_does_not_come_back),
 		cmocka_unit_test(the_rest_of_the_last_cluster_becomes_zeros),
-		cmocka_unit_test(the_rest_of_a_compressed_cluster_becomes_zeros),
+		cmocka_unit_test(
+			the_rest_of_a_compressed_cluster_becomes_zeros),
 		cmocka_unit_test(the_rest_of_a_snapshots_cluster_stays_its_own),
 		cmocka_unit_test(the_rest_of_a_cluster_without_data_stays_so),
 		cmocka_unit_test(an_l1_table_is_as_long_as_it_must_be),

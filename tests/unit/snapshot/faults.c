@@ -19,7 +19,7 @@
 
 #define DISK (256 * 1024)
 
-/* ---- Allocations --------------------------------------------------------------- */
+/* ---- Allocations --------------------------------------------------------- */
 
 static uint64_t alloc_countdown; /* the n-th from now on fails; 0: none */
 static bool alloc_fired;
@@ -54,13 +54,13 @@ void *__wrap_realloc(void *p, size_t n)
 	return alloc_fails() ? NULL : __real_realloc(p, n);
 }
 
-/* ---- The image ----------------------------------------------------------------- */
+/* ---- The image ----------------------------------------------------------- */
 
 enum operation { CREATE, APPLY, DELETE, VM_CREATE, N_OPERATIONS };
 
 struct scene {
 	struct rig r;
-	uint8_t *one;      /* what snapshot "one" is */
+	uint8_t *one; /* what snapshot "one" is */
 };
 
 static void scene_init(struct scene *s, const struct qcow2_create_opts *kind)
@@ -117,7 +117,7 @@ static int perform(struct qcow2_image *img, enum operation op)
 	}
 }
 
-/* ---- Judging ------------------------------------------------------------------- */
+/* ---- Judging ------------------------------------------------------------- */
 
 static bool disk_is(struct qcow2_store *store, const char *snapshot,
 		    const uint8_t *want)
@@ -161,13 +161,13 @@ static bool is_dirty(const struct scene *s, struct qcow2_store *store)
 {
 	uint8_t raw[8];
 
-	assert_int_equal(store_pread(store, raw, 8, HEADER_OFF_INCOMPAT, 0,
-				     NULL), 0);
+	assert_int_equal(
+		store_pread(store, raw, 8, HEADER_OFF_INCOMPAT, 0, NULL), 0);
 	return s->r.create.version != 2 && (get_be64(raw) & INCOMPAT_DIRTY);
 }
 
-static void judge(struct scene *s, struct qcow2_store *store,
-		  enum operation op, int rc)
+static void judge(struct scene *s, struct qcow2_store *store, enum operation op,
+		  int rc)
 {
 	struct rig view = { .store = store };
 	bool one, two;
@@ -194,7 +194,7 @@ static void judge(struct scene *s, struct qcow2_store *store,
 		rig_check_leaks(&view, UINT64_MAX);
 }
 
-/* ---- Running ------------------------------------------------------------------- */
+/* ---- Running ------------------------------------------------------------- */
 
 static bool run_with_fault(struct scene *s, enum operation op,
 			   const struct fault_plan *plan)
@@ -232,7 +232,8 @@ static bool run_without_room(struct scene *s, enum operation op, uint64_t nth,
 	struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
 	struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_WRITE) |
 					  FAULT_ON(STORE_OP_TRUNCATE),
-				   .nth = nth, .more = n - 1,
+				   .nth = nth,
+				   .more = n - 1,
 				   .code = -ENOSPC };
 	struct fault_injector fault = FAULT_INIT;
 	struct qcow2_store *copy = copy_of(s->r.store);
@@ -279,8 +280,10 @@ static void run_all(bool persistent, unsigned ops)
 		scene_init(&s, &kinds[k]);
 		for (int op = 0; op < N_OPERATIONS; op++) {
 			struct fault_plan plan = {
-				.ops = ops, .nth = 1,
-				.persistent = persistent, .code = -EIO,
+				.ops = ops,
+				.nth = 1,
+				.persistent = persistent,
+				.code = -EIO,
 			};
 
 			while (run_with_fault(&s, (enum operation)op, &plan))
@@ -329,7 +332,8 @@ static void applying_needs_no_room_for_a_table(void **state)
 	for (int k = 0; k < N_KINDS; k++) {
 		struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
 		struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_WRITE),
-					   .nth = 1, .code = -ENOSPC };
+					   .nth = 1,
+					   .code = -ENOSPC };
 		struct fault_injector fault = FAULT_INIT;
 		struct qcow2_store *store;
 		struct qcow2_image *img;

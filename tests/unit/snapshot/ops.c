@@ -184,7 +184,8 @@ static void ids_go_on_from_the_largest(void **state)
 	rig_create(&r, "same");
 	rig_create(&r, "same");
 	opts.id = "41";
-	assert_int_equal(qcow2_snapshot_create(r.img, "forty-one", &opts, NULL), 0);
+	assert_int_equal(qcow2_snapshot_create(r.img, "forty-one", &opts, NULL),
+			 0);
 	rig_create(&r, "last");
 	assert_string_equal(info_of(&r, 0).id, "1");
 	assert_string_equal(info_of(&r, 1).id, "2");
@@ -346,8 +347,9 @@ static void compressed_clusters_are_shared(void **state)
 	(void)state;
 	rig_init(&r, DISK, &opts);
 	memset(r.disk, 'c', 80 * 4096);
-	assert_int_equal(qcow2_write_compressed(r.img, r.disk, 80 * 4096, 0, 0,
-						NULL), 0);
+	assert_int_equal(
+		qcow2_write_compressed(r.img, r.disk, 80 * 4096, 0, 0, NULL),
+		0);
 	then = rig_copy(&r);
 	rig_create(&r, "a");
 	rig_write(&r, 5, 30 * 4096, 10 * 4096);
@@ -388,7 +390,7 @@ static void an_image_opened_for_reading_is_left_alone(void **state)
 	rig_release(&r);
 }
 
-/* ---- Beside others ------------------------------------------------------------- */
+/* ---- Beside others ------------------------------------------------------- */
 
 struct writer_thread {
 	pthread_t thread;
@@ -429,10 +431,12 @@ static void writers_go_on_beside_it(void **state)
 	(void)state;
 	rig_init(&r, DISK, &kinds[3]);
 	for (unsigned i = 0; i < 3; i++) {
-		w[i] = (struct writer_thread){ .rig = &r, .begin = i * MIB,
+		w[i] = (struct writer_thread){ .rig = &r,
+					       .begin = i * MIB,
 					       .stop = &stop };
-		assert_int_equal(pthread_create(&w[i].thread, NULL,
-						write_rounds, &w[i]), 0);
+		assert_int_equal(
+			pthread_create(&w[i].thread, NULL, write_rounds, &w[i]),
+			0);
 	}
 	for (int i = 0; i < 20; i++) {
 		rig_create(&r, "a");
@@ -450,7 +454,7 @@ static void writers_go_on_beside_it(void **state)
 	rig_release(&r);
 }
 
-/* ---- Damage ------------------------------------------------------------------- */
+/* ---- Damage -------------------------------------------------------------- */
 
 /* S6: refcounts that do not count the snapshot's references. */
 static void init_uncounted(struct rig *r)
@@ -470,8 +474,9 @@ static void init_uncounted(struct rig *r)
 	assert_int_equal(store_pread(r->store, raw, 8, table, 0, NULL), 0);
 	block = get_be64(raw);
 	for (uint64_t i = 0; i < 64; i++) {
-		assert_int_equal(store_pread(r->store, raw, 2, block + 2 * i, 0,
-					     NULL), 0);
+		assert_int_equal(
+			store_pread(r->store, raw, 2, block + 2 * i, 0, NULL),
+			0);
 		if (get_be16(raw) == 2)
 			assert_int_equal(store_pwrite(r->store, low, 2,
 						      block + 2 * i, 0, NULL),

@@ -56,7 +56,8 @@ static inline void rig_init(struct rig *r, uint64_t size,
 	struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
 	struct qcow2_error err;
 
-	*r = (struct rig){ .create = opts ? *opts : defaults, .open = open,
+	*r = (struct rig){ .create = opts ? *opts : defaults,
+			   .open = open,
 			   .size = size };
 	r->create.struct_size = sizeof(r->create);
 	r->create.virtual_size = size;

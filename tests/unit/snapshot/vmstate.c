@@ -17,8 +17,8 @@ static void expect(struct qcow2_image *img, const uint8_t *want)
 	uint8_t *now = malloc(STATE_BYTES + 4096);
 
 	assert_non_null(now);
-	assert_int_equal(qcow2_vmstate_read(img, now, STATE_BYTES + 4096, 0,
-					    NULL), 0);
+	assert_int_equal(
+		qcow2_vmstate_read(img, now, STATE_BYTES + 4096, 0, NULL), 0);
 	assert_memory_equal(now, want, STATE_BYTES);
 	for (unsigned i = STATE_BYTES; i < STATE_BYTES + 4096; i++)
 		assert_int_equal(now[i], 0);
@@ -119,8 +119,9 @@ static void state_beyond_the_l1_table_is_refused(void **state)
 
 	(void)state;
 	rig_init(&r, MIB, &kind);
-	assert_int_equal(qcow2_vmstate_write(r.img, "x", 1, UINT64_C(1) << 40,
-					     NULL), -EFBIG);
+	assert_int_equal(
+		qcow2_vmstate_write(r.img, "x", 1, UINT64_C(1) << 40, NULL),
+		-EFBIG);
 	assert_int_equal(qcow2_vmstate_write(r.img, "x", 1, UINT64_MAX, NULL),
 			 -EINVAL);
 	rig_close(&r);

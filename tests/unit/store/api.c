@@ -86,8 +86,7 @@ static void accepts_operations_of_older_and_newer_callers(void **state)
 	ok(qcow2_store_new(&larger.ops, NULL, &s, NULL));
 	qcow2_store_unref(s);
 	larger.later = &larger;
-	assert_int_equal(qcow2_store_new(&larger.ops, NULL, &s, NULL),
-			 -EINVAL);
+	assert_int_equal(qcow2_store_new(&larger.ops, NULL, &s, NULL), -EINVAL);
 
 	/* Whatever lies behind the smaller structure is not looked at. */
 	memset((char *)&ops + offsetof(struct qcow2_store_ops, allocated), 0x5a,

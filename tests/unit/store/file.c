@@ -96,9 +96,9 @@ static void checks_the_access_of_a_descriptor(void **state)
 	assert_int_equal(store_file_from_fd(fd, "f", 0, &s, NULL), -EBADF);
 	close(fd);
 	fd = open(path, O_RDONLY);
-	assert_int_equal(store_file_from_fd(fd, "f", QCOW2_STORE_RDWR, &s,
-					    NULL),
-			 -EBADF);
+	assert_int_equal(
+		store_file_from_fd(fd, "f", QCOW2_STORE_RDWR, &s, NULL),
+		-EBADF);
 	close(fd);
 	fd = open(path, O_PATH);
 	assert_int_equal(store_file_from_fd(fd, "f", 0, &s, NULL), -EBADF);
@@ -227,10 +227,18 @@ static void a_failed_flush_fails_for_ever(void **state)
 static void change(struct qcow2_store *s, unsigned how)
 {
 	switch (how) {
-	case 0: ok(store_pwrite(s, "x", 1, 0, 0, NULL)); break;
-	case 1: ok(store_zero(s, 1, 0, 0, NULL)); break;
-	case 2: ok(store_zero(s, 1, 0, QCOW2_STORE_UNMAP, NULL)); break;
-	default: ok(store_truncate(s, 4096, NULL)); break;
+	case 0:
+		ok(store_pwrite(s, "x", 1, 0, 0, NULL));
+		break;
+	case 1:
+		ok(store_zero(s, 1, 0, 0, NULL));
+		break;
+	case 2:
+		ok(store_zero(s, 1, 0, QCOW2_STORE_UNMAP, NULL));
+		break;
+	default:
+		ok(store_truncate(s, 4096, NULL));
+		break;
 	}
 }
 

@@ -24,7 +24,7 @@ static uint64_t size_of(struct qcow2_store *s)
 static void any_alignment_is_accepted(void **state)
 {
 	struct qcow2_store *s = open_direct();
-	static const uint64_t sizes[] = { 1,    511,	512,  513, 4095,
+	static const uint64_t sizes[] = { 1,    511,  512,  513,    4095,
 					  4096, 4097, 9000, 1 << 20 };
 	char *in = malloc(1 << 20);
 	char *out = malloc(1 << 20);

@@ -7,7 +7,7 @@
 /* Stands between the store and the kernel: cuts transfers short, interrupts
  * them, and refuses RWF_NOWAIT as some file systems do. */
 static struct {
-	size_t most;       /* bytes per transfer, 0: no limit */
+	size_t most; /* bytes per transfer, 0: no limit */
 	int n_interrupts;
 	int nowait_errno;
 	int last_rwf;
@@ -73,8 +73,9 @@ static void short_transfers_are_continued(void **state)
 	struct qcow2_store *s = open_temp(".", 0);
 	char in[1000];
 	char out[1000];
-	struct iovec iov[] = { { out, 3 },  { out + 3, 0 }, { out + 3, 500 },
-			       { out + 503, 497 } };
+	struct iovec iov[] = {
+		{ out, 3 }, { out + 3, 0 }, { out + 3, 500 }, { out + 503, 497 }
+	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(in); i++)

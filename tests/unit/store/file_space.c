@@ -117,8 +117,10 @@ static void zeros_are_written_where_the_file_system_cannot(void **state)
 	assert_int_equal(store_zero(s, 100, 7, QCOW2_STORE_NO_FALLBACK, NULL),
 			 -ENOTSUP);
 	assert_zeroed(s, 0, 0);
-	assert_int_equal(store_zero(s, 100, 7, QCOW2_STORE_NO_FALLBACK |
-					    QCOW2_STORE_UNMAP, NULL), -ENOTSUP);
+	assert_int_equal(store_zero(s, 100, 7,
+				    QCOW2_STORE_NO_FALLBACK | QCOW2_STORE_UNMAP,
+				    NULL),
+			 -ENOTSUP);
 	calls = n_fallocates;
 	ok(store_zero(s, 100000, 77, QCOW2_STORE_UNMAP, NULL));
 	assert_zeroed(s, 100000, 77);

@@ -92,9 +92,8 @@ static void a_host_without_locks_is_told(void **state)
 		lock_errno = NONE[i];
 		assert_int_equal(open_unlocked(f, QCOW2_OPEN_RDWR, 0), 1);
 		assert_int_equal(f->err.code, 0);
-		assert_int_equal(open_unlocked(f, QCOW2_OPEN_RDWR,
-					       QCOW2_FORMAT_RAW),
-				 1);
+		assert_int_equal(
+			open_unlocked(f, QCOW2_OPEN_RDWR, QCOW2_FORMAT_RAW), 1);
 		assert_int_equal(open_unlocked(f, 0, 0), 1);
 	}
 	lock_errno = 0;

@@ -31,7 +31,7 @@ static void check_all(struct qcow2_store *s, const struct model *m)
 /* Lengths of every kind: tiny, around blocks, large. */
 static uint64_t random_len(struct test_rng *r, uint64_t limit)
 {
-	static const uint64_t typical[] = { 1,    511,	512,   513,   4095,
+	static const uint64_t typical[] = { 1,    511,  512,   513,   4095,
 					    4096, 4097, 65536, 70000, 131072 };
 	uint64_t len = test_rng_below(r, 3)
 			       ? typical[test_rng_below(r, 10)]
@@ -119,7 +119,8 @@ static void do_zero(struct qcow2_store *s, struct model *m, struct test_rng *r)
 	memset(m->bytes + off, 0, len);
 }
 
-static void do_truncate(struct qcow2_store *s, struct model *m, struct test_rng *r)
+static void do_truncate(struct qcow2_store *s, struct model *m,
+			struct test_rng *r)
 {
 	struct qcow2_error err = { 0 };
 	uint64_t size = random_off(r);

@@ -94,7 +94,8 @@ static inline mode_t mode_of(const char *name)
 
 static const struct publish_opts plain;
 
-static inline void begin_with(struct publish *p, const char *name, unsigned flags)
+static inline void begin_with(struct publish *p, const char *name,
+			      unsigned flags)
 {
 	struct publish_opts opts = { .flags = flags };
 	struct qcow2_error err = { 0 };
@@ -110,7 +111,8 @@ static inline void begin(struct publish *p, const char *name)
 }
 
 /* What is written can be read under the name at once, and not only then. */
-static inline void assert_in_place(const char *name, uint32_t reason, unsigned flags)
+static inline void assert_in_place(const char *name, uint32_t reason,
+				   unsigned flags)
 {
 	int before = n_entries();
 	struct publish p;

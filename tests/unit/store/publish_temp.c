@@ -4,7 +4,7 @@
  */
 #include "publish_rig.h"
 
-/* ---- Where files without a name are not to be had ----------------------------- */
+/* ---- Where files without a name are not to be had ------------------------ */
 
 static bool no_tmpfile;
 
@@ -160,7 +160,7 @@ static void only_our_own_form_of_a_name_is_removed(void **state)
 	no_tmpfile = false;
 }
 
-/* ---- Another program is faster -------------------------------------------------- */
+/* ---- Another program is faster ------------------------------------------- */
 
 /* The name is another's when the work is done. */
 static void assert_another_survives(struct publish *p)

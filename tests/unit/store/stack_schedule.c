@@ -63,7 +63,7 @@ static void two_writes_end_in_the_chosen_order(void **state)
 	for (int first = 0; first < 2; first++) {
 		struct bench b = set_up();
 		struct byte_writer w[2] = { { .s = b.s, .byte = "a" },
-				       { .s = b.s, .byte = "b" } };
+					    { .s = b.s, .byte = "b" } };
 		struct sched_hold *h[2];
 
 		for (int i = 0; i < 2; i++) {

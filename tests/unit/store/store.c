@@ -253,8 +253,7 @@ static void the_reason_of_a_lock_is_kept(void **state)
 	assert_string_equal(err.message, "x: somebody has it");
 	f.rc = -ENOLCK;
 	assert_int_equal(store_lock(s, QCOW2_STORE_LOCK_READ, &err), -ENOLCK);
-	assert_string_equal(err.message,
-			    "x: cannot lock: No locks available");
+	assert_string_equal(err.message, "x: cannot lock: No locks available");
 	store_unref(s);
 }
 
@@ -348,8 +347,8 @@ static const struct qcow2_store_ops full_ops = {
 /* D7: each of these ended the program. */
 static void answers_out_of_contract_are_errors(void **state)
 {
-	static const int answers[] = { 1, 512, 4096, INT32_MAX, -4096, -70000,
-				       INT32_MIN };
+	static const int answers[] = { 1,     512,    4096,     INT32_MAX,
+				       -4096, -70000, INT32_MIN };
 	struct fake f = { .extent_len = 1 };
 	struct qcow2_store *s = make(&f, "wild", &full_ops);
 

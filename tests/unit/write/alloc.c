@@ -90,8 +90,9 @@ static void nobody_gets_a_cluster_twice(void **state)
 		for (uint64_t k = 0; k < a.claim.n_clusters; k++) {
 			assert_true(first + k < sizeof(taken));
 			assert_int_equal(taken[first + k], 0);
-			assert_int_equal(rig_count(&t.rig, (first + k) *
-							   RIG_CLUSTER), 1);
+			assert_int_equal(
+				rig_count(&t.rig, (first + k) * RIG_CLUSTER),
+				1);
 			taken[first + k] = 1;
 		}
 	}
@@ -110,8 +111,9 @@ static void what_was_claimed_ahead_goes_back(void **state)
 	alloc_release(&t.alloc);
 	assert_int_equal(rig_count(&t.rig, a.claim.host_off), 1);
 	for (uint64_t i = 1; i < 64; i++)
-		assert_int_equal(rig_count(&t.rig, a.claim.host_off +
-						   i * RIG_CLUSTER), 0);
+		assert_int_equal(
+			rig_count(&t.rig, a.claim.host_off + i * RIG_CLUSTER),
+			0);
 	rig_release(&t.rig);
 }
 
@@ -152,7 +154,8 @@ static void who_writes_little_claims_little_ahead(void **state)
 static void a_full_disk_stops_only_those_who_need_more(void **state)
 {
 	struct fault_plan full = { .ops = FAULT_ON(STORE_OP_TRUNCATE),
-				   .nth = 1, .persistent = true,
+				   .nth = 1,
+				   .persistent = true,
 				   .code = -ENOSPC };
 	struct allocation a;
 	struct alloc_rig t;

@@ -106,8 +106,7 @@ static void overwriting_costs_one(void **state)
 		assert_int_equal(flush(&t), 1);
 		/* The data and the barrier, nothing else. */
 		assert_int_equal(record_n_events(t.log), from + 2);
-		assert_int_equal(record_event(t.log, from)->op,
-				 STORE_OP_WRITE);
+		assert_int_equal(record_event(t.log, from)->op, STORE_OP_WRITE);
 		assert_int_equal(record_event(t.log, from + 1)->op,
 				 STORE_OP_FLUSH);
 	}
@@ -190,7 +189,7 @@ static void a_flush_covers_everything_before_it(void **state)
 	rig_release(&t);
 }
 
-/* ---- FUA ---------------------------------------------------------------------- */
+/* ---- FUA ----------------------------------------------------------------- */
 
 enum request { WRITE, ZERO, UNMAP, DISCARD, COMPRESS, N_REQUESTS };
 

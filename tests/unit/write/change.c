@@ -35,7 +35,8 @@ static void chosen_clusters_change_and_lose_their_places(void **state)
 	for (uint64_t i = 0; i < 6; i++)
 		places[i] = l2_host_off(disk_entry(&t, i));
 	assert_int_equal(change_clusters(t.img, 5 * CLUSTER, CLUSTER,
-					 every_other, 0, NULL), 0);
+					 every_other, 0, NULL),
+			 0);
 	for (uint64_t i = 0; i < 6; i++) {
 		bool changed = i == 1 || i == 3;
 
@@ -45,8 +46,7 @@ static void chosen_clusters_change_and_lose_their_places(void **state)
 	}
 	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
 	for (uint64_t i = 0; i < 6; i++)
-		assert_int_equal(disk_count(&t, places[i]),
-				 i != 1 && i != 3);
+		assert_int_equal(disk_count(&t, places[i]), i != 1 && i != 3);
 	disk_release(&t);
 }
 
@@ -57,8 +57,8 @@ static void what_stays_needs_no_table(void **state)
 	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	fault_arm(&t.fault, NULL);
-	assert_int_equal(change_clusters(t.img, 8 * CLUSTER, 0, leave, 0,
-					 NULL), 0);
+	assert_int_equal(change_clusters(t.img, 8 * CLUSTER, 0, leave, 0, NULL),
+			 0);
 	assert_int_equal(map_l1_entry(&t.img->map, 0), 0);
 	assert_int_equal(t.fault.n_seen, 0);
 	disk_release(&t);
@@ -71,7 +71,8 @@ static void a_change_where_nothing_is_makes_a_table(void **state)
 	(void)state;
 	disk_init(&t, (struct disk_want){ .backing = true });
 	assert_int_equal(change_clusters(t.img, 3 * CLUSTER, CLUSTER,
-					 every_other, 0, NULL), 0);
+					 every_other, 0, NULL),
+			 0);
 	assert_int_not_equal(map_l1_entry(&t.img->map, 0), 0);
 	disk_expect(&t, 0xbb, CLUSTER, 0);
 	disk_expect(&t, 0, CLUSTER, CLUSTER);
@@ -87,8 +88,9 @@ static void a_table_shared_with_a_snapshot_is_copied_first(void **state)
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 3, 4 * CLUSTER, 0);
 	assert_int_equal(qcow2_snapshot_create(t.disk, "s", NULL, NULL), 0);
-	assert_int_equal(change_clusters(t.img, 4 * CLUSTER, 0, every_other, 0,
-					 NULL), 0);
+	assert_int_equal(
+		change_clusters(t.img, 4 * CLUSTER, 0, every_other, 0, NULL),
+		0);
 	disk_expect(&t, 0, CLUSTER, CLUSTER);
 	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
 	assert_int_equal(qcow2_snapshot_apply(t.disk, "s", NULL), 0);
@@ -115,7 +117,8 @@ static void a_request_is_durable_when_that_is_asked(void **state)
 
 		assert_int_equal(change_regions(t.img, (2 + 2 * i) * CLUSTER,
 						2 * i * CLUSTER, next_change,
-						i ? QCOW2_FUA : 0, NULL), 0);
+						i ? QCOW2_FUA : 0, NULL),
+				 0);
 		assert_int_equal(disk_count(&t, off), i == 0);
 	}
 	disk_release(&t);
@@ -132,11 +135,13 @@ static void a_request_that_would_wait_says_so(void **state)
 	assert_true(inflight_enter(&t.img->writer->inflight, &range, CLUSTER,
 				   2 * CLUSTER, false));
 	assert_int_equal(change_regions(t.img, 4 * CLUSTER, 0, next_change,
-					QCOW2_NOWAIT, NULL), -EAGAIN);
+					QCOW2_NOWAIT, NULL),
+			 -EAGAIN);
 	disk_expect(&t, 3, 4 * CLUSTER, 0);
 	inflight_leave(&t.img->writer->inflight, &range);
 	assert_int_equal(change_regions(t.img, 4 * CLUSTER, 0, next_change,
-					QCOW2_NOWAIT, NULL), 0);
+					QCOW2_NOWAIT, NULL),
+			 0);
 	disk_expect(&t, 0, CLUSTER, CLUSTER);
 	disk_release(&t);
 }
@@ -145,7 +150,8 @@ static void a_request_that_would_wait_says_so(void **state)
 static void a_table_that_cannot_be_read_is_told(void **state)
 {
 	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
-					 .nth = 1, .code = -EIO };
+					 .nth = 1,
+					 .code = -EIO };
 	struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
 	struct disk_rig t;
 
@@ -157,8 +163,9 @@ static void a_table_that_cannot_be_read_is_told(void **state)
 	assert_int_equal(qcow2_open_store(t.file, &open, &t.disk, NULL), 0);
 	t.img = t.disk->disk->layers[0].image;
 	fault_arm(&t.fault, &plan);
-	assert_int_equal(change_clusters(t.img, 4 * CLUSTER, 0, every_other, 0,
-					 NULL), -EIO);
+	assert_int_equal(
+		change_clusters(t.img, 4 * CLUSTER, 0, every_other, 0, NULL),
+		-EIO);
 	fault_arm(&t.fault, NULL);
 	disk_expect(&t, 3, 4 * CLUSTER, 0);
 	disk_release(&t);
@@ -196,8 +203,9 @@ static void a_request_through_too_many_shared_tables_is_refused(void **state)
 	assert_int_equal(qcow2_discard(t.disk, n_l1 * reach, 0, 0, &err),
 			 -E2BIG);
 	assert_non_null(strstr(err.message, "share L2 tables"));
-	assert_int_equal(qcow2_zero(t.disk, (n_l1 - 5) * reach, 4 * reach, 0,
-				    NULL), -E2BIG);
+	assert_int_equal(
+		qcow2_zero(t.disk, (n_l1 - 5) * reach, 4 * reach, 0, NULL),
+		-E2BIG);
 	for (uint64_t i = 1; i < n_l1; i++)
 		assert_int_equal(l1[i], table);
 	/* A few tables are nobody's harm. */

@@ -13,7 +13,8 @@ static void clusters_are_packed_and_read_back(void **state)
 		disk_expect(&t, (uint8_t)(i + 1), CLUSTER, i * CLUSTER);
 	}
 	assert_int_equal(disk_count(&t, disk_entry(&t, 3).desc &
-					       t.img->geo.coffset_mask), 4);
+						t.img->geo.coffset_mask),
+			 4);
 	disk_release(&t);
 }
 
@@ -27,11 +28,11 @@ static void what_does_not_shrink_is_stored_plain(void **state)
 	assert_non_null(bytes);
 	test_rng_fill(&rng, bytes, CLUSTER);
 	disk_init(&t, (struct disk_want){ 0 });
-	assert_int_equal(qcow2_write_compressed(t.disk, bytes, CLUSTER, 0, 0,
-						NULL), 0);
+	assert_int_equal(
+		qcow2_write_compressed(t.disk, bytes, CLUSTER, 0, 0, NULL), 0);
 	assert_false(disk_entry(&t, 0).desc & L2_COMPRESSED);
-	assert_int_equal(qcow2_pread(t.disk, bytes + CLUSTER, CLUSTER, 0, 0,
-				     NULL), 0);
+	assert_int_equal(
+		qcow2_pread(t.disk, bytes + CLUSTER, CLUSTER, 0, 0, NULL), 0);
 	assert_memory_equal(bytes, bytes + CLUSTER, CLUSTER);
 	disk_release(&t);
 	free(bytes);
@@ -45,12 +46,14 @@ static void only_whole_clusters_or_the_end_of_the_disk(void **state)
 	(void)state;
 	assert_non_null(bytes);
 	disk_init(&t, (struct disk_want){ .backing = true });
-	assert_int_equal(qcow2_write_compressed(t.disk, bytes, 512, 0, 0,
-						NULL), -EINVAL);
-	assert_int_equal(qcow2_write_compressed(t.disk, bytes, CLUSTER, 512, 0,
-						NULL), -EINVAL);
-	assert_int_equal(qcow2_write_compressed(t.disk, bytes, 512,
-						8 * CLUSTER, 0, NULL), 0);
+	assert_int_equal(qcow2_write_compressed(t.disk, bytes, 512, 0, 0, NULL),
+			 -EINVAL);
+	assert_int_equal(
+		qcow2_write_compressed(t.disk, bytes, CLUSTER, 512, 0, NULL),
+		-EINVAL);
+	assert_int_equal(qcow2_write_compressed(t.disk, bytes, 512, 8 * CLUSTER,
+						0, NULL),
+			 0);
 	disk_expect(&t, 0, 512, 8 * CLUSTER);
 	disk_release(&t);
 	free(bytes);
@@ -64,8 +67,9 @@ static void a_data_file_has_no_compressed_clusters(void **state)
 	(void)state;
 	assert_non_null(bytes);
 	disk_init(&t, (struct disk_want){ .data_file = true });
-	assert_int_equal(qcow2_write_compressed(t.disk, bytes, CLUSTER, 0, 0,
-						NULL), -ENOTSUP);
+	assert_int_equal(
+		qcow2_write_compressed(t.disk, bytes, CLUSTER, 0, 0, NULL),
+		-ENOTSUP);
 	disk_release(&t);
 	free(bytes);
 }
@@ -91,7 +95,8 @@ static void writing_into_a_compressed_cluster_copies_the_rest(void **state)
 
 static void a_failed_write_leaves_the_old_contents_and_no_trace(void **state)
 {
-	struct fault_plan fail = { .ops = FAULT_ON(STORE_OP_WRITE), .nth = 1,
+	struct fault_plan fail = { .ops = FAULT_ON(STORE_OP_WRITE),
+				   .nth = 1,
 				   .code = -EIO };
 	uint8_t *bytes = calloc(1, CLUSTER);
 	struct disk_rig t;
@@ -101,8 +106,9 @@ static void a_failed_write_leaves_the_old_contents_and_no_trace(void **state)
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_compress(&t, 7, 0);
 	fault_arm(&t.fault, &fail);
-	assert_int_equal(qcow2_write_compressed(t.disk, bytes, CLUSTER, 0, 0,
-						NULL), -EIO);
+	assert_int_equal(
+		qcow2_write_compressed(t.disk, bytes, CLUSTER, 0, 0, NULL),
+		-EIO);
 	disk_expect(&t, 7, CLUSTER, 0);
 	disk_release(&t);
 	free(bytes);

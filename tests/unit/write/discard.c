@@ -80,9 +80,8 @@ static void clusters_stay_allocated_where_the_policy_says_so(void **state)
 	struct disk_rig t;
 
 	(void)state;
-	disk_init(&t, (struct disk_want){
-			      .discard = QCOW2_DISCARD_NO_UNREF |
-					 QCOW2_DISCARD_REQUEST });
+	disk_init(&t, (struct disk_want){ .discard = QCOW2_DISCARD_NO_UNREF |
+						     QCOW2_DISCARD_REQUEST });
 	disk_fill(&t, 7, CLUSTER, 0);
 	host_off = l2_host_off(disk_entry(&t, 0));
 	discard(&t, CLUSTER, 0);

@@ -22,8 +22,8 @@ enum { CLUSTER = 65536, DISK = 8 * CLUSTER + 512 };
 
 struct disk_rig {
 	struct qcow2_store *mem;
-	struct qcow2_store *file;   /* over it; may fail */
-	struct qcow2_store *below;  /* the backing file, or NULL */
+	struct qcow2_store *file;  /* over it; may fail */
+	struct qcow2_store *below; /* the backing file, or NULL */
 	struct qcow2_store *data;
 	struct fault_injector fault;
 	struct qcow2_image *disk;
@@ -33,9 +33,9 @@ struct disk_rig {
 /* What a test wants of its disk; all zeros is fine. */
 struct disk_want {
 	uint32_t version;
-	uint32_t flags;             /* QCOW2_CREATE_* */
-	uint32_t discard;           /* QCOW2_DISCARD_* */
-	bool backing;               /* of 0xbb */
+	uint32_t flags;   /* QCOW2_CREATE_* */
+	uint32_t discard; /* QCOW2_DISCARD_* */
+	bool backing;     /* of 0xbb */
 	bool data_file;
 };
 
@@ -65,8 +65,8 @@ static inline void disk_create(struct disk_rig *t, const struct disk_want *w)
 		assert_non_null(bytes);
 		memset(bytes, 0xbb, DISK);
 		assert_int_equal(store_mem_new(&t->below, NULL), 0);
-		assert_int_equal(store_pwrite(t->below, bytes, DISK, 0, 0,
-					      NULL), 0);
+		assert_int_equal(
+			store_pwrite(t->below, bytes, DISK, 0, 0, NULL), 0);
 		free(bytes);
 		o.backing_file = "below";
 		o.backing_format = "raw";
@@ -132,8 +132,8 @@ static inline void disk_compress(struct disk_rig *t, uint8_t byte,
 	assert_non_null(bytes);
 	memset(bytes, byte, CLUSTER);
 	assert_int_equal(qcow2_write_compressed(t->disk, bytes, CLUSTER,
-						cluster_idx * CLUSTER, 0,
-						NULL), 0);
+						cluster_idx * CLUSTER, 0, NULL),
+			 0);
 	free(bytes);
 }
 
@@ -159,7 +159,8 @@ static inline struct l2_entry disk_entry(struct disk_rig *t,
 
 	assert_int_equal(map_window_get(&t->img->map, &t->img->geo,
 					image_file_end(t->img), off + CLUSTER,
-					off, 0, &w, NULL), 0);
+					off, 0, &w, NULL),
+			 0);
 	if (w.slice)
 		e = map_window_entry(&w, &t->img->geo, 0);
 	map_window_put(&t->img->map, &w);
@@ -170,8 +171,9 @@ static inline uint64_t disk_count(struct disk_rig *t, uint64_t host_off)
 {
 	uint64_t value;
 
-	assert_int_equal(refcounts_get(&t->img->writer->refs, host_off / CLUSTER,
-				       &value, NULL), 0);
+	assert_int_equal(refcounts_get(&t->img->writer->refs,
+				       host_off / CLUSTER, &value, NULL),
+			 0);
 	return value;
 }
 

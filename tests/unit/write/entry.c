@@ -30,8 +30,8 @@ static void only_unshared_data_is_overwritten_in_place(void **state)
 	assert_int_equal(entry_in_place(t.img, e, CLUSTER), 0);
 	assert_int_equal(entry_in_place(t.img, nothing, CLUSTER), 0);
 	disk_compress(&t, 2, 3);
-	assert_int_equal(entry_in_place(t.img, disk_entry(&t, 3),
-					3 * CLUSTER), 0);
+	assert_int_equal(entry_in_place(t.img, disk_entry(&t, 3), 3 * CLUSTER),
+			 0);
 	disk_release(&t);
 }
 
@@ -153,9 +153,8 @@ static void a_write_beside_a_snapshot_moves_what_has_data(void **state)
 	assert_int_equal(qcow2_zero(t.disk, SUB, 10 * SUB, 0, NULL), 0);
 	assert_int_equal(qcow2_snapshot_create(t.disk, "s", &opts, NULL), 0);
 	disk_fill(&t, 3, 100, 9 * SUB + 7);
-	assert_true(disk_entry(&t, 0).bitmap ==
-		    (SUB_ALLOC(4) | SUB_ALLOC(9) | SUB_ALLOC(20) |
-		     SUB_ZERO(10)));
+	assert_true(disk_entry(&t, 0).bitmap == (SUB_ALLOC(4) | SUB_ALLOC(9) |
+						 SUB_ALLOC(20) | SUB_ZERO(10)));
 	disk_expect(&t, 0xbb, 4 * SUB, 0);
 	disk_expect(&t, 1, SUB, 4 * SUB);
 	disk_expect(&t, 0xbb, 4 * SUB + 7, 5 * SUB);
@@ -187,8 +186,8 @@ static void what_is_freed_waits_for_the_commit(void **state)
 	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
 	assert_int_equal(disk_count(&t, l2_host_off(e)), 0);
 	/* An entry without a place frees nothing. */
-	assert_int_equal(commit_begin(&t.img->writer->commit, ENTRY_FREED_MAX,
-				      NULL), 0);
+	assert_int_equal(
+		commit_begin(&t.img->writer->commit, ENTRY_FREED_MAX, NULL), 0);
 	entry_free(t.img, nothing, false);
 	entry_free(t.img, (struct l2_entry){ L2_ZERO, 0 }, false);
 	assert_int_equal(t.img->writer->commit.freed.n, 0);
@@ -217,11 +216,11 @@ static void an_entry_that_cannot_be_marks_the_image(void **state)
 {
 	(void)state;
 	expect_refused((struct l2_entry){ CLUSTER / 2 | ENTRY_COPIED, 0 });
-	expect_refused((struct l2_entry){ (UINT64_C(1) << 50) | ENTRY_COPIED,
-					  0 });
+	expect_refused(
+		(struct l2_entry){ (UINT64_C(1) << 50) | ENTRY_COPIED, 0 });
 	expect_refused((struct l2_entry){ UINT64_C(1) << 57 | CLUSTER, 0 });
-	expect_refused((struct l2_entry){ L2_COMPRESSED | UINT64_C(1) << 50,
-					  0 });
+	expect_refused(
+		(struct l2_entry){ L2_COMPRESSED | UINT64_C(1) << 50, 0 });
 }
 
 int main(void)
@@ -233,8 +232,7 @@ int main(void)
 		cmocka_unit_test(a_cluster_is_copied_around_its_data),
 		cmocka_unit_test(
 			what_is_below_decides_whether_nothing_is_zeros),
-		cmocka_unit_test(
-			subclusters_are_copied_no_further_than_needed),
+		cmocka_unit_test(subclusters_are_copied_no_further_than_needed),
 		cmocka_unit_test(of_a_shared_cluster_the_data_moves),
 		cmocka_unit_test(a_write_beside_a_snapshot_moves_what_has_data),
 		cmocka_unit_test(what_is_freed_waits_for_the_commit),

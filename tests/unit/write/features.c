@@ -121,10 +121,10 @@ static void every_kind_of_guest_change_drops_the_bitmaps(void **s)
 		make(&r, 3);
 		put_word(&r, HEADER_OFF_AUTOCLEAR, AUTOCLEAR_BITMAPS);
 		open_rw(&r);
-		rc = kind == 0	 ? image_zero(r.img, 512, 0, 0, NULL)
+		rc = kind == 0   ? image_zero(r.img, 512, 0, 0, NULL)
 		     : kind == 1 ? image_discard(r.img, 65536, 0, 0, NULL)
-				 : image_write_compressed(r.img, cluster,
-							  65536, 0, NULL);
+				 : image_write_compressed(r.img, cluster, 65536,
+							  0, NULL);
 		assert_int_equal(rc, 0);
 		assert_int_equal(word(&r, HEADER_OFF_AUTOCLEAR), 0);
 		end(&r);
@@ -204,10 +204,12 @@ static void a_corrupt_image_takes_no_more_writes(void **s)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(unknown_autoclear_bits_go_when_an_image_opens_for_writing),
+		cmocka_unit_test(
+			unknown_autoclear_bits_go_when_an_image_opens_for_writing),
 		cmocka_unit_test(bitmaps_stay_valid_until_guest_data_changes),
 		cmocka_unit_test(every_kind_of_guest_change_drops_the_bitmaps),
-		cmocka_unit_test(the_dirty_bit_lasts_as_long_as_there_is_a_reason),
+		cmocka_unit_test(
+			the_dirty_bit_lasts_as_long_as_there_is_a_reason),
 		cmocka_unit_test(the_dirty_bit_costs_nothing_while_it_is_set),
 		cmocka_unit_test(version_2_has_no_bits_to_write),
 		cmocka_unit_test(a_corrupt_image_takes_no_more_writes),

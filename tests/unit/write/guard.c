@@ -149,9 +149,11 @@ int main(void)
 		cmocka_unit_test(the_header_is_left_alone_when_that_is_asked),
 		cmocka_unit_test(a_range_is_guarded_to_its_last_byte),
 		cmocka_unit_test(only_chosen_sections_count),
-		cmocka_unit_test(a_cluster_of_two_sections_leaves_one_at_a_time),
+		cmocka_unit_test(
+			a_cluster_of_two_sections_leaves_one_at_a_time),
 		cmocka_unit_test(many_come_and_go),
-		cmocka_unit_test(readers_never_miss_what_is_there_while_the_set_grows),
+		cmocka_unit_test(
+			readers_never_miss_what_is_there_while_the_set_grows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

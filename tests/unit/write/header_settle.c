@@ -12,9 +12,12 @@
 /* The next @n writes fail, though all of each happens. */
 static void fail_writes(struct disk_rig *t, uint64_t n)
 {
-	struct fault_plan p = { .ops = FAULT_ON(STORE_OP_WRITE), .nth = 1,
-				.more = n - 1, .code = -ENOSPC,
-				.kind = FAULT_SHORT, .part = EVERYTHING };
+	struct fault_plan p = { .ops = FAULT_ON(STORE_OP_WRITE),
+				.nth = 1,
+				.more = n - 1,
+				.code = -ENOSPC,
+				.kind = FAULT_SHORT,
+				.part = EVERYTHING };
 
 	fault_arm(&t->fault, &p);
 }
@@ -103,12 +106,12 @@ static void a_bit_that_could_not_be_cleared_is_set_again(void **state)
 	assert_int_equal(features_end_dirty(t.img, DIRTY_OPERATION, NULL),
 			 -ENOSPC);
 	memset(raw, 0, sizeof(raw));
-	assert_int_equal(store_pwrite(t.mem, raw, 8, HEADER_OFF_INCOMPAT, 0,
-				      NULL), 0);
+	assert_int_equal(
+		store_pwrite(t.mem, raw, 8, HEADER_OFF_INCOMPAT, 0, NULL), 0);
 	fault_arm(&t.fault, NULL);
 	assert_int_equal(features_begin_dirty(t.img, DIRTY_OPERATION, NULL), 0);
-	assert_int_equal(store_pread(t.mem, raw, 8, HEADER_OFF_INCOMPAT, 0,
-				     NULL), 0);
+	assert_int_equal(
+		store_pread(t.mem, raw, 8, HEADER_OFF_INCOMPAT, 0, NULL), 0);
 	assert_true(get_be64(raw) & INCOMPAT_DIRTY);
 	assert_int_equal(features_end_dirty(t.img, DIRTY_OPERATION, NULL), 0);
 	disk_release(&t);
@@ -143,7 +146,8 @@ static void what_only_the_new_header_has_waits_in_quarantine(void **state)
 
 	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
-	assert_int_equal(refcounts_claim_row(&t.img->writer->refs, 2, &c, NULL), 0);
+	assert_int_equal(refcounts_claim_row(&t.img->writer->refs, 2, &c, NULL),
+			 0);
 	fail_writes(&t, 2);
 	assert_int_equal(update_size(&t, 4096), -ENOSPC);
 	header_sector_unclaim(t.img, &c);

@@ -27,8 +27,8 @@ static void what_does_not_overlap_enters_together(void **state)
 static void what_overlaps_is_refused_without_waiting(void **state)
 {
 	static const uint64_t ranges[][2] = {
-		{ 0, 4096 }, { 1024, 1536 }, { 1535, 1536 }, { 1024, 1025 },
-		{ 0, 1025 }, { 1100, 1200 },
+		{ 0, 4096 },    { 1024, 1536 }, { 1535, 1536 },
+		{ 1024, 1025 }, { 0, 1025 },    { 1100, 1200 },
 	};
 	struct inflight_range a, b;
 	struct inflight f;
@@ -107,8 +107,8 @@ static void *enter_often(void *opaque)
 static void run_threads(struct scene *s, pthread_t *threads)
 {
 	for (unsigned i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, enter_often,
-						s), 0);
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, enter_often, s), 0);
 }
 
 static void threads_that_overlap_run_one_after_the_other(void **state)

@@ -110,9 +110,9 @@ static void each_template_guards_its_sections(void **state)
 			bool want[] = { rows[i].guards_l1, rows[i].guards_l2,
 					rows[i].guards_inactive_l2 };
 
-			assert_int_equal(write_over(s, at[victim],
-						    rows[i].sections),
-					 want[victim] ? -EIO : 0);
+			assert_int_equal(
+				write_over(s, at[victim], rows[i].sections),
+				want[victim] ? -EIO : 0);
 			if (want[victim])
 				assert_int_equal(get(s, HEADER_OFF_INCOMPAT),
 						 INCOMPAT_CORRUPT);
@@ -122,7 +122,8 @@ static void each_template_guards_its_sections(void **state)
 }
 
 /* S10: tables that cannot be found cannot be guarded, so nothing is written. */
-static void a_snapshot_that_cannot_be_followed_is_not_left_unguarded(void **state)
+static void
+a_snapshot_that_cannot_be_followed_is_not_left_unguarded(void **state)
 {
 	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
 	struct qcow2_store *s = make();
@@ -214,7 +215,8 @@ int main(void)
 		cmocka_unit_test(each_template_guards_its_sections),
 		cmocka_unit_test(
 			a_snapshot_that_cannot_be_followed_is_not_left_unguarded),
-		cmocka_unit_test(tables_of_a_deleted_snapshot_are_guarded_no_more),
+		cmocka_unit_test(
+			tables_of_a_deleted_snapshot_are_guarded_no_more),
 		cmocka_unit_test(metadata_that_an_entry_claims_is_not_freed),
 	};
 

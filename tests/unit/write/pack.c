@@ -146,8 +146,9 @@ static void pieces_are_counted_where_they_are(void **state)
 	at[0] = put(&t, 100);
 	assert_int_equal(commit_flush(&t.rig.commit, NULL), 0);
 	cache_release(&t.rig.refs.blocks);
-	assert_int_equal(cache_init(&t.rig.refs.blocks, t.rig.file, 1 << 20,
-				    4096, NULL), 0);
+	assert_int_equal(
+		cache_init(&t.rig.refs.blocks, t.rig.file, 1 << 20, 4096, NULL),
+		0);
 	rig_fail(&t.rig, STORE_OP_READ, 1);
 	for (unsigned i = 1; i < 4; i++)
 		at[i] = put(&t, 100);

@@ -173,18 +173,15 @@ static void an_encoded_cluster_gets_a_place_once(void **state)
 	(void)state;
 	memset(plain + 3 * CLUSTER, 7, CLUSTER);
 	setup_rig(&r, 0, QCOW2_PREALLOC_OFF);
-	assert_int_equal(disk_encode(r.disk, encoded, plain + 3 * CLUSTER, &n,
-				     NULL),
-			 0);
+	assert_int_equal(
+		disk_encode(r.disk, encoded, plain + 3 * CLUSTER, &n, NULL), 0);
 	assert_in_range(n, 1, CLUSTER - 1);
-	assert_int_equal(disk_place_encoded(r.disk, n, 3 * CLUSTER, &host_off,
-					    NULL),
-			 0);
+	assert_int_equal(
+		disk_place_encoded(r.disk, n, 3 * CLUSTER, &host_off, NULL), 0);
 	assert_int_not_equal(host_off, 0);
 	write_at(&r, encoded, n, host_off);
-	assert_int_equal(disk_place_encoded(r.disk, n, 3 * CLUSTER, &again,
-					    NULL),
-			 0);
+	assert_int_equal(
+		disk_place_encoded(r.disk, n, 3 * CLUSTER, &again, NULL), 0);
 	assert_int_equal(again, 0);
 	check_reads(&r, plain);
 	teardown_rig(&r);
@@ -209,8 +206,8 @@ static void used_space_is_taken_in_order(void **state)
 			uint64_t here, host_off;
 
 			assert_int_equal(disk_place(r.disk, CLUSTER - 1024,
-						    off + 512, &here,
-						    &host_off, NULL),
+						    off + 512, &here, &host_off,
+						    NULL),
 					 0);
 			assert_int_equal(here, CLUSTER - 1024);
 			assert_true(host_off > last);

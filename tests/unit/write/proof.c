@@ -6,7 +6,7 @@
 
 #include "stores/fault.h"
 
-/* ---- What is not used stays ------------------------------------------------------ */
+/* ---- What is not used stays ---------------------------------------------- */
 
 static void opening_and_closing_changes_nothing(void **state)
 {
@@ -37,7 +37,7 @@ static void opening_and_closing_changes_nothing(void **state)
 	}
 }
 
-/* ---- What is used ------------------------------------------------------------------ */
+/* ---- What is used -------------------------------------------------------- */
 
 typedef void use_fn(struct rig *r);
 
@@ -117,8 +117,8 @@ static void widen(struct rig *r)
 }
 
 static use_fn *const uses[] = {
-	allocate, overwrite, discard, take_snapshots, lose_the_snapshot,
-	shrink, widen,
+	allocate,          overwrite, discard, take_snapshots,
+	lose_the_snapshot, shrink,    widen,
 };
 
 enum { N_USES = sizeof(uses) / sizeof(uses[0]) };
@@ -253,7 +253,7 @@ static void who_vouches_for_refcounts_has_none_proved(void **state)
 	release(&r);
 }
 
-/* ---- Where there is no proof -------------------------------------------------------- */
+/* ---- Where there is no proof --------------------------------------------- */
 
 /* An entry that takes a table for data. */
 static void other_damage_is_refused(void **state)
@@ -485,7 +485,8 @@ static void make_shared(struct rig *r)
 static bool apply_without_room(uint64_t first, uint64_t second)
 {
 	struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_WRITE),
-				   .nth = first, .code = -ENOSPC };
+				   .nth = first,
+				   .code = -ENOSPC };
 	struct fault_injector outer = FAULT_INIT, inner = FAULT_INIT;
 	struct qcow2_store *file, *between;
 	struct rig r;

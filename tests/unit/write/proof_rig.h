@@ -20,7 +20,7 @@
 
 enum { DISK = 1024 * 1024, LONGER = DISK + 64 * 1024 };
 
-/* ---- Refcounts as they lie in the file ------------------------------------------ */
+/* ---- Refcounts as they lie in the file ----------------------------------- */
 
 struct raw {
 	struct qcow2_store *store;
@@ -61,31 +61,34 @@ static inline void raw_put(const struct raw *w, uint64_t value, uint64_t off)
 /* Where the block of a cluster lies. */
 static inline uint64_t raw_block(const struct raw *w, uint64_t cluster_idx)
 {
-	return raw_get(w, w->header.refcount_table_off +
-				  8 * (cluster_idx >>
-				       w->geo.refcount_block_bits));
+	return raw_get(w,
+		       w->header.refcount_table_off +
+			       8 * (cluster_idx >> w->geo.refcount_block_bits));
 }
 
 static inline uint64_t change_count(const struct raw *w, uint64_t cluster_idx,
-			     uint64_t most)
+				    uint64_t most)
 {
 	uint64_t block = raw_block(w, cluster_idx);
-	uint64_t in = cluster_idx & ((UINT64_C(1) << w->geo.refcount_block_bits) - 1);
+	uint64_t in = cluster_idx &
+		      ((UINT64_C(1) << w->geo.refcount_block_bits) - 1);
 	uint8_t *bytes = malloc(w->geo.cluster_size);
 	uint64_t old;
 
 	assert_non_null(bytes);
 	assert_int_equal(store_pread(w->store, bytes, w->geo.cluster_size,
-				     block, 0, NULL), 0);
+				     block, 0, NULL),
+			 0);
 	old = refcount_get(bytes, in, w->geo.refcount_order);
 	refcount_put(bytes, in, w->geo.refcount_order, min_u64(old, most));
 	assert_int_equal(store_pwrite(w->store, bytes, w->geo.cluster_size,
-				      block, 0, NULL), 0);
+				      block, 0, NULL),
+			 0);
 	free(bytes);
 	return old;
 }
 
-/* ---- Damage --------------------------------------------------------------------- */
+/* ---- Damage -------------------------------------------------------------- */
 
 static inline void nothing_counts(const struct raw *w)
 {
@@ -121,16 +124,21 @@ static inline void snapshots_do_not_count(const struct raw *w)
 
 static inline void tables_do_not_count(const struct raw *w)
 {
-	uint64_t at[] = { 0, w->header.l1_off, w->header.refcount_table_off,
-			  w->header.snapshots_off, raw_block(w, 0),
+	uint64_t at[] = { 0,
+			  w->header.l1_off,
+			  w->header.refcount_table_off,
+			  w->header.snapshots_off,
+			  raw_block(w, 0),
 			  raw_get(w, w->header.l1_off) & ENTRY_OFFSET_MASK };
 
 	if (w->header.n_snapshots) {
 		uint64_t l1 = raw_get(w, w->header.snapshots_off);
 
 		change_count(w, l1 >> w->geo.cluster_bits, 0);
-		change_count(w, (raw_get(w, l1) & ENTRY_OFFSET_MASK) >>
-					w->geo.cluster_bits, 0);
+		change_count(w,
+			     (raw_get(w, l1) & ENTRY_OFFSET_MASK) >>
+				     w->geo.cluster_bits,
+			     0);
 	}
 	for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++)
 		change_count(w, at[i] >> w->geo.cluster_bits, 0);
@@ -155,14 +163,18 @@ static inline void flags_lie(const struct raw *w)
 }
 
 static void (*const damages[])(const struct raw *w) = {
-	nothing_counts, the_tail_does_not_count, no_blocks,
-	the_first_block_is_missing, snapshots_do_not_count,
-	tables_do_not_count, flags_lie,
+	nothing_counts,
+	the_tail_does_not_count,
+	no_blocks,
+	the_first_block_is_missing,
+	snapshots_do_not_count,
+	tables_do_not_count,
+	flags_lie,
 };
 
 enum { N_DAMAGES = sizeof(damages) / sizeof(damages[0]) };
 
-/* ---- Images --------------------------------------------------------------------- */
+/* ---- Images -------------------------------------------------------------- */
 
 struct want {
 	uint32_t version;
@@ -173,17 +185,17 @@ struct want {
 };
 
 static const struct want wants[] = {
-	{ 3, 4096, 16, false, true },  { 2, 4096, 16, false, true },
-	{ 3, 512, 64, false, true },   { 3, 512, 16, false, false },
-	{ 3, 4096, 1, false, false },  { 3, 4096, 2, false, true },
-	{ 3, 4096, 4, false, true },   { 3, 65536, 8, false, true },
-	{ 3, 4096, 32, false, true },  { 3, 4096, 64, false, false },
+	{ 3, 4096, 16, false, true }, { 2, 4096, 16, false, true },
+	{ 3, 512, 64, false, true },  { 3, 512, 16, false, false },
+	{ 3, 4096, 1, false, false }, { 3, 4096, 2, false, true },
+	{ 3, 4096, 4, false, true },  { 3, 65536, 8, false, true },
+	{ 3, 4096, 32, false, true }, { 3, 4096, 64, false, false },
 	{ 3, 16384, 16, true, true },
 };
 
 enum { N_WANTS = sizeof(wants) / sizeof(wants[0]) };
 
-static uint8_t *old_disk;    /* what the snapshot has */
+static uint8_t *old_disk; /* what the snapshot has */
 
 static inline void compress(struct rig *r, uint8_t value, uint64_t off)
 {
@@ -191,7 +203,8 @@ static inline void compress(struct rig *r, uint8_t value, uint64_t off)
 
 	memset(r->disk + off, value, size);
 	assert_int_equal(qcow2_write_compressed(r->img, r->disk + off, size,
-						off, 0, NULL), 0);
+						off, 0, NULL),
+			 0);
 }
 
 static inline void release(struct rig *r)

@@ -94,7 +94,8 @@ static void a_copy_that_fails_leaves_the_table(void **state)
 		const struct fault_plan plan = {
 			.ops = FAULT_ON(STORE_OP_READ) |
 			       FAULT_ON(STORE_OP_WRITE),
-			.nth = nth, .code = -ENOSPC,
+			.nth = nth,
+			.code = -ENOSPC,
 		};
 		uint64_t before = table(&t);
 		int rc;

@@ -14,7 +14,7 @@ static struct tree tree_of(struct disk_rig *t)
 /* How often a walk meets each cluster of the file. */
 struct seen {
 	uint64_t n[64];
-	uint64_t last;        /* in the batch */
+	uint64_t last; /* in the batch */
 	unsigned n_batches;
 };
 
@@ -62,8 +62,9 @@ static void every_reference_is_seen_in_order(void **state)
 	assert_int_equal(seen.n[cluster_of(&t, 0)], 1);
 	assert_int_equal(seen.n[cluster_of(&t, 1)], 1);
 	assert_int_equal(seen.n[cluster_of(&t, 5)], 1);
-	assert_int_equal(seen.n[l1_table_off(map_l1_entry(&t.img->map, 0)) /
-				CLUSTER], 1);
+	assert_int_equal(
+		seen.n[l1_table_off(map_l1_entry(&t.img->map, 0)) / CLUSTER],
+		1);
 	assert_int_equal(seen.n[t.img->header.l1_off / CLUSTER], 0);
 	assert_true(tree.has_copied);
 	tree_release(&tree);
@@ -105,7 +106,8 @@ static void runs_that_are_kept_are_the_same(void **state)
 	assert_true(tree.kept.n > 0);
 	/* Nothing is read any more. */
 	fault_arm(&t.fault, &(struct fault_plan){ .ops = FAULT_ON_ALL,
-						  .nth = 1, .code = -EIO,
+						  .nth = 1,
+						  .code = -EIO,
 						  .persistent = true });
 	assert_int_equal(tree_walk(t.img, &tree, see, &second, NULL), 0);
 	fault_arm(&t.fault, NULL);
@@ -127,7 +129,8 @@ static int refuse(void *opaque, const struct tree_run *runs, size_t n,
 static void the_first_error_ends_it(void **state)
 {
 	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
-					 .nth = 1, .code = -EIO };
+					 .nth = 1,
+					 .code = -EIO };
 	struct seen seen = { { 0 }, 0, 0 };
 	struct disk_rig t;
 	struct tree tree;
@@ -222,16 +225,15 @@ struct looks {
 	unsigned n;
 };
 
-static int look(void *opaque, uint8_t *table, uint64_t index,
-		uint64_t host_off, struct qcow2_error *err)
+static int look(void *opaque, uint8_t *table, uint64_t index, uint64_t host_off,
+		struct qcow2_error *err)
 {
 	struct looks *looks = opaque;
 	struct disk_rig *t = looks->rig;
 
 	(void)err;
 	assert_int_equal(index, 0);
-	assert_int_equal(host_off,
-			 l1_table_off(map_l1_entry(&t->img->map, 0)));
+	assert_int_equal(host_off, l1_table_off(map_l1_entry(&t->img->map, 0)));
 	assert_int_equal(l2_get(&t->img->geo, table, 3).desc,
 			 disk_entry(t, 3).desc);
 	looks->n++;
@@ -283,22 +285,25 @@ static void a_shared_table_that_points_nowhere_is_not_read_again(void **state)
 		disk_fill(&t, 1, CLUSTER, 0);
 		tree = tree_of(&t);
 		table = l1_table_off(tree.l1[0]);
-		assert_int_equal(store_pread(t.mem, own, CLUSTER, table, 0,
-					     NULL), 0);
+		assert_int_equal(
+			store_pread(t.mem, own, CLUSTER, table, 0, NULL), 0);
 		if (empty)
 			assert_int_equal(store_pwrite(t.mem, zeros, CLUSTER,
-						      table, 0, NULL), 0);
+						      table, 0, NULL),
+					 0);
 		tree.n_l1 = 50;
 		tree.l1 = realloc(tree.l1, tree.n_l1 * sizeof(*tree.l1));
 		for (uint64_t i = 0; i < tree.n_l1; i++)
 			tree.l1[i] = table;
-		assert_int_equal(tree_each_table(t.img, &tree, count_unread, n,
-						 NULL), 0);
+		assert_int_equal(
+			tree_each_table(t.img, &tree, count_unread, n, NULL),
+			0);
 		assert_int_equal(n[0], empty ? 50 : 0);
 		assert_int_equal(n[1], empty ? 0 : 50);
-		assert_int_equal(tree_points_nowhere(&tree, &t.img->geo, table), empty);
-		assert_int_equal(store_pwrite(t.mem, own, CLUSTER, table, 0,
-					      NULL), 0);
+		assert_int_equal(tree_points_nowhere(&tree, &t.img->geo, table),
+				 empty);
+		assert_int_equal(
+			store_pwrite(t.mem, own, CLUSTER, table, 0, NULL), 0);
 		tree_release(&tree);
 		disk_release(&t);
 	}

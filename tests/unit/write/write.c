@@ -14,8 +14,8 @@ struct rig {
 	struct qcow2_store *backing;
 	struct qcow2_image *img;
 	uint64_t n_reads;
-	uint64_t bad_off;       /* reads of this byte fail; UINT64_MAX: none */
-	uint64_t watched_off;   /* how many touch this byte */
+	uint64_t bad_off;     /* reads of this byte fail; UINT64_MAX: none */
+	uint64_t watched_off; /* how many touch this byte */
 	uint64_t n_watched;
 };
 
@@ -173,7 +173,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_read_fetches_what_is_around_little_data),
-		cmocka_unit_test(much_data_is_not_read_before_it_is_overwritten),
+		cmocka_unit_test(
+			much_data_is_not_read_before_it_is_overwritten),
 		cmocka_unit_test(what_is_overwritten_need_not_be_readable),
 		cmocka_unit_test(data_at_the_edge_of_a_cluster_needs_one_read),
 	};

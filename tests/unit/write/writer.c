@@ -62,7 +62,8 @@ static void what_is_free_at_the_end_is_cut_off(void **state)
 static void a_full_host_has_room_before_tables_are_written(void **state)
 {
 	const struct fault_plan full = { .ops = FAULT_ON(STORE_OP_WRITE),
-					 .nth = 1, .persistent = true,
+					 .nth = 1,
+					 .persistent = true,
 					 .code = -ENOSPC };
 	struct fault_injector fault = FAULT_INIT;
 	struct qcow2_store *below;

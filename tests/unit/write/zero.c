@@ -1,13 +1,12 @@
 #include "disk_rig.h"
 
-static void zero(struct disk_rig *t, uint64_t len, uint64_t off,
-		 unsigned flags)
+static void zero(struct disk_rig *t, uint64_t len, uint64_t off, unsigned flags)
 {
 	assert_int_equal(qcow2_zero(t->disk, len, off, flags, NULL), 0);
 }
 
-static void whole_clusters_become_zero_by_flag_and_keep_their_place(
-	void **state)
+static void
+whole_clusters_become_zero_by_flag_and_keep_their_place(void **state)
 {
 	struct l2_entry before, after;
 	struct disk_rig t;
@@ -51,9 +50,9 @@ static void unmapping_makes_holes_in_a_data_file(void **state)
 
 	(void)state;
 	disk_init(&t, (struct disk_want){
-		.data_file = true,
-		.discard = QCOW2_DISCARD_REQUEST,
-	});
+			      .data_file = true,
+			      .discard = QCOW2_DISCARD_REQUEST,
+		      });
 	disk_fill(&t, 7, 4 * CLUSTER, 0);
 	zero(&t, CLUSTER, 0, 0);
 	assert_int_equal(store_allocated(t.data, &bytes, NULL), 0);
@@ -87,12 +86,14 @@ static void who_wants_no_fallback_is_told(void **state)
 	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 7, CLUSTER, 0);
-	assert_int_equal(qcow2_zero(t.disk, 512, 0, QCOW2_ZERO_NO_FALLBACK,
-				    NULL), -ENOTSUP);
+	assert_int_equal(
+		qcow2_zero(t.disk, 512, 0, QCOW2_ZERO_NO_FALLBACK, NULL),
+		-ENOTSUP);
 	disk_expect(&t, 7, CLUSTER, 0);
 	/* Zeros that are there need no fallback. */
-	assert_int_equal(qcow2_zero(t.disk, 512, CLUSTER,
-				    QCOW2_ZERO_NO_FALLBACK, NULL), 0);
+	assert_int_equal(
+		qcow2_zero(t.disk, 512, CLUSTER, QCOW2_ZERO_NO_FALLBACK, NULL),
+		0);
 	disk_release(&t);
 }
 
@@ -134,8 +135,7 @@ static void subclusters_become_zero_by_their_bits(void **state)
 	struct disk_rig t;
 
 	(void)state;
-	disk_init(&t,
-		  (struct disk_want){ .flags = QCOW2_CREATE_EXTENDED_L2 });
+	disk_init(&t, (struct disk_want){ .flags = QCOW2_CREATE_EXTENDED_L2 });
 	disk_fill(&t, 7, CLUSTER, 0);
 	zero(&t, 4 * SUB, 2 * SUB, QCOW2_ZERO_NO_FALLBACK);
 	assert_int_equal(disk_entry(&t, 0).bitmap,
@@ -166,9 +166,8 @@ static void a_raw_data_file_gets_the_zeros_themselves(void **state)
 	struct disk_rig t;
 
 	(void)state;
-	disk_init(&t, (struct disk_want){
-			      .flags = QCOW2_CREATE_DATA_FILE_RAW,
-			      .data_file = true });
+	disk_init(&t, (struct disk_want){ .flags = QCOW2_CREATE_DATA_FILE_RAW,
+					  .data_file = true });
 	disk_fill(&t, 7, CLUSTER, 0);
 	zero(&t, CLUSTER, 0, 0);
 	assert_int_equal(store_pread(t.data, bytes, 512, 0, 0, NULL), 0);
@@ -180,8 +179,8 @@ static void a_raw_data_file_gets_the_zeros_themselves(void **state)
 /* The bytes that the backing file has at [off, off + len) become a hole. */
 static void empty_below(struct disk_rig *t, uint64_t len, uint64_t off)
 {
-	assert_int_equal(store_zero(t->below, len, off, QCOW2_STORE_UNMAP,
-				    NULL), 0);
+	assert_int_equal(
+		store_zero(t->below, len, off, QCOW2_STORE_UNMAP, NULL), 0);
 }
 
 /* S7: nothing is allocated for zeros among zeros. */
@@ -198,8 +197,9 @@ static void a_part_among_zeros_makes_its_cluster_zero(void **state)
 	zero(&t, 4096, 3 * CLUSTER - 4096, QCOW2_ZERO_MAY_UNMAP);
 	assert_int_equal(disk_entry(&t, 2).desc, L2_ZERO);
 	/* Where the rest has data nothing of it may go. */
-	assert_int_equal(qcow2_zero(t.disk, 4096, 4096, QCOW2_ZERO_NO_FALLBACK,
-				    NULL), -ENOTSUP);
+	assert_int_equal(
+		qcow2_zero(t.disk, 4096, 4096, QCOW2_ZERO_NO_FALLBACK, NULL),
+		-ENOTSUP);
 	zero(&t, 4096, 4096, 0);
 	assert_int_not_equal(l2_host_off(disk_entry(&t, 0)), 0);
 	disk_expect(&t, 0xbb, 4096, 0);
@@ -248,9 +248,8 @@ static void a_part_among_zeros_makes_its_subcluster_zero(void **state)
 	/* From the middle of one with data to the middle of one of zeros. */
 	empty_below(&t, 2 * SUB, 12 * SUB);
 	zero(&t, 2 * SUB, 10 * SUB + 100, 0);
-	assert_true(disk_entry(&t, 0).bitmap ==
-		    (SUB_ZERO(3) | SUB_ALLOC(10) | SUB_ZERO(11) |
-		     SUB_ZERO(12)));
+	assert_true(disk_entry(&t, 0).bitmap == (SUB_ZERO(3) | SUB_ALLOC(10) |
+						 SUB_ZERO(11) | SUB_ZERO(12)));
 	disk_expect(&t, 0xbb, 100, 10 * SUB);
 	disk_expect(&t, 0, 3 * SUB - 100, 10 * SUB + 100);
 	disk_release(&t);
@@ -263,11 +262,11 @@ static void subclusters_of_a_compressed_cluster_become_zero(void **state)
 	struct disk_rig t;
 
 	(void)state;
-	disk_init(&t,
-		  (struct disk_want){ .flags = QCOW2_CREATE_EXTENDED_L2 });
+	disk_init(&t, (struct disk_want){ .flags = QCOW2_CREATE_EXTENDED_L2 });
 	disk_compress(&t, 7, 0);
 	assert_int_equal(qcow2_zero(t.disk, 2 * SUB, 4 * SUB,
-				    QCOW2_ZERO_NO_FALLBACK, NULL), -ENOTSUP);
+				    QCOW2_ZERO_NO_FALLBACK, NULL),
+			 -ENOTSUP);
 	assert_true(disk_entry(&t, 0).desc & L2_COMPRESSED);
 	zero(&t, 2 * SUB + 512, 4 * SUB, 0);
 	assert_true(disk_entry(&t, 0).bitmap ==
