@@ -1,6 +1,9 @@
 # A thin front to meson.
 #
 #	make            build; leaves the command at build/qcow2
+#	make t=image/map [f=hole]
+#	                build and run tests/unit/image/map.c alone; f: only
+#	                the functions that have f in their names
 #	make demo       show it at work on a real file system
 #	make check      run all tests
 #	make crash-long look at millions of states after a crash
@@ -20,10 +23,17 @@ BUILD = build
 MESON_ARGS =
 BENCH_ARGS =
 
+ifdef t
+all: configure
+	@tools/run-unit $(BUILD) $(t) $(f)
+else
 all: build
+endif
 
-build:
+configure:
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) $(MESON_ARGS)
+
+build: configure
 	@ninja -C $(BUILD)
 	@tools/link-commands $(BUILD)
 
@@ -61,4 +71,4 @@ install: build
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all build deps test-packages demo check crash-long model-long bench install clean
+.PHONY: all configure build deps test-packages demo check crash-long model-long bench install clean
