@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "chain/disk_impl.h"
-#include "compact/compact.h"
 #include "reshape/amend.h"
 #include "reshape/resize.h"
 #include "store/store.h"
@@ -84,19 +83,4 @@ int disk_amend(struct disk *d, const struct qcow2_amend_opts *opts,
 	rc = image_amend(top->image, opts, err);
 	top->size = top->image->virtual_size;
 	return rc;
-}
-
-int disk_compact(struct disk *d, const struct qcow2_compact_opts *opts,
-		 struct qcow2_compact_result *result, struct qcow2_error *err)
-{
-	int rc = opts->flags & QCOW2_COMPACT_DRY_RUN
-			 ? 0
-			 : disk_check_writable(d, err);
-
-	if (rc < 0)
-		return rc;
-	if (!d->layers[0].image)
-		return error_set(err, -ENOTSUP,
-				 "a raw image has nothing to compact");
-	return image_compact(d->layers[0].image, opts, result, err);
 }
