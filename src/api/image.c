@@ -13,7 +13,6 @@
 #include "base/error.h"
 #include "base/iov.h"
 #include "base/options.h"
-#include "format/luks.h"
 
 #define DISCARD_KNOWN                                     \
 	(QCOW2_DISCARD_REQUEST | QCOW2_DISCARD_SNAPSHOT | \
@@ -148,7 +147,6 @@ static int image_new(struct disk *disk, struct qcow2_image **out,
 		disk_close(disk, NULL);
 		return error_nomem(err, "the image handle", sizeof(*img));
 	}
-	pthread_mutex_init(&img->lock, NULL);
 	img->disk = disk;
 	*out = img;
 	return 0;
@@ -195,8 +193,6 @@ int qcow2_close(struct qcow2_image *img, struct qcow2_error *err)
 	if (!img)
 		return 0;
 	rc = disk_close(img->disk, err);
-	pthread_mutex_destroy(&img->lock);
-	free(img->luks);
 	free(img);
 	return rc;
 }

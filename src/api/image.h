@@ -4,18 +4,12 @@
 #ifndef API_IMAGE_H
 #define API_IMAGE_H
 
-#include <pthread.h>
-
 #include <qcow2.h>
 
 #include "chain/disk.h"
 
-struct luks_header;
-
 struct qcow2_image {
 	struct disk *disk;
-	pthread_mutex_t lock;     /* protects what follows */
-	struct luks_header *luks; /* NULL until asked for */
 };
 
 /* Every function that takes an image begins with this: -EINVAL when it is NULL,

@@ -13,9 +13,9 @@
 #include "base/text.h"
 #include "chain/disk_impl.h"
 #include "format/limits.h"
+#include "image/image.h"
 #include "store/file.h"
 #include "store/store.h"
-#include "write/writer.h"
 
 static uint32_t depth_max(const struct qcow2_open_opts *opts)
 {
@@ -153,6 +153,7 @@ static int disk_open(struct qcow2_store *store, struct place place,
 		place_release(&place);
 		return error_nomem(err, "the disk", sizeof(*d));
 	}
+	pthread_mutex_init(&d->luks_lock, NULL);
 	d->metadata_only = opts->flags & QCOW2_OPEN_METADATA_ONLY;
 	rc = open_chain(d, store, place, opts, err);
 	if (rc == 0 && (opts->flags & QCOW2_OPEN_RDWR))
@@ -201,6 +202,8 @@ int disk_close(struct disk *d, struct qcow2_error *err)
 
 		rc = rc < 0 ? rc : one;
 	}
+	pthread_mutex_destroy(&d->luks_lock);
+	free(d->luks);
 	free(d->layers);
 	free(d);
 	return rc;
@@ -221,66 +224,15 @@ uint32_t disk_layer_count(const struct disk *d)
 	return d->n_layers;
 }
 
+bool disk_is_raw(const struct disk *d)
+{
+	return !d->layers[0].image;
+}
+
 uint32_t disk_cluster_size(const struct disk *d)
 {
 	const struct image *img = d->layers[0].image;
 
 	return img ? img->geo.cluster_size
 		   : UINT32_C(1) << CLUSTER_BITS_DEFAULT;
-}
-
-static void raw_info(const struct layer *l, struct qcow2_info *out)
-{
-	out->format = QCOW2_FORMAT_RAW;
-	out->virtual_size = l->size;
-	if (store_size(l->store, &out->file_size, NULL) < 0)
-		out->file_size = l->size;
-	if (store_allocated(l->store, &out->allocated_bytes, NULL) < 0)
-		out->allocated_bytes = l->size;
-	out->self_contained = 1;
-	out->unlocked = store_is_unlocked(l->store);
-	out->filename = store_name(l->store);
-}
-
-int disk_get_info(struct disk *d, uint32_t depth, struct qcow2_info *out,
-		  struct qcow2_error *err)
-{
-	size_t struct_size = out->struct_size;
-	const struct layer *l;
-
-	if (depth >= d->n_layers)
-		return error_set(err, -EINVAL,
-				 "there is no layer %" PRIu32
-				 ", the chain has %" PRIu32,
-				 depth, d->n_layers);
-	l = &d->layers[depth];
-	memset(out, 0, sizeof(*out));
-	out->struct_size = struct_size;
-	if (!l->image) {
-		raw_info(l, out);
-		return 0;
-	}
-	image_get_info(l->image, out);
-	writer_get_info(l->image, out);
-	return 0;
-}
-
-struct image *disk_top_image(struct disk *d)
-{
-	return d->layers[0].image;
-}
-
-const char *disk_layer_filename(const struct disk *d, uint32_t depth)
-{
-	return depth < d->n_layers ? store_name(d->layers[depth].store) : NULL;
-}
-
-const char *disk_layer_data_filename(const struct disk *d, uint32_t depth)
-{
-	const struct image *img = depth < d->n_layers ? d->layers[depth].image
-						      : NULL;
-
-	return img && img->geo.has_data_file && img->data
-		       ? store_name(img->data)
-		       : NULL;
 }

@@ -18,7 +18,6 @@
 #include <qcow2.h>
 
 struct disk;
-struct image;
 
 int disk_open_path(const char *path, const struct qcow2_open_opts *opts,
 		   struct disk **out, struct qcow2_error *err);
@@ -135,9 +134,8 @@ struct qcow2_store *disk_extent_store(struct disk *d,
  * jobs do well to split their work. */
 uint32_t disk_cluster_size(const struct disk *d);
 
-/* The top layer's image for what only qcow2 has (snapshots, bitmaps); NULL
- * when it is raw. */
-struct image *disk_top_image(struct disk *d);
+/* Whether the top layer is a raw file: it has neither snapshots nor bitmaps. */
+bool disk_is_raw(const struct disk *d);
 
 /* Paths as opened; NULL when there is no such layer (data file). */
 const char *disk_layer_filename(const struct disk *d, uint32_t depth);
@@ -146,5 +144,19 @@ const char *disk_layer_data_filename(const struct disk *d, uint32_t depth);
 /* Fills all of *out but struct_size; -EINVAL when there is no such layer. */
 int disk_get_info(struct disk *d, uint32_t depth, struct qcow2_info *out,
 		  struct qcow2_error *err);
+
+/* The same for what only a qcow2 top layer has.  Names live as long as the
+ * disk, those of a snapshot until it is deleted.  -EINVAL: no such index;
+ * disk_get_luks() gives -ENOENT where there is no LUKS header. */
+int disk_get_snapshot(struct disk *d, uint32_t index,
+		      struct qcow2_snapshot_info *out, struct qcow2_error *err);
+int disk_get_bitmap(struct disk *d, uint32_t index,
+		    struct qcow2_bitmap_info *out, struct qcow2_error *err);
+int disk_get_luks(struct disk *d, struct qcow2_luks_info *out,
+		  struct qcow2_error *err);
+
+/* The name that the image has for a bit of a feature field; NULL: none. */
+const char *disk_get_feature_name(const struct disk *d, unsigned type,
+				  unsigned bit);
 
 #endif

@@ -4,14 +4,20 @@
 #ifndef CHAIN_DISK_IMPL_H
 #define CHAIN_DISK_IMPL_H
 
+#include <pthread.h>
+
 #include "chain/disk.h"
 #include "chain/layer.h"
+
+struct luks_header;
 
 struct disk {
 	struct layer *layers; /* from the top down */
 	uint32_t n_layers;
 	bool metadata_only;
 	bool writable;
+	pthread_mutex_t luks_lock; /* protects luks */
+	struct luks_header *luks;  /* NULL until asked for */
 };
 
 /* Makes the top layer of an opened chain writable. */

@@ -1,0 +1,154 @@
+/*
+ * What a disk and the layers of it tell of themselves, in the caller's
+ * structures.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "chain/disk_impl.h"
+#include "format/limits.h"
+#include "format/luks.h"
+#include "image/image.h"
+#include "store/store.h"
+#include "write/writer.h"
+
+static void raw_info(const struct layer *l, struct qcow2_info *out)
+{
+	out->format = QCOW2_FORMAT_RAW;
+	out->virtual_size = l->size;
+	if (store_size(l->store, &out->file_size, NULL) < 0)
+		out->file_size = l->size;
+	if (store_allocated(l->store, &out->allocated_bytes, NULL) < 0)
+		out->allocated_bytes = l->size;
+	out->self_contained = 1;
+	out->unlocked = store_is_unlocked(l->store);
+	out->filename = store_name(l->store);
+}
+
+int disk_get_info(struct disk *d, uint32_t depth, struct qcow2_info *out,
+		  struct qcow2_error *err)
+{
+	size_t struct_size = out->struct_size;
+	const struct layer *l;
+
+	if (depth >= d->n_layers)
+		return error_set(err, -EINVAL,
+				 "there is no layer %" PRIu32
+				 ", the chain has %" PRIu32,
+				 depth, d->n_layers);
+	l = &d->layers[depth];
+	memset(out, 0, sizeof(*out));
+	out->struct_size = struct_size;
+	if (!l->image) {
+		raw_info(l, out);
+		return 0;
+	}
+	image_get_info(l->image, out);
+	writer_get_info(l->image, out);
+	return 0;
+}
+
+const char *disk_layer_filename(const struct disk *d, uint32_t depth)
+{
+	return depth < d->n_layers ? store_name(d->layers[depth].store) : NULL;
+}
+
+const char *disk_layer_data_filename(const struct disk *d, uint32_t depth)
+{
+	const struct image *img = depth < d->n_layers ? d->layers[depth].image
+						      : NULL;
+
+	return img && img->geo.has_data_file && img->data
+		       ? store_name(img->data)
+		       : NULL;
+}
+
+int disk_get_bitmap(struct disk *d, uint32_t index,
+		    struct qcow2_bitmap_info *out, struct qcow2_error *err)
+{
+	const struct image *top = d->layers[0].image;
+
+	if (!top || index >= top->bitmaps.n)
+		return error_set(err, -EINVAL,
+				 "there is no bitmap number %" PRIu32, index);
+	out->name = top->bitmaps.list[index].name;
+	out->granularity = UINT64_C(1)
+			   << top->bitmaps.list[index].granularity_bits;
+	out->flags = top->bitmaps.list[index].flags;
+	return 0;
+}
+
+const char *disk_get_feature_name(const struct disk *d, unsigned type,
+				  unsigned bit)
+{
+	const struct image *top = d->layers[0].image;
+
+	return top ? names_feature(&top->names, type, bit) : NULL;
+}
+
+/* ---- LUKS ---------------------------------------------------------------- */
+
+/* The decoded header, read on first use and kept for its strings. */
+static int get_luks_header(struct disk *d, const struct luks_header **out,
+			   struct qcow2_error *err)
+{
+	struct image *top = d->layers[0].image;
+	struct luks_header *l;
+	int rc;
+	SCOPED_LOCK(&d->luks_lock);
+
+	*out = d->luks;
+	if (d->luks)
+		return 0;
+	if (!top)
+		return error_set(err, -ENOENT,
+				 "a raw image has no LUKS header");
+	l = malloc(sizeof(*l));
+	if (!l)
+		return error_nomem(err, "the LUKS header", sizeof(*l));
+	rc = luks_read(&top->luks, top->file, l, err);
+	if (rc < 0) {
+		free(l);
+		return rc;
+	}
+	*out = d->luks = l;
+	return 0;
+}
+
+static void fill_slots(struct qcow2_luks_info *out, const struct luks_header *l)
+{
+	for (unsigned i = 0; i < QCOW2_LUKS_SLOTS; i++) {
+		const struct luks_slot *slot = &l->slots[i];
+
+		out->slots[i] = (struct qcow2_luks_slot){
+			.active = slot->state == LUKS_SLOT_ACTIVE,
+			.iterations = slot->iterations,
+			.stripes = slot->stripes,
+			.key_off =
+				(uint64_t)slot->key_off_sectors * SECTOR_BYTES,
+		};
+	}
+}
+
+int disk_get_luks(struct disk *d, struct qcow2_luks_info *out,
+		  struct qcow2_error *err)
+{
+	const struct luks_header *l;
+	int rc = get_luks_header(d, &l, err);
+
+	if (rc < 0)
+		return rc;
+	out->cipher_name = l->cipher_name;
+	out->cipher_mode = l->cipher_mode;
+	out->hash = l->hash;
+	out->uuid = l->uuid;
+	out->payload_off = (uint64_t)l->payload_off_sectors * SECTOR_BYTES;
+	out->key_bytes = l->key_bytes;
+	out->iterations = l->digest_iterations;
+	fill_slots(out, l);
+	return 0;
+}
