@@ -8,43 +8,9 @@
 
 #include <errno.h>
 
+#include "faults/wrap_alloc.h"
 #include "store/mem.h"
 #include "stores/fault.h"
-
-/* ---- Allocations --------------------------------------------------------- */
-
-static uint64_t alloc_countdown; /* the n-th from now on fails; 0: none */
-static bool alloc_fired;
-
-static bool alloc_fails(void)
-{
-	if (!alloc_countdown || --alloc_countdown)
-		return false;
-	alloc_fired = true;
-	return true;
-}
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t m);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t m);
-void *__wrap_realloc(void *p, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-	return alloc_fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t m)
-{
-	return alloc_fails() ? NULL : __real_calloc(n, m);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return alloc_fails() ? NULL : __real_realloc(p, n);
-}
 
 /* ---- The image ----------------------------------------------------------- */
 
@@ -221,20 +187,21 @@ static bool run_without_memory(struct scene *s, uint64_t nth)
 	struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
 	struct qcow2_store *copy = copy_of(s->r.store);
 	struct qcow2_image *img;
+	bool fired;
 	int rc;
 
 	open.flags = QCOW2_OPEN_RDWR;
 	assert_int_equal(qcow2_open_store(copy, &open, &img, NULL), 0);
-	alloc_fired = false;
-	alloc_countdown = nth;
+	wrap_alloc_arm(nth, false);
 	rc = qcow2_compact(img, NULL, &result, NULL);
-	alloc_countdown = 0;
+	fired = wrap_alloc_fired();
+	wrap_alloc_arm(0, false);
 	if (rc < 0)
-		assert_true(alloc_fired);
+		assert_true(fired);
 	qcow2_close(img, NULL);
 	judge(s, copy);
 	qcow2_store_unref(copy);
-	return alloc_fired;
+	return fired;
 }
 
 static void one_allocation_fails(void **state)

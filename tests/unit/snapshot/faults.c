@@ -11,6 +11,7 @@
 #include "api/image.h"
 #include "base/bytes.h"
 #include "chain/disk_impl.h"
+#include "faults/wrap_alloc.h"
 #include "format/header.h"
 #include "format/limits.h"
 #include "image/image.h"
@@ -18,41 +19,6 @@
 #include "stores/fault.h"
 
 #define DISK (256 * 1024)
-
-/* ---- Allocations --------------------------------------------------------- */
-
-static uint64_t alloc_countdown; /* the n-th from now on fails; 0: none */
-static bool alloc_fired;
-
-static bool alloc_fails(void)
-{
-	if (!alloc_countdown || --alloc_countdown)
-		return false;
-	alloc_fired = true;
-	return true;
-}
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t m);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t m);
-void *__wrap_realloc(void *p, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-	return alloc_fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t m)
-{
-	return alloc_fails() ? NULL : __real_calloc(n, m);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return alloc_fails() ? NULL : __real_realloc(p, n);
-}
 
 /* ---- The image ----------------------------------------------------------- */
 
@@ -365,20 +331,21 @@ static bool run_without_memory(struct scene *s, enum operation op, uint64_t nth)
 	struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
 	struct qcow2_store *copy = copy_of(s->r.store);
 	struct qcow2_image *img;
+	bool fired;
 	int rc, end;
 
 	open.flags = QCOW2_OPEN_RDWR;
 	assert_int_equal(qcow2_open_store(copy, &open, &img, NULL), 0);
-	alloc_fired = false;
-	alloc_countdown = nth;
+	wrap_alloc_arm(nth, false);
 	rc = perform(img, op);
-	alloc_countdown = 0;
+	fired = wrap_alloc_fired();
+	wrap_alloc_arm(0, false);
 	if (rc < 0)
-		assert_true(alloc_fired);
+		assert_true(fired);
 	end = qcow2_close(img, NULL);
 	judge(s, copy, op, rc < 0 ? rc : end);
 	qcow2_store_unref(copy);
-	return alloc_fired;
+	return fired;
 }
 
 static void one_allocation_fails(void **state)
