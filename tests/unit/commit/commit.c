@@ -1,34 +1,6 @@
 #include "commit/commit.h"
 
-#include "unit/counts/rig.h"
-
-/* An L2 table of zeros in a new cluster, and its first slice, pinned. */
-static struct slice *new_table(struct rig *t, uint64_t *off)
-{
-	struct claim c = rig_claim(t, 1);
-	struct slice *s;
-
-	*off = c.host_off;
-	assert_int_equal(
-		cache_get(&t->l2, c.host_off, c.host_off + 512, 0, &s, NULL),
-		0);
-	return s;
-}
-
-static void set_entry(struct rig *t, struct slice *s, uint64_t index,
-		      uint64_t desc, bool ordered)
-{
-	assert_int_equal(commit_begin(&t->commit, 0, NULL), 0);
-	commit_set_l2(&t->commit, s, index, (struct l2_entry){ desc, 0 });
-	if (ordered)
-		commit_order(&t->commit);
-	commit_end(&t->commit);
-}
-
-static void flush(struct rig *t)
-{
-	assert_int_equal(commit_flush(&t->commit, NULL), 0);
-}
+#include "rig.h"
 
 static void nothing_is_written_before_a_flush(void **state)
 {
@@ -39,12 +11,12 @@ static void nothing_is_written_before_a_flush(void **state)
 
 	(void)state;
 	rig_init(&t);
-	s = new_table(&t, &off);
+	s = rig_new_table(&t, &off);
 	from = record_n_events(t.log);
-	set_entry(&t, s, 3, 0x5000 | ENTRY_COPIED, false);
+	rig_set_entry(&t, s, 3, 0x5000 | ENTRY_COPIED, false);
 	assert_int_equal(record_n_events(t.log), from);
 	assert_int_equal(get_be64(s->data + 24), 0x5000 | ENTRY_COPIED);
-	flush(&t);
+	rig_flush(&t);
 	assert_int_equal(rig_read64(&t, off + 24), 0x5000 | ENTRY_COPIED);
 	cache_put(&t.l2, s);
 	rig_release(&t);
@@ -59,10 +31,10 @@ static void a_flush_is_one_barrier(void **state)
 
 	(void)state;
 	rig_init(&t);
-	s = new_table(&t, &off);
-	set_entry(&t, s, 0, 0x5000 | ENTRY_COPIED, false);
+	s = rig_new_table(&t, &off);
+	rig_set_entry(&t, s, 0, 0x5000 | ENTRY_COPIED, false);
 	from = record_n_events(t.log);
-	flush(&t);
+	rig_flush(&t);
 	assert_int_equal(rig_events(&t, from, STORE_OP_FLUSH), 1);
 	assert_int_equal(record_event(t.log, record_n_events(t.log) - 1)->op,
 			 STORE_OP_FLUSH);
@@ -80,7 +52,7 @@ static void a_flush_with_nothing_to_write_is_a_barrier_too(void **state)
 	rig_init(&t);
 	for (unsigned i = 0; i < 3; i++) {
 		from = record_n_events(t.log);
-		flush(&t);
+		rig_flush(&t);
 		assert_int_equal(record_n_events(t.log), from + 1);
 		assert_int_equal(rig_events(&t, from, STORE_OP_FLUSH), 1);
 	}
@@ -97,10 +69,10 @@ static void ordered_entries_come_after_refcounts_and_a_barrier(void **state)
 
 	(void)state;
 	rig_init(&t);
-	s = new_table(&t, &off);
-	set_entry(&t, s, 0, 0x5000 | ENTRY_COPIED, true);
+	s = rig_new_table(&t, &off);
+	rig_set_entry(&t, s, 0, 0x5000 | ENTRY_COPIED, true);
 	from = record_n_events(t.log);
-	flush(&t);
+	rig_flush(&t);
 	assert_int_equal(record_n_events(t.log), from + 4);
 	first = record_event(t.log, from);
 	second = record_event(t.log, from + 2);
@@ -112,8 +84,8 @@ static void ordered_entries_come_after_refcounts_and_a_barrier(void **state)
 	assert_int_equal(record_event(t.log, from + 3)->op, STORE_OP_FLUSH);
 	/* It is forgotten afterwards. */
 	from = record_n_events(t.log);
-	set_entry(&t, s, 1, 0x6000 | ENTRY_COPIED, false);
-	flush(&t);
+	rig_set_entry(&t, s, 1, 0x6000 | ENTRY_COPIED, false);
+	rig_flush(&t);
 	assert_int_equal(rig_events(&t, from, STORE_OP_FLUSH), 1);
 	cache_put(&t.l2, s);
 	rig_release(&t);
@@ -132,14 +104,14 @@ static void the_data_files_barrier_comes_first(void **state)
 	rig_init(&t);
 	assert_int_equal(record_store_new(t.log, t.mem, &number, &data), 0);
 	t.commit.data = data;
-	s = new_table(&t, &off);
-	set_entry(&t, s, 0, 0x5000 | ENTRY_COPIED, false);
+	s = rig_new_table(&t, &off);
+	rig_set_entry(&t, s, 0, 0x5000 | ENTRY_COPIED, false);
 	from = record_n_events(t.log);
-	flush(&t);
+	rig_flush(&t);
 	assert_int_equal(record_event(t.log, from)->op, STORE_OP_FLUSH);
 	assert_int_equal(record_event(t.log, from)->file, number);
 	from = record_n_events(t.log);
-	flush(&t);
+	rig_flush(&t);
 	assert_int_equal(record_n_events(t.log), from + 1);
 	assert_int_equal(record_event(t.log, from)->file, number);
 	cache_put(&t.l2, s);
@@ -157,12 +129,12 @@ static void an_l1_entry_is_written_with_its_sector(void **state)
 	commit_set_l1(&t.commit, 1, 0x7000 | ENTRY_COPIED);
 	commit_end(&t.commit);
 	from = record_n_events(t.log);
-	flush(&t);
+	rig_flush(&t);
 	assert_int_equal(rig_read64(&t, t.l1.host_off + 8),
 			 0x7000 | ENTRY_COPIED);
 	assert_int_equal(rig_events(&t, from, STORE_OP_WRITE), 1);
 	from = record_n_events(t.log);
-	flush(&t);
+	rig_flush(&t);
 	assert_int_equal(rig_events(&t, from, STORE_OP_WRITE), 0);
 	rig_release(&t);
 }
@@ -175,14 +147,14 @@ static void both_words_of_an_extended_entry_are_set(void **state)
 
 	(void)state;
 	rig_init_with(&t, 16384, 16, QCOW2_CREATE_EXTENDED_L2);
-	s = new_table(&t, &off);
+	s = rig_new_table(&t, &off);
 	assert_int_equal(commit_begin(&t.commit, 0, NULL), 0);
 	commit_set_l2(&t.commit, s, 2,
 		      (struct l2_entry){ 0x8000 | ENTRY_COPIED, 5 });
 	commit_end(&t.commit);
 	assert_int_equal(s->seq % 2, 0);
 	assert_int_not_equal(s->seq, 0);
-	flush(&t);
+	rig_flush(&t);
 	assert_int_equal(rig_read64(&t, off + 32), 0x8000 | ENTRY_COPIED);
 	assert_int_equal(rig_read64(&t, off + 40), 5);
 	cache_put(&t.l2, s);
@@ -202,7 +174,7 @@ what_is_freed_keeps_its_refcount_until_the_removal_is_durable(void **state)
 	commit_free(&t.commit, (struct freed){ c.host_off, 1, false });
 	commit_end(&t.commit);
 	assert_int_equal(rig_count(&t, c.host_off), 1);
-	flush(&t);
+	rig_flush(&t);
 	assert_int_equal(rig_count(&t, c.host_off), 0);
 	rig_release(&t);
 }
@@ -220,11 +192,11 @@ static void and_while_a_request_from_before_is_under_way(void **state)
 	assert_int_equal(commit_begin(&t.commit, 1, NULL), 0);
 	commit_free(&t.commit, (struct freed){ c.host_off, 1, false });
 	commit_end(&t.commit);
-	flush(&t);
-	flush(&t);
+	rig_flush(&t);
+	rig_flush(&t);
 	assert_int_equal(rig_count(&t, c.host_off), 1);
 	grace_leave(ref);
-	flush(&t);
+	rig_flush(&t);
 	assert_int_equal(rig_count(&t, c.host_off), 0);
 	rig_release(&t);
 }
@@ -256,7 +228,7 @@ static void a_generation_is_covered_by_the_next_commit(void **state)
 	rig_init(&t);
 	generation = commit_generation(&t.commit);
 	assert_false(commit_covers(&t.commit, generation));
-	flush(&t);
+	rig_flush(&t);
 	assert_true(commit_covers(&t.commit, generation));
 	assert_false(commit_covers(&t.commit, commit_generation(&t.commit)));
 	rig_release(&t);
@@ -283,7 +255,7 @@ static void rewritten_tables_are_in_the_file_and_in_the_cache(void **state)
 
 	(void)state;
 	rig_init(&t);
-	s = new_table(&t, &off);
+	s = rig_new_table(&t, &off);
 	put_be64(bytes + 24, 0x5000 | ENTRY_COPIED);
 	put_be64(bytes + 1016, 0x6000);
 	assert_int_equal(
@@ -327,7 +299,7 @@ static void clusters_that_cannot_be_given_back_leak(void **state)
 	(void)state;
 	rig_init(&t);
 	c = rig_claim(&t, 1);
-	flush(&t);
+	rig_flush(&t);
 	cache_release(&t.refs.blocks);
 	assert_int_equal(
 		cache_init(&t.refs.blocks, t.file, 1 << 20, 4096, NULL), 0);
@@ -335,9 +307,9 @@ static void clusters_that_cannot_be_given_back_leak(void **state)
 	commit_free(&t.commit, (struct freed){ c.host_off, 1, false });
 	commit_end(&t.commit);
 	rig_fail(&t, STORE_OP_READ, 1);
-	flush(&t);
+	rig_flush(&t);
 	assert_int_equal(fault_fired(&t.fault), 1);
-	flush(&t);
+	rig_flush(&t);
 	assert_int_equal(rig_count(&t, c.host_off), 1);
 	rig_release(&t);
 }

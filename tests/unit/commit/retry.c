@@ -3,35 +3,7 @@
  */
 #include "commit/commit.h"
 
-#include "unit/counts/rig.h"
-
-/* An L2 table of zeros in a new cluster, and its first slice, pinned. */
-static struct slice *new_table(struct rig *t, uint64_t *off)
-{
-	struct claim c = rig_claim(t, 1);
-	struct slice *s;
-
-	*off = c.host_off;
-	assert_int_equal(
-		cache_get(&t->l2, c.host_off, c.host_off + 512, 0, &s, NULL),
-		0);
-	return s;
-}
-
-static void set_entry(struct rig *t, struct slice *s, uint64_t index,
-		      uint64_t desc, bool ordered)
-{
-	assert_int_equal(commit_begin(&t->commit, 0, NULL), 0);
-	commit_set_l2(&t->commit, s, index, (struct l2_entry){ desc, 0 });
-	if (ordered)
-		commit_order(&t->commit);
-	commit_end(&t->commit);
-}
-
-static void flush(struct rig *t)
-{
-	assert_int_equal(commit_flush(&t->commit, NULL), 0);
-}
+#include "rig.h"
 
 static void expect_poisoned(struct rig *t, int code)
 {
@@ -61,7 +33,7 @@ static void a_failed_rewrite_goes_with_the_next_commit(void **state)
 
 	(void)state;
 	rig_init(&t);
-	s = new_table(&t, &off);
+	s = rig_new_table(&t, &off);
 	put_be64(bytes + 24, 0x5000 | ENTRY_COPIED);
 	put_be64(bytes + 1016, 0x6000);
 	fail_with(&t, STORE_OP_WRITE, 1, -ENOSPC);
@@ -69,7 +41,7 @@ static void a_failed_rewrite_goes_with_the_next_commit(void **state)
 		commit_rewrite_l2(&t.commit, bytes, sizeof(bytes), off, NULL),
 		-ENOSPC);
 	assert_int_equal(get_be64(s->data + 24), 0x5000 | ENTRY_COPIED);
-	flush(&t);
+	rig_flush(&t);
 	assert_int_equal(rig_read64(&t, off + 24), 0x5000 | ENTRY_COPIED);
 	cache_put(&t.l2, s);
 	rig_release(&t);
@@ -79,9 +51,9 @@ static void a_failed_rewrite_goes_with_the_next_commit(void **state)
 static struct slice *change_all(struct rig *t, uint64_t *off)
 {
 	struct claim c = rig_claim(t, 1);
-	struct slice *s = new_table(t, off);
+	struct slice *s = rig_new_table(t, off);
 
-	set_entry(t, s, 2, 0x5000 | ENTRY_COPIED, true);
+	rig_set_entry(t, s, 2, 0x5000 | ENTRY_COPIED, true);
 	assert_int_equal(commit_begin(&t->commit, 1, NULL), 0);
 	commit_set_l1(&t->commit, 1, *off | ENTRY_COPIED);
 	commit_free(&t->commit, (struct freed){ c.host_off, 1, false });
@@ -135,7 +107,7 @@ static void a_failed_write_is_tried_again_by_the_next_flush(void **state)
 			assert_non_null(strstr(err.message, "tries again"));
 			assert_int_equal(commit_check(&t.commit, NULL), 0);
 			from = record_n_events(t.log);
-			flush(&t);
+			rig_flush(&t);
 			expect_whole_commit(&t, from, off);
 		}
 		cache_put(&t.l2, s);
@@ -158,7 +130,7 @@ static void a_commit_that_failed_makes_nothing_durable(void **state)
 		assert_int_equal(commit_flush(&t.commit, NULL), -ENOSPC);
 		assert_false(commit_covers(&t.commit, generation));
 	}
-	flush(&t);
+	rig_flush(&t);
 	assert_true(commit_covers(&t.commit, generation));
 	cache_put(&t.l2, s);
 	rig_release(&t);
@@ -175,11 +147,11 @@ static void what_was_freed_waits_until_a_commit_succeeds(void **state)
 	(void)state;
 	rig_init(&t);
 	c = rig_claim(&t, 2);
-	s = new_table(&t, &off);
+	s = rig_new_table(&t, &off);
 	for (unsigned i = 0; i < 2; i++) {
 		uint64_t host_off = c.host_off + i * RIG_CLUSTER;
 
-		set_entry(&t, s, i, 0, false);
+		rig_set_entry(&t, s, i, 0, false);
 		assert_int_equal(commit_begin(&t.commit, 1, NULL), 0);
 		commit_free(&t.commit, (struct freed){ host_off, 1, false });
 		commit_end(&t.commit);
@@ -187,7 +159,7 @@ static void what_was_freed_waits_until_a_commit_succeeds(void **state)
 		assert_int_equal(commit_flush(&t.commit, NULL), -ENOSPC);
 		assert_int_equal(rig_count(&t, host_off), 1);
 	}
-	flush(&t);
+	rig_flush(&t);
 	assert_int_equal(rig_count(&t, c.host_off), 0);
 	assert_int_equal(rig_count(&t, c.host_off + RIG_CLUSTER), 0);
 	cache_put(&t.l2, s);
@@ -206,9 +178,9 @@ static void changes_after_a_failed_write_arrive_too(void **state)
 	s = change_all(&t, &off);
 	fail_with(&t, STORE_OP_WRITE, 2, -ENOSPC);
 	assert_int_equal(commit_flush(&t.commit, NULL), -ENOSPC);
-	set_entry(&t, s, 2, 0x9000 | ENTRY_COPIED, false);
-	set_entry(&t, s, 7, 0x7000 | ENTRY_COPIED, false);
-	flush(&t);
+	rig_set_entry(&t, s, 2, 0x9000 | ENTRY_COPIED, false);
+	rig_set_entry(&t, s, 7, 0x7000 | ENTRY_COPIED, false);
+	rig_flush(&t);
 	assert_int_equal(rig_read64(&t, off + 16), 0x9000 | ENTRY_COPIED);
 	assert_int_equal(rig_read64(&t, off + 56), 0x7000 | ENTRY_COPIED);
 	assert_int_equal(rig_read64(&t, t.l1.host_off + 8), off | ENTRY_COPIED);
@@ -227,12 +199,12 @@ static void room_is_made_before_more_becomes_dirty(void **state)
 	rig_init(&t);
 	cache_release(&t.l2);
 	assert_int_equal(cache_init(&t.l2, t.file, 2 * 512, 512, NULL), 0);
-	s = new_table(&t, &off);
-	set_entry(&t, s, 0, 0x5000, false);
+	s = rig_new_table(&t, &off);
+	rig_set_entry(&t, s, 0, 0x5000, false);
 	cache_put(&t.l2, s);
 	assert_int_equal(cache_get(&t.l2, off + 512, off + 1024, 0, &s, NULL),
 			 0);
-	set_entry(&t, s, 0, 0x6000, false);
+	rig_set_entry(&t, s, 0, 0x6000, false);
 	cache_put(&t.l2, s);
 	assert_true(commit_wanted(&t.commit));
 	assert_int_equal(commit_make_room(&t.commit, NULL), 0);

@@ -1,5 +1,5 @@
 /*
- * What the tests of meta/ share: the parts that a commit ties together, over a
+ * What the tests of counts/ share: the parts that a commit ties together, over a
  * new image whose every store call can be looked at and made to fail.
  */
 #ifndef UNIT_COUNTS_RIG_H
