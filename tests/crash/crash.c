@@ -269,95 +269,125 @@ static void run_special(struct run *r)
 	}
 }
 
-static void run_repairs(struct run *r)
+/* ---- Cases with one operation each --------------------------------------- */
+
+struct cases {
+	unsigned n;
+	const char *(*config)(unsigned i);
+	bool (*run)(const struct trial_env *env, const struct base *b,
+		    unsigned i, struct failure *f);
+	void (*describe)(unsigned i);
+};
+
+static const char *repair_config(unsigned i)
 {
-	for (unsigned i = 0; i < n_repair_cases && !is_over(r); i++) {
-		const struct repair_case *c = &repair_cases[i];
-		const struct config *config = config_find(c->config);
+	return repair_cases[i].config;
+}
+
+static bool repair_run(const struct trial_env *env, const struct base *b,
+		       unsigned i, struct failure *f)
+{
+	return repairs_run(env, b, &repair_cases[i], f);
+}
+
+static void repair_describe(unsigned i)
+{
+	printf("repair of `%s`", repair_cases[i].name);
+}
+
+static const char *change_config(unsigned i)
+{
+	return change_cases[i].config;
+}
+
+static bool change_case_run(const struct trial_env *env, const struct base *b,
+			    unsigned i, struct failure *f)
+{
+	return change_run(env, b, change_cases[i].change, f);
+}
+
+static void change_describe(unsigned i)
+{
+	printf("change `%s`", change_cases[i].change);
+}
+
+static const char *snapshot_config(unsigned i)
+{
+	return snapshot_cases[i].config;
+}
+
+static bool snapshot_run(const struct trial_env *env, const struct base *b,
+			 unsigned i, struct failure *f)
+{
+	return snapshots_run(env, b, &snapshot_cases[i], f);
+}
+
+static void snapshot_describe(unsigned i)
+{
+	printf("after `%s`: `%s`", snapshot_cases[i].before,
+	       snapshot_cases[i].step);
+}
+
+static void run_cases(struct run *r, const struct cases *cases)
+{
+	for (unsigned i = 0; i < cases->n && !is_over(r); i++) {
+		const struct config *config = config_find(cases->config(i));
 		struct failure f;
 		struct base b;
 
 		if (!is_wanted(r, config))
 			continue;
 		b = base_new(config);
-		if (!repairs_run(&r->env, &b, c, &f)) {
+		if (!cases->run(&r->env, &b, i, &f)) {
 			r->stats.violations++;
-			printf("VIOLATION: %s\n  seed %" PRIu64
-			       ", %s, repair of `%s`\n%s",
-			       f.why, r->env.seed, c->config, c->name,
-			       f.events);
+			printf("VIOLATION: %s\n  seed %" PRIu64 ", %s, ", f.why,
+			       r->env.seed, config->name);
+			cases->describe(i);
+			printf("\n%s", f.events);
 		}
 		base_free(&b);
 	}
 }
 
-static void run_change_cases(struct run *r)
-{
-	for (unsigned i = 0; i < n_change_cases && !is_over(r); i++) {
-		const struct change_case *c = &change_cases[i];
-		const struct config *config = config_find(c->config);
-		struct failure f;
-		struct base b;
-
-		if (!is_wanted(r, config))
-			continue;
-		b = base_new(config);
-		if (!change_run(&r->env, &b, c->change, &f)) {
-			r->stats.violations++;
-			printf("VIOLATION: %s\n  seed %" PRIu64
-			       ", %s, change `%s`\n%s",
-			       f.why, r->env.seed, c->config, c->change,
-			       f.events);
-		}
-		base_free(&b);
-	}
-}
-
-/* Whatever the limit. */
-static void run_all(struct run *r, void (*run)(struct run *r))
+/* The number of states does not limit these. */
+static void run_all_cases(struct run *r, const struct cases *cases)
 {
 	uint64_t goal = r->goal;
 
 	r->goal = 0;
-	run(r);
+	run_cases(r, cases);
 	r->goal = goal;
+}
+
+static void run_repairs(struct run *r)
+{
+	struct cases c = { n_repair_cases, repair_config, repair_run,
+			   repair_describe };
+
+	run_cases(r, &c);
 }
 
 static void run_changes(struct run *r)
 {
-	run_all(r, run_change_cases);
+	struct cases c = { n_change_cases, change_config, change_case_run,
+			   change_describe };
+
+	run_all_cases(r, &c);
 	run_list(r, changes, n_changes);
 	run_random_until(r, "rrrgbb");
 }
 
-static void run_snapshot_cases(struct run *r)
-{
-	for (unsigned i = 0; i < n_snapshot_cases && !is_over(r); i++) {
-		const struct snapshot_case *c = &snapshot_cases[i];
-		const struct config *config = config_find(c->config);
-		struct failure f;
-		struct base b;
-
-		if (!is_wanted(r, config))
-			continue;
-		b = base_new(config);
-		if (!snapshots_run(&r->env, &b, c, &f)) {
-			r->stats.violations++;
-			printf("VIOLATION: %s\n  seed %" PRIu64
-			       ", %s, after `%s`: `%s`\n%s",
-			       f.why, r->env.seed, c->config, c->before,
-			       c->step, f.events);
-		}
-		base_free(&b);
-	}
-}
-
 static void run_snapshots(struct run *r)
 {
-	run_all(r, run_snapshot_cases);
+	struct cases c = { n_snapshot_cases, snapshot_config, snapshot_run,
+			   snapshot_describe };
+
+	run_all_cases(r, &c);
 	run_list(r, snapshot_stories, n_snapshot_stories);
 	run_random_until(r, "sssaxr");
 }
+
+/* ---- Slices -------------------------------------------------------------- */
 
 static const struct {
 	const char *name;

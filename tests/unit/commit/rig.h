@@ -20,7 +20,7 @@ static inline struct slice *rig_new_table(struct rig *t, uint64_t *off)
 }
 
 static inline void rig_set_entry(struct rig *t, struct slice *s, uint64_t index,
-		      uint64_t desc, bool ordered)
+				 uint64_t desc, bool ordered)
 {
 	assert_int_equal(commit_begin(&t->commit, 0, NULL), 0);
 	commit_set_l2(&t->commit, s, index, (struct l2_entry){ desc, 0 });
