@@ -5,6 +5,7 @@
 
 #include "fake_disk.h"
 #include "sink.h"
+#include "watch.h"
 
 #define KIB 1024
 #define MIB (1024 * 1024)
@@ -388,24 +389,6 @@ static void shared_places_are_not_taken_for_zeros(void **state)
 	sink_release(&s, store);
 	fake_free(a);
 	fake_free(b);
-}
-
-struct watcher {
-	uint64_t last;
-	uint64_t total;
-	bool wrong;
-	uint64_t stop_at;
-};
-
-static int watch(void *opaque, uint64_t done, uint64_t total)
-{
-	struct watcher *w = opaque;
-
-	if (done < w->last || done > total)
-		w->wrong = true;
-	w->last = done;
-	w->total = total;
-	return done >= w->stop_at;
 }
 
 static void progress_rises_to_the_total_and_can_cancel(void **state)

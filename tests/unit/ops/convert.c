@@ -13,28 +13,11 @@
 #include "sink.h"
 #include "store/mem.h"
 #include "store/store.h"
+#include "watch.h"
 
 #define KIB 1024
 #define MIB (1024 * 1024)
 #define MEMORY_PER_WORKER (8 * MIB)
-
-struct watcher {
-	uint64_t last;
-	uint64_t total;
-	bool wrong;
-	uint64_t stop_at;
-};
-
-static int watch(void *opaque, uint64_t done, uint64_t total)
-{
-	struct watcher *w = opaque;
-
-	if (done < w->last || done > total)
-		w->wrong = true;
-	w->last = done;
-	w->total = total;
-	return done >= w->stop_at;
-}
 
 static struct qcow2_convert_opts threads(uint32_t n)
 {
