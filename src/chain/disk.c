@@ -23,10 +23,8 @@ static uint32_t depth_max(const struct qcow2_open_opts *opts)
 					: CHAIN_DEPTH_DEFAULT;
 }
 
-/* Opens @store as the next layer down; takes @store and @place over. */
-static int add_layer(struct disk *d, struct qcow2_store *store,
-		     struct place place, enum qcow2_format format,
-		     const struct qcow2_open_opts *opts, struct identities *ids,
+/* Opens the next layer down; takes o->file over. */
+static int add_layer(struct disk *d, struct layer_opening *o,
 		     struct qcow2_error *err)
 {
 	struct layer *list = alloc_resized(
@@ -34,13 +32,12 @@ static int add_layer(struct disk *d, struct qcow2_store *store,
 	int rc;
 
 	if (!list) {
-		store_unref(store);
-		place_release(&place);
+		gate_file_release(&o->file);
 		return error_nomem(err, "a layer", sizeof(*list));
 	}
 	d->layers = list;
-	rc = layer_open(&list[d->n_layers], store, place, format, d->n_layers,
-			opts, ids, err);
+	o->depth = d->n_layers;
+	rc = layer_open(&list[d->n_layers], o, err);
 	if (rc == 0)
 		d->n_layers++;
 	return rc;
@@ -79,11 +76,13 @@ static int backing_format(const struct image *img,
 	return 0;
 }
 
-static int open_backing(struct disk *d, const struct qcow2_open_opts *opts,
-			struct identities *ids, struct qcow2_error *err)
+/* @o is how the layer above was opened. */
+static int open_backing(struct disk *d, struct layer_opening *o,
+			struct qcow2_error *err)
 {
 	const struct layer *above = &d->layers[d->n_layers - 1];
 	const struct names *names = &above->image->names;
+	const struct qcow2_open_opts *opts = o->opts;
 	struct qcow2_reference ref = {
 		.kind = QCOW2_REFERENCE_BACKING,
 		.name = names->backing_file,
@@ -91,9 +90,8 @@ static int open_backing(struct disk *d, const struct qcow2_open_opts *opts,
 		.image = store_name(above->store),
 		.depth = d->n_layers - 1,
 	};
-	enum qcow2_format format;
-	struct qcow2_store *store;
-	struct place at;
+	struct gate_request request = { &above->dir, &ref,
+					layer_store_flags(opts, d->n_layers) };
 	int rc;
 
 	if (d->n_layers >= depth_max(opts))
@@ -102,14 +100,12 @@ static int open_backing(struct disk *d, const struct qcow2_open_opts *opts,
 				    " images, which the budget's chain_depth "
 				    "allows",
 				    depth_max(opts));
-	rc = backing_format(above->image, opts, &format, err);
+	rc = backing_format(above->image, opts, &o->format, err);
 	if (rc == 0)
-		rc = gate_open(opts->gate, &above->place, &ref,
-			       layer_store_flags(opts, d->n_layers), &store,
-			       &at, err);
+		rc = gate_open(opts->gate, &request, &o->file, err);
 	if (rc < 0)
 		return rc;
-	return add_layer(d, store, at, format, opts, ids, err);
+	return add_layer(d, o, err);
 }
 
 static bool wants_backing(const struct disk *d,
@@ -125,37 +121,41 @@ static bool wants_backing(const struct disk *d,
 	       (opts->flags & QCOW2_OPEN_METADATA_CHAIN);
 }
 
-static int open_chain(struct disk *d, struct qcow2_store *store,
-		      struct place place, const struct qcow2_open_opts *opts,
+static int open_chain(struct disk *d, struct gate_file file,
+		      const struct qcow2_open_opts *opts,
 		      struct qcow2_error *err)
 {
-	enum qcow2_format format = opts->format == QCOW2_FORMAT_DEFAULT
-					   ? QCOW2_FORMAT_QCOW2
-					   : opts->format;
 	struct identities ids = { NULL, 0 };
-	int rc = add_layer(d, store, place, format, opts, &ids, err);
+	struct layer_opening o = {
+		.file = file,
+		.format = opts->format == QCOW2_FORMAT_DEFAULT
+				  ? QCOW2_FORMAT_QCOW2
+				  : opts->format,
+		.opts = opts,
+		.ids = &ids,
+	};
+	int rc = add_layer(d, &o, err);
 
 	while (rc == 0 && wants_backing(d, opts))
-		rc = open_backing(d, opts, &ids, err);
+		rc = open_backing(d, &o, err);
 	free(ids.list);
 	return rc;
 }
 
-static int disk_open(struct qcow2_store *store, struct place place,
-		     const struct qcow2_open_opts *opts, struct disk **out,
-		     struct qcow2_error *err)
+/* Takes @file over. */
+static int disk_open(struct gate_file file, const struct qcow2_open_opts *opts,
+		     struct disk **out, struct qcow2_error *err)
 {
 	struct disk *d = calloc(1, sizeof(*d));
 	int rc;
 
 	if (!d) {
-		store_unref(store);
-		place_release(&place);
+		gate_file_release(&file);
 		return error_nomem(err, "the disk", sizeof(*d));
 	}
 	pthread_mutex_init(&d->luks_lock, NULL);
 	d->metadata_only = opts->flags & QCOW2_OPEN_METADATA_ONLY;
-	rc = open_chain(d, store, place, opts, err);
+	rc = open_chain(d, file, opts, err);
 	if (rc == 0 && (opts->flags & QCOW2_OPEN_RDWR))
 		rc = disk_make_writable(d, opts, err);
 	if (rc < 0) {
@@ -169,25 +169,26 @@ static int disk_open(struct qcow2_store *store, struct place place,
 int disk_open_path(const char *path, const struct qcow2_open_opts *opts,
 		   struct disk **out, struct qcow2_error *err)
 {
-	struct qcow2_store *store;
-	struct place place;
-	int rc = store_file_open(path, layer_store_flags(opts, 0), &store, err);
+	struct gate_file file = { NULL, GATE_DIR_NONE };
+	int rc = store_file_open(path, layer_store_flags(opts, 0), &file.store,
+				 err);
 
 	if (rc < 0)
 		return rc;
-	rc = place_init(&place, path, err);
+	rc = gate_dir_init(&file.dir, path, err);
 	if (rc < 0) {
-		store_unref(store);
+		gate_file_release(&file);
 		return rc;
 	}
-	return disk_open(store, place, opts, out, err);
+	return disk_open(file, opts, out, err);
 }
 
 int disk_open_store(struct qcow2_store *file,
 		    const struct qcow2_open_opts *opts, struct disk **out,
 		    struct qcow2_error *err)
 {
-	return disk_open(store_ref(file), PLACE_NONE, opts, out, err);
+	return disk_open((struct gate_file){ store_ref(file), GATE_DIR_NONE },
+			 opts, out, err);
 }
 
 int disk_close(struct disk *d, struct qcow2_error *err)

@@ -79,29 +79,36 @@ static int open_beneath(int dirfd, const char *name, uint64_t flags)
 	return fd < 0 ? -errno : (int)fd;
 }
 
-int place_init(struct place *p, const char *path, struct qcow2_error *err)
+int gate_dir_init(struct gate_dir *d, const char *path, struct qcow2_error *err)
 {
 	CLEANUP_FREE char *dir = dir_of(path);
 
-	p->path = strdup(path);
-	p->dirfd = dir ? open_dir(dir) : -1;
-	if (p->path && p->dirfd >= 0)
+	d->path = strdup(path);
+	d->dirfd = dir ? open_dir(dir) : -1;
+	if (d->path && d->dirfd >= 0)
 		return 0;
-	if (!p->path || !dir) {
-		place_release(p);
+	if (!d->path || !dir) {
+		gate_dir_release(d);
 		return error_nomem(err, "a path", strlen(path));
 	}
-	place_release(p);
+	gate_dir_release(d);
 	return error_set(err, -errno, "the directory of %s: %s",
 			 TEXT(path, strlen(path)), error_words(errno));
 }
 
-void place_release(struct place *p)
+void gate_dir_release(struct gate_dir *d)
 {
-	free(p->path);
-	if (p->dirfd >= 0)
-		close(p->dirfd);
-	*p = PLACE_NONE;
+	free(d->path);
+	if (d->dirfd >= 0)
+		close(d->dirfd);
+	*d = GATE_DIR_NONE;
+}
+
+void gate_file_release(struct gate_file *f)
+{
+	store_unref(f->store);
+	f->store = NULL;
+	gate_dir_release(&f->dir);
 }
 
 /* ---- The modes ----------------------------------------------------------- */
@@ -158,42 +165,42 @@ static int open_two_steps(int dirfd, const char *rest, unsigned store_flags,
 	return *fd;
 }
 
-/* @path is taken over, for the place and the messages. */
+/* Opens @rest below @dirfd; takes @path, which is the whole of it, over. */
 static int open_at(int dirfd, const char *rest, char *path,
-		   const struct qcow2_reference *ref, unsigned store_flags,
-		   struct qcow2_store **out, struct place *at,
+		   const struct gate_request *r, struct gate_file *out,
 		   struct qcow2_error *err)
 {
 	int fd = -1;
 	int rc;
 
-	*at = (struct place){ path, -1 };
+	out->dir = (struct gate_dir){ path, -1 };
 	if (!path)
 		return error_nomem(err, "a path", strlen(rest));
-	rc = open_two_steps(dirfd, rest, store_flags, &fd, &at->dirfd);
+	rc = open_two_steps(dirfd, rest, r->store_flags, &fd, &out->dir.dirfd);
 	if (rc < 0) {
-		place_release(at);
-		return beneath_failed(rc, ref, err);
+		gate_dir_release(&out->dir);
+		return beneath_failed(rc, r->ref, err);
 	}
-	rc = check_regular(fd, ref, err);
+	rc = check_regular(fd, r->ref, err);
 	if (rc == 0)
-		rc = store_file_from_fd(fd, path, store_flags, out, err);
+		rc = store_file_from_fd(fd, path, r->store_flags, &out->store,
+					err);
 	if (rc < 0) {
 		close(fd);
-		place_release(at);
+		gate_dir_release(&out->dir);
 	}
 	return rc;
 }
 
-static int open_in_dir(const struct place *from,
-		       const struct qcow2_reference *ref, unsigned store_flags,
-		       struct qcow2_store **out, struct place *at,
+static int open_in_dir(const struct gate_request *r, struct gate_file *out,
 		       struct qcow2_error *err)
 {
-	if (ref->name[0] == '/' || from->dirfd < 0)
-		return refuse(ref, err);
-	return open_at(from->dirfd, ref->name, join(from->path, ref->name), ref,
-		       store_flags, out, at, err);
+	const char *name = r->ref->name;
+
+	if (name[0] == '/' || r->from->dirfd < 0)
+		return refuse(r->ref, err);
+	return open_at(r->from->dirfd, name, join(r->from->path, name), r, out,
+		       err);
 }
 
 /* What remains of @path below @dir, both real paths; NULL when it is not. */
@@ -224,9 +231,8 @@ static char *real_dir_path(const char *path)
 
 /* 1 when @path was below @allowed and *rc tells how opening it went. */
 static int try_allowed(const char *allowed, const char *path,
-		       const struct qcow2_reference *ref, unsigned store_flags,
-		       struct qcow2_store **out, struct place *at, int *rc,
-		       struct qcow2_error *err)
+		       const struct gate_request *r, struct gate_file *out,
+		       int *rc, struct qcow2_error *err)
 {
 	CLEANUP_FREE char *dir = realpath(allowed, NULL);
 	const char *rest = dir ? below(dir, path) : NULL;
@@ -234,52 +240,57 @@ static int try_allowed(const char *allowed, const char *path,
 
 	if (dirfd < 0)
 		return 0;
-	*rc = open_at(dirfd, rest, strdup(path), ref, store_flags, out, at,
-		      err);
+	*rc = open_at(dirfd, rest, strdup(path), r, out, err);
 	close(dirfd);
 	return 1;
 }
 
-static int open_allowed(const struct qcow2_gate *gate, const struct place *from,
-			const struct qcow2_reference *ref, unsigned store_flags,
-			struct qcow2_store **out, struct place *at,
+/* Whether the name of @r leads anywhere: from nowhere, only absolute ones do. */
+static bool is_path(const struct gate_request *r)
+{
+	return r->ref->name[0] == '/' || r->from->path;
+}
+
+static char *join_request(const struct gate_request *r)
+{
+	return join(r->from->path ? r->from->path : "", r->ref->name);
+}
+
+static int open_allowed(const struct qcow2_gate *gate,
+			const struct gate_request *r, struct gate_file *out,
 			struct qcow2_error *err)
 {
 	CLEANUP_FREE char *joined = NULL;
 	CLEANUP_FREE char *path = NULL;
-	int rc = open_in_dir(from, ref, store_flags, out, at, err);
+	int rc = open_in_dir(r, out, err);
 
-	if (rc == 0 || (ref->name[0] != '/' && !from->path))
+	if (rc == 0 || !is_path(r))
 		return rc;
-	joined = join(from->path ? from->path : "", ref->name);
+	joined = join_request(r);
 	path = joined ? real_dir_path(joined) : NULL;
 	for (size_t i = 0; path && gate->allow_dirs && gate->allow_dirs[i]; i++)
-		if (try_allowed(gate->allow_dirs[i], path, ref, store_flags,
-				out, at, &rc, err))
+		if (try_allowed(gate->allow_dirs[i], path, r, out, &rc, err))
 			return rc;
 	return rc;
 }
 
-static int open_any(const struct place *from, const struct qcow2_reference *ref,
-		    unsigned store_flags, struct qcow2_store **out,
-		    struct place *at, struct qcow2_error *err)
+static int open_any(const struct gate_request *r, struct gate_file *out,
+		    struct qcow2_error *err)
 {
 	CLEANUP_FREE char *path = NULL;
 	int rc;
 
-	if (ref->name[0] != '/' && !from->path)
-		return refuse(ref, err);
-	path = join(from->path ? from->path : "", ref->name);
+	if (!is_path(r))
+		return refuse(r->ref, err);
+	path = join_request(r);
 	if (!path)
-		return error_nomem(err, "a path", strlen(ref->name));
-	rc = store_file_open(path, store_flags, out, err);
+		return error_nomem(err, "a path", strlen(r->ref->name));
+	rc = store_file_open(path, r->store_flags, &out->store, err);
 	if (rc < 0)
-		return error_prefix(err, rc, REF_FMT, REF_ARGS(ref));
-	rc = place_init(at, path, err);
-	if (rc < 0) {
-		store_unref(*out);
-		*out = NULL;
-	}
+		return error_prefix(err, rc, REF_FMT, REF_ARGS(r->ref));
+	rc = gate_dir_init(&out->dir, path, err);
+	if (rc < 0)
+		gate_file_release(out);
 	return rc;
 }
 
@@ -309,30 +320,27 @@ static int open_by_caller(const struct qcow2_gate *gate,
 	return error_prefix(err, rc, REF_FMT, REF_ARGS(ref));
 }
 
-int gate_open(const struct qcow2_gate *gate, const struct place *from,
-	      const struct qcow2_reference *ref, unsigned store_flags,
-	      struct qcow2_store **out, struct place *at,
-	      struct qcow2_error *err)
+int gate_open(const struct qcow2_gate *gate, const struct gate_request *r,
+	      struct gate_file *out, struct qcow2_error *err)
 {
-	struct qcow2_reference full = *ref;
+	struct qcow2_reference full = *r->ref;
 
-	*out = NULL;
-	*at = PLACE_NONE;
+	*out = (struct gate_file){ NULL, GATE_DIR_NONE };
 	if (!gate)
-		return refuse(ref, err);
+		return refuse(r->ref, err);
 	full.struct_size = sizeof(full);
-	full.flags = store_flags;
+	full.flags = r->store_flags;
 	if (gate->open)
-		return open_by_caller(gate, &full, out, err);
+		return open_by_caller(gate, &full, &out->store, err);
 	switch (gate->mode) {
 	case QCOW2_EXTERNAL_DIR:
-		return open_in_dir(from, ref, store_flags, out, at, err);
+		return open_in_dir(r, out, err);
 	case QCOW2_EXTERNAL_ALLOW:
-		return open_allowed(gate, from, ref, store_flags, out, at, err);
+		return open_allowed(gate, r, out, err);
 	case QCOW2_EXTERNAL_ANY:
-		return open_any(from, ref, store_flags, out, at, err);
+		return open_any(r, out, err);
 	case QCOW2_EXTERNAL_NONE:
 		break;
 	}
-	return refuse(ref, err);
+	return refuse(r->ref, err);
 }

@@ -8,32 +8,45 @@
 #include <qcow2.h>
 
 /*
- * Where an image is, for names relative to it.  `path` is for messages and
- * for joining; `dirfd` is what relative names are resolved from, so that a
- * directory renamed or replaced meanwhile changes nothing.  An image that did
- * not come from the file system has neither (NULL, -1).
+ * The directory of an image, for names relative to it.  `path` is the image's
+ * own, for messages and for joining; `dirfd` is what relative names are resolved
+ * from, so that a directory renamed or replaced meanwhile changes nothing.  An
+ * image that did not come from the file system has neither (NULL, -1).
  */
-struct place {
+struct gate_dir {
 	char *path;
 	int dirfd;
 };
 
-#define PLACE_NONE ((struct place){ NULL, -1 })
+#define GATE_DIR_NONE ((struct gate_dir){ NULL, -1 })
 
-/* The place of a file opened by @path.  @path is copied. */
-int place_init(struct place *p, const char *path, struct qcow2_error *err);
-void place_release(struct place *p);
+/* An open file and its directory, for the names that the file may hold. */
+struct gate_file {
+	struct qcow2_store *store; /* one reference */
+	struct gate_dir dir;
+};
+
+/* The directory of a file opened by @path, which is copied. */
+int gate_dir_init(struct gate_dir *d, const char *path,
+		  struct qcow2_error *err);
+void gate_dir_release(struct gate_dir *d);
+
+/* Of a file that holds nothing, nothing. */
+void gate_file_release(struct gate_file *f);
+
+/* One image asks for the file that it names. */
+struct gate_request {
+	const struct gate_dir *from; /* of the image */
+	const struct qcow2_reference *ref;
+	unsigned store_flags; /* QCOW2_STORE_RDWR, QCOW2_STORE_DIRECT */
+};
 
 /*
- * Asks @gate (NULL: refuse everything) for the file that @ref names, opened
- * with @store_flags (QCOW2_STORE_RDWR, QCOW2_STORE_DIRECT).  @from is the place of the image
- * that refers to it.  Gives the store, and in *at the place it was found.
- * -EPERM when it is not allowed; the message does not depend on whether the
- * file exists.
+ * Opens the file of @r if @gate (NULL: refuse everything) allows it.  -EPERM
+ * when it does not; the message does not depend on whether the file exists.
+ * After a failure *out holds nothing.
  */
-int gate_open(const struct qcow2_gate *gate, const struct place *from,
-	      const struct qcow2_reference *ref, unsigned store_flags,
-	      struct qcow2_store **out, struct place *at,
-	      struct qcow2_error *err);
+int gate_open(const struct qcow2_gate *gate, const struct gate_request *r,
+	      struct gate_file *out, struct qcow2_error *err);
 
 #endif

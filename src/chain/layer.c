@@ -53,18 +53,17 @@ int identities_add(struct identities *ids, struct qcow2_store *store,
 	return 0;
 }
 
-/* A store for layer @depth, to be used as it will be. */
+/* A store of the layer, to be used as it will be. */
 static int hold_store(struct store_hold *hold, struct qcow2_store *store,
-		      const struct qcow2_open_opts *opts, uint32_t depth,
-		      struct qcow2_error *err)
+		      const struct layer_opening *o, struct qcow2_error *err)
 {
-	bool writes = is_written(opts, depth);
+	bool writes = is_written(o->opts, o->depth);
 	unsigned how = writes ? HOLD_WRITE : HOLD_READ;
 	int rc = writes ? store_check_writable(store, err) : 0;
 
-	if (rc < 0 || (opts->flags & QCOW2_OPEN_NO_LOCK))
+	if (rc < 0 || (o->opts->flags & QCOW2_OPEN_NO_LOCK))
 		return rc;
-	if (opts->flags & QCOW2_OPEN_NEED_LOCK)
+	if (o->opts->flags & QCOW2_OPEN_NEED_LOCK)
 		how |= HOLD_NEEDS_LOCK;
 	return store_hold(hold, store, how, err);
 }
@@ -80,30 +79,29 @@ static int probe(struct qcow2_store *store, enum qcow2_format *format,
 	return rc;
 }
 
-static int attach_data_file(struct layer *l, uint32_t depth,
-			    const struct qcow2_open_opts *opts,
-			    struct identities *ids, struct qcow2_error *err)
+static int attach_data_file(struct layer *l, const struct layer_opening *o,
+			    struct qcow2_error *err)
 {
 	struct qcow2_reference ref = {
 		.kind = QCOW2_REFERENCE_DATA_FILE,
 		.name = l->image->names.data_file,
 		.format = "raw",
 		.image = store_name(l->store),
-		.depth = depth,
+		.depth = o->depth,
 	};
-	CLEANUP_STORE struct qcow2_store *data = NULL;
-	struct place at;
-	int rc = gate_open(opts->gate, &l->place, &ref,
-			   layer_store_flags(opts, depth), &data, &at, err);
+	struct gate_request request = { &l->dir, &ref,
+					layer_store_flags(o->opts, o->depth) };
+	struct gate_file data;
+	int rc = gate_open(o->opts->gate, &request, &data, err);
 
 	if (rc < 0)
 		return rc;
-	place_release(&at);
-	rc = identities_add(ids, data, err);
+	rc = identities_add(o->ids, data.store, err);
 	if (rc == 0)
-		rc = hold_store(&l->data_hold, data, opts, depth, err);
+		rc = hold_store(&l->data_hold, data.store, o, err);
 	if (rc == 0)
-		rc = image_attach_data(l->image, data, err);
+		rc = image_attach_data(l->image, data.store, err);
+	gate_file_release(&data);
 	return rc;
 }
 
@@ -126,19 +124,18 @@ static bool is_dirty(struct qcow2_store *store)
  * Without the lock somebody else may be the one who has it dirty.  What cannot
  * be repaired leaves the bit, and the image is refused.
  */
-static int settle_dirty(struct layer *l, uint32_t depth,
-			const struct qcow2_open_opts *opts,
+static int settle_dirty(struct layer *l, const struct layer_opening *o,
 			struct qcow2_error *err)
 {
 	struct qcow2_check_opts check = QCOW2_CHECK_OPTS_INIT;
 	struct qcow2_check_result result = { .struct_size = sizeof(result) };
 	int rc;
 
-	if (!is_written(opts, depth) ||
-	    (opts->flags & (QCOW2_OPEN_NO_LOCK | QCOW2_OPEN_NO_REPAIR)) ||
+	if (!is_written(o->opts, o->depth) ||
+	    (o->opts->flags & (QCOW2_OPEN_NO_LOCK | QCOW2_OPEN_NO_REPAIR)) ||
 	    !is_dirty(l->store))
 		return 0;
-	check.budget = opts->budget;
+	check.budget = o->opts->budget;
 	rc = repair_store(l->store, &check, REPAIR_REFCOUNTS, &result, err);
 	if (rc < 0)
 		return error_prefix(err, rc,
@@ -167,38 +164,38 @@ static void fit(struct qcow2_open_opts *own, struct qcow2_store *store)
 			min_u64(own->l2_slice_bytes, UINT64_C(1) << bits);
 }
 
-static int open_qcow2(struct layer *l, uint32_t depth,
-		      const struct qcow2_open_opts *opts,
-		      struct identities *ids, struct qcow2_error *err)
+static int open_qcow2(struct layer *l, const struct layer_opening *o,
+		      struct qcow2_error *err)
 {
-	struct qcow2_open_opts own = *opts;
+	struct qcow2_open_opts own = *o->opts;
 	int rc;
 
-	if (depth > 0)
+	if (o->depth > 0)
 		fit(&own, l->store);
-	rc = settle_dirty(l, depth, opts, err);
+	rc = settle_dirty(l, o, err);
 	if (rc == 0)
 		rc = image_open(l->store, &own, &l->image, err);
 	if (rc < 0)
 		return rc;
 	l->size = l->image->virtual_size;
 	if (!l->image->geo.has_data_file ||
-	    (opts->flags & QCOW2_OPEN_METADATA_ONLY))
+	    (own.flags & QCOW2_OPEN_METADATA_ONLY))
 		return 0;
-	return attach_data_file(l, depth, opts, ids, err);
+	return attach_data_file(l, o, err);
 }
 
-static int open_raw(struct layer *l, uint32_t depth,
-		    const struct qcow2_open_opts *opts, struct qcow2_error *err)
+static int open_raw(struct layer *l, const struct layer_opening *o,
+		    struct qcow2_error *err)
 {
-	if (depth == 0 && opts->snapshot)
+	uint64_t size_max = o->opts->budget.virtual_bytes;
+
+	if (o->depth == 0 && o->opts->snapshot)
 		return error_set(err, -EINVAL,
 				 "%s: a raw image has no snapshots",
 				 TEXT(store_name(l->store),
 				      strlen(store_name(l->store))));
-	if (opts->budget.virtual_bytes &&
-	    store_size(l->store, &l->size, NULL) == 0 &&
-	    l->size > opts->budget.virtual_bytes)
+	if (size_max && store_size(l->store, &l->size, NULL) == 0 &&
+	    l->size > size_max)
 		return error_reason(err, -E2BIG, QCOW2_REASON_BUDGET,
 				    "%s is larger than the budget allows",
 				    TEXT(store_name(l->store),
@@ -206,36 +203,34 @@ static int open_raw(struct layer *l, uint32_t depth,
 	return store_size(l->store, &l->size, err);
 }
 
-static int open_format(struct layer *l, enum qcow2_format format,
-		       uint32_t depth, const struct qcow2_open_opts *opts,
-		       struct identities *ids, struct qcow2_error *err)
+static int open_format(struct layer *l, const struct layer_opening *o,
+		       struct qcow2_error *err)
 {
-	int rc = identities_add(ids, l->store, err);
+	enum qcow2_format format = o->format;
+	int rc = identities_add(o->ids, l->store, err);
 
 	if (rc == 0)
-		rc = hold_store(&l->hold, l->store, opts, depth, err);
+		rc = hold_store(&l->hold, l->store, o, err);
 	if (rc == 0 && format == QCOW2_FORMAT_PROBE)
 		rc = probe(l->store, &format, err);
 	if (rc < 0)
 		return rc;
 	if (format == QCOW2_FORMAT_RAW)
-		return open_raw(l, depth, opts, err);
-	return open_qcow2(l, depth, opts, ids, err);
+		return open_raw(l, o, err);
+	return open_qcow2(l, o, err);
 }
 
-int layer_open(struct layer *l, struct qcow2_store *store, struct place place,
-	       enum qcow2_format format, uint32_t depth,
-	       const struct qcow2_open_opts *opts, struct identities *ids,
+int layer_open(struct layer *l, const struct layer_opening *o,
 	       struct qcow2_error *err)
 {
 	int rc;
 
-	*l = (struct layer){ .store = store, .place = place };
-	rc = open_format(l, format, depth, opts, ids, err);
+	*l = (struct layer){ .store = o->file.store, .dir = o->file.dir };
+	rc = open_format(l, o, err);
 	if (rc == 0)
 		return 0;
 	layer_close(l, NULL);
-	return error_in_layer(err, rc, depth);
+	return error_in_layer(err, rc, o->depth);
 }
 
 int layer_close(struct layer *l, struct qcow2_error *err)
@@ -246,7 +241,7 @@ int layer_close(struct layer *l, struct qcow2_error *err)
 	store_release(&l->data_hold);
 	store_release(&l->hold);
 	store_unref(l->store);
-	place_release(&l->place);
+	gate_dir_release(&l->dir);
 	l->image = NULL;
 	l->store = NULL;
 	return rc;

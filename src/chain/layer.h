@@ -18,7 +18,7 @@ struct layer {
 	struct qcow2_store *store; /* the image file or raw file */
 	struct image *image;       /* NULL: raw */
 	uint64_t size;             /* of the virtual disk */
-	struct place place;
+	struct gate_dir dir;
 	struct store_hold hold;      /* of the store; none without locks */
 	struct store_hold data_hold; /* of the image's data file */
 };
@@ -34,14 +34,17 @@ struct identities {
 int identities_add(struct identities *ids, struct qcow2_store *store,
 		   struct qcow2_error *err);
 
-/*
- * Opens @store as @format (QCOW2, RAW or PROBE) with its data file.  Takes the
- * reference to @store and @place over, whatever happens.  @depth: 0 for the
- * top, which alone uses opts->snapshot.
- */
-int layer_open(struct layer *l, struct qcow2_store *store, struct place place,
-	       enum qcow2_format format, uint32_t depth,
-	       const struct qcow2_open_opts *opts, struct identities *ids,
+/* How a layer is opened. */
+struct layer_opening {
+	struct gate_file file;
+	enum qcow2_format format; /* QCOW2, RAW or PROBE */
+	uint32_t depth; /* 0 for the top, which alone uses opts->snapshot */
+	const struct qcow2_open_opts *opts;
+	struct identities *ids;
+};
+
+/* Opens a layer and its data file.  Takes o->file over, whatever happens. */
+int layer_open(struct layer *l, const struct layer_opening *o,
 	       struct qcow2_error *err);
 /* Closes what the layer has; the first error of a writable image. */
 int layer_close(struct layer *l, struct qcow2_error *err);

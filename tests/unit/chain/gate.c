@@ -72,17 +72,19 @@ static int ask(const struct qcow2_gate *gate, const char *name,
 				       .name = name,
 				       .format = "raw",
 				       .image = "images/top" };
-	struct qcow2_store *store = NULL;
-	struct place from, at;
+	struct gate_dir from;
+	struct gate_request request = { .from = &from, .ref = &ref };
+	struct gate_file file;
 	int rc;
 
-	assert_int_equal(place_init(&from, "images/top", NULL), 0);
-	rc = gate_open(gate, &from, &ref, 0, &store, &at, err);
+	assert_int_equal(gate_dir_init(&from, "images/top", NULL), 0);
+	rc = gate_open(gate, &request, &file, err);
 	if (rc == 0)
-		assert_non_null(store);
-	store_unref(store);
-	place_release(&at);
-	place_release(&from);
+		assert_non_null(file.store);
+	else
+		assert_null(file.store);
+	gate_file_release(&file);
+	gate_dir_release(&from);
 	return rc;
 }
 
