@@ -1,5 +1,5 @@
 /*
- * Threads of the library's own.
+ * Threads of the library's own, and telling the caller's apart.
  */
 #ifndef BASE_THREAD_H
 #define BASE_THREAD_H
@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Signals are for the caller's threads: all are blocked in the new one. */
 static inline bool thread_start(pthread_t *thread, void *(*fn)(void *arg),
@@ -20,6 +21,15 @@ static inline bool thread_start(pthread_t *thread, void *(*fn)(void *arg),
 	rc = pthread_create(thread, NULL, fn, arg);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return rc == 0;
+}
+
+/* A number by which threads spread over slots, so that they seldom share a cache
+ * line: the same for a thread as long as it runs. */
+static inline unsigned thread_spread(void)
+{
+	uint64_t id = (uint64_t)(uintptr_t)pthread_self();
+
+	return (unsigned)((id * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
 }
 
 #endif

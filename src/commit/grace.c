@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/mutant.h"
+#include "base/thread.h"
 
 enum { TURNS_PER_TICKET = 2 };
 
@@ -16,20 +17,10 @@ void grace_release(struct grace *g)
 	pthread_mutex_destroy(&g->lock);
 }
 
-/* Threads spread over the slots by their identity, so that they seldom share
- * a cache line. */
-static unsigned slot_index(void)
-{
-	uint64_t id = (uint64_t)(uintptr_t)pthread_self();
-
-	return (unsigned)((id * UINT64_C(0x9e3779b97f4a7c15)) >> 32) %
-	       GRACE_SLOTS;
-}
-
 struct grace_ref grace_enter(struct grace *g)
 {
 	unsigned set = atomic_load(&g->turn) & 1;
-	struct grace_slot *slot = &g->slots[set][slot_index()];
+	struct grace_slot *slot = &g->slots[set][thread_spread() % GRACE_SLOTS];
 
 	atomic_fetch_add(&slot->entered, 1);
 	return (struct grace_ref){ slot };
