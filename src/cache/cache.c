@@ -165,6 +165,14 @@ static void shard_remove(const struct cache *c, struct cache_shard *sh,
 	sh->n_slices--;
 }
 
+static void shard_evict(const struct cache *c, struct cache_shard *sh,
+			struct slice *s)
+{
+	shard_remove(c, sh, s);
+	free(s);
+	sh->n_evicted++;
+}
+
 /* Frees unpinned slices, oldest first, that were last used before @sec. */
 static void shard_clean(const struct cache *c, struct cache_shard *sh,
 			uint32_t sec)
@@ -174,10 +182,8 @@ static void shard_clean(const struct cache *c, struct cache_shard *sh,
 	while (s && s->used_sec < sec) {
 		struct slice *prev = s->lru_prev;
 
-		if (s->pins == 0) {
-			shard_remove(c, sh, s);
-			free(s);
-		}
+		if (s->pins == 0)
+			shard_evict(c, sh, s);
 		s = prev;
 	}
 }
@@ -190,10 +196,8 @@ static void shard_make_room(const struct cache *c, struct cache_shard *sh)
 	while (s && sh->n_slices >= sh->max_slices) {
 		struct slice *prev = s->lru_prev;
 
-		if (s->pins == 0) {
-			shard_remove(c, sh, s);
-			free(s);
-		}
+		if (s->pins == 0)
+			shard_evict(c, sh, s);
 		s = prev;
 	}
 }
@@ -421,6 +425,23 @@ uint64_t cache_count(const struct cache *c)
 		n += c->shards[i].n_slices;
 	}
 	return n;
+}
+
+struct cache_counts cache_get_counts(const struct cache *c)
+{
+	struct cache_counts sum = { 0 };
+
+	for (uint32_t i = 0; i < c->n_shards; i++) {
+		struct cache_shard *sh = &c->shards[i];
+		SCOPED_LOCK(&sh->lock);
+
+		sum.hits += sh->n_hits;
+		sum.misses += sh->n_misses;
+		sum.evicted += sh->n_evicted;
+		sum.bytes += (uint64_t)sh->n_slices * c->slice_bytes;
+	}
+	sum.bytes_max = cache_capacity(c) * c->slice_bytes;
+	return sum;
 }
 
 /* ---- Looking up ---------------------------------------------------------- */

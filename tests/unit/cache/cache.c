@@ -265,6 +265,49 @@ static void slices_in_use_stay_past_the_interval(void **state)
 	store_unref(store);
 }
 
+static void hits_misses_and_evictions_are_counted(void **state)
+{
+	struct counting counting = { 0 };
+	struct qcow2_store *store = make_store(&counting);
+	struct cache_counts n;
+	struct cache c;
+
+	(void)state;
+	assert_int_equal(cache_init(&c, store, 4 * SLICE, SLICE, NULL), 0);
+	for (uint64_t i = 0; i < 6; i++)
+		expect_slice(&c, 2 * i);
+	expect_slice(&c, 10);
+	expect_slice(&c, 0);
+	expect_slice(&c, 0);
+	n = cache_get_counts(&c);
+	assert_int_equal(n.hits, 2);
+	assert_int_equal(n.misses, 7);
+	assert_int_equal(n.evicted, 3);
+	assert_int_equal(n.bytes, 4 * SLICE);
+	assert_int_equal(n.bytes_max, 4 * SLICE);
+	cache_release(&c);
+	store_unref(store);
+}
+
+static void what_was_forgotten_was_not_evicted(void **state)
+{
+	struct counting counting = { 0 };
+	struct qcow2_store *store = make_store(&counting);
+	struct cache_counts n;
+	struct cache c;
+
+	(void)state;
+	assert_int_equal(cache_init(&c, store, 4 * SLICE, SLICE, NULL), 0);
+	expect_slice(&c, 1);
+	cache_forget(&c, SLICE, SLICE);
+	n = cache_get_counts(&c);
+	assert_int_equal(n.misses, 1);
+	assert_int_equal(n.evicted, 0);
+	assert_int_equal(n.bytes, 0);
+	cache_release(&c);
+	store_unref(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -279,6 +322,8 @@ int main(void)
 		cmocka_unit_test(
 			slices_that_nobody_uses_leave_after_the_interval),
 		cmocka_unit_test(slices_in_use_stay_past_the_interval),
+		cmocka_unit_test(hits_misses_and_evictions_are_counted),
+		cmocka_unit_test(what_was_forgotten_was_not_evicted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
