@@ -163,6 +163,7 @@ bool guard_hits(struct guard *g, uint64_t len, uint64_t host_off)
 		atomic_load_explicit(&g->table, memory_order_acquire);
 	uint64_t last = (host_off + len - 1) >> g->cluster_bits;
 
+	tally_add(&g->asked, 0, 1);
 	for (uint64_t i = host_off >> g->cluster_bits; i <= last; i++) {
 		uint64_t in = i ? *find(t, i) >> SECTION_SHIFT
 				: QCOW2_OVERLAP_MAIN_HEADER;
@@ -171,4 +172,9 @@ bool guard_hits(struct guard *g, uint64_t len, uint64_t host_off)
 			return true;
 	}
 	return false;
+}
+
+uint64_t guard_count_asked(const struct guard *g)
+{
+	return tally_sum(&g->asked, 0);
 }

@@ -22,6 +22,8 @@
 
 #include <qcow2.h>
 
+#include "base/tally.h"
+
 /* Tables that are written anew beside the old ones: an L1 table or a snapshot
  * table is in all of these until it is freed. */
 #define GUARD_TABLES                                           \
@@ -42,6 +44,7 @@ struct guard {
 	_Atomic(struct guard_table *) table;
 	pthread_mutex_t lock; /* protects changes and what follows */
 	uint64_t n_used;      /* slots that are not empty */
+	struct tally asked;   /* needs no lock */
 };
 
 /* @sections: QCOW2_OVERLAP_*.  @n_clusters: about as many will be added. */
@@ -61,5 +64,8 @@ void guard_clear(struct guard *g, uint32_t sections);
 /* True when one of the clusters that the range touches is in a section that
  * counts. */
 bool guard_hits(struct guard *g, uint64_t len, uint64_t host_off);
+
+/* How often guard_hits() was called. */
+uint64_t guard_count_asked(const struct guard *g);
 
 #endif

@@ -142,6 +142,19 @@ static void readers_never_miss_what_is_there_while_the_set_grows(void **state)
 	guard_release(&g);
 }
 
+static void every_question_is_counted(void **state)
+{
+	struct guard g;
+
+	(void)state;
+	init(&g, QCOW2_OVERLAP_CACHED);
+	assert_int_equal(guard_count_asked(&g), 0);
+	guard_hits(&g, 1, 0);
+	guard_hits(&g, 9 * CLUSTER, CLUSTER);
+	assert_int_equal(guard_count_asked(&g), 2);
+	guard_release(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,6 +167,7 @@ int main(void)
 		cmocka_unit_test(many_come_and_go),
 		cmocka_unit_test(
 			readers_never_miss_what_is_there_while_the_set_grows),
+		cmocka_unit_test(every_question_is_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
