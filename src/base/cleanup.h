@@ -25,7 +25,6 @@ static inline void mutex_lock(pthread_mutex_t *lock)
 	int rc = pthread_mutex_lock(lock);
 
 	assert(rc == 0);
-	(void)rc;
 }
 
 static inline void mutex_unlock(pthread_mutex_t *lock)
@@ -33,7 +32,6 @@ static inline void mutex_unlock(pthread_mutex_t *lock)
 	int rc = pthread_mutex_unlock(lock);
 
 	assert(rc == 0);
-	(void)rc;
 }
 
 static inline void cleanup_unlock(pthread_mutex_t **lock)

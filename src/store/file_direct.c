@@ -30,7 +30,6 @@ struct file *file_blocks_share(struct file *f)
 		return NULL;
 	rc = pthread_rwlock_rdlock(&f->blocks);
 	assert(rc == 0);
-	(void)rc;
 	return f;
 }
 
@@ -42,7 +41,6 @@ struct file *file_blocks_alone(struct file *f)
 		return NULL;
 	rc = pthread_rwlock_wrlock(&f->blocks);
 	assert(rc == 0);
-	(void)rc;
 	return f;
 }
 

@@ -35,7 +35,6 @@ static pthread_rwlock_t *lock_shared(struct mem *m)
 	int rc = pthread_rwlock_rdlock(&m->lock);
 
 	assert(rc == 0);
-	(void)rc;
 	return &m->lock;
 }
 
@@ -44,7 +43,6 @@ static pthread_rwlock_t *lock_alone(struct mem *m)
 	int rc = pthread_rwlock_wrlock(&m->lock);
 
 	assert(rc == 0);
-	(void)rc;
 	return &m->lock;
 }
 
