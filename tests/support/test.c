@@ -1,10 +1,14 @@
 #include "support/test.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -82,4 +86,38 @@ void guard_free(void *p, size_t len)
 	size_t bytes = pages_for(len);
 
 	munmap((char *)p + len - bytes, bytes + page_bytes());
+}
+
+/* No core file, and no message that looks like a failure of the test. */
+static void prepare_to_abort(void)
+{
+	struct rlimit none = { 0 };
+	int null = open("/dev/null", O_WRONLY);
+
+	setrlimit(RLIMIT_CORE, &none);
+	signal(SIGABRT, SIG_DFL);
+	dup2(null, STDERR_FILENO);
+}
+
+bool test_in_child(void)
+{
+	int status;
+	pid_t child;
+
+	fflush(NULL);
+	child = fork();
+	if (child == 0) {
+		prepare_to_abort();
+		return true;
+	}
+	assert_true(child > 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGABRT);
+	return false;
+}
+
+void test_child_survived(void)
+{
+	_exit(0);
 }

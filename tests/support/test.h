@@ -32,4 +32,24 @@ void test_rng_fill(struct test_rng *rng, void *buf, size_t len);
 void *guard_alloc(size_t len);
 void guard_free(void *p, size_t len);
 
+/*
+ * Runs statements in a child process, where an assert must fail: to show that a
+ * validator finds what the test has spoilt.  Nothing of it stays in the test,
+ * and the message of the assert is not shown.
+ *
+ *	ASSERT_ABORTS(d.waiting.n++; dirty_validate(&d));
+ */
+#define ASSERT_ABORTS(...)                     \
+	do {                                   \
+		if (test_in_child()) {         \
+			__VA_ARGS__;           \
+			test_child_survived(); \
+		}                              \
+	} while (0)
+
+/* True in the child; false here, once the child has aborted.  Fails the test
+ * where it ended otherwise. */
+bool test_in_child(void);
+_Noreturn void test_child_survived(void);
+
 #endif
