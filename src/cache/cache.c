@@ -251,6 +251,15 @@ void cache_pin(struct cache *c, struct slice *s)
 	s->pins++;
 }
 
+bool cache_has_pinned(struct cache *c, const struct slice *s)
+{
+	struct cache_shard *sh = shard_of(c, s->host_off);
+	SCOPED_LOCK(&sh->lock);
+
+	return shard_find(c, sh, s->host_off) == s && s->pins > 0 &&
+	       s->state == SLICE_READY;
+}
+
 void cache_forget(struct cache *c, uint64_t len, uint64_t host_off)
 {
 	for (uint64_t off = host_off; off < host_off + len;

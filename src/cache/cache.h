@@ -98,6 +98,10 @@ void cache_put(struct cache *c, struct slice *s);
 /* One more pin for a slice that is pinned already. */
 void cache_pin(struct cache *c, struct slice *s);
 
+/* Whether the cache has the slice, loaded and pinned: for validators, which may
+ * ask under any lock. */
+bool cache_has_pinned(struct cache *c, const struct slice *s);
+
 /* Forgets the slices of [host_off, host_off + len), which are clean and not
  * pinned: other contents are written there past the cache. */
 void cache_forget(struct cache *c, uint64_t len, uint64_t host_off);

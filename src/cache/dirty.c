@@ -3,7 +3,48 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/checked.h"
 #include "base/error.h"
+
+/* Looking for one that is listed twice costs the square of the list. */
+enum { LISTED_ONCE_MAX = 64 };
+
+static void list_validate(const struct dirty *d, const struct dirty_list *l)
+{
+	assert(l->n <= l->capacity);
+	assert(implies(l->capacity, l->list));
+	for (size_t i = 0; i < l->n; i++) {
+		const struct slice *s = l->list[i];
+
+		assert(s && is_aligned(s->host_off, d->cache->slice_bytes));
+		/* "A dirty slice is pinned until what it held has been
+		 * written." */
+		assert(cache_has_pinned(d->cache, s));
+		for (size_t k = 0; k < i && l->n <= LISTED_ONCE_MAX; k++)
+			assert(l->list[k] != s);
+	}
+}
+
+static bool is_listed(const struct dirty_list *l, const struct slice *s)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (l->list[i] == s)
+			return true;
+	return false;
+}
+
+void dirty_validate(const struct dirty *d)
+{
+	list_validate(d, &d->waiting);
+	list_validate(d, &d->writing);
+	/* In `writing` it may be either: it may have become dirty again. */
+	for (size_t i = 0; i < d->waiting.n; i++)
+		assert(d->waiting.list[i]->dirty);
+	/* A slice that is dirty is in `waiting`, so that no change is lost. */
+	for (size_t i = 0; i < d->writing.n; i++)
+		assert(implies(d->writing.list[i]->dirty,
+			       is_listed(&d->waiting, d->writing.list[i])));
+}
 
 void dirty_init(struct dirty *d, struct cache *cache)
 {
@@ -19,6 +60,7 @@ static void unpin_all(struct dirty *d, struct dirty_list *l)
 
 void dirty_release(struct dirty *d)
 {
+	VALIDATE(dirty, d);
 	unpin_all(d, &d->waiting);
 	unpin_all(d, &d->writing);
 	free(d->waiting.list);
@@ -47,6 +89,8 @@ static int list_reserve(struct dirty_list *l, size_t n, struct qcow2_error *err)
 /* What is being written may have to come back. */
 int dirty_reserve(struct dirty *d, struct qcow2_error *err)
 {
+	SCOPED_VALIDATE(dirty, d);
+
 	return list_reserve(&d->waiting, d->waiting.n + d->writing.n + 1, err);
 }
 
@@ -54,6 +98,7 @@ void dirty_mark(struct dirty *d, struct slice *s)
 {
 	if (s->dirty)
 		return;
+	SCOPED_VALIDATE(dirty, d);
 	assert(d->waiting.n < d->waiting.capacity);
 	s->dirty = true;
 	cache_pin(d->cache, s);
@@ -62,6 +107,7 @@ void dirty_mark(struct dirty *d, struct slice *s)
 
 int dirty_collect(struct dirty *d, struct writes *out, struct qcow2_error *err)
 {
+	SCOPED_VALIDATE(dirty, d);
 	int rc = list_reserve(&d->writing, d->waiting.n, err);
 	struct dirty_list swap = d->writing;
 
@@ -83,12 +129,16 @@ int dirty_collect(struct dirty *d, struct writes *out, struct qcow2_error *err)
 
 void dirty_written(struct dirty *d)
 {
+	SCOPED_VALIDATE(dirty, d);
+
 	unpin_all(d, &d->writing);
 }
 
 /* Those that became dirty again meanwhile are waiting already. */
 void dirty_failed(struct dirty *d)
 {
+	SCOPED_VALIDATE(dirty, d);
+
 	for (size_t i = 0; i < d->writing.n; i++)
 		dirty_mark(d, d->writing.list[i]);
 	unpin_all(d, &d->writing);

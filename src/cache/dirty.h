@@ -13,6 +13,7 @@
 #ifndef CACHE_DIRTY_H
 #define CACHE_DIRTY_H
 
+#include "base/validate.h"
 #include "cache/cache.h"
 #include "cache/writes.h"
 
@@ -27,6 +28,9 @@ struct dirty {
 	struct dirty_list waiting;
 	struct dirty_list writing;
 };
+
+/* With the owner's lock held. */
+VALIDATOR(dirty);
 
 void dirty_init(struct dirty *d, struct cache *cache);
 /* What is still listed is unpinned and lost. */

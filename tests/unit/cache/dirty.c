@@ -145,6 +145,35 @@ static void a_mark_finds_the_room_that_was_reserved(void **state)
 	rig_release(&t);
 }
 
+static void a_set_that_forgot_a_pin_or_a_mark_is_noticed(void **state)
+{
+	struct slice *other;
+	struct dirty d;
+	struct rig t;
+
+	(void)state;
+	rig_init(&t);
+	dirty_init(&d, &t.l2);
+	mark(&t, &d, 1 << 20, 1);
+	mark(&t, &d, 1 << 21, 2);
+	other = get_slice(&t, 1 << 22);
+	dirty_validate(&d);
+	ASSERT_ABORTS(d.waiting.n = d.waiting.capacity + 1; dirty_validate(&d));
+	ASSERT_ABORTS(d.waiting.list[1] = d.waiting.list[0];
+		      dirty_validate(&d));
+	ASSERT_ABORTS(d.waiting.list[0]->dirty = false; dirty_validate(&d));
+	ASSERT_ABORTS(d.waiting.list[0]->pins = 0; dirty_validate(&d));
+	ASSERT_ABORTS(d.waiting.list[0]->host_off++; dirty_validate(&d));
+	/* In the list of those being written, and dirty for nobody. */
+	other->dirty = true;
+	ASSERT_ABORTS(d.writing = (struct dirty_list){ &other, 1, 1 };
+		      dirty_validate(&d));
+	other->dirty = false;
+	cache_put(&t.l2, other);
+	dirty_release(&d);
+	rig_release(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,6 +183,7 @@ int main(void)
 			what_changes_while_it_is_written_is_dirty_again),
 		cmocka_unit_test(what_could_not_be_written_is_dirty_again),
 		cmocka_unit_test(a_mark_finds_the_room_that_was_reserved),
+		cmocka_unit_test(a_set_that_forgot_a_pin_or_a_mark_is_noticed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
