@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -68,14 +67,23 @@ static int hold_store(struct store_hold *hold, struct qcow2_store *store,
 	return store_hold(hold, store, how, err);
 }
 
+static int peek(struct qcow2_store *store, struct header_peek *out,
+		struct qcow2_error *err)
+{
+	uint8_t raw[HEADER_PEEK_BYTES];
+	int rc = store_pread(store, raw, sizeof(raw), 0, 0, err);
+
+	*out = rc == 0 ? header_peek(raw) : (struct header_peek){ 0 };
+	return rc;
+}
+
 static int probe(struct qcow2_store *store, enum qcow2_format *format,
 		 struct qcow2_error *err)
 {
-	uint8_t magic[4];
-	int rc = store_pread(store, magic, sizeof(magic), 0, 0, err);
+	struct header_peek header;
+	int rc = peek(store, &header, err);
 
-	*format = get_be32(magic) == HEADER_MAGIC ? QCOW2_FORMAT_QCOW2
-						  : QCOW2_FORMAT_RAW;
+	*format = header.is_qcow2 ? QCOW2_FORMAT_QCOW2 : QCOW2_FORMAT_RAW;
 	return rc;
 }
 
@@ -105,18 +113,11 @@ static int attach_data_file(struct layer *l, const struct layer_opening *o,
 	return rc;
 }
 
-/* Not closed properly, and not known to be damaged besides. */
 static bool is_dirty(struct qcow2_store *store)
 {
-	uint8_t raw[HEADER_OFF_COMPAT];
-	uint64_t bits;
+	struct header_peek header;
 
-	if (store_pread(store, raw, sizeof(raw), 0, 0, NULL) < 0 ||
-	    get_be32(raw) != HEADER_MAGIC ||
-	    get_be32(raw + HEADER_OFF_VERSION) < 3)
-		return false;
-	bits = get_be64(raw + HEADER_OFF_INCOMPAT);
-	return (bits & (INCOMPAT_DIRTY | INCOMPAT_CORRUPT)) == INCOMPAT_DIRTY;
+	return peek(store, &header, NULL) == 0 && header.is_dirty;
 }
 
 /*
@@ -149,19 +150,14 @@ static int settle_dirty(struct layer *l, const struct layer_opening *o,
  * know; the others take as much of it as fits them. */
 static void fit(struct qcow2_open_opts *own, struct qcow2_store *store)
 {
-	uint8_t raw[4];
-	uint32_t bits;
+	struct header_peek header;
 
 	own->flags &= ~QCOW2_OPEN_RDWR;
 	own->snapshot = NULL;
-	if (!own->l2_slice_bytes ||
-	    store_pread(store, raw, sizeof(raw), HEADER_OFF_CLUSTER_BITS, 0,
-			NULL) < 0)
-		return;
-	bits = get_be32(raw);
-	if (bits >= CLUSTER_BITS_MIN && bits <= CLUSTER_BITS_MAX)
+	if (own->l2_slice_bytes && peek(store, &header, NULL) == 0 &&
+	    header.cluster_size)
 		own->l2_slice_bytes =
-			min_u64(own->l2_slice_bytes, UINT64_C(1) << bits);
+			min_u64(own->l2_slice_bytes, header.cluster_size);
 }
 
 static int open_qcow2(struct layer *l, const struct layer_opening *o,

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/checked.h"
 #include "base/cursor.h"
 #include "base/range.h"
@@ -10,6 +11,29 @@
 static uint64_t cluster_size(const struct header *h)
 {
 	return UINT64_C(1) << h->cluster_bits;
+}
+
+/* ---- Peek ---------------------------------------------------------------- */
+
+static bool peek_is_dirty(const uint8_t *raw)
+{
+	uint64_t bits = get_be64(raw + HEADER_OFF_INCOMPAT);
+
+	return get_be32(raw + HEADER_OFF_VERSION) >= 3 &&
+	       (bits & (INCOMPAT_DIRTY | INCOMPAT_CORRUPT)) == INCOMPAT_DIRTY;
+}
+
+struct header_peek header_peek(const uint8_t raw[HEADER_PEEK_BYTES])
+{
+	uint32_t bits = get_be32(raw + HEADER_OFF_CLUSTER_BITS);
+	struct header_peek p = {
+		.is_qcow2 = get_be32(raw + HEADER_OFF_MAGIC) == HEADER_MAGIC,
+	};
+
+	p.is_dirty = p.is_qcow2 && peek_is_dirty(raw);
+	if (bits >= CLUSTER_BITS_MIN && bits <= CLUSTER_BITS_MAX)
+		p.cluster_size = UINT32_C(1) << bits;
+	return p;
 }
 
 /* ---- Decode -------------------------------------------------------------- */

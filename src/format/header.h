@@ -91,6 +91,18 @@ struct header {
 	uint32_t tail_len;
 };
 
+/* Enough of a file to decide how it is opened. */
+enum { HEADER_PEEK_BYTES = HEADER_OFF_COMPAT };
+
+/* Nothing of this has been checked: the file may be anything. */
+struct header_peek {
+	bool is_qcow2;
+	bool is_dirty; /* not closed properly, nor known to be damaged */
+	uint32_t cluster_size; /* 0: none that qcow2 allows */
+};
+
+struct header_peek header_peek(const uint8_t raw[HEADER_PEEK_BYTES]);
+
 /*
  * Decodes the first @len bytes of a file.  @len may exceed the header; 512
  * bytes are enough for every header without tail.  Refuses: short buffers,

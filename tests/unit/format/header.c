@@ -384,9 +384,60 @@ static void flipped_bits_do_no_harm(void **state)
 	guard_free(end - BUF, BUF);
 }
 
+static struct header_peek peek_at(uint32_t version, uint64_t incompat,
+				  uint32_t cluster_bits)
+{
+	uint8_t raw[HEADER_PEEK_BYTES] = { 0 };
+
+	put_be32(raw, HEADER_MAGIC);
+	put_be32(raw + HEADER_OFF_VERSION, version);
+	put_be32(raw + HEADER_OFF_CLUSTER_BITS, cluster_bits);
+	put_be64(raw + HEADER_OFF_INCOMPAT, incompat);
+	return header_peek(raw);
+}
+
+static void a_peek_knows_the_magic(void **state)
+{
+	uint8_t raw[HEADER_PEEK_BYTES] = { 0 };
+
+	(void)state;
+	assert_false(header_peek(raw).is_qcow2);
+	put_be64(raw + HEADER_OFF_INCOMPAT, INCOMPAT_DIRTY);
+	put_be32(raw + HEADER_OFF_VERSION, 3);
+	assert_false(header_peek(raw).is_dirty);
+	assert_true(peek_at(2, 0, 16).is_qcow2);
+	assert_true(peek_at(9, UINT64_MAX, 0).is_qcow2);
+}
+
+static void a_peek_tells_dirty_from_corrupt(void **state)
+{
+	(void)state;
+	assert_true(peek_at(3, INCOMPAT_DIRTY, 16).is_dirty);
+	assert_true(
+		peek_at(3, INCOMPAT_DIRTY | INCOMPAT_DATA_FILE, 16).is_dirty);
+	assert_false(peek_at(3, 0, 16).is_dirty);
+	assert_false(
+		peek_at(3, INCOMPAT_DIRTY | INCOMPAT_CORRUPT, 16).is_dirty);
+	/* Version 2 has no features: these bytes may be anything. */
+	assert_false(peek_at(2, INCOMPAT_DIRTY, 16).is_dirty);
+}
+
+static void a_peek_takes_no_impossible_cluster_size(void **state)
+{
+	(void)state;
+	assert_int_equal(peek_at(3, 0, 8).cluster_size, 0);
+	assert_int_equal(peek_at(3, 0, 9).cluster_size, 512);
+	assert_int_equal(peek_at(3, 0, 21).cluster_size, 2 * MIB);
+	assert_int_equal(peek_at(3, 0, 22).cluster_size, 0);
+	assert_int_equal(peek_at(3, 0, UINT32_MAX).cluster_size, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_peek_knows_the_magic),
+		cmocka_unit_test(a_peek_tells_dirty_from_corrupt),
+		cmocka_unit_test(a_peek_takes_no_impossible_cluster_size),
 		cmocka_unit_test(every_field_is_at_its_place),
 		cmocka_unit_test(rejects_every_short_header),
 		cmocka_unit_test(rejects_wrong_magic_and_version),
