@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/options.h"
+#include "base/path.h"
 #include "create/create.h"
 #include "ops/apart.h"
 #include "ops/fill.h"
@@ -288,7 +289,7 @@ int qcow2_convert(struct qcow2_image *img, const char *path,
 		rc = target_flags(own_create.flags, own_opts.flags, &m.how,
 				  err);
 	if (rc == 0 && own_create.data_file) {
-		data_path = target_path_beside(path, own_create.data_file);
+		data_path = path_join(path, own_create.data_file);
 		rc = data_path ? 0 : error_nomem(err, "a path", strlen(path));
 	}
 	return rc < 0 ? rc : convert_to(&m, data_path, err);

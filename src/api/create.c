@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/options.h"
+#include "base/path.h"
 #include "create/create.h"
 #include "store/hold.h"
 #include "store/publish.h"
@@ -166,8 +167,7 @@ static int create_with_data(const char *path,
 			    const struct publish_opts *where,
 			    struct qcow2_error *err)
 {
-	CLEANUP_FREE char *data_path =
-		target_path_beside(path, opts->data_file);
+	CLEANUP_FREE char *data_path = path_join(path, opts->data_file);
 
 	if (!data_path)
 		return error_nomem(err, "the path of the data file",

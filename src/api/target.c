@@ -1,7 +1,6 @@
 #include "api/target.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -37,19 +36,6 @@ int target_flags(uint32_t create_flags, uint32_t convert_flags, unsigned *out,
 			 "a file is either replaced or written in place");
 }
 
-char *target_path_beside(const char *image_path, const char *name)
-{
-	size_t dir = name[0] == '/' ? 0 : path_dir_len(image_path);
-	size_t name_len = strlen(name);
-	char *path = malloc(dir + name_len + 1);
-
-	if (!path)
-		return NULL;
-	memcpy(path, image_path, dir);
-	memcpy(path + dir, name, name_len + 1);
-	return path;
-}
-
 int target_check_backing(const struct publish *file, const char *image_path,
 			 const struct qcow2_create_opts *opts,
 			 struct qcow2_error *err)
@@ -59,7 +45,7 @@ int target_check_backing(const struct publish *file, const char *image_path,
 
 	if (!name)
 		return 0;
-	path = target_path_beside(image_path, name);
+	path = path_join(image_path, name);
 	if (!path)
 		return error_nomem(err, "the path of the backing file",
 				   strlen(image_path) + strlen(name));

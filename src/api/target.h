@@ -16,10 +16,6 @@ struct publish;
 int target_flags(uint32_t create_flags, uint32_t convert_flags, unsigned *out,
 		 struct qcow2_error *err);
 
-/* @name as the image at @image_path will find it: relative to its directory.
- * The caller frees the result; NULL when memory is short. */
-char *target_path_beside(const char *image_path, const char *name);
-
 /* What @file makes, the image or its data file, is not what the new image at
  * @image_path names as its backing file. */
 int target_check_backing(const struct publish *file, const char *image_path,

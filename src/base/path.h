@@ -15,4 +15,12 @@ static inline size_t path_dir_len(const char *path)
 	return slash ? (size_t)(slash - path) + 1 : 0;
 }
 
+/* Both allocate what they return: NULL, with errno set, without memory. */
+
+/* The directory that @path is in: with its last slash, or ".". */
+char *path_dir(const char *path);
+
+/* @name as seen from the directory of @from; an absolute one stays. */
+char *path_join(const char *from, const char *name);
+
 #endif

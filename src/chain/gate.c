@@ -43,25 +43,6 @@ static int refuse(const struct qcow2_reference *ref, struct qcow2_error *err)
 
 /* ---- Paths --------------------------------------------------------------- */
 
-static char *dir_of(const char *path)
-{
-	size_t n = path_dir_len(path);
-
-	return n ? strndup(path, n) : strdup(".");
-}
-
-/* @name as seen from the directory of @from; absolute names stay. */
-static char *join(const char *from, const char *name)
-{
-	char *out;
-
-	if (name[0] == '/')
-		return strdup(name);
-	if (asprintf(&out, "%.*s%s", (int)path_dir_len(from), from, name) < 0)
-		return NULL;
-	return out;
-}
-
 static int open_dir(const char *path)
 {
 	return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -81,7 +62,7 @@ static int open_beneath(int dirfd, const char *name, uint64_t flags)
 
 int gate_dir_init(struct gate_dir *d, const char *path, struct qcow2_error *err)
 {
-	CLEANUP_FREE char *dir = dir_of(path);
+	CLEANUP_FREE char *dir = path_dir(path);
 
 	d->path = strdup(path);
 	d->dirfd = dir ? open_dir(dir) : -1;
@@ -149,7 +130,7 @@ static int open_two_steps(int dirfd, const char *rest, unsigned store_flags,
 			  int *fd, int *in_dir)
 {
 	uint64_t access = store_flags & QCOW2_STORE_RDWR ? O_RDWR : O_RDONLY;
-	CLEANUP_FREE char *dir = dir_of(rest);
+	CLEANUP_FREE char *dir = path_dir(rest);
 
 	if (!dir)
 		return -ENOMEM;
@@ -199,8 +180,8 @@ static int open_in_dir(const struct gate_request *r, struct gate_file *out,
 
 	if (name[0] == '/' || r->from->dirfd < 0)
 		return refuse(r->ref, err);
-	return open_at(r->from->dirfd, name, join(r->from->path, name), r, out,
-		       err);
+	return open_at(r->from->dirfd, name, path_join(r->from->path, name), r,
+		       out, err);
 }
 
 /* What remains of @path below @dir, both real paths; NULL when it is not. */
@@ -219,7 +200,7 @@ static const char *below(const char *dir, const char *path)
  * something; the last component stays as it is. */
 static char *real_dir_path(const char *path)
 {
-	CLEANUP_FREE char *dir = dir_of(path);
+	CLEANUP_FREE char *dir = path_dir(path);
 	CLEANUP_FREE char *real = dir ? realpath(dir, NULL) : NULL;
 	char *out;
 
@@ -253,7 +234,7 @@ static bool is_path(const struct gate_request *r)
 
 static char *join_request(const struct gate_request *r)
 {
-	return join(r->from->path ? r->from->path : "", r->ref->name);
+	return path_join(r->from->path ? r->from->path : "", r->ref->name);
 }
 
 static int open_allowed(const struct qcow2_gate *gate,

@@ -18,8 +18,6 @@
 #include "base/path.h"
 #include "store/publish.h"
 
-/* The directory of @path, allocated; NULL without memory. */
-char *path_dir(const char *path);
 bool stat_is_same(const struct stat *a, const struct stat *b);
 
 /*

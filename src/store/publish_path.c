@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,13 +19,6 @@
 
 #define MAX_LINKS 40 /* as the kernel's own limit */
 
-char *path_dir(const char *path)
-{
-	size_t len = path_dir_len(path);
-
-	return len ? strndup(path, len) : strdup(".");
-}
-
 bool stat_is_same(const struct stat *a, const struct stat *b)
 {
 	return store_identity_equal(stat_identity(a), stat_identity(b));
@@ -37,17 +29,11 @@ static char *follow_once(const char *path)
 {
 	char target[PATH_MAX];
 	ssize_t n = readlink(path, target, sizeof(target) - 1);
-	char *next;
 
 	if (n < 0)
 		return NULL;
 	target[n] = '\0';
-	if (target[0] == '/')
-		return strdup(target);
-	if (asprintf(&next, "%.*s%s", (int)path_dir_len(path), path, target) <
-	    0)
-		return NULL;
-	return next;
+	return path_join(path, target);
 }
 
 /* A link of procfs leads to an open file; its text is for people to read. */
