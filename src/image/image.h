@@ -29,17 +29,10 @@
 #include "image/luks.h"
 #include "image/map.h"
 #include "image/names.h"
+#include "image/sizes.h"
 #include "image/snapshots.h"
 
 struct writer;
-
-/* In bytes. */
-struct image_sizes {
-	uint64_t file; /* at open */
-	uint64_t data; /* of an external data file, likewise */
-	const _Atomic uint64_t *file_end; /* how far a writer has got; NULL
-				     * without one */
-};
 
 struct image {
 	struct qcow2_store *file;

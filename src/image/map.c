@@ -69,16 +69,19 @@ static int read_l1(struct l1_table *t, struct qcow2_store *file,
 	return 0;
 }
 
-int map_open(struct map *m, const struct geometry *g, struct qcow2_store *file,
+int map_open(struct map *m, struct qcow2_store *file,
 	     const struct map_source *source,
 	     const struct qcow2_open_opts *opts, struct qcow2_error *err)
 {
+	const struct geometry *g = source->geo;
 	/* Entries past the disk hold VM state. */
 	uint64_t n = source->l1_size;
 	uint64_t bytes = n * L1_ENTRY_BYTES;
 	int rc;
 
 	memset(m, 0, sizeof(*m));
+	m->geo = g;
+	m->sizes = source->sizes;
 	rc = check_slice_bytes(g, slice_bytes(g, opts), err);
 	if (rc < 0)
 		return rc;
@@ -187,8 +190,8 @@ int map_allow_walk(struct map *m, const struct repeats_source *src,
 /* ---- Windows ------------------------------------------------------------- */
 
 /* Is all that L1 entry @i describes of one kind? */
-static bool is_uniform(const struct map *m, const struct geometry *g,
-		       uint64_t i, enum subcluster_kind *kind)
+static bool is_uniform(const struct map *m, uint64_t i,
+		       enum subcluster_kind *kind)
 {
 	const struct repeats *r =
 		atomic_load_explicit(&m->repeats, memory_order_acquire);
@@ -196,20 +199,20 @@ static bool is_uniform(const struct map *m, const struct geometry *g,
 
 	*kind = SUBCLUSTER_UNALLOCATED_PLAIN;
 	return !table ||
-	       (r && repeats_any(r) && repeats_uniform(r, g, table, kind));
+	       (r && repeats_any(r) && repeats_uniform(r, m->geo, table, kind));
 }
 
 /* Clusters from @guest_off over all L1 entries that follow and are of @kind as
  * a whole. */
-static uint64_t uniform_clusters(const struct map *m, const struct geometry *g,
-				 uint64_t guest_end, uint64_t guest_off,
-				 enum subcluster_kind kind)
+static uint64_t uniform_clusters(const struct map *m, uint64_t guest_end,
+				 uint64_t guest_off, enum subcluster_kind kind)
 {
+	const struct geometry *g = m->geo;
 	uint64_t i = geometry_l1_index(g, guest_off) + 1;
 	uint64_t end = geometry_l1_index(g, guest_end - 1) + 1;
 	enum subcluster_kind next;
 
-	while (i < end && i < m->l1.n_entries && is_uniform(m, g, i, &next) &&
+	while (i < end && i < m->l1.n_entries && is_uniform(m, i, &next) &&
 	       next == kind)
 		i++;
 	if (i >= m->l1.n_entries && kind == SUBCLUSTER_UNALLOCATED_PLAIN)
@@ -225,10 +228,11 @@ static int l1_error(uint64_t index, uint64_t entry, enum defect defect,
 			    defect_info((int)defect)->text, index, entry);
 }
 
-int map_window_get(struct map *m, const struct geometry *g, uint64_t file_size,
-		   uint64_t guest_end, uint64_t guest_off, unsigned flags,
-		   struct map_window *w, struct qcow2_error *err)
+int map_window_get(struct map *m, uint64_t guest_end, uint64_t guest_off,
+		   unsigned flags, struct map_window *w,
+		   struct qcow2_error *err)
 {
+	const struct geometry *g = m->geo;
 	uint64_t i = geometry_l1_index(g, guest_off);
 	uint64_t entry = map_l1_entry(m, i);
 	uint64_t table = l1_table_off(entry);
@@ -236,14 +240,14 @@ int map_window_get(struct map *m, const struct geometry *g, uint64_t file_size,
 	enum subcluster_kind kind;
 	enum defect defect;
 
-	if (is_uniform(m, g, i, &kind)) {
+	if (is_uniform(m, i, &kind)) {
 		*w = (struct map_window){ .kind = kind,
 					  .n_entries = uniform_clusters(
-						  m, g, guest_end, guest_off,
+						  m, guest_end, guest_off,
 						  kind) };
 		return 0;
 	}
-	defect = l1_entry_defect(g, entry, file_size);
+	defect = l1_entry_defect(g, entry, image_sizes_file_end(m->sizes));
 	if (defect != DEFECT_NONE && defect != DEFECT_L1_ENTRY_RESERVED)
 		return l1_error(i, entry, defect, err);
 	in_table = geometry_l2_index(g, guest_off) * g->l2_entry_bytes;

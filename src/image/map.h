@@ -13,21 +13,28 @@
 #include "format/geometry.h"
 #include "format/l2.h"
 #include "image/repeats.h"
+#include "image/sizes.h"
 
 struct map {
+	const struct geometry *geo; /* borrowed, like the sizes */
+	const struct image_sizes *sizes;
 	struct l1_table l1;
 	struct cache l2;
 	/* What map_allow_walk() found; NULL: nobody asked yet. */
 	const struct repeats *_Atomic repeats;
 };
 
-/* Where the L1 table to use is: the active one's or a snapshot's. */
+/* What is mapped, and where the L1 table to use is: the active one's or a
+ * snapshot's. */
 struct map_source {
+	const struct geometry *geo;
+	const struct image_sizes *sizes;
 	uint64_t l1_off;
 	uint64_t l1_size;
 };
 
-int map_open(struct map *m, const struct geometry *g, struct qcow2_store *file,
+/* The geometry and the sizes stay where they are as long as the map does. */
+int map_open(struct map *m, struct qcow2_store *file,
 	     const struct map_source *source,
 	     const struct qcow2_open_opts *opts, struct qcow2_error *err);
 void map_release(struct map *m);
@@ -59,11 +66,12 @@ struct map_window {
 /*
  * Finds the window for the cluster at @guest_off.  Where there is no L2 table
  * the window reaches over all following empty L1 entries, but not further
- * than @guest_end.  -EIO with a defect for a bad L1 entry.
+ * than @guest_end.  -EIO with a defect for a bad L1 entry.  flags:
+ * QCOW2_STORE_NOWAIT.
  */
-int map_window_get(struct map *m, const struct geometry *g, uint64_t file_size,
-		   uint64_t guest_end, uint64_t guest_off, unsigned flags,
-		   struct map_window *w, struct qcow2_error *err);
+int map_window_get(struct map *m, uint64_t guest_end, uint64_t guest_off,
+		   unsigned flags, struct map_window *w,
+		   struct qcow2_error *err);
 void map_window_put(struct map *m, struct map_window *w);
 
 /* Entry @i of the window's slice; writers may be at work on it. */

@@ -81,7 +81,10 @@ static int check_budget(struct image *img, const struct qcow2_open_opts *opts,
 static int open_map(struct image *img, const struct qcow2_open_opts *opts,
 		    struct qcow2_error *err)
 {
-	struct map_source source = { img->header.l1_off, img->header.l1_size };
+	struct map_source source = { .geo = &img->geo,
+				     .sizes = &img->sizes,
+				     .l1_off = img->header.l1_off,
+				     .l1_size = img->header.l1_size };
 	struct qcow2_open_opts own = *opts;
 	const struct snapshot_info *s;
 	int rc;
@@ -89,7 +92,7 @@ static int open_map(struct image *img, const struct qcow2_open_opts *opts,
 	img->virtual_size = img->header.size;
 	/* Who asks for the map is told. */
 	if (img->lacks & QCOW2_LACKS_L1_TABLE)
-		source = (struct map_source){ 0 };
+		source.l1_off = source.l1_size = 0;
 	if (opts->snapshot) {
 		if (img->snapshots.why.code)
 			return snapshots_unreadable(&img->snapshots, err);
@@ -108,7 +111,8 @@ static int open_map(struct image *img, const struct qcow2_open_opts *opts,
 					  "the snapshot's L1 table", err);
 		if (rc < 0)
 			return rc;
-		source = (struct map_source){ s->l1_off, s->l1_size };
+		source.l1_off = s->l1_off;
+		source.l1_size = s->l1_size;
 		img->virtual_size = s->disk_size;
 	}
 	rc = check_caches(img, err);
@@ -118,7 +122,7 @@ static int open_map(struct image *img, const struct qcow2_open_opts *opts,
 					     ? own.l2_cache_bytes
 					     : L2_CACHE_BYTES_DEFAULT,
 				     metadata_budget_l2(&img->budget));
-	return map_open(&img->map, &img->geo, img->file, &source, &own, err);
+	return map_open(&img->map, img->file, &source, &own, err);
 }
 
 /* A damaged table hides the snapshots, and nothing else. */
@@ -252,9 +256,7 @@ void image_close(struct image *img)
 
 uint64_t image_file_end(const struct image *img)
 {
-	return img->sizes.file_end ? atomic_load_explicit(img->sizes.file_end,
-							  memory_order_relaxed)
-				   : img->sizes.file;
+	return image_sizes_file_end(&img->sizes);
 }
 
 uint64_t image_data_end(const struct image *img)

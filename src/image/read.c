@@ -144,8 +144,8 @@ static int map_step(struct image *img, uint64_t want, uint64_t guest_off,
 {
 	struct map_window w;
 	uint64_t at = guest_off + x->len;
-	int rc = map_window_get(&img->map, &img->geo, image_file_end(img),
-				guest_off + want, at, flags, &w, err);
+	int rc =
+		map_window_get(&img->map, guest_off + want, at, flags, &w, err);
 
 	/* What was found so far is a good answer. */
 	if (rc < 0)

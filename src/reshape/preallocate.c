@@ -154,8 +154,7 @@ static int allocate_window(struct image *img, uint64_t end, uint64_t off,
 	int rc = tables_make(img, off, err);
 
 	if (rc == 0)
-		rc = map_window_get(&img->map, &img->geo, image_file_end(img),
-				    end, off, 0, &w, err);
+		rc = map_window_get(&img->map, end, off, 0, &w, err);
 	if (rc < 0)
 		return rc;
 	*n = count_without(img, &w, end, off, &without);

@@ -95,8 +95,7 @@ static int get_window(struct image *img, uint64_t end, uint64_t off,
 		      struct map_window *w, uint64_t *n,
 		      struct qcow2_error *err)
 {
-	int rc = map_window_get(&img->map, &img->geo, image_file_end(img), end,
-				off, 0, w, err);
+	int rc = map_window_get(&img->map, end, off, 0, w, err);
 
 	*n = rc < 0 ? 0
 		    : min_u64(w->n_entries,

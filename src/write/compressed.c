@@ -26,8 +26,8 @@ static int link_compressed(struct image *img, uint64_t desc, uint64_t off,
 	struct commit *c = &img->writer->commit;
 	struct map_window w;
 	struct l2_entry old;
-	int rc = map_window_get(&img->map, &img->geo, image_file_end(img),
-				off + img->geo.cluster_size, off, 0, &w, err);
+	int rc = map_window_get(&img->map, off + img->geo.cluster_size, off, 0,
+				&w, err);
 
 	if (rc < 0)
 		return rc;

@@ -48,8 +48,7 @@ static int look(struct image *img, uint64_t len, uint64_t off, struct look *l,
 		struct qcow2_error *err)
 {
 	struct map_window w;
-	int rc = map_window_get(&img->map, &img->geo, image_file_end(img),
-				off + len, off, 0, &w, err);
+	int rc = map_window_get(&img->map, off + len, off, 0, &w, err);
 
 	*l = (struct look){ 0 };
 	if (rc < 0 || !w.slice)
@@ -73,8 +72,7 @@ static int link_fresh(struct image *img, const struct claim *claim,
 	struct commit *c = &img->writer->commit;
 	uint64_t cluster = align_down(off, g->cluster_size);
 	struct map_window w;
-	int rc = map_window_get(&img->map, g, image_file_end(img), off + len,
-				off, 0, &w, err);
+	int rc = map_window_get(&img->map, off + len, off, 0, &w, err);
 
 	if (rc < 0)
 		return rc;
@@ -222,8 +220,8 @@ static int link_encoded(struct image *img, uint64_t desc, uint64_t off,
 {
 	struct commit *c = &img->writer->commit;
 	struct map_window w;
-	int rc = map_window_get(&img->map, &img->geo, image_file_end(img),
-				off + img->geo.cluster_size, off, 0, &w, err);
+	int rc = map_window_get(&img->map, off + img->geo.cluster_size, off, 0,
+				&w, err);
 
 	if (rc < 0)
 		return rc;

@@ -45,8 +45,8 @@ static int map_in_place(struct image *img, uint64_t len, uint64_t off,
 {
 	const struct geometry *g = &img->geo;
 	struct map_window w;
-	int rc = map_window_get(&img->map, g, image_file_end(img), off + len,
-				off, store_flags, &w, err);
+	int rc =
+		map_window_get(&img->map, off + len, off, store_flags, &w, err);
 
 	*here = *host_off = 0;
 	if (rc < 0 || !w.slice)
@@ -174,8 +174,7 @@ static int plan_entries(struct image *img, uint64_t len, uint64_t off,
 {
 	const struct geometry *g = &img->geo;
 	struct map_window w;
-	int rc = map_window_get(&img->map, g, image_file_end(img), off + len,
-				off, 0, &w, err);
+	int rc = map_window_get(&img->map, off + len, off, 0, &w, err);
 
 	if (rc < 0)
 		return rc;
@@ -417,8 +416,8 @@ static int link_run(struct image *img, const struct run *r,
 	const struct geometry *g = &img->geo;
 	struct commit *c = &img->writer->commit;
 	struct map_window w;
-	int rc = map_window_get(&img->map, g, image_file_end(img),
-				run_end(img, r), r->guest_off, 0, &w, err);
+	int rc = map_window_get(&img->map, run_end(img, r), r->guest_off, 0, &w,
+				err);
 
 	if (rc < 0)
 		return rc;

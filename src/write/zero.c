@@ -80,8 +80,7 @@ static int zero_subclusters(struct image *img, struct sub_range r, bool *done,
 	int rc = tables_make(img, r.off, err);
 
 	if (rc == 0)
-		rc = map_window_get(&img->map, g, image_file_end(img), r.end,
-				    r.off, 0, &w, err);
+		rc = map_window_get(&img->map, r.end, r.off, 0, &w, err);
 	if (rc < 0)
 		return rc;
 	e = map_window_entry(&w, g, 0);

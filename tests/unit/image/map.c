@@ -7,6 +7,7 @@
 
 struct rig {
 	struct geometry geo;
+	struct image_sizes sizes;
 	struct qcow2_store *file;
 	struct map map;
 };
@@ -20,10 +21,11 @@ static int rig_try(struct rig *r, const struct qcow2_open_opts *opts)
 				  .cluster_bits = 16,
 				  .refcount_order = 4,
 				  .size = N_L1 * REACH };
-	const struct map_source source = { L1_OFF, N_L1 };
+	const struct map_source source = { &r->geo, &r->sizes, L1_OFF, N_L1 };
 	uint8_t raw[8];
 
 	geometry_init(&r->geo, &h);
+	r->sizes = (struct image_sizes){ .file = UINT64_C(16) * CLUSTER };
 	assert_int_equal(store_mem_new(&r->file, NULL), 0);
 	assert_int_equal(store_truncate(r->file, 16 * CLUSTER, NULL), 0);
 	put_be64(raw, L2_OFF | ENTRY_COPIED);
@@ -32,7 +34,7 @@ static int rig_try(struct rig *r, const struct qcow2_open_opts *opts)
 	put_be64(raw, (5 * CLUSTER) | ENTRY_COPIED);
 	assert_int_equal(store_pwrite(r->file, raw, 8, L2_OFF + 800, 0, NULL),
 			 0);
-	return map_open(&r->map, &r->geo, r->file, &source, opts, NULL);
+	return map_open(&r->map, r->file, &source, opts, NULL);
 }
 
 static void rig_init(struct rig *r)
@@ -51,8 +53,7 @@ static void rig_release(struct rig *r)
 static int get(struct rig *r, uint64_t off, struct map_window *w,
 	       struct qcow2_error *err)
 {
-	return map_window_get(&r->map, &r->geo, 16 * CLUSTER, N_L1 * REACH, off,
-			      0, w, err);
+	return map_window_get(&r->map, N_L1 * REACH, off, 0, w, err);
 }
 
 static void without_a_table_all_empty_entries_are_one_window(void **state)
@@ -159,8 +160,8 @@ static void an_l1_table_that_cannot_be_read_is_told(void **state)
 					 .nth = 1,
 					 .code = -EIO };
 	const struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
-	const struct map_source source = { L1_OFF, N_L1 };
 	struct fault_injector fault = FAULT_INIT;
+	struct map_source source;
 	struct qcow2_store *faulty;
 	struct map_window w;
 	struct rig r;
@@ -168,10 +169,10 @@ static void an_l1_table_that_cannot_be_read_is_told(void **state)
 
 	(void)state;
 	rig_init(&r);
+	source = (struct map_source){ &r.geo, &r.sizes, L1_OFF, N_L1 };
 	assert_int_equal(fault_store_new(&fault, r.file, &faulty), 0);
 	fault_arm(&fault, &plan);
-	assert_int_equal(map_open(&m, &r.geo, faulty, &source, &opts, NULL),
-			 -EIO);
+	assert_int_equal(map_open(&m, faulty, &source, &opts, NULL), -EIO);
 	store_unref(faulty);
 	assert_int_equal(get(&r, 2 * REACH, &w, NULL), 0);
 	map_window_put(&r.map, &w);

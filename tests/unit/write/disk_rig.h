@@ -157,10 +157,9 @@ static inline struct l2_entry disk_entry(struct disk_rig *t,
 	struct map_window w;
 	uint64_t off = cluster_idx * CLUSTER;
 
-	assert_int_equal(map_window_get(&t->img->map, &t->img->geo,
-					image_file_end(t->img), off + CLUSTER,
-					off, 0, &w, NULL),
-			 0);
+	assert_int_equal(
+		map_window_get(&t->img->map, off + CLUSTER, off, 0, &w, NULL),
+		0);
 	if (w.slice)
 		e = map_window_entry(&w, &t->img->geo, 0);
 	map_window_put(&t->img->map, &w);
