@@ -18,11 +18,10 @@ static bool kind_has_host_off(enum subcluster_kind kind)
 	       kind == SUBCLUSTER_UNALLOCATED_ALLOC;
 }
 
-static int entry_error(struct image *img, enum defect defect,
-		       uint64_t guest_off, uint64_t entry_off,
-		       struct l2_entry e, struct qcow2_error *err)
+static int entry_error(enum defect defect, uint64_t guest_off,
+		       uint64_t entry_off, struct l2_entry e,
+		       struct qcow2_error *err)
 {
-	(void)img;
 	return error_defect(err, -EIO, (int)defect, entry_off,
 			    "%s (guest offset %" PRIu64 ", entry 0x%" PRIx64
 			    ")",
@@ -73,6 +72,21 @@ static bool piece_continues(const struct image_extent *x, const struct piece *p)
 	       p->host_off == x->host_off + x->len;
 }
 
+/* Extends @x by @p, a piece of @e; false when the run ends before or with it. */
+static bool piece_add(struct image_extent *x, const struct piece *p,
+		      struct l2_entry e)
+{
+	if (x->len && !piece_continues(x, p))
+		return false;
+	if (x->len == 0) {
+		x->kind = p->kind;
+		x->host_off = p->host_off;
+		x->desc = e.desc;
+	}
+	x->len += p->len;
+	return p->kind != SUBCLUSTER_COMPRESSED;
+}
+
 /*
  * Extends @x over the entries of one window, up to @want bytes in all.
  * Returns 1 when the run goes on to the end of the window, 0 when it ended
@@ -87,38 +101,29 @@ static int map_window(struct image *img, const struct map_window *w,
 	uint64_t file_end = image_file_end(img);
 	uint64_t data_end = image_data_end(img);
 
-	for (uint64_t i = 0; i < w->n_entries && x->len < want;) {
+	while (x->len < want) {
 		uint64_t at = guest_off + x->len;
-		struct l2_entry e = map_window_entry(w, g, i);
+		uint64_t i = (at - base) >> g->cluster_bits;
+		struct l2_entry e;
 		enum defect bad;
 		struct piece p;
 
-		if (e.desc == 0 && map_zeros(g, w, i, guest_off, x)) {
-			i = ((guest_off + x->len) >> g->cluster_bits) -
-			    (base >> g->cluster_bits);
+		if (i >= w->n_entries)
+			break;
+		e = map_window_entry(w, g, i);
+		if (e.desc == 0 && map_zeros(g, w, i, guest_off, x))
 			continue;
-		}
 		bad = l2_entry_unreadable(g, e, base + (i << g->cluster_bits),
 					  file_end, data_end);
 		if (bad != DEFECT_NONE && x->len)
 			return 0;
 		if (bad != DEFECT_NONE)
-			return entry_error(img, bad, at,
+			return entry_error(bad, at,
 					   w->host_off + i * g->l2_entry_bytes,
 					   e, err);
 		p = entry_piece(g, e, at);
-		if (x->len == 0) {
-			x->kind = p.kind;
-			x->host_off = p.host_off;
-			x->desc = e.desc;
-		} else if (!piece_continues(x, &p)) {
+		if (!piece_add(x, &p, e))
 			return 0;
-		}
-		x->len += p.len;
-		if (p.kind == SUBCLUSTER_COMPRESSED)
-			return 0;
-		i = ((guest_off + x->len) >> g->cluster_bits) -
-		    (base >> g->cluster_bits);
 	}
 	return 1;
 }
