@@ -72,14 +72,8 @@ int disk_pwritev(struct disk *d, const struct iovec *iov, int iovcnt,
 static int raw_zero(struct qcow2_store *store, uint64_t len, uint64_t off,
 		    unsigned flags, struct qcow2_error *err)
 {
-	unsigned store_flags = 0;
-	int rc;
+	int rc = store_zero(store, len, off, store_zero_flags(flags), err);
 
-	if (flags & QCOW2_ZERO_MAY_UNMAP)
-		store_flags |= QCOW2_STORE_UNMAP;
-	if (flags & QCOW2_ZERO_NO_FALLBACK)
-		store_flags |= QCOW2_STORE_NO_FALLBACK;
-	rc = store_zero(store, len, off, store_flags, err);
 	if (rc == 0 && (flags & QCOW2_FUA))
 		rc = store_flush(store, err);
 	return rc;

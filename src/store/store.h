@@ -96,6 +96,13 @@ int store_flush(struct qcow2_store *s, struct qcow2_error *err);
  * store, unless QCOW2_STORE_NO_FALLBACK asks for -ENOTSUP instead. */
 int store_zero(struct qcow2_store *s, uint64_t len, uint64_t off,
 	       unsigned flags, struct qcow2_error *err);
+/* The flags of store_zero() for those of a guest's request, QCOW2_ZERO_*. */
+static inline unsigned store_zero_flags(unsigned flags)
+{
+	return (flags & QCOW2_ZERO_MAY_UNMAP ? QCOW2_STORE_UNMAP : 0) |
+	       (flags & QCOW2_ZERO_NO_FALLBACK ? QCOW2_STORE_NO_FALLBACK : 0);
+}
+
 int store_truncate(struct qcow2_store *s, uint64_t size,
 		   struct qcow2_error *err);
 int store_size(struct qcow2_store *s, uint64_t *size, struct qcow2_error *err);

@@ -253,19 +253,15 @@ static int zero_whole(struct image *img, uint64_t end, uint64_t off,
 static int zero_data_file(struct image *img, uint64_t end, uint64_t off,
 			  unsigned flags, struct qcow2_error *err)
 {
-	unsigned store_flags = 0;
 	int rc;
 
-	if (flags & QCOW2_ZERO_MAY_UNMAP)
-		store_flags |= QCOW2_STORE_UNMAP;
-	if (flags & QCOW2_ZERO_NO_FALLBACK)
-		store_flags |= QCOW2_STORE_NO_FALLBACK;
 	end = min_u64(end, img->virtual_size);
 	if (off >= end)
 		return 0;
 	rc = commit_check(&img->writer->commit, err);
 	return rc < 0 ? rc
-		      : store_zero(img->data, end - off, off, store_flags, err);
+		      : store_zero(img->data, end - off, off,
+				   store_zero_flags(flags), err);
 }
 
 static int zero_parts(struct image *img, uint64_t end, uint64_t off,
