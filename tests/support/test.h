@@ -1,6 +1,7 @@
 /*
- * What every test program starts from: cmocka with its includes in order, a
- * seeded random source, and buffers that end at a guard page.
+ * Every test program starts from this: cmocka with its includes in order, test
+ * functions that need no table, a seeded random source, and buffers that end at
+ * a guard page.
  */
 #ifndef SUPPORT_TEST_H
 #define SUPPORT_TEST_H
@@ -12,6 +13,38 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+
+/*
+ * A test function, which registers itself; the functions of a program run in the
+ * order in which they are written.
+ *
+ *	TEST(rejects_every_short_header)
+ *	{
+ *		...
+ *	}
+ */
+#define TEST(name) TEST_WITH(name, NULL, NULL)
+
+/* A test function between @setup_fn and @teardown_fn, which share *state with
+ * it. */
+#define TEST_WITH(test_name, setup_fn, teardown_fn)                            \
+	static void test_name(void **state);                                   \
+	__attribute__((constructor)) static void add_##test_name(void)         \
+	{                                                                      \
+		test_add((struct CMUnitTest){ #test_name, test_name, setup_fn, \
+					      teardown_fn, NULL });            \
+	}                                                                      \
+	static void test_name(__attribute__((unused)) void **state)
+
+/* Runs @setup_fn before all functions of the program, @teardown_fn after them. */
+#define TEST_GROUP(setup_fn, teardown_fn)                        \
+	__attribute__((constructor)) static void add_group(void) \
+	{                                                        \
+		test_group(setup_fn, teardown_fn);               \
+	}
+
+void test_add(struct CMUnitTest test);
+void test_group(CMFixtureFunction setup, CMFixtureFunction teardown);
 
 /* The seed of this run: TEST_SEED from the environment, else the clock.
  * Prints it, so that a failure can be repeated. */

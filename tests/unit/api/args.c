@@ -121,7 +121,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void a_wrong_argument_changes_nothing(void **state)
+TEST(a_wrong_argument_changes_nothing)
 {
 	struct fixture *f = *state;
 
@@ -142,7 +142,7 @@ static void a_wrong_argument_changes_nothing(void **state)
 }
 
 /* D16: whoever has no time for a repair can say so. */
-static void a_dirty_image_is_refused_where_no_repair_is_wanted(void **state)
+TEST(a_dirty_image_is_refused_where_no_repair_is_wanted)
 {
 	struct fixture *f = *state;
 	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
@@ -157,7 +157,7 @@ static void a_dirty_image_is_refused_where_no_repair_is_wanted(void **state)
 }
 
 /* What the table tries to provoke would happen: there is something to repair. */
-static void the_same_repair_with_right_arguments_changes_the_image(void **state)
+TEST(the_same_repair_with_right_arguments_changes_the_image)
 {
 	struct fixture *f = *state;
 	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
@@ -168,15 +168,4 @@ static void the_same_repair_with_right_arguments_changes_the_image(void **state)
 	assert_false(is_unchanged(f, 0));
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_wrong_argument_changes_nothing),
-		cmocka_unit_test(
-			a_dirty_image_is_refused_where_no_repair_is_wanted),
-		cmocka_unit_test(
-			the_same_repair_with_right_arguments_changes_the_image),
-	};
-
-	return cmocka_run_group_tests(tests, setup, teardown);
-}
+TEST_GROUP(setup, teardown)

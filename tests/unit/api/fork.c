@@ -145,7 +145,7 @@ static int close_it(struct fixture *f)
 
 /* The child's tables are those of before: written back, they lost whatever the
  * parent had flushed since. */
-static void a_forked_childs_close_writes_nothing(void **state)
+TEST_WITH(a_forked_childs_close_writes_nothing, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct child child;
@@ -161,7 +161,7 @@ static void a_forked_childs_close_writes_nothing(void **state)
 }
 
 /* The same where tables were dirty when the process was forked. */
-static void a_forked_child_has_nothing_to_write_back(void **state)
+TEST_WITH(a_forked_child_has_nothing_to_write_back, setup, teardown)
 {
 	struct fixture *f = *state;
 	uint8_t value = value_of(0);
@@ -179,7 +179,7 @@ static void a_forked_child_has_nothing_to_write_back(void **state)
 }
 
 /* Locks belong to what parent and child share. */
-static void a_forked_childs_close_keeps_the_parents_lock(void **state)
+TEST_WITH(a_forked_childs_close_keeps_the_parents_lock, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct child child = start(close_it, f);
@@ -201,7 +201,7 @@ static int close_counted(struct fixture *f)
 	return before - open_descriptors() == 2 ? 0 : 2;
 }
 
-static void a_forked_childs_close_gives_back_its_descriptors(void **state)
+TEST_WITH(a_forked_childs_close_gives_back_its_descriptors, setup, teardown)
 {
 	struct child child = start(close_counted, *state);
 
@@ -266,7 +266,7 @@ static int read_it(struct fixture *f)
 	return 0;
 }
 
-static void a_forked_child_is_refused_every_call(void **state)
+TEST_WITH(a_forked_child_is_refused_every_call, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct child child = start(change_it, f);
@@ -306,7 +306,7 @@ static int open_as_first_process(void *opaque)
 }
 
 /* D1, where a container's first process forks into another container. */
-static void a_child_with_its_parents_process_id_is_refused_too(void **state)
+TEST_WITH(a_child_with_its_parents_process_id_is_refused_too, setup, teardown)
 {
 	struct fixture *f = *state;
 	int rc;
@@ -322,7 +322,7 @@ static void a_child_with_its_parents_process_id_is_refused_too(void **state)
 		skip();
 }
 
-static void the_refusal_says_what_to_do(void **state)
+TEST_WITH(the_refusal_says_what_to_do, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_error err = { 0 };
@@ -387,7 +387,7 @@ static int use_store(struct qcow2_store *s)
 }
 
 /* Whatever a caller's close does, it would do for the parent. */
-static void a_custom_store_is_not_closed_in_a_child(void **state)
+TEST_WITH(a_custom_store_is_not_closed_in_a_child, setup, teardown)
 {
 	const struct qcow2_store_ops ops = { .struct_size = sizeof(ops),
 					     .preadv = blank_preadv,
@@ -397,7 +397,6 @@ static void a_custom_store_is_not_closed_in_a_child(void **state)
 	int status = 0;
 	pid_t pid;
 
-	(void)state;
 	n_closes = 0;
 	ok(qcow2_store_new(&ops, NULL, &s, NULL));
 	pid = fork();
@@ -423,7 +422,7 @@ static int fork_once(void *opaque, uint64_t done, uint64_t total)
 	return *pid == 0;
 }
 
-static void a_child_forked_by_a_job_removes_nothing(void **state)
+TEST_WITH(a_child_forked_by_a_job_removes_nothing, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_convert_opts opts = QCOW2_CONVERT_OPTS_INIT;
@@ -446,22 +445,4 @@ static void a_child_forked_by_a_job_removes_nothing(void **state)
 	assert_int_equal(count_right(target, N_CLUSTERS), N_CLUSTERS);
 	assert_sound(target);
 	ok(unlink(target));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-		T(a_forked_childs_close_writes_nothing),
-		T(a_forked_child_has_nothing_to_write_back),
-		T(a_forked_childs_close_keeps_the_parents_lock),
-		T(a_forked_childs_close_gives_back_its_descriptors),
-		T(a_forked_child_is_refused_every_call),
-		T(a_child_with_its_parents_process_id_is_refused_too),
-		T(the_refusal_says_what_to_do),
-		T(a_custom_store_is_not_closed_in_a_child),
-		T(a_child_forked_by_a_job_removes_nothing),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

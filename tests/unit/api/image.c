@@ -47,7 +47,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void reads_stay_inside_the_disk(void **state)
+TEST_WITH(reads_stay_inside_the_disk, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_error err = { 0 };
@@ -65,7 +65,7 @@ static void reads_stay_inside_the_disk(void **state)
 			 -EINVAL);
 }
 
-static void unknown_flags_are_refused(void **state)
+TEST_WITH(unknown_flags_are_refused, setup, teardown)
 {
 	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
 	struct fixture *f = *state;
@@ -93,7 +93,7 @@ static void unknown_flags_are_refused(void **state)
 			 -EINVAL);
 }
 
-static void images_opened_for_reading_are_not_written(void **state)
+TEST_WITH(images_opened_for_reading_are_not_written, setup, teardown)
 {
 	struct fixture *f = *state;
 	uint8_t byte = 1;
@@ -107,7 +107,7 @@ static void images_opened_for_reading_are_not_written(void **state)
 	assert_int_equal(qcow2_flush(f->img, NULL), 0);
 }
 
-static void vectors_are_checked(void **state)
+TEST_WITH(vectors_are_checked, setup, teardown)
 {
 	struct fixture *f = *state;
 	uint8_t buf[8];
@@ -120,7 +120,7 @@ static void vectors_are_checked(void **state)
 }
 
 /* A caller compiled against an older header has a shorter structure. */
-static void older_and_newer_structures_are_understood(void **state)
+TEST_WITH(older_and_newer_structures_are_understood, setup, teardown)
 {
 	struct {
 		struct qcow2_open_opts known;
@@ -144,7 +144,7 @@ static void older_and_newer_structures_are_understood(void **state)
 		-EINVAL);
 }
 
-static void results_fill_what_the_caller_knows(void **state)
+TEST_WITH(results_fill_what_the_caller_knows, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_info info;
@@ -160,7 +160,7 @@ static void results_fill_what_the_caller_knows(void **state)
 	assert_int_equal(qcow2_get_info(f->img, 1, &info, NULL), -EINVAL);
 }
 
-static void maps_merge_and_end_at_the_asked_length(void **state)
+TEST_WITH(maps_merge_and_end_at_the_asked_length, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_extent x;
@@ -176,7 +176,7 @@ static void maps_merge_and_end_at_the_asked_length(void **state)
 	assert_int_equal(qcow2_map(f->img, SIZE, 1, 0, &x, NULL), -EINVAL);
 }
 
-static void metadata_only_images_do_not_read(void **state)
+TEST_WITH(metadata_only_images_do_not_read, setup, teardown)
 {
 	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
 	struct fixture *f = *state;
@@ -215,7 +215,7 @@ static int slow_size(void *self, uint64_t *size, struct qcow2_error *err)
 	return qcow2_store_size(((struct slow *)self)->behind, size, NULL);
 }
 
-static void nowait_never_blocks(void **state)
+TEST_WITH(nowait_never_blocks, setup, teardown)
 {
 	struct qcow2_store_ops ops = { .struct_size = sizeof(ops),
 				       .preadv = slow_preadv,
@@ -244,11 +244,10 @@ static void nowait_never_blocks(void **state)
 	qcow2_store_unref(store);
 }
 
-static void defects_are_numbered_without_gaps(void **state)
+TEST_WITH(defects_are_numbered_without_gaps, setup, teardown)
 {
 	int n = 1;
 
-	(void)state;
 	assert_null(qcow2_defect_name(0));
 	assert_null(qcow2_defect_name(-1));
 	for (; qcow2_defect_name(n); n++) {
@@ -258,24 +257,4 @@ static void defects_are_numbered_without_gaps(void **state)
 	}
 	assert_in_range(n, 50, 1000);
 	assert_null(qcow2_defect_name(n + 1));
-}
-
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(reads_stay_inside_the_disk),
-		TEST(unknown_flags_are_refused),
-		TEST(images_opened_for_reading_are_not_written),
-		TEST(vectors_are_checked),
-		TEST(older_and_newer_structures_are_understood),
-		TEST(results_fill_what_the_caller_knows),
-		TEST(maps_merge_and_end_at_the_asked_length),
-		TEST(metadata_only_images_do_not_read),
-		TEST(nowait_never_blocks),
-		TEST(defects_are_numbered_without_gaps),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

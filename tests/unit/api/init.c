@@ -18,9 +18,8 @@
 		assert_memory_equal(&got, &expected, sizeof(got)); \
 	} while (0)
 
-static void functions_give_what_the_macros_give(void **state)
+TEST(functions_give_what_the_macros_give)
 {
-	(void)state;
 	ASSERT_SAME_DEFAULTS(open_opts, QCOW2_OPEN_OPTS_INIT);
 	ASSERT_SAME_DEFAULTS(gate, QCOW2_GATE_INIT);
 	ASSERT_SAME_DEFAULTS(store_ops, QCOW2_STORE_OPS_INIT);
@@ -35,9 +34,8 @@ static void functions_give_what_the_macros_give(void **state)
 	ASSERT_SAME_DEFAULTS(placement, QCOW2_PLACEMENT_INIT);
 }
 
-static void results_have_macros_too(void **state)
+TEST(results_have_macros_too)
 {
-	(void)state;
 	ASSERT_SAME_DEFAULTS(info, QCOW2_INFO_INIT);
 	ASSERT_SAME_DEFAULTS(snapshot_info, QCOW2_SNAPSHOT_INFO_INIT);
 	ASSERT_SAME_DEFAULTS(bitmap_info, QCOW2_BITMAP_INFO_INIT);
@@ -48,11 +46,10 @@ static void results_have_macros_too(void **state)
 }
 
 /* A binding that was made for an older header has a smaller structure. */
-static void only_the_callers_bytes_are_touched(void **state)
+TEST(only_the_callers_bytes_are_touched)
 {
 	struct qcow2_open_opts opts;
 
-	(void)state;
 	memset(&opts, 0x55, sizeof(opts));
 	qcow2_open_opts_init(&opts, sizeof(opts.struct_size) + 4);
 	assert_int_equal(opts.struct_size, sizeof(opts.struct_size) + 4);
@@ -62,9 +59,8 @@ static void only_the_callers_bytes_are_touched(void **state)
 	assert_int_equal(opts.struct_size, sizeof(opts.struct_size) + 4);
 }
 
-static void the_version_is_a_number_that_can_be_compared(void **state)
+TEST(the_version_is_a_number_that_can_be_compared)
 {
-	(void)state;
 	assert_int_equal(qcow2_version_number(), QCOW2_VERSION_NUMBER);
 	assert_true(QCOW2_VERSION_AT_LEAST(0, 0, 999));
 	assert_true(QCOW2_VERSION_AT_LEAST(
@@ -74,9 +70,8 @@ static void the_version_is_a_number_that_can_be_compared(void **state)
 					    QCOW2_VERSION_PATCH + 1));
 }
 
-static void unknown_capabilities_are_not_there(void **state)
+TEST(unknown_capabilities_are_not_there)
 {
-	(void)state;
 	assert_int_equal(qcow2_supports(0), 0);
 	assert_int_equal(qcow2_supports(UINT32_MAX), 0);
 #ifdef HAVE_ISAL
@@ -86,28 +81,13 @@ static void unknown_capabilities_are_not_there(void **state)
 #endif
 }
 
-static void defects_are_numbered_from_one_to_their_count(void **state)
+TEST(defects_are_numbered_from_one_to_their_count)
 {
 	uint32_t n = qcow2_defect_count();
 
-	(void)state;
 	assert_true(n > 0);
 	for (uint32_t i = 1; i <= n; i++)
 		assert_non_null(qcow2_defect_name((int)i));
 	assert_null(qcow2_defect_name((int)n + 1));
 	assert_null(qcow2_defect_name(0));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(functions_give_what_the_macros_give),
-		cmocka_unit_test(results_have_macros_too),
-		cmocka_unit_test(only_the_callers_bytes_are_touched),
-		cmocka_unit_test(the_version_is_a_number_that_can_be_compared),
-		cmocka_unit_test(unknown_capabilities_are_not_there),
-		cmocka_unit_test(defects_are_numbered_from_one_to_their_count),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

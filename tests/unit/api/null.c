@@ -43,13 +43,12 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void no_image_to_transfer_with(void **state)
+TEST(no_image_to_transfer_with)
 {
 	char byte = 0;
 	struct iovec iov = { &byte, 1 };
 	struct qcow2_extent extent;
 
-	(void)state;
 	REFUSED(qcow2_pread(NULL, &byte, 1, 0, 0, NULL));
 	REFUSED(qcow2_preadv(NULL, &iov, 1, 0, 0, NULL));
 	REFUSED(qcow2_pwrite(NULL, &byte, 1, 0, 0, NULL));
@@ -63,7 +62,7 @@ static void no_image_to_transfer_with(void **state)
 	REFUSED(qcow2_vmstate_write(NULL, &byte, 1, 0, NULL));
 }
 
-static void no_image_to_ask(void **state)
+TEST(no_image_to_ask)
 {
 	struct qcow2_info info = QCOW2_INFO_INIT;
 	struct qcow2_snapshot_info snapshot = QCOW2_SNAPSHOT_INFO_INIT;
@@ -71,7 +70,6 @@ static void no_image_to_ask(void **state)
 	struct qcow2_luks_info luks = QCOW2_LUKS_INFO_INIT;
 	struct qcow2_snapshot_list *list;
 
-	(void)state;
 	REFUSED(qcow2_get_info(NULL, 0, &info, NULL));
 	REFUSED(qcow2_get_snapshot(NULL, 0, &snapshot, NULL));
 	REFUSED(qcow2_snapshot_list_new(NULL, &list, NULL));
@@ -88,7 +86,7 @@ static void no_image_to_ask(void **state)
 	ok(qcow2_close(NULL, NULL));
 }
 
-static void no_image_to_work_on(void **state)
+TEST(no_image_to_work_on)
 {
 	struct fixture *f = *state;
 	struct qcow2_compact_result compacted = QCOW2_COMPACT_RESULT_INIT;
@@ -113,7 +111,7 @@ static void no_image_to_work_on(void **state)
 	REFUSED(qcow2_concat(NULL, 1, &img, NULL));
 }
 
-static void no_buffer(void **state)
+TEST(no_buffer)
 {
 	struct fixture *f = *state;
 	struct iovec iov = { NULL, 1 };
@@ -134,7 +132,7 @@ static void no_buffer(void **state)
 	ok(qcow2_preadv(f->img, NULL, 0, 0, 0, NULL));
 }
 
-static void no_name(void **state)
+TEST(no_name)
 {
 	struct fixture *f = *state;
 	struct qcow2_check_result found = QCOW2_CHECK_RESULT_INIT;
@@ -153,7 +151,7 @@ static void no_name(void **state)
 	REFUSED(qcow2_snapshot_delete(f->img, NULL, NULL));
 }
 
-static void no_store(void **state)
+TEST(no_store)
 {
 	struct fixture *f = *state;
 	struct qcow2_check_result found = QCOW2_CHECK_RESULT_INIT;
@@ -172,7 +170,7 @@ static void no_store(void **state)
 	qcow2_store_unref(NULL);
 }
 
-static void nowhere_to_answer(void **state)
+TEST(nowhere_to_answer)
 {
 	struct fixture *f = *state;
 	const struct qcow2_store_ops ops = { .struct_size = sizeof(ops) };
@@ -194,17 +192,4 @@ static void nowhere_to_answer(void **state)
 	REFUSED(qcow2_store_size(f->store, NULL, NULL));
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(no_image_to_transfer_with),
-		cmocka_unit_test(no_image_to_ask),
-		cmocka_unit_test(no_image_to_work_on),
-		cmocka_unit_test(no_buffer),
-		cmocka_unit_test(no_name),
-		cmocka_unit_test(no_store),
-		cmocka_unit_test(nowhere_to_answer),
-	};
-
-	return cmocka_run_group_tests(tests, setup, teardown);
-}
+TEST_GROUP(setup, teardown)

@@ -67,7 +67,7 @@ static int compare(struct fixture *f)
 	return qcow2_compare(f->img, f->img, &f->compare, &f->result, NULL);
 }
 
-static void converts_with_default_options(void **state)
+TEST_WITH(converts_with_default_options, setup, teardown)
 {
 	struct fixture *f = *state;
 	uint8_t last = 0;
@@ -83,7 +83,7 @@ static void converts_with_default_options(void **state)
 	assert_int_equal(last, 7);
 }
 
-static void compares_with_default_options(void **state)
+TEST_WITH(compares_with_default_options, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_store *store;
@@ -100,7 +100,7 @@ static void compares_with_default_options(void **state)
 	qcow2_store_unref(store);
 }
 
-static void refuses_missing_arguments(void **state)
+TEST_WITH(refuses_missing_arguments, setup, teardown)
 {
 	struct fixture *f = *state;
 
@@ -120,7 +120,7 @@ static void refuses_missing_arguments(void **state)
 	assert_int_equal(compare(f), -EINVAL);
 }
 
-static void refuses_flags_it_does_not_know(void **state)
+TEST_WITH(refuses_flags_it_does_not_know, setup, teardown)
 {
 	struct fixture *f = *state;
 
@@ -130,7 +130,7 @@ static void refuses_flags_it_does_not_know(void **state)
 	assert_int_equal(compare(f), -EINVAL);
 }
 
-static void limits_the_number_of_threads(void **state)
+TEST_WITH(limits_the_number_of_threads, setup, teardown)
 {
 	struct fixture *f = *state;
 
@@ -144,7 +144,7 @@ static void limits_the_number_of_threads(void **state)
 	assert_int_equal(compare(f), -EINVAL);
 }
 
-static void limits_sparse_bytes(void **state)
+TEST_WITH(limits_sparse_bytes, setup, teardown)
 {
 	static const struct {
 		uint64_t sparse_bytes;
@@ -168,7 +168,7 @@ static void limits_sparse_bytes(void **state)
 	}
 }
 
-static void a_store_cannot_become_direct(void **state)
+TEST_WITH(a_store_cannot_become_direct, setup, teardown)
 {
 	struct fixture *f = *state;
 
@@ -176,7 +176,7 @@ static void a_store_cannot_become_direct(void **state)
 	assert_int_equal(convert(f), -EINVAL);
 }
 
-static void takes_options_of_older_callers(void **state)
+TEST_WITH(takes_options_of_older_callers, setup, teardown)
 {
 	struct fixture *f = *state;
 
@@ -185,7 +185,7 @@ static void takes_options_of_older_callers(void **state)
 	assert_int_equal(convert(f), 0);
 }
 
-static void refuses_a_target_that_cannot_be_written(void **state)
+TEST_WITH(refuses_a_target_that_cannot_be_written, setup, teardown)
 {
 	struct fixture *f = *state;
 
@@ -193,22 +193,4 @@ static void refuses_a_target_that_cannot_be_written(void **state)
 			 -EINVAL);
 	assert_int_equal(qcow2_convert_raw(f->img, "no/such/dir/x", NULL, NULL),
 			 -ENOENT);
-}
-
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	const struct CMUnitTest tests[] = {
-		TEST(converts_with_default_options),
-		TEST(compares_with_default_options),
-		TEST(refuses_missing_arguments),
-		TEST(refuses_flags_it_does_not_know),
-		TEST(limits_the_number_of_threads),
-		TEST(limits_sparse_bytes),
-		TEST(a_store_cannot_become_direct),
-		TEST(takes_options_of_older_callers),
-		TEST(refuses_a_target_that_cannot_be_written),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

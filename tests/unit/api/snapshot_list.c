@@ -49,7 +49,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void a_list_outlives_snapshots_and_image(void **state)
+TEST(a_list_outlives_snapshots_and_image)
 {
 	struct fixture *f = *state;
 	struct qcow2_snapshot_opts opts = QCOW2_SNAPSHOT_OPTS_INIT;
@@ -81,14 +81,13 @@ static void a_list_outlives_snapshots_and_image(void **state)
 	ok(qcow2_open_store(f->store, &open, &f->img, NULL));
 }
 
-static void a_raw_disk_has_an_empty_list(void **state)
+TEST(a_raw_disk_has_an_empty_list)
 {
 	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
 	struct qcow2_snapshot_list *list;
 	struct qcow2_store *memory;
 	struct qcow2_image *img;
 
-	(void)state;
 	opts.format = QCOW2_FORMAT_RAW;
 	ok(qcow2_store_new_memory(&memory, NULL));
 	ok(qcow2_open_store(memory, &opts, &img, NULL));
@@ -154,7 +153,7 @@ static void drop(struct fixture *f, unsigned n)
 	ok(qcow2_snapshot_delete(f->img, id, NULL));
 }
 
-static void a_monitor_polls_while_snapshots_are_made_and_deleted(void **state)
+TEST(a_monitor_polls_while_snapshots_are_made_and_deleted)
 {
 	struct fixture *f = *state;
 	pthread_t threads[2];
@@ -181,14 +180,4 @@ static void a_monitor_polls_while_snapshots_are_made_and_deleted(void **state)
 	assert_int_equal(atomic_load(&f->n_wrong), 0);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_list_outlives_snapshots_and_image),
-		cmocka_unit_test(a_raw_disk_has_an_empty_list),
-		cmocka_unit_test(
-			a_monitor_polls_while_snapshots_are_made_and_deleted),
-	};
-
-	return cmocka_run_group_tests(tests, setup, teardown);
-}
+TEST_GROUP(setup, teardown)

@@ -89,7 +89,7 @@ static uint8_t get(struct qcow2_image *img)
 }
 
 /* D2: both wrote their own tables over the other's. */
-static void a_second_writer_of_one_store_is_refused(void **state)
+TEST_WITH(a_second_writer_of_one_store_is_refused, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_image *first = open_writer(f);
@@ -107,7 +107,7 @@ static void a_second_writer_of_one_store_is_refused(void **state)
 	ok(qcow2_close(first, NULL));
 }
 
-static void readers_of_one_store_share_it(void **state)
+TEST_WITH(readers_of_one_store_share_it, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_image *a;
@@ -125,7 +125,7 @@ static void readers_of_one_store_share_it(void **state)
 }
 
 /* D3: the check took the lock down to a reader's, and others came in. */
-static void a_check_leaves_the_writers_lock_alone(void **state)
+TEST_WITH(a_check_leaves_the_writers_lock_alone, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_image *img = open_writer(f);
@@ -141,7 +141,7 @@ static void a_check_leaves_the_writers_lock_alone(void **state)
 	ok(qcow2_close(img, NULL));
 }
 
-static void a_repair_under_a_writer_or_reader_is_refused(void **state)
+TEST_WITH(a_repair_under_a_writer_or_reader_is_refused, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_image *img = open_writer(f);
@@ -160,7 +160,7 @@ static void a_repair_under_a_writer_or_reader_is_refused(void **state)
 }
 
 /* D3: the lock outlived the image until the store went. */
-static void the_lock_goes_with_the_last_user(void **state)
+TEST_WITH(the_lock_goes_with_the_last_user, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_image *img = open_writer(f);
@@ -172,7 +172,7 @@ static void the_lock_goes_with_the_last_user(void **state)
 	ok(open_elsewhere(f, QCOW2_OPEN_RDWR));
 }
 
-static void a_failed_open_leaves_no_lock(void **state)
+TEST_WITH(a_failed_open_leaves_no_lock, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_open_opts opts = f->rdwr;
@@ -186,7 +186,7 @@ static void a_failed_open_leaves_no_lock(void **state)
 }
 
 /* D4: the image that was open was emptied under its writer. */
-static void creating_over_a_store_in_use_is_refused(void **state)
+TEST_WITH(creating_over_a_store_in_use_is_refused, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
@@ -207,7 +207,7 @@ static void creating_over_a_store_in_use_is_refused(void **state)
 	qcow2_store_unref(same);
 }
 
-static void a_data_file_in_use_is_not_emptied(void **state)
+TEST_WITH(a_data_file_in_use_is_not_emptied, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
@@ -225,7 +225,7 @@ static void a_data_file_in_use_is_not_emptied(void **state)
 	qcow2_store_unref(memory);
 }
 
-static void converting_into_a_store_in_use_is_refused(void **state)
+TEST_WITH(converting_into_a_store_in_use_is_refused, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_open_opts raw = QCOW2_OPEN_OPTS_INIT;
@@ -250,7 +250,7 @@ static void converting_into_a_store_in_use_is_refused(void **state)
 }
 
 /* Who knows better may go without. */
-static void no_lock_neither_asks_nor_takes(void **state)
+TEST_WITH(no_lock_neither_asks_nor_takes, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
@@ -274,7 +274,7 @@ static int give_store(void *opaque, const struct qcow2_reference *ref,
 	return 0;
 }
 
-static void a_backing_file_is_not_written_to_meanwhile(void **state)
+TEST_WITH(a_backing_file_is_not_written_to_meanwhile, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
@@ -304,7 +304,7 @@ static void a_backing_file_is_not_written_to_meanwhile(void **state)
 
 /* ---- Writing to what cannot be written (D9) ------------------------------ */
 
-static void writing_to_a_read_only_store_is_refused_at_open(void **state)
+TEST_WITH(writing_to_a_read_only_store_is_refused_at_open, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_open_opts raw = f->rdwr;
@@ -383,7 +383,7 @@ static int open_with_data(struct fixture *f, struct giver *g, uint32_t flags)
 	return rc;
 }
 
-static void the_gate_hears_how_a_file_will_be_used(void **state)
+TEST_WITH(the_gate_hears_how_a_file_will_be_used, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct giver g = { .gives = true };
@@ -404,7 +404,7 @@ static void the_gate_hears_how_a_file_will_be_used(void **state)
 }
 
 /* D7: the answers of a gate that cannot be. */
-static void a_gate_that_answers_nonsense_is_an_error(void **state)
+TEST_WITH(a_gate_that_answers_nonsense_is_an_error, setup, teardown)
 {
 	static const int answers[] = { 1, 4096, -70000, INT32_MIN };
 	struct fixture *f = *state;
@@ -483,7 +483,7 @@ static struct qcow2_store_ops behind_ops(void)
 }
 
 /* What the header says is enough is enough. */
-static void the_minimum_of_a_writable_store_is_enough(void **state)
+TEST_WITH(the_minimum_of_a_writable_store_is_enough, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_store_ops ops = behind_ops();
@@ -507,7 +507,7 @@ static void the_minimum_of_a_writable_store_is_enough(void **state)
 	qcow2_store_unref(memory);
 }
 
-static void what_writing_needs_is_asked_at_open(void **state)
+TEST_WITH(what_writing_needs_is_asked_at_open, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_store_ops ops = behind_ops();
@@ -540,7 +540,7 @@ static int counting_preadv(void *self, const struct iovec *iov, int iovcnt,
 	return rc < 0 ? rc : (int)iov[0].iov_len;
 }
 
-static void a_byte_count_is_no_answer(void **state)
+TEST_WITH(a_byte_count_is_no_answer, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_store_ops ops = behind_ops();
@@ -553,30 +553,4 @@ static void a_byte_count_is_no_answer(void **state)
 	assert_non_null(strstr(f->err.message, "the archive"));
 	assert_non_null(strstr(f->err.message, "preadv returned "));
 	qcow2_store_unref(s);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-		T(a_second_writer_of_one_store_is_refused),
-		T(readers_of_one_store_share_it),
-		T(a_check_leaves_the_writers_lock_alone),
-		T(a_repair_under_a_writer_or_reader_is_refused),
-		T(the_lock_goes_with_the_last_user),
-		T(a_failed_open_leaves_no_lock),
-		T(creating_over_a_store_in_use_is_refused),
-		T(a_data_file_in_use_is_not_emptied),
-		T(converting_into_a_store_in_use_is_refused),
-		T(no_lock_neither_asks_nor_takes),
-		T(a_backing_file_is_not_written_to_meanwhile),
-		T(writing_to_a_read_only_store_is_refused_at_open),
-		T(the_gate_hears_how_a_file_will_be_used),
-		T(a_gate_that_answers_nonsense_is_an_error),
-		T(the_minimum_of_a_writable_store_is_enough),
-		T(what_writing_needs_is_asked_at_open),
-		T(a_byte_count_is_no_answer),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,12 +77,11 @@ static struct qcow2_image *look(const char *path)
 static const char *const names[] = { "a", "./a", "hard", "soft" };
 #define N_NAMES (sizeof(names) / sizeof(names[0]))
 
-static void an_image_is_not_its_own_backing_file(void **state)
+TEST_WITH(an_image_is_not_its_own_backing_file, setup, teardown)
 {
 	struct qcow2_create_opts o = QCOW2_CREATE_OPTS_INIT;
 	ino_t before = inode_of("a");
 
-	(void)state;
 	o.virtual_size = DISK_BYTES;
 	o.backing_format = "qcow2";
 	for (size_t i = 0; i < N_NAMES; i++) {
@@ -96,12 +95,11 @@ static void an_image_is_not_its_own_backing_file(void **state)
 	assert_int_equal(inode_of("new"), 0);
 }
 
-static void a_data_file_is_neither_the_image_nor_below_it(void **state)
+TEST_WITH(a_data_file_is_neither_the_image_nor_below_it, setup, teardown)
 {
 	struct qcow2_create_opts o = QCOW2_CREATE_OPTS_INIT;
 	ino_t before = inode_of("a");
 
-	(void)state;
 	o.virtual_size = DISK_BYTES;
 	for (size_t i = 0; i < N_NAMES; i++) {
 		o.data_file = names[i];
@@ -135,12 +133,11 @@ static void refuse_to_convert(struct qcow2_image *img)
 	assert_int_equal(inode_of("a"), before);
 }
 
-static void a_target_is_not_what_the_source_reads_from(void **state)
+TEST_WITH(a_target_is_not_what_the_source_reads_from, setup, teardown)
 {
 	struct qcow2_image *parts[2];
 	struct qcow2_image *both;
 
-	(void)state;
 	parts[0] = look("other");
 	parts[1] = look("middle");
 	refuse_to_convert(parts[1]);
@@ -151,14 +148,13 @@ static void a_target_is_not_what_the_source_reads_from(void **state)
 	ok(qcow2_close(parts[1], &err));
 }
 
-static void a_target_is_not_below_itself(void **state)
+TEST_WITH(a_target_is_not_below_itself, setup, teardown)
 {
 	struct qcow2_convert_opts o = QCOW2_CONVERT_OPTS_INIT;
 	struct qcow2_create_opts made = QCOW2_CREATE_OPTS_INIT;
 	struct qcow2_image *src = look("other");
 	ino_t before = inode_of("a");
 
-	(void)state;
 	o.backing = look("middle");
 	made.backing_file = "middle";
 	made.backing_format = "qcow2";
@@ -171,13 +167,12 @@ static void a_target_is_not_below_itself(void **state)
 	ok(qcow2_close(src, &err));
 }
 
-static void nothing_is_converted_into_what_it_reads_from(void **state)
+TEST_WITH(nothing_is_converted_into_what_it_reads_from, setup, teardown)
 {
 	struct qcow2_open_opts o = QCOW2_OPEN_OPTS_INIT;
 	struct qcow2_image *src = look("middle");
 	struct qcow2_image *target;
 
-	(void)state;
 	o.flags = QCOW2_OPEN_RDWR;
 	ok(qcow2_open_path("hard", &o, &target, &err));
 	assert_int_equal(qcow2_convert_into(src, target, NULL, &err), -EINVAL);
@@ -187,13 +182,12 @@ static void nothing_is_converted_into_what_it_reads_from(void **state)
 }
 
 /* D16 */
-static void a_forgotten_size_replaces_nothing(void **state)
+TEST_WITH(a_forgotten_size_replaces_nothing, setup, teardown)
 {
 	struct qcow2_create_opts o = QCOW2_CREATE_OPTS_INIT;
 	struct qcow2_store *store;
 	ino_t before = inode_of("a");
 
-	(void)state;
 	assert_int_equal(qcow2_create_path("a", NULL, &err), -EINVAL);
 	assert_int_equal(qcow2_create_path("a", &o, &err), -EINVAL);
 	assert_non_null(strstr(err.message, "virtual_size is not set"));
@@ -206,7 +200,7 @@ static void a_forgotten_size_replaces_nothing(void **state)
 	assert_int_equal(inode_of("a"), before);
 }
 
-static void what_is_there_may_be_kept(void **state)
+TEST_WITH(what_is_there_may_be_kept, setup, teardown)
 {
 	struct qcow2_placement where = QCOW2_PLACEMENT_INIT;
 	struct qcow2_create_opts o = QCOW2_CREATE_OPTS_INIT;
@@ -214,7 +208,6 @@ static void what_is_there_may_be_kept(void **state)
 	struct qcow2_image *img = look("middle");
 	ino_t before = inode_of("other");
 
-	(void)state;
 	o.virtual_size = DISK_BYTES;
 	o.flags = QCOW2_CREATE_EXCL;
 	c.flags = QCOW2_CONVERT_EXCL;
@@ -238,13 +231,12 @@ static void what_is_there_may_be_kept(void **state)
 }
 
 /* F15 */
-static void a_raw_target_is_preallocated_before_it_is_published(void **state)
+TEST_WITH(a_raw_target_is_preallocated_before_it_is_published, setup, teardown)
 {
 	struct qcow2_convert_opts o = QCOW2_CONVERT_OPTS_INIT;
 	struct qcow2_image *img = look("middle");
 	struct stat st;
 
-	(void)state;
 	o.preallocation = QCOW2_PREALLOC_FALLOC;
 	ok(qcow2_convert_raw(img, "raw", &o, &err));
 	ok(stat("raw", &st));
@@ -259,35 +251,15 @@ static void a_raw_target_is_preallocated_before_it_is_published(void **state)
 	ok(qcow2_close(img, &err));
 }
 
-static void a_size_of_zero_may_be_meant(void **state)
+TEST_WITH(a_size_of_zero_may_be_meant, setup, teardown)
 {
 	struct qcow2_create_opts o = QCOW2_CREATE_OPTS_INIT;
 	struct qcow2_image *img;
 
-	(void)state;
 	o.flags = QCOW2_CREATE_SIZE_ZERO;
 	ok(qcow2_create_path("new", &o, &err));
 	img = look("new");
 	assert_int_equal(qcow2_size(img), 0);
 	ok(qcow2_convert(img, "again", NULL, NULL, &err));
 	ok(qcow2_close(img, &err));
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(an_image_is_not_its_own_backing_file),
-		TEST(a_data_file_is_neither_the_image_nor_below_it),
-		TEST(a_target_is_not_what_the_source_reads_from),
-		TEST(a_target_is_not_below_itself),
-		TEST(nothing_is_converted_into_what_it_reads_from),
-		TEST(a_forgotten_size_replaces_nothing),
-		TEST(a_size_of_zero_may_be_meant),
-		TEST(what_is_there_may_be_kept),
-		TEST(a_raw_target_is_preallocated_before_it_is_published),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,12 +4,11 @@
 
 enum { N = 1000 };
 
-static void a_new_set_is_empty(void **state)
+TEST(a_new_set_is_empty)
 {
 	static const uint64_t sizes[] = { 0, 1, 63, 64, 65, 128, N };
 	struct bitset b;
 
-	(void)state;
 	for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
 		assert_true(bitset_init(&b, sizes[k]));
 		assert_int_equal(b.n_bits, sizes[k]);
@@ -19,13 +18,12 @@ static void a_new_set_is_empty(void **state)
 	}
 }
 
-static void random_changes_agree_with_an_array(void **state)
+TEST(random_changes_agree_with_an_array)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	bool want[N] = { false };
 	struct bitset b;
 
-	(void)state;
 	assert_true(bitset_init(&b, N));
 	for (int k = 0; k < 5000; k++) {
 		uint64_t i = test_rng_below(&rng, N);
@@ -41,24 +39,12 @@ static void random_changes_agree_with_an_array(void **state)
 	bitset_release(&b);
 }
 
-static void a_released_set_can_be_released_again(void **state)
+TEST(a_released_set_can_be_released_again)
 {
 	struct bitset b;
 
-	(void)state;
 	assert_true(bitset_init(&b, 10));
 	bitset_release(&b);
 	assert_null(b.words);
 	bitset_release(&b);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_new_set_is_empty),
-		cmocka_unit_test(random_changes_agree_with_an_array),
-		cmocka_unit_test(a_released_set_can_be_released_again),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,11 +2,10 @@
 #include "base/range.h"
 #include "support/test.h"
 
-static void sums_that_do_not_fit_are_refused(void **state)
+TEST(sums_that_do_not_fit_are_refused)
 {
 	uint64_t out = 7;
 
-	(void)state;
 	assert_true(checked_add(UINT64_MAX - 1, 1, &out));
 	assert_true(out == UINT64_MAX);
 	out = 7;
@@ -15,11 +14,10 @@ static void sums_that_do_not_fit_are_refused(void **state)
 	assert_int_equal(out, 7);
 }
 
-static void products_that_do_not_fit_are_refused(void **state)
+TEST(products_that_do_not_fit_are_refused)
 {
 	uint64_t out = 7;
 
-	(void)state;
 	assert_true(checked_mul(UINT64_MAX, 1, &out));
 	assert_true(out == UINT64_MAX);
 	assert_true(checked_mul(UINT64_MAX, 0, &out));
@@ -32,11 +30,10 @@ static void products_that_do_not_fit_are_refused(void **state)
 	assert_int_equal(out, 7);
 }
 
-static void alignment_up_stops_at_the_top(void **state)
+TEST(alignment_up_stops_at_the_top)
 {
 	uint64_t out = 7;
 
-	(void)state;
 	assert_true(checked_align_up(0, 512, &out));
 	assert_int_equal(out, 0);
 	assert_true(checked_align_up(1, 512, &out));
@@ -50,11 +47,10 @@ static void alignment_up_stops_at_the_top(void **state)
 	assert_int_equal(out, 7);
 }
 
-static void rounding_agrees_with_division(void **state)
+TEST(rounding_agrees_with_division)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 
-	(void)state;
 	for (int i = 0; i < 10000; i++) {
 		uint64_t align = UINT64_C(1) << test_rng_below(&rng, 22);
 		uint64_t v = test_rng_next(&rng) >> test_rng_below(&rng, 63);
@@ -71,18 +67,16 @@ static void rounding_agrees_with_division(void **state)
 	}
 }
 
-static void the_smaller_and_the_larger(void **state)
+TEST(the_smaller_and_the_larger)
 {
-	(void)state;
 	assert_int_equal(min_u64(1, 2), 1);
 	assert_int_equal(min_u64(2, 1), 1);
 	assert_true(max_u64(UINT64_MAX, 0) == UINT64_MAX);
 	assert_int_equal(max_u64(3, 3), 3);
 }
 
-static void ranges_are_sane_below_two_to_the_63(void **state)
+TEST(ranges_are_sane_below_two_to_the_63)
 {
-	(void)state;
 	assert_true(range_is_sane(0, INT64_MAX));
 	assert_true(range_is_sane(INT64_MAX, 0));
 	assert_false(range_is_sane(1, INT64_MAX));
@@ -90,11 +84,10 @@ static void ranges_are_sane_below_two_to_the_63(void **state)
 	assert_false(range_is_sane(UINT64_MAX, UINT64_MAX));
 }
 
-static void ranges_touch_without_overlapping(void **state)
+TEST(ranges_touch_without_overlapping)
 {
 	struct range a = { 10, 10 };
 
-	(void)state;
 	assert_true(range_overlaps(a, (struct range){ 19, 1 }));
 	assert_true(range_overlaps(a, (struct range){ 0, 11 }));
 	assert_true(range_overlaps(a, (struct range){ 0, 100 }));
@@ -105,19 +98,4 @@ static void ranges_touch_without_overlapping(void **state)
 	assert_true(range_contains(a, (struct range){ 20, 0 }));
 	assert_false(range_contains(a, (struct range){ 9, 2 }));
 	assert_false(range_contains(a, (struct range){ 19, 2 }));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sums_that_do_not_fit_are_refused),
-		cmocka_unit_test(products_that_do_not_fit_are_refused),
-		cmocka_unit_test(alignment_up_stops_at_the_top),
-		cmocka_unit_test(rounding_agrees_with_division),
-		cmocka_unit_test(the_smaller_and_the_larger),
-		cmocka_unit_test(ranges_are_sane_below_two_to_the_63),
-		cmocka_unit_test(ranges_touch_without_overlapping),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

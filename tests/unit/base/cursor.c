@@ -3,14 +3,13 @@
 
 enum { LEN = 23 };
 
-static void reads_big_endian_numbers_in_order(void **state)
+TEST(reads_big_endian_numbers_in_order)
 {
 	static const uint8_t bytes[] = { 0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc,
 					 0xde, 0xf0, 1,    2,    3,    4,
 					 5,    6,    7,    8,    9,    10 };
 	struct reader r = reader_init(bytes, 17);
 
-	(void)state;
 	assert_int_equal(read_u8(&r), 0x12);
 	assert_int_equal(read_be16(&r), 0x3456);
 	assert_int_equal(read_be32(&r), 0x789abcde);
@@ -21,12 +20,11 @@ static void reads_big_endian_numbers_in_order(void **state)
 	assert_false(r.failed);
 }
 
-static void reading_past_the_end_fails_for_good_and_moves_nothing(void **state)
+TEST(reading_past_the_end_fails_for_good_and_moves_nothing)
 {
 	uint8_t *p = guard_alloc(3);
 	struct reader r = reader_init(p, 3);
 
-	(void)state;
 	memset(p, 0xff, 3);
 	assert_int_equal(read_be16(&r), 0xffff);
 	assert_int_equal(read_be16(&r), 0);
@@ -40,12 +38,11 @@ static void reading_past_the_end_fails_for_good_and_moves_nothing(void **state)
 	guard_free(p, 3);
 }
 
-static void every_width_fails_one_byte_short(void **state)
+TEST(every_width_fails_one_byte_short)
 {
 	uint8_t *p = guard_alloc(8);
 	struct reader r;
 
-	(void)state;
 	memset(p, 0xff, 8);
 	for (size_t len = 0; len <= 8; len++) {
 		const uint8_t *start = p + 8 - len;
@@ -66,24 +63,22 @@ static void every_width_fails_one_byte_short(void **state)
 	guard_free(p, 8);
 }
 
-static void a_length_near_the_top_does_not_wrap(void **state)
+TEST(a_length_near_the_top_does_not_wrap)
 {
 	uint8_t bytes[4] = { 0 };
 	struct reader r = reader_init(bytes, sizeof(bytes));
 	struct byte_writer w = byte_writer_init(bytes, sizeof(bytes));
 
-	(void)state;
 	assert_null(read_bytes(&r, SIZE_MAX));
 	assert_true(r.failed);
 	assert_null(write_reserve(&w, SIZE_MAX));
 	assert_true(w.failed);
 }
 
-static void a_reader_of_nothing_is_at_its_end(void **state)
+TEST(a_reader_of_nothing_is_at_its_end)
 {
 	struct reader r = reader_init(NULL, 0);
 
-	(void)state;
 	assert_int_equal(reader_left(&r), 0);
 	assert_non_null(read_bytes(&r, 0));
 	assert_false(r.failed);
@@ -91,13 +86,12 @@ static void a_reader_of_nothing_is_at_its_end(void **state)
 	assert_true(r.failed);
 }
 
-static void writes_what_the_reader_reads(void **state)
+TEST(writes_what_the_reader_reads)
 {
 	uint8_t p[LEN];
 	struct byte_writer w = byte_writer_init(p, LEN);
 	struct reader r;
 
-	(void)state;
 	write_be64(&w, 0x1122334455667788);
 	write_be32(&w, 0xd4e5f607);
 	write_be16(&w, 0xb2c3);
@@ -116,12 +110,11 @@ static void writes_what_the_reader_reads(void **state)
 	assert_false(r.failed);
 }
 
-static void writing_past_the_end_fails_for_good_and_writes_nothing(void **state)
+TEST(writing_past_the_end_fails_for_good_and_writes_nothing)
 {
 	uint8_t *p = guard_alloc(3);
 	struct byte_writer w = byte_writer_init(p, 3);
 
-	(void)state;
 	memset(p, 0x55, 3);
 	write_be16(&w, 0);
 	write_be64(&w, 0);
@@ -135,9 +128,8 @@ static void writing_past_the_end_fails_for_good_and_writes_nothing(void **state)
 	guard_free(p, 3);
 }
 
-static void padding_reaches_the_next_multiple_and_no_further(void **state)
+TEST(padding_reaches_the_next_multiple_and_no_further)
 {
-	(void)state;
 	for (size_t len = 0; len <= 17; len++) {
 		uint8_t bytes[24];
 		struct byte_writer w = byte_writer_init(bytes, sizeof(bytes));
@@ -153,11 +145,10 @@ static void padding_reaches_the_next_multiple_and_no_further(void **state)
 	}
 }
 
-static void any_number_survives_any_alignment(void **state)
+TEST(any_number_survives_any_alignment)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 
-	(void)state;
 	for (int i = 0; i < 10000; i++) {
 		uint8_t bytes[16];
 		uint8_t *p = bytes + test_rng_below(&rng, 8);
@@ -170,24 +161,4 @@ static void any_number_survives_any_alignment(void **state)
 		put_be16(p, (uint16_t)v);
 		assert_true(get_be16(p) == (uint16_t)v);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_big_endian_numbers_in_order),
-		cmocka_unit_test(
-			reading_past_the_end_fails_for_good_and_moves_nothing),
-		cmocka_unit_test(every_width_fails_one_byte_short),
-		cmocka_unit_test(a_length_near_the_top_does_not_wrap),
-		cmocka_unit_test(a_reader_of_nothing_is_at_its_end),
-		cmocka_unit_test(writes_what_the_reader_reads),
-		cmocka_unit_test(
-			writing_past_the_end_fails_for_good_and_writes_nothing),
-		cmocka_unit_test(
-			padding_reaches_the_next_multiple_and_no_further),
-		cmocka_unit_test(any_number_survives_any_alignment),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

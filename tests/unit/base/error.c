@@ -6,11 +6,10 @@
 
 #include "support/test.h"
 
-static void a_failure_is_one_statement(void **state)
+TEST(a_failure_is_one_statement)
 {
 	struct qcow2_error err;
 
-	(void)state;
 	memset(&err, 0x55, sizeof(err));
 	assert_int_equal(error_set(&err, -EINVAL, "size is %d", 7), -EINVAL);
 	assert_int_equal(err.code, -EINVAL);
@@ -20,12 +19,11 @@ static void a_failure_is_one_statement(void **state)
 }
 
 /* What a caller can act on is not left over from an earlier failure. */
-static void a_failure_fills_every_field(void **state)
+TEST(a_failure_fills_every_field)
 {
 	static const uint32_t zeros[3];
 	struct qcow2_error err;
 
-	(void)state;
 	memset(&err, 0x55, sizeof(err));
 	error_set(&err, -EINVAL, "x");
 	assert_int_equal(err.layer, QCOW2_LAYER_UNKNOWN);
@@ -34,11 +32,10 @@ static void a_failure_fills_every_field(void **state)
 	assert_memory_equal(err.reserved, zeros, sizeof(zeros));
 }
 
-static void a_reason_is_kept_and_its_layer_is_the_lowest(void **state)
+TEST(a_reason_is_kept_and_its_layer_is_the_lowest)
 {
 	struct qcow2_error err;
 
-	(void)state;
 	assert_int_equal(
 		error_reason(&err, -EPERM, QCOW2_REASON_REFERENCE, "x"),
 		-EPERM);
@@ -49,11 +46,10 @@ static void a_reason_is_kept_and_its_layer_is_the_lowest(void **state)
 	assert_int_equal(err.layer, 3);
 }
 
-static void what_passes_may_be_tried_again(void **state)
+TEST(what_passes_may_be_tried_again)
 {
 	struct qcow2_error err;
 
-	(void)state;
 	error_set(&err, -ENOSPC, "x");
 	assert_int_equal(err.flags, QCOW2_ERROR_RETRY);
 	error_prefix(&err, -EIO, "flush");
@@ -61,20 +57,18 @@ static void what_passes_may_be_tried_again(void **state)
 }
 
 /* D15: messages are English and UTF-8 wherever the program runs. */
-static void errno_values_have_words_in_every_locale(void **state)
+TEST(errno_values_have_words_in_every_locale)
 {
-	(void)state;
 	setlocale(LC_ALL, "de_DE.ISO-8859-1");
 	assert_string_equal(error_words(ENOENT), "No such file or directory");
 	assert_string_equal(error_words(70000), "unknown error");
 	setlocale(LC_ALL, "C");
 }
 
-static void a_defect_keeps_its_number_and_place(void **state)
+TEST(a_defect_keeps_its_number_and_place)
 {
 	struct qcow2_error err;
 
-	(void)state;
 	assert_int_equal(error_defect(&err, -EIO, 12, 4096, "bad %s", "entry"),
 			 -EIO);
 	assert_int_equal(err.code, -EIO);
@@ -83,9 +77,8 @@ static void a_defect_keeps_its_number_and_place(void **state)
 	assert_string_equal(err.message, "bad entry");
 }
 
-static void nobody_has_to_ask_why(void **state)
+TEST(nobody_has_to_ask_why)
 {
-	(void)state;
 	assert_int_equal(error_set(NULL, -EPERM, "x"), -EPERM);
 	assert_int_equal(error_defect(NULL, -EIO, 1, 0, "x"), -EIO);
 	assert_int_equal(error_prefix(NULL, -EAGAIN, "x"), -EAGAIN);
@@ -94,11 +87,10 @@ static void nobody_has_to_ask_why(void **state)
 	assert_int_equal(error_reason(NULL, -EIO, 1, "x"), -EIO);
 }
 
-static void context_goes_in_front_and_the_rest_stays(void **state)
+TEST(context_goes_in_front_and_the_rest_stays)
 {
 	struct qcow2_error err;
 
-	(void)state;
 	error_defect(&err, -EIO, 12, 4096, "bad entry");
 	assert_int_equal(error_prefix(&err, -EINVAL, "disk %d", 3), -EINVAL);
 	assert_int_equal(err.code, -EINVAL);
@@ -107,12 +99,11 @@ static void context_goes_in_front_and_the_rest_stays(void **state)
 	assert_string_equal(err.message, "disk 3: bad entry");
 }
 
-static void long_messages_are_cut_and_terminated(void **state)
+TEST(long_messages_are_cut_and_terminated)
 {
 	struct qcow2_error err;
 	char name[1000];
 
-	(void)state;
 	memset(name, 'n', sizeof(name));
 	error_set(&err, -EIO, "%.*s", (int)sizeof(name), name);
 	assert_int_equal(strlen(err.message), sizeof(err.message) - 1);
@@ -122,41 +113,20 @@ static void long_messages_are_cut_and_terminated(void **state)
 	assert_int_equal(strlen(err.message), sizeof(err.message) - 1);
 }
 
-static void short_memory_names_what_and_how_much(void **state)
+TEST(short_memory_names_what_and_how_much)
 {
 	struct qcow2_error err;
 
-	(void)state;
 	assert_int_equal(error_nomem(&err, "the L1 table", 4096), -ENOMEM);
 	assert_non_null(strstr(err.message, "the L1 table"));
 	assert_non_null(strstr(err.message, "4096"));
 }
 
-static void want_of_room_has_three_codes(void **state)
+TEST(want_of_room_has_three_codes)
 {
-	(void)state;
 	assert_true(error_is_no_room(-ENOSPC));
 	assert_true(error_is_no_room(-EDQUOT));
 	assert_true(error_is_no_room(-EFBIG));
 	assert_false(error_is_no_room(-EIO));
 	assert_false(error_is_no_room(0));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(want_of_room_has_three_codes),
-		cmocka_unit_test(a_failure_is_one_statement),
-		cmocka_unit_test(a_failure_fills_every_field),
-		cmocka_unit_test(a_reason_is_kept_and_its_layer_is_the_lowest),
-		cmocka_unit_test(what_passes_may_be_tried_again),
-		cmocka_unit_test(errno_values_have_words_in_every_locale),
-		cmocka_unit_test(a_defect_keeps_its_number_and_place),
-		cmocka_unit_test(nobody_has_to_ask_why),
-		cmocka_unit_test(context_goes_in_front_and_the_rest_stays),
-		cmocka_unit_test(long_messages_are_cut_and_terminated),
-		cmocka_unit_test(short_memory_names_what_and_how_much),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

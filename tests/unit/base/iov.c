@@ -25,12 +25,11 @@ static void vector_init(struct vector *v, struct test_rng *rng)
 	}
 }
 
-static void the_length_is_the_sum(void **state)
+TEST(the_length_is_the_sum)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	struct vector v;
 
-	(void)state;
 	assert_int_equal(iov_len(NULL, 0), 0);
 	for (int i = 0; i < 100; i++) {
 		vector_init(&v, &rng);
@@ -39,13 +38,12 @@ static void the_length_is_the_sum(void **state)
 }
 
 /* Pieces follow each other without gap, whatever is asked for. */
-static void pieces_cover_the_vector_in_order(void **state)
+TEST(pieces_cover_the_vector_in_order)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	struct iovec out[SEGMENTS];
 	struct vector v;
 
-	(void)state;
 	for (int i = 0; i < 2000; i++) {
 		struct iov_cursor c;
 		uint64_t at = 0;
@@ -75,14 +73,13 @@ static void pieces_cover_the_vector_in_order(void **state)
 	}
 }
 
-static void copies_and_zeros_land_where_they_belong(void **state)
+TEST(copies_and_zeros_land_where_they_belong)
 {
 	static const char text[] = "0123456789abcdefghijklmnopqrstuvwxyz"
 				   "0123456789abcdefghijklmnopqrstuvwxyz";
 	struct test_rng rng = test_rng_init(test_seed());
 	struct vector v;
 
-	(void)state;
 	for (int i = 0; i < 500; i++) {
 		struct iov_cursor c;
 		uint64_t copied, zeroed;
@@ -101,15 +98,4 @@ static void copies_and_zeros_land_where_they_belong(void **state)
 		iov_copy_in(&c, text, 1);
 		assert_int_equal(c.iovcnt, 0);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_length_is_the_sum),
-		cmocka_unit_test(pieces_cover_the_vector_in_order),
-		cmocka_unit_test(copies_and_zeros_land_where_they_belong),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

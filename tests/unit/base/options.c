@@ -1,13 +1,8 @@
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "base/options.h"
+#include "support/test.h"
 
 struct known {
 	size_t struct_size;
@@ -21,11 +16,10 @@ struct newer {
 	uint64_t d;
 };
 
-static void null_means_the_defaults(void **state)
+TEST(null_means_the_defaults)
 {
 	struct known k = { 1, 2, 3, "x" };
 
-	(void)state;
 	assert_int_equal(options_copy(&k, sizeof(k), NULL, "k", NULL), 0);
 	assert_int_equal(k.struct_size, sizeof(k));
 	assert_int_equal(k.a, 0);
@@ -33,22 +27,20 @@ static void null_means_the_defaults(void **state)
 	assert_null(k.c);
 }
 
-static void a_structure_of_today_is_copied_whole(void **state)
+TEST(a_structure_of_today_is_copied_whole)
 {
 	struct known src = { sizeof(src), 2, 3, "x" };
 	struct known k;
 
-	(void)state;
 	assert_int_equal(options_copy(&k, sizeof(k), &src, "k", NULL), 0);
 	assert_memory_equal(&k, &src, sizeof(k));
 }
 
-static void an_older_structure_is_completed_with_zeros(void **state)
+TEST(an_older_structure_is_completed_with_zeros)
 {
 	struct known src = { offsetof(struct known, b), 2, 3, "x" };
 	struct known k;
 
-	(void)state;
 	assert_int_equal(options_copy(&k, sizeof(k), &src, "k", NULL), 0);
 	assert_int_equal(k.struct_size, sizeof(k));
 	assert_int_equal(k.a, 2);
@@ -56,37 +48,34 @@ static void an_older_structure_is_completed_with_zeros(void **state)
 	assert_null(k.c);
 }
 
-static void a_newer_structure_is_taken_when_the_rest_is_zero(void **state)
+TEST(a_newer_structure_is_taken_when_the_rest_is_zero)
 {
 	struct newer src = { { sizeof(src), 2, 3, "x" }, 0 };
 	struct known k;
 
-	(void)state;
 	assert_int_equal(options_copy(&k, sizeof(k), &src, "k", NULL), 0);
 	assert_int_equal(k.struct_size, sizeof(k));
 	assert_int_equal(k.b, 3);
 	assert_string_equal(k.c, "x");
 }
 
-static void a_newer_structure_that_wants_more_is_refused(void **state)
+TEST(a_newer_structure_that_wants_more_is_refused)
 {
 	struct newer src = { { sizeof(src), 2, 3, "x" }, 1 };
 	struct qcow2_error err = { 0 };
 	struct known k;
 
-	(void)state;
 	assert_int_equal(options_copy(&k, sizeof(k), &src, "some_opts", &err),
 			 -EINVAL);
 	assert_int_equal(err.code, -EINVAL);
 	assert_non_null(strstr(err.message, "some_opts"));
 }
 
-static void a_size_that_cannot_be_one_is_refused(void **state)
+TEST(a_size_that_cannot_be_one_is_refused)
 {
 	const size_t sizes[] = { 0, 1, sizeof(size_t) - 1, 4097, SIZE_MAX };
 	struct known k;
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		struct known src = { sizes[i], 2, 3, "x" };
 
@@ -95,13 +84,12 @@ static void a_size_that_cannot_be_one_is_refused(void **state)
 	}
 }
 
-static void a_result_is_given_as_far_as_the_caller_knows_it(void **state)
+TEST(a_result_is_given_as_far_as_the_caller_knows_it)
 {
 	const struct known full = { sizeof(full), 2, 3, "x" };
 	struct newer newer = { { sizeof(newer), 9, 9, NULL }, 9 };
 	struct known k = { offsetof(struct known, b), 9, 9, NULL };
 
-	(void)state;
 	assert_int_equal(options_give(&k, &full, sizeof(full), NULL), 0);
 	assert_int_equal(k.struct_size, offsetof(struct known, b));
 	assert_int_equal(k.a, 2);
@@ -115,34 +103,15 @@ static void a_result_is_given_as_far_as_the_caller_knows_it(void **state)
 	assert_int_equal(newer.d, 0);
 }
 
-static void a_result_without_size_is_refused(void **state)
+TEST(a_result_without_size_is_refused)
 {
 	const struct known full = { sizeof(full), 2, 3, "x" };
 	struct known k = { 0, 9, 9, NULL };
 
-	(void)state;
 	assert_int_equal(options_give(NULL, &full, sizeof(full), NULL),
 			 -EINVAL);
 	assert_int_equal(options_give(&k, &full, sizeof(full), NULL), -EINVAL);
 	k.struct_size = 4097;
 	assert_int_equal(options_give(&k, &full, sizeof(full), NULL), -EINVAL);
 	assert_int_equal(k.a, 9);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(null_means_the_defaults),
-		cmocka_unit_test(a_structure_of_today_is_copied_whole),
-		cmocka_unit_test(an_older_structure_is_completed_with_zeros),
-		cmocka_unit_test(
-			a_newer_structure_is_taken_when_the_rest_is_zero),
-		cmocka_unit_test(a_newer_structure_that_wants_more_is_refused),
-		cmocka_unit_test(a_size_that_cannot_be_one_is_refused),
-		cmocka_unit_test(
-			a_result_is_given_as_far_as_the_caller_knows_it),
-		cmocka_unit_test(a_result_without_size_is_refused),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,12 +2,11 @@
 
 #include "support/test.h"
 
-static void pieces_follow_each_other(void **state)
+TEST(pieces_follow_each_other)
 {
 	char dst[64];
 	struct outbuf o = outbuf_init(dst, sizeof(dst));
 
-	(void)state;
 	out_str(&o, "x");
 	out_dec(&o, " a=", 0);
 	out_dec(&o, " b=", UINT64_MAX);
@@ -17,23 +16,21 @@ static void pieces_follow_each_other(void **state)
 					  "c=0xdeadbeef d=e\\x0a");
 }
 
-static void an_empty_text_is_terminated(void **state)
+TEST(an_empty_text_is_terminated)
 {
 	char dst[1] = { 'x' };
 	struct outbuf o = outbuf_init(dst, 1);
 
-	(void)state;
 	assert_string_equal(out_done(&o), "");
 	out_str(&o, "abc");
 	assert_string_equal(out_done(&o), "");
 }
 
-static void what_does_not_fit_ends_in_dots(void **state)
+TEST(what_does_not_fit_ends_in_dots)
 {
 	char dst[8];
 	struct outbuf o = outbuf_init(dst, sizeof(dst));
 
-	(void)state;
 	out_str(&o, "abcdefg");
 	assert_string_equal(out_done(&o), "abcdefg");
 	out_str(&o, "h");
@@ -41,9 +38,8 @@ static void what_does_not_fit_ends_in_dots(void **state)
 }
 
 /* Cutting must not leave half a character. */
-static void the_cut_falls_between_characters(void **state)
+TEST(the_cut_falls_between_characters)
 {
-	(void)state;
 	for (size_t size = 1; size < 40; size++) {
 		char *dst = guard_alloc(size);
 		struct outbuf o = outbuf_init(dst, size);
@@ -58,16 +54,4 @@ static void the_cut_falls_between_characters(void **state)
 		assert_true(text_is_utf8(dst, strlen(dst)));
 		guard_free(dst, size);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pieces_follow_each_other),
-		cmocka_unit_test(an_empty_text_is_terminated),
-		cmocka_unit_test(what_does_not_fit_ends_in_dots),
-		cmocka_unit_test(the_cut_falls_between_characters),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

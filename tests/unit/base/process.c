@@ -28,24 +28,22 @@ static void check_here_only(struct process_mark *m)
 	assert_true(process_mark_is_here(m));
 }
 
-static void a_mark_is_left_behind_by_fork(void **state)
+TEST(a_mark_is_left_behind_by_fork)
 {
 	struct process_mark m;
 
-	(void)state;
 	process_mark_init(&m);
 	check_here_only(&m);
 	process_mark_release(&m);
 }
 
 /* As a grandchild may, once its grandparent is gone. */
-static void a_child_that_got_the_same_process_id_is_not_here(void **state)
+TEST(a_child_that_got_the_same_process_id_is_not_here)
 {
 	struct process_mark m;
 	int status = 0;
 	pid_t pid;
 
-	(void)state;
 	process_mark_init(&m);
 	if (!m.page)
 		skip(); /* an old kernel */
@@ -82,37 +80,22 @@ static int mark_as_first_process(void *opaque)
 	return rc;
 }
 
-static void a_child_with_the_same_process_id_is_not_here(void **state)
+TEST(a_child_with_the_same_process_id_is_not_here)
 {
 	int rc = in_pid_namespace(mark_as_first_process, NULL);
 
-	(void)state;
 	if (rc == NO_PID_NAMESPACE)
 		skip();
 	assert_int_equal(rc, 0);
 }
 
 /* As where the kernel has no such pages. */
-static void without_a_page_the_process_id_tells(void **state)
+TEST(without_a_page_the_process_id_tells)
 {
 	struct process_mark m;
 
-	(void)state;
 	process_mark_init(&m);
 	process_mark_release(&m);
 	assert_null(m.page);
 	check_here_only(&m);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_mark_is_left_behind_by_fork),
-		cmocka_unit_test(
-			a_child_that_got_the_same_process_id_is_not_here),
-		cmocka_unit_test(a_child_with_the_same_process_id_is_not_here),
-		cmocka_unit_test(without_a_page_the_process_id_tells),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,12 +49,11 @@ struct odd_item {
 } __attribute__((packed));
 
 /* D6: where 64-bit numbers are aligned to four bytes, items have such sizes. */
-static void items_of_twelve_bytes_come_in_order(void **state)
+TEST(items_of_twelve_bytes_come_in_order)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	struct odd_item *items = malloc(N_MAX * sizeof(*items));
 
-	(void)state;
 	assert_int_equal(sizeof(*items), 12);
 	assert_non_null(items);
 	for (size_t i = 0; i < N_MAX; i++) {
@@ -70,7 +69,7 @@ static void items_of_twelve_bytes_come_in_order(void **state)
 	free(items);
 }
 
-static void items_of_any_size_and_number_come_in_order(void **state)
+TEST(items_of_any_size_and_number_come_in_order)
 {
 	static const uint64_t masks[] = { 0, 0xff, 0xfff000, 0x3ffffff,
 					  UINT64_MAX };
@@ -78,7 +77,6 @@ static void items_of_any_size_and_number_come_in_order(void **state)
 	struct test_rng rng = test_rng_init(test_seed());
 	uint64_t *items = malloc(N_MAX * WORDS_MAX * sizeof(*items));
 
-	(void)state;
 	assert_non_null(items);
 	for (size_t m = 0; m < COUNT(masks); m++)
 		for (size_t c = 0; c < COUNT(counts); c++)
@@ -95,12 +93,11 @@ static void items_of_any_size_and_number_come_in_order(void **state)
 	free(items);
 }
 
-static void what_is_in_order_stays_as_it_is(void **state)
+TEST(what_is_in_order_stays_as_it_is)
 {
 	uint64_t items[600];
 	uint64_t copy[600];
 
-	(void)state;
 	for (size_t i = 0; i < 300; i++) {
 		items[2 * i] = i / 3;
 		items[2 * i + 1] = i;
@@ -108,15 +105,4 @@ static void what_is_in_order_stays_as_it_is(void **state)
 	memcpy(copy, items, sizeof(items));
 	sort_by_number(items, 300, 16);
 	assert_memory_equal(items, copy, sizeof(items));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(items_of_twelve_bytes_come_in_order),
-		cmocka_unit_test(items_of_any_size_and_number_come_in_order),
-		cmocka_unit_test(what_is_in_order_stays_as_it_is),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,20 +7,18 @@
 
 enum { N_THREADS = 24, N_EACH = 20000 };
 
-static void nothing_is_counted_at_first(void **state)
+TEST(nothing_is_counted_at_first)
 {
 	struct tally t = { 0 };
 
-	(void)state;
 	for (unsigned i = 0; i < TALLY_NUMBERS; i++)
 		assert_int_equal(tally_sum(&t, i), 0);
 }
 
-static void numbers_do_not_mix(void **state)
+TEST(numbers_do_not_mix)
 {
 	struct tally t = { 0 };
 
-	(void)state;
 	tally_count(&t, 0, 4096);
 	tally_count(&t, 0, UINT64_C(1) << 40);
 	tally_add(&t, TALLY_NUMBERS - 1, 3);
@@ -38,13 +36,12 @@ static void *count_on(void *arg)
 }
 
 /* More threads than slots, so that some share one. */
-static void many_threads_lose_nothing(void **state)
+TEST(many_threads_lose_nothing)
 {
 	struct tally t = { 0 };
 	pthread_t threads[N_THREADS];
 	uint64_t before = 0;
 
-	(void)state;
 	for (unsigned i = 0; i < N_THREADS; i++)
 		assert_int_equal(
 			pthread_create(&threads[i], NULL, count_on, &t), 0);
@@ -61,22 +58,9 @@ static void many_threads_lose_nothing(void **state)
 }
 
 /* A line of 64 bytes has numbers of one slot, wherever the tally lies. */
-static void slots_share_no_cache_line(void **state)
+TEST(slots_share_no_cache_line)
 {
 	const struct tally *t = NULL;
 
-	(void)state;
 	assert_true(sizeof(t->slots[0].apart) >= 64);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(nothing_is_counted_at_first),
-		cmocka_unit_test(numbers_do_not_mix),
-		cmocka_unit_test(many_threads_lose_nothing),
-		cmocka_unit_test(slots_share_no_cache_line),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,9 +14,8 @@ static void expect(const char *src, size_t len, const char *want)
 
 #define EXPECT(literal, want) expect(literal, sizeof(literal) - 1, want)
 
-static void plain_text_stays_as_it_is(void **state)
+TEST(plain_text_stays_as_it_is)
 {
-	(void)state;
 	EXPECT("", "");
 	EXPECT("disk-1 (copy).qcow2", "disk-1 (copy).qcow2");
 	EXPECT("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80",
@@ -24,27 +23,24 @@ static void plain_text_stays_as_it_is(void **state)
 }
 
 /* D16: not even the terminator has room. */
-static void no_room_takes_nothing(void **state)
+TEST(no_room_takes_nothing)
 {
 	char dst[4] = "abc";
 
-	(void)state;
 	assert_int_equal(text_escape(dst, 0, "xyz", 3), 0);
 	assert_string_equal(dst, "abc");
 }
 
-static void control_characters_and_backslashes_are_escaped(void **state)
+TEST(control_characters_and_backslashes_are_escaped)
 {
-	(void)state;
 	EXPECT("a\0b", "a\\x00b");
 	EXPECT("\x1b[31m\n\t\x7f", "\\x1b[31m\\x0a\\x09\\x7f");
 	EXPECT("a\\x41", "a\\x5cx41");
 	EXPECT("\xc2\x85", "\\xc2\\x85");
 }
 
-static void characters_that_hide_or_reorder_are_escaped(void **state)
+TEST(characters_that_hide_or_reorder_are_escaped)
 {
-	(void)state;
 	EXPECT("\xe2\x80\xae", "\\xe2\\x80\\xae");
 	EXPECT("\xe2\x80\x8b", "\\xe2\\x80\\x8b");
 	EXPECT("\xe2\x80\xa8", "\\xe2\\x80\\xa8");
@@ -53,9 +49,8 @@ static void characters_that_hide_or_reorder_are_escaped(void **state)
 	EXPECT("\xef\xbb\xbf", "\\xef\\xbb\\xbf");
 }
 
-static void invalid_utf8_is_escaped_byte_by_byte(void **state)
+TEST(invalid_utf8_is_escaped_byte_by_byte)
 {
-	(void)state;
 	EXPECT("\xff"
 	       "a",
 	       "\\xffa");
@@ -69,11 +64,10 @@ static void invalid_utf8_is_escaped_byte_by_byte(void **state)
 	EXPECT("\xf5\x80\x80\x80", "\\xf5\\x80\\x80\\x80");
 }
 
-static void long_text_ends_in_dots(void **state)
+TEST(long_text_ends_in_dots)
 {
 	char dst[8];
 
-	(void)state;
 	assert_int_equal(text_escape(dst, 8, "abcdefg", 7), 7);
 	assert_string_equal(dst, "abcdefg");
 	assert_int_equal(text_escape(dst, 8, "abcdefgh", 8), 7);
@@ -86,9 +80,8 @@ static void long_text_ends_in_dots(void **state)
 	assert_string_equal(dst, "");
 }
 
-static void well_formed_utf8_is_told_from_the_rest(void **state)
+TEST(well_formed_utf8_is_told_from_the_rest)
 {
-	(void)state;
 	assert_true(text_is_utf8("", 0));
 	assert_true(text_is_utf8("abc", 3));
 	assert_true(text_is_utf8("\xf0\x9f\x98\x80", 4));
@@ -109,13 +102,12 @@ static bool is_safe(const char *s, size_t len)
 
 /* Any bytes into any room: terminated, inside the room, printable; and what
  * was cut says so. */
-static void any_bytes_become_safe_text(void **state)
+TEST(any_bytes_become_safe_text)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	uint8_t *src_end = (uint8_t *)guard_alloc(64) + 64;
 	char *dst_end = (char *)guard_alloc(64) + 64;
 
-	(void)state;
 	for (int i = 0; i < 20000; i++) {
 		size_t len = test_rng_below(&rng, 40);
 		size_t size = 1 + test_rng_below(&rng, 60);
@@ -141,30 +133,11 @@ static void any_bytes_become_safe_text(void **state)
 	guard_free(dst_end - 64, 64);
 }
 
-static void a_text_in_an_expression_is_cut_to_its_buffer(void **state)
+TEST(a_text_in_an_expression_is_cut_to_its_buffer)
 {
 	char name[300];
 
-	(void)state;
 	memset(name, 'n', sizeof(name));
 	assert_string_equal(TEXT("a\nb", 3), "a\\x0ab");
 	assert_int_equal(strlen(TEXT(name, sizeof(name))), 159);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(plain_text_stays_as_it_is),
-		cmocka_unit_test(no_room_takes_nothing),
-		cmocka_unit_test(
-			control_characters_and_backslashes_are_escaped),
-		cmocka_unit_test(characters_that_hide_or_reorder_are_escaped),
-		cmocka_unit_test(invalid_utf8_is_escaped_byte_by_byte),
-		cmocka_unit_test(long_text_ends_in_dots),
-		cmocka_unit_test(well_formed_utf8_is_told_from_the_rest),
-		cmocka_unit_test(any_bytes_become_safe_text),
-		cmocka_unit_test(a_text_in_an_expression_is_cut_to_its_buffer),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,19 +6,17 @@
 
 enum { LEN_MAX = 700 };
 
-static void nothing_is_all_zero(void **state)
+TEST(nothing_is_all_zero)
 {
-	(void)state;
 	assert_true(is_zero("x", 0));
 }
 
 /* Every length, so every path through words, blocks and tails; one bit set at
  * every place. */
-static void one_bit_anywhere_is_seen(void **state)
+TEST(one_bit_anywhere_is_seen)
 {
 	uint8_t *end = (uint8_t *)guard_alloc(LEN_MAX) + LEN_MAX;
 
-	(void)state;
 	memset(end - LEN_MAX, 0, LEN_MAX);
 	for (size_t len = 1; len <= LEN_MAX; len++) {
 		uint8_t *p = end - len;
@@ -33,11 +31,10 @@ static void one_bit_anywhere_is_seen(void **state)
 	guard_free(end - LEN_MAX, LEN_MAX);
 }
 
-static void bytes_around_the_buffer_do_not_matter(void **state)
+TEST(bytes_around_the_buffer_do_not_matter)
 {
 	uint8_t bytes[400];
 
-	(void)state;
 	for (size_t len = 0; len <= 300; len++) {
 		memset(bytes, 0xff, sizeof(bytes));
 		memset(bytes + 33, 0, len);
@@ -46,11 +43,10 @@ static void bytes_around_the_buffer_do_not_matter(void **state)
 }
 
 /* Every length in words, and one bit set in every word. */
-static void zeros_at_the_start_are_counted_in_words(void **state)
+TEST(zeros_at_the_start_are_counted_in_words)
 {
 	uint8_t *end = (uint8_t *)guard_alloc(LEN_MAX) + LEN_MAX;
 
-	(void)state;
 	memset(end - LEN_MAX, 0, LEN_MAX);
 	for (size_t len = 0; len <= LEN_MAX; len += 8) {
 		uint8_t *p = end - len;
@@ -63,16 +59,4 @@ static void zeros_at_the_start_are_counted_in_words(void **state)
 		}
 	}
 	guard_free(end - LEN_MAX, LEN_MAX);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(nothing_is_all_zero),
-		cmocka_unit_test(one_bit_anywhere_is_seen),
-		cmocka_unit_test(bytes_around_the_buffer_do_not_matter),
-		cmocka_unit_test(zeros_at_the_start_are_counted_in_words),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,13 +74,12 @@ static void expect_slice(struct cache *c, uint64_t i)
 	cache_put(c, s);
 }
 
-static void a_second_look_reads_nothing(void **state)
+TEST(a_second_look_reads_nothing)
 {
 	struct counting counting = { 0 };
 	struct qcow2_store *store = make_store(&counting);
 	struct cache c;
 
-	(void)state;
 	assert_int_equal(cache_init(&c, store, 64 * SLICE, SLICE, NULL), 0);
 	expect_slice(&c, 7);
 	expect_slice(&c, 7);
@@ -89,13 +88,12 @@ static void a_second_look_reads_nothing(void **state)
 	store_unref(store);
 }
 
-static void sequential_misses_read_ahead(void **state)
+TEST(sequential_misses_read_ahead)
 {
 	struct counting counting = { 0 };
 	struct qcow2_store *store = make_store(&counting);
 	struct cache c;
 
-	(void)state;
 	assert_int_equal(cache_init(&c, store, 1024 * SLICE, SLICE, NULL), 0);
 	for (uint64_t i = 0; i < 512; i++)
 		expect_slice(&c, i);
@@ -104,14 +102,13 @@ static void sequential_misses_read_ahead(void **state)
 	store_unref(store);
 }
 
-static void never_keeps_more_slices_than_asked(void **state)
+TEST(never_keeps_more_slices_than_asked)
 {
 	struct counting counting = { 0 };
 	struct qcow2_store *store = make_store(&counting);
 	struct cache c;
 	uint64_t kept = 0;
 
-	(void)state;
 	assert_int_equal(cache_init(&c, store, 40 * SLICE, SLICE, NULL), 0);
 	for (uint64_t i = 0; i < SLICES; i += 3)
 		expect_slice(&c, i);
@@ -122,14 +119,13 @@ static void never_keeps_more_slices_than_asked(void **state)
 	store_unref(store);
 }
 
-static void a_failed_read_leaves_nothing_behind(void **state)
+TEST(a_failed_read_leaves_nothing_behind)
 {
 	struct counting counting = { .fail_with = -EIO };
 	struct qcow2_store *store = make_store(&counting);
 	struct slice *s;
 	struct cache c;
 
-	(void)state;
 	assert_int_equal(cache_init(&c, store, 64 * SLICE, SLICE, NULL), 0);
 	assert_int_equal(cache_get(&c, 0, SLICE, 0, &s, NULL), -EIO);
 	counting.fail_with = 0;
@@ -138,14 +134,13 @@ static void a_failed_read_leaves_nothing_behind(void **state)
 	store_unref(store);
 }
 
-static void nowait_is_answered_from_memory_only(void **state)
+TEST(nowait_is_answered_from_memory_only)
 {
 	struct counting counting = { 0 };
 	struct qcow2_store *store = make_store(&counting);
 	struct slice *s;
 	struct cache c;
 
-	(void)state;
 	assert_int_equal(cache_init(&c, store, 64 * SLICE, SLICE, NULL), 0);
 	assert_int_equal(cache_get(&c, 0, SLICE, QCOW2_STORE_NOWAIT, &s, NULL),
 			 -EAGAIN);
@@ -174,7 +169,7 @@ static void *hammer(void *arg)
 
 /* What was written past the cache is seen in it; what is not cached is left to
  * be read. */
-static void an_update_changes_what_is_cached_and_nothing_else(void **state)
+TEST(an_update_changes_what_is_cached_and_nothing_else)
 {
 	struct counting counting = { 0 };
 	struct qcow2_store *store = make_store(&counting);
@@ -182,7 +177,6 @@ static void an_update_changes_what_is_cached_and_nothing_else(void **state)
 	struct slice *s;
 	struct cache c;
 
-	(void)state;
 	assert_non_null(bytes);
 	assert_int_equal(cache_init(&c, store, 64 * SLICE, SLICE, NULL), 0);
 	assert_int_equal(cache_get(&c, 7 * SLICE, 8 * SLICE, 0, &s, NULL), 0);
@@ -202,7 +196,7 @@ static void an_update_changes_what_is_cached_and_nothing_else(void **state)
 	free(bytes);
 }
 
-static void threads_see_the_right_slices_under_eviction(void **state)
+TEST(threads_see_the_right_slices_under_eviction)
 {
 	struct counting counting = { 0 };
 	struct qcow2_store *store = make_store(&counting);
@@ -211,7 +205,6 @@ static void threads_see_the_right_slices_under_eviction(void **state)
 	pthread_t t[4];
 	struct cache c;
 
-	(void)state;
 	assert_int_equal(cache_init(&c, store, 64 * SLICE, SLICE, NULL), 0);
 	for (unsigned i = 0; i < 4; i++) {
 		h[i] = (struct hammer){ &c, seed + i };
@@ -223,14 +216,13 @@ static void threads_see_the_right_slices_under_eviction(void **state)
 	store_unref(store);
 }
 
-static void slices_that_nobody_uses_leave_after_the_interval(void **state)
+TEST(slices_that_nobody_uses_leave_after_the_interval)
 {
 	struct counting counting = { 0 };
 	struct qcow2_store *store = make_store(&counting);
 	struct slice *pinned;
 	struct cache c;
 
-	(void)state;
 	assert_int_equal(cache_init(&c, store, 64 * SLICE, SLICE, NULL), 0);
 	cache_set_clean(&c, 1);
 	for (uint64_t i = 0; i < 10; i++)
@@ -247,13 +239,12 @@ static void slices_that_nobody_uses_leave_after_the_interval(void **state)
 	store_unref(store);
 }
 
-static void slices_in_use_stay_past_the_interval(void **state)
+TEST(slices_in_use_stay_past_the_interval)
 {
 	struct counting counting = { 0 };
 	struct qcow2_store *store = make_store(&counting);
 	struct cache c;
 
-	(void)state;
 	assert_int_equal(cache_init(&c, store, 64 * SLICE, SLICE, NULL), 0);
 	cache_set_clean(&c, 2);
 	for (unsigned i = 0; i < 30; i++) {
@@ -265,14 +256,13 @@ static void slices_in_use_stay_past_the_interval(void **state)
 	store_unref(store);
 }
 
-static void hits_misses_and_evictions_are_counted(void **state)
+TEST(hits_misses_and_evictions_are_counted)
 {
 	struct counting counting = { 0 };
 	struct qcow2_store *store = make_store(&counting);
 	struct cache_counts n;
 	struct cache c;
 
-	(void)state;
 	assert_int_equal(cache_init(&c, store, 4 * SLICE, SLICE, NULL), 0);
 	for (uint64_t i = 0; i < 6; i++)
 		expect_slice(&c, 2 * i);
@@ -289,14 +279,13 @@ static void hits_misses_and_evictions_are_counted(void **state)
 	store_unref(store);
 }
 
-static void what_was_forgotten_was_not_evicted(void **state)
+TEST(what_was_forgotten_was_not_evicted)
 {
 	struct counting counting = { 0 };
 	struct qcow2_store *store = make_store(&counting);
 	struct cache_counts n;
 	struct cache c;
 
-	(void)state;
 	assert_int_equal(cache_init(&c, store, 4 * SLICE, SLICE, NULL), 0);
 	expect_slice(&c, 1);
 	cache_forget(&c, SLICE, SLICE);
@@ -306,25 +295,4 @@ static void what_was_forgotten_was_not_evicted(void **state)
 	assert_int_equal(n.bytes, 0);
 	cache_release(&c);
 	store_unref(store);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_second_look_reads_nothing),
-		cmocka_unit_test(sequential_misses_read_ahead),
-		cmocka_unit_test(never_keeps_more_slices_than_asked),
-		cmocka_unit_test(a_failed_read_leaves_nothing_behind),
-		cmocka_unit_test(nowait_is_answered_from_memory_only),
-		cmocka_unit_test(
-			an_update_changes_what_is_cached_and_nothing_else),
-		cmocka_unit_test(threads_see_the_right_slices_under_eviction),
-		cmocka_unit_test(
-			slices_that_nobody_uses_leave_after_the_interval),
-		cmocka_unit_test(slices_in_use_stay_past_the_interval),
-		cmocka_unit_test(hits_misses_and_evictions_are_counted),
-		cmocka_unit_test(what_was_forgotten_was_not_evicted),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

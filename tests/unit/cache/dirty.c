@@ -20,13 +20,12 @@ static void mark(struct rig *t, struct dirty *d, uint64_t off, uint8_t value)
 	cache_put(&t->l2, s);
 }
 
-static void a_slice_marked_twice_is_written_once(void **state)
+TEST(a_slice_marked_twice_is_written_once)
 {
 	struct writes w = { 0 };
 	struct dirty d;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	dirty_init(&d, &t.l2);
 	mark(&t, &d, 1 << 20, 1);
@@ -42,13 +41,12 @@ static void a_slice_marked_twice_is_written_once(void **state)
 	rig_release(&t);
 }
 
-static void a_dirty_slice_stays_in_the_cache(void **state)
+TEST(a_dirty_slice_stays_in_the_cache)
 {
 	struct writes w = { 0 };
 	struct dirty d;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	cache_release(&t.l2);
 	assert_int_equal(cache_init(&t.l2, t.file, 2 * 512, 512, NULL), 0);
@@ -72,13 +70,12 @@ static void a_dirty_slice_stays_in_the_cache(void **state)
 	rig_release(&t);
 }
 
-static void what_changes_while_it_is_written_is_dirty_again(void **state)
+TEST(what_changes_while_it_is_written_is_dirty_again)
 {
 	struct writes first = { 0 }, second = { 0 };
 	struct dirty d;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	dirty_init(&d, &t.l2);
 	mark(&t, &d, 1 << 20, 1);
@@ -98,13 +95,12 @@ static void what_changes_while_it_is_written_is_dirty_again(void **state)
 }
 
 /* Some of them are dirty again already, and there are more than before. */
-static void what_could_not_be_written_is_dirty_again(void **state)
+TEST(what_could_not_be_written_is_dirty_again)
 {
 	struct writes first = { 0 }, second = { 0 };
 	struct dirty d;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	dirty_init(&d, &t.l2);
 	for (uint64_t i = 0; i < 100; i++)
@@ -129,12 +125,11 @@ static void what_could_not_be_written_is_dirty_again(void **state)
 	rig_release(&t);
 }
 
-static void a_mark_finds_the_room_that_was_reserved(void **state)
+TEST(a_mark_finds_the_room_that_was_reserved)
 {
 	struct dirty d;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	dirty_init(&d, &t.l2);
 	for (uint64_t i = 0; i < 500; i++)
@@ -145,13 +140,12 @@ static void a_mark_finds_the_room_that_was_reserved(void **state)
 	rig_release(&t);
 }
 
-static void a_set_that_forgot_a_pin_or_a_mark_is_noticed(void **state)
+TEST(a_set_that_forgot_a_pin_or_a_mark_is_noticed)
 {
 	struct slice *other;
 	struct dirty d;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	dirty_init(&d, &t.l2);
 	mark(&t, &d, 1 << 20, 1);
@@ -172,19 +166,4 @@ static void a_set_that_forgot_a_pin_or_a_mark_is_noticed(void **state)
 	cache_put(&t.l2, other);
 	dirty_release(&d);
 	rig_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_slice_marked_twice_is_written_once),
-		cmocka_unit_test(a_dirty_slice_stays_in_the_cache),
-		cmocka_unit_test(
-			what_changes_while_it_is_written_is_dirty_again),
-		cmocka_unit_test(what_could_not_be_written_is_dirty_again),
-		cmocka_unit_test(a_mark_finds_the_room_that_was_reserved),
-		cmocka_unit_test(a_set_that_forgot_a_pin_or_a_mark_is_noticed),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,14 +2,13 @@
 
 #include "unit/counts/rig.h"
 
-static void neighbours_go_out_in_one_write(void **state)
+TEST(neighbours_go_out_in_one_write)
 {
 	struct writes w = { 0 };
 	uint8_t got[2048];
 	struct rig t;
 	size_t from;
 
-	(void)state;
 	rig_init(&t);
 	memset(got, 7, sizeof(got));
 	from = record_n_events(t.log);
@@ -25,13 +24,12 @@ static void neighbours_go_out_in_one_write(void **state)
 	rig_release(&t);
 }
 
-static void bytes_are_those_of_the_time_they_were_added(void **state)
+TEST(bytes_are_those_of_the_time_they_were_added)
 {
 	struct writes w = { 0 };
 	uint8_t byte = 1;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	assert_int_equal(writes_add(&w, &byte, 1, 5 << 20, NULL), 0);
 	byte = 2;
@@ -42,12 +40,11 @@ static void bytes_are_those_of_the_time_they_were_added(void **state)
 	rig_release(&t);
 }
 
-static void any_number_fits(void **state)
+TEST(any_number_fits)
 {
 	struct writes w = { 0 };
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	for (uint64_t i = 0; i < 1000; i++) {
 		uint8_t raw[8];
@@ -65,14 +62,13 @@ static void any_number_fits(void **state)
 	rig_release(&t);
 }
 
-static void the_first_error_ends_it(void **state)
+TEST(the_first_error_ends_it)
 {
 	struct qcow2_error err = { 0 };
 	struct writes w = { 0 };
 	uint8_t byte = 1;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	for (uint64_t i = 0; i < 3; i++)
 		assert_int_equal(writes_add(&w, &byte, 1, (i + 1) << 20, NULL),
@@ -83,16 +79,4 @@ static void the_first_error_ends_it(void **state)
 	assert_int_equal(fault_seen(&t.fault), 2);
 	writes_release(&w);
 	rig_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(neighbours_go_out_in_one_write),
-		cmocka_unit_test(bytes_are_those_of_the_time_they_were_added),
-		cmocka_unit_test(any_number_fits),
-		cmocka_unit_test(the_first_error_ends_it),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

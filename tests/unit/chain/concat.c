@@ -66,13 +66,12 @@ static char expected(uint64_t off)
 	return 0;
 }
 
-static void disks_begin_at_multiples_of_512(void **state)
+TEST(disks_begin_at_multiples_of_512)
 {
 	uint64_t size = begins[2] + sizes[2];
 	char *buf = malloc(size);
 	struct three t;
 
-	(void)state;
 	setup_three(&t);
 	assert_int_equal(qcow2_size(t.all), size);
 	assert_int_equal(qcow2_pread(t.all, buf, size, 0, 0, NULL), 0);
@@ -82,14 +81,13 @@ static void disks_begin_at_multiples_of_512(void **state)
 	free(buf);
 }
 
-static void any_part_can_be_read(void **state)
+TEST(any_part_can_be_read)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	uint64_t size = begins[2] + sizes[2];
 	struct three t;
 	char buf[3000];
 
-	(void)state;
 	setup_three(&t);
 	for (int i = 0; i < 500; i++) {
 		uint64_t off = test_rng_below(&rng, size);
@@ -104,12 +102,11 @@ static void any_part_can_be_read(void **state)
 	teardown_three(&t);
 }
 
-static void holes_are_seen_through(void **state)
+TEST(holes_are_seen_through)
 {
 	uint64_t size = begins[2] + sizes[2];
 	struct three t;
 
-	(void)state;
 	setup_three(&t);
 	for (uint64_t off = 0; off < size;) {
 		struct qcow2_extent x;
@@ -124,25 +121,12 @@ static void holes_are_seen_through(void **state)
 	teardown_three(&t);
 }
 
-static void nothing_is_no_list(void **state)
+TEST(nothing_is_no_list)
 {
 	struct qcow2_image *none[] = { NULL };
 	struct qcow2_image *out;
 
-	(void)state;
 	assert_int_equal(qcow2_concat(none, 0, &out, NULL), -EINVAL);
 	assert_int_equal(qcow2_concat(none, 1, &out, NULL), -EINVAL);
 	assert_int_equal(qcow2_concat(NULL, 1, &out, NULL), -EINVAL);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(disks_begin_at_multiples_of_512),
-		cmocka_unit_test(any_part_can_be_read),
-		cmocka_unit_test(holes_are_seen_through),
-		cmocka_unit_test(nothing_is_no_list),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

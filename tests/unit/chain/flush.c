@@ -93,7 +93,7 @@ static void leave_alone(struct fixture *f)
 	ok(qcow2_close(f->img, NULL));
 }
 
-static void an_untouched_disk_needs_no_barrier(void **state)
+TEST_WITH(an_untouched_disk_needs_no_barrier, setup, teardown)
 {
 	struct fixture *f = *state;
 
@@ -105,7 +105,7 @@ static void an_untouched_disk_needs_no_barrier(void **state)
 	assert_int_equal(n_barriers, 0);
 }
 
-static void an_untouched_chain_needs_no_barrier(void **state)
+TEST_WITH(an_untouched_chain_needs_no_barrier, setup, teardown)
 {
 	struct fixture *f = *state;
 
@@ -123,7 +123,7 @@ static void write_at(struct fixture *f, uint64_t off)
 }
 
 /* A write in place changes no metadata: one barrier, whoever asks for it. */
-static void a_write_in_place_needs_one(void **state)
+TEST_WITH(a_write_in_place_needs_one, setup, teardown)
 {
 	struct fixture *f = *state;
 
@@ -143,7 +143,7 @@ static void a_write_in_place_needs_one(void **state)
 	ok(qcow2_close(f->img, NULL));
 }
 
-static void each_flush_pays_for_its_own_writes_only(void **state)
+TEST_WITH(each_flush_pays_for_its_own_writes_only, setup, teardown)
 {
 	struct fixture *f = *state;
 
@@ -159,7 +159,7 @@ static void each_flush_pays_for_its_own_writes_only(void **state)
 }
 
 /* With a data file two files have something to make durable. */
-static void a_new_cluster_of_a_data_file_needs_both(void **state)
+TEST_WITH(a_new_cluster_of_a_data_file_needs_both, setup, teardown)
 {
 	struct fixture *f = *state;
 	unsigned once;
@@ -178,18 +178,4 @@ static void a_new_cluster_of_a_data_file_needs_both(void **state)
 	ok(qcow2_flush(f->img, NULL));
 	assert_int_equal(n_barriers, once + 1);
 	ok(qcow2_close(f->img, NULL));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-		T(an_untouched_disk_needs_no_barrier),
-		T(an_untouched_chain_needs_no_barrier),
-		T(a_write_in_place_needs_one),
-		T(each_flush_pays_for_its_own_writes_only),
-		T(a_new_cluster_of_a_data_file_needs_both),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -98,22 +98,20 @@ static void expect(const struct qcow2_gate *gate, const char *name, int want)
 			 want);
 }
 
-static void refuses_everything_by_default(void **state)
+TEST(refuses_everything_by_default)
 {
 	struct qcow2_gate none = QCOW2_GATE_INIT;
 
-	(void)state;
 	expect(NULL, "base", -EPERM);
 	expect(&none, "base", -EPERM);
 	expect(&none, "no-such-file", -EPERM);
 }
 
-static void dir_mode_stays_in_the_directory(void **state)
+TEST(dir_mode_stays_in_the_directory)
 {
 	struct qcow2_gate dir = QCOW2_GATE_INIT;
 	char absolute[256];
 
-	(void)state;
 	dir.mode = QCOW2_EXTERNAL_DIR;
 	expect(&dir, "base", 0);
 	expect(&dir, "./base", 0);
@@ -131,12 +129,11 @@ static void dir_mode_stays_in_the_directory(void **state)
 	expect(&dir, absolute, -EPERM);
 }
 
-static void names_are_literal(void **state)
+TEST(names_are_literal)
 {
 	struct qcow2_gate dir = QCOW2_GATE_INIT;
 	struct qcow2_gate any = QCOW2_GATE_INIT;
 
-	(void)state;
 	dir.mode = QCOW2_EXTERNAL_DIR;
 	any.mode = QCOW2_EXTERNAL_ANY;
 	expect(&dir, "json:{\"driver\":\"raw\"}", -ENOENT);
@@ -144,13 +141,12 @@ static void names_are_literal(void **state)
 	expect(&any, "nbd://localhost", -ENOENT);
 }
 
-static void allow_mode_adds_directories(void **state)
+TEST(allow_mode_adds_directories)
 {
 	const char *const dirs[] = { "outside", NULL };
 	struct qcow2_gate allow = QCOW2_GATE_INIT;
 	char absolute[256];
 
-	(void)state;
 	allow.mode = QCOW2_EXTERNAL_ALLOW;
 	expect(&allow, "../outside/secret", -EPERM);
 	allow.allow_dirs = dirs;
@@ -163,11 +159,10 @@ static void allow_mode_adds_directories(void **state)
 	expect(&allow, "/proc/self/environ", -EPERM);
 }
 
-static void any_mode_follows_paths_to_files_only(void **state)
+TEST(any_mode_follows_paths_to_files_only)
 {
 	struct qcow2_gate any = QCOW2_GATE_INIT;
 
-	(void)state;
 	any.mode = QCOW2_EXTERNAL_ANY;
 	expect(&any, "../outside/secret", 0);
 	expect(&any, "leak", 0);
@@ -175,13 +170,12 @@ static void any_mode_follows_paths_to_files_only(void **state)
 	expect(&any, "/dev/zero", -EINVAL);
 }
 
-static void refusals_do_not_tell_what_exists(void **state)
+TEST(refusals_do_not_tell_what_exists)
 {
 	struct qcow2_gate dir = QCOW2_GATE_INIT;
 	struct qcow2_error there = { 0 }, absent = { 0 };
 	char *a, *b;
 
-	(void)state;
 	dir.mode = QCOW2_EXTERNAL_DIR;
 	assert_int_equal(ask(&dir, "../outside/secret", &there), -EPERM);
 	assert_int_equal(ask(&dir, "../outside/absent", &absent), -EPERM);
@@ -192,28 +186,14 @@ static void refusals_do_not_tell_what_exists(void **state)
 	assert_string_equal(a + strlen("secret"), b + strlen("absent"));
 }
 
-static void names_in_messages_are_escaped(void **state)
+TEST(names_in_messages_are_escaped)
 {
 	struct qcow2_gate dir = QCOW2_GATE_INIT;
 	struct qcow2_error err = { 0 };
 
-	(void)state;
 	dir.mode = QCOW2_EXTERNAL_DIR;
 	assert_int_equal(ask(&dir, "a\x1b[31m\nb", &err), -ENOENT);
 	assert_non_null(strstr(err.message, "a\\x1b[31m\\x0ab"));
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(refuses_everything_by_default),
-		cmocka_unit_test(dir_mode_stays_in_the_directory),
-		cmocka_unit_test(names_are_literal),
-		cmocka_unit_test(allow_mode_adds_directories),
-		cmocka_unit_test(any_mode_follows_paths_to_files_only),
-		cmocka_unit_test(refusals_do_not_tell_what_exists),
-		cmocka_unit_test(names_in_messages_are_escaped),
-	};
-
-	return cmocka_run_group_tests(tests, make_tree, remove_tree);
-}
+TEST_GROUP(make_tree, remove_tree)

@@ -271,11 +271,10 @@ static void model_release(struct model *m)
 	free(m->bytes);
 }
 
-static void any_chain_reads_and_maps_like_the_oracle(void **state)
+TEST(any_chain_reads_and_maps_like_the_oracle)
 {
 	uint64_t seed = test_seed();
 
-	(void)state;
 	for (uint64_t round = 0; round < 150; round++) {
 		struct model m = { .rng = test_rng_init(seed + round) };
 		struct disk *d;
@@ -294,7 +293,7 @@ static void any_chain_reads_and_maps_like_the_oracle(void **state)
 	}
 }
 
-static void a_walk_over_a_chain_of_terabyte_holes_is_short(void **state)
+TEST(a_walk_over_a_chain_of_terabyte_holes_is_short)
 {
 	struct model m = { .rng = test_rng_init(1) };
 	struct builder_opts o = { .version = 3,
@@ -303,7 +302,6 @@ static void a_walk_over_a_chain_of_terabyte_holes_is_short(void **state)
 	struct qcow2_extent x;
 	struct disk *d;
 
-	(void)state;
 	for (m.n_layers = 0; m.n_layers < LAYERS_MAX; m.n_layers++) {
 		struct builder *b = &m.layers[m.n_layers];
 
@@ -320,15 +318,4 @@ static void a_walk_over_a_chain_of_terabyte_holes_is_short(void **state)
 	assert_int_equal(x.flags, QCOW2_EXTENT_ZERO);
 	disk_close(d, NULL);
 	model_release(&m);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(any_chain_reads_and_maps_like_the_oracle),
-		cmocka_unit_test(
-			a_walk_over_a_chain_of_terabyte_holes_is_short),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,11 +77,10 @@ static int write_byte(struct rig *r, int byte, size_t len, uint64_t off,
 	return disk_pwritev(r->disk, iov, 2, off, flags, NULL);
 }
 
-static void a_write_reaches_the_file_and_nothing_around_it(void **state)
+TEST(a_write_reaches_the_file_and_nothing_around_it)
 {
 	struct rig r;
 
-	(void)state;
 	rig_open(&r, QCOW2_OPEN_RDWR);
 	ok(write_byte(&r, 0x22, 33, 1001, 0));
 	assert_bytes(&r, 1000, 1, 0x11);
@@ -93,14 +92,13 @@ static void a_write_reaches_the_file_and_nothing_around_it(void **state)
 	rig_close(&r);
 }
 
-static void zeros_are_zeros_with_every_flag(void **state)
+TEST(zeros_are_zeros_with_every_flag)
 {
 	static const unsigned flags[] = { 0, QCOW2_ZERO_MAY_UNMAP,
 					  QCOW2_ZERO_MAY_UNMAP |
 						  QCOW2_ZERO_NO_FALLBACK };
 	struct rig r;
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
 		rig_open(&r, QCOW2_OPEN_RDWR);
 		ok(disk_zero(r.disk, 5000, 4000, flags[i], NULL));
@@ -112,11 +110,10 @@ static void zeros_are_zeros_with_every_flag(void **state)
 	}
 }
 
-static void a_discard_harms_nothing_outside_and_never_fails(void **state)
+TEST(a_discard_harms_nothing_outside_and_never_fails)
 {
 	struct rig r;
 
-	(void)state;
 	rig_open(&r, QCOW2_OPEN_RDWR);
 	ok(disk_discard(r.disk, 65536, 65536, 0, NULL));
 	assert_bytes(&r, 65535, 1, 0x11);
@@ -124,11 +121,10 @@ static void a_discard_harms_nothing_outside_and_never_fails(void **state)
 	rig_close(&r);
 }
 
-static void durable_changes_are_flushed_and_others_are_not(void **state)
+TEST(durable_changes_are_flushed_and_others_are_not)
 {
 	struct rig r;
 
-	(void)state;
 	rig_open(&r, QCOW2_OPEN_RDWR);
 	ok(write_byte(&r, 1, 8, 0, QCOW2_FUA));
 	assert_int_equal(calls(&r, STORE_OP_FLUSH), 1);
@@ -144,11 +140,10 @@ static void durable_changes_are_flushed_and_others_are_not(void **state)
 	rig_close(&r);
 }
 
-static void a_disk_opened_for_reading_is_not_changed(void **state)
+TEST(a_disk_opened_for_reading_is_not_changed)
 {
 	struct rig r;
 
-	(void)state;
 	rig_open(&r, 0);
 	assert_int_equal(write_byte(&r, 1, 8, 0, 0), -EBADF);
 	assert_int_equal(disk_zero(r.disk, 8, 8, 0, NULL), -EBADF);
@@ -159,33 +154,15 @@ static void a_disk_opened_for_reading_is_not_changed(void **state)
 	rig_close(&r);
 }
 
-static void what_only_qcow2_has_is_refused(void **state)
+TEST(what_only_qcow2_has_is_refused)
 {
 	uint8_t cluster[512] = { 0 };
 	struct rig r;
 
-	(void)state;
 	rig_open(&r, QCOW2_OPEN_RDWR);
 	assert_int_equal(disk_write_compressed(r.disk, cluster, 512, 0, NULL),
 			 -ENOTSUP);
 	assert_int_equal(disk_set_level(r.disk, 1, NULL), -ENOTSUP);
 	assert_bytes(&r, 0, 64, 0x11);
 	rig_close(&r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			a_write_reaches_the_file_and_nothing_around_it),
-		cmocka_unit_test(zeros_are_zeros_with_every_flag),
-		cmocka_unit_test(
-			a_discard_harms_nothing_outside_and_never_fails),
-		cmocka_unit_test(
-			durable_changes_are_flushed_and_others_are_not),
-		cmocka_unit_test(a_disk_opened_for_reading_is_not_changed),
-		cmocka_unit_test(what_only_qcow2_has_is_refused),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,11 +18,10 @@ static struct with_bitmap fresh(void)
 	return t;
 }
 
-static void bitmaps_are_in_use(void **state)
+TEST(bitmaps_are_in_use)
 {
 	struct with_bitmap t = fresh();
 
-	(void)state;
 	EXPECT_CLEAN(t.r);
 	rig_poke_refcount(t.r, t.b.directory, 0);
 	rig_poke_refcount(t.r, t.b.table, 0);
@@ -33,27 +32,25 @@ static void bitmaps_are_in_use(void **state)
 	rig_free(t.r);
 }
 
-static void bitmaps_that_others_made_stale_are_leaks(void **state)
+TEST(bitmaps_that_others_made_stale_are_leaks)
 {
 	struct with_bitmap t = fresh();
 
-	(void)state;
 	rig_put64(t.r, HEADER_OFF_AUTOCLEAR, 0);
 	EXPECT(t.r, { DEFECT_REFCOUNT_LEAK, t.b.directory });
 	rig_free(t.r);
 }
 
-static void a_malformed_extension_hides_what_it_refers_to(void **state)
+TEST(a_malformed_extension_hides_what_it_refers_to)
 {
 	struct with_bitmap t = fresh();
 
-	(void)state;
 	rig_put32(t.r, HEADER_LENGTH_V3 + 8, 0); /* no bitmaps */
 	EXPECT(t.r, { DEFECT_EXTENSION_BITMAPS, ANYWHERE });
 	rig_free(t.r);
 }
 
-static void broken_entries_are_found(void **state)
+TEST(broken_entries_are_found)
 {
 	static const struct {
 		uint64_t off;
@@ -66,7 +63,6 @@ static void broken_entries_are_found(void **state)
 		{ 16, 0x01200005, DEFECT_BITMAP_ENTRY }, /* granularity 32 */
 	};
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct with_bitmap t = fresh();
 
@@ -76,11 +72,10 @@ static void broken_entries_are_found(void **state)
 	}
 }
 
-static void broken_tables_are_found_and_not_followed(void **state)
+TEST(broken_tables_are_found_and_not_followed)
 {
 	struct with_bitmap t = fresh();
 
-	(void)state;
 	rig_put64(t.r, t.b.directory, t.b.table + 512);
 	EXPECT(t.r, { DEFECT_BITMAP_TABLE, t.b.directory });
 	rig_put64(t.r, t.b.directory, UINT64_C(1) << 50);
@@ -93,11 +88,10 @@ static void broken_tables_are_found_and_not_followed(void **state)
 	rig_free(t.r);
 }
 
-static void a_table_in_other_metadata_is_not_followed(void **state)
+TEST(a_table_in_other_metadata_is_not_followed)
 {
 	struct with_bitmap t = fresh();
 
-	(void)state;
 	rig_put64(t.r, t.b.directory, t.r->table_off);
 	EXPECT(t.r, { DEFECT_CLUSTER_OVERLAP, t.r->table_off });
 	rig_put64(t.r, t.b.directory, t.b.directory);
@@ -105,13 +99,12 @@ static void a_table_in_other_metadata_is_not_followed(void **state)
 	rig_free(t.r);
 }
 
-static void broken_table_entries_are_found(void **state)
+TEST(broken_table_entries_are_found)
 {
 	struct with_bitmap t = fresh();
 	static const uint64_t bad[] = { 2, 512, UINT64_C(1) << 60,
 					UINT64_C(1) << 50 };
 
-	(void)state;
 	for (size_t i = 0; i < 4; i++) {
 		rig_put64(t.r, t.b.table, t.b.data | bad[i]);
 		EXPECT(t.r, { DEFECT_BITMAP_TABLE_ENTRY, t.b.table },
@@ -122,11 +115,10 @@ static void broken_table_entries_are_found(void **state)
 	rig_free(t.r);
 }
 
-static void a_directory_of_the_wrong_size_is_found(void **state)
+TEST(a_directory_of_the_wrong_size_is_found)
 {
 	struct with_bitmap t = fresh();
 
-	(void)state;
 	rig_put64(t.r, HEADER_LENGTH_V3 + 16, 40);
 	EXPECT(t.r, { DEFECT_BITMAP_DIRECTORY, t.b.directory + 32 });
 	rig_put64(t.r, HEADER_LENGTH_V3 + 16, 24);
@@ -134,12 +126,11 @@ static void a_directory_of_the_wrong_size_is_found(void **state)
 	rig_free(t.r);
 }
 
-static void two_bitmaps_need_two_names(void **state)
+TEST(two_bitmaps_need_two_names)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct rig_bitmap a;
 
-	(void)state;
 	a = rig_bitmap(r, "one");
 	rig_bitmap(r, "two");
 	rig_bitmap(r, "thr");
@@ -148,21 +139,4 @@ static void two_bitmaps_need_two_names(void **state)
 	rig_put(r, a.directory + 24, "thr", 3);
 	EXPECT(r, { DEFECT_BITMAP_ENTRY, a.directory });
 	rig_free(r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(bitmaps_are_in_use),
-		cmocka_unit_test(bitmaps_that_others_made_stale_are_leaks),
-		cmocka_unit_test(a_malformed_extension_hides_what_it_refers_to),
-		cmocka_unit_test(broken_entries_are_found),
-		cmocka_unit_test(broken_tables_are_found_and_not_followed),
-		cmocka_unit_test(a_table_in_other_metadata_is_not_followed),
-		cmocka_unit_test(broken_table_entries_are_found),
-		cmocka_unit_test(a_directory_of_the_wrong_size_is_found),
-		cmocka_unit_test(two_bitmaps_need_two_names),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

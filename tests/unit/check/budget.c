@@ -5,12 +5,11 @@
 
 #include "support/test.h"
 
-static void allocations_count_and_are_given_back(void **state)
+TEST(allocations_count_and_are_given_back)
 {
 	struct budget b;
 	void *p;
 
-	(void)state;
 	budget_init(&b, 1000);
 	p = budget_alloc(&b, 600);
 	assert_non_null(p);
@@ -21,13 +20,12 @@ static void allocations_count_and_are_given_back(void **state)
 	assert_int_equal(b.used_bytes, 0);
 }
 
-static void more_than_the_limit_is_refused_by_name(void **state)
+TEST(more_than_the_limit_is_refused_by_name)
 {
 	struct qcow2_error err = { 0 };
 	struct budget b;
 	void *p;
 
-	(void)state;
 	budget_init(&b, 1000);
 	p = budget_alloc(&b, 1000);
 	assert_non_null(p);
@@ -38,22 +36,20 @@ static void more_than_the_limit_is_refused_by_name(void **state)
 	budget_free(&b, p, 1000);
 }
 
-static void zero_means_the_default(void **state)
+TEST(zero_means_the_default)
 {
 	struct budget b;
 
-	(void)state;
 	budget_init(&b, 0);
 	assert_int_equal(b.limit_bytes, BUDGET_BYTES_DEFAULT);
 }
 
-static void arrays_grow_and_keep_their_items(void **state)
+TEST(arrays_grow_and_keep_their_items)
 {
 	struct budget b;
 	uint32_t *items = NULL;
 	size_t capacity = 0;
 
-	(void)state;
 	budget_init(&b, 0);
 	for (uint32_t i = 0; i < 1000; i++) {
 		assert_true(budget_grow(&b, (void **)&items, sizeof(*items), i,
@@ -67,13 +63,12 @@ static void arrays_grow_and_keep_their_items(void **state)
 	assert_int_equal(b.used_bytes, 0);
 }
 
-static void an_array_that_cannot_grow_stays(void **state)
+TEST(an_array_that_cannot_grow_stays)
 {
 	struct budget b;
 	uint64_t *items = NULL;
 	size_t capacity = 0;
 
-	(void)state;
 	budget_init(&b, 64 * sizeof(*items));
 	assert_true(
 		budget_grow(&b, (void **)&items, sizeof(*items), 0, &capacity));
@@ -83,17 +78,4 @@ static void an_array_that_cannot_grow_stays(void **state)
 	assert_int_equal(capacity, 64);
 	assert_int_equal(items[63], 7);
 	budget_free(&b, items, capacity * sizeof(*items));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(allocations_count_and_are_given_back),
-		cmocka_unit_test(more_than_the_limit_is_refused_by_name),
-		cmocka_unit_test(zero_means_the_default),
-		cmocka_unit_test(arrays_grow_and_keep_their_items),
-		cmocka_unit_test(an_array_that_cannot_grow_stays),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

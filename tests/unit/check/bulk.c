@@ -49,12 +49,11 @@ static struct qcow2_store *filled(size_t len)
 	return s;
 }
 
-static void pieces_in_a_row_are_one_read(void **state)
+TEST(pieces_in_a_row_are_one_read)
 {
 	struct bench t;
 	const uint8_t *p;
 
-	(void)state;
 	open_bench(&t, filled(128 * KIB));
 	for (uint64_t off = 0; off < 128 * KIB; off += KIB) {
 		assert_int_equal(
@@ -67,12 +66,11 @@ static void pieces_in_a_row_are_one_read(void **state)
 	close_bench(&t);
 }
 
-static void reading_ahead_stops_at_the_capacity(void **state)
+TEST(reading_ahead_stops_at_the_capacity)
 {
 	struct bench t;
 	const uint8_t *p;
 
-	(void)state;
 	open_bench(&t, filled(16 * KIB));
 	assert_int_equal(bulk_read(&t.bulk, KIB, UINT64_MAX, 0, &p, NULL), 0);
 	assert_int_equal(t.count.bytes[STORE_OP_READ], BULK_BYTES);
@@ -82,13 +80,12 @@ static void reading_ahead_stops_at_the_capacity(void **state)
 	close_bench(&t);
 }
 
-static void a_hole_is_read_once_at_most(void **state)
+TEST(a_hole_is_read_once_at_most)
 {
 	struct qcow2_store *mem;
 	struct bench t;
 	const uint8_t *p;
 
-	(void)state;
 	assert_int_equal(store_mem_new(&mem, NULL), 0);
 	assert_int_equal(store_truncate(mem, UINT64_C(1) << 40, NULL), 0);
 	open_bench(&t, mem);
@@ -105,13 +102,12 @@ static void a_hole_is_read_once_at_most(void **state)
 	close_bench(&t);
 }
 
-static void data_after_a_hole_is_seen(void **state)
+TEST(data_after_a_hole_is_seen)
 {
 	struct qcow2_store *mem;
 	struct bench t;
 	const uint8_t *p;
 
-	(void)state;
 	assert_int_equal(store_mem_new(&mem, NULL), 0);
 	assert_int_equal(store_pwrite(mem, "x", 1, 1 << 20, 0, NULL), 0);
 	open_bench(&t, mem);
@@ -125,7 +121,7 @@ static void data_after_a_hole_is_seen(void **state)
 	close_bench(&t);
 }
 
-static void one_bad_piece_does_not_spoil_its_neighbours(void **state)
+TEST(one_bad_piece_does_not_spoil_its_neighbours)
 {
 	struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
 				   .nth = 1,
@@ -136,7 +132,6 @@ static void one_bad_piece_does_not_spoil_its_neighbours(void **state)
 	struct bench t;
 	const uint8_t *p;
 
-	(void)state;
 	assert_int_equal(fault_store_new(&fault, mem, &bad), 0);
 	store_unref(mem);
 	open_bench(&t, bad);
@@ -148,17 +143,4 @@ static void one_bad_piece_does_not_spoil_its_neighbours(void **state)
 	assert_int_equal(bulk_read(&t.bulk, KIB, 4 * KIB, 8 * KIB, &p, NULL),
 			 -EIO);
 	close_bench(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pieces_in_a_row_are_one_read),
-		cmocka_unit_test(reading_ahead_stops_at_the_capacity),
-		cmocka_unit_test(a_hole_is_read_once_at_most),
-		cmocka_unit_test(data_after_a_hole_is_seen),
-		cmocka_unit_test(one_bad_piece_does_not_spoil_its_neighbours),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

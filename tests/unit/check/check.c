@@ -40,9 +40,8 @@ static struct rig *full(const struct rig_opts *opts)
 	return r;
 }
 
-static void every_geometry_is_clean(void **state)
+TEST(every_geometry_is_clean)
 {
-	(void)state;
 	for (uint32_t bits = 9; bits <= 21; bits += 3) {
 		struct rig *r = full(&(struct rig_opts){
 			.version = 2, .cluster_bits = bits });
@@ -59,9 +58,8 @@ static void every_geometry_is_clean(void **state)
 	}
 }
 
-static void extended_l2_is_clean(void **state)
+TEST(extended_l2_is_clean)
 {
-	(void)state;
 	for (uint32_t bits = 14; bits <= 21; bits++) {
 		struct rig *r = full(&(struct rig_opts){
 			.cluster_bits = bits,
@@ -72,12 +70,11 @@ static void extended_l2_is_clean(void **state)
 	}
 }
 
-static void an_empty_disk_is_clean(void **state)
+TEST(an_empty_disk_is_clean)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct outcome *o;
 
-	(void)state;
 	r->header.size = 0;
 	r->header.l1_size = 0;
 	rig_finish(r);
@@ -148,9 +145,8 @@ static void many_entries_to_one_table(uint32_t n)
 	rig_free(r);
 }
 
-static void a_table_with_many_references_is_read_once(void **state)
+TEST(a_table_with_many_references_is_read_once)
 {
-	(void)state;
 	many_entries_to_one_table(1000);
 	many_entries_to_one_table(8000);
 	many_entries_to_one_table(4 << 20);
@@ -188,25 +184,23 @@ static struct rig *with_snapshots(uint32_t n)
 	return r;
 }
 
-static void snapshots_that_share_their_tables_are_cheap(void **state)
+TEST(snapshots_that_share_their_tables_are_cheap)
 {
 	struct rig *r = with_snapshots(5000);
 	struct cost cost;
 
-	(void)state;
 	EXPECT_CLEAN(r);
 	cost = cost_of(r->store);
 	assert_true(cost.bytes < 5000 * r->cs + 4 * MIB);
 	rig_free(r);
 }
 
-static void snapshots_in_one_place_are_not_followed_each(void **state)
+TEST(snapshots_in_one_place_are_not_followed_each)
 {
 	struct rig *r = with_snapshots(5000);
 	uint64_t table = r->header.snapshots_off;
 	struct cost cost;
 
-	(void)state;
 	for (uint32_t i = 0; i < 5000; i++)
 		rig_put64(r, table + i * 72, rig_get64(r, table));
 	cost = cost_of(r->store);
@@ -215,7 +209,7 @@ static void snapshots_in_one_place_are_not_followed_each(void **state)
 	rig_free(r);
 }
 
-static void bitmaps_in_one_place_are_not_followed_each(void **state)
+TEST(bitmaps_in_one_place_are_not_followed_each)
 {
 	struct rig *r = rig_new(
 		&(struct rig_opts){ .cluster_bits = 9, .size = 16 << 20 });
@@ -225,7 +219,6 @@ static void bitmaps_in_one_place_are_not_followed_each(void **state)
 	uint8_t entry[32] = { 0 };
 	struct cost cost;
 
-	(void)state;
 	directory = rig_alloc(r, n * 32 / r->cs);
 	put_be64(entry, table);
 	put_be32(entry + 8, 8);
@@ -245,13 +238,12 @@ static void bitmaps_in_one_place_are_not_followed_each(void **state)
 	rig_free(r);
 }
 
-static void a_sparse_file_costs_what_is_in_it(void **state)
+TEST(a_sparse_file_costs_what_is_in_it)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ .cluster_bits = 16 });
 	struct cost cost;
 	uint64_t far = 16 * TIB - 65536;
 
-	(void)state;
 	rig_small(r);
 	rig_finish(r);
 	rig_put(r, far, "x", 1);
@@ -265,14 +257,13 @@ static void a_sparse_file_costs_what_is_in_it(void **state)
 }
 
 /* A full L1 table whose L2 tables lie in a hole, in falling order. */
-static void tables_in_holes_are_not_read(void **state)
+TEST(tables_in_holes_are_not_read)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ .cluster_bits = 16 });
 	uint32_t n = 8192;
 	struct cost cost;
 	uint64_t l1;
 
-	(void)state;
 	rig_small(r);
 	l1 = rig_alloc(r, 1);
 	for (uint32_t i = 0; i < n; i++)
@@ -288,7 +279,7 @@ static void tables_in_holes_are_not_read(void **state)
 }
 
 /* A table full of entries that all name one block. */
-static void one_block_for_all_clusters_is_read_once(void **state)
+TEST(one_block_for_all_clusters_is_read_once)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ .cluster_bits = 9 });
 	uint32_t n = 128 << 10;
@@ -296,7 +287,6 @@ static void one_block_for_all_clusters_is_read_once(void **state)
 	struct cost cost;
 	uint64_t end;
 
-	(void)state;
 	assert_non_null(table);
 	rig_finish(r);
 	end = r->n_clusters * r->cs;
@@ -316,14 +306,13 @@ static void one_block_for_all_clusters_is_read_once(void **state)
 
 /* ---- When something says no ---------------------------------------------- */
 
-static void every_failed_read_is_an_error_or_counted(void **state)
+TEST(every_failed_read_is_an_error_or_counted)
 {
 	struct fault_plan plan = { .ops = FAULT_ON_ALL, .code = -EIO };
 	struct rig *r = full(&(struct rig_opts){ .cluster_bits = 9 });
 	struct fault_injector fault = FAULT_INIT;
 	struct qcow2_store *bad;
 
-	(void)state;
 	assert_int_equal(fault_store_new(&fault, r->store, &bad), 0);
 	for (unsigned persistent = 0; persistent < 2; persistent++) {
 		plan.persistent = persistent;
@@ -348,7 +337,7 @@ static void every_failed_read_is_an_error_or_counted(void **state)
 	rig_free(r);
 }
 
-static void unreadable_l2_tables_are_counted_and_hide_leaks(void **state)
+TEST(unreadable_l2_tables_are_counted_and_hide_leaks)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ .cluster_bits = 16 });
 	struct fault_injector fault = FAULT_INIT;
@@ -359,7 +348,6 @@ static void unreadable_l2_tables_are_counted_and_hide_leaks(void **state)
 	struct outcome *o;
 	uint64_t n_reads;
 
-	(void)state;
 	rig_small(r);
 	rig_finish(r);
 	assert_int_equal(fault_store_new(&fault, r->store, &bad), 0);
@@ -379,14 +367,13 @@ static void unreadable_l2_tables_are_counted_and_hide_leaks(void **state)
 	rig_free(r);
 }
 
-static void the_result_is_untouched_on_failure(void **state)
+TEST(the_result_is_untouched_on_failure)
 {
 	struct rig *r = full(&(struct rig_opts){ 0 });
 	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
 	struct qcow2_check_result result;
 	struct qcow2_check_result before;
 
-	(void)state;
 	memset(&result, 0x5a, sizeof(result));
 	before = result;
 	opts.budget.metadata_bytes = 1000;
@@ -395,13 +382,12 @@ static void the_result_is_untouched_on_failure(void **state)
 	rig_free(r);
 }
 
-static void a_check_has_the_share_of_its_image(void **state)
+TEST(a_check_has_the_share_of_its_image)
 {
 	struct rig *r = full(&(struct rig_opts){ 0 });
 	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
 	struct qcow2_check_result result = { .struct_size = sizeof(result) };
 
-	(void)state;
 	opts.budget.total_bytes = 64 * MIB;
 	assert_int_equal(check_store(r->store, &opts, &result, NULL), 0);
 	opts.budget.total_bytes = 64 * 1000;
@@ -414,13 +400,12 @@ static void a_check_has_the_share_of_its_image(void **state)
 	rig_free(r);
 }
 
-static void every_budget_is_kept_or_named(void **state)
+TEST(every_budget_is_kept_or_named)
 {
 	struct rig *r = full(&(struct rig_opts){ 0 });
 	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
 	uint64_t enough = 0;
 
-	(void)state;
 	for (uint64_t limit = 1; limit < MIB; limit += 1009) {
 		struct outcome *o;
 
@@ -457,14 +442,13 @@ static int count_down(void *opaque, uint64_t done, uint64_t total)
 	return p->left-- == 0;
 }
 
-static void progress_rises_to_its_total(void **state)
+TEST(progress_rises_to_its_total)
 {
 	struct rig *r = full(&(struct rig_opts){ 0 });
 	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
 	struct qcow2_check_result result = { .struct_size = sizeof(result) };
 	struct patience p = { .left = 1000 };
 
-	(void)state;
 	opts.progress = count_down;
 	opts.opaque = &p;
 	assert_int_equal(check_store(r->store, &opts, &result, NULL), 0);
@@ -472,14 +456,13 @@ static void progress_rises_to_its_total(void **state)
 	rig_free(r);
 }
 
-static void the_caller_can_stop_it_at_any_step(void **state)
+TEST(the_caller_can_stop_it_at_any_step)
 {
 	struct rig *r = full(&(struct rig_opts){ 0 });
 	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
 	struct qcow2_check_result result = { .struct_size = sizeof(result) };
 	unsigned n;
 
-	(void)state;
 	opts.progress = count_down;
 	for (n = 0;; n++) {
 		struct patience p = { .left = n };
@@ -496,12 +479,11 @@ static void the_caller_can_stop_it_at_any_step(void **state)
 	rig_free(r);
 }
 
-static void nobody_has_to_listen(void **state)
+TEST(nobody_has_to_listen)
 {
 	struct rig *r = full(&(struct rig_opts){ 0 });
 	struct qcow2_check_result result = { .struct_size = sizeof(result) };
 
-	(void)state;
 	rig_poke_refcount(r, 0, 0);
 	assert_int_equal(check_store(r->store, NULL, &result, NULL), 0);
 	assert_int_equal(result.corruptions, 1);
@@ -510,11 +492,10 @@ static void nobody_has_to_listen(void **state)
 }
 
 /* Whatever is in the metadata, the check ends and says something sane. */
-static void random_damage_is_survived(void **state)
+TEST(random_damage_is_survived)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 
-	(void)state;
 	for (unsigned round = 0; round < 2000; round++) {
 		struct rig *r = full(&(struct rig_opts){ .cluster_bits = 9 });
 		uint64_t n_words = r->n_clusters * r->cs / 8;
@@ -537,32 +518,4 @@ static void random_damage_is_survived(void **state)
 		free(o);
 		rig_free(r);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_geometry_is_clean),
-		cmocka_unit_test(extended_l2_is_clean),
-		cmocka_unit_test(an_empty_disk_is_clean),
-		cmocka_unit_test(a_table_with_many_references_is_read_once),
-		cmocka_unit_test(snapshots_that_share_their_tables_are_cheap),
-		cmocka_unit_test(snapshots_in_one_place_are_not_followed_each),
-		cmocka_unit_test(bitmaps_in_one_place_are_not_followed_each),
-		cmocka_unit_test(a_sparse_file_costs_what_is_in_it),
-		cmocka_unit_test(tables_in_holes_are_not_read),
-		cmocka_unit_test(one_block_for_all_clusters_is_read_once),
-		cmocka_unit_test(every_failed_read_is_an_error_or_counted),
-		cmocka_unit_test(
-			unreadable_l2_tables_are_counted_and_hide_leaks),
-		cmocka_unit_test(the_result_is_untouched_on_failure),
-		cmocka_unit_test(a_check_has_the_share_of_its_image),
-		cmocka_unit_test(every_budget_is_kept_or_named),
-		cmocka_unit_test(progress_rises_to_its_total),
-		cmocka_unit_test(the_caller_can_stop_it_at_any_step),
-		cmocka_unit_test(nobody_has_to_listen),
-		cmocka_unit_test(random_damage_is_survived),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,12 +5,11 @@
 #include "format/defect.h"
 #include "rig.h"
 
-static void guest_data_in_the_header_is_an_overlap(void **state)
+TEST(guest_data_in_the_header_is_an_overlap)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ .cluster_bits = 12 });
 	struct small s = rig_small(r);
 
-	(void)state;
 	rig_finish(r);
 	/* Offset 0 cannot be written as a pointer, an odd one can: it covers
 	 * the header cluster and the next. */
@@ -81,9 +80,8 @@ static uint64_t bitmap_data_of(struct rig *r, struct small *s)
 	return rig_get64(r, bitmap_table_of(r, s));
 }
 
-static void guest_data_in_any_metadata_is_an_overlap(void **state)
+TEST(guest_data_in_any_metadata_is_an_overlap)
 {
-	(void)state;
 	overlap_with(l1_of);
 	overlap_with(table_of);
 	overlap_with(snapshots_of);
@@ -93,12 +91,11 @@ static void guest_data_in_any_metadata_is_an_overlap(void **state)
 	overlap_with(bitmap_data_of);
 }
 
-static void guest_data_in_a_refcount_block_is_an_overlap(void **state)
+TEST(guest_data_in_a_refcount_block_is_an_overlap)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct small s = rig_small(r);
 
-	(void)state;
 	rig_finish(r);
 	rig_poke_refcount(r, r->block_off, 2);
 	rig_entry(r, s.l2, 100, r->block_off, 0);
@@ -106,42 +103,27 @@ static void guest_data_in_a_refcount_block_is_an_overlap(void **state)
 	rig_free(r);
 }
 
-static void an_l2_table_that_maps_itself_is_an_overlap(void **state)
+TEST(an_l2_table_that_maps_itself_is_an_overlap)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct small s = rig_small(r);
 
-	(void)state;
 	rig_finish(r);
 	rig_entry(r, s.l2, 7, s.l2 | ENTRY_COPIED, 0);
 	EXPECT(r, { DEFECT_CLUSTER_OVERLAP, s.l2 });
 	rig_free(r);
 }
 
-static void two_tables_in_one_place_are_one_overlap(void **state)
+TEST(two_tables_in_one_place_are_one_overlap)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ .cluster_bits = 9,
 						    .size = 100 * 64 * 512 });
 	struct small s = rig_small(r);
 
-	(void)state;
 	rig_snapshot(r, &s);
 	rig_finish(r);
 	rig_put64(r, r->header.snapshots_off, r->l1_off);
 	/* Both have two clusters.  The second table is not followed. */
 	EXPECT(r, { DEFECT_CLUSTER_OVERLAP, r->l1_off });
 	rig_free(r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(guest_data_in_the_header_is_an_overlap),
-		cmocka_unit_test(guest_data_in_any_metadata_is_an_overlap),
-		cmocka_unit_test(guest_data_in_a_refcount_block_is_an_overlap),
-		cmocka_unit_test(an_l2_table_that_maps_itself_is_an_overlap),
-		cmocka_unit_test(two_tables_in_one_place_are_one_overlap),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,13 +3,12 @@
 #include "format/defect.h"
 #include "rig.h"
 
-static void a_run_of_leaks_is_one_finding_with_its_count(void **state)
+TEST(a_run_of_leaks_is_one_finding_with_its_count)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	uint64_t off;
 	struct outcome *o;
 
-	(void)state;
 	rig_small(r);
 	off = rig_alloc(r, 1000);
 	rig_set_refcount(r, off + 600 * r->cs, 0);
@@ -30,13 +29,12 @@ static void a_run_of_leaks_is_one_finding_with_its_count(void **state)
 	rig_free(r);
 }
 
-static void the_end_of_the_image_is_the_last_cluster_of_any_use(void **state)
+TEST(the_end_of_the_image_is_the_last_cluster_of_any_use)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	uint64_t end;
 	struct outcome *o;
 
-	(void)state;
 	rig_small(r);
 	rig_finish(r);
 	end = r->n_clusters * r->cs;
@@ -52,13 +50,12 @@ static void the_end_of_the_image_is_the_last_cluster_of_any_use(void **state)
 	rig_free(r);
 }
 
-static void refcounts_past_the_end_of_the_file_are_no_leaks(void **state)
+TEST(refcounts_past_the_end_of_the_file_are_no_leaks)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	uint64_t end;
 	struct outcome *o;
 
-	(void)state;
 	rig_small(r);
 	rig_finish(r);
 	end = r->n_clusters * r->cs;
@@ -71,11 +68,10 @@ static void refcounts_past_the_end_of_the_file_are_no_leaks(void **state)
 	rig_free(r);
 }
 
-static void a_header_without_refcount_is_found(void **state)
+TEST(a_header_without_refcount_is_found)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 
-	(void)state;
 	rig_finish(r);
 	rig_poke_refcount(r, 0, 0);
 	EXPECT(r, { DEFECT_REFCOUNT_TOO_LOW, 0 });
@@ -84,13 +80,12 @@ static void a_header_without_refcount_is_found(void **state)
 	rig_free(r);
 }
 
-static void many_references_are_compared_exactly(void **state)
+TEST(many_references_are_compared_exactly)
 {
 	struct rig *r = rig_new(
 		&(struct rig_opts){ .refcount_order = 5, .has_order = true });
 	struct small s = rig_small(r);
 
-	(void)state;
 	for (uint32_t i = 3; i < 500; i++)
 		rig_entry(r, s.l2, i, s.data[0], 0);
 	rig_entry(r, s.l2, 0, s.data[0], 0);
@@ -102,19 +97,4 @@ static void many_references_are_compared_exactly(void **state)
 	rig_poke_refcount(r, s.data[0], UINT32_MAX);
 	EXPECT(r, { DEFECT_REFCOUNT_LEAK, s.data[0] });
 	rig_free(r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_run_of_leaks_is_one_finding_with_its_count),
-		cmocka_unit_test(
-			the_end_of_the_image_is_the_last_cluster_of_any_use),
-		cmocka_unit_test(
-			refcounts_past_the_end_of_the_file_are_no_leaks),
-		cmocka_unit_test(a_header_without_refcount_is_found),
-		cmocka_unit_test(many_references_are_compared_exactly),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

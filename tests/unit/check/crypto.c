@@ -45,49 +45,44 @@ static struct rig *encrypted(const struct luks_header *l)
 	return r;
 }
 
-static void the_encryption_header_is_in_use(void **state)
+TEST(the_encryption_header_is_in_use)
 {
 	struct luks_header l = good_luks();
 	struct rig *r = encrypted(&l);
 
-	(void)state;
 	EXPECT_CLEAN(r);
 	rig_poke_refcount(r, r->crypto.off + 5 * r->cs, 0);
 	EXPECT(r, { DEFECT_REFCOUNT_TOO_LOW, r->crypto.off + 5 * r->cs });
 	rig_free(r);
 }
 
-static void a_broken_luks_header_is_found(void **state)
+TEST(a_broken_luks_header_is_found)
 {
 	struct luks_header l = good_luks();
 	struct rig *r = encrypted(&l);
 
-	(void)state;
 	rig_put(r, r->crypto.off, "X", 1);
 	EXPECT(r, { DEFECT_LUKS_HEADER, ANYWHERE });
 	rig_free(r);
 }
 
-static void a_broken_key_slot_is_found(void **state)
+TEST(a_broken_key_slot_is_found)
 {
 	struct luks_header l = good_luks();
 	struct rig *r;
 
-	(void)state;
 	l.slots[3].state = 5;
 	r = encrypted(&l);
 	EXPECT(r, { DEFECT_LUKS_SLOT, ANYWHERE });
 	rig_free(r);
 }
 
-static void
-an_encryption_header_over_a_refcount_block_is_not_decoded(void **state)
+TEST(an_encryption_header_over_a_refcount_block_is_not_decoded)
 {
 	struct luks_header l = good_luks();
 	struct rig *r = encrypted(&l);
 	struct outcome *o;
 
-	(void)state;
 	rig_put64(r, HEADER_LENGTH_V3 + 8, r->block_off);
 	assert_int_equal(
 		store_truncate(r->store, r->block_off + r->crypto.len, NULL),
@@ -101,17 +96,4 @@ an_encryption_header_over_a_refcount_block_is_not_decoded(void **state)
 	assert_int_equal(o->result.leaks, 0);
 	free(o);
 	rig_free(r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_encryption_header_is_in_use),
-		cmocka_unit_test(a_broken_luks_header_is_found),
-		cmocka_unit_test(a_broken_key_slot_is_found),
-		cmocka_unit_test(
-			an_encryption_header_over_a_refcount_block_is_not_decoded),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@ static struct rig *fresh(void)
 	return r;
 }
 
-static void broken_headers_are_refused_by_name(void **state)
+TEST(broken_headers_are_refused_by_name)
 {
 	static const struct {
 		uint64_t off;
@@ -34,7 +34,6 @@ static void broken_headers_are_refused_by_name(void **state)
 		{ HEADER_OFF_SIZE, UINT64_MAX, DEFECT_HEADER_SIZE },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct rig *r = fresh();
 
@@ -46,7 +45,7 @@ static void broken_headers_are_refused_by_name(void **state)
 
 /* The disk can be read, or repaired: that is a verdict, not a failure to give
  * one. */
-static void what_a_repair_puts_right_in_the_header_is_found(void **state)
+TEST(what_a_repair_puts_right_in_the_header_is_found)
 {
 	static const struct {
 		uint64_t off;
@@ -64,7 +63,6 @@ static void what_a_repair_puts_right_in_the_header_is_found(void **state)
 		  UINT64_C(0x0000000100000001), DEFECT_HEADER_SNAPSHOT_OFFSET },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct rig *r = fresh();
 
@@ -74,11 +72,10 @@ static void what_a_repair_puts_right_in_the_header_is_found(void **state)
 	}
 }
 
-static void short_files_are_refused(void **state)
+TEST(short_files_are_refused)
 {
 	struct rig *r = fresh();
 
-	(void)state;
 	assert_int_equal(store_truncate(r->store, 50, NULL), 0);
 	expect_refused(r, -EINVAL, DEFECT_HEADER_TOO_SHORT);
 	assert_int_equal(store_truncate(r->store, 0, NULL), 0);
@@ -86,23 +83,21 @@ static void short_files_are_refused(void **state)
 	rig_free(r);
 }
 
-static void broken_extensions_are_refused(void **state)
+TEST(broken_extensions_are_refused)
 {
 	struct rig *r = fresh();
 
-	(void)state;
 	rig_put64(r, HEADER_LENGTH_V3, UINT64_C(0x12345678ffffffff));
 	expect_refused(r, -EINVAL, DEFECT_EXTENSION_LENGTH);
 	rig_free(r);
 }
 
-static void unknown_features_are_named_from_the_table(void **state)
+TEST(unknown_features_are_named_from_the_table)
 {
 	struct rig *r = fresh();
 	uint8_t entry[8 + FEATURE_ENTRY_BYTES] = { 0 };
 	struct outcome *o;
 
-	(void)state;
 	put_be32(entry, EXT_FEATURE_NAMES);
 	put_be32(entry + 4, FEATURE_ENTRY_BYTES);
 	entry[8] = FEATURE_INCOMPATIBLE;
@@ -120,22 +115,20 @@ static void unknown_features_are_named_from_the_table(void **state)
 	rig_free(r);
 }
 
-static void all_features_unknown_still_fit_the_message(void **state)
+TEST(all_features_unknown_still_fit_the_message)
 {
 	struct rig *r = fresh();
 
-	(void)state;
 	rig_put64(r, HEADER_OFF_INCOMPAT, UINT64_MAX);
 	expect_refused(r, -ENOTSUP, DEFECT_HEADER_UNKNOWN_FEATURE);
 	rig_free(r);
 }
 
-static void dirty_and_corrupt_marks_are_notes(void **state)
+TEST(dirty_and_corrupt_marks_are_notes)
 {
 	struct rig *r = fresh();
 	struct outcome *o;
 
-	(void)state;
 	rig_put64(r, HEADER_OFF_INCOMPAT, INCOMPAT_DIRTY | INCOMPAT_CORRUPT);
 	o = check_rig(r);
 	assert_int_equal(o->rc, 0);
@@ -148,22 +141,20 @@ static void dirty_and_corrupt_marks_are_notes(void **state)
 	rig_free(r);
 }
 
-static void a_raw_data_file_bit_without_data_file_is_found(void **state)
+TEST(a_raw_data_file_bit_without_data_file_is_found)
 {
 	struct rig *r = fresh();
 
-	(void)state;
 	rig_put64(r, HEADER_OFF_AUTOCLEAR, AUTOCLEAR_DATA_FILE_RAW);
 	EXPECT(r, { DEFECT_HEADER_DATA_FILE_RAW, HEADER_OFF_AUTOCLEAR });
 	rig_free(r);
 }
 
 /* T3, T4: QEMU opens neither, whether the bitmaps are in use or not. */
-static void extensions_that_others_refuse_are_found(void **state)
+TEST(extensions_that_others_refuse_are_found)
 {
 	struct rig *r = fresh();
 
-	(void)state;
 	rig_put64(r, HEADER_LENGTH_V3, (uint64_t)EXT_BITMAPS << 32 | 16);
 	EXPECT(r, { DEFECT_EXTENSION_BITMAPS, HEADER_LENGTH_V3 });
 	rig_put64(r, HEADER_LENGTH_V3, r->cs - HEADER_LENGTH_V3 - 8);
@@ -173,12 +164,11 @@ static void extensions_that_others_refuse_are_found(void **state)
 	rig_free(r);
 }
 
-static void a_malformed_feature_table_is_a_note(void **state)
+TEST(a_malformed_feature_table_is_a_note)
 {
 	struct rig *r = fresh();
 	struct outcome *o;
 
-	(void)state;
 	rig_put64(r, HEADER_LENGTH_V3, (uint64_t)EXT_FEATURE_NAMES << 32 | 47);
 	o = check_rig(r);
 	assert_int_equal(o->rc, 0);
@@ -189,7 +179,7 @@ static void a_malformed_feature_table_is_a_note(void **state)
 }
 
 /* Each by the defect of its own name, none of which keeps anybody out. */
-static void names_filled_up_with_nuls_are_notes(void **state)
+TEST(names_filled_up_with_nuls_are_notes)
 {
 	static const struct {
 		uint32_t ext;
@@ -200,7 +190,6 @@ static void names_filled_up_with_nuls_are_notes(void **state)
 		{ 0, DEFECT_HEADER_BACKING_TEXT },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct rig *r = fresh();
 		struct outcome *o;
@@ -224,12 +213,11 @@ static void names_filled_up_with_nuls_are_notes(void **state)
 	}
 }
 
-static void a_missing_refcount_table_is_found(void **state)
+TEST(a_missing_refcount_table_is_found)
 {
 	struct rig *r = fresh();
 	struct outcome *o;
 
-	(void)state;
 	rig_put32(r, HEADER_OFF_REFCOUNT_TABLE_CLUSTERS, 0);
 	o = check_rig(r);
 	assert_int_equal(o->rc, 0);
@@ -243,13 +231,12 @@ static void a_missing_refcount_table_is_found(void **state)
 	rig_free(r);
 }
 
-static void the_budget_for_the_disk_is_kept(void **state)
+TEST(the_budget_for_the_disk_is_kept)
 {
 	struct rig *r = fresh();
 	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
 	struct outcome *o;
 
-	(void)state;
 	opts.budget.virtual_bytes = r->header.size - 1;
 	o = check_any(r->store, &opts);
 	assert_int_equal(o->rc, -E2BIG);
@@ -263,12 +250,11 @@ static void the_budget_for_the_disk_is_kept(void **state)
 	rig_free(r);
 }
 
-static void headers_longer_than_the_first_read_are_read_whole(void **state)
+TEST(headers_longer_than_the_first_read_are_read_whole)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ .cluster_bits = 21 });
 	uint32_t len = 100 << 10;
 
-	(void)state;
 	rig_small(r);
 	rig_finish(r);
 	rig_put32(r, HEADER_OFF_HEADER_LENGTH, len);
@@ -276,29 +262,4 @@ static void headers_longer_than_the_first_read_are_read_whole(void **state)
 	rig_put64(r, len, UINT64_C(0x12345678ffffffff));
 	expect_refused(r, -EINVAL, DEFECT_EXTENSION_LENGTH);
 	rig_free(r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(broken_headers_are_refused_by_name),
-		cmocka_unit_test(
-			what_a_repair_puts_right_in_the_header_is_found),
-		cmocka_unit_test(short_files_are_refused),
-		cmocka_unit_test(broken_extensions_are_refused),
-		cmocka_unit_test(unknown_features_are_named_from_the_table),
-		cmocka_unit_test(all_features_unknown_still_fit_the_message),
-		cmocka_unit_test(dirty_and_corrupt_marks_are_notes),
-		cmocka_unit_test(
-			a_raw_data_file_bit_without_data_file_is_found),
-		cmocka_unit_test(extensions_that_others_refuse_are_found),
-		cmocka_unit_test(a_malformed_feature_table_is_a_note),
-		cmocka_unit_test(names_filled_up_with_nuls_are_notes),
-		cmocka_unit_test(a_missing_refcount_table_is_found),
-		cmocka_unit_test(the_budget_for_the_disk_is_kept),
-		cmocka_unit_test(
-			headers_longer_than_the_first_read_are_read_whole),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

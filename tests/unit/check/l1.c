@@ -14,12 +14,11 @@ static struct rig *fresh(struct small *s)
 	return r;
 }
 
-static void reserved_bits_are_found_and_the_table_is_followed(void **state)
+TEST(reserved_bits_are_found_and_the_table_is_followed)
 {
 	struct small s;
 	struct rig *r = fresh(&s);
 
-	(void)state;
 	rig_put64(r, r->l1_off, s.l2 | ENTRY_COPIED | RESERVED_BIT);
 	EXPECT(r, { DEFECT_L1_ENTRY_RESERVED, r->l1_off });
 	rig_put64(r, r->l1_off, s.l2 | ENTRY_COPIED | 1);
@@ -27,12 +26,11 @@ static void reserved_bits_are_found_and_the_table_is_followed(void **state)
 	rig_free(r);
 }
 
-static void unaligned_entries_are_found_and_not_followed(void **state)
+TEST(unaligned_entries_are_found_and_not_followed)
 {
 	struct small s;
 	struct rig *r = fresh(&s);
 
-	(void)state;
 	/* They cover the table and the cluster after it, once each. */
 	rig_put64(r, r->l1_off, (s.l2 + 512) | ENTRY_COPIED);
 	EXPECT(r, { DEFECT_L1_ENTRY_UNALIGNED, r->l1_off },
@@ -40,12 +38,11 @@ static void unaligned_entries_are_found_and_not_followed(void **state)
 	rig_free(r);
 }
 
-static void entries_past_the_end_are_found(void **state)
+TEST(entries_past_the_end_are_found)
 {
 	struct small s;
 	struct rig *r = fresh(&s);
 
-	(void)state;
 	rig_put64(r, r->l1_off, (UINT64_C(1) << 40) | ENTRY_COPIED);
 	EXPECT(r, { DEFECT_L1_ENTRY_BEYOND_EOF, r->l1_off },
 	       { DEFECT_COPIED_FLAG, r->l1_off },
@@ -53,12 +50,11 @@ static void entries_past_the_end_are_found(void **state)
 	rig_free(r);
 }
 
-static void copied_must_mean_refcount_one(void **state)
+TEST(copied_must_mean_refcount_one)
 {
 	struct small s;
 	struct rig *r = fresh(&s);
 
-	(void)state;
 	rig_put64(r, r->l1_off, s.l2);
 	EXPECT(r, { DEFECT_COPIED_FLAG, r->l1_off });
 	rig_put64(r, r->l1_off, s.l2 | ENTRY_COPIED);
@@ -71,24 +67,22 @@ static void copied_must_mean_refcount_one(void **state)
 	rig_free(r);
 }
 
-static void copied_without_a_table_is_found(void **state)
+TEST(copied_without_a_table_is_found)
 {
 	struct small s;
 	struct rig *r = fresh(&s);
 
-	(void)state;
 	rig_put64(r, r->l1_off + 8, ENTRY_COPIED);
 	EXPECT(r, { DEFECT_COPIED_FLAG, r->l1_off + 8 });
 	rig_free(r);
 }
 
-static void two_entries_with_one_table_need_two_refcounts(void **state)
+TEST(two_entries_with_one_table_need_two_refcounts)
 {
 	struct small s;
 	struct rig *r = fresh(&s);
 	struct outcome *o;
 
-	(void)state;
 	rig_put64(r, r->l1_off + 8, s.l2 | ENTRY_COPIED);
 	EXPECT(r, { DEFECT_REFCOUNT_TOO_LOW, s.l2 },
 	       { DEFECT_REFCOUNT_TOO_LOW, s.data[0] });
@@ -108,31 +102,14 @@ static void two_entries_with_one_table_need_two_refcounts(void **state)
 	rig_free(r);
 }
 
-static void a_table_in_other_metadata_is_not_followed(void **state)
+TEST(a_table_in_other_metadata_is_not_followed)
 {
 	struct small s;
 	struct rig *r = fresh(&s);
 
-	(void)state;
 	rig_put64(r, r->l1_off + 8, r->l1_off | ENTRY_COPIED);
 	EXPECT(r, { DEFECT_CLUSTER_OVERLAP, r->l1_off });
 	rig_put64(r, r->l1_off + 8, r->table_off | ENTRY_COPIED);
 	EXPECT(r, { DEFECT_CLUSTER_OVERLAP, r->table_off });
 	rig_free(r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			reserved_bits_are_found_and_the_table_is_followed),
-		cmocka_unit_test(unaligned_entries_are_found_and_not_followed),
-		cmocka_unit_test(entries_past_the_end_are_found),
-		cmocka_unit_test(copied_must_mean_refcount_one),
-		cmocka_unit_test(copied_without_a_table_is_found),
-		cmocka_unit_test(two_entries_with_one_table_need_two_refcounts),
-		cmocka_unit_test(a_table_in_other_metadata_is_not_followed),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,35 +25,32 @@ static struct rig *with_entry(uint64_t desc, struct small *s)
 
 #define AT_5(s) ((s).l2 + 5 * 8)
 
-static void reserved_bits_are_found(void **state)
+TEST(reserved_bits_are_found)
 {
 	struct small s;
 	struct rig *r = fresh(&(struct rig_opts){ 0 }, &s);
 
-	(void)state;
 	rig_entry(r, s.l2, 1, s.data[1] | ENTRY_COPIED | 2, 0);
 	EXPECT(r, { DEFECT_L2_ENTRY_RESERVED, s.l2 + 8 });
 	rig_free(r);
 }
 
-static void unaligned_clusters_are_found(void **state)
+TEST(unaligned_clusters_are_found)
 {
 	struct small s;
 	struct rig *r = fresh(&(struct rig_opts){ 0 }, &s);
 
-	(void)state;
 	rig_entry(r, s.l2, 1, (s.data[1] + 512) | ENTRY_COPIED, 0);
 	EXPECT(r, { DEFECT_L2_ENTRY_UNALIGNED, s.l2 + 8 },
 	       { DEFECT_REFCOUNT_TOO_LOW, s.data[2] });
 	rig_free(r);
 }
 
-static void clusters_past_the_end_are_found(void **state)
+TEST(clusters_past_the_end_are_found)
 {
 	struct small s;
 	struct rig *r = with_entry(FAR, &s);
 
-	(void)state;
 	EXPECT(r, { DEFECT_L2_ENTRY_BEYOND_EOF, AT_5(s) });
 	rig_free(r);
 	r = with_entry(FAR | ENTRY_COPIED, &s);
@@ -62,13 +59,12 @@ static void clusters_past_the_end_are_found(void **state)
 	rig_free(r);
 }
 
-static void a_last_cluster_that_is_cut_off_is_fine(void **state)
+TEST(a_last_cluster_that_is_cut_off_is_fine)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct small s = rig_small(r);
 	uint64_t end;
 
-	(void)state;
 	rig_finish(r);
 	end = r->n_clusters * r->cs;
 	rig_entry(r, s.l2, 9, end | ENTRY_COPIED, 0);
@@ -80,24 +76,22 @@ static void a_last_cluster_that_is_cut_off_is_fine(void **state)
 	rig_free(r);
 }
 
-static void the_zero_flag_of_version_3_is_found_in_version_2(void **state)
+TEST(the_zero_flag_of_version_3_is_found_in_version_2)
 {
 	struct small s;
 	struct rig *r = fresh(&(struct rig_opts){ .version = 2 }, &s);
 
-	(void)state;
 	rig_entry(r, s.l2, 0, s.data[0] | ENTRY_COPIED | L2_ZERO, 0);
 	EXPECT(r, { DEFECT_L2_ENTRY_ZERO_V2, s.l2 });
 	rig_free(r);
 }
 
-static void zero_clusters_are_fine_in_version_3(void **state)
+TEST(zero_clusters_are_fine_in_version_3)
 {
 	struct small s;
 	struct rig *r = with_entry(L2_ZERO, &s);
 	struct outcome *o;
 
-	(void)state;
 	rig_entry(r, s.l2, 0, s.data[0] | ENTRY_COPIED | L2_ZERO, 0);
 	EXPECT_CLEAN(r);
 	o = check_rig(r);
@@ -106,22 +100,20 @@ static void zero_clusters_are_fine_in_version_3(void **state)
 	rig_free(r);
 }
 
-static void copied_without_offset_is_found(void **state)
+TEST(copied_without_offset_is_found)
 {
 	struct small s;
 	struct rig *r = with_entry(ENTRY_COPIED, &s);
 
-	(void)state;
 	EXPECT(r, { DEFECT_L2_ENTRY_COPIED_WITHOUT_OFFSET, AT_5(s) });
 	rig_free(r);
 }
 
-static void copied_must_mean_refcount_one(void **state)
+TEST(copied_must_mean_refcount_one)
 {
 	struct small s;
 	struct rig *r = fresh(&(struct rig_opts){ 0 }, &s);
 
-	(void)state;
 	rig_entry(r, s.l2, 1, s.data[1], 0);
 	EXPECT(r, { DEFECT_COPIED_FLAG, s.l2 + 8 });
 	rig_entry(r, s.l2, 1, s.data[1] | ENTRY_COPIED, 0);
@@ -134,23 +126,21 @@ static void copied_must_mean_refcount_one(void **state)
 	rig_free(r);
 }
 
-static void one_cluster_in_two_entries_needs_two_refcounts(void **state)
+TEST(one_cluster_in_two_entries_needs_two_refcounts)
 {
 	struct small s;
 	struct rig *r = with_entry(0, &s);
 
-	(void)state;
 	rig_entry(r, s.l2, 5, s.data[1] | ENTRY_COPIED, 0);
 	EXPECT(r, { DEFECT_REFCOUNT_TOO_LOW, s.data[1] });
 	rig_free(r);
 }
 
-static void flags_of_snapshots_mean_nothing(void **state)
+TEST(flags_of_snapshots_mean_nothing)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct small s = rig_small(r);
 
-	(void)state;
 	rig_snapshot(r, &s);
 	rig_finish(r);
 	/* The active disk lets go of the table, the snapshot alone has it. */
@@ -171,14 +161,13 @@ static uint64_t compressed(const struct rig *r, uint64_t off, uint32_t len)
 	return desc;
 }
 
-static void compressed_clusters_share_a_host_cluster(void **state)
+TEST(compressed_clusters_share_a_host_cluster)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct small s = rig_small(r);
 	uint64_t off = rig_alloc(r, 2);
 	struct outcome *o;
 
-	(void)state;
 	rig_entry(r, s.l2, 10, compressed(r, off + 100, 700), 0);
 	rig_entry(r, s.l2, 11, compressed(r, off + 800, 900), 0);
 	rig_entry(r, s.l2, 12, compressed(r, off + r->cs - 10, 700), 0);
@@ -195,26 +184,24 @@ static void compressed_clusters_share_a_host_cluster(void **state)
 	rig_free(r);
 }
 
-static void compressed_data_past_the_end_is_found(void **state)
+TEST(compressed_data_past_the_end_is_found)
 {
 	struct small s;
 	struct rig *r = with_entry(0, &s);
 
-	(void)state;
 	rig_entry(r, s.l2, 5, compressed(r, FAR, 100), 0);
 	EXPECT(r, { DEFECT_COMPRESSED_BEYOND_EOF, AT_5(s) });
 	rig_free(r);
 }
 
 /* S8: the part that the file has is read, so it is counted. */
-static void sectors_past_the_end_are_found_and_the_rest_is_counted(void **state)
+TEST(sectors_past_the_end_are_found_and_the_rest_is_counted)
 {
 	struct small s;
 	struct rig *r = with_entry(0, &s);
 	uint64_t last = (r->n_clusters - 1) * r->cs;
 	uint64_t spare;
 
-	(void)state;
 	/* Sectors up to one cluster and one sector past the end. */
 	spare = compressed(r, last + 512, (uint32_t)r->cs);
 	rig_entry(r, s.l2, 5, spare + (UINT64_C(8) << r->geo.csize_shift), 0);
@@ -223,34 +210,31 @@ static void sectors_past_the_end_are_found_and_the_rest_is_counted(void **state)
 	rig_free(r);
 }
 
-static void compressed_data_in_the_header_is_found(void **state)
+TEST(compressed_data_in_the_header_is_found)
 {
 	struct small s;
 	struct rig *r = with_entry(L2_COMPRESSED, &s);
 
-	(void)state;
 	EXPECT(r, { DEFECT_COMPRESSED_OFFSET, AT_5(s) });
 	rig_free(r);
 }
 
-static void compressed_data_in_a_table_is_an_overlap(void **state)
+TEST(compressed_data_in_a_table_is_an_overlap)
 {
 	struct small s;
 	struct rig *r = with_entry(0, &s);
 
-	(void)state;
 	rig_entry(r, s.l2, 5, compressed(r, r->l1_off + 20, 100), 0);
 	EXPECT(r, { DEFECT_CLUSTER_OVERLAP, r->l1_off });
 	rig_free(r);
 }
 
-static void copied_compressed_clusters_are_found(void **state)
+TEST(copied_compressed_clusters_are_found)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct small s = rig_small(r);
 	uint64_t off = rig_alloc(r, 1);
 
-	(void)state;
 	rig_entry(r, s.l2, 5, compressed(r, off, 100) | ENTRY_COPIED, 0);
 	rig_finish(r);
 	EXPECT(r, { DEFECT_COPIED_FLAG, AT_5(s) });
@@ -262,12 +246,11 @@ static const struct rig_opts with_subclusters = {
 	.incompatible_features = INCOMPAT_EXTENDED_L2,
 };
 
-static void contradictions_of_subclusters_are_found(void **state)
+TEST(contradictions_of_subclusters_are_found)
 {
 	struct small s;
 	struct rig *r = fresh(&with_subclusters, &s);
 
-	(void)state;
 	EXPECT_CLEAN(r);
 	rig_entry(r, s.l2, 1, s.data[1] | ENTRY_COPIED,
 		  SUB_ALLOC(4) | SUB_ZERO(4));
@@ -282,13 +265,12 @@ static void contradictions_of_subclusters_are_found(void **state)
 	rig_free(r);
 }
 
-static void a_bitmap_of_a_compressed_cluster_is_found(void **state)
+TEST(a_bitmap_of_a_compressed_cluster_is_found)
 {
 	struct rig *r = rig_new(&with_subclusters);
 	struct small s = rig_small(r);
 	uint64_t off = rig_alloc(r, 1);
 
-	(void)state;
 	rig_entry(r, s.l2, 5, compressed(r, off, 100), 1);
 	rig_finish(r);
 	EXPECT(r, { DEFECT_L2_BITMAP_COMPRESSED, s.l2 + 5 * 16 });
@@ -308,13 +290,12 @@ static struct rig *with_data_file(uint64_t *l2)
 	return r;
 }
 
-static void clusters_of_a_data_file_are_not_of_the_image(void **state)
+TEST(clusters_of_a_data_file_are_not_of_the_image)
 {
 	uint64_t l2;
 	struct rig *r = with_data_file(&l2);
 	struct outcome *o;
 
-	(void)state;
 	EXPECT_CLEAN(r);
 	rig_entry(r, l2, 511, 511 * r->cs | ENTRY_COPIED, 0);
 	EXPECT_CLEAN(r);
@@ -325,12 +306,11 @@ static void clusters_of_a_data_file_are_not_of_the_image(void **state)
 	rig_free(r);
 }
 
-static void entries_of_a_data_file_have_their_rules(void **state)
+TEST(entries_of_a_data_file_have_their_rules)
 {
 	uint64_t l2;
 	struct rig *r = with_data_file(&l2);
 
-	(void)state;
 	rig_entry(r, l2, 1, r->cs, 0);
 	EXPECT(r, { DEFECT_COPIED_FLAG, l2 + 8 });
 	rig_entry(r, l2, 1, (5 * r->cs) | ENTRY_COPIED, 0);
@@ -340,14 +320,13 @@ static void entries_of_a_data_file_have_their_rules(void **state)
 	rig_free(r);
 }
 
-static void fragments_are_counted_within_a_table(void **state)
+TEST(fragments_are_counted_within_a_table)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	uint64_t a = rig_l2(r, 0);
 	uint64_t b = rig_l2(r, 1);
 	struct outcome *o;
 
-	(void)state;
 	rig_data(r, a, 0);
 	rig_data(r, b, 3); /* first of its table: no fragment */
 	rig_data(r, a, 9); /* not behind the first of its table */
@@ -362,36 +341,4 @@ static void fragments_are_counted_within_a_table(void **state)
 	assert_int_equal(o->result.image_end_off, r->n_clusters * r->cs);
 	free(o);
 	rig_free(r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reserved_bits_are_found),
-		cmocka_unit_test(unaligned_clusters_are_found),
-		cmocka_unit_test(clusters_past_the_end_are_found),
-		cmocka_unit_test(a_last_cluster_that_is_cut_off_is_fine),
-		cmocka_unit_test(
-			the_zero_flag_of_version_3_is_found_in_version_2),
-		cmocka_unit_test(zero_clusters_are_fine_in_version_3),
-		cmocka_unit_test(copied_without_offset_is_found),
-		cmocka_unit_test(copied_must_mean_refcount_one),
-		cmocka_unit_test(
-			one_cluster_in_two_entries_needs_two_refcounts),
-		cmocka_unit_test(flags_of_snapshots_mean_nothing),
-		cmocka_unit_test(compressed_clusters_share_a_host_cluster),
-		cmocka_unit_test(compressed_data_past_the_end_is_found),
-		cmocka_unit_test(
-			sectors_past_the_end_are_found_and_the_rest_is_counted),
-		cmocka_unit_test(compressed_data_in_the_header_is_found),
-		cmocka_unit_test(compressed_data_in_a_table_is_an_overlap),
-		cmocka_unit_test(copied_compressed_clusters_are_found),
-		cmocka_unit_test(contradictions_of_subclusters_are_found),
-		cmocka_unit_test(a_bitmap_of_a_compressed_cluster_is_found),
-		cmocka_unit_test(clusters_of_a_data_file_are_not_of_the_image),
-		cmocka_unit_test(entries_of_a_data_file_have_their_rules),
-		cmocka_unit_test(fragments_are_counted_within_a_table),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

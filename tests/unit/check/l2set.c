@@ -2,12 +2,11 @@
 
 #include "support/test.h"
 
-static void a_table_is_kept_once_with_its_references(void **state)
+TEST(a_table_is_kept_once_with_its_references)
 {
 	struct budget b;
 	struct l2set s;
 
-	(void)state;
 	budget_init(&b, 0);
 	l2set_init(&s, &b);
 	for (uint32_t i = 0; i < 4000000; i++)
@@ -21,12 +20,11 @@ static void a_table_is_kept_once_with_its_references(void **state)
 	assert_int_equal(b.used_bytes, 0);
 }
 
-static void the_active_index_wins(void **state)
+TEST(the_active_index_wins)
 {
 	struct budget b;
 	struct l2set s;
 
-	(void)state;
 	budget_init(&b, 0);
 	l2set_init(&s, &b);
 	l2set_add(&s, 512, 7, false);
@@ -39,14 +37,13 @@ static void the_active_index_wins(void **state)
 	l2set_release(&s);
 }
 
-static void tables_come_out_in_order_of_offset(void **state)
+TEST(tables_come_out_in_order_of_offset)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	struct budget b;
 	struct l2set s;
 	size_t n;
 
-	(void)state;
 	budget_init(&b, 0);
 	l2set_init(&s, &b);
 	for (uint32_t i = 0; i < 10000; i++)
@@ -59,12 +56,11 @@ static void tables_come_out_in_order_of_offset(void **state)
 	l2set_release(&s);
 }
 
-static void an_empty_set_sorts(void **state)
+TEST(an_empty_set_sorts)
 {
 	struct budget b;
 	struct l2set s;
 
-	(void)state;
 	budget_init(&b, 0);
 	l2set_init(&s, &b);
 	l2set_sort(&s);
@@ -72,13 +68,12 @@ static void an_empty_set_sorts(void **state)
 	l2set_release(&s);
 }
 
-static void the_budget_ends_it_without_harm(void **state)
+TEST(the_budget_ends_it_without_harm)
 {
 	struct budget b;
 	struct l2set s;
 	uint32_t n = 0;
 
-	(void)state;
 	budget_init(&b, 20 << 10);
 	l2set_init(&s, &b);
 	while (l2set_add(&s, (uint64_t)n << 16, n, true))
@@ -87,17 +82,4 @@ static void the_budget_ends_it_without_harm(void **state)
 	assert_true(n >= 64);
 	l2set_release(&s);
 	assert_int_equal(b.used_bytes, 0);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_table_is_kept_once_with_its_references),
-		cmocka_unit_test(the_active_index_wins),
-		cmocka_unit_test(tables_come_out_in_order_of_offset),
-		cmocka_unit_test(an_empty_set_sorts),
-		cmocka_unit_test(the_budget_ends_it_without_harm),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,11 +64,10 @@ static void close_bench(struct bench *t)
 	store_unref(t->mem);
 }
 
-static void every_table_comes_in_its_turn(void **state)
+TEST(every_table_comes_in_its_turn)
 {
 	struct bench t;
 
-	(void)state;
 	open_bench(&t, N_TABLES);
 	start(&t);
 	for (size_t i = 0; i < N_TABLES; i++) {
@@ -81,11 +80,10 @@ static void every_table_comes_in_its_turn(void **state)
 	close_bench(&t);
 }
 
-static void tables_can_be_left_out(void **state)
+TEST(tables_can_be_left_out)
 {
 	struct bench t;
 
-	(void)state;
 	open_bench(&t, N_TABLES);
 	start(&t);
 	for (size_t i = 0; i < N_TABLES; i += 1 + i % 150) {
@@ -97,9 +95,8 @@ static void tables_can_be_left_out(void **state)
 	close_bench(&t);
 }
 
-static void it_can_be_stopped_anywhere(void **state)
+TEST(it_can_be_stopped_anywhere)
 {
-	(void)state;
 	for (size_t n = 0; n < 20; n++) {
 		struct bench t;
 
@@ -113,11 +110,10 @@ static void it_can_be_stopped_anywhere(void **state)
 	}
 }
 
-static void few_tables_take_no_thread(void **state)
+TEST(few_tables_take_no_thread)
 {
 	struct bench t;
 
-	(void)state;
 	open_bench(&t, PREFETCH_TABLES_MIN - 1);
 	start(&t);
 	assert_false(t.prefetch.running);
@@ -125,9 +121,8 @@ static void few_tables_take_no_thread(void **state)
 	close_bench(&t);
 }
 
-static void without_memory_there_is_nothing(void **state)
+TEST(without_memory_there_is_nothing)
 {
-	(void)state;
 	for (size_t n = 0; n < PREFETCH_SLOTS; n++) {
 		struct bench t;
 
@@ -141,7 +136,7 @@ static void without_memory_there_is_nothing(void **state)
 	}
 }
 
-static void what_cannot_be_read_is_left_to_others(void **state)
+TEST(what_cannot_be_read_is_left_to_others)
 {
 	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
 					 .nth = 3,
@@ -149,7 +144,6 @@ static void what_cannot_be_read_is_left_to_others(void **state)
 	struct bench t;
 	size_t n_missing = 0;
 
-	(void)state;
 	open_bench(&t, N_TABLES);
 	fault_arm(&t.fault, &plan);
 	start(&t);
@@ -163,18 +157,4 @@ static void what_cannot_be_read_is_left_to_others(void **state)
 	assert_true(n_missing > 0);
 	assert_true(n_missing <= BULK_BYTES / TABLE);
 	close_bench(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_table_comes_in_its_turn),
-		cmocka_unit_test(tables_can_be_left_out),
-		cmocka_unit_test(it_can_be_stopped_anywhere),
-		cmocka_unit_test(few_tables_take_no_thread),
-		cmocka_unit_test(without_memory_there_is_nothing),
-		cmocka_unit_test(what_cannot_be_read_is_left_to_others),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

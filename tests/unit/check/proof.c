@@ -40,13 +40,12 @@ static void expect_low(struct rig *r, uint64_t off, uint64_t n, uint64_t count)
 	free(v.f.low);
 }
 
-static void a_sound_image_has_nothing_too_low(void **state)
+TEST(a_sound_image_has_nothing_too_low)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct small s = rig_small(r);
 	struct verdict v;
 
-	(void)state;
 	rig_snapshot(r, &s);
 	rig_bitmap(r, "b");
 	rig_finish(r);
@@ -57,7 +56,7 @@ static void a_sound_image_has_nothing_too_low(void **state)
 	rig_free(r);
 }
 
-static void every_kind_of_cluster_can_be_too_low(void **state)
+TEST(every_kind_of_cluster_can_be_too_low)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct small s = rig_small(r);
@@ -80,7 +79,6 @@ static void every_kind_of_cluster_can_be_too_low(void **state)
 	};
 	enum { N = sizeof(rows) / sizeof(rows[0]) };
 
-	(void)state;
 	rig_finish(r);
 	rows[N - 1].off = r->l1_off;
 	rows[N - 2].off = r->table_off;
@@ -96,13 +94,12 @@ static void every_kind_of_cluster_can_be_too_low(void **state)
 }
 
 /* The digest in the counters ends at 2. */
-static void a_count_above_two_is_compared_exactly(void **state)
+TEST(a_count_above_two_is_compared_exactly)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct small s = rig_small(r);
 	struct verdict v;
 
-	(void)state;
 	for (uint32_t i = 3; i < 6; i++)
 		rig_entry(r, s.l2, i, s.data[0], 0);
 	rig_set_refcount(r, s.data[0], 4);
@@ -116,13 +113,12 @@ static void a_count_above_two_is_compared_exactly(void **state)
 }
 
 /* Whose bit was cleared by the writer himself a moment ago. */
-static void stale_bitmaps_count_if_asked(void **state)
+TEST(stale_bitmaps_count_if_asked)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct rig_bitmap b;
 	struct verdict v;
 
-	(void)state;
 	rig_small(r);
 	b = rig_bitmap(r, "b");
 	rig_finish(r);
@@ -138,13 +134,12 @@ static void stale_bitmaps_count_if_asked(void **state)
 	rig_free(r);
 }
 
-static void what_raising_does_not_cure_is_corrupt(void **state)
+TEST(what_raising_does_not_cure_is_corrupt)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct small s = rig_small(r);
 	struct verdict v;
 
-	(void)state;
 	rig_finish(r);
 	rig_put64(r, s.l2 + 8 * 7, r->l1_off | ENTRY_COPIED);
 	v = prove(r);
@@ -161,13 +156,12 @@ static void what_raising_does_not_cure_is_corrupt(void **state)
 }
 
 /* Whoever writes drops such bitmaps anyway. */
-static void bitmaps_that_cannot_be_followed_do_not_matter(void **state)
+TEST(bitmaps_that_cannot_be_followed_do_not_matter)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct rig_bitmap b;
 	struct verdict v;
 
-	(void)state;
 	rig_small(r);
 	b = rig_bitmap(r, "b");
 	rig_finish(r);
@@ -216,7 +210,7 @@ static void expect_note(struct rig *r, enum defect defect)
 	expect_no_reason(r);
 }
 
-static void a_repeated_extension_is_no_reason(void **state)
+TEST(a_repeated_extension_is_no_reason)
 {
 	static const uint8_t twice[] = {
 		0xe2, 0x79, 0x2a, 0xca, 0,   0,    0,    3,    'r',  'a', 'w',
@@ -226,12 +220,11 @@ static void a_repeated_extension_is_no_reason(void **state)
 	struct rig *r =
 		with_header_bytes(twice, sizeof(twice), HEADER_LENGTH_V3);
 
-	(void)state;
 	expect_note(r, DEFECT_EXTENSION_DUPLICATE);
 	rig_free(r);
 }
 
-static void a_padded_name_is_no_reason(void **state)
+TEST(a_padded_name_is_no_reason)
 {
 	static const uint8_t padded[] = {
 		0xe2, 0x79, 0x2a, 0xca, 0, 0, 0, 8,
@@ -240,33 +233,30 @@ static void a_padded_name_is_no_reason(void **state)
 	struct rig *r =
 		with_header_bytes(padded, sizeof(padded), HEADER_LENGTH_V3);
 
-	(void)state;
 	expect_note(r, DEFECT_EXTENSION_BACKING_FORMAT);
 	rig_free(r);
 }
 
-static void a_malformed_feature_table_is_no_reason(void **state)
+TEST(a_malformed_feature_table_is_no_reason)
 {
 	static const uint8_t odd[] = { 0x68, 0x03, 0xf8, 0x57, 0, 0, 0, 47 };
 	struct rig *r = with_header_bytes(odd, sizeof(odd), HEADER_LENGTH_V3);
 
-	(void)state;
 	expect_note(r, DEFECT_EXTENSION_FEATURE_TABLE);
 	rig_free(r);
 }
 
-static void a_place_without_a_name_is_no_reason(void **state)
+TEST(a_place_without_a_name_is_no_reason)
 {
 	static const uint8_t place[8] = { 0, 0, 0, 0, 0, 0, 1, 0 };
 	struct rig *r =
 		with_header_bytes(place, sizeof(place), HEADER_OFF_BACKING_OFF);
 
-	(void)state;
 	expect_note(r, DEFECT_HEADER_BACKING_TEXT);
 	rig_free(r);
 }
 
-static void marks_are_no_reason(void **state)
+TEST(marks_are_no_reason)
 {
 	static const uint8_t dirty[8] = { 0, 0, 0, 0, 0, 0, 0, INCOMPAT_DIRTY };
 	static const uint8_t corrupt[8] = { 0, 0, 0, 0,
@@ -274,7 +264,6 @@ static void marks_are_no_reason(void **state)
 	struct rig *r =
 		with_header_bytes(dirty, sizeof(dirty), HEADER_OFF_INCOMPAT);
 
-	(void)state;
 	expect_note(r, DEFECT_HEADER_DIRTY_BIT);
 	rig_put(r, HEADER_OFF_INCOMPAT, corrupt, sizeof(corrupt));
 	expect_note(r, DEFECT_HEADER_CORRUPT_BIT);
@@ -283,12 +272,11 @@ static void marks_are_no_reason(void **state)
 
 /* These are findings, since others do not open such images; but they refer to
  * nothing. */
-static void an_odd_end_and_an_odd_empty_table_are_no_reason(void **state)
+TEST(an_odd_end_and_an_odd_empty_table_are_no_reason)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct small s = rig_small(r);
 
-	(void)state;
 	rig_snapshot(r, &s);
 	rig_finish(r);
 	rig_put64(r, HEADER_LENGTH_V3, r->cs - HEADER_LENGTH_V3 - 7);
@@ -304,13 +292,12 @@ static void an_odd_end_and_an_odd_empty_table_are_no_reason(void **state)
 	rig_free(r);
 }
 
-static void refcounts_may_be_too_narrow(void **state)
+TEST(refcounts_may_be_too_narrow)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ .has_order = true });
 	struct small s = rig_small(r);
 	struct verdict v;
 
-	(void)state;
 	rig_entry(r, s.l2, 7, s.data[0], 0);
 	rig_finish(r);
 	v = prove(r);
@@ -322,12 +309,11 @@ static void refcounts_may_be_too_narrow(void **state)
 	rig_free(r);
 }
 
-static void no_memory_is_no_damage(void **state)
+TEST(no_memory_is_no_damage)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct verdict v;
 
-	(void)state;
 	rig_small(r);
 	rig_finish(r);
 	v = prove_within(r, 4096, false);
@@ -335,27 +321,4 @@ static void no_memory_is_no_damage(void **state)
 	assert_false(v.f.corrupt || v.f.too_narrow);
 	free(v.f.low);
 	rig_free(r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_sound_image_has_nothing_too_low),
-		cmocka_unit_test(every_kind_of_cluster_can_be_too_low),
-		cmocka_unit_test(a_count_above_two_is_compared_exactly),
-		cmocka_unit_test(stale_bitmaps_count_if_asked),
-		cmocka_unit_test(what_raising_does_not_cure_is_corrupt),
-		cmocka_unit_test(bitmaps_that_cannot_be_followed_do_not_matter),
-		cmocka_unit_test(a_repeated_extension_is_no_reason),
-		cmocka_unit_test(a_padded_name_is_no_reason),
-		cmocka_unit_test(a_malformed_feature_table_is_no_reason),
-		cmocka_unit_test(a_place_without_a_name_is_no_reason),
-		cmocka_unit_test(marks_are_no_reason),
-		cmocka_unit_test(
-			an_odd_end_and_an_odd_empty_table_are_no_reason),
-		cmocka_unit_test(refcounts_may_be_too_narrow),
-		cmocka_unit_test(no_memory_is_no_damage),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -160,7 +160,7 @@ static void make(const struct dir *d, const char *name, const char *opts,
 	"-c 'write -c 128k 64k'"
 #define PLAIN "-c 'write 0 20k' -c 'write 3M 100k' -c 'write 30k 3k'"
 
-static void images_that_qemu_made_have_the_same_numbers(void **state)
+TEST(images_that_qemu_made_have_the_same_numbers)
 {
 	static const struct {
 		const char *opts;
@@ -188,7 +188,6 @@ static void images_that_qemu_made_have_the_same_numbers(void **state)
 	};
 	struct dir *d;
 
-	(void)state;
 	if (!have_qemu())
 		skip();
 	d = dir_new();
@@ -199,11 +198,10 @@ static void images_that_qemu_made_have_the_same_numbers(void **state)
 	dir_free(d);
 }
 
-static void snapshots_and_bitmaps_have_the_same_numbers(void **state)
+TEST(snapshots_and_bitmaps_have_the_same_numbers)
 {
 	struct dir *d;
 
-	(void)state;
 	if (!have_qemu())
 		skip();
 	d = dir_new();
@@ -225,11 +223,10 @@ static void snapshots_and_bitmaps_have_the_same_numbers(void **state)
 }
 
 /* qemu-io killed before it can write its refcounts. */
-static void images_that_qemu_left_dirty_have_the_same_numbers(void **state)
+TEST(images_that_qemu_left_dirty_have_the_same_numbers)
 {
 	struct dir *d;
 
-	(void)state;
 	if (!have_qemu())
 		skip();
 	d = dir_new();
@@ -365,12 +362,11 @@ static void compare_verdicts(const struct dir *d, const char *base)
 	assert_true(agree);
 }
 
-static void randomly_broken_images_have_the_same_verdict(void **state)
+TEST(randomly_broken_images_have_the_same_verdict)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	struct dir *d;
 
-	(void)state;
 	if (!have_qemu())
 		skip();
 	d = dir_new();
@@ -389,17 +385,4 @@ static void randomly_broken_images_have_the_same_verdict(void **state)
 		compare_verdicts(d, base);
 	}
 	dir_free(d);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(images_that_qemu_made_have_the_same_numbers),
-		cmocka_unit_test(snapshots_and_bitmaps_have_the_same_numbers),
-		cmocka_unit_test(
-			images_that_qemu_left_dirty_have_the_same_numbers),
-		cmocka_unit_test(randomly_broken_images_have_the_same_verdict),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,12 +23,11 @@ static struct rig *many_blocks(struct small *s)
 	return r;
 }
 
-static void several_blocks_are_all_read(void **state)
+TEST(several_blocks_are_all_read)
 {
 	struct small s;
 	struct rig *r = many_blocks(&s);
 
-	(void)state;
 	EXPECT_CLEAN(r);
 	rig_poke_refcount(r, 300 * r->cs, 9);
 	EXPECT(r, { DEFECT_REFCOUNT_LEAK, 300 * r->cs },
@@ -36,23 +35,21 @@ static void several_blocks_are_all_read(void **state)
 	rig_free(r);
 }
 
-static void reserved_bits_in_the_table_are_found(void **state)
+TEST(reserved_bits_in_the_table_are_found)
 {
 	struct small s;
 	struct rig *r = many_blocks(&s);
 
-	(void)state;
 	rig_put64(r, r->table_off + 8, rig_get64(r, r->table_off + 8) | 4);
 	EXPECT(r, { DEFECT_REFCOUNT_TABLE_ENTRY_RESERVED, r->table_off + 8 });
 	rig_free(r);
 }
 
-static void unaligned_blocks_leave_their_clusters_unchecked(void **state)
+TEST(unaligned_blocks_leave_their_clusters_unchecked)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct outcome *o;
 
-	(void)state;
 	rig_small(r);
 	rig_finish(r);
 	rig_put64(r, r->table_off, r->block_off + 512);
@@ -68,11 +65,10 @@ static void unaligned_blocks_leave_their_clusters_unchecked(void **state)
 	rig_free(r);
 }
 
-static void a_block_past_the_end_counts_nothing(void **state)
+TEST(a_block_past_the_end_counts_nothing)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 
-	(void)state;
 	rig_finish(r);
 	rig_put64(r, r->table_off, UINT64_C(1) << 40);
 	/* Header, refcount table and L1 lie in this order behind each other,
@@ -84,13 +80,12 @@ static void a_block_past_the_end_counts_nothing(void **state)
 	rig_free(r);
 }
 
-static void a_shared_block_is_found_and_not_believed(void **state)
+TEST(a_shared_block_is_found_and_not_believed)
 {
 	struct small s;
 	struct rig *r = many_blocks(&s);
 	struct outcome *o;
 
-	(void)state;
 	/* The entry of block 2 points to block 1. */
 	rig_put64(r, r->table_off + 16, rig_get64(r, r->table_off + 8));
 	o = check_rig(r);
@@ -104,22 +99,20 @@ static void a_shared_block_is_found_and_not_believed(void **state)
 	rig_free(r);
 }
 
-static void a_block_in_a_table_is_an_overlap(void **state)
+TEST(a_block_in_a_table_is_an_overlap)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 
-	(void)state;
 	rig_finish(r);
 	rig_put64(r, r->table_off + 8, r->l1_off);
 	EXPECT(r, { DEFECT_CLUSTER_OVERLAP, r->l1_off });
 	rig_free(r);
 }
 
-static void a_hole_in_the_table_means_refcount_zero(void **state)
+TEST(a_hole_in_the_table_means_refcount_zero)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 
-	(void)state;
 	rig_finish(r);
 	rig_put64(r, r->table_off, 0);
 	EXPECT(r, { DEFECT_REFCOUNT_TOO_LOW, 0 },
@@ -128,11 +121,10 @@ static void a_hole_in_the_table_means_refcount_zero(void **state)
 	rig_free(r);
 }
 
-static void the_largest_refcounts_are_read_as_they_are(void **state)
+TEST(the_largest_refcounts_are_read_as_they_are)
 {
 	struct outcome *o;
 
-	(void)state;
 	for (uint32_t order = 0; order <= 6; order++) {
 		struct rig *r = rig_new(&(struct rig_opts){
 			.refcount_order = order, .has_order = true });
@@ -147,21 +139,4 @@ static void the_largest_refcounts_are_read_as_they_are(void **state)
 		free(o);
 		rig_free(r);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(several_blocks_are_all_read),
-		cmocka_unit_test(reserved_bits_in_the_table_are_found),
-		cmocka_unit_test(
-			unaligned_blocks_leave_their_clusters_unchecked),
-		cmocka_unit_test(a_block_past_the_end_counts_nothing),
-		cmocka_unit_test(a_shared_block_is_found_and_not_believed),
-		cmocka_unit_test(a_block_in_a_table_is_an_overlap),
-		cmocka_unit_test(a_hole_in_the_table_means_refcount_zero),
-		cmocka_unit_test(the_largest_refcounts_are_read_as_they_are),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

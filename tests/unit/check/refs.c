@@ -4,12 +4,11 @@
 
 #include "support/test.h"
 
-static void counters_that_were_never_touched_are_zero(void **state)
+TEST(counters_that_were_never_touched_are_zero)
 {
 	struct budget b;
 	struct refs r;
 
-	(void)state;
 	budget_init(&b, 0);
 	refs_init(&r, &b);
 	assert_int_equal(refs_get(&r, 0), 0);
@@ -19,13 +18,12 @@ static void counters_that_were_never_touched_are_zero(void **state)
 	refs_release(&r);
 }
 
-static void far_apart_clusters_cost_a_chunk_each(void **state)
+TEST(far_apart_clusters_cost_a_chunk_each)
 {
 	struct budget b;
 	struct refs r;
 	enum use old;
 
-	(void)state;
 	budget_init(&b, 0);
 	refs_init(&r, &b);
 	for (uint64_t i = 0; i < 1000; i++) {
@@ -44,12 +42,11 @@ static void far_apart_clusters_cost_a_chunk_each(void **state)
 	assert_int_equal(b.used_bytes, 0);
 }
 
-static void the_three_fields_do_not_touch_each_other(void **state)
+TEST(the_three_fields_do_not_touch_each_other)
 {
 	uint32_t word = 0;
 	enum use old;
 
-	(void)state;
 	refs_set_stored(&word, STORED_MANY);
 	assert_true(refs_add(&word, USE_L2_TABLE, 3, &old));
 	assert_int_equal(old, USE_NONE);
@@ -59,12 +56,11 @@ static void the_three_fields_do_not_touch_each_other(void **state)
 	assert_int_equal(refs_stored(word), STORED_ONE);
 }
 
-static void counts_saturate_instead_of_spilling(void **state)
+TEST(counts_saturate_instead_of_spilling)
 {
 	uint32_t word = 0;
 	enum use old;
 
-	(void)state;
 	refs_add(&word, USE_DATA, UINT32_MAX, &old);
 	assert_int_equal(refs_count(word), REFS_COUNT_MAX);
 	refs_add(&word, USE_DATA, UINT32_MAX, &old);
@@ -73,13 +69,12 @@ static void counts_saturate_instead_of_spilling(void **state)
 	assert_int_equal(refs_stored(word), STORED_ZERO);
 }
 
-static void data_and_l2_tables_are_shared_among_themselves(void **state)
+TEST(data_and_l2_tables_are_shared_among_themselves)
 {
 	static const enum use shared[] = { USE_DATA, USE_L2_TABLE,
 					   USE_REFCOUNT_BLOCK };
 	enum use old;
 
-	(void)state;
 	for (size_t i = 0; i < 3; i++) {
 		uint32_t word = 0;
 
@@ -89,12 +84,11 @@ static void data_and_l2_tables_are_shared_among_themselves(void **state)
 	}
 }
 
-static void a_conflict_is_told_once(void **state)
+TEST(a_conflict_is_told_once)
 {
 	uint32_t word = 0;
 	enum use old;
 
-	(void)state;
 	assert_true(refs_add(&word, USE_HEADER, 1, &old));
 	assert_false(refs_add(&word, USE_HEADER, 1, &old));
 	assert_int_equal(old, USE_HEADER);
@@ -107,7 +101,7 @@ static void a_conflict_is_told_once(void **state)
 	assert_int_equal(old, USE_L2_TABLE);
 }
 
-static void sorting_keeps_every_counter(void **state)
+TEST(sorting_keeps_every_counter)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	uint64_t idx[500];
@@ -115,7 +109,6 @@ static void sorting_keeps_every_counter(void **state)
 	struct refs r;
 	enum use old;
 
-	(void)state;
 	budget_init(&b, 0);
 	refs_init(&r, &b);
 	for (size_t i = 0; i < 500; i++) {
@@ -130,13 +123,12 @@ static void sorting_keeps_every_counter(void **state)
 	refs_release(&r);
 }
 
-static void the_budget_ends_it_without_harm(void **state)
+TEST(the_budget_ends_it_without_harm)
 {
 	struct budget b;
 	struct refs r;
 	uint64_t n = 0;
 
-	(void)state;
 	budget_init(&b, 100 << 10);
 	refs_init(&r, &b);
 	while (refs_at(&r, n << 20))
@@ -148,27 +140,8 @@ static void the_budget_ends_it_without_harm(void **state)
 	assert_int_equal(b.used_bytes, 0);
 }
 
-static void every_use_has_a_name(void **state)
+TEST(every_use_has_a_name)
 {
-	(void)state;
 	for (int use = USE_NONE; use <= USE_CONFLICT; use++)
 		assert_non_null(use_name((enum use)use));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(counters_that_were_never_touched_are_zero),
-		cmocka_unit_test(far_apart_clusters_cost_a_chunk_each),
-		cmocka_unit_test(the_three_fields_do_not_touch_each_other),
-		cmocka_unit_test(counts_saturate_instead_of_spilling),
-		cmocka_unit_test(
-			data_and_l2_tables_are_shared_among_themselves),
-		cmocka_unit_test(a_conflict_is_told_once),
-		cmocka_unit_test(sorting_keeps_every_counter),
-		cmocka_unit_test(the_budget_ends_it_without_harm),
-		cmocka_unit_test(every_use_has_a_name),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,14 +33,13 @@ static int hear_progress(void *opaque, uint64_t done, uint64_t total)
 	return h->answer;
 }
 
-static void findings_count_by_their_severity(void **state)
+TEST(findings_count_by_their_severity)
 {
 	struct qcow2_check_result result = { 0 };
 	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
 	struct heard h = { 0 };
 	struct report r = { .opts = &opts, .result = &result };
 
-	(void)state;
 	opts.report = hear;
 	opts.opaque = &h;
 	report_clusters(&r, DEFECT_REFCOUNT_LEAK, 7, 512, "seven");
@@ -61,13 +60,12 @@ static void findings_count_by_their_severity(void **state)
 	assert_int_equal(h.n, 4);
 }
 
-static void counting_needs_no_listener(void **state)
+TEST(counting_needs_no_listener)
 {
 	struct qcow2_check_result result = { 0 };
 	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
 	struct report r = { .opts = &opts, .result = &result };
 
-	(void)state;
 	report_defect(&r, DEFECT_COPIED_FLAG, 0, "x");
 	report_clusters(&r, DEFECT_REFCOUNT_LEAK, 2, 0, "x");
 	assert_int_equal(result.corruptions, 1);
@@ -75,7 +73,7 @@ static void counting_needs_no_listener(void **state)
 	assert_int_equal(report_progress(&r, 5, NULL), 0);
 }
 
-static void a_fault_is_told_with_its_numbers(void **state)
+TEST(a_fault_is_told_with_its_numbers)
 {
 	struct qcow2_check_result result = { 0 };
 	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
@@ -83,7 +81,6 @@ static void a_fault_is_told_with_its_numbers(void **state)
 	struct report r = { .opts = &opts, .result = &result };
 	struct fault fault = { DEFECT_BITMAP_ENTRY, "type", 16, 7, 1 };
 
-	(void)state;
 	opts.report = hear;
 	opts.opaque = &h;
 	report_fault(&r, &fault, 1000, "bitmap 'b'");
@@ -93,14 +90,13 @@ static void a_fault_is_told_with_its_numbers(void **state)
 	assert_int_equal(result.corruptions, 1);
 }
 
-static void progress_never_falls_and_can_stop(void **state)
+TEST(progress_never_falls_and_can_stop)
 {
 	struct qcow2_check_result result = { 0 };
 	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
 	struct heard h = { 0 };
 	struct report r = { .opts = &opts, .result = &result };
 
-	(void)state;
 	opts.progress = hear_progress;
 	opts.opaque = &h;
 	assert_int_equal(report_progress(&r, 400, NULL), 0);
@@ -109,16 +105,4 @@ static void progress_never_falls_and_can_stop(void **state)
 	assert_int_equal(h.total, 1000);
 	h.answer = 1;
 	assert_int_equal(report_progress(&r, 500, NULL), -ECANCELED);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(findings_count_by_their_severity),
-		cmocka_unit_test(counting_needs_no_listener),
-		cmocka_unit_test(a_fault_is_told_with_its_numbers),
-		cmocka_unit_test(progress_never_falls_and_can_stop),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,9 +27,8 @@ static struct shot fresh(uint32_t version)
 	return t;
 }
 
-static void a_snapshot_shares_and_is_clean(void **state)
+TEST(a_snapshot_shares_and_is_clean)
 {
-	(void)state;
 	for (uint32_t version = 2; version <= 3; version++) {
 		struct shot t = fresh(version);
 		struct outcome *o;
@@ -43,11 +42,10 @@ static void a_snapshot_shares_and_is_clean(void **state)
 	}
 }
 
-static void a_refcount_that_forgets_the_snapshot_is_found(void **state)
+TEST(a_refcount_that_forgets_the_snapshot_is_found)
 {
 	struct shot t = fresh(3);
 
-	(void)state;
 	rig_poke_refcount(t.r, t.s.l2, 1);
 	EXPECT(t.r, { DEFECT_REFCOUNT_TOO_LOW, t.s.l2 },
 	       { DEFECT_COPIED_FLAG, t.r->l1_off });
@@ -63,11 +61,10 @@ static void expect_lost(struct shot *t)
 	       { DEFECT_REFCOUNT_LEAK, t->l1 });
 }
 
-static void l1_tables_out_of_place_are_found(void **state)
+TEST(l1_tables_out_of_place_are_found)
 {
 	struct shot t = fresh(3);
 
-	(void)state;
 	rig_put64(t.r, t.entry, t.l1 + 512);
 	expect_lost(&t);
 	rig_put64(t.r, t.entry, UINT64_C(1) << 50);
@@ -78,11 +75,10 @@ static void l1_tables_out_of_place_are_found(void **state)
 	rig_free(t.r);
 }
 
-static void a_disk_larger_than_its_l1_table_is_found(void **state)
+TEST(a_disk_larger_than_its_l1_table_is_found)
 {
 	struct shot t = fresh(3);
 
-	(void)state;
 	rig_put64(t.r, t.entry + DISK_SIZE, UINT64_C(1) << 60);
 	EXPECT(t.r, { DEFECT_SNAPSHOT_DISK_SIZE, t.entry });
 	rig_free(t.r);
@@ -95,13 +91,12 @@ static void bare_entry(struct shot *t, uint32_t len)
 	rig_put32(t->r, t->entry + EXTRA_SIZE, len);
 }
 
-static void extra_data_is_required_in_version_3_only(void **state)
+TEST(extra_data_is_required_in_version_3_only)
 {
 	static const uint32_t short_of_16[] = { 0, 8, 15 };
 	struct shot v2 = fresh(2);
 	struct shot v3 = fresh(3);
 
-	(void)state;
 	for (size_t i = 0; i < 3; i++) {
 		bare_entry(&v2, short_of_16[i]);
 		bare_entry(&v3, short_of_16[i]);
@@ -117,12 +112,11 @@ static void extra_data_is_required_in_version_3_only(void **state)
 }
 
 /* What lies behind is unknown, so nothing is called a leak. */
-static void too_much_extra_data_ends_the_table(void **state)
+TEST(too_much_extra_data_ends_the_table)
 {
 	struct shot t = fresh(3);
 	struct outcome *o;
 
-	(void)state;
 	bare_entry(&t, UINT32_MAX);
 	EXPECT(t.r, { DEFECT_SNAPSHOT_EXTRA_SIZE, t.entry });
 	o = check_rig(t.r);
@@ -134,12 +128,11 @@ static void too_much_extra_data_ends_the_table(void **state)
 
 /* As long as the entry ends inside the file, its names and what follows it are
  * where its length says. */
-static void extra_data_that_is_too_long_is_passed_over(void **state)
+TEST(extra_data_that_is_too_long_is_passed_over)
 {
 	struct shot t = fresh(3);
 	struct outcome *o;
 
-	(void)state;
 	bare_entry(&t, 1025);
 	EXPECT(t.r, { DEFECT_SNAPSHOT_EXTRA_SIZE, t.entry });
 	o = check_rig(t.r);
@@ -149,14 +142,13 @@ static void extra_data_that_is_too_long_is_passed_over(void **state)
 }
 
 /* Zeros decode as entries, until the file ends before their number. */
-static void a_table_that_runs_out_of_the_file_is_found(void **state)
+TEST(a_table_that_runs_out_of_the_file_is_found)
 {
 	struct shot t = fresh(3);
 	uint64_t end = t.r->n_clusters * t.r->cs;
 	uint8_t entry[72];
 	struct outcome *o;
 
-	(void)state;
 	assert_int_equal(
 		store_pread(t.r->store, entry, sizeof(entry), t.entry, 0, NULL),
 		0);
@@ -179,23 +171,21 @@ static void a_table_that_runs_out_of_the_file_is_found(void **state)
 	rig_free(t.r);
 }
 
-static void a_name_that_runs_out_of_the_file_is_found(void **state)
+TEST(a_name_that_runs_out_of_the_file_is_found)
 {
 	struct shot t = fresh(3);
 
-	(void)state;
 	rig_put32(t.r, t.entry + 12, 0xffff);
 	EXPECT(t.r, { DEFECT_SNAPSHOT_TABLE, HEADER_OFF_SNAPSHOTS_OFF },
 	       { DEFECT_REFCOUNT_LEAK, t.entry });
 	rig_free(t.r);
 }
 
-static void snapshots_with_one_l1_table_are_an_overlap(void **state)
+TEST(snapshots_with_one_l1_table_are_an_overlap)
 {
 	struct shot t = fresh(3);
 	uint8_t entry[72];
 
-	(void)state;
 	assert_int_equal(
 		store_pread(t.r->store, entry, sizeof(entry), t.entry, 0, NULL),
 		0);
@@ -206,12 +196,11 @@ static void snapshots_with_one_l1_table_are_an_overlap(void **state)
 }
 
 /* T4: nothing of it is read, but QEMU's check calls it corrupt. */
-static void an_empty_l1_table_in_no_place_is_found(void **state)
+TEST(an_empty_l1_table_in_no_place_is_found)
 {
 	struct shot t = fresh(3);
 	struct outcome *o;
 
-	(void)state;
 	rig_put32(t.r, t.entry + 8, 0);
 	rig_put64(t.r, t.entry + 48, 0);
 	rig_put64(t.r, t.entry, t.l1 + 8);
@@ -221,23 +210,4 @@ static void an_empty_l1_table_in_no_place_is_found(void **state)
 	assert_int_equal(o->result.corruptions, 1);
 	free(o);
 	rig_free(t.r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_snapshot_shares_and_is_clean),
-		cmocka_unit_test(a_refcount_that_forgets_the_snapshot_is_found),
-		cmocka_unit_test(l1_tables_out_of_place_are_found),
-		cmocka_unit_test(a_disk_larger_than_its_l1_table_is_found),
-		cmocka_unit_test(extra_data_is_required_in_version_3_only),
-		cmocka_unit_test(too_much_extra_data_ends_the_table),
-		cmocka_unit_test(extra_data_that_is_too_long_is_passed_over),
-		cmocka_unit_test(a_table_that_runs_out_of_the_file_is_found),
-		cmocka_unit_test(a_name_that_runs_out_of_the_file_is_found),
-		cmocka_unit_test(snapshots_with_one_l1_table_are_an_overlap),
-		cmocka_unit_test(an_empty_l1_table_in_no_place_is_found),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,14 +2,13 @@
 
 #include "rig.h"
 
-static void nothing_is_written_before_a_flush(void **state)
+TEST(nothing_is_written_before_a_flush)
 {
 	struct slice *s;
 	struct rig t;
 	uint64_t off;
 	size_t from;
 
-	(void)state;
 	rig_init(&t);
 	s = rig_new_table(&t, &off);
 	from = record_n_events(t.log);
@@ -22,14 +21,13 @@ static void nothing_is_written_before_a_flush(void **state)
 	rig_release(&t);
 }
 
-static void a_flush_is_one_barrier(void **state)
+TEST(a_flush_is_one_barrier)
 {
 	struct slice *s;
 	struct rig t;
 	uint64_t off;
 	size_t from;
 
-	(void)state;
 	rig_init(&t);
 	s = rig_new_table(&t, &off);
 	rig_set_entry(&t, s, 0, 0x5000 | ENTRY_COPIED, false);
@@ -43,12 +41,11 @@ static void a_flush_is_one_barrier(void **state)
 }
 
 /* Data may have been overwritten in place, of which a commit knows nothing. */
-static void a_flush_with_nothing_to_write_is_a_barrier_too(void **state)
+TEST(a_flush_with_nothing_to_write_is_a_barrier_too)
 {
 	struct rig t;
 	size_t from;
 
-	(void)state;
 	rig_init(&t);
 	for (unsigned i = 0; i < 3; i++) {
 		from = record_n_events(t.log);
@@ -59,7 +56,7 @@ static void a_flush_with_nothing_to_write_is_a_barrier_too(void **state)
 	rig_release(&t);
 }
 
-static void ordered_entries_come_after_refcounts_and_a_barrier(void **state)
+TEST(ordered_entries_come_after_refcounts_and_a_barrier)
 {
 	const struct record_event *first, *second;
 	struct slice *s;
@@ -67,7 +64,6 @@ static void ordered_entries_come_after_refcounts_and_a_barrier(void **state)
 	uint64_t off;
 	size_t from;
 
-	(void)state;
 	rig_init(&t);
 	s = rig_new_table(&t, &off);
 	rig_set_entry(&t, s, 0, 0x5000 | ENTRY_COPIED, true);
@@ -91,7 +87,7 @@ static void ordered_entries_come_after_refcounts_and_a_barrier(void **state)
 	rig_release(&t);
 }
 
-static void the_data_files_barrier_comes_first(void **state)
+TEST(the_data_files_barrier_comes_first)
 {
 	CLEANUP_STORE struct qcow2_store *data = NULL;
 	struct slice *s;
@@ -100,7 +96,6 @@ static void the_data_files_barrier_comes_first(void **state)
 	uint32_t number;
 	size_t from;
 
-	(void)state;
 	rig_init(&t);
 	assert_int_equal(record_store_new(t.log, t.mem, &number, &data), 0);
 	t.commit.data = data;
@@ -118,12 +113,11 @@ static void the_data_files_barrier_comes_first(void **state)
 	rig_release(&t);
 }
 
-static void an_l1_entry_is_written_with_its_sector(void **state)
+TEST(an_l1_entry_is_written_with_its_sector)
 {
 	struct rig t;
 	size_t from;
 
-	(void)state;
 	rig_init(&t);
 	assert_int_equal(commit_begin(&t.commit, 0, NULL), 0);
 	commit_set_l1(&t.commit, 1, 0x7000 | ENTRY_COPIED);
@@ -139,13 +133,12 @@ static void an_l1_entry_is_written_with_its_sector(void **state)
 	rig_release(&t);
 }
 
-static void both_words_of_an_extended_entry_are_set(void **state)
+TEST(both_words_of_an_extended_entry_are_set)
 {
 	struct slice *s;
 	struct rig t;
 	uint64_t off;
 
-	(void)state;
 	rig_init_with(&t, 16384, 16, QCOW2_CREATE_EXTENDED_L2);
 	s = rig_new_table(&t, &off);
 	assert_int_equal(commit_begin(&t.commit, 0, NULL), 0);
@@ -161,13 +154,11 @@ static void both_words_of_an_extended_entry_are_set(void **state)
 	rig_release(&t);
 }
 
-static void
-what_is_freed_keeps_its_refcount_until_the_removal_is_durable(void **state)
+TEST(what_is_freed_keeps_its_refcount_until_the_removal_is_durable)
 {
 	struct claim c;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	c = rig_claim(&t, 1);
 	assert_int_equal(commit_begin(&t.commit, 1, NULL), 0);
@@ -179,13 +170,12 @@ what_is_freed_keeps_its_refcount_until_the_removal_is_durable(void **state)
 	rig_release(&t);
 }
 
-static void and_while_a_request_from_before_is_under_way(void **state)
+TEST(and_while_a_request_from_before_is_under_way)
 {
 	struct grace_ref ref;
 	struct claim c;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	c = rig_claim(&t, 1);
 	ref = grace_enter(&t.grace);
@@ -201,12 +191,11 @@ static void and_while_a_request_from_before_is_under_way(void **state)
 	rig_release(&t);
 }
 
-static void draining_leaves_nothing_dirty_or_waiting(void **state)
+TEST(draining_leaves_nothing_dirty_or_waiting)
 {
 	struct claim c;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	c = rig_claim(&t, 1);
 	assert_int_equal(commit_begin(&t.commit, 1, NULL), 0);
@@ -219,12 +208,11 @@ static void draining_leaves_nothing_dirty_or_waiting(void **state)
 	rig_release(&t);
 }
 
-static void a_generation_is_covered_by_the_next_commit(void **state)
+TEST(a_generation_is_covered_by_the_next_commit)
 {
 	uint64_t generation;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	generation = commit_generation(&t.commit);
 	assert_false(commit_covers(&t.commit, generation));
@@ -246,14 +234,13 @@ static void expect_poisoned(struct rig *t, int code)
 	assert_int_equal(commit_drain(&t->commit, NULL), code);
 }
 
-static void rewritten_tables_are_in_the_file_and_in_the_cache(void **state)
+TEST(rewritten_tables_are_in_the_file_and_in_the_cache)
 {
 	uint8_t bytes[1024] = { 0 };
 	struct slice *s;
 	struct rig t;
 	uint64_t off;
 
-	(void)state;
 	rig_init(&t);
 	s = rig_new_table(&t, &off);
 	put_be64(bytes + 24, 0x5000 | ENTRY_COPIED);
@@ -268,11 +255,10 @@ static void rewritten_tables_are_in_the_file_and_in_the_cache(void **state)
 	rig_release(&t);
 }
 
-static void the_first_poison_stays(void **state)
+TEST(the_first_poison_stays)
 {
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	commit_poison(&t.commit, -ENOSPC);
 	commit_poison(&t.commit, -EIO);
@@ -280,23 +266,21 @@ static void the_first_poison_stays(void **state)
 	rig_release(&t);
 }
 
-static void refcounts_that_cannot_grow_poison_too(void **state)
+TEST(refcounts_that_cannot_grow_poison_too)
 {
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	t.refs.broken = -EIO;
 	expect_poisoned(&t, -EIO);
 	rig_release(&t);
 }
 
-static void clusters_that_cannot_be_given_back_leak(void **state)
+TEST(clusters_that_cannot_be_given_back_leak)
 {
 	struct claim c;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	c = rig_claim(&t, 1);
 	rig_flush(&t);
@@ -314,12 +298,11 @@ static void clusters_that_cannot_be_given_back_leak(void **state)
 	rig_release(&t);
 }
 
-static void damage_found_while_freeing_is_told(void **state)
+TEST(damage_found_while_freeing_is_told)
 {
 	struct qcow2_error err = { 0 };
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	assert_int_equal(commit_begin(&t.commit, 1, NULL), 0);
 	commit_free(&t.commit, (struct freed){ 40 * RIG_CLUSTER, 1, false });
@@ -361,14 +344,13 @@ static void *flush_often(void *opaque)
 	return NULL;
 }
 
-static void concurrent_flushes_share_barriers_that_cover_them(void **state)
+TEST(concurrent_flushes_share_barriers_that_cover_them)
 {
 	_Atomic unsigned failures = 0;
 	pthread_t threads[FLUSHERS];
 	struct rig t;
 	struct flusher f = { &t, &failures };
 
-	(void)state;
 	rig_init(&t);
 	for (unsigned i = 0; i < FLUSHERS; i++)
 		assert_int_equal(
@@ -378,34 +360,4 @@ static void concurrent_flushes_share_barriers_that_cover_them(void **state)
 	assert_int_equal(failures, 0);
 	assert_true(rig_events(&t, 0, STORE_OP_FLUSH) <= FLUSHERS * FLUSHES);
 	rig_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(nothing_is_written_before_a_flush),
-		cmocka_unit_test(a_flush_is_one_barrier),
-		cmocka_unit_test(
-			a_flush_with_nothing_to_write_is_a_barrier_too),
-		cmocka_unit_test(
-			ordered_entries_come_after_refcounts_and_a_barrier),
-		cmocka_unit_test(the_data_files_barrier_comes_first),
-		cmocka_unit_test(an_l1_entry_is_written_with_its_sector),
-		cmocka_unit_test(both_words_of_an_extended_entry_are_set),
-		cmocka_unit_test(
-			what_is_freed_keeps_its_refcount_until_the_removal_is_durable),
-		cmocka_unit_test(and_while_a_request_from_before_is_under_way),
-		cmocka_unit_test(draining_leaves_nothing_dirty_or_waiting),
-		cmocka_unit_test(a_generation_is_covered_by_the_next_commit),
-		cmocka_unit_test(
-			rewritten_tables_are_in_the_file_and_in_the_cache),
-		cmocka_unit_test(the_first_poison_stays),
-		cmocka_unit_test(refcounts_that_cannot_grow_poison_too),
-		cmocka_unit_test(clusters_that_cannot_be_given_back_leak),
-		cmocka_unit_test(damage_found_while_freeing_is_told),
-		cmocka_unit_test(
-			concurrent_flushes_share_barriers_that_cover_them),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

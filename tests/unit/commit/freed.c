@@ -99,11 +99,10 @@ static uint64_t count(struct rig *t, uint64_t cluster)
 	return value;
 }
 
-static void runs_that_continue_each_other_are_one(void **state)
+TEST(runs_that_continue_each_other_are_one)
 {
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	add(&t, 10, 1, false);
 	add(&t, 11, 2, false);
@@ -118,11 +117,10 @@ static void runs_that_continue_each_other_are_one(void **state)
 	rig_release(&t);
 }
 
-static void what_is_shared_is_not_punched(void **state)
+TEST(what_is_shared_is_not_punched)
 {
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	assert_int_equal(refcounts_increment(&t.refs, 8, 10, NULL), 0);
 	assert_int_equal(refcounts_increment(&t.refs, 1, 13, NULL), 0);
@@ -138,12 +136,11 @@ static void what_is_shared_is_not_punched(void **state)
 	rig_release(&t);
 }
 
-static void scattered_clusters_are_punched_in_order_and_together(void **state)
+TEST(scattered_clusters_are_punched_in_order_and_together)
 {
 	static const uint64_t order[] = { 14, 11, 20, 10, 13, 12, 21 };
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	assert_int_equal(refcounts_increment(&t.refs, 5, 10, NULL), 0);
 	assert_int_equal(refcounts_increment(&t.refs, 2, 20, NULL), 0);
@@ -160,11 +157,10 @@ static void scattered_clusters_are_punched_in_order_and_together(void **state)
 	rig_release(&t);
 }
 
-static void a_cluster_freed_twice_is_punched_the_second_time(void **state)
+TEST(a_cluster_freed_twice_is_punched_the_second_time)
 {
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	assert_int_equal(refcounts_increment(&t.refs, 1, 10, NULL), 0);
 	assert_int_equal(refcounts_increment(&t.refs, 1, 10, NULL), 0);
@@ -178,11 +174,10 @@ static void a_cluster_freed_twice_is_punched_the_second_time(void **state)
 
 /* The open cluster of compressed data may have another piece in it by the time
  * that the hole is made: the data was gone. */
-static void what_may_get_references_is_not_punched(void **state)
+TEST(what_may_get_references_is_not_punched)
 {
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	assert_int_equal(refcounts_increment(&t.refs, 3, 10, NULL), 0);
 	refcounts_hold(&t.refs, 11);
@@ -197,11 +192,10 @@ static void what_may_get_references_is_not_punched(void **state)
 	rig_release(&t);
 }
 
-static void unreadable_refcounts_punch_nothing(void **state)
+TEST(unreadable_refcounts_punch_nothing)
 {
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	t.reads_fail = true;
 	add(&t, 10, 8, true);
@@ -211,12 +205,11 @@ static void unreadable_refcounts_punch_nothing(void **state)
 }
 
 /* An empty list may have no memory at all. */
-static void nothing_can_be_appended(void **state)
+TEST(nothing_can_be_appended)
 {
 	struct freed_list l = { 0 };
 	struct freed_list none = { 0 };
 
-	(void)state;
 	freed_append(&l, &none);
 	assert_int_equal(l.n, 0);
 	assert_int_equal(freed_reserve(&l, 1, NULL), 0);
@@ -226,21 +219,4 @@ static void nothing_can_be_appended(void **state)
 	assert_int_equal(l.n_clusters, 3);
 	assert_int_equal(none.n, 0);
 	freed_list_release(&l);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(runs_that_continue_each_other_are_one),
-		cmocka_unit_test(what_is_shared_is_not_punched),
-		cmocka_unit_test(
-			scattered_clusters_are_punched_in_order_and_together),
-		cmocka_unit_test(
-			a_cluster_freed_twice_is_punched_the_second_time),
-		cmocka_unit_test(what_may_get_references_is_not_punched),
-		cmocka_unit_test(unreadable_refcounts_punch_nothing),
-		cmocka_unit_test(nothing_can_be_appended),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,23 +5,21 @@
 
 #include "support/test.h"
 
-static void a_ticket_without_requests_is_over_at_once(void **state)
+TEST(a_ticket_without_requests_is_over_at_once)
 {
 	struct grace g;
 
-	(void)state;
 	grace_init(&g);
 	assert_true(grace_is_over(&g, grace_ticket(&g)));
 	grace_release(&g);
 }
 
-static void a_request_that_began_before_holds_the_ticket(void **state)
+TEST(a_request_that_began_before_holds_the_ticket)
 {
 	struct grace_ref ref;
 	struct grace g;
 	uint64_t ticket;
 
-	(void)state;
 	grace_init(&g);
 	for (unsigned round = 0; round < 5; round++) {
 		ref = grace_enter(&g);
@@ -34,14 +32,13 @@ static void a_request_that_began_before_holds_the_ticket(void **state)
 	grace_release(&g);
 }
 
-static void a_steady_stream_of_requests_does_not_hold_it_for_ever(void **state)
+TEST(a_steady_stream_of_requests_does_not_hold_it_for_ever)
 {
 	struct grace_ref old, new;
 	struct grace g;
 	uint64_t ticket;
 	bool over = false;
 
-	(void)state;
 	grace_init(&g);
 	old = grace_enter(&g);
 	ticket = grace_ticket(&g);
@@ -57,13 +54,12 @@ static void a_steady_stream_of_requests_does_not_hold_it_for_ever(void **state)
 	grace_release(&g);
 }
 
-static void what_began_after_the_ticket_may_hold_it_but_not_end_it(void **state)
+TEST(what_began_after_the_ticket_may_hold_it_but_not_end_it)
 {
 	struct grace_ref before, after;
 	struct grace g;
 	uint64_t ticket;
 
-	(void)state;
 	grace_init(&g);
 	before = grace_enter(&g);
 	ticket = grace_ticket(&g);
@@ -113,12 +109,11 @@ static void wait_for(struct scene *s, uint64_t ticket)
 		sched_yield();
 }
 
-static void nobody_sees_what_was_freed(void **state)
+TEST(nobody_sees_what_was_freed)
 {
 	struct scene *s = calloc(1, sizeof(*s));
 	pthread_t threads[THREADS];
 
-	(void)state;
 	assert_non_null(s);
 	grace_init(&s->g);
 	s->state[0] = ALIVE;
@@ -142,19 +137,4 @@ static void nobody_sees_what_was_freed(void **state)
 	assert_int_equal(s->violations, 0);
 	grace_release(&s->g);
 	free(s);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_ticket_without_requests_is_over_at_once),
-		cmocka_unit_test(a_request_that_began_before_holds_the_ticket),
-		cmocka_unit_test(
-			a_steady_stream_of_requests_does_not_hold_it_for_ever),
-		cmocka_unit_test(
-			what_began_after_the_ticket_may_hold_it_but_not_end_it),
-		cmocka_unit_test(nobody_sees_what_was_freed),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

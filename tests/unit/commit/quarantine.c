@@ -15,13 +15,12 @@ static struct freed_batch *batch_of(struct freed_batch **queue,
 	return *queue;
 }
 
-static void a_finished_batch_loses_its_refcounts(void **state)
+TEST(a_finished_batch_loses_its_refcounts)
 {
 	struct freed_batch *queue = NULL;
 	struct claim c;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	c = rig_claim(&t, 3);
 	batch_of(&queue, &(struct freed){ c.host_off, 3, false }, 1);
@@ -35,14 +34,13 @@ static void a_finished_batch_loses_its_refcounts(void **state)
 	rig_release(&t);
 }
 
-static void only_the_last_reference_gives_space_back(void **state)
+TEST(only_the_last_reference_gives_space_back)
 {
 	struct freed_batch *queue = NULL;
 	struct claim c;
 	struct rig t;
 	size_t from;
 
-	(void)state;
 	rig_init(&t);
 	c = rig_claim(&t, 2);
 	assert_int_equal(
@@ -60,7 +58,7 @@ static void only_the_last_reference_gives_space_back(void **state)
 	rig_release(&t);
 }
 
-static void a_run_that_cannot_be_freed_does_not_keep_the_others(void **state)
+TEST(a_run_that_cannot_be_freed_does_not_keep_the_others)
 {
 	struct freed_batch *queue = NULL;
 	struct qcow2_error err = { 0 };
@@ -68,7 +66,6 @@ static void a_run_that_cannot_be_freed_does_not_keep_the_others(void **state)
 	struct claim c;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	c = rig_claim(&t, 1);
 	runs[0] = (struct freed){ c.host_off + 7 * RIG_CLUSTER, 1, false };
@@ -81,13 +78,12 @@ static void a_run_that_cannot_be_freed_does_not_keep_the_others(void **state)
 	rig_release(&t);
 }
 
-static void a_hole_that_cannot_be_made_costs_space_only(void **state)
+TEST(a_hole_that_cannot_be_made_costs_space_only)
 {
 	struct freed_batch *queue = NULL;
 	struct claim c;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	c = rig_claim(&t, 1);
 	batch_of(&queue, &(struct freed){ c.host_off, 1, true }, 1);
@@ -99,11 +95,10 @@ static void a_hole_that_cannot_be_made_costs_space_only(void **state)
 	rig_release(&t);
 }
 
-static void batches_keep_their_order(void **state)
+TEST(batches_keep_their_order)
 {
 	struct freed_batch *queue = NULL;
 
-	(void)state;
 	batch_of(&queue, &(struct freed){ 4096, 1, false }, 1);
 	batch_of(&queue, &(struct freed){ 8192, 1, false }, 1);
 	assert_int_equal(queue->freed.list[0].host_off, 4096);
@@ -111,11 +106,10 @@ static void batches_keep_their_order(void **state)
 	freed_batches_release(&queue);
 }
 
-static void reserving_makes_room_for_as_many_as_asked(void **state)
+TEST(reserving_makes_room_for_as_many_as_asked)
 {
 	struct freed_list l = { 0 };
 
-	(void)state;
 	assert_int_equal(freed_reserve(&l, 1000, NULL), 0);
 	for (uint64_t i = 0; i < 1000; i++)
 		freed_add(&l, 12, (struct freed){ i << 20, 1, false });
@@ -136,9 +130,8 @@ static void free_runs(struct rig *t, uint64_t n_runs, uint64_t n_clusters)
 }
 
 /* S5: 64 MiB, or an eighth of the file. */
-static void much_space_in_quarantine_asks_for_a_commit(void **state)
+TEST(much_space_in_quarantine_asks_for_a_commit)
 {
-	(void)state;
 	for (uint64_t file = 1; file <= 1024; file *= 1024) {
 		uint64_t n = file > 1 ? 128 << 8 : 64 << 8;
 		struct rig t;
@@ -154,11 +147,10 @@ static void much_space_in_quarantine_asks_for_a_commit(void **state)
 }
 
 /* They are listed in memory, and each may cost a slice of refcounts. */
-static void many_runs_in_quarantine_ask_for_one_too(void **state)
+TEST(many_runs_in_quarantine_ask_for_one_too)
 {
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	t.refs.high_water = UINT64_C(1) << 50;
 	free_runs(&t, 16383, 1);
@@ -168,11 +160,10 @@ static void many_runs_in_quarantine_ask_for_one_too(void **state)
 	rig_release(&t);
 }
 
-static void many_dirty_refcounts_ask_for_one_too(void **state)
+TEST(many_dirty_refcounts_ask_for_one_too)
 {
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	cache_release(&t.refs.blocks);
 	assert_int_equal(cache_init(&t.refs.blocks, t.file, 1, 512, NULL), 0);
@@ -184,22 +175,4 @@ static void many_dirty_refcounts_ask_for_one_too(void **state)
 	}
 	assert_true(commit_wanted(&t.commit));
 	rig_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_finished_batch_loses_its_refcounts),
-		cmocka_unit_test(only_the_last_reference_gives_space_back),
-		cmocka_unit_test(
-			a_run_that_cannot_be_freed_does_not_keep_the_others),
-		cmocka_unit_test(a_hole_that_cannot_be_made_costs_space_only),
-		cmocka_unit_test(batches_keep_their_order),
-		cmocka_unit_test(much_space_in_quarantine_asks_for_a_commit),
-		cmocka_unit_test(many_runs_in_quarantine_ask_for_one_too),
-		cmocka_unit_test(many_dirty_refcounts_ask_for_one_too),
-		cmocka_unit_test(reserving_makes_room_for_as_many_as_asked),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

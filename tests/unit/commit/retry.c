@@ -24,14 +24,13 @@ static void fail_with(struct rig *t, enum store_op op, uint64_t nth, int code)
 	fault_arm(&t->fault, &p);
 }
 
-static void a_failed_rewrite_goes_with_the_next_commit(void **state)
+TEST(a_failed_rewrite_goes_with_the_next_commit)
 {
 	uint8_t bytes[1024] = { 0 };
 	struct slice *s;
 	struct rig t;
 	uint64_t off;
 
-	(void)state;
 	rig_init(&t);
 	s = rig_new_table(&t, &off);
 	put_be64(bytes + 24, 0x5000 | ENTRY_COPIED);
@@ -83,11 +82,10 @@ static void expect_whole_commit(struct rig *t, size_t from, uint64_t off)
 }
 
 /* D5: the n-th write finds no room; all of it is written again, in order. */
-static void a_failed_write_is_tried_again_by_the_next_flush(void **state)
+TEST(a_failed_write_is_tried_again_by_the_next_flush)
 {
 	static const int codes[] = { -ENOSPC, -EDQUOT, -EFBIG, -EIO };
 
-	(void)state;
 	for (unsigned i = 0; i < 16; i++) {
 		struct qcow2_error err = { 0 };
 		uint64_t off, nth = 1 + i / 4;
@@ -115,13 +113,12 @@ static void a_failed_write_is_tried_again_by_the_next_flush(void **state)
 	}
 }
 
-static void a_commit_that_failed_makes_nothing_durable(void **state)
+TEST(a_commit_that_failed_makes_nothing_durable)
 {
 	uint64_t generation, off;
 	struct slice *s;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	s = change_all(&t, &off);
 	generation = commit_generation(&t.commit);
@@ -137,14 +134,13 @@ static void a_commit_that_failed_makes_nothing_durable(void **state)
 }
 
 /* Its pointers may still be on the disk. */
-static void what_was_freed_waits_until_a_commit_succeeds(void **state)
+TEST(what_was_freed_waits_until_a_commit_succeeds)
 {
 	struct claim c;
 	struct slice *s;
 	struct rig t;
 	uint64_t off;
 
-	(void)state;
 	rig_init(&t);
 	c = rig_claim(&t, 2);
 	s = rig_new_table(&t, &off);
@@ -167,13 +163,12 @@ static void what_was_freed_waits_until_a_commit_succeeds(void **state)
 }
 
 /* More changes come while nothing can be written: they all arrive. */
-static void changes_after_a_failed_write_arrive_too(void **state)
+TEST(changes_after_a_failed_write_arrive_too)
 {
 	struct slice *s;
 	struct rig t;
 	uint64_t off;
 
-	(void)state;
 	rig_init(&t);
 	s = change_all(&t, &off);
 	fail_with(&t, STORE_OP_WRITE, 2, -ENOSPC);
@@ -189,13 +184,12 @@ static void changes_after_a_failed_write_arrive_too(void **state)
 }
 
 /* What could not be written must not grow without limit. */
-static void room_is_made_before_more_becomes_dirty(void **state)
+TEST(room_is_made_before_more_becomes_dirty)
 {
 	struct slice *s;
 	struct rig t;
 	uint64_t off;
 
-	(void)state;
 	rig_init(&t);
 	cache_release(&t.l2);
 	assert_int_equal(cache_init(&t.l2, t.file, 2 * 512, 512, NULL), 0);
@@ -218,9 +212,8 @@ static void room_is_made_before_more_becomes_dirty(void **state)
 	rig_release(&t);
 }
 
-static void a_failed_barrier_is_final(void **state)
+TEST(a_failed_barrier_is_final)
 {
-	(void)state;
 	for (unsigned nth = 1; nth <= 2; nth++) {
 		struct slice *s;
 		struct rig t;
@@ -234,20 +227,4 @@ static void a_failed_barrier_is_final(void **state)
 		cache_put(&t.l2, s);
 		rig_release(&t);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_failed_rewrite_goes_with_the_next_commit),
-		cmocka_unit_test(
-			a_failed_write_is_tried_again_by_the_next_flush),
-		cmocka_unit_test(a_commit_that_failed_makes_nothing_durable),
-		cmocka_unit_test(what_was_freed_waits_until_a_commit_succeeds),
-		cmocka_unit_test(changes_after_a_failed_write_arrive_too),
-		cmocka_unit_test(room_is_made_before_more_becomes_dirty),
-		cmocka_unit_test(a_failed_barrier_is_final),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -147,12 +147,11 @@ static struct qcow2_store *copy_of(struct qcow2_store *s)
 	return copy;
 }
 
-static void bitmaps_move_to_the_start(void **state)
+TEST(bitmaps_move_to_the_start)
 {
 	struct rig *r = make();
 	uint64_t size, end = expect_bitmaps(r->store);
 
-	(void)state;
 	assert_true(end > (N_GAP + 4) * CLUSTER);
 	assert_int_equal(compact(r->store), 0);
 	expect_sound(r->store, false);
@@ -163,13 +162,12 @@ static void bitmaps_move_to_the_start(void **state)
 	rig_free(r);
 }
 
-static void a_failure_leaves_them_where_they_can_be_read(void **state)
+TEST(a_failure_leaves_them_where_they_can_be_read)
 {
 	struct rig *r = make();
 	uint64_t n_fired = 0;
 	bool fired = true;
 
-	(void)state;
 	for (uint64_t nth = 1; fired; nth++) {
 		const struct fault_plan plan = { .ops = FAULT_ON_ALL,
 						 .nth = nth,
@@ -196,7 +194,7 @@ static void a_failure_leaves_them_where_they_can_be_read(void **state)
 
 /* Every prefix of what was written, and every one without one write that no
  * barrier had made durable. */
-static void a_crash_leaves_them_whole(void **state)
+TEST(a_crash_leaves_them_whole)
 {
 	struct rig *r = make();
 	struct qcow2_store *base = copy_of(r->store);
@@ -206,7 +204,6 @@ static void a_crash_leaves_them_whole(void **state)
 	size_t n;
 	bool *keep;
 
-	(void)state;
 	assert_int_equal(record_store_new(log, r->store, NULL, &recorded), 0);
 	assert_int_equal(compact(recorded), 0);
 	store_unref(recorded);
@@ -238,15 +235,4 @@ static void a_crash_leaves_them_whole(void **state)
 	record_log_free(log);
 	store_unref(base);
 	rig_free(r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(bitmaps_move_to_the_start),
-		cmocka_unit_test(a_failure_leaves_them_where_they_can_be_read),
-		cmocka_unit_test(a_crash_leaves_them_whole),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

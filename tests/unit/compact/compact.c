@@ -7,11 +7,10 @@
 
 /* ---- Data and tables ----------------------------------------------------- */
 
-static void data_moves_into_holes(void **state)
+TEST(data_moves_into_holes)
 {
 	static const uint32_t sizes[] = { 512, 4096, 65536 };
 
-	(void)state;
 	for (int i = 0; i < 6; i++) {
 		struct qcow2_compact_result result;
 		struct rig r;
@@ -28,7 +27,7 @@ static void data_moves_into_holes(void **state)
 	}
 }
 
-static void extended_entries_follow(void **state)
+TEST(extended_entries_follow)
 {
 	struct qcow2_create_opts o = {
 		.cluster_size = 16384,
@@ -38,7 +37,6 @@ static void extended_entries_follow(void **state)
 	struct qcow2_compact_result result;
 	struct rig r;
 
-	(void)state;
 	rig_init(&r, (uint64_t)COMPACT_CLUSTERS * o.cluster_size, &o);
 	compact_write(&r, 0, 100, 1);
 	/* Some subclusters only. */
@@ -51,12 +49,11 @@ static void extended_entries_follow(void **state)
 	rig_release(&r);
 }
 
-static void l2_tables_move(void **state)
+TEST(l2_tables_move)
 {
 	struct rig r;
 	uint64_t old;
 
-	(void)state;
 	compact_start(&r, 512, 0, 3);
 	compact_write(&r, 0, 64, 1);
 	compact_write(&r, 192, 1, 2);
@@ -69,12 +66,11 @@ static void l2_tables_move(void **state)
 	rig_release(&r);
 }
 
-static void an_l1_table_of_two_clusters_moves(void **state)
+TEST(an_l1_table_of_two_clusters_moves)
 {
 	struct rig r;
 	uint64_t old;
 
-	(void)state;
 	compact_start(&r, 512, 0, 3);
 	compact_write(&r, 0, COMPACT_CLUSTERS, 1);
 	rig_close(&r);
@@ -94,12 +90,11 @@ static void an_l1_table_of_two_clusters_moves(void **state)
 	rig_release(&r);
 }
 
-static void refcount_blocks_move(void **state)
+TEST(refcount_blocks_move)
 {
 	struct qcow2_compact_result result;
 	struct rig r;
 
-	(void)state;
 	/* A block counts 64 clusters. */
 	compact_start(&r, 512, 64, 3);
 	compact_write(&r, 0, COMPACT_CLUSTERS, 1);
@@ -110,13 +105,12 @@ static void refcount_blocks_move(void **state)
 	rig_release(&r);
 }
 
-static void snapshots_and_their_tables_move(void **state)
+TEST(snapshots_and_their_tables_move)
 {
 	struct rig r;
 	uint8_t *view;
 	uint64_t before;
 
-	(void)state;
 	compact_start(&r, 4096, 0, 3);
 	compact_write(&r, 0, 100, 1);
 	rig_create(&r, "junk");
@@ -137,12 +131,11 @@ static void snapshots_and_their_tables_move(void **state)
 
 /* ---- Flags --------------------------------------------------------------- */
 
-static void zeros_take_no_space(void **state)
+TEST(zeros_take_no_space)
 {
 	struct qcow2_compact_result result;
 	struct rig r;
 
-	(void)state;
 	for (uint32_t version = 2; version <= 3; version++) {
 		compact_start(&r, 4096, 0, version);
 		compact_write(&r, 0, 100, 1);
@@ -157,12 +150,11 @@ static void zeros_take_no_space(void **state)
 	}
 }
 
-static void data_is_compressed(void **state)
+TEST(data_is_compressed)
 {
 	struct qcow2_compact_result result;
 	struct rig r;
 
-	(void)state;
 	compact_start(&r, 65536, 0, 3);
 	compact_write(&r, 0, 100, 1);
 	rig_close(&r);
@@ -175,13 +167,12 @@ static void data_is_compressed(void **state)
 }
 
 /* A snapshot would keep the old clusters: the file only became longer. */
-static void what_a_snapshot_holds_is_not_rewritten(void **state)
+TEST(what_a_snapshot_holds_is_not_rewritten)
 {
 	struct qcow2_compact_result result;
 	uint64_t size;
 	struct rig r;
 
-	(void)state;
 	compact_start(&r, 65536, 0, 3);
 	compact_write(&r, 0, 100, 1);
 	rig_create(&r, "one");
@@ -195,13 +186,12 @@ static void what_a_snapshot_holds_is_not_rewritten(void **state)
 	rig_release(&r);
 }
 
-static void a_dry_run_leaves_even_a_free_end(void **state)
+TEST(a_dry_run_leaves_even_a_free_end)
 {
 	struct qcow2_compact_result result;
 	struct rig r;
 	uint64_t size;
 
-	(void)state;
 	compact_start(&r, 4096, 0, 3);
 	compact_write(&r, 0, 10, 1);
 	rig_close(&r);
@@ -226,9 +216,8 @@ static int stop(void *opaque, uint64_t done, uint64_t total)
 	return --*calls < 0;
 }
 
-static void it_can_be_stopped_and_goes_on_later(void **state)
+TEST(it_can_be_stopped_and_goes_on_later)
 {
-	(void)state;
 	for (int n = 0; n < 6; n++) {
 		struct qcow2_compact_opts opts = QCOW2_COMPACT_OPTS_INIT;
 		struct qcow2_compact_result result = { .struct_size =
@@ -254,14 +243,13 @@ static void it_can_be_stopped_and_goes_on_later(void **state)
 	}
 }
 
-static void what_cannot_be_done_is_refused(void **state)
+TEST(what_cannot_be_done_is_refused)
 {
 	struct qcow2_compact_opts opts = QCOW2_COMPACT_OPTS_INIT;
 	struct qcow2_compact_result result = { .struct_size = sizeof(result) };
 	struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
 	struct rig r;
 
-	(void)state;
 	compact_start(&r, 4096, 0, 3);
 	compact_write(&r, 0, 10, 1);
 	opts.flags = 0x80;
@@ -292,7 +280,7 @@ static int open_data(void *opaque, const struct qcow2_reference *ref,
 }
 
 /* A dry run said how much compressing would bring. */
-static void a_dry_run_does_not_promise_what_is_refused(void **state)
+TEST(a_dry_run_does_not_promise_what_is_refused)
 {
 	struct qcow2_compact_opts opts = QCOW2_COMPACT_OPTS_INIT;
 	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
@@ -302,7 +290,6 @@ static void a_dry_run_does_not_promise_what_is_refused(void **state)
 	struct qcow2_store *store, *data;
 	struct qcow2_image *img;
 
-	(void)state;
 	assert_int_equal(qcow2_store_new_memory(&store, NULL), 0);
 	assert_int_equal(qcow2_store_new_memory(&data, NULL), 0);
 	create.virtual_size = 1048576;
@@ -323,13 +310,12 @@ static void a_dry_run_does_not_promise_what_is_refused(void **state)
 }
 
 /* Time and memory go by the refcount blocks, not by the size of the file. */
-static void a_long_sparse_tail_costs_nothing(void **state)
+TEST(a_long_sparse_tail_costs_nothing)
 {
 	struct qcow2_compact_result result;
 	struct rig r;
 	uint64_t size;
 
-	(void)state;
 	for (int i = 0; i < 2; i++) {
 		compact_start(&r, i ? 65536 : 512, 0, 3);
 		compact_write(&r, 0, COMPACT_CLUSTERS, 1);
@@ -368,7 +354,7 @@ static uint64_t get64(struct qcow2_store *store, uint64_t off)
 
 /* A block that describes the far end of a sparse file would have sets of
  * terabytes made. */
-static void sets_that_no_memory_holds_are_refused(void **state)
+TEST(sets_that_no_memory_holds_are_refused)
 {
 	struct qcow2_create_opts o = { .cluster_size = 2 << 20,
 				       .version = 3,
@@ -380,7 +366,6 @@ static void sets_that_no_memory_holds_are_refused(void **state)
 	uint8_t count = 1;
 	struct rig r;
 
-	(void)state;
 	rig_init(&r, 2 << 20, &o);
 	rig_close(&r);
 	table = get64(r.store, 48);
@@ -396,27 +381,4 @@ static void sets_that_no_memory_holds_are_refused(void **state)
 	assert_int_equal(qcow2_compact(r.img, &opts, &result, &err), -EFBIG);
 	assert_non_null(strstr(err.message, "17196646400 clusters"));
 	rig_release(&r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(data_moves_into_holes),
-		cmocka_unit_test(extended_entries_follow),
-		cmocka_unit_test(l2_tables_move),
-		cmocka_unit_test(an_l1_table_of_two_clusters_moves),
-		cmocka_unit_test(refcount_blocks_move),
-		cmocka_unit_test(snapshots_and_their_tables_move),
-		cmocka_unit_test(zeros_take_no_space),
-		cmocka_unit_test(data_is_compressed),
-		cmocka_unit_test(what_a_snapshot_holds_is_not_rewritten),
-		cmocka_unit_test(a_dry_run_leaves_even_a_free_end),
-		cmocka_unit_test(it_can_be_stopped_and_goes_on_later),
-		cmocka_unit_test(what_cannot_be_done_is_refused),
-		cmocka_unit_test(a_dry_run_does_not_promise_what_is_refused),
-		cmocka_unit_test(a_long_sparse_tail_costs_nothing),
-		cmocka_unit_test(sets_that_no_memory_holds_are_refused),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -156,28 +156,24 @@ static void run_all(bool persistent, unsigned ops, uint64_t at_least)
 	}
 }
 
-static void one_write_or_flush_fails(void **state)
+TEST(one_write_or_flush_fails)
 {
-	(void)state;
 	run_all(false, FAULT_ON(STORE_OP_WRITE) | FAULT_ON(STORE_OP_FLUSH), 20);
 }
 
-static void one_truncation_or_punch_fails(void **state)
+TEST(one_truncation_or_punch_fails)
 {
-	(void)state;
 	run_all(false, FAULT_ON(STORE_OP_ZERO) | FAULT_ON(STORE_OP_TRUNCATE),
 		1);
 }
 
-static void one_read_fails(void **state)
+TEST(one_read_fails)
 {
-	(void)state;
 	run_all(false, FAULT_ON(STORE_OP_READ), 20);
 }
 
-static void all_changes_fail_from_some_point_on(void **state)
+TEST(all_changes_fail_from_some_point_on)
 {
-	(void)state;
 	run_all(true, FAULT_ON_CHANGES, 20);
 }
 
@@ -204,9 +200,8 @@ static bool run_without_memory(struct scene *s, uint64_t nth)
 	return fired;
 }
 
-static void one_allocation_fails(void **state)
+TEST(one_allocation_fails)
 {
-	(void)state;
 	for (int k = 0; k < N_KINDS; k++) {
 		uint64_t nth = 1;
 		struct scene s;
@@ -217,17 +212,4 @@ static void one_allocation_fails(void **state)
 		assert_true(nth > 20);
 		scene_release(&s);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_write_or_flush_fails),
-		cmocka_unit_test(one_truncation_or_punch_fails),
-		cmocka_unit_test(one_read_fails),
-		cmocka_unit_test(all_changes_fail_from_some_point_on),
-		cmocka_unit_test(one_allocation_fails),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

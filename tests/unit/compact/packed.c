@@ -3,11 +3,10 @@
  */
 #include "rig.h"
 
-static void compressed_data_moves_into_free_clusters(void **state)
+TEST(compressed_data_moves_into_free_clusters)
 {
 	static const uint32_t sizes[] = { 512, 4096, 65536 };
 
-	(void)state;
 	for (int i = 0; i < 3; i++) {
 		uint32_t size = sizes[i];
 		struct rig r;
@@ -26,12 +25,11 @@ static void compressed_data_moves_into_free_clusters(void **state)
 	}
 }
 
-static void compressed_data_fills_gaps(void **state)
+TEST(compressed_data_fills_gaps)
 {
 	struct qcow2_compact_result result;
 	struct rig r;
 
-	(void)state;
 	compact_start(&r, 65536, 0, 3);
 	/* Four to a cluster. */
 	compact_write_compressed(&r, 0, COMPACT_CLUSTERS, 1, 14000);
@@ -46,12 +44,11 @@ static void compressed_data_fills_gaps(void **state)
 	rig_release(&r);
 }
 
-static void gaps_below_data_are_filled(void **state)
+TEST(gaps_below_data_are_filled)
 {
 	struct qcow2_compact_result result;
 	struct rig r;
 
-	(void)state;
 	compact_start(&r, 65536, 0, 3);
 	for (uint64_t i = 0; i < 128; i++)
 		compact_write_compressed(&r, i, 1, 1, i % 2 ? 6000 : 20000);
@@ -66,12 +63,11 @@ static void gaps_below_data_are_filled(void **state)
 }
 
 /* No gap takes a piece, but two clusters that are half empty fill one. */
-static void sparse_clusters_become_fewer(void **state)
+TEST(sparse_clusters_become_fewer)
 {
 	struct qcow2_compact_result result;
 	struct rig r;
 
-	(void)state;
 	compact_start(&r, 65536, 0, 3);
 	compact_write(&r, 200, 2, 1);
 	compact_write_compressed(&r, 0, 128, 1, 14000);
@@ -87,11 +83,10 @@ static void sparse_clusters_become_fewer(void **state)
 }
 
 /* Tables that snapshots share count once for each of them. */
-static void shared_compressed_data_moves(void **state)
+TEST(shared_compressed_data_moves)
 {
 	static const uint32_t widths[] = { 8, 16, 64 };
 
-	(void)state;
 	for (int i = 0; i < 3; i++) {
 		struct qcow2_compact_result result;
 		struct rig r;
@@ -114,12 +109,11 @@ static void shared_compressed_data_moves(void **state)
 }
 
 /* With refcounts of one bit each cluster holds one piece. */
-static void a_cluster_takes_no_more_than_its_refcount(void **state)
+TEST(a_cluster_takes_no_more_than_its_refcount)
 {
 	struct qcow2_compact_result result;
 	struct rig r;
 
-	(void)state;
 	for (uint32_t bits = 1; bits <= 2; bits++) {
 		compact_start(&r, 4096, bits, 3);
 		compact_write(&r, 0, 100, 1);
@@ -171,12 +165,11 @@ static void put_inside(struct rig *r)
 }
 
 /* Nobody writes that, but each is readable and every refcount is right. */
-static void data_with_compressed_data_inside_stays(void **state)
+TEST(data_with_compressed_data_inside_stays)
 {
 	uint64_t plain;
 	struct rig r;
 
-	(void)state;
 	compact_start(&r, 4096, 16, 3);
 	compact_write(&r, 0, 40, 1);
 	compact_write(&r, 60, 1, 2);
@@ -200,14 +193,13 @@ static void data_with_compressed_data_inside_stays(void **state)
 	rig_release(&r);
 }
 
-static void what_was_read_there_before_is_not_believed(void **state)
+TEST(what_was_read_there_before_is_not_believed)
 {
 	struct qcow2_compact_result result = { .struct_size = sizeof(result) };
 	uint64_t old;
 	struct rig r;
 	uint8_t byte;
 
-	(void)state;
 	/* A cluster for each piece. */
 	compact_start(&r, 4096, 1, 3);
 	compact_write_compressed(&r, 10, 2, 1, 2000);
@@ -227,20 +219,4 @@ static void what_was_read_there_before_is_not_believed(void **state)
 	rig_close(&r);
 	assert_int_equal(packed_at(&r, 11), old);
 	rig_release(&r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(compressed_data_moves_into_free_clusters),
-		cmocka_unit_test(compressed_data_fills_gaps),
-		cmocka_unit_test(gaps_below_data_are_filled),
-		cmocka_unit_test(sparse_clusters_become_fewer),
-		cmocka_unit_test(shared_compressed_data_moves),
-		cmocka_unit_test(a_cluster_takes_no_more_than_its_refcount),
-		cmocka_unit_test(data_with_compressed_data_inside_stays),
-		cmocka_unit_test(what_was_read_there_before_is_not_believed),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

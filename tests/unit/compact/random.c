@@ -118,21 +118,11 @@ static void run(const struct qcow2_create_opts *kind, uint64_t seed)
 	rig_release(&s.r);
 }
 
-static void contents_survive_compaction(void **state)
+TEST(contents_survive_compaction)
 {
 	uint64_t seed = test_seed();
 
-	(void)state;
 	for (int round = 0; round < ROUNDS; round++)
 		for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
 			run(&kinds[k], seed + (uint64_t)round * 100 + k);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(contents_survive_compaction),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

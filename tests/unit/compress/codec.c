@@ -80,11 +80,10 @@ static void expect(enum codec codec, struct packed p, const uint8_t *plain,
 	free(p.bytes);
 }
 
-static void accepts_every_window_and_level_of_deflate(void **state)
+TEST(accepts_every_window_and_level_of_deflate)
 {
 	uint8_t *plain = malloc(CLUSTER);
 
-	(void)state;
 	make_plain(plain, 1);
 	for (int bits = 9; bits <= 15; bits++)
 		for (int level = 0; level <= 9; level += 3)
@@ -95,23 +94,21 @@ static void accepts_every_window_and_level_of_deflate(void **state)
 }
 
 /* Some writers leave the final block out; a full cluster is all we need. */
-static void accepts_deflate_that_fills_the_cluster_without_ending(void **state)
+TEST(accepts_deflate_that_fills_the_cluster_without_ending)
 {
 	uint8_t *plain = malloc(CLUSTER);
 
-	(void)state;
 	make_plain(plain, 2);
 	expect(CODEC_ZLIB, pack_deflate(plain, CLUSTER, -12, 6, false), plain,
 	       0);
 	free(plain);
 }
 
-static void ignores_sector_padding(void **state)
+TEST(ignores_sector_padding)
 {
 	uint8_t *plain = malloc(CLUSTER);
 	struct packed p;
 
-	(void)state;
 	make_plain(plain, 3);
 	p = pack_deflate(plain, CLUSTER, -12, 6, true);
 	memset(p.bytes + p.len, 0xa5, 511);
@@ -124,11 +121,10 @@ static void ignores_sector_padding(void **state)
 	free(plain);
 }
 
-static void refuses_data_shorter_than_a_cluster(void **state)
+TEST(refuses_data_shorter_than_a_cluster)
 {
 	uint8_t *plain = malloc(CLUSTER);
 
-	(void)state;
 	make_plain(plain, 4);
 	expect(CODEC_ZLIB, pack_deflate(plain, CLUSTER - 1, -12, 6, true), NULL,
 	       -EIO);
@@ -136,22 +132,20 @@ static void refuses_data_shorter_than_a_cluster(void **state)
 	free(plain);
 }
 
-static void refuses_a_zstd_frame_longer_than_a_cluster(void **state)
+TEST(refuses_a_zstd_frame_longer_than_a_cluster)
 {
 	uint8_t *plain = calloc(1, CLUSTER + 512);
 
-	(void)state;
 	make_plain(plain, 5);
 	expect(CODEC_ZSTD, pack_zstd(plain, CLUSTER + 512, 3), NULL, -EIO);
 	free(plain);
 }
 
-static void refuses_zlib_headers_and_garbage(void **state)
+TEST(refuses_zlib_headers_and_garbage)
 {
 	uint8_t *plain = malloc(CLUSTER);
 	struct packed p;
 
-	(void)state;
 	make_plain(plain, 6);
 	expect(CODEC_ZLIB, pack_deflate(plain, CLUSTER, 15, 6, true), NULL,
 	       -EIO);
@@ -161,12 +155,11 @@ static void refuses_zlib_headers_and_garbage(void **state)
 	free(plain);
 }
 
-static void accepts_several_zstd_frames(void **state)
+TEST(accepts_several_zstd_frames)
 {
 	uint8_t *plain = malloc(CLUSTER);
 	struct packed a, b;
 
-	(void)state;
 	make_plain(plain, 7);
 	a = pack_zstd(plain, CLUSTER / 2, 3);
 	b = pack_zstd(plain + CLUSTER / 2, CLUSTER / 2, 3);
@@ -178,7 +171,7 @@ static void accepts_several_zstd_frames(void **state)
 }
 
 /* A frame may ask the decoder for gigabytes; the cap is the largest cluster. */
-static void refuses_huge_zstd_windows(void **state)
+TEST(refuses_huge_zstd_windows)
 {
 	uint8_t *plain = malloc(CLUSTER);
 	struct packed p = { malloc(2 * CLUSTER), 0 };
@@ -186,7 +179,6 @@ static void refuses_huge_zstd_windows(void **state)
 	ZSTD_inBuffer in = { plain, CLUSTER, 0 };
 	ZSTD_outBuffer out = { p.bytes, 2 * CLUSTER, 0 };
 
-	(void)state;
 	make_plain(plain, 8);
 	ZSTD_CCtx_setParameter(ctx, ZSTD_c_windowLog, 27);
 	ZSTD_CCtx_setParameter(ctx, ZSTD_c_contentSizeFlag, 0);
@@ -201,13 +193,12 @@ static void refuses_huge_zstd_windows(void **state)
 
 /* What the decoder makes of damage is its business; that it stays inside its
  * buffers is ours. */
-static void survives_flipped_bits(void **state)
+TEST(survives_flipped_bits)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	uint8_t *plain = malloc(CLUSTER);
 	uint8_t *out = guard_alloc(CLUSTER);
 
-	(void)state;
 	make_plain(plain, 9);
 	for (int i = 0; i < 400; i++) {
 		enum codec codec = i % 2 ? CODEC_ZSTD : CODEC_ZLIB;
@@ -231,7 +222,7 @@ static void survives_flipped_bits(void **state)
 	free(plain);
 }
 
-static void a_pool_reuses_its_decoders(void **state)
+TEST(a_pool_reuses_its_decoders)
 {
 	struct decoder_pool pool;
 	uint8_t *plain = malloc(CLUSTER);
@@ -239,7 +230,6 @@ static void a_pool_reuses_its_decoders(void **state)
 	struct packed p;
 	struct decoder *first;
 
-	(void)state;
 	make_plain(plain, 10);
 	p = pack_deflate(plain, CLUSTER, -12, 6, true);
 	decoder_pool_init(&pool, CODEC_ZLIB);
@@ -255,23 +245,4 @@ static void a_pool_reuses_its_decoders(void **state)
 	free(p.bytes);
 	free(plain);
 	free(out);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(accepts_every_window_and_level_of_deflate),
-		cmocka_unit_test(
-			accepts_deflate_that_fills_the_cluster_without_ending),
-		cmocka_unit_test(ignores_sector_padding),
-		cmocka_unit_test(refuses_data_shorter_than_a_cluster),
-		cmocka_unit_test(refuses_a_zstd_frame_longer_than_a_cluster),
-		cmocka_unit_test(refuses_zlib_headers_and_garbage),
-		cmocka_unit_test(accepts_several_zstd_frames),
-		cmocka_unit_test(refuses_huge_zstd_windows),
-		cmocka_unit_test(survives_flipped_bits),
-		cmocka_unit_test(a_pool_reuses_its_decoders),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,12 +44,11 @@ static void round_trip(enum codec codec, int level, const uint8_t *plain)
 	guard_free(packed, CLUSTER - 1);
 }
 
-static void every_level_is_read_back(void **state)
+TEST(every_level_is_read_back)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	uint8_t *plain = malloc(CLUSTER);
 
-	(void)state;
 	for (int level = 0; level <= 9; level++) {
 		make_plain(plain, &rng);
 		round_trip(CODEC_ZLIB, level, plain);
@@ -97,13 +96,12 @@ static void make_echoes(uint8_t *plain, struct test_rng *rng)
 	}
 }
 
-static void no_deflate_level_looks_back_further_than_4_kib(void **state)
+TEST(no_deflate_level_looks_back_further_than_4_kib)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	uint8_t *plain = malloc(CLUSTER);
 	uint8_t *packed = malloc(CLUSTER);
 
-	(void)state;
 	for (int level = 0; level <= ENCODE_LEVEL_MAX_FAST; level++) {
 		struct encoder_pool pool;
 		size_t n;
@@ -123,12 +121,11 @@ static void no_deflate_level_looks_back_further_than_4_kib(void **state)
 	free(plain);
 }
 
-static void fast_levels_are_read_back(void **state)
+TEST(fast_levels_are_read_back)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	uint8_t *plain = malloc(CLUSTER);
 
-	(void)state;
 	if (!has_fast())
 		skip();
 	for (int i = 0; i < 300; i++) {
@@ -138,9 +135,8 @@ static void fast_levels_are_read_back(void **state)
 	free(plain);
 }
 
-static void levels_that_are_not_there_are_known(void **state)
+TEST(levels_that_are_not_there_are_known)
 {
-	(void)state;
 	assert_true(encoder_has_level(CODEC_ZLIB, 0));
 	assert_true(encoder_has_level(CODEC_ZLIB, 9));
 	assert_false(encoder_has_level(CODEC_ZLIB, 10));
@@ -151,13 +147,12 @@ static void levels_that_are_not_there_are_known(void **state)
 	assert_false(encoder_has_level(CODEC_ZSTD, ENCODE_LEVEL_FAST + 1));
 }
 
-static void what_does_not_shrink_says_so(void **state)
+TEST(what_does_not_shrink_says_so)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	uint8_t *plain = malloc(CLUSTER);
 	uint8_t *packed = guard_alloc(CLUSTER - 1);
 
-	(void)state;
 	test_rng_fill(&rng, plain, CLUSTER);
 	for (enum codec codec = CODEC_ZLIB; codec <= CODEC_ZSTD; codec++) {
 		struct encoder_pool pool;
@@ -228,26 +223,10 @@ static void make_by_threads(int level)
 }
 
 /* Whatever an encoder has done before, and whoever shares the pool. */
-static void threads_make_the_same_bytes(void **state)
+TEST(threads_make_the_same_bytes)
 {
-	(void)state;
 	for (int level = 0; level <= ENCODE_LEVEL_MAX_FAST; level++)
 		if (level % 3 == 0 &&
 		    encoder_has_level(CODEC_ZLIB, (uint32_t)level))
 			make_by_threads(level);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_level_is_read_back),
-		cmocka_unit_test(
-			no_deflate_level_looks_back_further_than_4_kib),
-		cmocka_unit_test(fast_levels_are_read_back),
-		cmocka_unit_test(levels_that_are_not_there_are_known),
-		cmocka_unit_test(what_does_not_shrink_says_so),
-		cmocka_unit_test(threads_make_the_same_bytes),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,13 +11,12 @@ static void small(struct rig *t)
 	rig_init_with(t, SMALL, 64, 0);
 }
 
-static void a_new_block_describes_itself(void **state)
+TEST(a_new_block_describes_itself)
 {
 	uint64_t block;
 	struct rig t;
 	uint64_t i;
 
-	(void)state;
 	small(&t);
 	i = (t.refs.high_water / SMALL / PER_BLOCK + 1) * PER_BLOCK;
 	assert_int_equal(refcounts_add_block(&t.refs, i, NULL), 0);
@@ -35,12 +34,11 @@ static void a_new_block_describes_itself(void **state)
 	rig_release(&t);
 }
 
-static void the_block_is_durable_before_its_entry(void **state)
+TEST(the_block_is_durable_before_its_entry)
 {
 	struct rig t;
 	size_t from;
 
-	(void)state;
 	small(&t);
 	from = record_n_events(t.log);
 	assert_int_equal(refcounts_add_block(&t.refs, 10 * PER_BLOCK, NULL), 0);
@@ -58,11 +56,10 @@ static void the_block_is_durable_before_its_entry(void **state)
 	rig_release(&t);
 }
 
-static void a_block_that_is_there_is_not_made_again(void **state)
+TEST(a_block_that_is_there_is_not_made_again)
 {
 	struct rig t;
 
-	(void)state;
 	small(&t);
 	assert_int_equal(refcounts_add_block(&t.refs, 10 * PER_BLOCK, NULL), 0);
 	assert_int_equal(refcounts_add_block(&t.refs, 10 * PER_BLOCK + 1, NULL),
@@ -72,13 +69,12 @@ static void a_block_that_is_there_is_not_made_again(void **state)
 }
 
 /* A block has to describe itself, or its own refcount would be missing. */
-static void a_block_is_not_made_behind_its_region(void **state)
+TEST(a_block_is_not_made_behind_its_region)
 {
 	struct qcow2_error err = { 0 };
 	struct rig t;
 	uint64_t table1;
 
-	(void)state;
 	small(&t);
 	rig_claim(&t, PER_BLOCK / 2);
 	t.refs.high_water = 3 * PER_BLOCK * SMALL;
@@ -95,13 +91,12 @@ static void a_block_is_not_made_behind_its_region(void **state)
 
 /* T1: such an entry has no offset and is not empty.  Whoever took it for a
  * missing block made one, looked again, and so for ever. */
-static void an_entry_of_reserved_bits_alone_is_refused(void **state)
+TEST(an_entry_of_reserved_bits_alone_is_refused)
 {
 	struct qcow2_error err = { 0 };
 	struct claim claim;
 	struct rig t;
 
-	(void)state;
 	small(&t);
 	t.refs.table[0] = 1;
 	assert_int_equal(refcounts_claim(&t.refs, 1, &claim, &err), -EIO);
@@ -113,12 +108,11 @@ static void an_entry_of_reserved_bits_alone_is_refused(void **state)
 	rig_release(&t);
 }
 
-static void a_larger_table_takes_the_place_of_a_full_one(void **state)
+TEST(a_larger_table_takes_the_place_of_a_full_one)
 {
 	uint64_t old;
 	struct rig t;
 
-	(void)state;
 	small(&t);
 	old = t.refs.place.off;
 	assert_int_equal(rig_count(&t, old), 1);
@@ -136,13 +130,12 @@ static void a_larger_table_takes_the_place_of_a_full_one(void **state)
 	rig_release(&t);
 }
 
-static void the_table_is_durable_before_the_header_moves(void **state)
+TEST(the_table_is_durable_before_the_header_moves)
 {
 	const struct record_event *last;
 	struct rig t;
 	size_t n;
 
-	(void)state;
 	small(&t);
 	assert_int_equal(
 		refcounts_add_block(&t.refs, t.refs.n_table * PER_BLOCK, NULL),
@@ -157,11 +150,10 @@ static void the_table_is_durable_before_the_header_moves(void **state)
 	rig_release(&t);
 }
 
-static void a_block_that_was_not_written_is_forgotten(void **state)
+TEST(a_block_that_was_not_written_is_forgotten)
 {
 	struct rig t;
 
-	(void)state;
 	small(&t);
 	rig_fail(&t, STORE_OP_WRITE, 1);
 	assert_int_equal(refcounts_add_block(&t.refs, 10 * PER_BLOCK, NULL),
@@ -190,21 +182,18 @@ static void expect_broken(enum store_op op, uint64_t nth, uint64_t cluster_idx)
 	rig_release(&t);
 }
 
-static void nothing_grows_after_a_barrier_that_failed(void **state)
+TEST(nothing_grows_after_a_barrier_that_failed)
 {
-	(void)state;
 	expect_broken(STORE_OP_FLUSH, 1, 10 * PER_BLOCK);
 	expect_broken(STORE_OP_FLUSH, 1, PER_TABLE);
 }
 
 /* D5: also when others come meanwhile. */
-static void
-an_entry_that_was_not_written_goes_with_the_next_commit(void **state)
+TEST(an_entry_that_was_not_written_goes_with_the_next_commit)
 {
 	uint64_t first, second;
 	struct rig t;
 
-	(void)state;
 	small(&t);
 	assert_int_equal(refcounts_add_block(&t.refs, 10 * PER_BLOCK, NULL), 0);
 	rig_fail(&t, STORE_OP_WRITE, 1);
@@ -223,13 +212,12 @@ an_entry_that_was_not_written_goes_with_the_next_commit(void **state)
 
 /* The header is its caller's business; what was written for it stays free of
  * others until that is settled. */
-static void a_table_that_the_header_did_not_get_is_left_behind(void **state)
+TEST(a_table_that_the_header_did_not_get_is_left_behind)
 {
 	struct reftable_place old;
 	uint64_t first;
 	struct rig t;
 
-	(void)state;
 	small(&t);
 	old = t.refs.place;
 	rig_fail(&t, STORE_OP_FLUSH, 2);
@@ -245,12 +233,11 @@ static void a_table_that_the_header_did_not_get_is_left_behind(void **state)
 	rig_release(&t);
 }
 
-static void what_nobody_guards_is_not_written(void **state)
+TEST(what_nobody_guards_is_not_written)
 {
 	struct rig t;
 	size_t from;
 
-	(void)state;
 	small(&t);
 	t.new_rc = -ENOMEM;
 	from = record_n_events(t.log);
@@ -262,38 +249,14 @@ static void what_nobody_guards_is_not_written(void **state)
 	rig_release(&t);
 }
 
-static void a_table_beyond_its_limit_is_refused(void **state)
+TEST(a_table_beyond_its_limit_is_refused)
 {
 	struct qcow2_error err = { 0 };
 	struct rig t;
 
-	(void)state;
 	small(&t);
 	assert_int_equal(refcounts_add_block(&t.refs, UINT64_C(1) << 40, &err),
 			 -EFBIG);
 	assert_non_null(strstr(err.message, "limit"));
 	rig_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_new_block_describes_itself),
-		cmocka_unit_test(the_block_is_durable_before_its_entry),
-		cmocka_unit_test(a_block_that_is_there_is_not_made_again),
-		cmocka_unit_test(a_block_is_not_made_behind_its_region),
-		cmocka_unit_test(an_entry_of_reserved_bits_alone_is_refused),
-		cmocka_unit_test(a_larger_table_takes_the_place_of_a_full_one),
-		cmocka_unit_test(the_table_is_durable_before_the_header_moves),
-		cmocka_unit_test(a_block_that_was_not_written_is_forgotten),
-		cmocka_unit_test(nothing_grows_after_a_barrier_that_failed),
-		cmocka_unit_test(
-			an_entry_that_was_not_written_goes_with_the_next_commit),
-		cmocka_unit_test(
-			a_table_that_the_header_did_not_get_is_left_behind),
-		cmocka_unit_test(what_nobody_guards_is_not_written),
-		cmocka_unit_test(a_table_beyond_its_limit_is_refused),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

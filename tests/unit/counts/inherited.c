@@ -17,13 +17,12 @@ static void inherit(struct rig *t, uint64_t *gap_off)
 	refcounts_doubt(&t->refs);
 }
 
-static void nothing_inherited_is_claimed_on_the_files_word(void **state)
+TEST(nothing_inherited_is_claimed_on_the_files_word)
 {
 	uint64_t gap_off, end;
 	struct claim c;
 	struct rig t;
 
-	(void)state;
 	inherit(&t, &gap_off);
 	end = t.refs.high_water;
 	assert_int_equal(rig_claim(&t, 1).host_off, end);
@@ -34,12 +33,11 @@ static void nothing_inherited_is_claimed_on_the_files_word(void **state)
 	rig_release(&t);
 }
 
-static void what_was_proved_is_claimed_first(void **state)
+TEST(what_was_proved_is_claimed_first)
 {
 	uint64_t gap_off;
 	struct rig t;
 
-	(void)state;
 	inherit(&t, &gap_off);
 	rig_claim(&t, 1);
 	refcounts_believe(&t.refs);
@@ -48,12 +46,11 @@ static void what_was_proved_is_claimed_first(void **state)
 }
 
 /* It is 0 because it was too low, which is for the proof to say. */
-static void a_doubted_refcount_of_zero_may_be_lowered(void **state)
+TEST(a_doubted_refcount_of_zero_may_be_lowered)
 {
 	uint64_t gap_off;
 	struct rig t;
 
-	(void)state;
 	inherit(&t, &gap_off);
 	assert_int_equal(
 		refcounts_decrement(&t.refs, 1, gap_off / RIG_CLUSTER, NULL),
@@ -66,12 +63,11 @@ static void a_doubted_refcount_of_zero_may_be_lowered(void **state)
 	rig_release(&t);
 }
 
-static void the_file_is_cut_where_something_became_free(void **state)
+TEST(the_file_is_cut_where_something_became_free)
 {
 	uint64_t gap_off, end;
 	struct rig t;
 
-	(void)state;
 	inherit(&t, &gap_off);
 	end = t.refs.high_water / RIG_CLUSTER;
 	assert_int_equal(refcounts_cut_limit(&t.refs), end);
@@ -84,12 +80,11 @@ static void the_file_is_cut_where_something_became_free(void **state)
 	rig_release(&t);
 }
 
-static void only_what_is_lower_is_raised(void **state)
+TEST(only_what_is_lower_is_raised)
 {
 	uint64_t gap_off, first, n = 0;
 	struct rig t;
 
-	(void)state;
 	inherit(&t, &gap_off);
 	first = gap_off / RIG_CLUSTER - 1;
 	assert_int_equal(refcounts_raise(&t.refs, 3, first, 1, &n, NULL), 0);
@@ -105,14 +100,13 @@ static void only_what_is_lower_is_raised(void **state)
 }
 
 /* 512-byte clusters with 64-bit refcounts: a block describes 64 clusters. */
-static void a_block_in_the_middle_can_be_made_again(void **state)
+TEST(a_block_in_the_middle_can_be_made_again)
 {
 	enum { PER_BLOCK = 64 };
 	struct claim c;
 	struct rig t;
 	uint64_t n = 0;
 
-	(void)state;
 	rig_init_with(&t, 512, 64, 0);
 	do {
 		assert_int_equal(refcounts_claim(&t.refs, 1, &c, NULL), 0);
@@ -138,13 +132,12 @@ static void a_block_in_the_middle_can_be_made_again(void **state)
 }
 
 /* The run may be freed, but not punched. */
-static void nothing_doubted_is_punched(void **state)
+TEST(nothing_doubted_is_punched)
 {
 	uint64_t gap_off;
 	struct rig t;
 	size_t from;
 
-	(void)state;
 	inherit(&t, &gap_off);
 	from = record_n_events(t.log);
 	assert_int_equal(commit_begin(&t.commit, 1, NULL), 0);
@@ -155,20 +148,4 @@ static void nothing_doubted_is_punched(void **state)
 	assert_int_equal(rig_count(&t, gap_off + RIG_CLUSTER), 0);
 	assert_int_equal(rig_events(&t, from, STORE_OP_ZERO), 0);
 	rig_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			nothing_inherited_is_claimed_on_the_files_word),
-		cmocka_unit_test(what_was_proved_is_claimed_first),
-		cmocka_unit_test(a_doubted_refcount_of_zero_may_be_lowered),
-		cmocka_unit_test(the_file_is_cut_where_something_became_free),
-		cmocka_unit_test(only_what_is_lower_is_raised),
-		cmocka_unit_test(a_block_in_the_middle_can_be_made_again),
-		cmocka_unit_test(nothing_doubted_is_punched),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -131,7 +131,7 @@ static struct qcow2_store *memory(void)
 	return s;
 }
 
-static void an_empty_image_needs_one_block_for_itself(void **state)
+TEST(an_empty_image_needs_one_block_for_itself)
 {
 	struct geometry g = geometry_of(16, 4);
 	struct list l = { 0 };
@@ -139,7 +139,6 @@ static void an_empty_image_needs_one_block_for_itself(void **state)
 	struct qcow2_store *s = memory();
 	struct refbuild b;
 
-	(void)state;
 	assert_int_equal(refbuild_write(s, &g, &source, 65536, &b, NULL), 0);
 	assert_int_equal(b.table_clusters, 1);
 	assert_int_equal(b.n_blocks, 1);
@@ -148,9 +147,8 @@ static void an_empty_image_needs_one_block_for_itself(void **state)
 	store_unref(s);
 }
 
-static void every_width_holds_what_it_can(void **state)
+TEST(every_width_holds_what_it_can)
 {
-	(void)state;
 	for (uint32_t order = 0; order <= REFCOUNT_ORDER_MAX; order++) {
 		struct geometry g = geometry_of(9, order);
 		uint64_t idx[] = { 0, 1, 63, 64, 700, 1023 };
@@ -169,9 +167,8 @@ static void every_width_holds_what_it_can(void **state)
 	}
 }
 
-static void a_refcount_that_does_not_fit_is_refused(void **state)
+TEST(a_refcount_that_does_not_fit_is_refused)
 {
-	(void)state;
 	for (uint32_t order = 0; order < REFCOUNT_ORDER_MAX; order++) {
 		struct geometry g = geometry_of(12, order);
 		uint64_t idx[] = { 5 };
@@ -188,11 +185,10 @@ static void a_refcount_that_does_not_fit_is_refused(void **state)
 	}
 }
 
-static void random_images_keep_all_their_refcounts(void **state)
+TEST(random_images_keep_all_their_refcounts)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 
-	(void)state;
 	for (int round = 0; round < 60; round++) {
 		struct geometry g =
 			geometry_of(9 + (uint32_t)test_rng_below(&rng, 5),
@@ -220,11 +216,10 @@ static void random_images_keep_all_their_refcounts(void **state)
 
 /* Where the structures count themselves in a block of their own, and where
  * their number pushes their end into the next one. */
-static void they_count_themselves_wherever_they_begin(void **state)
+TEST(they_count_themselves_wherever_they_begin)
 {
 	struct geometry g = geometry_of(9, 6); /* 64 to a block */
 
-	(void)state;
 	for (uint64_t start = 1; start < 200; start++) {
 		uint64_t idx[] = { 0 };
 		uint64_t value[] = { 1 };
@@ -242,7 +237,7 @@ static void they_count_themselves_wherever_they_begin(void **state)
 }
 
 /* Blocks come into being for what is counted, however far away it is. */
-static void sparse_files_cost_what_is_in_use(void **state)
+TEST(sparse_files_cost_what_is_in_use)
 {
 	struct geometry g = geometry_of(16, 4);
 	uint64_t far = (UINT64_C(16) << 40) >> 16;
@@ -253,7 +248,6 @@ static void sparse_files_cost_what_is_in_use(void **state)
 	struct qcow2_store *s = memory();
 	struct refbuild b;
 
-	(void)state;
 	assert_int_equal(
 		refbuild_write(s, &g, &source, (far + 1) << 16, &b, NULL), 0);
 	assert_int_equal(b.n_blocks, 2);
@@ -263,7 +257,7 @@ static void sparse_files_cost_what_is_in_use(void **state)
 	store_unref(s);
 }
 
-static void tables_beyond_the_limit_are_refused(void **state)
+TEST(tables_beyond_the_limit_are_refused)
 {
 	struct geometry g = geometry_of(9, 4); /* 128 KiB to a block */
 	uint64_t limit = (REFCOUNT_TABLE_BYTES_MAX / 8) << 17;
@@ -272,7 +266,6 @@ static void tables_beyond_the_limit_are_refused(void **state)
 	struct qcow2_store *s = memory();
 	struct refbuild b;
 
-	(void)state;
 	assert_int_equal(refbuild_write(s, &g, &source, limit - 512, &b, NULL),
 			 -EFBIG);
 	g = geometry_of(21, 0);
@@ -284,7 +277,7 @@ static void tables_beyond_the_limit_are_refused(void **state)
 }
 
 /* What is in use is not touched, and all is durable at the end. */
-static void nothing_below_the_start_is_written(void **state)
+TEST(nothing_below_the_start_is_written)
 {
 	struct geometry g = geometry_of(12, 3);
 	uint64_t idx[] = { 0, 1, 2, 9000 };
@@ -297,7 +290,6 @@ static void nothing_below_the_start_is_written(void **state)
 	struct refbuild b;
 	size_t n;
 
-	(void)state;
 	assert_int_equal(record_store_new(log, inner, NULL, &s), 0);
 	assert_int_equal(refbuild_write(s, &g, &source, 9001 * 4096, &b, NULL),
 			 0);
@@ -315,7 +307,7 @@ static void nothing_below_the_start_is_written(void **state)
 	record_log_free(log);
 }
 
-static void every_failure_is_told(void **state)
+TEST(every_failure_is_told)
 {
 	struct geometry g = geometry_of(9, 4);
 	uint64_t idx[] = { 0, 5000 };
@@ -330,7 +322,6 @@ static void every_failure_is_told(void **state)
 	struct fault_injector fault = FAULT_INIT;
 	struct refbuild b;
 
-	(void)state;
 	for (;; plan.nth++) {
 		struct qcow2_store *inner = memory();
 		struct qcow2_store *s;
@@ -355,21 +346,4 @@ static void every_failure_is_told(void **state)
 			-EIO);
 		store_unref(s);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(an_empty_image_needs_one_block_for_itself),
-		cmocka_unit_test(every_width_holds_what_it_can),
-		cmocka_unit_test(a_refcount_that_does_not_fit_is_refused),
-		cmocka_unit_test(random_images_keep_all_their_refcounts),
-		cmocka_unit_test(they_count_themselves_wherever_they_begin),
-		cmocka_unit_test(sparse_files_cost_what_is_in_use),
-		cmocka_unit_test(tables_beyond_the_limit_are_refused),
-		cmocka_unit_test(nothing_below_the_start_is_written),
-		cmocka_unit_test(every_failure_is_told),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -87,12 +87,11 @@ static void assert_run(struct rig *t, uint64_t n, uint64_t first,
 	assert_int_not_equal(get(t, first + n), value);
 }
 
-static void counts_runs_that_cross_slices_and_blocks(void **state)
+TEST(counts_runs_that_cross_slices_and_blocks)
 {
 	struct rig t;
 	uint64_t first, n;
 
-	(void)state;
 	rig_init(&t, 4);
 	first = t.per_block - t.per_slice - 5;
 	n = 2 * t.per_slice + 11;
@@ -106,13 +105,12 @@ static void counts_runs_that_cross_slices_and_blocks(void **state)
 	rig_release(&t);
 }
 
-static void an_increment_is_all_or_nothing(void **state)
+TEST(an_increment_is_all_or_nothing)
 {
 	struct qcow2_error err;
 	struct rig t;
 	uint64_t top;
 
-	(void)state;
 	rig_init(&t, 1);
 	top = 2 * t.per_slice + 7;
 	assert_int_equal(refcounts_increment(&t.r, 1, top, NULL), 0);
@@ -126,13 +124,12 @@ static void an_increment_is_all_or_nothing(void **state)
 	rig_release(&t);
 }
 
-static void a_bad_cluster_does_not_keep_its_neighbours(void **state)
+TEST(a_bad_cluster_does_not_keep_its_neighbours)
 {
 	struct qcow2_error err;
 	struct rig t;
 	uint64_t hole, n;
 
-	(void)state;
 	rig_init(&t, 4);
 	hole = t.per_slice + 3;
 	n = 2 * t.per_slice;
@@ -146,12 +143,11 @@ static void a_bad_cluster_does_not_keep_its_neighbours(void **state)
 	rig_release(&t);
 }
 
-static void a_region_without_block_is_skipped(void **state)
+TEST(a_region_without_block_is_skipped)
 {
 	struct rig t;
 	uint64_t end;
 
-	(void)state;
 	rig_init(&t, 4);
 	end = N_BLOCKS * t.per_block;
 	assert_int_equal(refcounts_increment(&t.r, 9, end - 9, NULL), 0);
@@ -161,12 +157,11 @@ static void a_region_without_block_is_skipped(void **state)
 	rig_release(&t);
 }
 
-static void what_was_freed_first_is_claimed_first(void **state)
+TEST(what_was_freed_first_is_claimed_first)
 {
 	struct claim c;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t, 4);
 	assert_int_equal(refcounts_increment(&t.r, 100, 0, NULL), 0);
 	assert_int_equal(refcounts_claim(&t.r, 1, &c, NULL), 0);
@@ -178,12 +173,11 @@ static void what_was_freed_first_is_claimed_first(void **state)
 	rig_release(&t);
 }
 
-static void a_run_dirties_each_slice_once(void **state)
+TEST(a_run_dirties_each_slice_once)
 {
 	struct writes w = { 0 };
 	struct rig t;
 
-	(void)state;
 	rig_init(&t, 4);
 	assert_int_equal(
 		refcounts_increment(&t.r, 2 * t.per_slice, t.per_slice, NULL),
@@ -201,11 +195,10 @@ static void a_run_dirties_each_slice_once(void **state)
 
 /* Once the mark was missing, and the claim was lost unless something else in
  * the slice changed too. */
-static void what_was_taken_is_written(void **state)
+TEST(what_was_taken_is_written)
 {
 	struct rig t;
 
-	(void)state;
 	rig_init(&t, 4);
 	assert_int_equal(refcounts_take(&t.r, 2, t.per_slice + 5, NULL), 0);
 	assert_run(&t, 2, t.per_slice + 5, 1);
@@ -217,31 +210,14 @@ static void what_was_taken_is_written(void **state)
 
 /* What is left when an amended image's new refcounts cannot be opened: who goes
  * on writing is told so, and asks this first. */
-static void refcounts_that_are_none_are_clean(void **state)
+TEST(refcounts_that_are_none_are_clean)
 {
 	struct rig t;
 
-	(void)state;
 	rig_init(&t, 4);
 	refcounts_release(&t.r);
 	refcounts_open_none(&t.r, &t.g, t.store, -EIO);
 	assert_true(refcounts_is_clean(&t.r));
 	assert_false(refcounts_wanted(&t.r));
 	rig_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(counts_runs_that_cross_slices_and_blocks),
-		cmocka_unit_test(an_increment_is_all_or_nothing),
-		cmocka_unit_test(a_bad_cluster_does_not_keep_its_neighbours),
-		cmocka_unit_test(a_region_without_block_is_skipped),
-		cmocka_unit_test(what_was_freed_first_is_claimed_first),
-		cmocka_unit_test(a_run_dirties_each_slice_once),
-		cmocka_unit_test(what_was_taken_is_written),
-		cmocka_unit_test(refcounts_that_are_none_are_clean),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,11 +37,10 @@ static uint64_t claim_row(struct rig *t, uint64_t n)
 	return c.host_off / SMALL;
 }
 
-static void the_first_gap_with_room_is_taken(void **state)
+TEST(the_first_gap_with_room_is_taken)
 {
 	struct rig t;
 
-	(void)state;
 	full(&t);
 	make_gap(&t, 1, 20);
 	make_gap(&t, 3, 30);
@@ -54,11 +53,10 @@ static void the_first_gap_with_room_is_taken(void **state)
 	rig_release(&t);
 }
 
-static void a_gap_may_lie_in_two_blocks(void **state)
+TEST(a_gap_may_lie_in_two_blocks)
 {
 	struct rig t;
 
-	(void)state;
 	full(&t);
 	make_gap(&t, 1, 10);
 	make_gap(&t, 8, PER_BLOCK - 4);
@@ -66,11 +64,10 @@ static void a_gap_may_lie_in_two_blocks(void **state)
 	rig_release(&t);
 }
 
-static void without_a_gap_the_end_is_taken(void **state)
+TEST(without_a_gap_the_end_is_taken)
 {
 	struct rig t;
 
-	(void)state;
 	full(&t);
 	make_gap(&t, 3, 20);
 	make_gap(&t, 3, 24);
@@ -81,9 +78,8 @@ static void without_a_gap_the_end_is_taken(void **state)
 
 /* A long row takes a longer table, which lies at the end and moves the row on:
  * once more out of what the table describes, if that has no room to spare. */
-static void a_row_may_take_more_than_the_table_describes(void **state)
+TEST(a_row_may_take_more_than_the_table_describes)
 {
-	(void)state;
 	for (uint64_t n = PER_TABLE / 2; n <= 8 * PER_TABLE; n += 509) {
 		struct rig t;
 		uint64_t first;
@@ -95,12 +91,11 @@ static void a_row_may_take_more_than_the_table_describes(void **state)
 	}
 }
 
-static void rows_are_found_below_an_end(void **state)
+TEST(rows_are_found_below_an_end)
 {
 	struct rig t;
 	uint64_t first;
 
-	(void)state;
 	full(&t);
 	make_gap(&t, 4, 30);
 	assert_int_equal(refcounts_find_row(&t.refs, 4, 34, &first, NULL), 0);
@@ -111,11 +106,10 @@ static void rows_are_found_below_an_end(void **state)
 	rig_release(&t);
 }
 
-static void what_is_held_is_in_no_row(void **state)
+TEST(what_is_held_is_in_no_row)
 {
 	struct rig t;
 
-	(void)state;
 	full(&t);
 	refcounts_hold(&t.refs, 31);
 	make_gap(&t, 4, 30);
@@ -125,7 +119,7 @@ static void what_is_held_is_in_no_row(void **state)
 	rig_release(&t);
 }
 
-static void a_row_whose_refcounts_cannot_be_read_is_an_error(void **state)
+TEST(a_row_whose_refcounts_cannot_be_read_is_an_error)
 {
 	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
 					 .nth = 1,
@@ -134,27 +128,10 @@ static void a_row_whose_refcounts_cannot_be_read_is_an_error(void **state)
 	struct claim c;
 	struct rig t;
 
-	(void)state;
 	rig_init_with(&t, SMALL, 64, 0);
 	store_truncate(t.file, 64 * PER_BLOCK * SMALL, NULL);
 	fault_arm(&t.fault, &plan);
 	assert_int_equal(refcounts_claim_row(&t.refs, 4, &c, NULL), -EIO);
 	fault_arm(&t.fault, NULL);
 	rig_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_first_gap_with_room_is_taken),
-		cmocka_unit_test(a_gap_may_lie_in_two_blocks),
-		cmocka_unit_test(without_a_gap_the_end_is_taken),
-		cmocka_unit_test(a_row_may_take_more_than_the_table_describes),
-		cmocka_unit_test(rows_are_found_below_an_end),
-		cmocka_unit_test(what_is_held_is_in_no_row),
-		cmocka_unit_test(
-			a_row_whose_refcounts_cannot_be_read_is_an_error),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

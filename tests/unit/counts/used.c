@@ -27,11 +27,10 @@ static uint64_t used_end(struct rig *t, uint64_t first, uint64_t end)
 	return used;
 }
 
-static void regions_without_a_block_are_skipped(void **state)
+TEST(regions_without_a_block_are_skipped)
 {
 	struct rig t;
 
-	(void)state;
 	init(&t);
 	assert_int_equal(refcounts_next_described(&t.refs, 0), 0);
 	assert_int_equal(refcounts_next_described(&t.refs, 5), 5);
@@ -47,13 +46,12 @@ static void regions_without_a_block_are_skipped(void **state)
 	rig_release(&t);
 }
 
-static void the_last_that_is_used_is_found_from_behind(void **state)
+TEST(the_last_that_is_used_is_found_from_behind)
 {
 	uint64_t end = LONG_FILE / SMALL;
 	uint64_t first_end;
 	struct rig t;
 
-	(void)state;
 	init(&t);
 	first_end = used_end(&t, 0, end);
 	assert_true(first_end > 1 && first_end < 40 * PER_BLOCK);
@@ -73,12 +71,11 @@ static void the_last_that_is_used_is_found_from_behind(void **state)
 	rig_release(&t);
 }
 
-static void a_walk_reads_only_the_blocks_that_exist(void **state)
+TEST(a_walk_reads_only_the_blocks_that_exist)
 {
 	size_t from;
 	struct rig t;
 
-	(void)state;
 	init(&t);
 	from = record_n_events(t.log);
 	used_end(&t, 0, LONG_FILE / SMALL);
@@ -87,12 +84,11 @@ static void a_walk_reads_only_the_blocks_that_exist(void **state)
 	rig_release(&t);
 }
 
-static void refcounts_that_cannot_be_read_are_an_error(void **state)
+TEST(refcounts_that_cannot_be_read_are_an_error)
 {
 	uint64_t used = 77;
 	struct rig t;
 
-	(void)state;
 	init(&t);
 	rig_fail(&t, STORE_OP_READ, 1);
 	assert_int_equal(
@@ -104,13 +100,12 @@ static void refcounts_that_cannot_be_read_are_an_error(void **state)
 
 /* Nothing is claimed where nobody knows what lies there; the end of such a file
  * is too far for a block of refcounts. */
-static void a_claim_does_not_step_through_a_long_tail(void **state)
+TEST(a_claim_does_not_step_through_a_long_tail)
 {
 	struct claim c;
 	struct rig t;
 	int rc;
 
-	(void)state;
 	init(&t);
 	do
 		rc = refcounts_claim(&t.refs, PER_BLOCK, &c, NULL);
@@ -118,17 +113,4 @@ static void a_claim_does_not_step_through_a_long_tail(void **state)
 	assert_int_equal(rc, -EFBIG);
 	assert_int_equal(used_end(&t, 0, LONG_FILE / SMALL), 41 * PER_BLOCK);
 	rig_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(regions_without_a_block_are_skipped),
-		cmocka_unit_test(the_last_that_is_used_is_found_from_behind),
-		cmocka_unit_test(a_walk_reads_only_the_blocks_that_exist),
-		cmocka_unit_test(refcounts_that_cannot_be_read_are_an_error),
-		cmocka_unit_test(a_claim_does_not_step_through_a_long_tail),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,16 +1,11 @@
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "base/bytes.h"
 #include "create/create.h"
 #include "format/limits.h"
 #include "rig.h"
+#include "support/test.h"
 
 static const struct qcow2_create_opts varied[] = {
 	{ .struct_size = sizeof(struct qcow2_create_opts),
@@ -39,9 +34,8 @@ static const struct qcow2_create_opts varied[] = {
 };
 #define N_VARIED (sizeof(varied) / sizeof(varied[0]))
 
-static void the_same_options_make_the_same_bytes(void **state)
+TEST(the_same_options_make_the_same_bytes)
 {
-	(void)state;
 	for (size_t i = 0; i < N_VARIED; i++) {
 		struct qcow2_store *file[2];
 		struct qcow2_store *data[2];
@@ -102,9 +96,8 @@ static bool fail_nth(const struct qcow2_create_opts *o, unsigned nth,
 	return true;
 }
 
-static void any_failing_call_is_reported_and_leaves_no_image(void **state)
+TEST(any_failing_call_is_reported_and_leaves_no_image)
 {
-	(void)state;
 	for (size_t i = 0; i < N_VARIED; i++)
 		for (int variant = 0; variant < 4; variant++) {
 			bool fail_data = variant & 2;
@@ -119,9 +112,8 @@ static void any_failing_call_is_reported_and_leaves_no_image(void **state)
 		}
 }
 
-static void the_first_sector_is_written_last_between_flushes(void **state)
+TEST(the_first_sector_is_written_last_between_flushes)
 {
-	(void)state;
 	for (size_t i = 0; i < N_VARIED; i++) {
 		struct shim f = { 0 };
 		struct shim d = { 0 };
@@ -139,9 +131,8 @@ static void the_first_sector_is_written_last_between_flushes(void **state)
 	}
 }
 
-static void an_image_on_a_device_owes_nothing_to_old_bytes(void **state)
+TEST(an_image_on_a_device_owes_nothing_to_old_bytes)
 {
-	(void)state;
 	for (size_t i = 0; i < N_VARIED; i++) {
 		struct shim s = { 0 };
 		CLEANUP_STORE struct qcow2_store *device = shim_store(&s);
@@ -166,7 +157,7 @@ static void an_image_on_a_device_owes_nothing_to_old_bytes(void **state)
 	}
 }
 
-static void tables_are_written_in_large_pieces(void **state)
+TEST(tables_are_written_in_large_pieces)
 {
 	struct qcow2_create_opts o = { .struct_size = sizeof(o),
 				       .virtual_size = 64 * GIB,
@@ -175,20 +166,18 @@ static void tables_are_written_in_large_pieces(void **state)
 	struct shim s = { 0 };
 	CLEANUP_STORE struct qcow2_store *file = shim_store(&s);
 
-	(void)state;
 	assert_int_equal(image_create(file, NULL, &o, NULL), 0);
 	/* 8 MiB of L2 tables, 2 MiB of refcount blocks. */
 	assert_true(s.bytes_written < 11 * MIB);
 	assert_true(s.n_writes < 20);
 }
 
-static void a_data_store_comes_with_a_data_file_name(void **state)
+TEST(a_data_store_comes_with_a_data_file_name)
 {
 	struct qcow2_create_opts o = { .struct_size = sizeof(o) };
 	CLEANUP_STORE struct qcow2_store *file = NULL;
 	CLEANUP_STORE struct qcow2_store *data = NULL;
 
-	(void)state;
 	assert_int_equal(store_mem_new(&file, NULL), 0);
 	assert_int_equal(store_mem_new(&data, NULL), 0);
 	assert_int_equal(image_create(file, data, &o, NULL), -EINVAL);
@@ -196,21 +185,4 @@ static void a_data_store_comes_with_a_data_file_name(void **state)
 	assert_int_equal(image_create(file, NULL, &o, NULL), -EINVAL);
 	assert_int_equal(image_create(file, file, &o, NULL), -EINVAL);
 	assert_int_equal(image_create(file, data, &o, NULL), 0);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_same_options_make_the_same_bytes),
-		cmocka_unit_test(
-			any_failing_call_is_reported_and_leaves_no_image),
-		cmocka_unit_test(
-			the_first_sector_is_written_last_between_flushes),
-		cmocka_unit_test(
-			an_image_on_a_device_owes_nothing_to_old_bytes),
-		cmocka_unit_test(tables_are_written_in_large_pieces),
-		cmocka_unit_test(a_data_store_comes_with_a_data_file_name),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

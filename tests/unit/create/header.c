@@ -1,16 +1,11 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "format/extension.h"
 #include "format/header.h"
 #include "rig.h"
+#include "support/test.h"
 
-static void backing_names_are_recorded(void **state)
+TEST(backing_names_are_recorded)
 {
 	struct qcow2_create_opts o = {
 		.struct_size = sizeof(o),
@@ -26,7 +21,6 @@ static void backing_names_are_recorded(void **state)
 	uint64_t size;
 	uint8_t *bytes;
 
-	(void)state;
 	create_in_memory(&file, &data, &o);
 	bytes = slurp(file, &size);
 	assert_int_equal(header_decode(&h, bytes, 65536, &fault), 0);
@@ -40,7 +34,7 @@ static void backing_names_are_recorded(void **state)
 	store_unref(file);
 }
 
-static void feature_bits_follow_the_options(void **state)
+TEST(feature_bits_follow_the_options)
 {
 	struct qcow2_create_opts o = {
 		.struct_size = sizeof(o),
@@ -56,7 +50,6 @@ static void feature_bits_follow_the_options(void **state)
 	uint64_t size;
 	uint8_t *bytes;
 
-	(void)state;
 	create_in_memory(&file, &data, &o);
 	bytes = slurp(file, &size);
 	assert_int_equal(header_decode(&h, bytes, 65536, &fault), 0);
@@ -70,14 +63,4 @@ static void feature_bits_follow_the_options(void **state)
 	free(bytes);
 	store_unref(file);
 	store_unref(data);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(backing_names_are_recorded),
-		cmocka_unit_test(feature_bits_follow_the_options),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

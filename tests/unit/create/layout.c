@@ -1,15 +1,10 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-#include <cmocka.h>
-
 #include "base/checked.h"
 #include "create/plan.h"
+#include "support/test.h"
 
 static struct qcow2_create_opts options(uint64_t size, uint32_t cluster_size,
 					uint32_t refcount_bits)
@@ -23,12 +18,11 @@ static struct qcow2_create_opts options(uint64_t size, uint32_t cluster_size,
 	};
 }
 
-static void a_plain_image_has_header_table_block_and_l1(void **state)
+TEST(a_plain_image_has_header_table_block_and_l1)
 {
 	struct qcow2_create_opts o = options(4 * GIB, 65536, 16);
 	struct create_layout l;
 
-	(void)state;
 	assert_int_equal(create_layout_solve(&l, &o, NULL), 0);
 	assert_int_equal(l.refcount_table_off, 0x10000);
 	assert_int_equal(l.refcount_blocks_off, 0x20000);
@@ -38,12 +32,11 @@ static void a_plain_image_has_header_table_block_and_l1(void **state)
 	assert_int_equal(l.n_l2_tables, 0);
 }
 
-static void an_empty_disk_has_no_l1_table(void **state)
+TEST(an_empty_disk_has_no_l1_table)
 {
 	struct qcow2_create_opts o = options(0, 65536, 16);
 	struct create_layout l;
 
-	(void)state;
 	o.preallocation = QCOW2_PREALLOC_FULL;
 	assert_int_equal(create_layout_solve(&l, &o, NULL), 0);
 	assert_int_equal(l.l1_off, 0);
@@ -51,13 +44,12 @@ static void an_empty_disk_has_no_l1_table(void **state)
 	assert_int_equal(l.n_clusters, 3);
 }
 
-static void the_last_size_of_one_block_needs_one_block(void **state)
+TEST(the_last_size_of_one_block_needs_one_block)
 {
 	/* 64 refcounts in a block: header, table, block, 2 L1, 1 + 58 more. */
 	struct qcow2_create_opts o = options(58 * 512, 512, 64);
 	struct create_layout l;
 
-	(void)state;
 	o.preallocation = QCOW2_PREALLOC_METADATA;
 	assert_int_equal(create_layout_solve(&l, &o, NULL), 0);
 	assert_int_equal(l.n_clusters, 63);
@@ -111,14 +103,13 @@ static void assert_areas_follow(const struct create_layout *l)
 				      : l->l2_off + (l->n_l2_tables << bits)));
 }
 
-static void every_layout_is_exact(void **state)
+TEST(every_layout_is_exact)
 {
 	const char *seed = getenv("TEST_SEED");
 	unsigned value = seed ? (unsigned)strtoul(seed, NULL, 0)
 			      : (unsigned)time(NULL);
 	unsigned n_solved = 0;
 
-	(void)state;
 	printf("TEST_SEED=%u\n", value);
 	srandom(value);
 	for (int i = 0; i < 20000; i++) {
@@ -142,16 +133,4 @@ static void every_layout_is_exact(void **state)
 		assert_areas_follow(&l);
 	}
 	assert_true(n_solved > 1000);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_plain_image_has_header_table_block_and_l1),
-		cmocka_unit_test(an_empty_disk_has_no_l1_table),
-		cmocka_unit_test(the_last_size_of_one_block_needs_one_block),
-		cmocka_unit_test(every_layout_is_exact),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

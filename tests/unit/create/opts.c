@@ -1,15 +1,10 @@
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "create/create.h"
 #include "create/plan.h"
 #include "format/limits.h"
+#include "support/test.h"
 
 #define EXT QCOW2_CREATE_EXTENDED_L2
 #define LAZY QCOW2_CREATE_LAZY_REFCOUNTS
@@ -88,11 +83,10 @@ static const struct refusal refusals[] = {
 	  -EFBIG, "offset" },
 };
 
-static void every_contradiction_is_refused_by_name(void **state)
+TEST(every_contradiction_is_refused_by_name)
 {
 	size_t n = sizeof(refusals) / sizeof(refusals[0]);
 
-	(void)state;
 	for (size_t i = 0; i < n; i++) {
 		struct qcow2_error err = { 0 };
 		int rc = create_check_opts(&refusals[i].opts, &err);
@@ -127,11 +121,10 @@ static const struct qcow2_create_opts accepted[] = {
 	     .data_file = "d"),
 };
 
-static void what_goes_together_is_accepted(void **state)
+TEST(what_goes_together_is_accepted)
 {
 	size_t n = sizeof(accepted) / sizeof(accepted[0]);
 
-	(void)state;
 	for (size_t i = 0; i < n; i++) {
 		struct qcow2_error err = { 0 };
 
@@ -140,12 +133,11 @@ static void what_goes_together_is_accepted(void **state)
 	}
 }
 
-static void defaults_are_filled_in(void **state)
+TEST(defaults_are_filled_in)
 {
 	struct qcow2_create_opts opts = OPTS(.virtual_size = 1);
 	struct create_plan plan;
 
-	(void)state;
 	assert_int_equal(create_plan_make(&plan, &opts, NULL), 0);
 	assert_int_equal(plan.opts.version, 3);
 	assert_int_equal(plan.opts.cluster_size, 65536);
@@ -153,13 +145,12 @@ static void defaults_are_filled_in(void **state)
 	assert_int_equal(plan.opts.virtual_size, 512);
 }
 
-static void a_raw_data_file_is_always_mapped(void **state)
+TEST(a_raw_data_file_is_always_mapped)
 {
 	struct qcow2_create_opts opts =
 		OPTS(.data_file = "d", .flags = RAW, .virtual_size = MIB);
 	struct create_plan plan;
 
-	(void)state;
 	assert_int_equal(create_plan_make(&plan, &opts, NULL), 0);
 	assert_int_equal(plan.opts.preallocation, QCOW2_PREALLOC_METADATA);
 	assert_int_equal(plan.layout.n_l2_entries, 16);
@@ -182,11 +173,10 @@ static const struct name_limit backing_limits[] = {
 	{ OPTS(.cluster_size = 65536), 1023 },
 };
 
-static void backing_names_may_fill_the_first_cluster(void **state)
+TEST(backing_names_may_fill_the_first_cluster)
 {
 	size_t n = sizeof(backing_limits) / sizeof(backing_limits[0]);
 
-	(void)state;
 	for (size_t i = 0; i < n; i++) {
 		struct qcow2_create_opts opts = backing_limits[i].opts;
 		char name[1100] = { 0 };
@@ -200,12 +190,11 @@ static void backing_names_may_fill_the_first_cluster(void **state)
 	}
 }
 
-static void data_file_names_may_fill_the_first_cluster(void **state)
+TEST(data_file_names_may_fill_the_first_cluster)
 {
 	static const uint32_t sizes[] = { 512, 1024, 2048, 65536 };
 	static const size_t longest[] = { 384, 896, 1023, 1023 };
 
-	(void)state;
 	for (size_t i = 0; i < 4; i++) {
 		char name[1100] = { 0 };
 		struct qcow2_create_opts opts =
@@ -216,18 +205,4 @@ static void data_file_names_may_fill_the_first_cluster(void **state)
 		name[longest[i]] = 'a';
 		assert_int_equal(create_check_opts(&opts, NULL), -EINVAL);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_contradiction_is_refused_by_name),
-		cmocka_unit_test(what_goes_together_is_accepted),
-		cmocka_unit_test(defaults_are_filled_in),
-		cmocka_unit_test(a_raw_data_file_is_always_mapped),
-		cmocka_unit_test(backing_names_may_fill_the_first_cluster),
-		cmocka_unit_test(data_file_names_may_fill_the_first_cluster),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,15 +8,8 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 #include <qcow2.h>
 
@@ -25,6 +18,7 @@
 #include "create/create.h"
 #include "store/mem.h"
 #include "store/store.h"
+#include "support/test.h"
 
 struct shim {
 	struct qcow2_store *inner;

@@ -1,12 +1,6 @@
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "base/checked.h"
 #include "base/zero.h"
@@ -18,6 +12,7 @@
 #include "format/l2.h"
 #include "format/refcount.h"
 #include "rig.h"
+#include "support/test.h"
 
 /* An image under inspection. */
 struct subject {
@@ -306,11 +301,10 @@ static const uint32_t cluster_sizes[] = { 512,   1024,    4096,   16384,
 					  65536, 1 << 20, 2 << 20 };
 #define N_CLUSTER_SIZES (sizeof(cluster_sizes) / sizeof(cluster_sizes[0]))
 
-static void the_whole_matrix_is_consistent(void **state)
+TEST(the_whole_matrix_is_consistent)
 {
 	unsigned n = 0;
 
-	(void)state;
 	for (uint32_t version = 2; version <= 3; version++)
 		for (size_t c = 0; c < N_CLUSTER_SIZES; c++)
 			for (uint32_t bits = 1; bits <= 64; bits *= 2)
@@ -319,9 +313,8 @@ static void the_whole_matrix_is_consistent(void **state)
 	assert_true(n > 2000);
 }
 
-static void the_largest_disk_of_each_cluster_size_is_made(void **state)
+TEST(the_largest_disk_of_each_cluster_size_is_made)
 {
-	(void)state;
 	for (size_t c = 0; c < N_CLUSTER_SIZES; c++) {
 		struct qcow2_create_opts o = {
 			.struct_size = sizeof(o),
@@ -333,14 +326,4 @@ static void the_largest_disk_of_each_cluster_size_is_made(void **state)
 		o.virtual_size++;
 		assert_int_equal(create_check_opts(&o, NULL), -EFBIG);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_whole_matrix_is_consistent),
-		cmocka_unit_test(the_largest_disk_of_each_cluster_size_is_made),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

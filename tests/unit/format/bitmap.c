@@ -38,14 +38,13 @@ static void assert_same(const struct bitmap *a, const struct bitmap *b)
 		assert_memory_equal(a->extra, b->extra, a->extra_len);
 }
 
-static void every_field_is_at_its_place(void **state)
+TEST(every_field_is_at_its_place)
 {
 	uint8_t buf[48];
 	struct reader r = reader_init(buf, sizeof(buf));
 	struct fault fault;
 	struct bitmap b;
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(buf); i++)
 		buf[i] = (uint8_t)i;
 	put_be16(buf + 18, 3);
@@ -63,13 +62,12 @@ static void every_field_is_at_its_place(void **state)
 	assert_int_equal(reader_left(&r), 8);
 }
 
-static void rejects_every_cut_entry(void **state)
+TEST(rejects_every_cut_entry)
 {
 	struct bitmap b = good_bitmap(), d;
 	uint8_t buf[64];
 	struct byte_writer w = byte_writer_init(buf, sizeof(buf));
 
-	(void)state;
 	bitmap_encode(&w, &b);
 	assert_int_equal(byte_writer_len(&w), 32);
 	for (size_t len = 0; len <= 32; len++) {
@@ -106,11 +104,10 @@ static struct bitmap random_bitmap(struct test_rng *rng, uint8_t *extra,
 	return b;
 }
 
-static void entries_follow_each_other_padded_to_8(void **state)
+TEST(entries_follow_each_other_padded_to_8)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 
-	(void)state;
 	for (int i = 0; i < 5000; i++) {
 		uint8_t buf[BUF], extra[3][200];
 		struct byte_writer w = byte_writer_init(buf, sizeof(buf));
@@ -145,11 +142,10 @@ static enum defect validate(const struct bitmap *b)
 	return bad;
 }
 
-static void reserved_types_and_flags_are_refused(void **state)
+TEST(reserved_types_and_flags_are_refused)
 {
 	struct bitmap b = good_bitmap();
 
-	(void)state;
 	assert_int_equal(validate(&b), 0);
 	for (unsigned type = 0; type < 256; type++) {
 		b.type = (uint8_t)type;
@@ -164,11 +160,10 @@ static void reserved_types_and_flags_are_refused(void **state)
 	}
 }
 
-static void granularity_is_512_bytes_to_2_gib(void **state)
+TEST(granularity_is_512_bytes_to_2_gib)
 {
 	struct bitmap b = good_bitmap();
 
-	(void)state;
 	b.flags = BITMAP_FLAG_IN_USE;
 	for (unsigned bits = 0; bits < 256; bits++) {
 		b.granularity_bits = (uint8_t)bits;
@@ -179,13 +174,12 @@ static void granularity_is_512_bytes_to_2_gib(void **state)
 }
 
 /* Messages are made of these. */
-static void faults_name_the_limit_that_was_broken(void **state)
+TEST(faults_name_the_limit_that_was_broken)
 {
 	struct geometry g = gen_geometry(3, 12, 4, 0, 0);
 	struct bitmap b = good_bitmap();
 	struct fault fault;
 
-	(void)state;
 	b.granularity_bits = 8;
 	bitmap_validate(&g, &b, DISK_SIZE, FILE_SIZE, &fault);
 	assert_int_equal(fault.limit, 9);
@@ -202,12 +196,11 @@ static void faults_name_the_limit_that_was_broken(void **state)
 	assert_int_equal(fault.limit, 1);
 }
 
-static void names_have_1_to_1023_bytes(void **state)
+TEST(names_have_1_to_1023_bytes)
 {
 	static const uint16_t bad[] = { 0, 1024, 65535 };
 	struct bitmap b = good_bitmap();
 
-	(void)state;
 	for (size_t i = 0; i < 3; i++) {
 		b.name_len = bad[i];
 		assert_int_equal(validate(&b), DEFECT_BITMAP_ENTRY);
@@ -218,11 +211,10 @@ static void names_have_1_to_1023_bytes(void **state)
 	assert_int_equal(validate(&b), 0);
 }
 
-static void the_table_has_the_size_that_the_disk_needs(void **state)
+TEST(the_table_has_the_size_that_the_disk_needs)
 {
 	struct bitmap b = good_bitmap();
 
-	(void)state;
 	b.table_size = 0;
 	assert_int_equal(validate(&b), DEFECT_BITMAP_TABLE);
 	b.table_size = 2;
@@ -238,14 +230,13 @@ static void the_table_has_the_size_that_the_disk_needs(void **state)
 	assert_int_equal(validate(&b), DEFECT_BITMAP_TABLE);
 }
 
-static void bitmap_data_has_a_limit(void **state)
+TEST(bitmap_data_has_a_limit)
 {
 	struct geometry g = gen_geometry(3, 12, 4, 0, 0);
 	uint32_t max = (uint32_t)(BITMAP_DATA_BYTES_MAX / g.cluster_size);
 	struct bitmap b = good_bitmap();
 	struct fault fault;
 
-	(void)state;
 	b.flags = BITMAP_FLAG_IN_USE;
 	b.table_size = max;
 	assert_int_equal(bitmap_validate(&g, &b, DISK_SIZE, 1 << 24, &fault),
@@ -256,7 +247,7 @@ static void bitmap_data_has_a_limit(void **state)
 	assert_int_equal(fault.limit, max);
 }
 
-static void the_table_lies_in_the_file(void **state)
+TEST(the_table_lies_in_the_file)
 {
 	static const uint64_t bad[] = { 0,
 					0x5200,
@@ -266,7 +257,6 @@ static void the_table_lies_in_the_file(void **state)
 					UINT64_C(1) << 56 };
 	struct bitmap b = good_bitmap();
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		b.table_off = bad[i];
 		assert_int_equal(validate(&b), DEFECT_BITMAP_TABLE);
@@ -277,11 +267,10 @@ static void the_table_lies_in_the_file(void **state)
 
 /* One bit for each started granule, a table entry for each started cluster of
  * bits. */
-static void table_sizes_round_up_without_overflow(void **state)
+TEST(table_sizes_round_up_without_overflow)
 {
 	struct geometry g = gen_geometry(3, 9, 4, 0, 0);
 
-	(void)state;
 	assert_int_equal(bitmap_table_entries(&g, 0, 9), 0);
 	assert_int_equal(bitmap_table_entries(&g, 1, 9), 1);
 	assert_int_equal(bitmap_table_entries(&g, 4096 * 512, 9), 1);
@@ -293,7 +282,7 @@ static void table_sizes_round_up_without_overflow(void **state)
 								       << 52);
 }
 
-static void table_entries_are_zeros_ones_or_clusters(void **state)
+TEST(table_entries_are_zeros_ones_or_clusters)
 {
 	struct geometry g = gen_geometry(3, 12, 4, 0, 0);
 	static const struct {
@@ -317,7 +306,6 @@ static void table_entries_are_zeros_ones_or_clusters(void **state)
 	};
 	uint64_t off;
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		assert_int_equal(
 			bitmap_table_entry(&g, rows[i].entry, FILE_SIZE, &off),
@@ -331,14 +319,13 @@ static void table_entries_are_zeros_ones_or_clusters(void **state)
 			 BITMAP_CLUSTER_INVALID);
 }
 
-static void hostile_directories_do_no_harm(void **state)
+TEST(hostile_directories_do_no_harm)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	struct geometry g = gen_geometry(3, 12, 4, 0, 0);
 	uint8_t *end = (uint8_t *)guard_alloc(BUF) + BUF;
 	unsigned decoded = 0, valid = 0;
 
-	(void)state;
 	for (int i = 0; i < 50000; i++) {
 		size_t len = 32 + test_rng_below(&rng, 3) * 8;
 		uint8_t *p = end - len, again[BUF];
@@ -370,25 +357,4 @@ static void hostile_directories_do_no_harm(void **state)
 	assert_in_range(decoded, 5000, 49000);
 	assert_in_range(valid, 500, 45000);
 	guard_free(end - BUF, BUF);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_field_is_at_its_place),
-		cmocka_unit_test(rejects_every_cut_entry),
-		cmocka_unit_test(entries_follow_each_other_padded_to_8),
-		cmocka_unit_test(reserved_types_and_flags_are_refused),
-		cmocka_unit_test(granularity_is_512_bytes_to_2_gib),
-		cmocka_unit_test(faults_name_the_limit_that_was_broken),
-		cmocka_unit_test(names_have_1_to_1023_bytes),
-		cmocka_unit_test(the_table_has_the_size_that_the_disk_needs),
-		cmocka_unit_test(bitmap_data_has_a_limit),
-		cmocka_unit_test(the_table_lies_in_the_file),
-		cmocka_unit_test(table_sizes_round_up_without_overflow),
-		cmocka_unit_test(table_entries_are_zeros_ones_or_clusters),
-		cmocka_unit_test(hostile_directories_do_no_harm),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

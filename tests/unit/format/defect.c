@@ -4,9 +4,8 @@
 
 #include "support/test.h"
 
-static void numbers_run_from_1_without_gaps(void **state)
+TEST(numbers_run_from_1_without_gaps)
 {
-	(void)state;
 	assert_null(defect_info(DEFECT_NONE));
 	assert_null(defect_info(-1));
 	assert_null(defect_info(DEFECT_COUNT));
@@ -21,9 +20,8 @@ static bool is_name_char(char c)
 	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
 }
 
-static void names_are_lower_case_words_and_unique(void **state)
+TEST(names_are_lower_case_words_and_unique)
 {
-	(void)state;
 	for (int i = 1; i < DEFECT_COUNT; i++) {
 		const char *name = defect_info(i)->name;
 
@@ -36,9 +34,8 @@ static void names_are_lower_case_words_and_unique(void **state)
 }
 
 /* They are put into the middle of messages. */
-static void texts_are_short_sentences_without_end(void **state)
+TEST(texts_are_short_sentences_without_end)
 {
-	(void)state;
 	for (int i = 1; i < DEFECT_COUNT; i++) {
 		const char *text = defect_info(i)->text;
 
@@ -48,9 +45,8 @@ static void texts_are_short_sentences_without_end(void **state)
 	}
 }
 
-static void only_leaks_are_repaired_as_leaks(void **state)
+TEST(only_leaks_are_repaired_as_leaks)
 {
-	(void)state;
 	for (int i = 1; i < DEFECT_COUNT; i++) {
 		const struct defect_info *d = defect_info(i);
 
@@ -64,9 +60,8 @@ static void only_leaks_are_repaired_as_leaks(void **state)
 }
 
 /* Stored in error structures and scripts of callers: these may never move. */
-static void numbers_are_stable(void **state)
+TEST(numbers_are_stable)
 {
-	(void)state;
 	assert_int_equal(DEFECT_HEADER_TOO_SHORT, 1);
 	assert_int_equal(DEFECT_HEADER_DIRTY_BIT, 25);
 	assert_int_equal(DEFECT_EXTENSION_DATA_FILE, 33);
@@ -77,17 +72,4 @@ static void numbers_are_stable(void **state)
 			    "header-too-short");
 	assert_string_equal(defect_info(DEFECT_REFCOUNT_LEAK)->name,
 			    "refcount-leak");
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(numbers_run_from_1_without_gaps),
-		cmocka_unit_test(names_are_lower_case_words_and_unique),
-		cmocka_unit_test(texts_are_short_sentences_without_end),
-		cmocka_unit_test(only_leaks_are_repaired_as_leaks),
-		cmocka_unit_test(numbers_are_stable),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,13 +5,12 @@
 
 /* ---- The walk ------------------------------------------------------------ */
 
-static void an_empty_area_has_no_extensions(void **state)
+TEST(an_empty_area_has_no_extensions)
 {
 	struct extensions x;
 	struct fault fault;
 	struct area a;
 
-	(void)state;
 	area_init(&a);
 	assert_int_equal(decode(&a, &x, &fault), 0);
 	assert_int_equal(x.n_total, 0);
@@ -25,14 +24,13 @@ static void an_empty_area_has_no_extensions(void **state)
 	area_release(&a);
 }
 
-static void the_walk_shows_every_extension_in_order(void **state)
+TEST(the_walk_shows_every_extension_in_order)
 {
 	struct extension_iter it;
 	struct extension e;
 	struct fault fault;
 	struct area a;
 
-	(void)state;
 	area_init(&a);
 	extension_encode(&a.w, 0x11111111, "abc", 3);
 	extension_encode(&a.w, 0x22222222, NULL, 0);
@@ -58,7 +56,7 @@ static void the_walk_shows_every_extension_in_order(void **state)
 	area_release(&a);
 }
 
-static void an_extension_past_its_area_is_refused(void **state)
+TEST(an_extension_past_its_area_is_refused)
 {
 	static const uint32_t lens[] = { CLUSTER - HEADER - 7, CLUSTER,
 					 0x7fffffff,           0xfffffff8,
@@ -66,7 +64,6 @@ static void an_extension_past_its_area_is_refused(void **state)
 	struct extensions x;
 	struct fault fault;
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
 		struct area a;
 
@@ -81,13 +78,12 @@ static void an_extension_past_its_area_is_refused(void **state)
 	}
 }
 
-static void an_extension_may_fill_the_area_without_end_mark(void **state)
+TEST(an_extension_may_fill_the_area_without_end_mark)
 {
 	struct extensions x;
 	struct fault fault;
 	struct area a;
 
-	(void)state;
 	for (uint32_t cut = 0; cut < 8; cut++) {
 		area_init(&a);
 		put_be32(a.buf + HEADER, 0x12345678);
@@ -99,13 +95,12 @@ static void an_extension_may_fill_the_area_without_end_mark(void **state)
 }
 
 /* No extension fits into 1 to 7 bytes, not even the end mark. */
-static void a_rest_too_small_for_an_extension_is_damage(void **state)
+TEST(a_rest_too_small_for_an_extension_is_damage)
 {
 	struct extensions x;
 	struct fault fault;
 	struct area a;
 
-	(void)state;
 	for (uint32_t rest = 0; rest <= 8; rest++) {
 		area_init(&a);
 		memset(a.buf + HEADER, 'n', 32);
@@ -122,13 +117,12 @@ static void a_rest_too_small_for_an_extension_is_damage(void **state)
 	}
 }
 
-static void a_backing_name_is_text(void **state)
+TEST(a_backing_name_is_text)
 {
 	struct extensions x;
 	struct fault fault;
 	struct area a;
 
-	(void)state;
 	area_init(&a);
 	memcpy(a.buf + CLUSTER - 8, "base.raw", 8);
 	a.h.backing_off = CLUSTER - 8;
@@ -147,13 +141,12 @@ static void a_backing_name_is_text(void **state)
 	area_release(&a);
 }
 
-static void the_backing_name_ends_the_area(void **state)
+TEST(the_backing_name_ends_the_area)
 {
 	struct extensions x;
 	struct fault fault;
 	struct area a;
 
-	(void)state;
 	area_init(&a);
 	a.h.backing_off = HEADER + 16;
 	a.h.backing_len = 8;
@@ -167,13 +160,12 @@ static void the_backing_name_ends_the_area(void **state)
 	area_release(&a);
 }
 
-static void the_name_may_follow_without_padding_or_extensions(void **state)
+TEST(the_name_may_follow_without_padding_or_extensions)
 {
 	struct extensions x;
 	struct fault fault;
 	struct area a;
 
-	(void)state;
 	area_init(&a);
 	a.h.backing_off = HEADER + 11;
 	a.h.backing_len = 8;
@@ -192,14 +184,13 @@ static void the_name_may_follow_without_padding_or_extensions(void **state)
 	area_release(&a);
 }
 
-static void more_extensions_than_any_image_has_are_refused(void **state)
+TEST(more_extensions_than_any_image_has_are_refused)
 {
 	struct extensions x;
 	struct fault fault;
 	uint8_t *buf = calloc(1, 65536);
 	struct header h = small_header(3);
 
-	(void)state;
 	h.cluster_bits = 16;
 	for (uint32_t n = EXTENSIONS_MAX; n <= EXTENSIONS_MAX + 1; n++) {
 		struct byte_writer w = byte_writer_init(buf, 65536);
@@ -217,7 +208,7 @@ static void more_extensions_than_any_image_has_are_refused(void **state)
 }
 
 /* S8: as QEMU reads them. */
-static void the_last_of_equal_extensions_counts(void **state)
+TEST(the_last_of_equal_extensions_counts)
 {
 	static const uint32_t types[] = { EXT_BACKING_FORMAT, EXT_FEATURE_NAMES,
 					  EXT_BITMAPS, EXT_DATA_FILE,
@@ -225,7 +216,6 @@ static void the_last_of_equal_extensions_counts(void **state)
 	struct extensions x;
 	struct fault fault;
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
 		uint8_t data[16] = { 0 };
 		uint32_t again;
@@ -253,13 +243,12 @@ static void the_last_of_equal_extensions_counts(void **state)
 	}
 }
 
-static void a_later_name_hides_an_earlier_one(void **state)
+TEST(a_later_name_hides_an_earlier_one)
 {
 	struct extensions x;
 	struct fault fault;
 	struct area a;
 
-	(void)state;
 	area_init(&a);
 	extension_encode(&a.w, EXT_BACKING_FORMAT, "raw", 3);
 	extension_encode(&a.w, EXT_DATA_FILE, "old", 3);
@@ -279,7 +268,7 @@ struct pointer_row {
 	bool good;
 };
 
-static void the_bitmap_directory_fits_or_bitmaps_are_bad(void **state)
+TEST(the_bitmap_directory_fits_or_bitmaps_are_bad)
 {
 	static const struct pointer_row rows[] = {
 		{ 0x10000, 64, true },
@@ -298,7 +287,6 @@ static void the_bitmap_directory_fits_or_bitmaps_are_bad(void **state)
 		{ 0x10000, UINT64_MAX, false },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct bitmaps_ext b = { 2, rows[i].len, rows[i].off };
 		struct extensions x;
@@ -314,12 +302,11 @@ static void the_bitmap_directory_fits_or_bitmaps_are_bad(void **state)
 	}
 }
 
-static void the_bitmaps_extension_has_limits(void **state)
+TEST(the_bitmaps_extension_has_limits)
 {
 	struct extensions x;
 	uint8_t data[32] = { 0 };
 
-	(void)state;
 	put_be32(data, 65535);
 	put_be64(data + 8, 65535 * 24);
 	put_be64(data + 16, 0x10000);
@@ -345,12 +332,11 @@ static void the_bitmaps_extension_has_limits(void **state)
 	assert_true(x.bad_bitmaps);
 }
 
-static void a_directory_of_65535_bitmaps_is_the_largest(void **state)
+TEST(a_directory_of_65535_bitmaps_is_the_largest)
 {
 	struct extensions x;
 	struct fault fault;
 
-	(void)state;
 	for (uint32_t n = BITMAPS_MAX - 1; n <= BITMAPS_MAX + 1; n++) {
 		struct bitmaps_ext b = { n, BITMAP_DIRECTORY_BYTES_MAX,
 					 0x10000 };
@@ -371,12 +357,11 @@ static void a_directory_of_65535_bitmaps_is_the_largest(void **state)
 	}
 }
 
-static void the_encryption_header_has_a_limit(void **state)
+TEST(the_encryption_header_has_a_limit)
 {
 	struct extensions x;
 	struct fault fault;
 
-	(void)state;
 	for (uint64_t over = 0; over <= 1; over++) {
 		struct crypto_ext c = { 0x10000,
 					LUKS_CRYPTO_AREA_BYTES_MAX + over };
@@ -397,7 +382,7 @@ static void the_encryption_header_has_a_limit(void **state)
 	}
 }
 
-static void the_encryption_header_fits_or_the_image_is_refused(void **state)
+TEST(the_encryption_header_fits_or_the_image_is_refused)
 {
 	static const struct pointer_row rows[] = {
 		{ 0x10000, 592, true },
@@ -414,7 +399,6 @@ static void the_encryption_header_fits_or_the_image_is_refused(void **state)
 		{ UINT64_MAX - 4095, 592, false },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct crypto_ext c = { rows[i].off, rows[i].len };
 		struct extensions x;
@@ -431,7 +415,7 @@ static void the_encryption_header_fits_or_the_image_is_refused(void **state)
 	}
 }
 
-static void luks_and_its_header_need_each_other(void **state)
+TEST(luks_and_its_header_need_each_other)
 {
 	static const uint32_t methods[] = { CRYPT_NONE, CRYPT_AES };
 	struct crypto_ext c = { 0x10000, 4096 };
@@ -439,7 +423,6 @@ static void luks_and_its_header_need_each_other(void **state)
 	struct fault fault;
 	struct area a;
 
-	(void)state;
 	area_init(&a);
 	a.h.crypt_method = CRYPT_LUKS;
 	assert_int_equal(decode(&a, &x, &fault), DEFECT_HEADER_CRYPT_METHOD);
@@ -458,33 +441,4 @@ static void luks_and_its_header_need_each_other(void **state)
 					   : DEFECT_EXTENSION_CRYPTO);
 	}
 	area_release(&a);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(an_empty_area_has_no_extensions),
-		cmocka_unit_test(the_walk_shows_every_extension_in_order),
-		cmocka_unit_test(an_extension_past_its_area_is_refused),
-		cmocka_unit_test(
-			an_extension_may_fill_the_area_without_end_mark),
-		cmocka_unit_test(a_rest_too_small_for_an_extension_is_damage),
-		cmocka_unit_test(a_backing_name_is_text),
-		cmocka_unit_test(the_backing_name_ends_the_area),
-		cmocka_unit_test(
-			the_name_may_follow_without_padding_or_extensions),
-		cmocka_unit_test(
-			more_extensions_than_any_image_has_are_refused),
-		cmocka_unit_test(the_last_of_equal_extensions_counts),
-		cmocka_unit_test(a_later_name_hides_an_earlier_one),
-		cmocka_unit_test(the_bitmap_directory_fits_or_bitmaps_are_bad),
-		cmocka_unit_test(the_bitmaps_extension_has_limits),
-		cmocka_unit_test(a_directory_of_65535_bitmaps_is_the_largest),
-		cmocka_unit_test(the_encryption_header_has_a_limit),
-		cmocka_unit_test(
-			the_encryption_header_fits_or_the_image_is_refused),
-		cmocka_unit_test(luks_and_its_header_need_each_other),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

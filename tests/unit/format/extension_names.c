@@ -3,13 +3,12 @@
  */
 #include "extension_area.h"
 
-static void a_format_name_is_short_text(void **state)
+TEST(a_format_name_is_short_text)
 {
 	struct extensions x;
 	struct fault fault;
 	struct area a;
 
-	(void)state;
 	assert_int_equal(one(EXT_BACKING_FORMAT, "qcow2", 5, &x), 0);
 	assert_int_equal(x.backing_format_len, 5);
 	assert_int_equal(one(EXT_BACKING_FORMAT, "123456789012345", 15, &x), 0);
@@ -62,12 +61,11 @@ static enum defect data_file(const char *name, uint32_t len,
 	return bad;
 }
 
-static void a_data_file_has_a_name(void **state)
+TEST(a_data_file_has_a_name)
 {
 	char name[1025];
 	struct extensions x;
 
-	(void)state;
 	memset(name, 'n', sizeof(name));
 	assert_int_equal(data_file(name, 1, &x), 0);
 	assert_int_equal(x.data_file_len, 1);
@@ -83,12 +81,11 @@ static void a_data_file_has_a_name(void **state)
 	assert_null(x.data_file);
 }
 
-static void a_malformed_feature_table_is_ignored(void **state)
+TEST(a_malformed_feature_table_is_ignored)
 {
 	uint8_t table[97] = { 0 };
 	struct extensions x;
 
-	(void)state;
 	assert_int_equal(one(EXT_FEATURE_NAMES, table, 96, &x), 0);
 	assert_int_equal(x.feature_names_len, 96);
 	assert_false(x.bad_feature_names);
@@ -99,15 +96,4 @@ static void a_malformed_feature_table_is_ignored(void **state)
 		assert_true(x.bad_feature_names);
 		assert_null(x.feature_names);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_format_name_is_short_text),
-		cmocka_unit_test(a_data_file_has_a_name),
-		cmocka_unit_test(a_malformed_feature_table_is_ignored),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,13 +65,12 @@ static void write_random_extension(struct test_rng *rng, struct byte_writer *w)
 	}
 }
 
-static void random_lists_are_safe_and_rewrite_alike(void **state)
+TEST(random_lists_are_safe_and_rewrite_alike)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	unsigned accepted = 0;
 	struct area a;
 
-	(void)state;
 	area_init(&a);
 	for (int i = 0; i < 30000; i++) {
 		size_t len = 1024 + test_rng_below(&rng, 64);
@@ -104,13 +103,4 @@ static void random_lists_are_safe_and_rewrite_alike(void **state)
 	}
 	assert_in_range(accepted, 1000, 29000);
 	area_release(&a);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(random_lists_are_safe_and_rewrite_alike),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

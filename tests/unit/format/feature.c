@@ -2,12 +2,11 @@
 #include "format/extension.h"
 #include "generate.h"
 
-static void names_end_at_the_first_nul_or_at_46(void **state)
+TEST(names_end_at_the_first_nul_or_at_46)
 {
 	uint8_t *table = guard_alloc(96);
 	struct feature_name f;
 
-	(void)state;
 	memset(table, 0, 96);
 	table[0] = FEATURE_COMPATIBLE;
 	table[1] = 63;
@@ -39,7 +38,7 @@ static bool has_name(const uint8_t *table, uint32_t len, uint8_t type,
 	return false;
 }
 
-static void the_table_written_names_every_known_feature(void **state)
+TEST(the_table_written_names_every_known_feature)
 {
 	static const uint64_t known[] = { INCOMPAT_KNOWN, COMPAT_KNOWN,
 					  AUTOCLEAR_KNOWN };
@@ -47,7 +46,6 @@ static void the_table_written_names_every_known_feature(void **state)
 	struct byte_writer w = byte_writer_init(buf, sizeof(buf));
 	uint32_t len;
 
-	(void)state;
 	extension_encode_feature_names(&w);
 	assert_false(w.failed);
 	assert_int_equal(get_be32(buf), EXT_FEATURE_NAMES);
@@ -58,14 +56,4 @@ static void the_table_written_names_every_known_feature(void **state)
 		for (unsigned bit = 0; bit < 64; bit++)
 			assert_int_equal(has_name(buf + 8, len, type, bit),
 					 known[type] >> bit & 1);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(names_end_at_the_first_nul_or_at_46),
-		cmocka_unit_test(the_table_written_names_every_known_feature),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,11 +3,10 @@
 #include "format/l2.h"
 #include "generate.h"
 
-static void default_images_have_known_numbers(void **state)
+TEST(default_images_have_known_numbers)
 {
 	struct geometry g = gen_geometry(3, 16, 4, 0, 0);
 
-	(void)state;
 	assert_int_equal(g.cluster_size, 65536);
 	assert_int_equal(g.subclusters, 1);
 	assert_int_equal(g.subcluster_bits, 16);
@@ -22,11 +21,10 @@ static void default_images_have_known_numbers(void **state)
 	assert_true(g.coffset_mask == (UINT64_C(1) << 54) - 1);
 }
 
-static void extended_entries_are_half_as_many(void **state)
+TEST(extended_entries_are_half_as_many)
 {
 	struct geometry g = gen_geometry(3, 16, 4, INCOMPAT_EXTENDED_L2, 0);
 
-	(void)state;
 	assert_true(g.extended_l2);
 	assert_int_equal(g.subclusters, 32);
 	assert_int_equal(g.subcluster_bits, 11);
@@ -36,9 +34,8 @@ static void extended_entries_are_half_as_many(void **state)
 }
 
 /* A whole table or block is one cluster, at every size and width. */
-static void tables_and_blocks_fill_a_cluster(void **state)
+TEST(tables_and_blocks_fill_a_cluster)
 {
-	(void)state;
 	for (uint32_t bits = 9; bits <= 21; bits++)
 		for (uint32_t order = 0; order <= 6; order++) {
 			struct geometry g = gen_geometry(3, bits, order, 0, 0);
@@ -54,9 +51,8 @@ static void tables_and_blocks_fill_a_cluster(void **state)
 		}
 }
 
-static void compressed_fields_fill_62_bits(void **state)
+TEST(compressed_fields_fill_62_bits)
 {
-	(void)state;
 	for (uint32_t bits = 9; bits <= 21; bits++) {
 		struct geometry g = gen_geometry(2, bits, 4, 0, 0);
 
@@ -70,11 +66,10 @@ static void compressed_fields_fill_62_bits(void **state)
 	}
 }
 
-static void a_data_file_is_raw_only_if_there_is_one(void **state)
+TEST(a_data_file_is_raw_only_if_there_is_one)
 {
 	struct geometry g = gen_geometry(3, 16, 4, 0, AUTOCLEAR_DATA_FILE_RAW);
 
-	(void)state;
 	assert_false(g.has_data_file);
 	assert_false(g.data_file_raw);
 	g = gen_geometry(3, 16, 4, INCOMPAT_DATA_FILE, 0);
@@ -85,11 +80,10 @@ static void a_data_file_is_raw_only_if_there_is_one(void **state)
 }
 
 /* The indices are the digits of the guest offset. */
-static void indices_put_together_give_the_offset(void **state)
+TEST(indices_put_together_give_the_offset)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 
-	(void)state;
 	for (int i = 0; i < 20000; i++) {
 		uint32_t bits = 14 + (uint32_t)test_rng_below(&rng, 8);
 		struct geometry g = gen_geometry(
@@ -110,11 +104,10 @@ static void indices_put_together_give_the_offset(void **state)
 	}
 }
 
-static void counts_round_up_without_overflow(void **state)
+TEST(counts_round_up_without_overflow)
 {
 	struct geometry g = gen_geometry(3, 9, 4, 0, 0);
 
-	(void)state;
 	assert_int_equal(geometry_clusters(&g, 0), 0);
 	assert_int_equal(geometry_clusters(&g, 1), 1);
 	assert_int_equal(geometry_clusters(&g, 512), 1);
@@ -127,11 +120,10 @@ static void counts_round_up_without_overflow(void **state)
 	assert_true(geometry_l1_entries(&g, UINT64_MAX) == UINT64_C(1) << 49);
 }
 
-static void tables_fit_behind_the_header_up_to_the_last_cluster(void **state)
+TEST(tables_fit_behind_the_header_up_to_the_last_cluster)
 {
 	struct geometry g = gen_geometry(3, 12, 4, 0, 0);
 
-	(void)state;
 	assert_true(geometry_table_fits(&g, 4096, 4096, 8192));
 	assert_true(geometry_table_fits(&g, 4096, 4096, 4097));
 	assert_false(geometry_table_fits(&g, 4096, 4096, 4096));
@@ -143,21 +135,4 @@ static void tables_fit_behind_the_header_up_to_the_last_cluster(void **state)
 	assert_true(
 		geometry_table_fits(&g, HOST_OFF_MAX - 4095, 8, UINT64_MAX));
 	assert_false(geometry_table_fits(&g, HOST_OFF_MAX + 1, 8, UINT64_MAX));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(default_images_have_known_numbers),
-		cmocka_unit_test(extended_entries_are_half_as_many),
-		cmocka_unit_test(tables_and_blocks_fill_a_cluster),
-		cmocka_unit_test(compressed_fields_fill_62_bits),
-		cmocka_unit_test(a_data_file_is_raw_only_if_there_is_one),
-		cmocka_unit_test(indices_put_together_give_the_offset),
-		cmocka_unit_test(counts_round_up_without_overflow),
-		cmocka_unit_test(
-			tables_fit_behind_the_header_up_to_the_last_cluster),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,13 +34,12 @@ static void assert_same_header(const struct header *a, const struct header *b)
 		assert_memory_equal(a->tail, b->tail, a->tail_len);
 }
 
-static void every_field_is_at_its_place(void **state)
+TEST(every_field_is_at_its_place)
 {
 	uint8_t buf[120];
 	struct header h;
 	struct fault fault;
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(buf); i++)
 		buf[i] = (uint8_t)i;
 	put_be32(buf, HEADER_MAGIC);
@@ -71,13 +70,12 @@ static void every_field_is_at_its_place(void **state)
 	assert_int_equal(h.tail_len, 15);
 }
 
-static void rejects_every_short_header(void **state)
+TEST(rejects_every_short_header)
 {
 	uint8_t full[BUF] = { 0 };
 	struct fault fault;
 	struct header h;
 
-	(void)state;
 	for (uint32_t version = 2; version <= 3; version++) {
 		struct header good = small_header(version);
 		size_t want = header_encode(&good, full, sizeof(full));
@@ -120,12 +118,11 @@ static enum defect decode_with(uint32_t version, enum header_field field,
 	return bad;
 }
 
-static void rejects_wrong_magic_and_version(void **state)
+TEST(rejects_wrong_magic_and_version)
 {
 	static const uint32_t versions[] = { 0, 1, 4, 0x02000000, UINT32_MAX };
 	struct fault f;
 
-	(void)state;
 	assert_int_equal(decode_with(3, HEADER_OFF_MAGIC, 0x514649fa, &f),
 			 DEFECT_HEADER_MAGIC);
 	assert_int_equal(decode_with(3, HEADER_OFF_MAGIC, 0xfb494651, &f),
@@ -136,14 +133,13 @@ static void rejects_wrong_magic_and_version(void **state)
 			DEFECT_HEADER_VERSION);
 }
 
-static void cluster_bits_are_9_to_21(void **state)
+TEST(cluster_bits_are_9_to_21)
 {
 	static const uint32_t bad[] = {
 		0, 8, 22, 31, 32, 40, 63, 64, UINT32_MAX
 	};
 	struct fault f;
 
-	(void)state;
 	for (uint32_t bits = 9; bits <= 21; bits++)
 		assert_int_equal(
 			decode_with(3, HEADER_OFF_CLUSTER_BITS, bits, &f), 0);
@@ -155,12 +151,11 @@ static void cluster_bits_are_9_to_21(void **state)
 	}
 }
 
-static void refcount_order_is_at_most_6(void **state)
+TEST(refcount_order_is_at_most_6)
 {
 	static const uint32_t bad[] = { 7, 8, 31, 63, 255, UINT32_MAX };
 	struct fault f;
 
-	(void)state;
 	for (uint32_t order = 0; order <= 6; order++)
 		assert_int_equal(
 			decode_with(3, HEADER_OFF_REFCOUNT_ORDER, order, &f),
@@ -172,7 +167,7 @@ static void refcount_order_is_at_most_6(void **state)
 	assert_int_equal(f.limit, 6);
 }
 
-static void header_length_is_a_multiple_of_8_within_the_cluster(void **state)
+TEST(header_length_is_a_multiple_of_8_within_the_cluster)
 {
 	static const uint32_t bad[] = { 0,         71,   72,      96,
 					103,       105,  107,     108,
@@ -180,7 +175,6 @@ static void header_length_is_a_multiple_of_8_within_the_cluster(void **state)
 					UINT32_MAX };
 	struct fault f;
 
-	(void)state;
 	for (uint32_t len = 104; len <= BUF; len += 8)
 		assert_int_equal(
 			decode_with(3, HEADER_OFF_HEADER_LENGTH, len, &f), 0);
@@ -190,13 +184,12 @@ static void header_length_is_a_multiple_of_8_within_the_cluster(void **state)
 			DEFECT_HEADER_LENGTH);
 }
 
-static void a_header_may_fill_the_smallest_cluster(void **state)
+TEST(a_header_may_fill_the_smallest_cluster)
 {
 	struct header good = small_header(3), h;
 	uint8_t buf[BUF + 8] = { 0 };
 	struct fault fault;
 
-	(void)state;
 	good.cluster_bits = 9;
 	header_encode(&good, buf, sizeof(buf));
 	put_be32(buf + HEADER_OFF_HEADER_LENGTH, 512);
@@ -210,14 +203,13 @@ static void a_header_may_fill_the_smallest_cluster(void **state)
 	assert_int_equal(fault.limit, 104);
 }
 
-static void a_header_longer_than_the_buffer_is_too_short_a_buffer(void **state)
+TEST(a_header_longer_than_the_buffer_is_too_short_a_buffer)
 {
 	struct header good = small_header(3);
 	uint8_t *p = guard_alloc(BUF);
 	struct fault fault;
 	struct header h;
 
-	(void)state;
 	memset(p, 0, BUF);
 	header_encode(&good, p, BUF);
 	put_be32(p + HEADER_OFF_HEADER_LENGTH, BUF + 8);
@@ -227,7 +219,7 @@ static void a_header_longer_than_the_buffer_is_too_short_a_buffer(void **state)
 	guard_free(p, BUF);
 }
 
-static void version_2_ends_at_byte_72(void **state)
+TEST(version_2_ends_at_byte_72)
 {
 	struct header good = small_header(2);
 	struct test_rng rng = test_rng_init(test_seed());
@@ -235,7 +227,6 @@ static void version_2_ends_at_byte_72(void **state)
 	struct header h;
 	uint8_t buf[BUF];
 
-	(void)state;
 	for (int i = 0; i < 1000; i++) {
 		test_rng_fill(&rng, buf, sizeof(buf));
 		assert_int_equal(header_encode(&good, buf, sizeof(buf)), 72);
@@ -247,13 +238,12 @@ static void version_2_ends_at_byte_72(void **state)
 	}
 }
 
-static void a_header_of_104_bytes_has_no_compression_type(void **state)
+TEST(a_header_of_104_bytes_has_no_compression_type)
 {
 	uint8_t buf[BUF] = { 0 };
 	struct header h = small_header(3);
 	struct fault fault;
 
-	(void)state;
 	h.header_length = HEADER_LENGTH_V3_MIN;
 	assert_int_equal(header_encode(&h, buf, sizeof(buf)), 104);
 	buf[HEADER_OFF_COMPRESSION] = COMPRESSION_ZSTD;
@@ -262,12 +252,11 @@ static void a_header_of_104_bytes_has_no_compression_type(void **state)
 	assert_int_equal(h.tail_len, 0);
 }
 
-static void encode_refuses_a_wrong_length_and_a_small_buffer(void **state)
+TEST(encode_refuses_a_wrong_length_and_a_small_buffer)
 {
 	struct header h = small_header(3);
 	uint8_t *p = guard_alloc(HEADER_LENGTH_V3);
 
-	(void)state;
 	assert_int_equal(header_encode(&h, p, HEADER_LENGTH_V3), 112);
 	assert_int_equal(header_encode(&h, p + 1, HEADER_LENGTH_V3 - 1), 0);
 	h.header_length = 120;
@@ -278,12 +267,11 @@ static void encode_refuses_a_wrong_length_and_a_small_buffer(void **state)
 	guard_free(p, HEADER_LENGTH_V3);
 }
 
-static void what_is_decoded_is_encoded_alike(void **state)
+TEST(what_is_decoded_is_encoded_alike)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	uint8_t tail[64], buf[BUF], again[BUF];
 
-	(void)state;
 	for (int i = 0; i < 20000; i++) {
 		uint32_t bits = 9 + (uint32_t)test_rng_below(&rng, 13);
 		uint32_t order = (uint32_t)test_rng_below(&rng, 7);
@@ -331,12 +319,11 @@ static bool judge(const uint8_t *p, size_t len, uint64_t size)
 	return !bad;
 }
 
-static void random_bytes_do_no_harm(void **state)
+TEST(random_bytes_do_no_harm)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	uint8_t *end = (uint8_t *)guard_alloc(BUF) + BUF;
 
-	(void)state;
 	for (int i = 0; i < 100000; i++) {
 		size_t len = test_rng_below(&rng, 160);
 		uint8_t *p = end - len;
@@ -358,14 +345,13 @@ static void random_bytes_do_no_harm(void **state)
 	guard_free(end - BUF, BUF);
 }
 
-static void flipped_bits_do_no_harm(void **state)
+TEST(flipped_bits_do_no_harm)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	uint8_t *end = (uint8_t *)guard_alloc(BUF) + BUF;
 	uint8_t tail[64];
 	unsigned accepted = 0;
 
-	(void)state;
 	test_rng_fill(&rng, tail, sizeof(tail));
 	for (int i = 0; i < 100000; i++) {
 		uint64_t size;
@@ -396,11 +382,10 @@ static struct header_peek peek_at(uint32_t version, uint64_t incompat,
 	return header_peek(raw);
 }
 
-static void a_peek_knows_the_magic(void **state)
+TEST(a_peek_knows_the_magic)
 {
 	uint8_t raw[HEADER_PEEK_BYTES] = { 0 };
 
-	(void)state;
 	assert_false(header_peek(raw).is_qcow2);
 	put_be64(raw + HEADER_OFF_INCOMPAT, INCOMPAT_DIRTY);
 	put_be32(raw + HEADER_OFF_VERSION, 3);
@@ -409,9 +394,8 @@ static void a_peek_knows_the_magic(void **state)
 	assert_true(peek_at(9, UINT64_MAX, 0).is_qcow2);
 }
 
-static void a_peek_tells_dirty_from_corrupt(void **state)
+TEST(a_peek_tells_dirty_from_corrupt)
 {
-	(void)state;
 	assert_true(peek_at(3, INCOMPAT_DIRTY, 16).is_dirty);
 	assert_true(
 		peek_at(3, INCOMPAT_DIRTY | INCOMPAT_DATA_FILE, 16).is_dirty);
@@ -422,40 +406,11 @@ static void a_peek_tells_dirty_from_corrupt(void **state)
 	assert_false(peek_at(2, INCOMPAT_DIRTY, 16).is_dirty);
 }
 
-static void a_peek_takes_no_impossible_cluster_size(void **state)
+TEST(a_peek_takes_no_impossible_cluster_size)
 {
-	(void)state;
 	assert_int_equal(peek_at(3, 0, 8).cluster_size, 0);
 	assert_int_equal(peek_at(3, 0, 9).cluster_size, 512);
 	assert_int_equal(peek_at(3, 0, 21).cluster_size, 2 * MIB);
 	assert_int_equal(peek_at(3, 0, 22).cluster_size, 0);
 	assert_int_equal(peek_at(3, 0, UINT32_MAX).cluster_size, 0);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_peek_knows_the_magic),
-		cmocka_unit_test(a_peek_tells_dirty_from_corrupt),
-		cmocka_unit_test(a_peek_takes_no_impossible_cluster_size),
-		cmocka_unit_test(every_field_is_at_its_place),
-		cmocka_unit_test(rejects_every_short_header),
-		cmocka_unit_test(rejects_wrong_magic_and_version),
-		cmocka_unit_test(cluster_bits_are_9_to_21),
-		cmocka_unit_test(refcount_order_is_at_most_6),
-		cmocka_unit_test(
-			header_length_is_a_multiple_of_8_within_the_cluster),
-		cmocka_unit_test(a_header_may_fill_the_smallest_cluster),
-		cmocka_unit_test(
-			a_header_longer_than_the_buffer_is_too_short_a_buffer),
-		cmocka_unit_test(version_2_ends_at_byte_72),
-		cmocka_unit_test(a_header_of_104_bytes_has_no_compression_type),
-		cmocka_unit_test(
-			encode_refuses_a_wrong_length_and_a_small_buffer),
-		cmocka_unit_test(what_is_decoded_is_encoded_alike),
-		cmocka_unit_test(random_bytes_do_no_harm),
-		cmocka_unit_test(flipped_bits_do_no_harm),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,7 +48,7 @@ static void run_rows(const struct header *base, uint64_t size,
 #define RUN_ROWS(base, size, rows) \
 	run_rows((base), (size), (rows), sizeof(rows) / sizeof((rows)[0]))
 
-static void tables_must_lie_in_the_file_behind_the_header(void **state)
+TEST(tables_must_lie_in_the_file_behind_the_header)
 {
 	static const struct row rows[] = {
 		{ DEFECT_NONE, HEADER_OFF_L1_OFF, 8, 0xff000 },
@@ -76,16 +76,14 @@ static void tables_must_lie_in_the_file_behind_the_header(void **state)
 	};
 	struct header h = small_header(3);
 
-	(void)state;
 	RUN_ROWS(&h, file_size, rows);
 }
 
-static void the_last_cluster_of_the_file_may_be_cut(void **state)
+TEST(the_last_cluster_of_the_file_may_be_cut)
 {
 	struct header h = small_header(3);
 	struct fault fault;
 
-	(void)state;
 	h.l1_off = 0xff000;
 	assert_int_equal(header_validate(&h, 0xff001, &fault), 0);
 	assert_int_equal(header_validate(&h, 0xff000, &fault),
@@ -93,7 +91,7 @@ static void the_last_cluster_of_the_file_may_be_cut(void **state)
 	assert_int_equal(header_validate(&h, UINT64_MAX, &fault), 0);
 }
 
-static void table_sizes_have_limits(void **state)
+TEST(table_sizes_have_limits)
 {
 	static const struct row rows[] = {
 		{ DEFECT_HEADER_L1_SIZE, HEADER_OFF_L1_SIZE, 4, 1 },
@@ -124,16 +122,14 @@ static void table_sizes_have_limits(void **state)
 	};
 	struct header h = small_header(3);
 
-	(void)state;
 	RUN_ROWS(&h, 1 << 30, rows);
 }
 
-static void a_refcount_table_of_8_mib_is_the_largest(void **state)
+TEST(a_refcount_table_of_8_mib_is_the_largest)
 {
 	struct header h = small_header(3);
 	struct fault fault;
 
-	(void)state;
 	h.refcount_table_off = 0x10000;
 	h.refcount_table_clusters = 2048;
 	assert_int_equal(header_validate(&h, 1 << 30, &fault), 0);
@@ -144,12 +140,11 @@ static void a_refcount_table_of_8_mib_is_the_largest(void **state)
 }
 
 /* Messages are made of these. */
-static void faults_name_the_limit_that_was_broken(void **state)
+TEST(faults_name_the_limit_that_was_broken)
 {
 	struct header h = small_header(3);
 	struct fault fault;
 
-	(void)state;
 	h.n_snapshots = 65537;
 	header_validate(&h, 1 << 30, &fault);
 	assert_int_equal(fault.value, 65537);
@@ -176,12 +171,11 @@ static void faults_name_the_limit_that_was_broken(void **state)
 	assert_int_equal(fault.limit, 1023);
 }
 
-static void an_empty_table_is_nowhere_but_aligned(void **state)
+TEST(an_empty_table_is_nowhere_but_aligned)
 {
 	struct header h = small_header(3);
 	struct fault fault;
 
-	(void)state;
 	h.size = 0;
 	h.l1_size = 0;
 	h.l1_off = 0;
@@ -200,7 +194,7 @@ static void an_empty_table_is_nowhere_but_aligned(void **state)
 			 DEFECT_HEADER_SNAPSHOT_OFFSET);
 }
 
-static void snapshots_must_fit_into_the_file(void **state)
+TEST(snapshots_must_fit_into_the_file)
 {
 	static const struct row rows[] = {
 		{ DEFECT_NONE, HEADER_OFF_SNAPSHOT_COUNT, 4, 102 },
@@ -227,13 +221,12 @@ static void snapshots_must_fit_into_the_file(void **state)
 	};
 	struct header h = small_header(3);
 
-	(void)state;
 	h.n_snapshots = 1;
 	h.snapshots_off = 0xff000;
 	RUN_ROWS(&h, file_size, rows);
 }
 
-static void the_backing_name_lies_between_header_and_cluster_end(void **state)
+TEST(the_backing_name_lies_between_header_and_cluster_end)
 {
 	static const struct row rows[] = {
 		{ DEFECT_NONE, HEADER_OFF_BACKING_OFF, 8, 112 },
@@ -259,13 +252,12 @@ static void the_backing_name_lies_between_header_and_cluster_end(void **state)
 	};
 	struct header h = small_header(3);
 
-	(void)state;
 	h.backing_off = 1024;
 	h.backing_len = 10;
 	RUN_ROWS(&h, file_size, rows);
 }
 
-static void features_may_not_contradict_each_other(void **state)
+TEST(features_may_not_contradict_each_other)
 {
 	static const struct row rows[] = {
 		{ DEFECT_NONE, HEADER_OFF_CRYPT_METHOD, 4, CRYPT_LUKS },
@@ -291,11 +283,10 @@ static void features_may_not_contradict_each_other(void **state)
 	};
 	struct header h = small_header(3);
 
-	(void)state;
 	RUN_ROWS(&h, file_size, rows);
 }
 
-static void zstd_needs_both_the_type_and_the_bit(void **state)
+TEST(zstd_needs_both_the_type_and_the_bit)
 {
 	static const struct row rows[] = {
 		{ DEFECT_NONE, HEADER_OFF_COMPRESSION, 1, 1 },
@@ -307,18 +298,16 @@ static void zstd_needs_both_the_type_and_the_bit(void **state)
 	};
 	struct header h = small_header(3);
 
-	(void)state;
 	h.incompatible_features = INCOMPAT_COMPRESSION;
 	h.compression_type = COMPRESSION_ZSTD;
 	RUN_ROWS(&h, file_size, rows);
 }
 
-static void extended_l2_needs_clusters_of_16_kib(void **state)
+TEST(extended_l2_needs_clusters_of_16_kib)
 {
 	struct header h = small_header(3);
 	struct fault fault;
 
-	(void)state;
 	h.incompatible_features = INCOMPAT_EXTENDED_L2;
 	for (h.cluster_bits = 9; h.cluster_bits <= 21; h.cluster_bits++) {
 		h.l1_off = 2ull << h.cluster_bits;
@@ -331,12 +320,11 @@ static void extended_l2_needs_clusters_of_16_kib(void **state)
 	}
 }
 
-static void a_raw_data_file_has_no_backing_file(void **state)
+TEST(a_raw_data_file_has_no_backing_file)
 {
 	struct header h = small_header(3);
 	struct fault fault;
 
-	(void)state;
 	h.incompatible_features = INCOMPAT_DATA_FILE;
 	h.backing_off = 1024;
 	h.backing_len = 10;
@@ -346,25 +334,4 @@ static void a_raw_data_file_has_no_backing_file(void **state)
 			 DEFECT_HEADER_DATA_FILE_BACKING);
 	h.incompatible_features = 0;
 	assert_int_equal(header_validate(&h, file_size, &fault), 0);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(tables_must_lie_in_the_file_behind_the_header),
-		cmocka_unit_test(the_last_cluster_of_the_file_may_be_cut),
-		cmocka_unit_test(table_sizes_have_limits),
-		cmocka_unit_test(a_refcount_table_of_8_mib_is_the_largest),
-		cmocka_unit_test(faults_name_the_limit_that_was_broken),
-		cmocka_unit_test(an_empty_table_is_nowhere_but_aligned),
-		cmocka_unit_test(snapshots_must_fit_into_the_file),
-		cmocka_unit_test(
-			the_backing_name_lies_between_header_and_cluster_end),
-		cmocka_unit_test(features_may_not_contradict_each_other),
-		cmocka_unit_test(zstd_needs_both_the_type_and_the_bit),
-		cmocka_unit_test(extended_l2_needs_clusters_of_16_kib),
-		cmocka_unit_test(a_raw_data_file_has_no_backing_file),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,7 +56,7 @@ static struct l2_entry random_entry(struct test_rng *rng,
 
 /* ---- L1 ------------------------------------------------------------------ */
 
-static void l1_entries_are_aligned_clean_and_in_the_file(void **state)
+TEST(l1_entries_are_aligned_clean_and_in_the_file)
 {
 	struct geometry g = plain_geometry();
 	static const struct {
@@ -78,7 +78,6 @@ static void l1_entries_are_aligned_clean_and_in_the_file(void **state)
 		{ 0x4000000000000000, DEFECT_L1_ENTRY_RESERVED },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		assert_int_equal(l1_entry_defect(&g, rows[i].entry, FILE_SIZE),
 				 rows[i].want);
@@ -90,7 +89,7 @@ static void l1_entries_are_aligned_clean_and_in_the_file(void **state)
 
 /* ---- Kinds --------------------------------------------------------------- */
 
-static void clusters_are_told_apart(void **state)
+TEST(clusters_are_told_apart)
 {
 	static const struct {
 		uint64_t desc;
@@ -124,7 +123,6 @@ static void clusters_are_told_apart(void **state)
 	struct geometry v3 = plain_geometry();
 	struct geometry df = gen_geometry(3, 12, 4, INCOMPAT_DATA_FILE, 0);
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct l2_entry e = { rows[i].desc, 0 };
 
@@ -134,11 +132,10 @@ static void clusters_are_told_apart(void **state)
 	}
 }
 
-static void extended_entries_have_no_zero_flag(void **state)
+TEST(extended_entries_have_no_zero_flag)
 {
 	struct geometry g = extended_geometry();
 
-	(void)state;
 	assert_int_equal(l2_cluster_kind(&g, (struct l2_entry){ L2_ZERO, 0 }),
 			 CLUSTER_UNALLOCATED);
 	assert_int_equal(
@@ -146,7 +143,7 @@ static void extended_entries_have_no_zero_flag(void **state)
 		CLUSTER_NORMAL);
 }
 
-static void each_subcluster_has_its_own_kind(void **state)
+TEST(each_subcluster_has_its_own_kind)
 {
 	struct geometry g = extended_geometry();
 	struct l2_entry here = { 0x50000,
@@ -154,7 +151,6 @@ static void each_subcluster_has_its_own_kind(void **state)
 	struct l2_entry none = { 0, SUB_ZERO(30) };
 	struct l2_entry packed = { L2_COMPRESSED | 0x50000, UINT64_MAX };
 
-	(void)state;
 	assert_int_equal(l2_subcluster_kind(&g, here, 0), SUBCLUSTER_NORMAL);
 	assert_int_equal(l2_subcluster_kind(&g, here, 1),
 			 SUBCLUSTER_ZERO_ALLOC);
@@ -169,7 +165,7 @@ static void each_subcluster_has_its_own_kind(void **state)
 			 SUBCLUSTER_COMPRESSED);
 }
 
-static void conflicts_make_the_whole_cluster_invalid(void **state)
+TEST(conflicts_make_the_whole_cluster_invalid)
 {
 	struct geometry g = extended_geometry();
 	struct l2_entry both = { 0x50000, SUB_ALLOC(5) | SUB_ZERO(5) };
@@ -177,7 +173,6 @@ static void conflicts_make_the_whole_cluster_invalid(void **state)
 	struct l2_entry unaligned = { 0x50200, SUB_ALLOC(5) };
 	enum subcluster_kind kind;
 
-	(void)state;
 	for (unsigned i = 0; i < 32; i++) {
 		assert_int_equal(l2_subcluster_run(&g, both, i, &kind), 32 - i);
 		assert_int_equal(kind, SUBCLUSTER_INVALID);
@@ -233,11 +228,10 @@ static bool is_conflict(const struct geometry *g, struct l2_entry e)
 	return conflict;
 }
 
-static void runs_are_what_a_loop_would_count(void **state)
+TEST(runs_are_what_a_loop_would_count)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 
-	(void)state;
 	for (int k = 0; k < 100000; k++) {
 		struct geometry g = random_geometry(&rng);
 		struct l2_entry e = random_entry(&rng, &g);
@@ -256,9 +250,8 @@ static void runs_are_what_a_loop_would_count(void **state)
 	}
 }
 
-static void ranges_of_subclusters_are_made_of_single_ones(void **state)
+TEST(ranges_of_subclusters_are_made_of_single_ones)
 {
-	(void)state;
 	for (unsigned from = 0; from <= 32; from++)
 		for (unsigned to = from; to <= 32; to++) {
 			uint64_t alloc = 0, zero = 0;
@@ -300,7 +293,7 @@ static void run_rules(const struct geometry *g, uint64_t guest_off,
 #define BOTH(defect) (defect), (defect)
 #define CHECK_ONLY(defect) DEFECT_NONE, (defect)
 
-static void standard_entries_keep_the_rules(void **state)
+TEST(standard_entries_keep_the_rules)
 {
 	struct geometry g = plain_geometry();
 	static const struct rule_row rows[] = {
@@ -324,11 +317,10 @@ static void standard_entries_keep_the_rules(void **state)
 		  CHECK_ONLY(DEFECT_L2_ENTRY_COPIED_WITHOUT_OFFSET) },
 	};
 
-	(void)state;
 	RUN_RULES(&g, 0x7000, rows);
 }
 
-static void version_2_has_no_zero_flag(void **state)
+TEST(version_2_has_no_zero_flag)
 {
 	struct geometry g = gen_geometry(2, 12, 4, 0, 0);
 	static const struct rule_row rows[] = {
@@ -337,16 +329,14 @@ static void version_2_has_no_zero_flag(void **state)
 		{ { 0x5000, 0 }, BOTH(DEFECT_NONE) },
 	};
 
-	(void)state;
 	RUN_RULES(&g, 0, rows);
 }
 
-static void the_tail_of_the_file_may_be_cut(void **state)
+TEST(the_tail_of_the_file_may_be_cut)
 {
 	struct geometry g = plain_geometry();
 	struct l2_entry e = { 0x5000, 0 };
 
-	(void)state;
 	assert_int_equal(l2_entry_unreadable(&g, e, 0, 0x5001, 0x5001),
 			 DEFECT_NONE);
 	assert_int_equal(l2_entry_defect(&g, e, 0, 0x5001, 0x5001),
@@ -358,7 +348,7 @@ static void the_tail_of_the_file_may_be_cut(void **state)
 		DEFECT_NONE);
 }
 
-static void subcluster_bitmaps_keep_the_rules(void **state)
+TEST(subcluster_bitmaps_keep_the_rules)
 {
 	struct geometry g = extended_geometry();
 	static const struct rule_row rows[] = {
@@ -386,12 +376,11 @@ static void subcluster_bitmaps_keep_the_rules(void **state)
 		{ { L2_COMPRESSED | 0x50000, 0 }, BOTH(DEFECT_NONE) },
 	};
 
-	(void)state;
 	RUN_RULES(&g, 0x70000, rows);
 }
 
 /* Raw or not, the specification wants host and guest offset to be the same. */
-static void a_data_file_maps_every_cluster_to_its_own_offset(void **state)
+TEST(a_data_file_maps_every_cluster_to_its_own_offset)
 {
 	static const struct rule_row rows[] = {
 		{ { 0, 0 }, BOTH(DEFECT_NONE) },
@@ -412,7 +401,6 @@ static void a_data_file_maps_every_cluster_to_its_own_offset(void **state)
 	};
 	struct geometry g;
 
-	(void)state;
 	for (uint64_t raw = 0; raw <= AUTOCLEAR_DATA_FILE_RAW; raw += 2) {
 		g = gen_geometry(3, 12, 4, INCOMPAT_DATA_FILE, raw);
 		RUN_RULES(&g, 0x7abc, rows);
@@ -427,11 +415,10 @@ static void a_data_file_maps_every_cluster_to_its_own_offset(void **state)
 
 /* ---- Any entry ----------------------------------------------------------- */
 
-static void entries_survive_their_table(void **state)
+TEST(entries_survive_their_table)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 
-	(void)state;
 	for (uint32_t bits = 9; bits <= 21; bits++)
 		for (int ext = 0; ext <= (bits >= 14); ext++) {
 			struct geometry g = gen_geometry(
@@ -460,12 +447,11 @@ static void entries_survive_their_table(void **state)
 		}
 }
 
-static void readable_entries_keep_their_promises(void **state)
+TEST(readable_entries_keep_their_promises)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	unsigned readable = 0;
 
-	(void)state;
 	for (int i = 0; i < 300000; i++) {
 		struct geometry g = random_geometry(&rng);
 		struct l2_entry e = random_entry(&rng, &g);
@@ -491,27 +477,4 @@ static void readable_entries_keep_their_promises(void **state)
 		assert_true(rules_readable(&g, e, guest, file_size, data_size));
 	}
 	assert_in_range(readable, 30000, 270000);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(l1_entries_are_aligned_clean_and_in_the_file),
-		cmocka_unit_test(clusters_are_told_apart),
-		cmocka_unit_test(extended_entries_have_no_zero_flag),
-		cmocka_unit_test(each_subcluster_has_its_own_kind),
-		cmocka_unit_test(conflicts_make_the_whole_cluster_invalid),
-		cmocka_unit_test(runs_are_what_a_loop_would_count),
-		cmocka_unit_test(ranges_of_subclusters_are_made_of_single_ones),
-		cmocka_unit_test(standard_entries_keep_the_rules),
-		cmocka_unit_test(version_2_has_no_zero_flag),
-		cmocka_unit_test(the_tail_of_the_file_may_be_cut),
-		cmocka_unit_test(subcluster_bitmaps_keep_the_rules),
-		cmocka_unit_test(
-			a_data_file_maps_every_cluster_to_its_own_offset),
-		cmocka_unit_test(entries_survive_their_table),
-		cmocka_unit_test(readable_entries_keep_their_promises),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,7 +12,7 @@ static uint64_t descriptor(const struct geometry *g, uint64_t off,
 	return L2_COMPRESSED | extra_sectors << g->csize_shift | off;
 }
 
-static void compressed_entries_lie_in_the_image(void **state)
+TEST(compressed_entries_lie_in_the_image)
 {
 	struct geometry g = gen_geometry(3, 12, 4, 0, 0);
 	const struct {
@@ -36,7 +36,6 @@ static void compressed_entries_lie_in_the_image(void **state)
 		  DEFECT_COMPRESSED_OFFSET },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct l2_entry e = { rows[i].desc, 0 };
 
@@ -51,11 +50,10 @@ static void compressed_entries_lie_in_the_image(void **state)
 
 /* S8: data that begins in the file is read however many sectors it claims; from
  * a whole cluster on that are not there the check says so. */
-static void sectors_that_the_file_lacks_are_no_reason_to_refuse(void **state)
+TEST(sectors_that_the_file_lacks_are_no_reason_to_refuse)
 {
 	struct geometry g = gen_geometry(3, 12, 4, 0, 0);
 
-	(void)state;
 	for (uint64_t n = 1; n < 16; n++) {
 		struct l2_entry e = { descriptor(&g, FILE_SIZE - 1, n), 0 };
 
@@ -68,12 +66,11 @@ static void sectors_that_the_file_lacks_are_no_reason_to_refuse(void **state)
 	}
 }
 
-static void the_size_counts_sectors_to_the_end_of_the_last(void **state)
+TEST(the_size_counts_sectors_to_the_end_of_the_last)
 {
 	struct geometry g = gen_geometry(3, 16, 4, 0, 0);
 	struct compressed c;
 
-	(void)state;
 	c = compressed_decode(&g, descriptor(&g, 0x50000, 0));
 	assert_int_equal(c.host_off, 0x50000);
 	assert_int_equal(c.len, 512);
@@ -91,11 +88,10 @@ static void the_size_counts_sectors_to_the_end_of_the_last(void **state)
 
 /* At every cluster size: what was encoded covers the data, and by less than a
  * sector too much. */
-static void descriptors_hold_what_they_were_made_of(void **state)
+TEST(descriptors_hold_what_they_were_made_of)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 
-	(void)state;
 	for (int i = 0; i < 50000; i++) {
 		uint32_t bits = 9 + (uint32_t)(i % 13);
 		struct geometry g = gen_geometry(3, bits, 4, 0, 0);
@@ -117,11 +113,10 @@ static void descriptors_hold_what_they_were_made_of(void **state)
 	}
 }
 
-static void what_a_descriptor_cannot_hold_is_refused(void **state)
+TEST(what_a_descriptor_cannot_hold_is_refused)
 {
 	uint64_t desc = 7;
 
-	(void)state;
 	for (uint32_t bits = 9; bits <= 21; bits++) {
 		struct geometry g = gen_geometry(3, bits, 4, 0, 0);
 		uint64_t max = min_u64(g.coffset_mask, HOST_OFF_MAX);
@@ -137,19 +132,4 @@ static void what_a_descriptor_cannot_hold_is_refused(void **state)
 		assert_true(compressed_encode(&g, 0, sectors * 512, &desc));
 		desc = 7;
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(compressed_entries_lie_in_the_image),
-		cmocka_unit_test(
-			sectors_that_the_file_lacks_are_no_reason_to_refuse),
-		cmocka_unit_test(
-			the_size_counts_sectors_to_the_end_of_the_last),
-		cmocka_unit_test(descriptors_hold_what_they_were_made_of),
-		cmocka_unit_test(what_a_descriptor_cannot_hold_is_refused),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,12 +66,11 @@ static enum defect with32(size_t off, uint32_t value)
 	return with(off, bytes, 4);
 }
 
-static void every_field_is_at_its_place(void **state)
+TEST(every_field_is_at_its_place)
 {
 	struct luks_header l = good_header();
 	uint8_t buf[LUKS_HEADER_BYTES];
 
-	(void)state;
 	assert_int_equal(luks_encode(&l, buf, sizeof(buf)), 592);
 	assert_memory_equal(buf, "LUKS\xba\xbe\0\1", 8);
 	assert_string_equal((char *)buf + 8, "aes");
@@ -94,13 +93,12 @@ static void every_field_is_at_its_place(void **state)
 	assert_int_equal(get_be32(buf + SLOT + SLOT_BYTES), LUKS_SLOT_INACTIVE);
 }
 
-static void rejects_every_short_header(void **state)
+TEST(rejects_every_short_header)
 {
 	struct luks_header good = good_header(), l;
 	uint8_t buf[LUKS_HEADER_BYTES];
 	struct fault fault;
 
-	(void)state;
 	luks_encode(&good, buf, sizeof(buf));
 	for (size_t len = 0; len < sizeof(buf); len++) {
 		uint8_t *p = guard_alloc(len);
@@ -115,9 +113,8 @@ static void rejects_every_short_header(void **state)
 			 0);
 }
 
-static void rejects_wrong_magic_and_version(void **state)
+TEST(rejects_wrong_magic_and_version)
 {
-	(void)state;
 	assert_int_equal(with(0, "LUKS\xba\xbf", 6), DEFECT_LUKS_HEADER);
 	assert_int_equal(with(0, "luks", 4), DEFECT_LUKS_HEADER);
 	assert_int_equal(with(6, "\0\0", 2), DEFECT_LUKS_HEADER);
@@ -126,11 +123,10 @@ static void rejects_wrong_magic_and_version(void **state)
 	assert_int_equal(with(6, "\xff\xff", 2), DEFECT_LUKS_HEADER);
 }
 
-static void names_of_algorithms_end_inside_their_field(void **state)
+TEST(names_of_algorithms_end_inside_their_field)
 {
 	char text[40];
 
-	(void)state;
 	memset(text, 'x', sizeof(text));
 	for (size_t off = 8; off <= 72; off += 32) {
 		assert_int_equal(with(off, text, 32), DEFECT_LUKS_HEADER);
@@ -140,9 +136,8 @@ static void names_of_algorithms_end_inside_their_field(void **state)
 	assert_int_equal(with(168, text, 40), DEFECT_NONE);
 }
 
-static void keys_have_1_to_64_bytes(void **state)
+TEST(keys_have_1_to_64_bytes)
 {
-	(void)state;
 	assert_int_equal(with32(108, 0), DEFECT_LUKS_HEADER);
 	assert_int_equal(with32(108, 65), DEFECT_LUKS_HEADER);
 	assert_int_equal(with32(108, 64), 0);
@@ -151,9 +146,8 @@ static void keys_have_1_to_64_bytes(void **state)
 	assert_int_equal(with32(108, 16), 0);
 }
 
-static void the_payload_lies_behind_the_keys(void **state)
+TEST(the_payload_lies_behind_the_keys)
 {
-	(void)state;
 	assert_int_equal(with32(104, 0), DEFECT_LUKS_HEADER);
 	assert_int_equal(with32(104, 1), DEFECT_LUKS_HEADER);
 	assert_int_equal(with32(104, 2), DEFECT_LUKS_SLOT);
@@ -162,28 +156,25 @@ static void the_payload_lies_behind_the_keys(void **state)
 	assert_int_equal(with32(104, UINT32_MAX), 0);
 }
 
-static void iteration_counts_are_not_zero_where_they_are_used(void **state)
+TEST(iteration_counts_are_not_zero_where_they_are_used)
 {
-	(void)state;
 	assert_int_equal(with32(164, 0), DEFECT_LUKS_HEADER);
 	assert_int_equal(with32(SLOT + 4, 0), DEFECT_LUKS_SLOT);
 	assert_int_equal(with32(SLOT + SLOT_BYTES + 4, 0), 0);
 	assert_int_equal(with32(164, UINT32_MAX), 0);
 }
 
-static void slots_are_active_or_not(void **state)
+TEST(slots_are_active_or_not)
 {
-	(void)state;
 	assert_int_equal(with32(SLOT, LUKS_SLOT_INACTIVE), 0);
 	assert_int_equal(with32(SLOT, 0), DEFECT_LUKS_SLOT);
 	assert_int_equal(with32(SLOT + 7 * SLOT_BYTES, 1), DEFECT_LUKS_SLOT);
 }
 
-static void stripes_are_4000(void **state)
+TEST(stripes_are_4000)
 {
 	static const uint32_t bad[] = { 0, 1, 3999, 4001, 0x80000000 };
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		assert_int_equal(with32(SLOT + 44, bad[i]), DEFECT_LUKS_SLOT);
 		assert_int_equal(with32(SLOT + 5 * SLOT_BYTES + 44, bad[i]),
@@ -191,14 +182,13 @@ static void stripes_are_4000(void **state)
 	}
 }
 
-static void key_material_has_its_own_place(void **state)
+TEST(key_material_has_its_own_place)
 {
 	/* The header, slot 0 from first to last sector, slot 2, slot 7, the
 	 * payload. */
 	static const uint32_t bad[] = { 0,    1,    8,        507,       517,
 					3700, 4040, 0x7fffff, UINT32_MAX };
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(with32(SLOT + SLOT_BYTES + 40, bad[i]),
 				 DEFECT_LUKS_SLOT);
@@ -209,14 +199,13 @@ static void key_material_has_its_own_place(void **state)
 	assert_int_equal(with32(SLOT + 40, 1), DEFECT_LUKS_SLOT);
 }
 
-static void key_material_lies_in_the_area(void **state)
+TEST(key_material_lies_in_the_area)
 {
 	struct luks_header good = good_header(), l;
 	uint8_t buf[LUKS_HEADER_BYTES];
 	uint64_t need = (8 + 504 * 7 + 500) * UINT64_C(512);
 	struct fault fault;
 
-	(void)state;
 	luks_encode(&good, buf, sizeof(buf));
 	assert_int_equal(luks_decode(&l, buf, sizeof(buf), need, &fault), 0);
 	assert_int_equal(luks_decode(&l, buf, sizeof(buf), need - 1, &fault),
@@ -248,11 +237,10 @@ static struct luks_header random_header(struct test_rng *rng)
 	return l;
 }
 
-static void what_is_encoded_is_decoded_alike(void **state)
+TEST(what_is_encoded_is_decoded_alike)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 
-	(void)state;
 	for (int i = 0; i < 10000; i++) {
 		uint8_t buf[LUKS_HEADER_BYTES], again[LUKS_HEADER_BYTES];
 		struct luks_header l = random_header(&rng), d;
@@ -267,13 +255,12 @@ static void what_is_encoded_is_decoded_alike(void **state)
 	}
 }
 
-static void hostile_headers_do_no_harm(void **state)
+TEST(hostile_headers_do_no_harm)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	uint8_t *p = guard_alloc(LUKS_HEADER_BYTES);
 	unsigned accepted = 0;
 
-	(void)state;
 	for (int i = 0; i < 50000; i++) {
 		struct luks_header l = random_header(&rng);
 		uint8_t again[LUKS_HEADER_BYTES];
@@ -296,26 +283,4 @@ static void hostile_headers_do_no_harm(void **state)
 	}
 	assert_in_range(accepted, 5000, 45000);
 	guard_free(p, LUKS_HEADER_BYTES);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_field_is_at_its_place),
-		cmocka_unit_test(rejects_every_short_header),
-		cmocka_unit_test(rejects_wrong_magic_and_version),
-		cmocka_unit_test(names_of_algorithms_end_inside_their_field),
-		cmocka_unit_test(keys_have_1_to_64_bytes),
-		cmocka_unit_test(the_payload_lies_behind_the_keys),
-		cmocka_unit_test(
-			iteration_counts_are_not_zero_where_they_are_used),
-		cmocka_unit_test(slots_are_active_or_not),
-		cmocka_unit_test(stripes_are_4000),
-		cmocka_unit_test(key_material_has_its_own_place),
-		cmocka_unit_test(key_material_lies_in_the_area),
-		cmocka_unit_test(what_is_encoded_is_decoded_alike),
-		cmocka_unit_test(hostile_headers_do_no_harm),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

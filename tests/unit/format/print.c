@@ -12,11 +12,10 @@
 		assert_string_equal(dst, (want)); \
 	} while (0)
 
-static void headers_show_every_field(void **state)
+TEST(headers_show_every_field)
 {
 	struct header h = small_header(3);
 
-	(void)state;
 	h.backing_off = 0x200;
 	h.backing_len = 8;
 	h.incompatible_features = INCOMPAT_DIRTY;
@@ -27,7 +26,7 @@ static void headers_show_every_field(void **state)
 	       "refcount_order=4 length=112 compression=0");
 }
 
-static void extensions_show_type_and_text(void **state)
+TEST(extensions_show_type_and_text)
 {
 	static const struct {
 		uint32_t type;
@@ -46,7 +45,6 @@ static void extensions_show_type_and_text(void **state)
 		{ 0x1234, "extension unknown type=0x1234 length=4@0x70" },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct extension x = { .type = rows[i].type,
 				       .len = 4,
@@ -58,9 +56,8 @@ static void extensions_show_type_and_text(void **state)
 	}
 }
 
-static void table_entries_show_flags_and_reserved_bits(void **state)
+TEST(table_entries_show_flags_and_reserved_bits)
 {
-	(void)state;
 	EXPECT(l1_entry_to_text(0, dst, sizeof(dst)), "unallocated");
 	EXPECT(l1_entry_to_text(0x8000000000005001, dst, sizeof(dst)),
 	       "L2 table @0x5000 copied reserved=0x1");
@@ -73,13 +70,12 @@ static void table_entries_show_flags_and_reserved_bits(void **state)
 	       "refcount block @0x5000 reserved=0x1");
 }
 
-static void l2_entries_show_their_kind(void **state)
+TEST(l2_entries_show_their_kind)
 {
 	struct geometry g = gen_geometry(3, 12, 4, 0, 0);
 	struct geometry x = gen_geometry(3, 16, 4, INCOMPAT_EXTENDED_L2, 0);
 	struct l2_entry e = { 0, 0 };
 
-	(void)state;
 	EXPECT(l2_entry_to_text(&g, e, dst, sizeof(dst)), "unallocated");
 	e.desc = 0x5000;
 	EXPECT(l2_entry_to_text(&g, e, dst, sizeof(dst)), "normal @0x5000");
@@ -96,9 +92,8 @@ static void l2_entries_show_their_kind(void **state)
 	       "normal @0x50000 alloc=0x1 zero=0x80000000");
 }
 
-static void every_kind_has_a_name(void **state)
+TEST(every_kind_has_a_name)
 {
-	(void)state;
 	for (int k = CLUSTER_UNALLOCATED; k <= CLUSTER_INVALID; k++)
 		assert_true(strlen(cluster_kind_name((enum cluster_kind)k)));
 	for (int k = 0; k <= SUBCLUSTER_INVALID; k++)
@@ -106,7 +101,7 @@ static void every_kind_has_a_name(void **state)
 			strlen(subcluster_kind_name((enum subcluster_kind)k)));
 }
 
-static void names_from_images_are_escaped(void **state)
+TEST(names_from_images_are_escaped)
 {
 	struct snapshot s = { .id = "1",
 			      .id_len = 1,
@@ -127,7 +122,6 @@ static void names_from_images_are_escaped(void **state)
 				 .uuid = "u",
 				 .key_bytes = 64 };
 
-	(void)state;
 	l.slots[3].state = LUKS_SLOT_ACTIVE;
 	EXPECT(snapshot_to_text(&s, dst, sizeof(dst)),
 	       "snapshot id=1 name=a\\x0ab l1=2@0x5000 date=0 disk_size=0 "
@@ -146,12 +140,11 @@ static void names_from_images_are_escaped(void **state)
 
 /* Into any room, from any bytes: terminated, printable, and marked when it was
  * cut. */
-static void texts_fit_any_room(void **state)
+TEST(texts_fit_any_room)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	char *end = (char *)guard_alloc(512) + 512;
 
-	(void)state;
 	for (int i = 0; i < 20000; i++) {
 		size_t size = 1 + test_rng_below(&rng, 300);
 		char *dst = end - size, name[40], whole[512];
@@ -173,19 +166,4 @@ static void texts_fit_any_room(void **state)
 			assert_string_equal(dst + strlen(dst) - 3, "...");
 	}
 	guard_free(end - 512, 512);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(headers_show_every_field),
-		cmocka_unit_test(extensions_show_type_and_text),
-		cmocka_unit_test(table_entries_show_flags_and_reserved_bits),
-		cmocka_unit_test(l2_entries_show_their_kind),
-		cmocka_unit_test(every_kind_has_a_name),
-		cmocka_unit_test(names_from_images_are_escaped),
-		cmocka_unit_test(texts_fit_any_room),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

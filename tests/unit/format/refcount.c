@@ -2,11 +2,10 @@
 
 #include "generate.h"
 
-static void narrow_refcounts_fill_bytes_from_the_lowest_bit(void **state)
+TEST(narrow_refcounts_fill_bytes_from_the_lowest_bit)
 {
 	uint8_t block[2] = { 0 };
 
-	(void)state;
 	refcount_put(block, 0, 0, 1);
 	refcount_put(block, 9, 0, 1);
 	assert_int_equal(block[0], 0x01);
@@ -23,11 +22,10 @@ static void narrow_refcounts_fill_bytes_from_the_lowest_bit(void **state)
 	assert_int_equal(block[1], 0x05);
 }
 
-static void wide_refcounts_are_big_endian(void **state)
+TEST(wide_refcounts_are_big_endian)
 {
 	static const uint8_t bytes[] = { 1, 2, 3, 4, 5, 6, 7, 8 };
 
-	(void)state;
 	assert_int_equal(refcount_get(bytes, 2, 3), 3);
 	assert_int_equal(refcount_get(bytes, 1, 4), 0x0304);
 	assert_int_equal(refcount_get(bytes, 1, 5), 0x05060708);
@@ -36,11 +34,10 @@ static void wide_refcounts_are_big_endian(void **state)
 
 /* A whole block at every cluster size and width, in random order, against an
  * array; the block ends at a guard page. */
-static void blocks_hold_what_was_put(void **state)
+TEST(blocks_hold_what_was_put)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 
-	(void)state;
 	for (uint32_t bits = 9; bits <= 13; bits++)
 		for (uint32_t order = 0; order <= 6; order++) {
 			struct geometry g = gen_geometry(3, bits, order, 0, 0);
@@ -63,9 +60,8 @@ static void blocks_hold_what_was_put(void **state)
 		}
 }
 
-static void the_largest_value_fits_and_disturbs_nobody(void **state)
+TEST(the_largest_value_fits_and_disturbs_nobody)
 {
-	(void)state;
 	for (uint32_t order = 0; order <= 6; order++) {
 		struct geometry g = gen_geometry(3, 9, order, 0, 0);
 		uint8_t block[512];
@@ -83,7 +79,7 @@ static void the_largest_value_fits_and_disturbs_nobody(void **state)
 	}
 }
 
-static void table_entries_are_aligned_clean_and_in_the_file(void **state)
+TEST(table_entries_are_aligned_clean_and_in_the_file)
 {
 	struct geometry g = gen_geometry(3, 12, 4, 0, 0);
 	static const struct {
@@ -102,7 +98,6 @@ static void table_entries_are_aligned_clean_and_in_the_file(void **state)
 		{ UINT64_MAX & ~4095ull, DEFECT_REFCOUNT_BLOCK_BEYOND_EOF },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		assert_int_equal(
 			refcount_table_entry_defect(&g, rows[i].entry, 1 << 20),
@@ -115,12 +110,11 @@ static void table_entries_are_aligned_clean_and_in_the_file(void **state)
 }
 
 /* T1: what has no offset may still not be empty. */
-static void decodes_where_a_block_lies(void **state)
+TEST(decodes_where_a_block_lies)
 {
 	struct geometry g = { .cluster_bits = 12, .cluster_size = 4096 };
 	uint64_t off = 1;
 
-	(void)state;
 	assert_int_equal(refcount_table_entry_decode(&g, 0, 1 << 20, &off), 0);
 	assert_int_equal(off, 0);
 	assert_int_equal(refcount_table_entry_decode(&g, 0x3000, 1 << 20, &off),
@@ -132,20 +126,4 @@ static void decodes_where_a_block_lies(void **state)
 	assert_int_equal(refcount_table_entry_decode(&g, 0x3001, 1 << 20, &off),
 			 DEFECT_REFCOUNT_TABLE_ENTRY_RESERVED);
 	assert_int_equal(off, 0);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			narrow_refcounts_fill_bytes_from_the_lowest_bit),
-		cmocka_unit_test(wide_refcounts_are_big_endian),
-		cmocka_unit_test(blocks_hold_what_was_put),
-		cmocka_unit_test(the_largest_value_fits_and_disturbs_nobody),
-		cmocka_unit_test(decodes_where_a_block_lies),
-		cmocka_unit_test(
-			table_entries_are_aligned_clean_and_in_the_file),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

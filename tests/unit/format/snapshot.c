@@ -66,14 +66,13 @@ static void assert_same(const struct snapshot *a, const struct snapshot *b)
 	assert_true(x.disk_size == y.disk_size && x.icount == y.icount);
 }
 
-static void every_field_is_at_its_place(void **state)
+TEST(every_field_is_at_its_place)
 {
 	uint8_t buf[80];
 	struct reader r = reader_init(buf, sizeof(buf));
 	struct snapshot s;
 	struct fault fault;
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(buf); i++)
 		buf[i] = (uint8_t)i;
 	put_be16(buf + 12, 2);
@@ -117,11 +116,10 @@ static enum defect decode_extra(uint32_t extra_len, struct snapshot *s)
 	return bad;
 }
 
-static void extra_data_counts_as_far_as_it_goes(void **state)
+TEST(extra_data_counts_as_far_as_it_goes)
 {
 	struct snapshot s;
 
-	(void)state;
 	for (uint32_t len = 0; len <= SNAPSHOT_EXTRA_BYTES_MAX; len++) {
 		assert_int_equal(decode_extra(len, &s), 0);
 		assert_true(s.vm_state_size ==
@@ -136,30 +134,28 @@ static void extra_data_counts_as_far_as_it_goes(void **state)
 	}
 }
 
-static void too_much_extra_data_is_refused(void **state)
+TEST(too_much_extra_data_is_refused)
 {
 	static const uint32_t lens[] = { 1025, 65536, INT32_MAX, UINT32_MAX };
 	struct snapshot s;
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++)
 		assert_int_equal(decode_extra(lens[i], &s),
 				 DEFECT_SNAPSHOT_EXTRA_SIZE);
 }
 
-static void an_l1_table_of_32_mib_is_the_largest(void **state)
+TEST(an_l1_table_of_32_mib_is_the_largest)
 {
 	struct geometry g = gen_geometry(3, 12, 4, 0, 0);
 	struct snapshot s = { .l1_off = 0x5000, .l1_size = (32 << 20) / 8 };
 
-	(void)state;
 	assert_int_equal(snapshot_l1_defect(&g, &s, 1 << 30), 0);
 	s.l1_size++;
 	assert_int_equal(snapshot_l1_defect(&g, &s, 1 << 30),
 			 DEFECT_SNAPSHOT_L1);
 }
 
-static void rejects_every_cut_entry(void **state)
+TEST(rejects_every_cut_entry)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	struct texts t;
@@ -168,7 +164,6 @@ static void rejects_every_cut_entry(void **state)
 	struct byte_writer w = byte_writer_init(buf, sizeof(buf));
 	size_t used;
 
-	(void)state;
 	snapshot_encode(&w, &s);
 	used = (size_t)SNAPSHOT_HEADER_BYTES + s.extra_len + s.id_len +
 	       s.name_len;
@@ -186,11 +181,10 @@ static void rejects_every_cut_entry(void **state)
 	}
 }
 
-static void entries_follow_each_other_padded_to_8(void **state)
+TEST(entries_follow_each_other_padded_to_8)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 
-	(void)state;
 	for (int i = 0; i < 5000; i++) {
 		struct texts t[2];
 		struct snapshot s[2], d;
@@ -219,11 +213,10 @@ static void entries_follow_each_other_padded_to_8(void **state)
 	}
 }
 
-static void the_size_of_an_entry_is_bounded(void **state)
+TEST(the_size_of_an_entry_is_bounded)
 {
 	uint8_t fixed[SNAPSHOT_HEADER_BYTES];
 
-	(void)state;
 	memset(fixed, 0, sizeof(fixed));
 	assert_int_equal(snapshot_entry_bytes(fixed), 40);
 	put_be32(fixed + 36, UINT32_MAX);
@@ -235,7 +228,7 @@ static void the_size_of_an_entry_is_bounded(void **state)
 			 (40 + 1024 + 2 * 65535 + 7) / 8 * 8);
 }
 
-static void a_small_buffer_fails_the_writer(void **state)
+TEST(a_small_buffer_fails_the_writer)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	struct texts t;
@@ -243,20 +236,18 @@ static void a_small_buffer_fails_the_writer(void **state)
 	uint8_t *p = guard_alloc(55);
 	struct byte_writer w = byte_writer_init(p, 55);
 
-	(void)state;
 	snapshot_encode(&w, &s);
 	assert_true(w.failed);
 	guard_free(p, 55);
 }
 
-static void large_vm_states_leave_the_small_field_empty(void **state)
+TEST(large_vm_states_leave_the_small_field_empty)
 {
 	struct snapshot s = { .vm_state_size = UINT64_C(1) << 32,
 			      .icount = UINT64_MAX };
 	uint8_t buf[64];
 	struct byte_writer w = byte_writer_init(buf, sizeof(buf));
 
-	(void)state;
 	snapshot_encode(&w, &s);
 	assert_int_equal(get_be32(buf + 32), 0);
 	assert_true(get_be64(buf + 40) == UINT64_C(1) << 32);
@@ -268,7 +259,7 @@ static void large_vm_states_leave_the_small_field_empty(void **state)
 
 /* An icount of all ones means that there is none, but it has a place where
  * something follows it. */
-static void unknown_extra_data_stays_behind_an_absent_icount(void **state)
+TEST(unknown_extra_data_stays_behind_an_absent_icount)
 {
 	struct snapshot s = { .icount = UINT64_MAX,
 			      .unknown_extra_len = 4,
@@ -279,7 +270,6 @@ static void unknown_extra_data_stays_behind_an_absent_icount(void **state)
 	struct snapshot d;
 	struct fault fault;
 
-	(void)state;
 	snapshot_encode(&w, &s);
 	r = reader_init(buf, byte_writer_len(&w));
 	assert_int_equal(snapshot_decode(&d, &r, DISK_SIZE, &fault), 0);
@@ -287,7 +277,7 @@ static void unknown_extra_data_stays_behind_an_absent_icount(void **state)
 	assert_int_equal(d.extra_len, 28);
 }
 
-static void the_l1_table_of_a_snapshot_keeps_the_rules(void **state)
+TEST(the_l1_table_of_a_snapshot_keeps_the_rules)
 {
 	struct geometry g = gen_geometry(3, 12, 4, 0, 0);
 	static const struct {
@@ -316,7 +306,6 @@ static void the_l1_table_of_a_snapshot_keeps_the_rules(void **state)
 		{ 0x5000, (32 << 20) / 8 + 1, 4 << 20, DEFECT_SNAPSHOT_L1 },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct snapshot s = { .l1_off = rows[i].off,
 				      .l1_size = rows[i].size,
@@ -329,13 +318,12 @@ static void the_l1_table_of_a_snapshot_keeps_the_rules(void **state)
 
 /* Random tables: nothing outside the buffer, and what decodes is the same
  * after being written again. */
-static void hostile_tables_do_no_harm(void **state)
+TEST(hostile_tables_do_no_harm)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	uint8_t *end = (uint8_t *)guard_alloc(BUF) + BUF;
 	unsigned accepted = 0;
 
-	(void)state;
 	for (int i = 0; i < 50000; i++) {
 		struct texts t;
 		struct snapshot s = random_snapshot(&rng, &t), d;
@@ -367,25 +355,4 @@ static void hostile_tables_do_no_harm(void **state)
 	}
 	assert_in_range(accepted, 5000, 45000);
 	guard_free(end - BUF, BUF);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_field_is_at_its_place),
-		cmocka_unit_test(extra_data_counts_as_far_as_it_goes),
-		cmocka_unit_test(too_much_extra_data_is_refused),
-		cmocka_unit_test(an_l1_table_of_32_mib_is_the_largest),
-		cmocka_unit_test(rejects_every_cut_entry),
-		cmocka_unit_test(entries_follow_each_other_padded_to_8),
-		cmocka_unit_test(the_size_of_an_entry_is_bounded),
-		cmocka_unit_test(a_small_buffer_fails_the_writer),
-		cmocka_unit_test(large_vm_states_leave_the_small_field_empty),
-		cmocka_unit_test(
-			unknown_extra_data_stays_behind_an_absent_icount),
-		cmocka_unit_test(the_l1_table_of_a_snapshot_keeps_the_rules),
-		cmocka_unit_test(hostile_tables_do_no_harm),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

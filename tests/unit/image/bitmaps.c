@@ -37,12 +37,11 @@ static struct rig *make(void)
 	return r;
 }
 
-static void each_is_listed_with_what_it_says(void **state)
+TEST(each_is_listed_with_what_it_says)
 {
 	struct rig *r = make();
 	struct bitmaps b;
 
-	(void)state;
 	rig_put32(r, r->bitmaps.directory_off + 12,
 		  BITMAP_FLAG_IN_USE | BITMAP_FLAG_AUTO);
 	assert_int_equal(open_all(r, r->store, &b), 0);
@@ -60,12 +59,11 @@ static void each_is_listed_with_what_it_says(void **state)
 	rig_free(r);
 }
 
-static void without_the_bit_there_are_none(void **state)
+TEST(without_the_bit_there_are_none)
 {
 	struct rig *r = make();
 	struct bitmaps b;
 
-	(void)state;
 	r->header.autoclear_features = 0;
 	assert_int_equal(open_all(r, r->store, &b), 0);
 	assert_int_equal(b.n, 0);
@@ -88,11 +86,10 @@ static void expect_none(struct rig *r, enum defect want)
 	rig_free(r);
 }
 
-static void a_directory_out_of_place_counts_as_none(void **state)
+TEST(a_directory_out_of_place_counts_as_none)
 {
 	struct rig *r = make();
 
-	(void)state;
 	r->bitmaps.directory_off = UINT64_C(1) << 62;
 	expect_none(r, DEFECT_BITMAP_DIRECTORY);
 	r = make();
@@ -103,11 +100,10 @@ static void a_directory_out_of_place_counts_as_none(void **state)
 	expect_none(r, DEFECT_BITMAP_DIRECTORY);
 }
 
-static void entries_must_fill_the_directory(void **state)
+TEST(entries_must_fill_the_directory)
 {
 	struct rig *r = make();
 
-	(void)state;
 	r->bitmaps.n_bitmaps = 1;
 	expect_none(r, DEFECT_BITMAP_DIRECTORY);
 	r = make();
@@ -115,7 +111,7 @@ static void entries_must_fill_the_directory(void **state)
 	expect_none(r, DEFECT_BITMAP_DIRECTORY);
 }
 
-static void one_bad_entry_hides_them_all(void **state)
+TEST(one_bad_entry_hides_them_all)
 {
 	const struct {
 		unsigned off;
@@ -131,7 +127,6 @@ static void one_bad_entry_hides_them_all(void **state)
 		{ 20, 0x7f, DEFECT_BITMAP_DIRECTORY }, /* extra data */
 	};
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		struct rig *r = make();
 
@@ -141,7 +136,7 @@ static void one_bad_entry_hides_them_all(void **state)
 	}
 }
 
-static void only_a_failed_read_is_an_error(void **state)
+TEST(only_a_failed_read_is_an_error)
 {
 	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
 					 .nth = 1,
@@ -151,7 +146,6 @@ static void only_a_failed_read_is_an_error(void **state)
 	struct qcow2_store *faulty;
 	struct bitmaps b;
 
-	(void)state;
 	assert_int_equal(fault_store_new(&fault, r->store, &faulty), 0);
 	fault_arm(&fault, &plan);
 	assert_int_equal(open_all(r, faulty, &b), -EIO);
@@ -161,7 +155,7 @@ static void only_a_failed_read_is_an_error(void **state)
 }
 
 /* An image that asks for too much costs neither memory nor a read. */
-static void the_budget_is_asked_before_anything_is_read(void **state)
+TEST(the_budget_is_asked_before_anything_is_read)
 {
 	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
 					 .nth = 1,
@@ -174,7 +168,6 @@ static void the_budget_is_asked_before_anything_is_read(void **state)
 	struct qcow2_store *faulty;
 	struct bitmaps b;
 
-	(void)state;
 	assert_int_equal(fault_store_new(&fault, r->store, &faulty), 0);
 	fault_arm(&fault, &plan);
 	assert_int_equal(open_within(r, faulty, &b, &budget), -E2BIG);
@@ -186,19 +179,4 @@ static void the_budget_is_asked_before_anything_is_read(void **state)
 	bitmaps_release(&b);
 	store_unref(faulty);
 	rig_free(r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_is_listed_with_what_it_says),
-		cmocka_unit_test(without_the_bit_there_are_none),
-		cmocka_unit_test(a_directory_out_of_place_counts_as_none),
-		cmocka_unit_test(entries_must_fill_the_directory),
-		cmocka_unit_test(one_bad_entry_hides_them_all),
-		cmocka_unit_test(only_a_failed_read_is_an_error),
-		cmocka_unit_test(the_budget_is_asked_before_anything_is_read),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

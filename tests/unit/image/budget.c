@@ -61,11 +61,10 @@ static int open_with(uint64_t metadata_bytes, uint32_t flags,
 	return qcow2_open_path(path, &opts, img, err);
 }
 
-static void reading_stays_below_the_budget(void **state)
+TEST(reading_stays_below_the_budget)
 {
 	static const uint64_t budgets[] = { 128 << 10, 256 << 10, 1 << 20 };
 
-	(void)state;
 	for (size_t b = 0; b < sizeof(budgets) / sizeof(*budgets); b++) {
 		struct qcow2_image *img;
 		size_t before = heap();
@@ -82,13 +81,12 @@ static void reading_stays_below_the_budget(void **state)
 }
 
 /* The table of refcounts alone has a cluster, and so has the header. */
-static void writing_stays_below_the_budget_or_is_refused(void **state)
+TEST(writing_stays_below_the_budget_or_is_refused)
 {
 	struct qcow2_error err = { 0 };
 	struct qcow2_image *img;
 	size_t before;
 
-	(void)state;
 	assert_int_equal(open_with(128 << 10, QCOW2_OPEN_RDWR, &img, &err),
 			 -E2BIG);
 	assert_int_equal(err.reason, QCOW2_REASON_BUDGET);
@@ -104,11 +102,10 @@ static void writing_stays_below_the_budget_or_is_refused(void **state)
 	ok(qcow2_close(img, NULL));
 }
 
-static void a_chain_shares_its_total_equally(void **state)
+TEST(a_chain_shares_its_total_equally)
 {
 	struct qcow2_budget b = QCOW2_BUDGET_INIT;
 
-	(void)state;
 	assert_int_equal(metadata_budget_of(&b).limit, METADATA_BYTES_DEFAULT);
 	b.total_bytes = 64 << 20;
 	assert_int_equal(metadata_budget_of(&b).limit, 1 << 20);
@@ -118,12 +115,11 @@ static void a_chain_shares_its_total_equally(void **state)
 	assert_int_equal(metadata_budget_of(&b).limit, 1000);
 }
 
-static void what_is_taken_adds_up(void **state)
+TEST(what_is_taken_adds_up)
 {
 	struct metadata_budget b = { .limit = 100 };
 	struct qcow2_error err;
 
-	(void)state;
 	ok(metadata_budget_take(&b, 60, "one", NULL));
 	assert_int_equal(metadata_budget_take(&b, 41, "two", &err), -E2BIG);
 	assert_string_equal(err.message,
@@ -135,13 +131,12 @@ static void what_is_taken_adds_up(void **state)
 }
 
 /* D12 */
-static void the_size_of_the_file_is_what_it_is_now(void **state)
+TEST(the_size_of_the_file_is_what_it_is_now)
 {
 	struct qcow2_info info = QCOW2_INFO_INIT;
 	struct qcow2_image *img;
 	uint64_t before;
 
-	(void)state;
 	ok(open_with(0, QCOW2_OPEN_RDWR | QCOW2_OPEN_NO_FLUSH, &img, NULL));
 	ok(qcow2_get_info(img, 0, &info, NULL));
 	before = info.file_size;
@@ -152,15 +147,4 @@ static void the_size_of_the_file_is_what_it_is_now(void **state)
 	ok(qcow2_close(img, NULL));
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reading_stays_below_the_budget),
-		cmocka_unit_test(writing_stays_below_the_budget_or_is_refused),
-		cmocka_unit_test(a_chain_shares_its_total_equally),
-		cmocka_unit_test(what_is_taken_adds_up),
-		cmocka_unit_test(the_size_of_the_file_is_what_it_is_now),
-	};
-
-	return cmocka_run_group_tests(tests, make_image, remove_image);
-}
+TEST_GROUP(make_image, remove_image)

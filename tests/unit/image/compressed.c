@@ -119,12 +119,11 @@ static void read_at(struct fixture *f, uint64_t off, uint64_t len)
 	free(buf);
 }
 
-static void small_sequential_reads_fetch_each_cluster_once(void **state)
+TEST(small_sequential_reads_fetch_each_cluster_once)
 {
 	struct fixture f;
 	unsigned before;
 
-	(void)state;
 	setup(&f, false);
 	read_at(&f, 0, 1); /* the L2 slice, and cluster 0 */
 	before = f.front.n_reads;
@@ -134,12 +133,11 @@ static void small_sequential_reads_fetch_each_cluster_once(void **state)
 	teardown(&f);
 }
 
-static void whole_clusters_shared_by_many_entries_decode_twice(void **state)
+TEST(whole_clusters_shared_by_many_entries_decode_twice)
 {
 	struct fixture f;
 	unsigned before;
 
-	(void)state;
 	setup(&f, true);
 	read_at(&f, 0, CLUSTER);
 	before = f.front.n_reads;
@@ -164,12 +162,11 @@ static void *reader(void *arg)
 	return NULL;
 }
 
-static void threads_read_what_was_written(void **state)
+TEST(threads_read_what_was_written)
 {
 	struct fixture f;
 	pthread_t t[4];
 
-	(void)state;
 	setup(&f, false);
 	for (unsigned i = 0; i < 4; i++)
 		assert_int_equal(pthread_create(&t[i], NULL, reader, &f), 0);
@@ -178,7 +175,7 @@ static void threads_read_what_was_written(void **state)
 	teardown(&f);
 }
 
-static void damage_is_an_error_of_that_cluster(void **state)
+TEST(damage_is_an_error_of_that_cluster)
 {
 	struct qcow2_error err = { 0 };
 	struct image_extent x;
@@ -187,7 +184,6 @@ static void damage_is_an_error_of_that_cluster(void **state)
 	struct fixture f;
 	uint8_t byte = 0xff;
 
-	(void)state;
 	setup(&f, false);
 	assert_int_equal(image_map(f.img, 1, 5 * CLUSTER, 0, &x, NULL), 0);
 	assert_int_equal(store_pwrite(f.b.file, &byte, 1,
@@ -201,18 +197,4 @@ static void damage_is_an_error_of_that_cluster(void **state)
 	assert_int_equal(err.defect, DEFECT_COMPRESSED_DATA);
 	read_at(&f, 6 * CLUSTER, CLUSTER);
 	teardown(&f);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			small_sequential_reads_fetch_each_cluster_once),
-		cmocka_unit_test(
-			whole_clusters_shared_by_many_entries_decode_twice),
-		cmocka_unit_test(threads_read_what_was_written),
-		cmocka_unit_test(damage_is_an_error_of_that_cluster),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

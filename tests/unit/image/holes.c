@@ -6,14 +6,13 @@
 
 /* The answer about a hole must not outlive the hole: a map of an image that is
  * being written would show zeros where there is data. */
-static void sees_data_that_was_written_after_it_saw_a_hole(void **state)
+TEST(sees_data_that_was_written_after_it_saw_a_hole)
 {
 	struct holes p = { 0 };
 	struct qcow2_store *file;
 	uint64_t len = 65536;
 	bool is_data = true;
 
-	(void)state;
 	holes_init(&p);
 	assert_int_equal(store_mem_new(&file, NULL), 0);
 	assert_int_equal(store_truncate(file, 1 << 20, NULL), 0);
@@ -26,14 +25,4 @@ static void sees_data_that_was_written_after_it_saw_a_hole(void **state)
 	assert_true(is_data);
 	store_unref(file);
 	holes_release(&p);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			sees_data_that_was_written_after_it_saw_a_hole),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,12 +8,11 @@ static struct qcow2_info info_of(struct disk_rig *t)
 	return info;
 }
 
-static void a_plain_image_says_what_it_is(void **state)
+TEST(a_plain_image_says_what_it_is)
 {
 	struct qcow2_info info;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	info = info_of(&t);
 	assert_int_equal(info.format, QCOW2_FORMAT_QCOW2);
@@ -29,12 +28,11 @@ static void a_plain_image_says_what_it_is(void **state)
 	disk_release(&t);
 }
 
-static void other_files_are_named(void **state)
+TEST(other_files_are_named)
 {
 	struct qcow2_info info;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .backing = true });
 	info = info_of(&t);
 	assert_string_equal(info.backing_file, "below");
@@ -49,11 +47,10 @@ static void other_files_are_named(void **state)
 	disk_release(&t);
 }
 
-static void what_changes_while_it_is_open_is_seen(void **state)
+TEST(what_changes_while_it_is_open_is_seen)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t,
 		  (struct disk_want){ .flags = QCOW2_CREATE_LAZY_REFCOUNTS });
 	assert_true(info_of(&t).lazy_refcounts);
@@ -66,15 +63,4 @@ static void what_changes_while_it_is_open_is_seen(void **state)
 	assert_int_equal(qcow2_resize(t.disk, 20 * CLUSTER, NULL, NULL), 0);
 	assert_int_equal(info_of(&t).virtual_size, 20 * CLUSTER);
 	disk_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_plain_image_says_what_it_is),
-		cmocka_unit_test(other_files_are_named),
-		cmocka_unit_test(what_changes_while_it_is_open_is_seen),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,12 +56,11 @@ static int get(struct rig *r, uint64_t off, struct map_window *w,
 	return map_window_get(&r->map, N_L1 * REACH, off, 0, w, err);
 }
 
-static void without_a_table_all_empty_entries_are_one_window(void **state)
+TEST(without_a_table_all_empty_entries_are_one_window)
 {
 	struct map_window w;
 	struct rig r;
 
-	(void)state;
 	rig_init(&r);
 	assert_int_equal(get(&r, CLUSTER, &w, NULL), 0);
 	assert_null(w.slice);
@@ -73,13 +72,12 @@ static void without_a_table_all_empty_entries_are_one_window(void **state)
 	rig_release(&r);
 }
 
-static void a_window_ends_with_its_slice(void **state)
+TEST(a_window_ends_with_its_slice)
 {
 	const uint64_t off = 2 * REACH + UINT64_C(100) * CLUSTER;
 	struct map_window w;
 	struct rig r;
 
-	(void)state;
 	rig_init(&r);
 	assert_int_equal(get(&r, off, &w, NULL), 0);
 	assert_non_null(w.slice);
@@ -95,11 +93,10 @@ static void a_window_ends_with_its_slice(void **state)
 	rig_release(&r);
 }
 
-static void entries_behind_the_table_are_empty(void **state)
+TEST(entries_behind_the_table_are_empty)
 {
 	struct rig r;
 
-	(void)state;
 	rig_init(&r);
 	assert_int_equal(l1_table_off(map_l1_entry(&r.map, 2)), L2_OFF);
 	assert_int_equal(map_l1_entry(&r.map, N_L1), 0);
@@ -107,12 +104,11 @@ static void entries_behind_the_table_are_empty(void **state)
 	rig_release(&r);
 }
 
-static void a_table_out_of_place_is_told_with_its_rule(void **state)
+TEST(a_table_out_of_place_is_told_with_its_rule)
 {
 	const uint64_t bad[] = { L2_OFF + 512, UINT64_C(1) << 50,
 				 16 * CLUSTER };
 
-	(void)state;
 	for (unsigned i = 0; i < 3; i++) {
 		struct qcow2_error err = { 0 };
 		struct map_window w;
@@ -126,12 +122,11 @@ static void a_table_out_of_place_is_told_with_its_rule(void **state)
 	}
 }
 
-static void slices_have_sizes_that_divide_a_cluster(void **state)
+TEST(slices_have_sizes_that_divide_a_cluster)
 {
 	const uint64_t bad[] = { 256, 4097, 2 * CLUSTER, 1 };
 	const uint64_t good[] = { 512, 4096, CLUSTER };
 
-	(void)state;
 	for (unsigned i = 0; i < 4; i++) {
 		struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
 		struct rig r;
@@ -154,7 +149,7 @@ static void slices_have_sizes_that_divide_a_cluster(void **state)
 	}
 }
 
-static void an_l1_table_that_cannot_be_read_is_told(void **state)
+TEST(an_l1_table_that_cannot_be_read_is_told)
 {
 	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
 					 .nth = 1,
@@ -167,7 +162,6 @@ static void an_l1_table_that_cannot_be_read_is_told(void **state)
 	struct rig r;
 	struct map m;
 
-	(void)state;
 	rig_init(&r);
 	source = (struct map_source){ &r.geo, &r.sizes, L1_OFF, N_L1 };
 	assert_int_equal(fault_store_new(&fault, r.file, &faulty), 0);
@@ -177,19 +171,4 @@ static void an_l1_table_that_cannot_be_read_is_told(void **state)
 	assert_int_equal(get(&r, 2 * REACH, &w, NULL), 0);
 	map_window_put(&r.map, &w);
 	rig_release(&r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			without_a_table_all_empty_entries_are_one_window),
-		cmocka_unit_test(a_window_ends_with_its_slice),
-		cmocka_unit_test(entries_behind_the_table_are_empty),
-		cmocka_unit_test(a_table_out_of_place_is_told_with_its_rule),
-		cmocka_unit_test(slices_have_sizes_that_divide_a_cluster),
-		cmocka_unit_test(an_l1_table_that_cannot_be_read_is_told),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

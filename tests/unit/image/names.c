@@ -28,7 +28,7 @@ static struct header header_of(const char *backing)
 	};
 }
 
-static void texts_are_copied_and_terminated(void **state)
+TEST(texts_are_copied_and_terminated)
 {
 	const struct header h = header_of("base.raw");
 	const struct extensions x = {
@@ -39,7 +39,6 @@ static void texts_are_copied_and_terminated(void **state)
 	};
 	struct names n = with_cluster("base.rawZZZ");
 
-	(void)state;
 	assert_int_equal(names_open(&n, &h, &x, NULL), 0);
 	assert_string_equal(n.backing_file, "base.raw");
 	assert_string_equal(n.backing_format, "raw");
@@ -49,13 +48,12 @@ static void texts_are_copied_and_terminated(void **state)
 	assert_null(n.cluster0);
 }
 
-static void what_is_not_there_is_null(void **state)
+TEST(what_is_not_there_is_null)
 {
 	const struct header h = header_of(NULL);
 	const struct extensions x = { 0 };
 	struct names n = with_cluster(NULL);
 
-	(void)state;
 	assert_int_equal(names_open(&n, &h, &x, NULL), 0);
 	assert_null(n.backing_file);
 	assert_null(n.backing_format);
@@ -64,12 +62,11 @@ static void what_is_not_there_is_null(void **state)
 	names_release(&n);
 }
 
-static void a_name_behind_the_end_of_a_short_file_is_refused(void **state)
+TEST(a_name_behind_the_end_of_a_short_file_is_refused)
 {
 	const struct header h = header_of("base.raw");
 	const struct extensions x = { 0 };
 
-	(void)state;
 	for (size_t len = NAME_OFF; len <= NAME_OFF + 8; len++) {
 		struct qcow2_error err = { 0 };
 		struct names n = with_cluster("base.raw");
@@ -102,7 +99,7 @@ static uint8_t *feature_table(uint32_t n)
 	return table;
 }
 
-static void features_are_found_by_type_and_bit(void **state)
+TEST(features_are_found_by_type_and_bit)
 {
 	const struct header h = header_of(NULL);
 	struct names n = with_cluster(NULL);
@@ -113,7 +110,6 @@ static void features_are_found_by_type_and_bit(void **state)
 	};
 	const char *name;
 
-	(void)state;
 	/* Entry 4 has no name. */
 	memset(table + 4 * FEATURE_ENTRY_BYTES + 2, 0, FEATURE_NAME_BYTES);
 	assert_int_equal(names_open(&n, &h, &x, NULL), 0);
@@ -128,7 +124,7 @@ static void features_are_found_by_type_and_bit(void **state)
 	names_release(&n);
 }
 
-static void no_more_names_than_bits_are_kept(void **state)
+TEST(no_more_names_than_bits_are_kept)
 {
 	const struct header h = header_of(NULL);
 	struct names n = with_cluster(NULL);
@@ -138,14 +134,13 @@ static void no_more_names_than_bits_are_kept(void **state)
 		.feature_names_len = 1000 * FEATURE_ENTRY_BYTES,
 	};
 
-	(void)state;
 	assert_int_equal(names_open(&n, &h, &x, NULL), 0);
 	assert_int_equal(n.n_features, 3 * 64);
 	free(table);
 	names_release(&n);
 }
 
-static void a_malformed_table_names_nothing(void **state)
+TEST(a_malformed_table_names_nothing)
 {
 	const struct header h = header_of(NULL);
 	struct names n = with_cluster(NULL);
@@ -156,25 +151,9 @@ static void a_malformed_table_names_nothing(void **state)
 		.feature_names_len = 2 * FEATURE_ENTRY_BYTES,
 	};
 
-	(void)state;
 	assert_int_equal(names_open(&n, &h, &x, NULL), 0);
 	assert_int_equal(n.n_features, 0);
 	assert_null(names_feature(&n, 0, 0));
 	free(table);
 	names_release(&n);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(texts_are_copied_and_terminated),
-		cmocka_unit_test(what_is_not_there_is_null),
-		cmocka_unit_test(
-			a_name_behind_the_end_of_a_short_file_is_refused),
-		cmocka_unit_test(features_are_found_by_type_and_bit),
-		cmocka_unit_test(no_more_names_than_bits_are_kept),
-		cmocka_unit_test(a_malformed_table_names_nothing),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,7 +55,7 @@ struct bad_header {
 	enum defect want;
 };
 
-static void every_bad_header_field_is_refused_by_name(void **state)
+TEST(every_bad_header_field_is_refused_by_name)
 {
 	static const struct bad_header rows[] = {
 		{ HEADER_OFF_MAGIC, 0, false, DEFECT_HEADER_MAGIC },
@@ -92,7 +92,6 @@ static void every_bad_header_field_is_refused_by_name(void **state)
 		  DEFECT_HEADER_UNKNOWN_FEATURE },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct qcow2_error err = { 0 };
 		struct builder b;
@@ -112,12 +111,11 @@ static void every_bad_header_field_is_refused_by_name(void **state)
 	}
 }
 
-static void every_truncation_of_the_header_is_refused(void **state)
+TEST(every_truncation_of_the_header_is_refused)
 {
 	static const uint64_t sizes[] = { 0,  1,   3,   4,   8,  71,
 					  72, 103, 104, 105, 111 };
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		struct qcow2_error err = { 0 };
 		struct builder b;
@@ -129,14 +127,13 @@ static void every_truncation_of_the_header_is_refused(void **state)
 	}
 }
 
-static void unknown_features_are_named_from_the_table(void **state)
+TEST(unknown_features_are_named_from_the_table)
 {
 	uint8_t ext[8 + FEATURE_ENTRY_BYTES] = { 0x68, 0x03, 0xf8, 0x57, 0,
 						 0,    0,    48,   0,    9 };
 	struct qcow2_error err = { 0 };
 	struct builder b;
 
-	(void)state;
 	make(&b, &plain);
 	memcpy(ext + 10, "quantum \x1b[31m bits", 18);
 	assert_int_equal(store_pwrite(b.file, ext, sizeof(ext), 112, 0, NULL),
@@ -147,24 +144,22 @@ static void unknown_features_are_named_from_the_table(void **state)
 	builder_release(&b);
 }
 
-static void dirty_and_corrupt_images_open_for_reading(void **state)
+TEST(dirty_and_corrupt_images_open_for_reading)
 {
 	struct builder b;
 
-	(void)state;
 	make(&b, &plain);
 	poke64(&b, HEADER_OFF_INCOMPAT, INCOMPAT_DIRTY | INCOMPAT_CORRUPT);
 	assert_int_equal(try_open(&b, NULL, NULL), 0);
 	builder_release(&b);
 }
 
-static void encrypted_images_are_never_read_as_ciphertext(void **state)
+TEST(encrypted_images_are_never_read_as_ciphertext)
 {
 	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
 	struct qcow2_error err = { 0 };
 	struct builder b;
 
-	(void)state;
 	make(&b, &plain);
 	poke32(&b, HEADER_OFF_CRYPT_METHOD, CRYPT_AES);
 	assert_int_equal(try_open(&b, NULL, &err), -ENOTSUP);
@@ -174,13 +169,12 @@ static void encrypted_images_are_never_read_as_ciphertext(void **state)
 	builder_release(&b);
 }
 
-static void budgets_are_kept(void **state)
+TEST(budgets_are_kept)
 {
 	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
 	struct qcow2_error err = { 0 };
 	struct builder b;
 
-	(void)state;
 	make(&b, &plain);
 	opts.budget.virtual_bytes = plain.size - 1;
 	assert_int_equal(try_open(&b, &opts, &err), -E2BIG);
@@ -192,13 +186,12 @@ static void budgets_are_kept(void **state)
 	builder_release(&b);
 }
 
-static void slice_sizes_are_checked(void **state)
+TEST(slice_sizes_are_checked)
 {
 	static const uint64_t bad[] = { 1, 256, 513, 131072 };
 	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
 	struct builder b;
 
-	(void)state;
 	make(&b, &plain);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		opts.l2_slice_bytes = bad[i];
@@ -210,13 +203,12 @@ static void slice_sizes_are_checked(void **state)
 	builder_release(&b);
 }
 
-static void a_missing_snapshot_is_no_such_entry(void **state)
+TEST(a_missing_snapshot_is_no_such_entry)
 {
 	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
 	struct qcow2_error err = { 0 };
 	struct builder b;
 
-	(void)state;
 	make(&b, &plain);
 	opts.snapshot = "monday";
 	assert_int_equal(try_open(&b, &opts, &err), -ENOENT);
@@ -224,11 +216,10 @@ static void a_missing_snapshot_is_no_such_entry(void **state)
 	builder_release(&b);
 }
 
-static void any_size_reads_to_its_last_byte(void **state)
+TEST(any_size_reads_to_its_last_byte)
 {
 	static const uint64_t sizes[] = { 0, 1, 511, 513, 65535, 65537 };
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
 		struct builder_opts o = plain;
@@ -251,7 +242,7 @@ static void any_size_reads_to_its_last_byte(void **state)
 }
 
 /* Bad entries hurt only the guest range they map. */
-static void damage_is_local(void **state)
+TEST(damage_is_local)
 {
 	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
 	struct qcow2_error err = { 0 };
@@ -259,7 +250,6 @@ static void damage_is_local(void **state)
 	struct image *img;
 	struct builder b;
 
-	(void)state;
 	builder_init(&b, &plain);
 	builder_set_entry(&b, 0,
 			  (struct l2_entry){ builder_add_data(&b, NULL), 0 });
@@ -276,22 +266,4 @@ static void damage_is_local(void **state)
 	assert_int_equal(image_map(img, 1, 196608, 0, &x, NULL), 0);
 	image_close(img);
 	builder_release(&b);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_bad_header_field_is_refused_by_name),
-		cmocka_unit_test(every_truncation_of_the_header_is_refused),
-		cmocka_unit_test(unknown_features_are_named_from_the_table),
-		cmocka_unit_test(dirty_and_corrupt_images_open_for_reading),
-		cmocka_unit_test(encrypted_images_are_never_read_as_ciphertext),
-		cmocka_unit_test(budgets_are_kept),
-		cmocka_unit_test(slice_sizes_are_checked),
-		cmocka_unit_test(a_missing_snapshot_is_no_such_entry),
-		cmocka_unit_test(any_size_reads_to_its_last_byte),
-		cmocka_unit_test(damage_is_local),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

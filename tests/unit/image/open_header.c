@@ -53,7 +53,7 @@ static struct qcow2_info info_of(struct qcow2_image *img)
 }
 
 /* F07: from the fixed part of the header on. */
-static void the_first_bytes_of_an_image_say_what_it_is(void **state)
+TEST(the_first_bytes_of_an_image_say_what_it_is)
 {
 	static const uint64_t sizes[] = {
 		104, 105,  111,  112,     113,         120,        200,
@@ -62,7 +62,6 @@ static void the_first_bytes_of_an_image_say_what_it_is(void **state)
 	const uint32_t tables = QCOW2_LACKS_L1_TABLE |
 				QCOW2_LACKS_REFCOUNT_TABLE;
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		struct qcow2_store *s = make(NULL);
 		struct qcow2_error err;
@@ -90,9 +89,8 @@ static void the_first_bytes_of_an_image_say_what_it_is(void **state)
 	}
 }
 
-static void fewer_bytes_are_no_image(void **state)
+TEST(fewer_bytes_are_no_image)
 {
-	(void)state;
 	for (uint64_t size = 0; size < 104; size++) {
 		struct qcow2_store *s = make(NULL);
 		struct qcow2_image *img;
@@ -107,9 +105,8 @@ static void fewer_bytes_are_no_image(void **state)
 
 /* F07: a name is told whole or not at all, and who asks whether the image
  * stands alone is not told that it does. */
-static void a_name_that_is_cut_off_is_not_told(void **state)
+TEST(a_name_that_is_cut_off_is_not_told)
 {
-	(void)state;
 	for (uint64_t size = 104; size < 1024; size++) {
 		struct qcow2_store *s = make(BACKING);
 		struct qcow2_image *img;
@@ -141,13 +138,12 @@ static void put(struct qcow2_store *s, uint64_t off, uint64_t value)
 }
 
 /* S8: it is read, and kept from harm. */
-static void a_snapshot_table_past_the_end_hides_the_snapshots_only(void **state)
+TEST(a_snapshot_table_past_the_end_hides_the_snapshots_only)
 {
 	static const uint64_t places[] = { 0, UINT64_C(1) << 40,
 					   5 * UINT64_C(65536) };
 	char buf[512];
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		struct qcow2_snapshot_info snap = { .struct_size =
 							    sizeof(snap) };
@@ -180,17 +176,4 @@ static void a_snapshot_table_past_the_end_hides_the_snapshots_only(void **state)
 		assert_int_equal(err.defect, DEFECT_SNAPSHOT_TABLE);
 		qcow2_store_unref(s);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_first_bytes_of_an_image_say_what_it_is),
-		cmocka_unit_test(fewer_bytes_are_no_image),
-		cmocka_unit_test(a_name_that_is_cut_off_is_not_told),
-		cmocka_unit_test(
-			a_snapshot_table_past_the_end_hides_the_snapshots_only),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,12 +8,11 @@ static struct image_extent look(struct disk_rig *t, uint64_t len, uint64_t off)
 	return x;
 }
 
-static void neighbours_of_one_kind_are_one_extent(void **state)
+TEST(neighbours_of_one_kind_are_one_extent)
 {
 	struct image_extent x;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 1, 3 * CLUSTER, CLUSTER);
 	x = look(&t, DISK, 0);
@@ -28,12 +27,11 @@ static void neighbours_of_one_kind_are_one_extent(void **state)
 	disk_release(&t);
 }
 
-static void what_lies_elsewhere_begins_anew(void **state)
+TEST(what_lies_elsewhere_begins_anew)
 {
 	struct image_extent x;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 1, CLUSTER, CLUSTER);
 	disk_fill(&t, 1, CLUSTER, 0);
@@ -43,12 +41,11 @@ static void what_lies_elsewhere_begins_anew(void **state)
 	disk_release(&t);
 }
 
-static void each_kind_is_told(void **state)
+TEST(each_kind_is_told)
 {
 	struct image_extent x;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 1, 3 * CLUSTER, 0);
 	assert_int_equal(qcow2_zero(t.disk, CLUSTER, CLUSTER, 0, NULL), 0);
@@ -74,13 +71,12 @@ static void each_kind_is_told(void **state)
 	disk_release(&t);
 }
 
-static void subclusters_are_told_apart(void **state)
+TEST(subclusters_are_told_apart)
 {
 	struct image_extent x;
 	struct disk_rig t;
 	const uint64_t sub = CLUSTER / 32;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .flags = QCOW2_CREATE_EXTENDED_L2 });
 	disk_fill(&t, 1, 2 * sub, 4 * sub);
 	x = look(&t, DISK, 0);
@@ -108,11 +104,10 @@ static void read_extent(struct disk_rig *t, uint8_t want, uint64_t off)
 		assert_int_equal(b[i], want);
 }
 
-static void every_kind_fills_the_vector(void **state)
+TEST(every_kind_fills_the_vector)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 1, 3 * CLUSTER, 0);
 	assert_int_equal(qcow2_zero(t.disk, CLUSTER, CLUSTER, 0, NULL), 0);
@@ -125,7 +120,7 @@ static void every_kind_fills_the_vector(void **state)
 }
 
 /* The image opened anew, with the entry of cluster 2 pointing nowhere. */
-static void damage_ends_an_extent_and_begins_none(void **state)
+TEST(damage_ends_an_extent_and_begins_none)
 {
 	const uint8_t bad[8] = { 0x80, 0, 0x7f, 0, 0, 0, 0, 0 };
 	struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
@@ -135,7 +130,6 @@ static void damage_ends_an_extent_and_begins_none(void **state)
 	uint8_t good[8];
 	uint64_t off;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 1, 4 * CLUSTER, 0);
 	off = l1_table_off(map_l1_entry(&t.img->map, 0)) + 16;
@@ -154,7 +148,7 @@ static void damage_ends_an_extent_and_begins_none(void **state)
 	disk_release(&t);
 }
 
-static void a_read_that_fails_is_told(void **state)
+TEST(a_read_that_fails_is_told)
 {
 	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
 					 .nth = 1,
@@ -165,7 +159,6 @@ static void a_read_that_fails_is_told(void **state)
 	struct image_extent x;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 1, CLUSTER, 0);
 	x = look(&t, 512, 0);
@@ -174,19 +167,4 @@ static void a_read_that_fails_is_told(void **state)
 	fault_arm(&t.fault, NULL);
 	disk_expect(&t, 1, CLUSTER, 0);
 	disk_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(neighbours_of_one_kind_are_one_extent),
-		cmocka_unit_test(what_lies_elsewhere_begins_anew),
-		cmocka_unit_test(each_kind_is_told),
-		cmocka_unit_test(subclusters_are_told_apart),
-		cmocka_unit_test(every_kind_fills_the_vector),
-		cmocka_unit_test(damage_ends_an_extent_and_begins_none),
-		cmocka_unit_test(a_read_that_fails_is_told),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -93,12 +93,11 @@ static struct l2_entry one_zero(uint64_t i)
 }
 
 /* T7: 23 s for a file of 12 MiB. */
-static void a_shared_table_of_zeros_is_one_extent_read_once(void **state)
+TEST(a_shared_table_of_zeros_is_one_extent_read_once)
 {
 	struct l2_entry (*const fill[])(uint64_t) = { zero, nothing };
 	const uint64_t n_l1 = 131072;
 
-	(void)state;
 	for (unsigned i = 0; i < 2; i++) {
 		struct qcow2_image *disk;
 		struct qcow2_extent x;
@@ -122,14 +121,13 @@ static void a_shared_table_of_zeros_is_one_extent_read_once(void **state)
 }
 
 /* Passing over a table must not change what a walk says of the disk. */
-static void shared_tables_and_others_say_what_each_says(void **state)
+TEST(shared_tables_and_others_say_what_each_says)
 {
 	const uint64_t n_l1 = 64;
 	struct qcow2_image *disk;
 	uint64_t off = 0;
 	struct rig r;
 
-	(void)state;
 	rig_init(&r, n_l1);
 	fill_table(&r, zero);
 	share_first_table(&r);
@@ -159,7 +157,7 @@ static void shared_tables_and_others_say_what_each_says(void **state)
 }
 
 /* A map has a line for each extent: without a limit it does not end. */
-static void too_much_to_go_through_again_is_refused(void **state)
+TEST(too_much_to_go_through_again_is_refused)
 {
 	const uint64_t n_l1 = 2 * REPEATED_STEPS_MAX / ENTRIES;
 	struct qcow2_error err = { 0 };
@@ -168,7 +166,6 @@ static void too_much_to_go_through_again_is_refused(void **state)
 	struct rig r;
 	uint8_t byte;
 
-	(void)state;
 	rig_init(&r, n_l1);
 	fill_table(&r, zero_and_nothing);
 	share_first_table(&r);
@@ -183,14 +180,13 @@ static void too_much_to_go_through_again_is_refused(void **state)
 	rig_release(&r, disk);
 }
 
-static void a_few_shared_tables_are_walked_as_any_others(void **state)
+TEST(a_few_shared_tables_are_walked_as_any_others)
 {
 	const uint64_t n_l1 = 100;
 	struct qcow2_image *disk;
 	uint64_t n = 0, off = 0;
 	struct rig r;
 
-	(void)state;
 	rig_init(&r, n_l1);
 	fill_table(&r, one_zero);
 	share_first_table(&r);
@@ -211,14 +207,13 @@ static void a_few_shared_tables_are_walked_as_any_others(void **state)
 }
 
 /* A file of 8 GiB that takes 1 MiB took 23 s too: all its tables are holes. */
-static void tables_in_holes_are_not_read(void **state)
+TEST(tables_in_holes_are_not_read)
 {
 	const uint64_t n_l1 = 4096, used = 1000;
 	struct qcow2_image *disk;
 	uint64_t before, off = 0;
 	struct rig r;
 
-	(void)state;
 	rig_init(&r, n_l1);
 	for (uint64_t i = 0; i < n_l1; i++)
 		builder_set_entry(&r.b, i * REACH, nothing(0));
@@ -272,12 +267,11 @@ static void search_release(struct search *s)
 	builder_release(&s->r.b);
 }
 
-static void tables_in_rising_order_are_not_looked_at(void **state)
+TEST(tables_in_rising_order_are_not_looked_at)
 {
 	uint64_t offs[] = { 4096, 8192, 12288 };
 	struct search s;
 
-	(void)state;
 	search_init(&s, zero);
 	s.src.file = NULL;
 	assert_int_equal(repeats_find(&s.found, &s.src, offs, 3, NULL), 0);
@@ -286,13 +280,12 @@ static void tables_in_rising_order_are_not_looked_at(void **state)
 	search_release(&s);
 }
 
-static void tables_that_may_change_are_never_passed_over(void **state)
+TEST(tables_that_may_change_are_never_passed_over)
 {
 	enum subcluster_kind kind;
 	struct search s;
 	uint64_t table;
 
-	(void)state;
 	for (unsigned changing = 0; changing < 2; changing++) {
 		search_init(&s, zero);
 		table = l1_table_off(s.r.b.l1[0]);
@@ -311,11 +304,10 @@ static void tables_that_may_change_are_never_passed_over(void **state)
 	}
 }
 
-static void steps_follow_what_the_tables_hold(void **state)
+TEST(steps_follow_what_the_tables_hold)
 {
 	struct search s;
 
-	(void)state;
 	/* A run of empty entries is a step, and so is an entry in use; to each
 	 * table the look at all of its bytes. */
 	const struct {
@@ -340,7 +332,7 @@ static void steps_follow_what_the_tables_hold(void **state)
 	}
 }
 
-static void a_table_outside_the_file_is_left_to_the_walk(void **state)
+TEST(a_table_outside_the_file_is_left_to_the_walk)
 {
 	uint64_t offs[] = { 512,
 			    512,
@@ -350,28 +342,9 @@ static void a_table_outside_the_file_is_left_to_the_walk(void **state)
 			    UINT64_MAX & ~511ull };
 	struct search s;
 
-	(void)state;
 	search_init(&s, zero);
 	assert_int_equal(repeats_find(&s.found, &s.src, offs, 6, NULL), 0);
 	assert_int_equal(s.found.n, 0);
 	assert_int_equal(repeats_check(&s.found, NULL), 0);
 	search_release(&s);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			a_shared_table_of_zeros_is_one_extent_read_once),
-		cmocka_unit_test(shared_tables_and_others_say_what_each_says),
-		cmocka_unit_test(too_much_to_go_through_again_is_refused),
-		cmocka_unit_test(a_few_shared_tables_are_walked_as_any_others),
-		cmocka_unit_test(tables_in_holes_are_not_read),
-		cmocka_unit_test(tables_in_rising_order_are_not_looked_at),
-		cmocka_unit_test(tables_that_may_change_are_never_passed_over),
-		cmocka_unit_test(steps_follow_what_the_tables_hold),
-		cmocka_unit_test(a_table_outside_the_file_is_left_to_the_walk),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,12 +91,11 @@ static int open_all(struct table *t, struct snapshots *s, uint64_t budget,
 	return snapshots_open(s, &t->header, t->file, t->size, budget, err);
 }
 
-static void what_is_written_is_read(void **state)
+TEST(what_is_written_is_read)
 {
 	struct snapshots s;
 	struct table t;
 
-	(void)state;
 	table_init(&t);
 	assert_int_equal(open_all(&t, &s, 1 << 20, NULL), 0);
 	assert_int_equal(s.n, N);
@@ -119,11 +118,10 @@ static void what_is_written_is_read(void **state)
 	table_release(&t);
 }
 
-static void ids_come_before_names(void **state)
+TEST(ids_come_before_names)
 {
 	struct table t;
 
-	(void)state;
 	table_init(&t);
 	assert_ptr_equal(snapshots_find(&t.written, "1"), &t.written.list[0]);
 	assert_ptr_equal(snapshots_find(&t.written, "10"), &t.written.list[2]);
@@ -134,11 +132,10 @@ static void ids_come_before_names(void **state)
 	table_release(&t);
 }
 
-static void a_table_that_the_file_cuts_off_is_refused(void **state)
+TEST(a_table_that_the_file_cuts_off_is_refused)
 {
 	struct table t;
 
-	(void)state;
 	table_init(&t);
 	while (t.size > TABLE_OFF) {
 		struct qcow2_error err = { 0 };
@@ -153,13 +150,12 @@ static void a_table_that_the_file_cuts_off_is_refused(void **state)
 	table_release(&t);
 }
 
-static void names_that_need_too_much_memory_are_refused(void **state)
+TEST(names_that_need_too_much_memory_are_refused)
 {
 	struct qcow2_error err = { 0 };
 	struct snapshots s;
 	struct table t;
 
-	(void)state;
 	table_init(&t);
 	assert_true(open_all(&t, &s, 100, &err) < 0);
 	assert_int_not_equal(err.message[0], 0);
@@ -167,7 +163,7 @@ static void names_that_need_too_much_memory_are_refused(void **state)
 	table_release(&t);
 }
 
-static void a_failed_read_is_told(void **state)
+TEST(a_failed_read_is_told)
 {
 	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
 					 .nth = 1,
@@ -177,7 +173,6 @@ static void a_failed_read_is_told(void **state)
 	struct snapshots s;
 	struct table t;
 
-	(void)state;
 	table_init(&t);
 	below = t.file;
 	assert_int_equal(fault_store_new(&fault, below, &t.file), 0);
@@ -188,13 +183,12 @@ static void a_failed_read_is_told(void **state)
 	table_release(&t);
 }
 
-static void a_disk_that_cannot_be_seen_is_refused(void **state)
+TEST(a_disk_that_cannot_be_seen_is_refused)
 {
 	struct geometry g;
 	struct table t;
 	struct snapshot_info s;
 
-	(void)state;
 	table_init(&t);
 	geometry_init(&g, &t.header);
 	s = t.written.list[0];
@@ -211,18 +205,4 @@ static void a_disk_that_cannot_be_seen_is_refused(void **state)
 	s.disk_size = UINT64_C(1) << 40;
 	assert_int_equal(snapshot_check_view(&g, &s, t.size, NULL), -EINVAL);
 	table_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_is_written_is_read),
-		cmocka_unit_test(ids_come_before_names),
-		cmocka_unit_test(a_table_that_the_file_cuts_off_is_refused),
-		cmocka_unit_test(names_that_need_too_much_memory_are_refused),
-		cmocka_unit_test(a_failed_read_is_told),
-		cmocka_unit_test(a_disk_that_cannot_be_seen_is_refused),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,9 +6,8 @@
 #define MIB (1024 * 1024)
 #define WINDOW (512 * KIB)
 
-static void window_is_never_smaller_than_a_cluster(void **state)
+TEST(window_is_never_smaller_than_a_cluster)
 {
-	(void)state;
 	for (uint32_t cluster = 512; cluster <= 2 * MIB; cluster *= 2) {
 		struct disk *d = fake_new(cluster);
 		uint64_t window = batch_window_bytes(d);
@@ -19,11 +18,10 @@ static void window_is_never_smaller_than_a_cluster(void **state)
 	}
 }
 
-static void neighbours_become_one_piece(void **state)
+TEST(neighbours_become_one_piece)
 {
 	struct batch b;
 
-	(void)state;
 	batch_clear(&b, WINDOW);
 	batch_add(&b, 4 * KIB, 0, READ_FIRST);
 	batch_add(&b, 4 * KIB, 4 * KIB, READ_FIRST);
@@ -33,22 +31,20 @@ static void neighbours_become_one_piece(void **state)
 	assert_int_equal(b.data_bytes, 12 * KIB);
 }
 
-static void a_wide_gap_is_not_read(void **state)
+TEST(a_wide_gap_is_not_read)
 {
 	struct batch b;
 
-	(void)state;
 	batch_clear(&b, WINDOW);
 	batch_add(&b, 4 * KIB, 0, READ_FIRST);
 	batch_add(&b, 4 * KIB, 4 * KIB + BATCH_GAP_BYTES + 512, READ_FIRST);
 	assert_int_equal(b.n, 2);
 }
 
-static void no_piece_crosses_into_the_next_window(void **state)
+TEST(no_piece_crosses_into_the_next_window)
 {
 	struct batch b;
 
-	(void)state;
 	batch_clear(&b, WINDOW);
 	assert_int_equal(batch_room(&b, WINDOW - 512, READ_FIRST), 512);
 	assert_int_equal(batch_room(&b, WINDOW, READ_FIRST), WINDOW);
@@ -57,11 +53,10 @@ static void no_piece_crosses_into_the_next_window(void **state)
 	assert_int_equal(b.n, 2);
 }
 
-static void is_full_at_the_end_of_a_window_with_enough_in_it(void **state)
+TEST(is_full_at_the_end_of_a_window_with_enough_in_it)
 {
 	struct batch b;
 
-	(void)state;
 	batch_clear(&b, WINDOW);
 	batch_add(&b, WINDOW / 2 - 512, 0, READ_FIRST);
 	assert_false(batch_is_full(&b, WINDOW));
@@ -70,11 +65,10 @@ static void is_full_at_the_end_of_a_window_with_enough_in_it(void **state)
 	assert_true(batch_is_full(&b, WINDOW));
 }
 
-static void is_full_after_so_many_pieces_or_steps(void **state)
+TEST(is_full_after_so_many_pieces_or_steps)
 {
 	struct batch b;
 
-	(void)state;
 	batch_clear(&b, WINDOW);
 	for (unsigned i = 0; i < BATCH_PIECES; i++) {
 		assert_false(batch_is_full(&b, i * MIB + 512));
@@ -87,11 +81,10 @@ static void is_full_after_so_many_pieces_or_steps(void **state)
 	assert_true(batch_is_full(&b, 512));
 }
 
-static void zeros_merge_over_windows_but_not_with_data(void **state)
+TEST(zeros_merge_over_windows_but_not_with_data)
 {
 	struct batch b;
 
-	(void)state;
 	batch_clear(&b, WINDOW);
 	batch_add(&b, 512, 0, READ_FIRST);
 	batch_add(&b, 512, 512, 0);
@@ -103,21 +96,19 @@ static void zeros_merge_over_windows_but_not_with_data(void **state)
 	assert_int_equal(b.data_bytes, 1024);
 }
 
-static void a_long_range_of_zeros_fills_a_batch(void **state)
+TEST(a_long_range_of_zeros_fills_a_batch)
 {
 	struct batch b;
 
-	(void)state;
 	batch_clear(&b, WINDOW);
 	batch_add(&b, WINDOW, 0, 0);
 	assert_true(batch_is_full(&b, WINDOW));
 }
 
-static void small_pieces_of_different_disks_are_read_together(void **state)
+TEST(small_pieces_of_different_disks_are_read_together)
 {
 	struct batch b;
 
-	(void)state;
 	batch_clear(&b, WINDOW);
 	batch_add(&b, 100 * KIB, 0, READ_FIRST);
 	batch_add(&b, 4 * KIB, 100 * KIB, READ_SECOND);
@@ -129,13 +120,12 @@ static void small_pieces_of_different_disks_are_read_together(void **state)
 	assert_int_equal(b.n, 2);
 }
 
-static void a_worker_is_woken_where_reading_has_to_wait(void **state)
+TEST(a_worker_is_woken_where_reading_has_to_wait)
 {
 	struct disk *d = fake_new(64 * KIB);
 	struct workers w = { .n = 4, .n_awake = 1 };
 	struct batch b;
 
-	(void)state;
 	pthread_mutex_init(&w.lock, NULL);
 	pthread_cond_init(&w.wake, NULL);
 	process_mark_init(&w.here);
@@ -164,24 +154,4 @@ static void a_worker_is_woken_where_reading_has_to_wait(void **state)
 	pthread_cond_destroy(&w.wake);
 	pthread_mutex_destroy(&w.lock);
 	fake_free(d);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(window_is_never_smaller_than_a_cluster),
-		cmocka_unit_test(neighbours_become_one_piece),
-		cmocka_unit_test(a_wide_gap_is_not_read),
-		cmocka_unit_test(no_piece_crosses_into_the_next_window),
-		cmocka_unit_test(
-			is_full_at_the_end_of_a_window_with_enough_in_it),
-		cmocka_unit_test(is_full_after_so_many_pieces_or_steps),
-		cmocka_unit_test(zeros_merge_over_windows_but_not_with_data),
-		cmocka_unit_test(a_long_range_of_zeros_fills_a_batch),
-		cmocka_unit_test(
-			small_pieces_of_different_disks_are_read_together),
-		cmocka_unit_test(a_worker_is_woken_where_reading_has_to_wait),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

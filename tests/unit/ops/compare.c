@@ -64,11 +64,10 @@ static struct disk *same_bytes_of(const struct disk *d, struct test_rng *r)
 	return copy;
 }
 
-static void equal_bytes_in_any_layout_are_identical(void **state)
+TEST(equal_bytes_in_any_layout_are_identical)
 {
 	struct test_rng r = test_rng_init(test_seed());
 
-	(void)state;
 	for (uint32_t n = 1; n <= 8; n++) {
 		struct disk *a = fake_new(512u << test_rng_below(&r, 13));
 		struct disk *b;
@@ -100,11 +99,10 @@ static uint64_t change_a_byte(struct disk *d, struct test_rng *r)
 	}
 }
 
-static void the_first_difference_is_found_by_any_threads(void **state)
+TEST(the_first_difference_is_found_by_any_threads)
 {
 	struct test_rng r = test_rng_init(test_seed());
 
-	(void)state;
 	for (unsigned i = 0; i < 12; i++) {
 		uint64_t first = UINT64_MAX;
 		struct disk *a = fake_new(65536);
@@ -128,12 +126,11 @@ static void the_first_difference_is_found_by_any_threads(void **state)
 	}
 }
 
-static void zeros_stored_or_not_are_the_same(void **state)
+TEST(zeros_stored_or_not_are_the_same)
 {
 	struct disk *a = fake_new(65536);
 	struct disk *b = fake_new(65536);
 
-	(void)state;
 	fake_add(a, 3 * MIB, FAKE_DATA);
 	memset(a->bytes, 0, 3 * MIB);
 	fake_add(b, MIB, FAKE_HOLE);
@@ -149,13 +146,12 @@ static void zeros_stored_or_not_are_the_same(void **state)
 	fake_free(b);
 }
 
-static void what_is_past_the_shorter_must_be_zero(void **state)
+TEST(what_is_past_the_shorter_must_be_zero)
 {
 	struct disk *a = fake_new(65536);
 	struct disk *b = fake_new(65536);
 	struct outcome o;
 
-	(void)state;
 	fake_add(a, MIB, FAKE_DATA);
 	fake_add(b, MIB, FAKE_DATA);
 	fake_add(b, 3 * MIB, FAKE_DATA);
@@ -172,12 +168,11 @@ static void what_is_past_the_shorter_must_be_zero(void **state)
 
 /* Sizes that are no multiples of a sector: the sector that has the end of the
  * shorter disk in it is compared as if zeros followed. */
-static void odd_sizes_are_compared_to_the_last_byte(void **state)
+TEST(odd_sizes_are_compared_to_the_last_byte)
 {
 	struct disk *a = fake_new(65536);
 	struct disk *b = fake_new(65536);
 
-	(void)state;
 	fake_add(a, 1000, FAKE_DATA);
 	fake_add(b, 1000, FAKE_DATA);
 	fake_add(b, 3096, FAKE_DATA);
@@ -193,12 +188,11 @@ static void odd_sizes_are_compared_to_the_last_byte(void **state)
 }
 
 /* The end of the shorter disk is compared in a buffer that was in use. */
-static void nothing_is_left_in_the_buffer_past_an_odd_end(void **state)
+TEST(nothing_is_left_in_the_buffer_past_an_odd_end)
 {
 	struct disk *a = fake_new(65536);
 	struct disk *b = fake_new(65536);
 
-	(void)state;
 	fake_add(a, 8 * MIB + 1000, FAKE_DATA);
 	fake_add(b, 8 * MIB + 1000, FAKE_DATA);
 	fake_add(b, 65536, FAKE_DATA);
@@ -208,12 +202,11 @@ static void nothing_is_left_in_the_buffer_past_an_odd_end(void **state)
 	fake_free(b);
 }
 
-static void sectors_are_counted_from_the_start_of_the_disk(void **state)
+TEST(sectors_are_counted_from_the_start_of_the_disk)
 {
 	struct disk *a = fake_new(65536);
 	struct disk *b = fake_new(65536);
 
-	(void)state;
 	fake_add(a, 1000, FAKE_HOLE);
 	fake_add(b, 1000, FAKE_HOLE);
 	fake_add(b, 65536, FAKE_DATA);
@@ -224,13 +217,12 @@ static void sectors_are_counted_from_the_start_of_the_disk(void **state)
 	fake_free(b);
 }
 
-static void strict_minds_sizes_before_all_else(void **state)
+TEST(strict_minds_sizes_before_all_else)
 {
 	struct disk *a = fake_new(65536);
 	struct disk *b = fake_new(65536);
 	struct outcome o;
 
-	(void)state;
 	fake_add(a, MIB, FAKE_HOLE);
 	fake_add(b, MIB, FAKE_HOLE);
 	assert_outcome(compare(a, b, QCOW2_COMPARE_STRICT, 2), QCOW2_IDENTICAL,
@@ -243,12 +235,11 @@ static void strict_minds_sizes_before_all_else(void **state)
 	fake_free(b);
 }
 
-static void strict_minds_what_is_allocated(void **state)
+TEST(strict_minds_what_is_allocated)
 {
 	struct disk *a = fake_new(65536);
 	struct disk *b = fake_new(65536);
 
-	(void)state;
 	fake_add(a, MIB, FAKE_DATA);
 	fake_add(a, MIB, FAKE_HOLE);
 	fake_add(b, MIB, FAKE_DATA);
@@ -265,13 +256,12 @@ static void strict_minds_what_is_allocated(void **state)
 	fake_free(b);
 }
 
-static void a_failed_read_names_the_image(void **state)
+TEST(a_failed_read_names_the_image)
 {
 	struct disk *a = fake_new(65536);
 	struct disk *b = fake_new(65536);
 	struct outcome o;
 
-	(void)state;
 	fake_add(a, 8 * MIB, FAKE_DATA);
 	fake_add(b, 8 * MIB, FAKE_DATA);
 	b->fail_read_off = 5 * MIB;
@@ -289,13 +279,12 @@ static void a_failed_read_names_the_image(void **state)
 	fake_free(b);
 }
 
-static void a_difference_before_a_failure_is_the_answer(void **state)
+TEST(a_difference_before_a_failure_is_the_answer)
 {
 	struct disk *a = fake_new(65536);
 	struct disk *b = fake_new(65536);
 	struct outcome o;
 
-	(void)state;
 	fake_add(a, 8 * MIB, FAKE_DATA);
 	fake_add(b, 8 * MIB, FAKE_DATA);
 	b->fail_read_off = 5 * MIB;
@@ -314,13 +303,12 @@ static void a_difference_before_a_failure_is_the_answer(void **state)
 	fake_free(b);
 }
 
-static void a_damaged_map_names_the_image(void **state)
+TEST(a_damaged_map_names_the_image)
 {
 	struct disk *a = fake_new(65536);
 	struct disk *b = fake_new(65536);
 	struct outcome o;
 
-	(void)state;
 	fake_add(a, MIB, FAKE_DATA);
 	fake_add(a, MIB, FAKE_DATA);
 	fake_add(b, 2 * MIB, FAKE_DATA);
@@ -337,14 +325,13 @@ static void a_damaged_map_names_the_image(void **state)
 
 /* Overlays of one backing file: what both have from the same place of it is
  * not read; what differs around it still counts. */
-static void the_same_place_of_the_same_store_is_not_read(void **state)
+TEST(the_same_place_of_the_same_store_is_not_read)
 {
 	struct disk *a = fake_new(65536);
 	struct disk *b = fake_new(65536);
 	struct qcow2_store *store;
 	struct sink s;
 
-	(void)state;
 	sink_init(&s, &store);
 	fake_add(a, 8 * MIB, FAKE_DATA | QCOW2_EXTENT_HOST_OFF);
 	fake_add(a, 65536, FAKE_DATA);
@@ -366,14 +353,13 @@ static void the_same_place_of_the_same_store_is_not_read(void **state)
 }
 
 /* A small shared place between zeros must not be taken for zeros. */
-static void shared_places_are_not_taken_for_zeros(void **state)
+TEST(shared_places_are_not_taken_for_zeros)
 {
 	struct disk *a = fake_new(512);
 	struct disk *b = fake_new(512);
 	struct qcow2_store *store;
 	struct sink s;
 
-	(void)state;
 	sink_init(&s, &store);
 	for (unsigned i = 0; i < 200; i++) {
 		fake_add(a, 20 * KIB, FAKE_DATA);
@@ -391,7 +377,7 @@ static void shared_places_are_not_taken_for_zeros(void **state)
 	fake_free(b);
 }
 
-static void progress_rises_to_the_total_and_can_cancel(void **state)
+TEST(progress_rises_to_the_total_and_can_cancel)
 {
 	struct qcow2_compare_opts opts = QCOW2_COMPARE_OPTS_INIT;
 	struct qcow2_compare_result result;
@@ -399,7 +385,6 @@ static void progress_rises_to_the_total_and_can_cancel(void **state)
 	struct disk *a = fake_new(65536);
 	struct disk *b = fake_new(65536);
 
-	(void)state;
 	fake_add(a, 4 * MIB, FAKE_DATA);
 	fake_add(b, 4 * MIB, FAKE_DATA);
 	fake_add(b, 4 * MIB, FAKE_HOLE);
@@ -415,28 +400,4 @@ static void progress_rises_to_the_total_and_can_cancel(void **state)
 	assert_int_equal(result.failed_image, 0);
 	fake_free(a);
 	fake_free(b);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(equal_bytes_in_any_layout_are_identical),
-		cmocka_unit_test(the_first_difference_is_found_by_any_threads),
-		cmocka_unit_test(zeros_stored_or_not_are_the_same),
-		cmocka_unit_test(what_is_past_the_shorter_must_be_zero),
-		cmocka_unit_test(odd_sizes_are_compared_to_the_last_byte),
-		cmocka_unit_test(nothing_is_left_in_the_buffer_past_an_odd_end),
-		cmocka_unit_test(
-			sectors_are_counted_from_the_start_of_the_disk),
-		cmocka_unit_test(strict_minds_sizes_before_all_else),
-		cmocka_unit_test(strict_minds_what_is_allocated),
-		cmocka_unit_test(a_failed_read_names_the_image),
-		cmocka_unit_test(a_difference_before_a_failure_is_the_answer),
-		cmocka_unit_test(a_damaged_map_names_the_image),
-		cmocka_unit_test(the_same_place_of_the_same_store_is_not_read),
-		cmocka_unit_test(shared_places_are_not_taken_for_zeros),
-		cmocka_unit_test(progress_rises_to_the_total_and_can_cancel),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,11 +47,10 @@ static struct disk *random_disk(struct test_rng *r)
 	return d;
 }
 
-static void any_number_of_threads_writes_the_same_bytes(void **state)
+TEST(any_number_of_threads_writes_the_same_bytes)
 {
 	struct test_rng r = test_rng_init(test_seed());
 
-	(void)state;
 	for (uint32_t n = 1; n <= 8; n++) {
 		struct qcow2_convert_opts opts = threads(n);
 		struct disk *d = random_disk(&r);
@@ -67,11 +66,10 @@ static void any_number_of_threads_writes_the_same_bytes(void **state)
 	}
 }
 
-static void a_device_full_of_garbage_becomes_the_disk(void **state)
+TEST(a_device_full_of_garbage_becomes_the_disk)
 {
 	struct test_rng r = test_rng_init(test_seed());
 
-	(void)state;
 	for (unsigned i = 0; i < 24; i++) {
 		struct qcow2_convert_opts opts = threads(1 + i % 4);
 		struct disk *d = random_disk(&r);
@@ -93,14 +91,13 @@ static void a_device_full_of_garbage_becomes_the_disk(void **state)
 	}
 }
 
-static void zeros_of_the_map_are_neither_read_nor_written(void **state)
+TEST(zeros_of_the_map_are_neither_read_nor_written)
 {
 	struct qcow2_convert_opts opts = threads(2);
 	struct disk *d = fake_new(65536);
 	struct qcow2_store *target;
 	struct sink s;
 
-	(void)state;
 	fake_add(d, 10 * MIB, FAKE_HOLE);
 	fake_add(d, 65536, FAKE_DATA);
 	fake_add(d, 10 * MIB, FAKE_ZERO);
@@ -115,7 +112,7 @@ static void zeros_of_the_map_are_neither_read_nor_written(void **state)
 	fake_free(d);
 }
 
-static void not_sparse_touches_every_sector(void **state)
+TEST(not_sparse_touches_every_sector)
 {
 	struct test_rng r = test_rng_init(test_seed());
 	struct qcow2_convert_opts opts = threads(3);
@@ -123,7 +120,6 @@ static void not_sparse_touches_every_sector(void **state)
 	struct qcow2_store *target;
 	struct sink s;
 
-	(void)state;
 	opts.sparse_bytes = QCOW2_CONVERT_NOT_SPARSE;
 	sink_init(&s, &target);
 	assert_int_equal(ops_convert_raw_store(d, target, &opts, NULL), 0);
@@ -135,14 +131,13 @@ static void not_sparse_touches_every_sector(void **state)
 	fake_free(d);
 }
 
-static void zeros_on_a_device_are_asked_for_in_long_ranges(void **state)
+TEST(zeros_on_a_device_are_asked_for_in_long_ranges)
 {
 	struct qcow2_convert_opts opts = threads(2);
 	struct disk *d = fake_new(65536);
 	struct qcow2_store *target;
 	struct sink s;
 
-	(void)state;
 	for (unsigned i = 0; i < 100; i++) {
 		fake_add(d, 64 * KIB, FAKE_HOLE);
 		fake_add(d, 64 * KIB, FAKE_ZERO);
@@ -158,11 +153,10 @@ static void zeros_on_a_device_are_asked_for_in_long_ranges(void **state)
 	fake_free(d);
 }
 
-static void each_compressed_cluster_is_read_once(void **state)
+TEST(each_compressed_cluster_is_read_once)
 {
 	static const uint32_t sizes[] = { 4096, 65536, 2 * MIB };
 
-	(void)state;
 	for (unsigned i = 0; i < 3; i++) {
 		struct qcow2_convert_opts opts = threads(4);
 		struct disk *d = fake_new(sizes[i]);
@@ -184,13 +178,12 @@ static void each_compressed_cluster_is_read_once(void **state)
 	}
 }
 
-static void scattered_clusters_are_read_in_large_pieces(void **state)
+TEST(scattered_clusters_are_read_in_large_pieces)
 {
 	struct qcow2_convert_opts opts = threads(2);
 	struct disk *d = fake_new(4096);
 	struct qcow2_store *target;
 
-	(void)state;
 	for (unsigned i = 0; i < 1024; i++) {
 		fake_add(d, 4096, FAKE_DATA);
 		fake_add(d, 4096, i % 2 ? FAKE_HOLE : FAKE_COMPRESSED);
@@ -203,13 +196,12 @@ static void scattered_clusters_are_read_in_large_pieces(void **state)
 	fake_free(d);
 }
 
-static void data_behind_many_holes_is_found(void **state)
+TEST(data_behind_many_holes_is_found)
 {
 	struct qcow2_convert_opts opts = threads(1);
 	struct disk *d = fake_new(512);
 	struct qcow2_store *target;
 
-	(void)state;
 	for (unsigned i = 0; i < 10000; i++)
 		fake_add(d, 512, i % 2 ? FAKE_HOLE : FAKE_ZERO);
 	fake_add(d, 4096, FAKE_DATA);
@@ -220,13 +212,12 @@ static void data_behind_many_holes_is_found(void **state)
 	fake_free(d);
 }
 
-static void memory_is_bounded_per_worker(void **state)
+TEST(memory_is_bounded_per_worker)
 {
 	struct qcow2_convert_opts opts = threads(4);
 	struct disk *d = fake_new(2 * MIB);
 	struct qcow2_store *target;
 
-	(void)state;
 	fake_add(d, 40 * MIB, FAKE_DATA);
 	assert_int_equal(store_mem_new(&target, NULL), 0);
 	assert_int_equal(ops_convert_raw_store(d, target, &opts, NULL), 0);
@@ -238,11 +229,10 @@ static void memory_is_bounded_per_worker(void **state)
 	fake_free(d);
 }
 
-static void progress_rises_to_the_total(void **state)
+TEST(progress_rises_to_the_total)
 {
 	struct test_rng r = test_rng_init(test_seed());
 
-	(void)state;
 	for (uint32_t n = 1; n <= 4; n++) {
 		struct watcher w = { .stop_at = UINT64_MAX };
 		struct qcow2_convert_opts opts = threads(n);
@@ -262,14 +252,13 @@ static void progress_rises_to_the_total(void **state)
 	}
 }
 
-static void an_empty_disk_gives_an_empty_file(void **state)
+TEST(an_empty_disk_gives_an_empty_file)
 {
 	struct qcow2_convert_opts opts = threads(4);
 	struct disk *d = fake_new(65536);
 	struct qcow2_store *target;
 	struct sink s;
 
-	(void)state;
 	sink_init(&s, &target);
 	assert_int_equal(ops_convert_raw_store(d, target, &opts, NULL), 0);
 	assert_int_equal(s.size, 0);
@@ -278,14 +267,13 @@ static void an_empty_disk_gives_an_empty_file(void **state)
 	fake_free(d);
 }
 
-static void flushes_unless_told_not_to(void **state)
+TEST(flushes_unless_told_not_to)
 {
 	struct qcow2_convert_opts opts = threads(1);
 	struct disk *d = fake_new(65536);
 	struct qcow2_store *target;
 	struct sink s;
 
-	(void)state;
 	fake_add(d, 65536, FAKE_DATA);
 	sink_init(&s, &target);
 	assert_int_equal(ops_convert_raw_store(d, target, &opts, NULL), 0);
@@ -297,9 +285,8 @@ static void flushes_unless_told_not_to(void **state)
 	fake_free(d);
 }
 
-static void a_full_target_ends_the_job(void **state)
+TEST(a_full_target_ends_the_job)
 {
-	(void)state;
 	for (uint32_t n = 1; n <= 4; n++) {
 		struct qcow2_convert_opts opts = threads(n);
 		struct disk *d = fake_new(65536);
@@ -364,12 +351,11 @@ static void assert_place_untouched(const struct place *p)
 	closedir(dir);
 }
 
-static void a_failed_read_leaves_the_old_file(void **state)
+TEST(a_failed_read_leaves_the_old_file)
 {
 	struct disk *d = fake_new(65536);
 	struct place p;
 
-	(void)state;
 	place_init(&p);
 	fake_add(d, 8 * MIB, FAKE_DATA);
 	d->fail_read_off = 5 * MIB + 17;
@@ -386,14 +372,13 @@ static void a_failed_read_leaves_the_old_file(void **state)
 	fake_free(d);
 }
 
-static void a_damaged_map_leaves_the_old_file(void **state)
+TEST(a_damaged_map_leaves_the_old_file)
 {
 	struct qcow2_convert_opts opts = threads(2);
 	struct disk *d = fake_new(65536);
 	struct qcow2_error err = { 0 };
 	struct place p;
 
-	(void)state;
 	place_init(&p);
 	fake_add(d, 2 * MIB, FAKE_DATA);
 	fake_add(d, 2 * MIB, FAKE_HOLE);
@@ -405,12 +390,11 @@ static void a_damaged_map_leaves_the_old_file(void **state)
 	fake_free(d);
 }
 
-static void a_cancelled_job_leaves_the_old_file(void **state)
+TEST(a_cancelled_job_leaves_the_old_file)
 {
 	struct disk *d = fake_new(65536);
 	struct place p;
 
-	(void)state;
 	place_init(&p);
 	fake_add(d, 8 * MIB, FAKE_DATA);
 	for (uint32_t n = 1; n <= 4; n++) {
@@ -443,7 +427,7 @@ static void assert_file(const char *path, const struct disk *d)
 	close(fd);
 }
 
-static void a_finished_file_replaces_the_old_one(void **state)
+TEST(a_finished_file_replaces_the_old_one)
 {
 	struct test_rng r = test_rng_init(test_seed());
 	static const uint32_t flags[] = { 0, QCOW2_CONVERT_NO_SYNC,
@@ -451,7 +435,6 @@ static void a_finished_file_replaces_the_old_one(void **state)
 					  QCOW2_CONVERT_DIRECT };
 	struct place p;
 
-	(void)state;
 	place_init(&p);
 	for (unsigned i = 0; i < 4; i++) {
 		struct qcow2_convert_opts opts = threads(i);
@@ -465,14 +448,13 @@ static void a_finished_file_replaces_the_old_one(void **state)
 	place_release(&p);
 }
 
-static void zeros_in_the_data_become_holes_of_the_file(void **state)
+TEST(zeros_in_the_data_become_holes_of_the_file)
 {
 	struct qcow2_convert_opts opts = threads(2);
 	struct disk *d = fake_new(65536);
 	struct place p;
 	int fd;
 
-	(void)state;
 	place_init(&p);
 	fake_add(d, 4 * MIB, FAKE_DATA);
 	memset(d->bytes + MIB, 0, MIB);
@@ -486,13 +468,12 @@ static void zeros_in_the_data_become_holes_of_the_file(void **state)
 	fake_free(d);
 }
 
-static void a_size_that_is_no_multiple_of_anything_is_kept(void **state)
+TEST(a_size_that_is_no_multiple_of_anything_is_kept)
 {
 	struct qcow2_convert_opts opts = threads(2);
 	struct disk *d = fake_new(65536);
 	struct place p;
 
-	(void)state;
 	place_init(&p);
 	fake_add(d, 2 * MIB, FAKE_DATA);
 	fake_add(d, 12345, FAKE_DATA);
@@ -504,33 +485,4 @@ static void a_size_that_is_no_multiple_of_anything_is_kept(void **state)
 	assert_file(p.path, d);
 	place_release(&p);
 	fake_free(d);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(any_number_of_threads_writes_the_same_bytes),
-		cmocka_unit_test(a_device_full_of_garbage_becomes_the_disk),
-		cmocka_unit_test(zeros_of_the_map_are_neither_read_nor_written),
-		cmocka_unit_test(not_sparse_touches_every_sector),
-		cmocka_unit_test(
-			zeros_on_a_device_are_asked_for_in_long_ranges),
-		cmocka_unit_test(each_compressed_cluster_is_read_once),
-		cmocka_unit_test(scattered_clusters_are_read_in_large_pieces),
-		cmocka_unit_test(data_behind_many_holes_is_found),
-		cmocka_unit_test(memory_is_bounded_per_worker),
-		cmocka_unit_test(progress_rises_to_the_total),
-		cmocka_unit_test(an_empty_disk_gives_an_empty_file),
-		cmocka_unit_test(flushes_unless_told_not_to),
-		cmocka_unit_test(a_full_target_ends_the_job),
-		cmocka_unit_test(a_failed_read_leaves_the_old_file),
-		cmocka_unit_test(a_damaged_map_leaves_the_old_file),
-		cmocka_unit_test(a_cancelled_job_leaves_the_old_file),
-		cmocka_unit_test(a_finished_file_replaces_the_old_one),
-		cmocka_unit_test(zeros_in_the_data_become_holes_of_the_file),
-		cmocka_unit_test(
-			a_size_that_is_no_multiple_of_anything_is_kept),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,13 +8,12 @@
 #define GIB (UINT64_C(1) << 30)
 #define PIB (UINT64_C(1) << 50)
 
-static void what_is_left_of_an_extent_is_not_looked_up_again(void **state)
+TEST(what_is_left_of_an_extent_is_not_looked_up_again)
 {
 	struct disk *d = fake_new(65536);
 	struct qcow2_extent x;
 	struct extents e;
 
-	(void)state;
 	fake_add(d, MIB, FAKE_DATA | QCOW2_EXTENT_HOST_OFF);
 	fake_add(d, MIB, FAKE_HOLE);
 	extents_init(&e, d);
@@ -31,13 +30,12 @@ static void what_is_left_of_an_extent_is_not_looked_up_again(void **state)
 	fake_free(d);
 }
 
-static void past_the_end_there_are_zeros_without_asking(void **state)
+TEST(past_the_end_there_are_zeros_without_asking)
 {
 	struct disk *d = fake_new(65536);
 	struct qcow2_extent x;
 	struct extents e;
 
-	(void)state;
 	fake_add(d, 512, FAKE_DATA);
 	extents_init(&e, d);
 	assert_int_equal(extents_at(&e, 512, &x, NULL), 0);
@@ -60,23 +58,21 @@ static unsigned walk(struct disk *d)
 	return d->n_maps;
 }
 
-static void petabytes_of_holes_take_few_look_ups(void **state)
+TEST(petabytes_of_holes_take_few_look_ups)
 {
 	struct disk *d = fake_new(65536);
 
-	(void)state;
 	fake_add(d, 4096 * PIB, FAKE_HOLE);
 	assert_true(walk(d) < 64);
 	fake_free(d);
 }
 
-static void over_data_look_ups_stay_short(void **state)
+TEST(over_data_look_ups_stay_short)
 {
 	struct disk *d = fake_new(65536);
 	struct qcow2_extent x;
 	struct extents e;
 
-	(void)state;
 	fake_add(d, 64 * GIB, FAKE_HOLE);
 	d->size = 128 * GIB; /* data that nobody reads */
 	d->extents[0].len = 64 * GIB;
@@ -93,32 +89,17 @@ static void over_data_look_ups_stay_short(void **state)
 	fake_free(d);
 }
 
-static void a_failed_look_up_is_told(void **state)
+TEST(a_failed_look_up_is_told)
 {
 	struct disk *d = fake_new(65536);
 	struct qcow2_error err = { 0 };
 	struct qcow2_extent x;
 	struct extents e;
 
-	(void)state;
 	fake_add(d, MIB, FAKE_DATA);
 	d->fail_map_off = 0;
 	extents_init(&e, d);
 	assert_int_equal(extents_at(&e, 0, &x, &err), -EIO);
 	assert_int_equal(err.code, -EIO);
 	fake_free(d);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			what_is_left_of_an_extent_is_not_looked_up_again),
-		cmocka_unit_test(past_the_end_there_are_zeros_without_asking),
-		cmocka_unit_test(petabytes_of_holes_take_few_look_ups),
-		cmocka_unit_test(over_data_look_ups_stay_short),
-		cmocka_unit_test(a_failed_look_up_is_told),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

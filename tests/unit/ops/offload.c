@@ -37,14 +37,13 @@ static struct qcow2_store *open_unnamed(uint8_t fill)
 	return store;
 }
 
-static void stores_without_a_descriptor_are_not_tried(void **state)
+TEST(stores_without_a_descriptor_are_not_tried)
 {
 	struct disk *d = fake_new(65536);
 	struct qcow2_store *target;
 	struct offload o;
 	struct sink s;
 
-	(void)state;
 	sink_init(&s, &target);
 	d->store = target;
 	offload_init(&o, d, target, true);
@@ -54,13 +53,12 @@ static void stores_without_a_descriptor_are_not_tried(void **state)
 	fake_free(d);
 }
 
-static void is_not_tried_unless_wanted(void **state)
+TEST(is_not_tried_unless_wanted)
 {
 	struct disk *d = fake_new(65536);
 	struct qcow2_store *target = open_unnamed(1);
 	struct offload o;
 
-	(void)state;
 	offload_init(&o, d, target, false);
 	assert_false(o.usable);
 	store_unref(target);
@@ -69,7 +67,7 @@ static void is_not_tried_unless_wanted(void **state)
 
 /* Where the file system shares, the bytes arrive; where it does not, the
  * first refusal is the last attempt. */
-static void shares_the_bytes_or_gives_up_for_good(void **state)
+TEST(shares_the_bytes_or_gives_up_for_good)
 {
 	struct disk *d = fake_new(65536);
 	struct qcow2_store *target = open_unnamed(1);
@@ -77,7 +75,6 @@ static void shares_the_bytes_or_gives_up_for_good(void **state)
 	uint8_t got[512];
 	uint64_t shared;
 
-	(void)state;
 	d->store = open_unnamed(2);
 	offload_init(&o, d, target, true);
 	assert_true(o.usable);
@@ -92,14 +89,13 @@ static void shares_the_bytes_or_gives_up_for_good(void **state)
 	fake_free(d);
 }
 
-static void unaligned_and_small_extents_are_left_to_copying(void **state)
+TEST(unaligned_and_small_extents_are_left_to_copying)
 {
 	struct disk *d = fake_new(65536);
 	struct qcow2_store *target = open_unnamed(1);
 	struct qcow2_extent x = whole;
 	struct offload o;
 
-	(void)state;
 	d->store = open_unnamed(2);
 	offload_init(&o, d, target, true);
 	x.host_off = 512;
@@ -118,17 +114,4 @@ static void unaligned_and_small_extents_are_left_to_copying(void **state)
 	store_unref(d->store);
 	store_unref(target);
 	fake_free(d);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(stores_without_a_descriptor_are_not_tried),
-		cmocka_unit_test(is_not_tried_unless_wanted),
-		cmocka_unit_test(shares_the_bytes_or_gives_up_for_good),
-		cmocka_unit_test(
-			unaligned_and_small_extents_are_left_to_copying),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,14 +18,13 @@ static int stop_at_once(void *opaque, uint64_t done, uint64_t total)
 	return 1;
 }
 
-static void a_rate_takes_its_time(void **state)
+TEST(a_rate_takes_its_time)
 {
 	struct workers w = { 0 };
 	struct progress progress;
 	struct pace p;
 	double begin = now_sec();
 
-	(void)state;
 	progress_init(&progress, NULL, NULL, 100);
 	pace_init(&p, 1000);
 	for (int i = 0; i < 3; i++)
@@ -34,14 +33,13 @@ static void a_rate_takes_its_time(void **state)
 	progress_release(&progress);
 }
 
-static void no_rate_takes_none(void **state)
+TEST(no_rate_takes_none)
 {
 	struct workers w = { 0 };
 	struct progress progress;
 	struct pace p;
 	double begin = now_sec();
 
-	(void)state;
 	progress_init(&progress, NULL, NULL, 100);
 	pace_init(&p, 0);
 	assert_int_equal(pace_add(&p, UINT64_MAX, &w, &progress, NULL), 0);
@@ -49,14 +47,13 @@ static void no_rate_takes_none(void **state)
 	progress_release(&progress);
 }
 
-static void who_wants_to_stop_does_not_wait(void **state)
+TEST(who_wants_to_stop_does_not_wait)
 {
 	struct workers w = { 0 };
 	struct progress progress;
 	struct pace p;
 	double begin = now_sec();
 
-	(void)state;
 	progress_init(&progress, stop_at_once, NULL, 100);
 	pace_init(&p, 1);
 	assert_int_equal(pace_add(&p, 3600, &w, &progress, NULL), -ECANCELED);
@@ -64,15 +61,4 @@ static void who_wants_to_stop_does_not_wait(void **state)
 	assert_int_equal(pace_add(&p, 3600, &w, &progress, NULL), 0);
 	assert_true(now_sec() - begin < 60);
 	progress_release(&progress);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_rate_takes_its_time),
-		cmocka_unit_test(no_rate_takes_none),
-		cmocka_unit_test(who_wants_to_stop_does_not_wait),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

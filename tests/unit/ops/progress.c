@@ -31,12 +31,11 @@ static int watch(void *opaque, uint64_t done, uint64_t total)
 	return done >= w->stop_at;
 }
 
-static void says_each_step_and_the_end(void **state)
+TEST(says_each_step_and_the_end)
 {
 	struct watcher w = { .stop_at = UINT64_MAX };
 	struct progress p;
 
-	(void)state;
 	progress_init(&p, watch, &w, 100);
 	assert_int_equal(progress_add(&p, 30, NULL), 0);
 	assert_int_equal(w.last, 30);
@@ -49,24 +48,22 @@ static void says_each_step_and_the_end(void **state)
 	progress_release(&p);
 }
 
-static void works_when_nobody_watches(void **state)
+TEST(works_when_nobody_watches)
 {
 	struct progress p;
 
-	(void)state;
 	progress_init(&p, NULL, NULL, 10);
 	assert_int_equal(progress_add(&p, 10, NULL), 0);
 	assert_int_equal(progress_finish(&p, NULL), 0);
 	progress_release(&p);
 }
 
-static void cancels_when_the_watcher_says_so(void **state)
+TEST(cancels_when_the_watcher_says_so)
 {
 	struct watcher w = { .stop_at = 50 };
 	struct qcow2_error err = { 0 };
 	struct progress p;
 
-	(void)state;
 	progress_init(&p, watch, &w, 100);
 	assert_int_equal(progress_add(&p, 49, &err), 0);
 	assert_int_equal(progress_add(&p, 1, &err), -ECANCELED);
@@ -85,12 +82,11 @@ static int add_many(struct workers *w, unsigned index, void *opaque,
 	return 0;
 }
 
-static void never_falls_and_never_overlaps_under_threads(void **state)
+TEST(never_falls_and_never_overlaps_under_threads)
 {
 	struct watcher w = { .stop_at = UINT64_MAX };
 	struct progress p;
 
-	(void)state;
 	progress_init(&p, watch, &w, 4 * 20000 * 3);
 	assert_int_equal(workers_run(4, true, add_many, &p, NULL), 0);
 	assert_int_equal(progress_finish(&p, NULL), 0);
@@ -98,16 +94,4 @@ static void never_falls_and_never_overlaps_under_threads(void **state)
 	assert_false(w.overlapped);
 	assert_int_equal(w.last, w.total);
 	progress_release(&p);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(says_each_step_and_the_end),
-		cmocka_unit_test(works_when_nobody_watches),
-		cmocka_unit_test(cancels_when_the_watcher_says_so),
-		cmocka_unit_test(never_falls_and_never_overlaps_under_threads),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,13 +42,12 @@ static void assert_sectors(const struct sink *s, uint64_t off, uint64_t end,
 				 s->state[i], want);
 }
 
-static void an_emptied_store_reads_zero(void **state)
+TEST(an_emptied_store_reads_zero)
 {
 	struct qcow2_store *store;
 	struct target t;
 	struct sink s;
 
-	(void)state;
 	sink_init(&s, &store);
 	s.size = MIB;
 	memset(s.bytes, 7, MIB);
@@ -61,13 +60,12 @@ static void an_emptied_store_reads_zero(void **state)
 }
 
 /* ext4 would write the whole file to the disk when it is closed. */
-static void an_empty_store_is_not_emptied_again(void **state)
+TEST(an_empty_store_is_not_emptied_again)
 {
 	struct qcow2_store *store;
 	struct target t;
 	struct sink s;
 
-	(void)state;
 	sink_init(&s, &store);
 	assert_int_equal(target_init(&t, store, MIB, 4096, NULL), 0);
 	assert_true(t.reads_zero);
@@ -76,13 +74,12 @@ static void an_empty_store_is_not_emptied_again(void **state)
 	sink_release(&s, store);
 }
 
-static void a_device_is_zeroed_at_once_where_that_is_cheap(void **state)
+TEST(a_device_is_zeroed_at_once_where_that_is_cheap)
 {
 	struct qcow2_store *store;
 	struct target t;
 	struct sink s;
 
-	(void)state;
 	sink_init_device(&s, 3 * MIB, &store);
 	assert_int_equal(target_init(&t, store, 2 * MIB, 4096, NULL), 0);
 	assert_true(t.reads_zero);
@@ -92,13 +89,12 @@ static void a_device_is_zeroed_at_once_where_that_is_cheap(void **state)
 	sink_release(&s, store);
 }
 
-static void a_device_that_answers_truncate_is_still_no_file(void **state)
+TEST(a_device_that_answers_truncate_is_still_no_file)
 {
 	struct qcow2_store *store;
 	struct target t;
 	struct sink s;
 
-	(void)state;
 	sink_init_device(&s, 3 * MIB, &store);
 	s.keeps_quiet = true;
 	s.cannot_zero_all = true;
@@ -108,14 +104,13 @@ static void a_device_that_answers_truncate_is_still_no_file(void **state)
 	sink_release(&s, store);
 }
 
-static void a_device_too_small_is_refused_with_both_sizes(void **state)
+TEST(a_device_too_small_is_refused_with_both_sizes)
 {
 	struct qcow2_error err = { 0 };
 	struct qcow2_store *store;
 	struct target t;
 	struct sink s;
 
-	(void)state;
 	sink_init_device(&s, MIB, &store);
 	assert_int_equal(target_init(&t, store, MIB + 512, 4096, &err),
 			 -ENOSPC);
@@ -126,11 +121,10 @@ static void a_device_too_small_is_refused_with_both_sizes(void **state)
 	sink_release(&s, store);
 }
 
-static void zeros_shorter_than_sparse_are_written(void **state)
+TEST(zeros_shorter_than_sparse_are_written)
 {
 	struct fixture f;
 
-	(void)state;
 	fixture_init(&f, MIB, 64 * KIB);
 	memset(f.buf + 100 * KIB, 0, 60 * KIB);
 	memset(f.buf + 300 * KIB, 0, 64 * KIB);
@@ -143,11 +137,10 @@ static void zeros_shorter_than_sparse_are_written(void **state)
 	fixture_release(&f);
 }
 
-static void holes_begin_and_end_at_whole_blocks(void **state)
+TEST(holes_begin_and_end_at_whole_blocks)
 {
 	struct fixture f;
 
-	(void)state;
 	fixture_init(&f, 64 * KIB, 4096);
 	memset(f.buf + 512, 0, 4096);             /* no block of its own */
 	memset(f.buf + 16384 + 512, 0, 2 * 4096); /* has one inside */
@@ -158,11 +151,10 @@ static void holes_begin_and_end_at_whole_blocks(void **state)
 	fixture_release(&f);
 }
 
-static void sectors_become_holes_when_asked(void **state)
+TEST(sectors_become_holes_when_asked)
 {
 	struct fixture f;
 
-	(void)state;
 	fixture_init(&f, 64 * KIB, 512);
 	memset(f.buf + 1024, 0, 512);
 	assert_int_equal(target_write(&f.target, f.buf, 64 * KIB, 0, NULL), 0);
@@ -171,11 +163,10 @@ static void sectors_become_holes_when_asked(void **state)
 	fixture_release(&f);
 }
 
-static void zeros_at_the_ends_of_a_buffer_are_left_out(void **state)
+TEST(zeros_at_the_ends_of_a_buffer_are_left_out)
 {
 	struct fixture f;
 
-	(void)state;
 	fixture_init(&f, MIB, 512 * KIB);
 	memset(f.buf, 0, 8 * KIB);
 	memset(f.buf + MIB - 8 * KIB, 0, 8 * KIB);
@@ -186,11 +177,10 @@ static void zeros_at_the_ends_of_a_buffer_are_left_out(void **state)
 	fixture_release(&f);
 }
 
-static void not_sparse_writes_every_byte(void **state)
+TEST(not_sparse_writes_every_byte)
 {
 	struct fixture f;
 
-	(void)state;
 	fixture_init(&f, MIB, QCOW2_CONVERT_NOT_SPARSE);
 	memset(f.buf, 0, MIB);
 	assert_true(target_wants_zeros(&f.target));
@@ -201,11 +191,10 @@ static void not_sparse_writes_every_byte(void **state)
 	fixture_release(&f);
 }
 
-static void on_a_device_only_long_zeros_are_unmapped(void **state)
+TEST(on_a_device_only_long_zeros_are_unmapped)
 {
 	struct fixture f;
 
-	(void)state;
 	fixture_init(&f, MIB, 4096);
 	sink_release(&f.sink, f.store);
 	sink_init_device(&f.sink, 2 * MIB, &f.store);
@@ -224,12 +213,11 @@ static void on_a_device_only_long_zeros_are_unmapped(void **state)
 
 /* Any bytes, any place, any granularity: the target reads as the source, and
  * no run of zeros that is long enough was written. */
-static void random_buffers_arrive_whole(void **state)
+TEST(random_buffers_arrive_whole)
 {
 	struct test_rng r = test_rng_init(test_seed());
 	const size_t len = 256 * KIB;
 
-	(void)state;
 	for (unsigned i = 0; i < 200; i++) {
 		uint64_t sparse = 512 * (1 + test_rng_below(&r, 40));
 		uint64_t off = 512 * test_rng_below(&r, 100);
@@ -249,12 +237,11 @@ static void random_buffers_arrive_whole(void **state)
 	}
 }
 
-static void a_full_store_is_told_with_name_and_offset(void **state)
+TEST(a_full_store_is_told_with_name_and_offset)
 {
 	struct qcow2_error err = { 0 };
 	struct fixture f;
 
-	(void)state;
 	fixture_init(&f, MIB, 4096);
 	f.sink.full_off = 5 * MIB;
 	assert_int_equal(target_write(&f.target, f.buf, MIB, 5 * MIB, &err),
@@ -262,27 +249,4 @@ static void a_full_store_is_told_with_name_and_offset(void **state)
 	assert_non_null(strstr(err.message, "the sink"));
 	assert_non_null(strstr(err.message, "5242880"));
 	fixture_release(&f);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(an_emptied_store_reads_zero),
-		cmocka_unit_test(an_empty_store_is_not_emptied_again),
-		cmocka_unit_test(
-			a_device_is_zeroed_at_once_where_that_is_cheap),
-		cmocka_unit_test(
-			a_device_that_answers_truncate_is_still_no_file),
-		cmocka_unit_test(a_device_too_small_is_refused_with_both_sizes),
-		cmocka_unit_test(zeros_shorter_than_sparse_are_written),
-		cmocka_unit_test(holes_begin_and_end_at_whole_blocks),
-		cmocka_unit_test(sectors_become_holes_when_asked),
-		cmocka_unit_test(zeros_at_the_ends_of_a_buffer_are_left_out),
-		cmocka_unit_test(not_sparse_writes_every_byte),
-		cmocka_unit_test(on_a_device_only_long_zeros_are_unmapped),
-		cmocka_unit_test(random_buffers_arrive_whole),
-		cmocka_unit_test(a_full_store_is_told_with_name_and_offset),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,19 +49,17 @@ static void run(struct scene *s)
 	turns_release(&s->turns);
 }
 
-static void turns_come_in_order_and_one_at_a_time(void **state)
+TEST(turns_come_in_order_and_one_at_a_time)
 {
 	struct scene s = { .stop_at = UINT64_MAX };
 
-	(void)state;
 	run(&s);
 	assert_int_equal(s.violations, 0);
 	assert_int_equal(s.done, TURNS);
 }
 
-static void nobody_waits_for_a_turn_that_never_comes(void **state)
+TEST(nobody_waits_for_a_turn_that_never_comes)
 {
-	(void)state;
 	for (uint64_t at = 0; at < TURNS; at += 97) {
 		struct scene s = { .stop_at = at };
 
@@ -71,11 +69,10 @@ static void nobody_waits_for_a_turn_that_never_comes(void **state)
 	}
 }
 
-static void the_first_turn_has_number_zero(void **state)
+TEST(the_first_turn_has_number_zero)
 {
 	struct turns t;
 
-	(void)state;
 	turns_init(&t);
 	assert_true(turns_wait(&t, 0));
 	turns_pass(&t);
@@ -83,15 +80,4 @@ static void the_first_turn_has_number_zero(void **state)
 	turns_stop(&t);
 	assert_false(turns_wait(&t, 1));
 	turns_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(turns_come_in_order_and_one_at_a_time),
-		cmocka_unit_test(nobody_waits_for_a_turn_that_never_comes),
-		cmocka_unit_test(the_first_turn_has_number_zero),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,11 +5,10 @@
 #include "ops/workers.h"
 #include "support/test.h"
 
-static void knows_nothing_at_first(void **state)
+TEST(knows_nothing_at_first)
 {
 	struct verdict v;
 
-	(void)state;
 	verdict_init(&v);
 	assert_int_equal(v.event.off, UINT64_MAX);
 	assert_false(verdict_covers(&v, 0));
@@ -17,11 +16,10 @@ static void knows_nothing_at_first(void **state)
 	verdict_release(&v);
 }
 
-static void keeps_the_smallest_offset(void **state)
+TEST(keeps_the_smallest_offset)
 {
 	struct verdict v;
 
-	(void)state;
 	verdict_init(&v);
 	verdict_add(&v, &(struct event){
 				.off = 500, .rc = -EIO, .failed_image = 2 });
@@ -50,24 +48,12 @@ static int add_many(struct workers *w, unsigned index, void *opaque,
 	return 0;
 }
 
-static void keeps_the_smallest_of_many_threads(void **state)
+TEST(keeps_the_smallest_of_many_threads)
 {
 	struct verdict v;
 
-	(void)state;
 	verdict_init(&v);
 	assert_int_equal(workers_run(4, true, add_many, &v, NULL), 0);
 	assert_int_equal(v.event.off, 2);
 	verdict_release(&v);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(knows_nothing_at_first),
-		cmocka_unit_test(keeps_the_smallest_offset),
-		cmocka_unit_test(keeps_the_smallest_of_many_threads),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,9 +11,8 @@
 #include "base/error.h"
 #include "support/test.h"
 
-static void never_counts_more_workers_than_pieces(void **state)
+TEST(never_counts_more_workers_than_pieces)
 {
-	(void)state;
 	assert_int_equal(workers_count(8, 3), 3);
 	assert_int_equal(workers_count(8, 0), 1);
 	assert_int_equal(workers_count(3, 1000), 3);
@@ -41,9 +40,8 @@ static int answer(struct workers *w, unsigned index, void *opaque,
 	return 0;
 }
 
-static void runs_the_function_once_for_each_worker(void **state)
+TEST(runs_the_function_once_for_each_worker)
 {
-	(void)state;
 	for (unsigned n = 1; n <= 16; n++) {
 		struct roll_call call = { 0 };
 
@@ -53,11 +51,10 @@ static void runs_the_function_once_for_each_worker(void **state)
 	}
 }
 
-static void only_the_callers_own_thread_takes_signals(void **state)
+TEST(only_the_callers_own_thread_takes_signals)
 {
 	struct roll_call call = { 0 };
 
-	(void)state;
 	assert_int_equal(workers_run(8, true, answer, &call, NULL), 0);
 	assert_int_equal(call.unblocked, 1);
 }
@@ -76,12 +73,11 @@ static int fail_as_second(struct workers *w, unsigned index, void *opaque,
 	return 0;
 }
 
-static void one_failure_stops_the_others_and_is_told(void **state)
+TEST(one_failure_stops_the_others_and_is_told)
 {
 	struct qcow2_error err = { 0 };
 	atomic_uint stopped = 0;
 
-	(void)state;
 	assert_int_equal(workers_run(5, true, fail_as_second, &stopped, &err),
 			 -ENOSPC);
 	assert_int_equal(stopped, 4);
@@ -105,14 +101,13 @@ static int fail_in_order(struct workers *w, unsigned index, void *opaque,
 	return error_set(err, -1 - (int)index, "worker %u", index);
 }
 
-static void of_several_failures_one_is_told_whole(void **state)
+TEST(of_several_failures_one_is_told_whole)
 {
 	struct qcow2_error err = { 0 };
 	char want[32];
 	atomic_uint next = 0;
 	int rc;
 
-	(void)state;
 	rc = workers_run(4, true, fail_in_order, &next, &err);
 	assert_in_range(-rc, 1, 4);
 	assert_int_equal(err.code, rc);
@@ -143,11 +138,10 @@ static int wait_for_all(struct workers *w, unsigned index, void *opaque,
 }
 
 /* `-m 16` on two processors: 16 threads took 1.3 to 2.7 times as long as two. */
-static void those_beyond_the_processors_sleep_until_woken(void **state)
+TEST(those_beyond_the_processors_sleep_until_woken)
 {
 	unsigned n = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
 
-	(void)state;
 	for (unsigned wakes = 0; wakes < 3; wakes++) {
 		struct shift s = { .n_processors = n, .n_wakes = wakes };
 
@@ -169,9 +163,8 @@ static int wake_all(struct workers *w, unsigned index, void *opaque,
 	return 0;
 }
 
-static void nobody_is_left_to_wake_when_all_work(void **state)
+TEST(nobody_is_left_to_wake_when_all_work)
 {
-	(void)state;
 	assert_int_equal(workers_run(1, false, wake_all, NULL, NULL), 0);
 	assert_int_equal(workers_run(40, false, wake_all, NULL, NULL), 0);
 	assert_int_equal(workers_run(3, true, wake_all, NULL, NULL), 0);
@@ -194,13 +187,12 @@ static int fork_once(struct workers *w, unsigned index, void *opaque,
 	return 0;
 }
 
-static void a_child_does_not_wait_for_those_who_sleep(void **state)
+TEST(a_child_does_not_wait_for_those_who_sleep)
 {
 	unsigned n = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
 	atomic_int child = -1;
 	int status = 0;
 
-	(void)state;
 	assert_int_equal(workers_run(n + 3, false, fork_once, &child, NULL), 0);
 	if (child == 0)
 		_exit(7);
@@ -208,20 +200,4 @@ static void a_child_does_not_wait_for_those_who_sleep(void **state)
 	assert_int_equal(waitpid(child, &status, 0), child);
 	alarm(0);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 7);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(never_counts_more_workers_than_pieces),
-		cmocka_unit_test(runs_the_function_once_for_each_worker),
-		cmocka_unit_test(only_the_callers_own_thread_takes_signals),
-		cmocka_unit_test(one_failure_stops_the_others_and_is_told),
-		cmocka_unit_test(of_several_failures_one_is_told_whole),
-		cmocka_unit_test(those_beyond_the_processors_sleep_until_woken),
-		cmocka_unit_test(nobody_is_left_to_wake_when_all_work),
-		cmocka_unit_test(a_child_does_not_wait_for_those_who_sleep),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

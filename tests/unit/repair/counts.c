@@ -18,9 +18,8 @@ static struct base fresh(uint32_t order)
 	return b;
 }
 
-static void every_width_is_raised_and_lowered(void **state)
+TEST(every_width_is_raised_and_lowered)
 {
-	(void)state;
 	for (uint32_t order = 0; order <= REFCOUNT_ORDER_MAX; order++) {
 		struct base b = fresh(order);
 		uint64_t unused = b.r->n_clusters * b.r->cs;
@@ -45,12 +44,11 @@ static void every_width_is_raised_and_lowered(void **state)
 }
 
 /* R26: what is wrong besides leaks stays, and nothing is made worse. */
-static void repairing_leaks_leaves_the_rest(void **state)
+TEST(repairing_leaks_leaves_the_rest)
 {
 	struct base b = fresh(4);
 	struct mended m;
 
-	(void)state;
 	rig_poke_refcount(b.r, b.s.data[0], 0);
 	rig_poke_refcount(b.r, b.s.data[1], 9);
 	m = mend_partly(b.r, REPAIR_LEAKS, 2);
@@ -62,12 +60,11 @@ static void repairing_leaks_leaves_the_rest(void **state)
 }
 
 /* R26: a leak that is repaired changes what COPIED has to say. */
-static void flags_follow_repaired_leaks(void **state)
+TEST(flags_follow_repaired_leaks)
 {
 	struct base b = fresh(4);
 	struct mended m;
 
-	(void)state;
 	rig_poke_refcount(b.r, b.s.data[0], 2);
 	rig_entry(b.r, b.s.l2, 0, b.s.data[0], 0);
 	m = mend(b.r, REPAIR_LEAKS);
@@ -76,12 +73,11 @@ static void flags_follow_repaired_leaks(void **state)
 	rig_free(b.r);
 }
 
-static void shared_data_is_counted_and_loses_its_flags(void **state)
+TEST(shared_data_is_counted_and_loses_its_flags)
 {
 	struct base b = fresh(4);
 	struct mended m;
 
-	(void)state;
 	rig_entry(b.r, b.s.l2, 1, b.s.data[0] | ENTRY_COPIED, 0);
 	m = mend(b.r, REPAIR_ALL);
 	assert_int_equal(m.result.corruptions_fixed, 3);
@@ -92,13 +88,12 @@ static void shared_data_is_counted_and_loses_its_flags(void **state)
 }
 
 /* S9: one bit cannot count two, and two bits can. */
-static void refcounts_become_as_wide_as_they_must(void **state)
+TEST(refcounts_become_as_wide_as_they_must)
 {
 	static const struct {
 		uint32_t n, bits;
 	} widths[] = { { 2, 2 }, { 3, 2 }, { 4, 4 }, { 16, 8 }, { 257, 16 } };
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
 		struct base b = fresh(0);
 		struct mended m;
@@ -119,7 +114,7 @@ static void refcounts_become_as_wide_as_they_must(void **state)
 
 /* S9: in version 2 there is one width: nothing is touched that would have to
  * rely on it. */
-static void what_no_refcount_can_say_is_left(void **state)
+TEST(what_no_refcount_can_say_is_left)
 {
 	struct rig *r = rig_new(&(struct rig_opts){
 		.version = 2, .size = 512 * UINT64_C(512) * 4096 });
@@ -127,7 +122,6 @@ static void what_no_refcount_can_say_is_left(void **state)
 	struct bytes before;
 	struct mended m;
 
-	(void)state;
 	for (uint32_t i = 0; i < 512; i++)
 		rig_entry(r, s.l2, i, s.data[0], 0);
 	for (uint32_t i = 0; i < 512; i++)
@@ -149,13 +143,12 @@ static void what_no_refcount_can_say_is_left(void **state)
 }
 
 /* S6 */
-static void tables_shared_with_a_snapshot_are_counted(void **state)
+TEST(tables_shared_with_a_snapshot_are_counted)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
 	struct small s = rig_small(r);
 	struct mended m;
 
-	(void)state;
 	rig_snapshot(r, &s);
 	rig_finish(r);
 	rig_poke_refcount(r, s.l2, 1);
@@ -166,11 +159,10 @@ static void tables_shared_with_a_snapshot_are_counted(void **state)
 }
 
 /* The dirty bit goes with the reason for it, and the corrupt bit. */
-static void the_bits_go_last(void **state)
+TEST(the_bits_go_last)
 {
 	struct base b = fresh(4);
 
-	(void)state;
 	rig_put64(b.r, HEADER_OFF_INCOMPAT, INCOMPAT_DIRTY | INCOMPAT_CORRUPT);
 	rig_poke_refcount(b.r, b.s.data[0], 0);
 	mend(b.r, REPAIR_REFCOUNTS);
@@ -186,11 +178,10 @@ static void the_bits_go_last(void **state)
 }
 
 /* Bits of which nobody knows what they promise do not survive a change. */
-static void unknown_autoclear_bits_are_cleared(void **state)
+TEST(unknown_autoclear_bits_are_cleared)
 {
 	struct base b = fresh(4);
 
-	(void)state;
 	rig_put64(b.r, HEADER_OFF_AUTOCLEAR, UINT64_C(1) << 40);
 	rig_poke_refcount(b.r, b.s.data[0], 0);
 	mend(b.r, REPAIR_ALL);
@@ -198,32 +189,13 @@ static void unknown_autoclear_bits_are_cleared(void **state)
 	rig_free(b.r);
 }
 
-static void a_clean_image_is_not_written_to(void **state)
+TEST(a_clean_image_is_not_written_to)
 {
 	struct base b = fresh(4);
 	struct bytes before = bytes_of(b.r->store);
 	struct mended m = mend(b.r, REPAIR_ALL);
 
-	(void)state;
 	assert_int_equal(m.n, 0);
 	assert_true(bytes_equal(before, bytes_of(b.r->store)));
 	rig_free(b.r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_width_is_raised_and_lowered),
-		cmocka_unit_test(repairing_leaks_leaves_the_rest),
-		cmocka_unit_test(flags_follow_repaired_leaks),
-		cmocka_unit_test(shared_data_is_counted_and_loses_its_flags),
-		cmocka_unit_test(refcounts_become_as_wide_as_they_must),
-		cmocka_unit_test(what_no_refcount_can_say_is_left),
-		cmocka_unit_test(tables_shared_with_a_snapshot_are_counted),
-		cmocka_unit_test(the_bits_go_last),
-		cmocka_unit_test(unknown_autoclear_bits_are_cleared),
-		cmocka_unit_test(a_clean_image_is_not_written_to),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

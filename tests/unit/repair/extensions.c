@@ -20,12 +20,11 @@ static struct rig *fresh(uint64_t autoclear)
 }
 
 /* T4 */
-static void a_raw_bit_without_data_file_is_cleared_by_every_repair(void **state)
+TEST(a_raw_bit_without_data_file_is_cleared_by_every_repair)
 {
 	static const enum repair_what all[] = { REPAIR_LEAKS, REPAIR_REFCOUNTS,
 						REPAIR_ALL };
 
-	(void)state;
 	for (size_t i = 0; i < 3; i++) {
 		struct rig *r = fresh(AUTOCLEAR_DATA_FILE_RAW);
 		struct mended m = mend(r, all[i]);
@@ -41,24 +40,22 @@ static void a_raw_bit_without_data_file_is_cleared_by_every_repair(void **state)
 
 /* S13: nobody knows what a bit promises that is not known, so no repair may
  * leave it, even one that finds nothing to do. */
-static void unknown_bits_go_from_a_clean_image(void **state)
+TEST(unknown_bits_go_from_a_clean_image)
 {
 	struct rig *r = fresh(UINT64_C(1) << 63 | 4);
 	struct mended m = mend(r, REPAIR_ALL);
 
-	(void)state;
 	assert_int_equal(m.n, 0);
 	assert_int_equal(rig_get64(r, HEADER_OFF_AUTOCLEAR), 0);
 	rig_free(r);
 }
 
 /* T3: QEMU refuses the length before it looks whether the bitmaps are valid. */
-static void a_bitmaps_extension_of_wrong_length_becomes_a_filler(void **state)
+TEST(a_bitmaps_extension_of_wrong_length_becomes_a_filler)
 {
 	struct rig *r = fresh(AUTOCLEAR_BITMAPS);
 	struct mended m;
 
-	(void)state;
 	rig_put64(r, FIRST_EXT, (uint64_t)EXT_BITMAPS << 32 | 16);
 	rig_put64(r, FIRST_EXT + 24, (uint64_t)EXT_BITMAPS << 32 | 32);
 	m = mend(r, REPAIR_ALL);
@@ -74,12 +71,11 @@ static void a_bitmaps_extension_of_wrong_length_becomes_a_filler(void **state)
 }
 
 /* T4 */
-static void an_end_mark_that_is_too_long_is_cut(void **state)
+TEST(an_end_mark_that_is_too_long_is_cut)
 {
 	struct rig *r = fresh(0);
 	struct mended m;
 
-	(void)state;
 	rig_put64(r, FIRST_EXT, (uint64_t)EXT_FILLER << 32 | 8);
 	rig_put64(r, FIRST_EXT + 16, 0xffffffff);
 	m = mend(r, REPAIR_ALL);
@@ -91,14 +87,13 @@ static void an_end_mark_that_is_too_long_is_cut(void **state)
 }
 
 /* T4 */
-static void an_empty_l1_table_gets_an_offset(void **state)
+TEST(an_empty_l1_table_gets_an_offset)
 {
 	struct rig_opts o = { .version = 3 };
 	struct rig *r = rig_new(&o);
 	struct small s = rig_small(r);
 	uint64_t entry;
 
-	(void)state;
 	rig_snapshot(r, &s);
 	rig_finish(r);
 	entry = r->header.snapshots_off;
@@ -114,13 +109,12 @@ static void an_empty_l1_table_gets_an_offset(void **state)
 
 /* S11: more entries than there may be, all of them zeros: as many as the limit
  * are kept, and the table stays where it is. */
-static void too_many_snapshots_are_cut_to_the_limit_in_place(void **state)
+TEST(too_many_snapshots_are_cut_to_the_limit_in_place)
 {
 	struct rig_opts o = { .version = 2 };
 	struct rig *r = rig_new(&o);
 	uint64_t table, before, after;
 
-	(void)state;
 	rig_small(r);
 	table = rig_alloc(r, 70000 * UINT64_C(40) / r->cs + 1);
 	r->header.snapshots_off = table;
@@ -136,14 +130,13 @@ static void too_many_snapshots_are_cut_to_the_limit_in_place(void **state)
 }
 
 /* S11: likewise where the number is more than the file has room for. */
-static void a_number_that_is_made_up_ends_with_the_entries(void **state)
+TEST(a_number_that_is_made_up_ends_with_the_entries)
 {
 	struct rig_opts o = { .version = 3 };
 	struct rig *r = rig_new(&o);
 	struct small s = rig_small(r);
 	uint64_t entry, before, after;
 
-	(void)state;
 	rig_snapshot(r, &s);
 	rig_finish(r);
 	entry = r->header.snapshots_off;
@@ -159,7 +152,7 @@ static void a_number_that_is_made_up_ends_with_the_entries(void **state)
 
 /* Writing would change the snapshot with the disk: it gets a table of its own,
  * and both read what they read. */
-static void a_snapshot_with_the_active_l1_table_gets_a_copy(void **state)
+TEST(a_snapshot_with_the_active_l1_table_gets_a_copy)
 {
 	struct rig_opts o = { .version = 3 };
 	struct rig *r = rig_new(&o);
@@ -167,7 +160,6 @@ static void a_snapshot_with_the_active_l1_table_gets_a_copy(void **state)
 	uint64_t entry, copy;
 	struct mended m;
 
-	(void)state;
 	rig_snapshot(r, &s);
 	rig_finish(r);
 	entry = r->header.snapshots_off;
@@ -183,25 +175,4 @@ static void a_snapshot_with_the_active_l1_table_gets_a_copy(void **state)
 	assert_int_equal(rig_get64(r, r->l1_off), s.l2);
 	assert_int_equal(rig_get64(r, HEADER_OFF_L1_OFF), r->l1_off);
 	rig_free(r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			a_raw_bit_without_data_file_is_cleared_by_every_repair),
-		cmocka_unit_test(unknown_bits_go_from_a_clean_image),
-		cmocka_unit_test(
-			a_bitmaps_extension_of_wrong_length_becomes_a_filler),
-		cmocka_unit_test(an_end_mark_that_is_too_long_is_cut),
-		cmocka_unit_test(an_empty_l1_table_gets_an_offset),
-		cmocka_unit_test(
-			too_many_snapshots_are_cut_to_the_limit_in_place),
-		cmocka_unit_test(
-			a_snapshot_with_the_active_l1_table_gets_a_copy),
-		cmocka_unit_test(
-			a_number_that_is_made_up_ends_with_the_entries),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,12 +99,11 @@ static void expect_clean(struct qcow2_store *s)
 }
 
 /* H18 */
-static void a_dirty_image_is_repaired_before_it_is_written(void **state)
+TEST(a_dirty_image_is_repaired_before_it_is_written)
 {
 	struct qcow2_store *s = fresh();
 	struct qcow2_image *img;
 
-	(void)state;
 	make_dirty(s);
 	assert_int_equal(open_image(s, QCOW2_OPEN_RDWR, &img, NULL), 0);
 	expect_clean(s);
@@ -117,12 +116,11 @@ static void a_dirty_image_is_repaired_before_it_is_written(void **state)
 	store_unref(s);
 }
 
-static void reading_does_not_repair(void **state)
+TEST(reading_does_not_repair)
 {
 	struct qcow2_store *s = fresh();
 	struct bytes before;
 
-	(void)state;
 	make_dirty(s);
 	before = bytes_of(s);
 	expect_some(s, 0, 0x11);
@@ -131,14 +129,13 @@ static void reading_does_not_repair(void **state)
 }
 
 /* Somebody else may be writing: then the bit is theirs. */
-static void without_the_lock_it_is_refused(void **state)
+TEST(without_the_lock_it_is_refused)
 {
 	struct qcow2_store *s = fresh();
 	struct qcow2_error err;
 	struct qcow2_image *img;
 	struct bytes before;
 
-	(void)state;
 	make_dirty(s);
 	before = bytes_of(s);
 	assert_int_equal(
@@ -150,14 +147,13 @@ static void without_the_lock_it_is_refused(void **state)
 }
 
 /* H19 */
-static void a_corrupt_image_is_refused_as_it_is(void **state)
+TEST(a_corrupt_image_is_refused_as_it_is)
 {
 	struct qcow2_store *s = fresh();
 	struct qcow2_error err;
 	struct qcow2_image *img;
 	struct bytes before;
 
-	(void)state;
 	make_dirty(s);
 	put(s, HEADER_OFF_INCOMPAT, INCOMPAT_DIRTY | INCOMPAT_CORRUPT);
 	before = bytes_of(s);
@@ -168,13 +164,12 @@ static void a_corrupt_image_is_refused_as_it_is(void **state)
 }
 
 /* H18: what refcounts cannot explain is not written to. */
-static void damage_besides_keeps_the_bit(void **state)
+TEST(damage_besides_keeps_the_bit)
 {
 	struct qcow2_store *s = fresh();
 	struct qcow2_error err;
 	struct qcow2_image *img;
 
-	(void)state;
 	make_dirty(s);
 	put(s, get(s, HEADER_OFF_L1_OFF) + 8, UINT64_C(1) << 45);
 	assert_int_equal(open_image(s, QCOW2_OPEN_RDWR, &img, &err), -EROFS);
@@ -185,12 +180,11 @@ static void damage_besides_keeps_the_bit(void **state)
 }
 
 /* H18 */
-static void destroyed_refcounts_are_written_anew(void **state)
+TEST(destroyed_refcounts_are_written_anew)
 {
 	struct qcow2_store *s = fresh();
 	struct qcow2_image *img;
 
-	(void)state;
 	make_dirty(s);
 	put(s, get(s, HEADER_OFF_REFCOUNT_TABLE_OFF), UINT64_MAX);
 	assert_int_equal(open_image(s, QCOW2_OPEN_RDWR, &img, NULL), 0);
@@ -201,14 +195,13 @@ static void destroyed_refcounts_are_written_anew(void **state)
 	store_unref(s);
 }
 
-static void lazy_refcounts_are_counted_after_a_crash(void **state)
+TEST(lazy_refcounts_are_counted_after_a_crash)
 {
 	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
 	struct qcow2_store *s = fresh();
 	struct qcow2_store *crashed;
 	struct qcow2_image *img;
 
-	(void)state;
 	opts.flags = QCOW2_OPEN_RDWR;
 	opts.lazy_refcounts = QCOW2_LAZY_ON;
 	assert_int_equal(qcow2_open_store(s, &opts, &img, NULL), 0);
@@ -227,7 +220,7 @@ static void lazy_refcounts_are_counted_after_a_crash(void **state)
 }
 
 /* Every call that fails is an error of opening, and nothing is lost. */
-static void a_repair_that_fails_refuses_the_image(void **state)
+TEST(a_repair_that_fails_refuses_the_image)
 {
 	struct fault_plan plan = { .ops = FAULT_ON_CHANGES,
 				   .nth = 1,
@@ -235,7 +228,6 @@ static void a_repair_that_fails_refuses_the_image(void **state)
 				   .code = -EIO };
 	struct fault_injector fault = FAULT_INIT;
 
-	(void)state;
 	for (;; plan.nth++) {
 		struct qcow2_store *s = fresh();
 		struct qcow2_store *f;
@@ -260,21 +252,4 @@ static void a_repair_that_fails_refuses_the_image(void **state)
 			break;
 	}
 	assert_true(plan.nth > 3);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			a_dirty_image_is_repaired_before_it_is_written),
-		cmocka_unit_test(reading_does_not_repair),
-		cmocka_unit_test(without_the_lock_it_is_refused),
-		cmocka_unit_test(a_corrupt_image_is_refused_as_it_is),
-		cmocka_unit_test(damage_besides_keeps_the_bit),
-		cmocka_unit_test(destroyed_refcounts_are_written_anew),
-		cmocka_unit_test(lazy_refcounts_are_counted_after_a_crash),
-		cmocka_unit_test(a_repair_that_fails_refuses_the_image),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

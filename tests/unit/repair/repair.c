@@ -94,9 +94,8 @@ static bool fails_at(const struct rig *r, unsigned ops, uint64_t nth,
 	return fired;
 }
 
-static void every_call_may_fail(void **state)
+TEST(every_call_may_fail)
 {
-	(void)state;
 	for (size_t i = 0; i < N_DAMAGES; i++) {
 		struct rig *r = rich();
 		uint64_t nth = 1;
@@ -113,9 +112,8 @@ static void every_call_may_fail(void **state)
 }
 
 /* What cannot be read this time is not taken for what it is not. */
-static void every_read_may_fail(void **state)
+TEST(every_read_may_fail)
 {
-	(void)state;
 	for (size_t i = 0; i < N_DAMAGES; i++) {
 		struct rig *r = rich();
 		uint64_t nth = 1;
@@ -130,11 +128,10 @@ static void every_read_may_fail(void **state)
 
 /* R26: whatever is broken, repairing once is enough, costs no more than the
  * image is worth, and leaves nothing that -r all should have repaired. */
-static void random_damage_is_settled_at_once(void **state)
+TEST(random_damage_is_settled_at_once)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 
-	(void)state;
 	for (int round = 0; round < 400; round++) {
 		struct rig *r = rich();
 		uint64_t size = r->n_clusters * r->cs, new_size;
@@ -174,9 +171,8 @@ static int stop(void *opaque, uint64_t done, uint64_t total)
 	return (*left)-- == 0;
 }
 
-static void it_can_be_stopped_anywhere(void **state)
+TEST(it_can_be_stopped_anywhere)
 {
-	(void)state;
 	for (uint64_t calls = 0;; calls++) {
 		struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
 		struct qcow2_check_result result = { 0 };
@@ -197,14 +193,13 @@ static void it_can_be_stopped_anywhere(void **state)
 }
 
 /* R7: the budget holds, and nothing was written when it does not suffice. */
-static void memory_is_bounded(void **state)
+TEST(memory_is_bounded)
 {
 	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
 	struct qcow2_check_result result = { 0 };
 	struct rig *r = rich();
 	struct bytes before;
 
-	(void)state;
 	damage_refcounts(r);
 	before = bytes_of(r->store);
 	opts.budget.metadata_bytes = 4096;
@@ -216,13 +211,12 @@ static void memory_is_bounded(void **state)
 }
 
 /* Of two tables in one place it is told which one is there. */
-static void an_l1_table_that_is_the_refcount_table_is_not_believed(void **state)
+TEST(an_l1_table_that_is_the_refcount_table_is_not_believed)
 {
 	struct rig *r = rich();
 	struct mended m;
 	struct bytes before;
 
-	(void)state;
 	rig_put64(r, HEADER_OFF_L1_OFF, r->table_off);
 	before = bytes_of(r->store);
 	m = mend_store(r->store, REPAIR_ALL);
@@ -235,19 +229,4 @@ static void an_l1_table_that_is_the_refcount_table_is_not_believed(void **state)
 	rig_put64(r, HEADER_OFF_REFCOUNT_TABLE_OFF, r->l1_off);
 	mend(r, REPAIR_ALL);
 	rig_free(r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_call_may_fail),
-		cmocka_unit_test(every_read_may_fail),
-		cmocka_unit_test(random_damage_is_settled_at_once),
-		cmocka_unit_test(it_can_be_stopped_anywhere),
-		cmocka_unit_test(memory_is_bounded),
-		cmocka_unit_test(
-			an_l1_table_that_is_the_refcount_table_is_not_believed),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,11 +47,10 @@ static const struct qcow2_amend_opts to_3 = {
 	.version = 3,
 };
 
-static void versions_go_down_and_up(void **state)
+TEST(versions_go_down_and_up)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	fill(&t);
 	assert_int_equal(amend(&t, &to_2), 0);
@@ -70,11 +69,10 @@ static void versions_go_down_and_up(void **state)
 	disk_release(&t);
 }
 
-static void zeros_over_a_backing_file_stay_zeros(void **state)
+TEST(zeros_over_a_backing_file_stay_zeros)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .backing = true });
 	assert_int_equal(qcow2_zero(t.disk, CLUSTER, CLUSTER, 0, NULL), 0);
 	assert_int_equal(amend(&t, &to_2), 0);
@@ -84,9 +82,8 @@ static void zeros_over_a_backing_file_stay_zeros(void **state)
 	disk_release(&t);
 }
 
-static void every_refcount_width_goes_to_every_other(void **state)
+TEST(every_refcount_width_goes_to_every_other)
 {
-	(void)state;
 	for (unsigned from = 0; from <= 6; from++) {
 		struct disk_rig t;
 
@@ -114,7 +111,7 @@ static void every_refcount_width_goes_to_every_other(void **state)
 	}
 }
 
-static void a_refcount_that_does_not_fit_is_refused(void **state)
+TEST(a_refcount_that_does_not_fit_is_refused)
 {
 	const struct qcow2_amend_opts one_bit = {
 		.set = QCOW2_AMEND_REFCOUNT_BITS,
@@ -122,7 +119,6 @@ static void a_refcount_that_does_not_fit_is_refused(void **state)
 	};
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	fill(&t);
 	assert_int_equal(qcow2_snapshot_create(t.disk, "s", NULL, NULL), 0);
@@ -135,7 +131,7 @@ static void a_refcount_that_does_not_fit_is_refused(void **state)
 	disk_release(&t);
 }
 
-static void contradictions_are_refused_before_anything(void **state)
+TEST(contradictions_are_refused_before_anything)
 {
 	const struct qcow2_amend_opts wrong[] = {
 		{ .set = QCOW2_AMEND_VERSION, .version = 4 },
@@ -160,7 +156,6 @@ static void contradictions_are_refused_before_anything(void **state)
 	};
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	fill(&t);
 	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
@@ -174,11 +169,10 @@ static void contradictions_are_refused_before_anything(void **state)
 	disk_release(&t);
 }
 
-static void version_2_has_no_place_for_new_features(void **state)
+TEST(version_2_has_no_place_for_new_features)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .data_file = true });
 	assert_int_equal(amend(&t, &to_2), -ENOTSUP);
 	disk_release(&t);
@@ -188,7 +182,7 @@ static void version_2_has_no_place_for_new_features(void **state)
 }
 
 /* S1: QEMU would not go back to the snapshot any more. */
-static void version_2_has_no_place_for_other_disks(void **state)
+TEST(version_2_has_no_place_for_other_disks)
 {
 	const struct qcow2_amend_opts back = {
 		.set = QCOW2_AMEND_SIZE | QCOW2_AMEND_VERSION,
@@ -199,7 +193,6 @@ static void version_2_has_no_place_for_other_disks(void **state)
 	struct disk_rig t;
 	struct header before;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	fill(&t);
 	assert_int_equal(qcow2_snapshot_create(t.disk, "s", NULL, NULL), 0);
@@ -229,13 +222,12 @@ static int stop(void *opaque, uint64_t done, uint64_t total)
 	return ++*n == 1;
 }
 
-static void it_stops_when_it_is_told_to(void **state)
+TEST(it_stops_when_it_is_told_to)
 {
 	struct qcow2_amend_opts o = to_2;
 	struct disk_rig t;
 	unsigned n = 0;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	fill(&t);
 	o.progress = stop;
@@ -247,11 +239,10 @@ static void it_stops_when_it_is_told_to(void **state)
 	disk_release(&t);
 }
 
-static void a_new_size_is_part_of_it(void **state)
+TEST(a_new_size_is_part_of_it)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	fill(&t);
 	assert_int_equal(
@@ -275,12 +266,11 @@ static void a_new_size_is_part_of_it(void **state)
 
 /* Refcounts of another width that could not be used lie where the file was
  * thought to be zeros. */
-static void what_a_failed_widening_wrote_is_not_taken_for_zeros(void **state)
+TEST(what_a_failed_widening_wrote_is_not_taken_for_zeros)
 {
 	struct qcow2_amend_opts wide = { .set = QCOW2_AMEND_REFCOUNT_BITS,
 					 .refcount_bits = 64 };
 
-	(void)state;
 	for (unsigned op = 0; op < 2; op++) {
 		struct fault_plan plan = {
 			.ops = FAULT_ON(op ? STORE_OP_FLUSH : STORE_OP_WRITE),
@@ -314,23 +304,4 @@ static void what_a_failed_widening_wrote_is_not_taken_for_zeros(void **state)
 			store_unref(t.data);
 		}
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(versions_go_down_and_up),
-		cmocka_unit_test(zeros_over_a_backing_file_stay_zeros),
-		cmocka_unit_test(every_refcount_width_goes_to_every_other),
-		cmocka_unit_test(
-			what_a_failed_widening_wrote_is_not_taken_for_zeros),
-		cmocka_unit_test(a_refcount_that_does_not_fit_is_refused),
-		cmocka_unit_test(contradictions_are_refused_before_anything),
-		cmocka_unit_test(version_2_has_no_place_for_new_features),
-		cmocka_unit_test(version_2_has_no_place_for_other_disks),
-		cmocka_unit_test(it_stops_when_it_is_told_to),
-		cmocka_unit_test(a_new_size_is_part_of_it),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

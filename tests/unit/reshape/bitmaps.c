@@ -167,9 +167,8 @@ static void expect_resized(uint64_t from, uint64_t to)
 	rig_free(r);
 }
 
-static void bits_of_the_disk_stay_and_no_others(void **state)
+TEST(bits_of_the_disk_stay_and_no_others)
 {
-	(void)state;
 	expect_resized(SMALL, LARGE);
 	expect_resized(LARGE, SMALL);
 	expect_resized(SMALL, SMALL + 512);
@@ -179,12 +178,11 @@ static void bits_of_the_disk_stay_and_no_others(void **state)
 	expect_resized(LARGE, 512);
 }
 
-static void a_bitmap_that_fits_stays_where_it_is(void **state)
+TEST(a_bitmap_that_fits_stays_where_it_is)
 {
 	struct rig *r = make(SMALL);
 	struct found before, after;
 
-	(void)state;
 	/* The first time cuts off what is set behind the end. */
 	assert_int_equal(resize(r->store, SMALL + 512), 0);
 	look(r->store, &before);
@@ -196,11 +194,10 @@ static void a_bitmap_that_fits_stays_where_it_is(void **state)
 	rig_free(r);
 }
 
-static void a_disk_without_bytes_has_no_bitmap(void **state)
+TEST(a_disk_without_bytes_has_no_bitmap)
 {
 	struct rig *r = make(SMALL);
 
-	(void)state;
 	assert_int_equal(resize(r->store, 0), -ENOTSUP);
 	expect_sound(r->store, SMALL, LARGE, false);
 	rig_free(r);
@@ -236,9 +233,8 @@ static void fail_all_the_way(uint64_t from, uint64_t to)
 	rig_free(r);
 }
 
-static void a_failure_leaves_size_and_bitmap_together(void **state)
+TEST(a_failure_leaves_size_and_bitmap_together)
 {
-	(void)state;
 	fail_all_the_way(SMALL, LARGE);
 	fail_all_the_way(LARGE, SMALL);
 }
@@ -298,22 +294,8 @@ static void crash_all_the_way(uint64_t from, uint64_t to)
 	rig_free(r);
 }
 
-static void a_crash_leaves_size_and_bitmap_together(void **state)
+TEST(a_crash_leaves_size_and_bitmap_together)
 {
-	(void)state;
 	crash_all_the_way(SMALL, LARGE);
 	crash_all_the_way(LARGE, SMALL);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(bits_of_the_disk_stay_and_no_others),
-		cmocka_unit_test(a_bitmap_that_fits_stays_where_it_is),
-		cmocka_unit_test(a_disk_without_bytes_has_no_bitmap),
-		cmocka_unit_test(a_failure_leaves_size_and_bitmap_together),
-		cmocka_unit_test(a_crash_leaves_size_and_bitmap_together),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,11 +10,10 @@ static int resize(struct disk_rig *t, uint64_t size, uint32_t flags)
 	return qcow2_resize(t->disk, size, &opts, NULL);
 }
 
-static void what_it_grows_by_reads_as_zeros(void **state)
+TEST(what_it_grows_by_reads_as_zeros)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 3, DISK, 0);
 	assert_int_equal(resize(&t, 20 * CLUSTER, 0), 0);
@@ -27,9 +26,8 @@ static void what_it_grows_by_reads_as_zeros(void **state)
 
 /* The backing file has 8 clusters and a bit, in version 2 without a way to
  * say zeros. */
-static void a_longer_backing_file_does_not_show(void **state)
+TEST(a_longer_backing_file_does_not_show)
 {
-	(void)state;
 	for (uint32_t version = 2; version <= 3; version++) {
 		struct disk_rig t;
 
@@ -45,12 +43,11 @@ static void a_longer_backing_file_does_not_show(void **state)
 	}
 }
 
-static void what_is_cut_off_does_not_come_back(void **state)
+TEST(what_is_cut_off_does_not_come_back)
 {
 	struct disk_rig t;
 	uint64_t host_off;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 5, DISK, 0);
 	host_off = l2_host_off(disk_entry(&t, 4));
@@ -79,11 +76,10 @@ static void expect_stored(struct disk_rig *t, uint8_t byte, uint64_t len,
 }
 
 /* T8: QEMU does not zero what a disk grows by inside its last cluster. */
-static void the_rest_of_the_last_cluster_becomes_zeros(void **state)
+TEST(the_rest_of_the_last_cluster_becomes_zeros)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 5, DISK, 0);
 	assert_int_equal(resize(&t, CLUSTER + 1024, QCOW2_RESIZE_SHRINK), 0);
@@ -96,11 +92,10 @@ static void the_rest_of_the_last_cluster_becomes_zeros(void **state)
 	disk_release(&t);
 }
 
-static void the_rest_of_a_compressed_cluster_becomes_zeros(void **state)
+TEST(the_rest_of_a_compressed_cluster_becomes_zeros)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_compress(&t, 7, 1);
 	assert_int_equal(resize(&t, CLUSTER + 1024, QCOW2_RESIZE_SHRINK), 0);
@@ -110,12 +105,11 @@ static void the_rest_of_a_compressed_cluster_becomes_zeros(void **state)
 	disk_release(&t);
 }
 
-static void the_rest_of_a_snapshots_cluster_stays_its_own(void **state)
+TEST(the_rest_of_a_snapshots_cluster_stays_its_own)
 {
 	struct qcow2_snapshot_opts opts = QCOW2_SNAPSHOT_OPTS_INIT;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 5, DISK, 0);
 	assert_int_equal(qcow2_snapshot_create(t.disk, "s", &opts, NULL), 0);
@@ -128,12 +122,11 @@ static void the_rest_of_a_snapshots_cluster_stays_its_own(void **state)
 }
 
 /* Without data there is nothing to zero, and nothing is allocated. */
-static void the_rest_of_a_cluster_without_data_stays_so(void **state)
+TEST(the_rest_of_a_cluster_without_data_stays_so)
 {
 	enum { SUB = CLUSTER / 32 };
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .backing = true });
 	assert_int_equal(resize(&t, CLUSTER + 1024, QCOW2_RESIZE_SHRINK), 0);
 	assert_int_equal(disk_entry(&t, 1).desc, 0);
@@ -152,13 +145,12 @@ static void the_rest_of_a_cluster_without_data_stays_so(void **state)
 	disk_release(&t);
 }
 
-static void an_l1_table_is_as_long_as_it_must_be(void **state)
+TEST(an_l1_table_is_as_long_as_it_must_be)
 {
 	/* An L2 table reaches over half a GiB. */
 	const uint64_t reach = UINT64_C(1) << 29;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	assert_int_equal(t.img->header.l1_size, 1);
 	assert_int_equal(resize(&t, 9 * reach, 0), 0);
@@ -178,7 +170,7 @@ static bool knows_tables(struct disk_rig *t)
 }
 
 /* Whether tables are shared too often is asked again of another L1 table. */
-static void another_l1_table_is_looked_at_again(void **state)
+TEST(another_l1_table_is_looked_at_again)
 {
 	static const struct {
 		uint64_t tables;
@@ -192,7 +184,6 @@ static void another_l1_table_is_looked_at_again(void **state)
 	struct qcow2_extent x;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		assert_int_equal(qcow2_map(t.disk, CLUSTER, 0, 0, &x, NULL), 0);
@@ -204,11 +195,10 @@ static void another_l1_table_is_looked_at_again(void **state)
 	disk_release(&t);
 }
 
-static void a_snapshot_keeps_its_size(void **state)
+TEST(a_snapshot_keeps_its_size)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 6, DISK, 0);
 	assert_int_equal(qcow2_snapshot_create(t.disk, "s", NULL, NULL), 0);
@@ -219,12 +209,11 @@ static void a_snapshot_keeps_its_size(void **state)
 	disk_release(&t);
 }
 
-static void what_makes_no_sense_is_refused_and_nothing_changes(void **state)
+TEST(what_makes_no_sense_is_refused_and_nothing_changes)
 {
 	struct qcow2_resize_opts opts = QCOW2_RESIZE_OPTS_INIT;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 6, DISK, 0);
 	assert_int_equal(resize(&t, DISK + 1, 0), -EINVAL);
@@ -238,25 +227,23 @@ static void what_makes_no_sense_is_refused_and_nothing_changes(void **state)
 	disk_release(&t);
 }
 
-static void version_2_with_snapshots_is_refused(void **state)
+TEST(version_2_with_snapshots_is_refused)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .version = 2 });
 	assert_int_equal(qcow2_snapshot_create(t.disk, "s", NULL, NULL), 0);
 	assert_int_equal(resize(&t, 20 * CLUSTER, 0), -ENOTSUP);
 	disk_release(&t);
 }
 
-static void preallocated_clusters_have_their_places(void **state)
+TEST(preallocated_clusters_have_their_places)
 {
 	const enum qcow2_preallocation modes[] = {
 		QCOW2_PREALLOC_METADATA,
 		QCOW2_PREALLOC_FULL,
 	};
 
-	(void)state;
 	for (size_t i = 0; i < 2; i++) {
 		struct qcow2_resize_opts opts = QCOW2_RESIZE_OPTS_INIT;
 		struct disk_rig t;
@@ -303,11 +290,10 @@ static void fail_once(uint64_t size, uint64_t nth, bool *fired)
 	store_unref(t.mem);
 }
 
-static void every_call_may_fail(void **state)
+TEST(every_call_may_fail)
 {
 	const uint64_t sizes[] = { UINT64_C(10) << 29, CLUSTER + 512 };
 
-	(void)state;
 	for (size_t i = 0; i < 2; i++) {
 		bool fired = true;
 		uint64_t nth;
@@ -316,28 +302,4 @@ static void every_call_may_fail(void **state)
 			fail_once(sizes[i], nth, &fired);
 		assert_true(nth > 8);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_it_grows_by_reads_as_zeros),
-		cmocka_unit_test(a_longer_backing_file_does_not_show),
-		cmocka_unit_test(what_is_cut_off_does_not_come_back),
-		cmocka_unit_test(the_rest_of_the_last_cluster_becomes_zeros),
-		cmocka_unit_test(
-			the_rest_of_a_compressed_cluster_becomes_zeros),
-		cmocka_unit_test(the_rest_of_a_snapshots_cluster_stays_its_own),
-		cmocka_unit_test(the_rest_of_a_cluster_without_data_stays_so),
-		cmocka_unit_test(an_l1_table_is_as_long_as_it_must_be),
-		cmocka_unit_test(another_l1_table_is_looked_at_again),
-		cmocka_unit_test(a_snapshot_keeps_its_size),
-		cmocka_unit_test(
-			what_makes_no_sense_is_refused_and_nothing_changes),
-		cmocka_unit_test(version_2_with_snapshots_is_refused),
-		cmocka_unit_test(preallocated_clusters_have_their_places),
-		cmocka_unit_test(every_call_may_fail),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

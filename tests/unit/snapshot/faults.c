@@ -260,21 +260,18 @@ static void run_all(bool persistent, unsigned ops)
 	}
 }
 
-static void one_call_fails(void **state)
+TEST(one_call_fails)
 {
-	(void)state;
 	run_all(false, FAULT_ON_CHANGES | FAULT_ON(STORE_OP_READ));
 }
 
-static void all_calls_fail_from_some_point_on(void **state)
+TEST(all_calls_fail_from_some_point_on)
 {
-	(void)state;
 	run_all(true, FAULT_ON_CHANGES);
 }
 
-static void want_of_room_is_undone_at_once(void **state)
+TEST(want_of_room_is_undone_at_once)
 {
-	(void)state;
 	for (int i = 0; i < N_KINDS * N_OPERATIONS; i++) {
 		enum operation op = (enum operation)(i % N_OPERATIONS);
 		struct scene s;
@@ -292,9 +289,8 @@ static void want_of_room_is_undone_at_once(void **state)
 }
 
 /* Where all L1 entries that change lie in one sector, no new table is needed. */
-static void applying_needs_no_room_for_a_table(void **state)
+TEST(applying_needs_no_room_for_a_table)
 {
-	(void)state;
 	for (int k = 0; k < N_KINDS; k++) {
 		struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
 		struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_WRITE),
@@ -348,9 +344,8 @@ static bool run_without_memory(struct scene *s, enum operation op, uint64_t nth)
 	return fired;
 }
 
-static void one_allocation_fails(void **state)
+TEST(one_allocation_fails)
 {
-	(void)state;
 	for (int k = 0; k < N_KINDS; k++) {
 		struct scene s;
 
@@ -364,17 +359,4 @@ static void one_allocation_fails(void **state)
 		}
 		scene_release(&s);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_call_fails),
-		cmocka_unit_test(all_calls_fail_from_some_point_on),
-		cmocka_unit_test(want_of_room_is_undone_at_once),
-		cmocka_unit_test(applying_needs_no_room_for_a_table),
-		cmocka_unit_test(one_allocation_fails),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

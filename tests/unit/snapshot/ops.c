@@ -29,9 +29,8 @@ static void scribble(struct rig *r, uint8_t value)
 	rig_write(r, (uint8_t)(value + 2), 5, DISK - 5);
 }
 
-static void a_snapshot_stays_what_it_was(void **state)
+TEST(a_snapshot_stays_what_it_was)
 {
-	(void)state;
 	for (int i = 0; i < N_KINDS; i++) {
 		struct rig r;
 		uint8_t *then;
@@ -52,9 +51,8 @@ static void a_snapshot_stays_what_it_was(void **state)
 	}
 }
 
-static void applying_brings_the_disk_back(void **state)
+TEST(applying_brings_the_disk_back)
 {
-	(void)state;
 	for (int i = 0; i < N_KINDS; i++) {
 		struct rig r;
 		uint8_t *then;
@@ -82,9 +80,8 @@ static void applying_brings_the_disk_back(void **state)
 
 /* Tables that both have stay as they are counted: those of all of the disk,
  * then those of a part of it. */
-static void tables_in_common_keep_their_references(void **state)
+TEST(tables_in_common_keep_their_references)
 {
-	(void)state;
 	for (int i = 0; i < N_KINDS; i++) {
 		struct rig r;
 		uint8_t *then;
@@ -119,9 +116,8 @@ static uint64_t file_size(struct rig *r)
 	return size;
 }
 
-static void deleting_gives_back_what_only_the_snapshot_had(void **state)
+TEST(deleting_gives_back_what_only_the_snapshot_had)
 {
-	(void)state;
 	for (int i = 0; i < N_KINDS; i++) {
 		struct rig r;
 
@@ -146,12 +142,11 @@ static void deleting_gives_back_what_only_the_snapshot_had(void **state)
 }
 
 /* Writes in place again: otherwise each costs a copy. */
-static void clusters_of_the_disk_alone_are_overwritten_in_place(void **state)
+TEST(clusters_of_the_disk_alone_are_overwritten_in_place)
 {
 	struct rig r;
 	uint64_t before;
 
-	(void)state;
 	rig_init(&r, DISK, &kinds[3]);
 	scribble(&r, 1);
 	rig_create(&r, "a");
@@ -174,12 +169,11 @@ static struct qcow2_snapshot_info info_of(struct rig *r, uint32_t i)
 	return s;
 }
 
-static void ids_go_on_from_the_largest(void **state)
+TEST(ids_go_on_from_the_largest)
 {
 	struct qcow2_snapshot_opts opts = QCOW2_SNAPSHOT_OPTS_INIT;
 	struct rig r;
 
-	(void)state;
 	rig_init(&r, MIB, NULL);
 	rig_create(&r, "same");
 	rig_create(&r, "same");
@@ -199,13 +193,12 @@ static void ids_go_on_from_the_largest(void **state)
 	rig_release(&r);
 }
 
-static void what_the_caller_says_is_kept(void **state)
+TEST(what_the_caller_says_is_kept)
 {
 	struct qcow2_snapshot_opts opts = QCOW2_SNAPSHOT_OPTS_INIT;
 	struct qcow2_snapshot_info s;
 	struct rig r;
 
-	(void)state;
 	rig_init(&r, MIB, NULL);
 	opts.date_sec = 1234;
 	opts.date_nsec = 5678;
@@ -228,13 +221,12 @@ static void what_the_caller_says_is_kept(void **state)
 	rig_release(&r);
 }
 
-static void refuses_what_makes_no_sense(void **state)
+TEST(refuses_what_makes_no_sense)
 {
 	struct qcow2_snapshot_opts opts = QCOW2_SNAPSHOT_OPTS_INIT;
 	char longest[257];
 	struct rig r;
 
-	(void)state;
 	memset(longest, 'n', sizeof(longest));
 	longest[256] = '\0';
 	rig_init(&r, MIB, NULL);
@@ -261,14 +253,13 @@ static void refuses_what_makes_no_sense(void **state)
 }
 
 /* R4: a refcount that cannot count one more. */
-static void a_full_refcount_stops_it_and_nothing_changes(void **state)
+TEST(a_full_refcount_stops_it_and_nothing_changes)
 {
 	struct qcow2_create_opts opts = { .cluster_size = 4096,
 					  .refcount_bits = 2 };
 	struct qcow2_error err;
 	struct rig r;
 
-	(void)state;
 	rig_init(&r, DISK, &opts);
 	scribble(&r, 1);
 	rig_create(&r, "a");
@@ -289,11 +280,10 @@ static void a_full_refcount_stops_it_and_nothing_changes(void **state)
 	rig_release(&r);
 }
 
-static void an_empty_disk_has_snapshots_too(void **state)
+TEST(an_empty_disk_has_snapshots_too)
 {
 	struct rig r;
 
-	(void)state;
 	rig_init(&r, 512, NULL);
 	rig_create(&r, "a");
 	rig_apply(&r, "a");
@@ -306,12 +296,11 @@ static void an_empty_disk_has_snapshots_too(void **state)
 	rig_release(&r);
 }
 
-static void many_snapshots_come_and_go(void **state)
+TEST(many_snapshots_come_and_go)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	struct rig r;
 
-	(void)state;
 	rig_init(&r, DISK, &kinds[1]);
 	for (int i = 0; i < 60; i++) {
 		char name[16];
@@ -338,13 +327,12 @@ static void many_snapshots_come_and_go(void **state)
 	rig_release(&r);
 }
 
-static void compressed_clusters_are_shared(void **state)
+TEST(compressed_clusters_are_shared)
 {
 	struct qcow2_create_opts opts = { .cluster_size = 4096 };
 	uint8_t *then;
 	struct rig r;
 
-	(void)state;
 	rig_init(&r, DISK, &opts);
 	memset(r.disk, 'c', 80 * 4096);
 	assert_int_equal(
@@ -371,13 +359,12 @@ static void compressed_clusters_are_shared(void **state)
 	rig_release(&r);
 }
 
-static void an_image_opened_for_reading_is_left_alone(void **state)
+TEST(an_image_opened_for_reading_is_left_alone)
 {
 	struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
 	struct qcow2_image *img;
 	struct rig r;
 
-	(void)state;
 	rig_init(&r, MIB, NULL);
 	rig_create(&r, "a");
 	rig_close(&r);
@@ -422,13 +409,12 @@ static void *write_rounds(void *opaque)
 	return NULL;
 }
 
-static void writers_go_on_beside_it(void **state)
+TEST(writers_go_on_beside_it)
 {
 	struct writer_thread w[3];
 	_Atomic bool stop = false;
 	struct rig r;
 
-	(void)state;
 	rig_init(&r, DISK, &kinds[3]);
 	for (unsigned i = 0; i < 3; i++) {
 		w[i] = (struct writer_thread){ .rig = &r,
@@ -485,12 +471,11 @@ static void init_uncounted(struct rig *r)
 }
 
 /* What the disk uses must not become free with it. */
-static void deleting_never_frees_what_the_disk_uses(void **state)
+TEST(deleting_never_frees_what_the_disk_uses)
 {
 	struct qcow2_error err = { 0 };
 	struct rig r;
 
-	(void)state;
 	init_uncounted(&r);
 	r.open.flags = QCOW2_OPEN_TRUST_REFCOUNTS;
 	rig_open(&r);
@@ -504,11 +489,10 @@ static void deleting_never_frees_what_the_disk_uses(void **state)
 }
 
 /* F01: who proves them first has nothing to fear. */
-static void refcounts_too_low_are_raised_before_a_snapshot_goes(void **state)
+TEST(refcounts_too_low_are_raised_before_a_snapshot_goes)
 {
 	struct rig r;
 
-	(void)state;
 	init_uncounted(&r);
 	rig_open(&r);
 	rig_delete(&r, "a");
@@ -518,31 +502,4 @@ static void refcounts_too_low_are_raised_before_a_snapshot_goes(void **state)
 	rig_check(&r);
 	rig_expect_view(&r, NULL, r.disk, DISK);
 	rig_release(&r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_snapshot_stays_what_it_was),
-		cmocka_unit_test(tables_in_common_keep_their_references),
-		cmocka_unit_test(applying_brings_the_disk_back),
-		cmocka_unit_test(
-			deleting_gives_back_what_only_the_snapshot_had),
-		cmocka_unit_test(
-			clusters_of_the_disk_alone_are_overwritten_in_place),
-		cmocka_unit_test(ids_go_on_from_the_largest),
-		cmocka_unit_test(what_the_caller_says_is_kept),
-		cmocka_unit_test(refuses_what_makes_no_sense),
-		cmocka_unit_test(a_full_refcount_stops_it_and_nothing_changes),
-		cmocka_unit_test(an_empty_disk_has_snapshots_too),
-		cmocka_unit_test(many_snapshots_come_and_go),
-		cmocka_unit_test(compressed_clusters_are_shared),
-		cmocka_unit_test(an_image_opened_for_reading_is_left_alone),
-		cmocka_unit_test(writers_go_on_beside_it),
-		cmocka_unit_test(deleting_never_frees_what_the_disk_uses),
-		cmocka_unit_test(
-			refcounts_too_low_are_raised_before_a_snapshot_goes),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -76,7 +76,7 @@ static void run(const struct qcow2_create_opts *kind)
 	free(zeros);
 }
 
-static void a_snapshot_takes_the_state_along(void **state)
+TEST(a_snapshot_takes_the_state_along)
 {
 	static const struct qcow2_create_opts kinds[] = {
 		{ .cluster_size = 65536 },
@@ -85,26 +85,24 @@ static void a_snapshot_takes_the_state_along(void **state)
 		{ .cluster_size = 16384, .flags = QCOW2_CREATE_EXTENDED_L2 },
 	};
 
-	(void)state;
 	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		run(&kinds[i]);
 }
 
 /* The L1 table that applying had made was left in the overlap guard when VM
  * state made a longer one: the next table in its place was a corruption. */
-static void an_l1_table_that_was_left_can_be_written(void **unused)
+TEST(an_l1_table_that_was_left_can_be_written)
 {
 	struct qcow2_create_opts kind = { .cluster_size = 512 };
-	uint8_t state[604] = { 0xf3 };
+	uint8_t saved[604] = { 0xf3 };
 	struct rig r;
 
-	(void)unused;
 	rig_init(&r, MIB / 8, &kind);
 	rig_create(&r, "s");
 	for (unsigned i = 0; i < 3; i++) {
 		rig_apply(&r, "s");
-		assert_int_equal(qcow2_vmstate_write(r.img, state,
-						     sizeof(state), 0, NULL),
+		assert_int_equal(qcow2_vmstate_write(r.img, saved,
+						     sizeof(saved), 0, NULL),
 				 0);
 	}
 	rig_close(&r);
@@ -112,12 +110,11 @@ static void an_l1_table_that_was_left_can_be_written(void **unused)
 	rig_release(&r);
 }
 
-static void state_beyond_the_l1_table_is_refused(void **state)
+TEST(state_beyond_the_l1_table_is_refused)
 {
 	struct qcow2_create_opts kind = { .cluster_size = 512 };
 	struct rig r;
 
-	(void)state;
 	rig_init(&r, MIB, &kind);
 	assert_int_equal(
 		qcow2_vmstate_write(r.img, "x", 1, UINT64_C(1) << 40, NULL),
@@ -127,15 +124,4 @@ static void state_beyond_the_l1_table_is_refused(void **state)
 	rig_close(&r);
 	rig_check(&r);
 	rig_release(&r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_snapshot_takes_the_state_along),
-		cmocka_unit_test(an_l1_table_that_was_left_can_be_written),
-		cmocka_unit_test(state_beyond_the_l1_table_is_refused),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

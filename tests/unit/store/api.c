@@ -39,7 +39,7 @@ static struct qcow2_store_ops minimal(void)
 	return ops;
 }
 
-static void makes_a_store_of_the_callers_operations(void **state)
+TEST(makes_a_store_of_the_callers_operations)
 {
 	struct qcow2_store_ops ops = minimal();
 	struct qcow2_error err = { 0 };
@@ -47,7 +47,6 @@ static void makes_a_store_of_the_callers_operations(void **state)
 	uint64_t size;
 	char c = 0;
 
-	(void)state;
 	ok(qcow2_store_new(&ops, NULL, &s, &err));
 	ok(qcow2_store_pread(s, &c, 1, 0, 0, &err));
 	assert_int_equal(c, 1);
@@ -60,12 +59,11 @@ static void makes_a_store_of_the_callers_operations(void **state)
 	qcow2_store_unref(NULL);
 }
 
-static void wants_the_required_operations(void **state)
+TEST(wants_the_required_operations)
 {
 	struct qcow2_store_ops ops = minimal();
 	struct qcow2_store *s;
 
-	(void)state;
 	assert_int_equal(qcow2_store_new(NULL, NULL, &s, NULL), -EINVAL);
 	assert_int_equal(qcow2_store_new(&ops, NULL, NULL, NULL), -EINVAL);
 	ops.size = NULL;
@@ -75,13 +73,12 @@ static void wants_the_required_operations(void **state)
 	assert_int_equal(qcow2_store_new(&ops, NULL, &s, NULL), -EINVAL);
 }
 
-static void accepts_operations_of_older_and_newer_callers(void **state)
+TEST(accepts_operations_of_older_and_newer_callers)
 {
 	struct larger_ops larger = { .ops = minimal() };
 	struct qcow2_store_ops ops = minimal();
 	struct qcow2_store *s;
 
-	(void)state;
 	larger.ops.struct_size = sizeof(larger);
 	ok(qcow2_store_new(&larger.ops, NULL, &s, NULL));
 	qcow2_store_unref(s);
@@ -99,14 +96,13 @@ static void accepts_operations_of_older_and_newer_callers(void **state)
 	assert_int_equal(qcow2_store_new(&ops, NULL, &s, NULL), -EINVAL);
 }
 
-static void refuses_bad_arguments(void **state)
+TEST(refuses_bad_arguments)
 {
 	struct qcow2_error err = { 0 };
 	struct qcow2_store *s;
 	uint64_t size;
 	char c;
 
-	(void)state;
 	ok(qcow2_store_new_memory(&s, &err));
 	assert_int_equal(qcow2_store_pread(s, &c, 1, 0, 0x80, &err), -EINVAL);
 	assert_string_equal(err.message, "flags 0x80: this version does not "
@@ -123,11 +119,10 @@ static void refuses_bad_arguments(void **state)
 	qcow2_store_unref(s);
 }
 
-static void refuses_bad_ways_to_open(void **state)
+TEST(refuses_bad_ways_to_open)
 {
 	struct qcow2_store *s;
 
-	(void)state;
 	assert_int_equal(qcow2_store_open_file("x", 0x40, &s, NULL), -EINVAL);
 	assert_int_equal(qcow2_store_open_file(NULL, 0, &s, NULL), -EINVAL);
 	assert_int_equal(qcow2_store_open_file("x", 0, NULL, NULL), -EINVAL);
@@ -137,17 +132,4 @@ static void refuses_bad_ways_to_open(void **state)
 	assert_int_equal(access("x", F_OK), -1);
 	assert_int_equal(qcow2_store_open_fd(-1, "x", 0, &s, NULL), -EBADF);
 	assert_int_equal(qcow2_store_open_fd(1000, "x", 0, &s, NULL), -EBADF);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(makes_a_store_of_the_callers_operations),
-		cmocka_unit_test(wants_the_required_operations),
-		cmocka_unit_test(accepts_operations_of_older_and_newer_callers),
-		cmocka_unit_test(refuses_bad_arguments),
-		cmocka_unit_test(refuses_bad_ways_to_open),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

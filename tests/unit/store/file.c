@@ -28,13 +28,12 @@ static int refuse(const char *path, unsigned flags, const char *reason)
 	return rc;
 }
 
-static void refuses_what_is_no_file_without_blocking(void **state)
+TEST(refuses_what_is_no_file_without_blocking)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	char path[200];
 	int fd;
 
-	(void)state;
 	assert_int_equal(refuse(".", 0, "is a directory"), -EINVAL);
 	assert_int_equal(refuse(".", QCOW2_STORE_RDWR, "is a directory"),
 			 -EINVAL);
@@ -56,11 +55,10 @@ static void refuses_what_is_no_file_without_blocking(void **state)
 	ok(unlink(addr.sun_path));
 }
 
-static void says_why_a_file_does_not_open(void **state)
+TEST(says_why_a_file_does_not_open)
 {
 	char path[200];
 
-	(void)state;
 	assert_int_equal(refuse("no/such\nfile", 0,
 				"no/such\\x0afile: cannot open: No such file "
 				"or directory"),
@@ -71,12 +69,11 @@ static void says_why_a_file_does_not_open(void **state)
 	ok(unlink(path));
 }
 
-static void refuses_descriptors_of_pipes(void **state)
+TEST(refuses_descriptors_of_pipes)
 {
 	struct qcow2_store *s;
 	int fds[2];
 
-	(void)state;
 	ok(pipe(fds));
 	assert_int_equal(store_file_from_fd(fds[0], "p", 0, &s, NULL), -EINVAL);
 	assert_int_equal(fcntl(fds[0], F_GETFD), 0);
@@ -84,13 +81,12 @@ static void refuses_descriptors_of_pipes(void **state)
 	close(fds[1]);
 }
 
-static void checks_the_access_of_a_descriptor(void **state)
+TEST(checks_the_access_of_a_descriptor)
 {
 	struct qcow2_store *s;
 	char path[200];
 	int fd;
 
-	(void)state;
 	make_file(path, sizeof(path), "x");
 	fd = open(path, O_WRONLY);
 	assert_int_equal(store_file_from_fd(fd, "f", 0, &s, NULL), -EBADF);
@@ -106,13 +102,12 @@ static void checks_the_access_of_a_descriptor(void **state)
 	ok(unlink(path));
 }
 
-static void offsets_count_also_for_append_only_descriptors(void **state)
+TEST(offsets_count_also_for_append_only_descriptors)
 {
 	struct qcow2_store *s;
 	char path[200];
 	int fd;
 
-	(void)state;
 	make_file(path, sizeof(path), "abcd");
 	fd = open(path, O_RDWR | O_APPEND | O_NONBLOCK);
 	ok(store_file_from_fd(fd, path, QCOW2_STORE_RDWR, &s, NULL));
@@ -126,7 +121,7 @@ static void offsets_count_also_for_append_only_descriptors(void **state)
 	ok(unlink(path));
 }
 
-static void never_uses_the_standard_descriptors(void **state)
+TEST(never_uses_the_standard_descriptors)
 {
 	int saved = dup(0);
 	struct qcow2_store *s;
@@ -134,7 +129,6 @@ static void never_uses_the_standard_descriptors(void **state)
 	int rc;
 	int fd;
 
-	(void)state;
 	make_file(path, sizeof(path), "x");
 	close(0);
 	rc = store_file_open(path, 0, &s, NULL);
@@ -150,14 +144,13 @@ static void never_uses_the_standard_descriptors(void **state)
 	ok(unlink(path));
 }
 
-static void create_empties_an_existing_file(void **state)
+TEST(create_empties_an_existing_file)
 {
 	unsigned flags = QCOW2_STORE_RDWR | QCOW2_STORE_CREATE;
 	struct qcow2_store *s;
 	char path[200];
 	uint64_t size;
 
-	(void)state;
 	make_file(path, sizeof(path), "old");
 	ok(store_file_open(path, flags, &s, NULL));
 	ok(store_size(s, &size, NULL));
@@ -166,7 +159,7 @@ static void create_empties_an_existing_file(void **state)
 	ok(unlink(path));
 }
 
-static void create_spares_a_file_that_others_use(void **state)
+TEST(create_spares_a_file_that_others_use)
 {
 	unsigned flags = QCOW2_STORE_RDWR | QCOW2_STORE_CREATE;
 	struct qcow2_store *user;
@@ -174,7 +167,6 @@ static void create_spares_a_file_that_others_use(void **state)
 	struct qcow2_store *s;
 	char path[200];
 
-	(void)state;
 	make_file(path, sizeof(path), "old");
 	ok(store_file_open(path, 0, &user, NULL));
 	ok(store_lock(user, QCOW2_STORE_LOCK_READ, NULL));
@@ -186,14 +178,13 @@ static void create_spares_a_file_that_others_use(void **state)
 	ok(unlink(path));
 }
 
-static void a_read_only_open_reads(void **state)
+TEST(a_read_only_open_reads)
 {
 	struct qcow2_store *s;
 	uint64_t bytes;
 	char path[200];
 	char buf[8];
 
-	(void)state;
 	make_file(path, sizeof(path), "abc");
 	ok(store_file_open(path, 0, &s, NULL));
 	memset(buf, 'y', sizeof(buf));
@@ -207,12 +198,11 @@ static void a_read_only_open_reads(void **state)
 	ok(unlink(path));
 }
 
-static void a_failed_flush_fails_for_ever(void **state)
+TEST(a_failed_flush_fails_for_ever)
 {
 	struct qcow2_store *s = open_temp(".", 0);
 	int calls;
 
-	(void)state;
 	ok(store_flush(s, NULL));
 	ok(store_pwrite(s, "x", 1, 0, 0, NULL));
 	fdatasync_errno = EIO;
@@ -242,11 +232,10 @@ static void change(struct qcow2_store *s, unsigned how)
 	}
 }
 
-static void only_what_has_changed_is_synced(void **state)
+TEST(only_what_has_changed_is_synced)
 {
 	struct qcow2_store *s = open_temp(".", 0);
 
-	(void)state;
 	fdatasync_calls = 0;
 	ok(store_flush(s, NULL));
 	ok(store_flush(s, NULL));
@@ -262,12 +251,11 @@ static void only_what_has_changed_is_synced(void **state)
 }
 
 /* D11: a chain that looked for loops made every flush a barrier for ever. */
-static void asking_what_it_is_gives_no_descriptor_out(void **state)
+TEST(asking_what_it_is_gives_no_descriptor_out)
 {
 	struct qcow2_store *a = open_temp(".", 0);
 	struct store_identity id;
 
-	(void)state;
 	assert_true(store_identity(a, &id));
 	fdatasync_calls = 0;
 	ok(store_flush(a, NULL));
@@ -275,7 +263,7 @@ static void asking_what_it_is_gives_no_descriptor_out(void **state)
 	store_unref(a);
 }
 
-static void two_descriptors_of_one_file_are_the_same(void **state)
+TEST(two_descriptors_of_one_file_are_the_same)
 {
 	struct qcow2_store *a;
 	struct qcow2_store *b;
@@ -283,7 +271,6 @@ static void two_descriptors_of_one_file_are_the_same(void **state)
 	char path[200];
 	char link_path[210];
 
-	(void)state;
 	make_file(path, sizeof(path), "x");
 	snprintf(link_path, sizeof(link_path), "%s.link", path);
 	ok(link(path, link_path));
@@ -299,11 +286,10 @@ static void two_descriptors_of_one_file_are_the_same(void **state)
 }
 
 /* Whoever has the descriptor may write through it. */
-static void with_its_descriptor_given_out_a_file_is_always_synced(void **state)
+TEST(with_its_descriptor_given_out_a_file_is_always_synced)
 {
 	struct qcow2_store *s = open_temp(".", 0);
 
-	(void)state;
 	assert_true(store_fd(s) >= 0);
 	fdatasync_calls = 0;
 	ok(store_flush(s, NULL));
@@ -312,53 +298,25 @@ static void with_its_descriptor_given_out_a_file_is_always_synced(void **state)
 	store_unref(s);
 }
 
-static void a_file_without_flushes_is_never_synced(void **state)
+TEST(a_file_without_flushes_is_never_synced)
 {
 	struct qcow2_store *s = open_temp(".", QCOW2_STORE_NO_FLUSH);
 	int calls = fdatasync_calls;
 
-	(void)state;
 	ok(store_pwrite(s, "x", 1, 0, 0, NULL));
 	ok(store_flush(s, NULL));
 	assert_int_equal(fdatasync_calls, calls);
 	store_unref(s);
 }
 
-static void an_interrupted_flush_is_repeated(void **state)
+TEST(an_interrupted_flush_is_repeated)
 {
 	struct qcow2_store *s = open_temp(".", 0);
 
-	(void)state;
 	fdatasync_errno = EINTR;
 	fdatasync_calls = 0;
 	change(s, 0);
 	ok(store_flush(s, NULL));
 	assert_int_equal(fdatasync_calls, 2);
 	store_unref(s);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(refuses_what_is_no_file_without_blocking),
-		cmocka_unit_test(says_why_a_file_does_not_open),
-		cmocka_unit_test(refuses_descriptors_of_pipes),
-		cmocka_unit_test(checks_the_access_of_a_descriptor),
-		cmocka_unit_test(
-			offsets_count_also_for_append_only_descriptors),
-		cmocka_unit_test(never_uses_the_standard_descriptors),
-		cmocka_unit_test(create_empties_an_existing_file),
-		cmocka_unit_test(create_spares_a_file_that_others_use),
-		cmocka_unit_test(a_read_only_open_reads),
-		cmocka_unit_test(a_failed_flush_fails_for_ever),
-		cmocka_unit_test(only_what_has_changed_is_synced),
-		cmocka_unit_test(
-			with_its_descriptor_given_out_a_file_is_always_synced),
-		cmocka_unit_test(a_file_without_flushes_is_never_synced),
-		cmocka_unit_test(asking_what_it_is_gives_no_descriptor_out),
-		cmocka_unit_test(two_descriptors_of_one_file_are_the_same),
-		cmocka_unit_test(an_interrupted_flush_is_repeated),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

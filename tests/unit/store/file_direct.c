@@ -21,7 +21,7 @@ static uint64_t size_of(struct qcow2_store *s)
 	return n;
 }
 
-static void any_alignment_is_accepted(void **state)
+TEST(any_alignment_is_accepted)
 {
 	struct qcow2_store *s = open_direct();
 	static const uint64_t sizes[] = { 1,    511,  512,  513,    4095,
@@ -29,7 +29,6 @@ static void any_alignment_is_accepted(void **state)
 	char *in = malloc(1 << 20);
 	char *out = malloc(1 << 20);
 
-	(void)state;
 	assert_true(in && out);
 	memset(in, 'i', 1 << 20);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
@@ -47,12 +46,11 @@ static void any_alignment_is_accepted(void **state)
 	store_unref(s);
 }
 
-static void neighbours_of_an_unaligned_write_survive(void **state)
+TEST(neighbours_of_an_unaligned_write_survive)
 {
 	struct qcow2_store *s = open_direct();
 	char buf[12288];
 
-	(void)state;
 	memset(buf, 'a', sizeof(buf));
 	ok(store_pwrite(s, buf, sizeof(buf), 0, 0, NULL));
 	ok(store_pwrite(s, "bbb", 3, 4095, 0, NULL));
@@ -63,12 +61,11 @@ static void neighbours_of_an_unaligned_write_survive(void **state)
 	store_unref(s);
 }
 
-static void the_size_is_exact_to_the_byte(void **state)
+TEST(the_size_is_exact_to_the_byte)
 {
 	struct qcow2_store *s = open_direct();
 	char buf[5000] = { 0 };
 
-	(void)state;
 	ok(store_pwrite(s, "a", 1, 0, 0, NULL));
 	assert_int_equal(size_of(s), 1);
 	ok(store_pwrite(s, "b", 1, 5000, 0, NULL));
@@ -82,14 +79,13 @@ static void the_size_is_exact_to_the_byte(void **state)
 	store_unref(s);
 }
 
-static void a_descriptor_with_o_direct_needs_no_flag(void **state)
+TEST(a_descriptor_with_o_direct_needs_no_flag)
 {
 	struct qcow2_store *s;
 	char path[200];
 	char c = 0;
 	int fd;
 
-	(void)state;
 	make_file(path, sizeof(path), "abc");
 	fd = open(path, O_RDWR | O_DIRECT);
 	if (fd < 0) {
@@ -130,14 +126,13 @@ static void *write_parts(void *arg)
 	return NULL;
 }
 
-static void writers_of_one_block_do_not_undo_each_other(void **state)
+TEST(writers_of_one_block_do_not_undo_each_other)
 {
 	struct qcow2_store *s = open_direct();
 	pthread_t threads[N_THREADS];
 	struct job jobs[N_THREADS];
 	char buf[PART];
 
-	(void)state;
 	for (int i = 0; i < N_THREADS; i++) {
 		jobs[i] = (struct job){ s, i };
 		ok(pthread_create(&threads[i], NULL, write_parts, &jobs[i]));
@@ -155,17 +150,4 @@ static void writers_of_one_block_do_not_undo_each_other(void **state)
 			assert_int_equal(buf[k], 'a' + (int)(i % N_THREADS));
 	}
 	store_unref(s);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(any_alignment_is_accepted),
-		cmocka_unit_test(neighbours_of_an_unaligned_write_survive),
-		cmocka_unit_test(the_size_is_exact_to_the_byte),
-		cmocka_unit_test(a_descriptor_with_o_direct_needs_no_flag),
-		cmocka_unit_test(writers_of_one_block_do_not_undo_each_other),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

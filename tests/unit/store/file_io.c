@@ -68,7 +68,7 @@ static int reset(void **state)
 	return 0;
 }
 
-static void short_transfers_are_continued(void **state)
+TEST_WITH(short_transfers_are_continued, reset, NULL)
 {
 	struct qcow2_store *s = open_temp(".", 0);
 	char in[1000];
@@ -77,7 +77,6 @@ static void short_transfers_are_continued(void **state)
 		{ out, 3 }, { out + 3, 0 }, { out + 3, 500 }, { out + 503, 497 }
 	};
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(in); i++)
 		in[i] = (char)i;
 	kernel.most = 7;
@@ -87,12 +86,11 @@ static void short_transfers_are_continued(void **state)
 	store_unref(s);
 }
 
-static void interrupted_transfers_are_repeated(void **state)
+TEST_WITH(interrupted_transfers_are_repeated, reset, NULL)
 {
 	struct qcow2_store *s = open_temp(".", 0);
 	char c = 0;
 
-	(void)state;
 	kernel.n_interrupts = 3;
 	ok(store_pwrite(s, "a", 1, 0, 0, NULL));
 	kernel.n_interrupts = 3;
@@ -103,14 +101,13 @@ static void interrupted_transfers_are_repeated(void **state)
 
 #define N_SEGMENTS 3000 /* more than one system call takes */
 
-static void vectors_longer_than_the_kernel_takes_are_split(void **state)
+TEST_WITH(vectors_longer_than_the_kernel_takes_are_split, reset, NULL)
 {
 	static struct iovec iov[N_SEGMENTS];
 	static uint32_t in[N_SEGMENTS];
 	static uint32_t out[N_SEGMENTS];
 	struct qcow2_store *s = open_temp(".", 0);
 
-	(void)state;
 	for (uint32_t i = 0; i < N_SEGMENTS; i++) {
 		in[i] = i * 77;
 		iov[i] = (struct iovec){ &in[i], sizeof(in[i]) };
@@ -123,13 +120,12 @@ static void vectors_longer_than_the_kernel_takes_are_split(void **state)
 	store_unref(s);
 }
 
-static void the_end_of_the_file_reads_as_zeros(void **state)
+TEST_WITH(the_end_of_the_file_reads_as_zeros, reset, NULL)
 {
 	struct qcow2_store *s = open_temp(".", 0);
 	char buf[9000];
 	struct iovec iov[] = { { buf, 1 }, { buf + 1, 8999 } };
 
-	(void)state;
 	ok(store_pwrite(s, "abc", 3, 0, 0, NULL));
 	memset(buf, 'x', sizeof(buf));
 	ok(store_preadv(s, iov, 2, 1, 0, NULL));
@@ -142,13 +138,12 @@ static void the_end_of_the_file_reads_as_zeros(void **state)
 	store_unref(s);
 }
 
-static void nowait_reaches_the_kernel(void **state)
+TEST_WITH(nowait_reaches_the_kernel, reset, NULL)
 {
 	struct qcow2_store *s;
 	char c = 0;
 	int rc;
 
-	(void)state;
 	skip_in_memory();
 	s = open_temp(".", 0);
 	ok(store_pwrite(s, "a", 1, 0, 0, NULL));
@@ -159,12 +154,11 @@ static void nowait_reaches_the_kernel(void **state)
 	store_unref(s);
 }
 
-static void where_nobody_can_tell_nowait_says_try_again(void **state)
+TEST_WITH(where_nobody_can_tell_nowait_says_try_again, reset, NULL)
 {
 	struct qcow2_store *s;
 	char c;
 
-	(void)state;
 	skip_in_memory();
 	s = open_temp(".", 0);
 	kernel.nowait_errno = EOPNOTSUPP;
@@ -182,12 +176,11 @@ static void where_nobody_can_tell_nowait_says_try_again(void **state)
 	store_unref(s);
 }
 
-static void files_in_memory_never_wait(void **state)
+TEST_WITH(files_in_memory_never_wait, reset, NULL)
 {
 	struct qcow2_store *s = open_temp("/dev/shm", 0);
 	char c = 0;
 
-	(void)state;
 	if (!s)
 		skip();
 	kernel.nowait_errno = EOPNOTSUPP;
@@ -198,12 +191,11 @@ static void files_in_memory_never_wait(void **state)
 	store_unref(s);
 }
 
-static void with_o_direct_nowait_says_try_again(void **state)
+TEST_WITH(with_o_direct_nowait_says_try_again, reset, NULL)
 {
 	struct qcow2_store *s = open_temp(".", QCOW2_STORE_DIRECT);
 	char c;
 
-	(void)state;
 	skip_in_memory();
 	if (!s)
 		skip();
@@ -215,12 +207,11 @@ static void with_o_direct_nowait_says_try_again(void **state)
 	store_unref(s);
 }
 
-static void with_o_direct_a_short_read_is_the_end(void **state)
+TEST_WITH(with_o_direct_a_short_read_is_the_end, reset, NULL)
 {
 	struct qcow2_store *s = open_temp(".", QCOW2_STORE_DIRECT);
 	static _Alignas(4096) char buf[8192];
 
-	(void)state;
 	if (!s)
 		skip();
 	ok(store_pwrite(s, "a", 1, 4096, 0, NULL));
@@ -232,27 +223,4 @@ static void with_o_direct_a_short_read_is_the_end(void **state)
 	for (size_t i = 4097; i < sizeof(buf); i++)
 		assert_int_equal(buf[i], 0);
 	store_unref(s);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(short_transfers_are_continued, reset),
-		cmocka_unit_test_setup(interrupted_transfers_are_repeated,
-				       reset),
-		cmocka_unit_test_setup(
-			vectors_longer_than_the_kernel_takes_are_split, reset),
-		cmocka_unit_test_setup(the_end_of_the_file_reads_as_zeros,
-				       reset),
-		cmocka_unit_test_setup(nowait_reaches_the_kernel, reset),
-		cmocka_unit_test_setup(
-			where_nobody_can_tell_nowait_says_try_again, reset),
-		cmocka_unit_test_setup(files_in_memory_never_wait, reset),
-		cmocka_unit_test_setup(with_o_direct_nowait_says_try_again,
-				       reset),
-		cmocka_unit_test_setup(with_o_direct_a_short_read_is_the_end,
-				       reset),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,11 +67,10 @@ static void assert_zeroed(struct qcow2_store *s, uint64_t len, uint64_t off)
 		assert_int_equal(buf[i], i >= off && i - off < len ? 0 : 'x');
 }
 
-static void zeroing_stops_at_the_end(void **state)
+TEST_WITH(zeroing_stops_at_the_end, reset, NULL)
 {
 	struct qcow2_store *s = make();
 
-	(void)state;
 	ok(store_zero(s, 1 << 30, SIZE - 5000, 0, NULL));
 	assert_zeroed(s, 5000, SIZE - 5000);
 	ok(store_zero(s, 1 << 30, SIZE, QCOW2_STORE_UNMAP, NULL));
@@ -79,21 +78,19 @@ static void zeroing_stops_at_the_end(void **state)
 	store_unref(s);
 }
 
-static void unmap_gives_space_back(void **state)
+TEST_WITH(unmap_gives_space_back, reset, NULL)
 {
 	struct qcow2_store *s = make();
 	uint64_t before = allocated(s);
 
-	(void)state;
 	ok(store_zero(s, SIZE / 2, 0, QCOW2_STORE_UNMAP, NULL));
 	assert_zeroed(s, SIZE / 2, 0);
 	assert_true(allocated(s) <= before - SIZE / 2);
 	store_unref(s);
 }
 
-static void without_unmap_space_is_kept(void **state)
+TEST_WITH(without_unmap_space_is_kept, reset, NULL)
 {
-	(void)state;
 	for (int i = 0; i < 2; i++) {
 		struct qcow2_store *s = make();
 		uint64_t before = allocated(s);
@@ -106,13 +103,12 @@ static void without_unmap_space_is_kept(void **state)
 	}
 }
 
-static void zeros_are_written_where_the_file_system_cannot(void **state)
+TEST_WITH(zeros_are_written_where_the_file_system_cannot, reset, NULL)
 {
 	struct qcow2_store *s = make();
 	uint64_t before = allocated(s);
 	int calls;
 
-	(void)state;
 	missing_modes = FALLOC_FL_ZERO_RANGE | FALLOC_FL_PUNCH_HOLE;
 	assert_int_equal(store_zero(s, 100, 7, QCOW2_STORE_NO_FALLBACK, NULL),
 			 -ENOTSUP);
@@ -130,22 +126,20 @@ static void zeros_are_written_where_the_file_system_cannot(void **state)
 	store_unref(s);
 }
 
-static void interrupted_zeroing_is_repeated(void **state)
+TEST_WITH(interrupted_zeroing_is_repeated, reset, NULL)
 {
 	struct qcow2_store *s = make();
 
-	(void)state;
 	n_interrupts = 2;
 	ok(store_zero(s, 100, 7, QCOW2_STORE_UNMAP, NULL));
 	assert_zeroed(s, 100, 7);
 	store_unref(s);
 }
 
-static void zeroing_may_wait_so_nowait_does_not(void **state)
+TEST_WITH(zeroing_may_wait_so_nowait_does_not, reset, NULL)
 {
 	struct qcow2_store *s;
 
-	(void)state;
 	skip_in_memory();
 	s = make();
 	assert_int_equal(store_zero(s, 100, 7, QCOW2_STORE_NOWAIT, NULL),
@@ -154,13 +148,12 @@ static void zeroing_may_wait_so_nowait_does_not(void **state)
 	store_unref(s);
 }
 
-static void holes_are_found(void **state)
+TEST_WITH(holes_are_found, reset, NULL)
 {
 	struct qcow2_store *s = open_temp(".", 0);
 	uint64_t len = 1 << 20;
 	bool is_data;
 
-	(void)state;
 	ok(store_truncate(s, 1 << 20, NULL));
 	ok(store_pwrite(s, "x", 1, 512 * 1024, 0, NULL));
 	ok(store_extent(s, &len, 0, &is_data, NULL));
@@ -185,13 +178,12 @@ static void holes_are_found(void **state)
 	store_unref(s);
 }
 
-static void truncation_sets_the_size(void **state)
+TEST_WITH(truncation_sets_the_size, reset, NULL)
 {
 	struct qcow2_store *s = make();
 	uint64_t size;
 	char c;
 
-	(void)state;
 	ok(store_truncate(s, 10, NULL));
 	ok(store_truncate(s, 100, NULL));
 	ok(store_size(s, &size, NULL));
@@ -230,12 +222,11 @@ static void check_device(const char *path, unsigned flags)
 	store_unref(s);
 }
 
-static void block_devices_keep_their_size(void **state)
+TEST_WITH(block_devices_keep_their_size, reset, NULL)
 {
 	struct loop_device d;
 	char path[200];
 
-	(void)state;
 	make_file(path, sizeof(path), "");
 	ok(truncate(path, SIZE));
 	if (!loop_attach(&d, path)) {
@@ -249,23 +240,4 @@ static void block_devices_keep_their_size(void **state)
 	check_device(d.path, QCOW2_STORE_DIRECT);
 	loop_detach(&d);
 	ok(unlink(path));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(zeroing_stops_at_the_end, reset),
-		cmocka_unit_test_setup(unmap_gives_space_back, reset),
-		cmocka_unit_test_setup(without_unmap_space_is_kept, reset),
-		cmocka_unit_test_setup(
-			zeros_are_written_where_the_file_system_cannot, reset),
-		cmocka_unit_test_setup(interrupted_zeroing_is_repeated, reset),
-		cmocka_unit_test_setup(zeroing_may_wait_so_nowait_does_not,
-				       reset),
-		cmocka_unit_test_setup(holes_are_found, reset),
-		cmocka_unit_test_setup(truncation_sets_the_size, reset),
-		cmocka_unit_test_setup(block_devices_keep_their_size, reset),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

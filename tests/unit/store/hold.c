@@ -77,7 +77,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void readers_share_one_lock_until_the_last_leaves(void **state)
+TEST_WITH(readers_share_one_lock_until_the_last_leaves, setup, teardown)
 {
 	struct fixture *f = *state;
 
@@ -92,7 +92,7 @@ static void readers_share_one_lock_until_the_last_leaves(void **state)
 	assert_int_equal(f->l.n_calls, 2);
 }
 
-static void a_writer_is_alone(void **state)
+TEST_WITH(a_writer_is_alone, setup, teardown)
 {
 	struct fixture *f = *state;
 
@@ -109,7 +109,7 @@ static void a_writer_is_alone(void **state)
 	ok(store_hold(&f->b, f->s, HOLD_WRITE, &f->err));
 }
 
-static void a_reader_keeps_writers_out(void **state)
+TEST_WITH(a_reader_keeps_writers_out, setup, teardown)
 {
 	struct fixture *f = *state;
 
@@ -123,7 +123,7 @@ static void a_reader_keeps_writers_out(void **state)
 	assert_int_equal(f->l.lock, QCOW2_STORE_LOCK_WRITE);
 }
 
-static void a_refused_lock_leaves_no_holder(void **state)
+TEST_WITH(a_refused_lock_leaves_no_holder, setup, teardown)
 {
 	struct fixture *f = *state;
 
@@ -136,7 +136,7 @@ static void a_refused_lock_leaves_no_holder(void **state)
 	ok(store_hold(&f->a, f->s, HOLD_WRITE, &f->err));
 }
 
-static void a_holder_keeps_the_store(void **state)
+TEST_WITH(a_holder_keeps_the_store, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_store *s;
@@ -145,18 +145,4 @@ static void a_holder_keeps_the_store(void **state)
 	ok(store_hold(&f->a, s, HOLD_READ, &f->err));
 	store_unref(s);
 	assert_string_equal(store_name(f->a.store), "held");
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-		T(readers_share_one_lock_until_the_last_leaves),
-		T(a_writer_is_alone),
-		T(a_reader_keeps_writers_out),
-		T(a_refused_lock_leaves_no_holder),
-		T(a_holder_keeps_the_store),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,7 +84,7 @@ static int open_unlocked(struct fixture *f, uint32_t flags, uint32_t format)
 	return info.unlocked;
 }
 
-static void a_host_without_locks_is_told(void **state)
+TEST_WITH(a_host_without_locks_is_told, setup, teardown)
 {
 	struct fixture *f = *state;
 
@@ -100,7 +100,7 @@ static void a_host_without_locks_is_told(void **state)
 	assert_int_equal(open_unlocked(f, QCOW2_OPEN_RDWR, 0), 0);
 }
 
-static void who_needs_a_lock_is_refused_without(void **state)
+TEST_WITH(who_needs_a_lock_is_refused_without, setup, teardown)
 {
 	struct fixture *f = *state;
 	uint32_t flags = QCOW2_OPEN_RDWR | QCOW2_OPEN_NEED_LOCK;
@@ -114,7 +114,7 @@ static void who_needs_a_lock_is_refused_without(void **state)
 }
 
 /* Each of these wrote without a lock, and said nothing. */
-static void a_lock_that_fails_is_an_error(void **state)
+TEST_WITH(a_lock_that_fails_is_an_error, setup, teardown)
 {
 	struct fixture *f = *state;
 
@@ -129,7 +129,7 @@ static void a_lock_that_fails_is_an_error(void **state)
 	}
 }
 
-static void targets_follow_the_same_rule(void **state)
+TEST_WITH(targets_follow_the_same_rule, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
@@ -148,7 +148,7 @@ static void targets_follow_the_same_rule(void **state)
 	qcow2_store_unref(s);
 }
 
-static void a_repair_needs_the_lock_that_there_is(void **state)
+TEST_WITH(a_repair_needs_the_lock_that_there_is, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
@@ -166,7 +166,7 @@ static void a_repair_needs_the_lock_that_there_is(void **state)
 }
 
 /* Within this program nothing changes. */
-static void users_of_one_store_exclude_each_other_all_the_same(void **state)
+TEST_WITH(users_of_one_store_exclude_each_other_all_the_same, setup, teardown)
 {
 	struct fixture *f = *state;
 	struct store_hold a = { 0 };
@@ -186,19 +186,4 @@ static void users_of_one_store_exclude_each_other_all_the_same(void **state)
 			 -ENOTSUP);
 	store_release(&a);
 	store_unref(s);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-		T(a_host_without_locks_is_told),
-		T(who_needs_a_lock_is_refused_without),
-		T(a_lock_that_fails_is_an_error),
-		T(targets_follow_the_same_rule),
-		T(a_repair_needs_the_lock_that_there_is),
-		T(users_of_one_store_exclude_each_other_all_the_same),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,13 +29,12 @@ static uint64_t size_of(struct qcow2_store *s)
 	return n;
 }
 
-static void a_huge_store_costs_what_is_in_it(void **state)
+TEST(a_huge_store_costs_what_is_in_it)
 {
 	struct qcow2_store *s = make();
 	uint64_t len = 16 * TIB;
 	bool is_data;
 
-	(void)state;
 	ok(store_truncate(s, 16 * TIB, NULL));
 	ok(store_pwrite(s, "x", 1, 15 * TIB, 0, NULL));
 	assert_int_equal(size_of(s), 16 * TIB);
@@ -52,12 +51,11 @@ static void a_huge_store_costs_what_is_in_it(void **state)
 	store_unref(s);
 }
 
-static void the_last_bytes_can_be_used(void **state)
+TEST(the_last_bytes_can_be_used)
 {
 	struct qcow2_store *s = make();
 	char c = 0;
 
-	(void)state;
 	ok(store_pwrite(s, "z", 1, INT64_MAX - 1, 0, NULL));
 	assert_int_equal(size_of(s), INT64_MAX);
 	ok(store_pread(s, &c, 1, INT64_MAX - 1, 0, NULL));
@@ -67,12 +65,11 @@ static void the_last_bytes_can_be_used(void **state)
 	store_unref(s);
 }
 
-static void bytes_cut_off_do_not_come_back(void **state)
+TEST(bytes_cut_off_do_not_come_back)
 {
 	struct qcow2_store *s = make();
 	char buf[8] = "        ";
 
-	(void)state;
 	ok(store_pwrite(s, "abcdefgh", 8, 0, 0, NULL));
 	ok(store_truncate(s, 3, NULL));
 	ok(store_truncate(s, 8, NULL));
@@ -81,12 +78,11 @@ static void bytes_cut_off_do_not_come_back(void **state)
 	store_unref(s);
 }
 
-static void truncation_frees_pages(void **state)
+TEST(truncation_frees_pages)
 {
 	struct qcow2_store *s = make();
 	char page[4096] = "x";
 
-	(void)state;
 	for (uint64_t off = 0; off < 16 * 4096; off += 4096)
 		ok(store_pwrite(s, page, sizeof(page), off, 0, NULL));
 	ok(store_truncate(s, 4097, NULL));
@@ -98,13 +94,12 @@ static void truncation_frees_pages(void **state)
 	store_unref(s);
 }
 
-static void zeroing_keeps_pages_unless_told_to_unmap(void **state)
+TEST(zeroing_keeps_pages_unless_told_to_unmap)
 {
 	struct qcow2_store *s = make();
 	char page[4096];
 	char buf[4096];
 
-	(void)state;
 	memset(page, 'x', sizeof(page));
 	ok(store_pwrite(s, page, sizeof(page), 0, 0, NULL));
 	ok(store_pwrite(s, page, 100, 4096, 0, NULL));
@@ -122,13 +117,12 @@ static void zeroing_keeps_pages_unless_told_to_unmap(void **state)
 	store_unref(s);
 }
 
-static void a_clone_shares_nothing(void **state)
+TEST(a_clone_shares_nothing)
 {
 	struct qcow2_store *s = make();
 	struct qcow2_store *clone;
 	char c;
 
-	(void)state;
 	ok(store_pwrite(s, "ab", 2, 8191, 0, NULL));
 	ok(store_mem_clone(s, &clone, NULL));
 	ok(store_pwrite(s, "X", 1, 8191, 0, NULL));
@@ -142,13 +136,12 @@ static void a_clone_shares_nothing(void **state)
 	store_unref(clone);
 }
 
-static void only_memory_stores_can_be_cloned(void **state)
+TEST(only_memory_stores_can_be_cloned)
 {
 	struct qcow2_store *s = open_temp(".", 0);
 	struct qcow2_store *clone;
 	struct qcow2_error err = { 0 };
 
-	(void)state;
 	assert_int_equal(store_mem_clone(s, &clone, &err), -EINVAL);
 	assert_non_null(strstr(err.message, "is not a memory store"));
 	store_unref(s);
@@ -184,13 +177,12 @@ static void *write_slots(void *arg)
 	return NULL;
 }
 
-static void many_threads_may_use_it(void **state)
+TEST(many_threads_may_use_it)
 {
 	struct qcow2_store *s = make();
 	pthread_t threads[N_THREADS];
 	struct job jobs[N_THREADS];
 
-	(void)state;
 	for (int i = 0; i < N_THREADS; i++) {
 		jobs[i] = (struct job){ s, i };
 		ok(pthread_create(&threads[i], NULL, write_slots, &jobs[i]));
@@ -209,20 +201,4 @@ static void many_threads_may_use_it(void **state)
 		assert_int_equal(c, i % N_THREADS + 1);
 	}
 	store_unref(s);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_huge_store_costs_what_is_in_it),
-		cmocka_unit_test(the_last_bytes_can_be_used),
-		cmocka_unit_test(bytes_cut_off_do_not_come_back),
-		cmocka_unit_test(truncation_frees_pages),
-		cmocka_unit_test(zeroing_keeps_pages_unless_told_to_unmap),
-		cmocka_unit_test(a_clone_shares_nothing),
-		cmocka_unit_test(only_memory_stores_can_be_cloned),
-		cmocka_unit_test(many_threads_may_use_it),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

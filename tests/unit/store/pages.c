@@ -18,11 +18,10 @@ static void fill(struct pages *p)
 	}
 }
 
-static void keeps_pages_at_both_ends_of_the_numbers(void **state)
+TEST(keeps_pages_at_both_ends_of_the_numbers)
 {
 	struct pages p = { 0 };
 
-	(void)state;
 	fill(&p);
 	assert_int_equal(p.n_pages, N_FAR);
 	for (size_t i = 0; i < N_FAR; i++) {
@@ -37,12 +36,11 @@ static void keeps_pages_at_both_ends_of_the_numbers(void **state)
 	assert_null(p.root);
 }
 
-static void finds_the_next_page_across_holes(void **state)
+TEST(finds_the_next_page_across_holes)
 {
 	struct pages p = { 0 };
 	uint64_t found;
 
-	(void)state;
 	assert_false(pages_next(&p, 0, &found));
 	fill(&p);
 	for (size_t i = 0; i < N_FAR; i++) {
@@ -59,9 +57,8 @@ static void finds_the_next_page_across_holes(void **state)
 	pages_drop(&p, 0, PAGE_NUMBERS - 1);
 }
 
-static void drops_only_what_is_in_the_range(void **state)
+TEST(drops_only_what_is_in_the_range)
 {
-	(void)state;
 	for (size_t a = 0; a < N_FAR; a++)
 		for (size_t b = a; b < N_FAR; b++) {
 			struct pages p = { 0 };
@@ -76,12 +73,11 @@ static void drops_only_what_is_in_the_range(void **state)
 		}
 }
 
-static void copies_share_nothing(void **state)
+TEST(copies_share_nothing)
 {
 	struct pages p = { 0 };
 	struct pages copy = { 0 };
 
-	(void)state;
 	fill(&p);
 	assert_true(pages_copy(&copy, &p));
 	pages_get(&p, 64)[0] = 99;
@@ -91,16 +87,4 @@ static void copies_share_nothing(void **state)
 		assert_int_equal(pages_get(&copy, far_apart[i])[0], i + 1);
 	pages_drop(&p, 0, PAGE_NUMBERS - 1);
 	pages_drop(&copy, 0, PAGE_NUMBERS - 1);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(keeps_pages_at_both_ends_of_the_numbers),
-		cmocka_unit_test(finds_the_next_page_across_holes),
-		cmocka_unit_test(drops_only_what_is_in_the_range),
-		cmocka_unit_test(copies_share_nothing),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

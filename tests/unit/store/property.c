@@ -185,52 +185,36 @@ static void run(struct qcow2_store *s, unsigned rounds)
 	store_unref(s);
 }
 
-static void memory_store_equals_the_byte_array(void **state)
+TEST(memory_store_equals_the_byte_array)
 {
 	struct qcow2_store *s;
 
-	(void)state;
 	assert_int_equal(store_mem_new(&s, NULL), 0);
 	run(s, ROUNDS * 4);
 }
 
-static void file_store_equals_the_byte_array(void **state)
+TEST(file_store_equals_the_byte_array)
 {
 	struct qcow2_store *s = open_temp(".", 0);
 
-	(void)state;
 	assert_non_null(s);
 	run(s, ROUNDS);
 }
 
-static void file_store_in_memory_equals_the_byte_array(void **state)
+TEST(file_store_in_memory_equals_the_byte_array)
 {
 	struct qcow2_store *s = open_temp("/dev/shm", 0);
 
-	(void)state;
 	if (!s)
 		skip();
 	run(s, ROUNDS);
 }
 
-static void direct_file_store_equals_the_byte_array(void **state)
+TEST(direct_file_store_equals_the_byte_array)
 {
 	struct qcow2_store *s = open_temp(".", QCOW2_STORE_DIRECT);
 
-	(void)state;
 	if (!s)
 		skip();
 	run(s, ROUNDS / 3);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(memory_store_equals_the_byte_array),
-		cmocka_unit_test(file_store_equals_the_byte_array),
-		cmocka_unit_test(file_store_in_memory_equals_the_byte_array),
-		cmocka_unit_test(direct_file_store_equals_the_byte_array),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,9 @@
 #include "publish_rig.h"
 
-static void a_new_file_appears_only_when_complete(void **state)
+TEST_WITH(a_new_file_appears_only_when_complete, enter, leave)
 {
 	struct publish p;
 
-	(void)state;
 	begin(&p, "out");
 	assert_false(p.in_place);
 	assert_int_equal(access("out", F_OK), -1);
@@ -17,22 +16,20 @@ static void a_new_file_appears_only_when_complete(void **state)
 	assert_int_equal(n_entries(), 1);
 }
 
-static void nothing_is_synced_unless_asked(void **state)
+TEST_WITH(nothing_is_synced_unless_asked, enter, leave)
 {
 	struct publish p;
 
-	(void)state;
 	begin(&p, "out");
 	ok(publish_commit(&p, false, NULL));
 	assert_int_equal(n_syncs, 0);
 	assert_contents("out", "new");
 }
 
-static void abort_leaves_the_old_file_alone(void **state)
+TEST_WITH(abort_leaves_the_old_file_alone, enter, leave)
 {
 	struct publish p;
 
-	(void)state;
 	put("out", "old", 0640);
 	begin(&p, "./out");
 	assert_contents("out", "old");
@@ -42,12 +39,11 @@ static void abort_leaves_the_old_file_alone(void **state)
 	publish_abort(&p);
 }
 
-static void an_old_file_keeps_its_mode(void **state)
+TEST_WITH(an_old_file_keeps_its_mode, enter, leave)
 {
 	struct publish p;
 	struct stat st;
 
-	(void)state;
 	put("out", "old", 0600);
 	begin(&p, "out");
 	ok(fstat(store_fd(p.store), &st));
@@ -57,12 +53,11 @@ static void an_old_file_keeps_its_mode(void **state)
 	assert_int_equal(mode_of("out"), 0600);
 }
 
-static void an_old_file_keeps_its_owner(void **state)
+TEST_WITH(an_old_file_keeps_its_owner, enter, leave)
 {
 	struct publish p;
 	struct stat st;
 
-	(void)state;
 	if (geteuid() != 0)
 		skip();
 	put("out", "old", 0660);
@@ -75,12 +70,11 @@ static void an_old_file_keeps_its_owner(void **state)
 	assert_int_equal(st.st_mode & 0777, 0660);
 }
 
-static void symbolic_links_remain(void **state)
+TEST_WITH(symbolic_links_remain, enter, leave)
 {
 	struct publish p;
 	struct stat st;
 
-	(void)state;
 	ok(mkdir("sub", 0755));
 	put("sub/real", "old", 0644);
 	ok(symlink("real", "sub/second"));
@@ -94,11 +88,10 @@ static void symbolic_links_remain(void **state)
 	assert_contents("sub/real", "new");
 }
 
-static void the_target_of_a_dangling_link_is_made(void **state)
+TEST_WITH(the_target_of_a_dangling_link_is_made, enter, leave)
 {
 	struct publish p;
 
-	(void)state;
 	ok(symlink("later", "link"));
 	begin(&p, "link");
 	ok(publish_commit(&p, true, NULL));
@@ -106,9 +99,8 @@ static void the_target_of_a_dangling_link_is_made(void **state)
 	assert_contents("link", "new");
 }
 
-static void refuses_what_cannot_be_replaced(void **state)
+TEST_WITH(refuses_what_cannot_be_replaced, enter, leave)
 {
-	(void)state;
 	ok(mkfifo("pipe", 0600));
 	ok(symlink("loop", "loop"));
 	assert_int_equal(refuse(".", "is a directory"), -EINVAL);
@@ -123,11 +115,10 @@ static void refuses_what_cannot_be_replaced(void **state)
 			 -ENOENT);
 }
 
-static void a_file_in_use_is_not_replaced(void **state)
+TEST_WITH(a_file_in_use_is_not_replaced, enter, leave)
 {
 	struct qcow2_store *user;
 
-	(void)state;
 	put("out", "old", 0644);
 	ok(store_file_open("out", 0, &user, NULL));
 	ok(store_lock(user, QCOW2_STORE_LOCK_READ, NULL));
@@ -135,12 +126,11 @@ static void a_file_in_use_is_not_replaced(void **state)
 	store_unref(user);
 }
 
-static void long_names_have_temporary_files_too(void **state)
+TEST_WITH(long_names_have_temporary_files_too, enter, leave)
 {
 	struct publish p;
 	char name[256];
 
-	(void)state;
 	memset(name, 'n', 255);
 	name[255] = '\0';
 	begin(&p, name);
@@ -148,12 +138,11 @@ static void long_names_have_temporary_files_too(void **state)
 	assert_contents(name, "new");
 }
 
-static void a_failed_flush_leaves_the_old_file(void **state)
+TEST_WITH(a_failed_flush_leaves_the_old_file, enter, leave)
 {
 	struct qcow2_error err = { 0 };
 	struct publish p;
 
-	(void)state;
 	put("out", "old", 0644);
 	begin(&p, "out");
 	fsync_errno = EIO;
@@ -164,12 +153,11 @@ static void a_failed_flush_leaves_the_old_file(void **state)
 	assert_int_equal(n_entries(), 1);
 }
 
-static void a_failed_rename_cleans_up(void **state)
+TEST_WITH(a_failed_rename_cleans_up, enter, leave)
 {
 	struct qcow2_error err = { 0 };
 	struct publish p;
 
-	(void)state;
 	ok(mkdir("sub", 0755));
 	begin(&p, "sub/out");
 	ok(rename("sub", "moved"));
@@ -178,14 +166,13 @@ static void a_failed_rename_cleans_up(void **state)
 	assert_int_equal(access("moved/out", F_OK), -1);
 }
 
-static void a_block_device_is_written_in_place(void **state)
+TEST_WITH(a_block_device_is_written_in_place, enter, leave)
 {
 	struct qcow2_store *second;
 	struct loop_device d;
 	struct publish p;
 	char buf[3];
 
-	(void)state;
 	put("disk", "", 0600);
 	ok(truncate("disk", 65536));
 	if (!loop_attach(&d, "disk"))
@@ -204,13 +191,12 @@ static void a_block_device_is_written_in_place(void **state)
 }
 
 /* F17: as QEMU has it, whatever group may write to what else is made. */
-static void new_files_have_the_mode_that_qemu_gives_them(void **state)
+TEST_WITH(new_files_have_the_mode_that_qemu_gives_them, enter, leave)
 {
 	static const struct {
 		mode_t mask, mode;
 	} masks[] = { { 0, 0644 }, { 02, 0644 }, { 022, 0644 }, { 077, 0600 } };
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++) {
 		struct publish p;
 
@@ -223,13 +209,12 @@ static void new_files_have_the_mode_that_qemu_gives_them(void **state)
 }
 
 /* F12: the file is there, and safe as far as this file system goes. */
-static void a_directory_that_cannot_be_synced_is_no_failure(void **state)
+TEST_WITH(a_directory_that_cannot_be_synced_is_no_failure, enter, leave)
 {
 	static const int harmless[] = { EINVAL, ENOTSUP, EROFS, EPERM, EBADF };
 	struct qcow2_error err = { 0 };
 	struct publish p;
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++) {
 		begin(&p, "out");
 		dir_errno = harmless[i];
@@ -272,13 +257,12 @@ static void write_through(int fd)
 }
 
 /* F02: the text of such a link is no name: "/memfd:x (deleted)". */
-static void a_descriptor_is_written_through(void **state)
+TEST_WITH(a_descriptor_is_written_through, enter, leave)
 {
 	int deleted = open("gone", O_RDWR | O_CREAT, 0600);
 	int named = open("named", O_RDWR | O_CREAT, 0600);
 	int unnamed = open(".", O_RDWR | O_TMPFILE, 0600);
 
-	(void)state;
 	ok(unlink("gone"));
 	write_through(deleted);
 	write_through(memfd_create("x", 0));
@@ -289,12 +273,11 @@ static void a_descriptor_is_written_through(void **state)
 	assert_int_equal(n_entries(), 1);
 }
 
-static void a_link_to_a_descriptor_is_one(void **state)
+TEST_WITH(a_link_to_a_descriptor_is_one, enter, leave)
 {
 	int fd = open("named", O_RDWR | O_CREAT, 0600);
 	char path[40];
 
-	(void)state;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	ok(symlink(path, "link"));
 	put("other", "old", 0600);
@@ -305,41 +288,14 @@ static void a_link_to_a_descriptor_is_one(void **state)
 	close(fd);
 }
 
-static void a_descriptor_of_a_pipe_is_refused(void **state)
+TEST_WITH(a_descriptor_of_a_pipe_is_refused, enter, leave)
 {
 	int fds[2];
 	char path[40];
 
-	(void)state;
 	ok(pipe(fds));
 	snprintf(path, sizeof(path), "/dev/fd/%d", fds[1]);
 	assert_int_equal(refuse(path, "is a pipe"), -EINVAL);
 	close(fds[0]);
 	close(fds[1]);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(a_new_file_appears_only_when_complete),
-		TEST(nothing_is_synced_unless_asked),
-		TEST(abort_leaves_the_old_file_alone),
-		TEST(an_old_file_keeps_its_mode),
-		TEST(an_old_file_keeps_its_owner),
-		TEST(symbolic_links_remain),
-		TEST(the_target_of_a_dangling_link_is_made),
-		TEST(refuses_what_cannot_be_replaced),
-		TEST(a_file_in_use_is_not_replaced),
-		TEST(long_names_have_temporary_files_too),
-		TEST(a_failed_flush_leaves_the_old_file),
-		TEST(a_failed_rename_cleans_up),
-		TEST(new_files_have_the_mode_that_qemu_gives_them),
-		TEST(a_directory_that_cannot_be_synced_is_no_failure),
-		TEST(a_block_device_is_written_in_place),
-		TEST(a_descriptor_is_written_through),
-		TEST(a_link_to_a_descriptor_is_one),
-		TEST(a_descriptor_of_a_pipe_is_refused),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,9 +38,8 @@ static int directory_is_the_reason(void)
 }
 
 /* F04 a */
-static void a_closed_directory_is_no_obstacle(void **state)
+TEST_WITH(a_closed_directory_is_no_obstacle, enter, leave)
 {
-	(void)state;
 	put("out", "old", 0666);
 	ok(chmod(".", 0555));
 	ok(as_somebody(1000, nothing_can_be_made));
@@ -51,9 +50,8 @@ static void a_closed_directory_is_no_obstacle(void **state)
 }
 
 /* F04 d */
-static void in_a_sticky_directory_files_of_others_stay(void **state)
+TEST_WITH(in_a_sticky_directory_files_of_others_stay, enter, leave)
 {
-	(void)state;
 	if (geteuid() != 0)
 		skip();
 	put("out", "old", 0666);
@@ -66,13 +64,12 @@ static void in_a_sticky_directory_files_of_others_stay(void **state)
 }
 
 /* F04 b */
-static void a_mount_point_is_written_in_place(void **state)
+TEST_WITH(a_mount_point_is_written_in_place, enter, leave)
 {
 	struct publish_opts replace = { .flags = PUBLISH_REPLACE };
 	struct qcow2_error err = { 0 };
 	struct publish p;
 
-	(void)state;
 	put("real", "old", 0644);
 	put("out", "", 0644);
 	if (mount("real", "out", NULL, MS_BIND, NULL) < 0)
@@ -91,7 +88,7 @@ static uint64_t twelve_mib(void *opaque)
 }
 
 /* F04 c */
-static void room_for_one_of_both_is_enough(void **state)
+TEST_WITH(room_for_one_of_both_is_enough, enter, leave)
 {
 	int n_asked = 0;
 	struct publish_opts opts = { .bytes_max = 40 << 20,
@@ -101,7 +98,6 @@ static void room_for_one_of_both_is_enough(void **state)
 	struct publish p;
 	int fd;
 
-	(void)state;
 	ok(mkdir("small", 0755));
 	if (mount("none", "small", "tmpfs", 0, "size=20m") < 0)
 		skip();
@@ -138,11 +134,10 @@ static int attributes_are_the_reason(void)
 }
 
 /* F05: 107:3000 660 would become 1000:3000, or lose the group. */
-static void a_file_whose_owner_cannot_be_kept_stays(void **state)
+TEST_WITH(a_file_whose_owner_cannot_be_kept_stays, enter, leave)
 {
 	struct stat st;
 
-	(void)state;
 	if (geteuid() != 0)
 		skip();
 	put("out", "old", 0660);
@@ -156,11 +151,10 @@ static void a_file_whose_owner_cannot_be_kept_stays(void **state)
 	assert_int_equal(n_entries(), 1);
 }
 
-static void extended_attributes_are_kept(void **state)
+TEST_WITH(extended_attributes_are_kept, enter, leave)
 {
 	char value[8] = "";
 
-	(void)state;
 	put("out", "old", 0644);
 	if (setxattr("out", "user.disk", "vda", 3, 0) < 0)
 		skip();
@@ -177,12 +171,11 @@ static const uint8_t acl[] = {
 	0xff, 0xff, 0xff, 0x20, 0,    0,    0,    0xff, 0xff, 0xff, 0xff,
 };
 
-static void access_lists_are_kept_and_none_is_added(void **state)
+TEST_WITH(access_lists_are_kept_and_none_is_added, enter, leave)
 {
 	static const char name[] = "system.posix_acl_access";
 	uint8_t value[100];
 
-	(void)state;
 	put("out", "old", 0640);
 	put("bare", "old", 0640);
 	if (setxattr("out", name, acl, sizeof(acl), 0) < 0)
@@ -196,9 +189,8 @@ static void access_lists_are_kept_and_none_is_added(void **state)
 	assert_int_equal(mode_of("bare"), 0640);
 }
 
-static void a_file_with_two_names_is_written_under_both(void **state)
+TEST_WITH(a_file_with_two_names_is_written_under_both, enter, leave)
 {
-	(void)state;
 	put("out", "old", 0644);
 	ok(link("out", "other"));
 	assert_in_place("out", QCOW2_IN_PLACE_LINKS, 0);
@@ -208,11 +200,10 @@ static void a_file_with_two_names_is_written_under_both(void **state)
 	assert_contents("other", "old");
 }
 
-static void in_place_may_be_asked_for(void **state)
+TEST_WITH(in_place_may_be_asked_for, enter, leave)
 {
 	struct publish p;
 
-	(void)state;
 	put("out", "old", 0644);
 	assert_in_place("out", QCOW2_IN_PLACE_ASKED, PUBLISH_IN_PLACE);
 	begin_with(&p, "new", PUBLISH_IN_PLACE);
@@ -220,13 +211,12 @@ static void in_place_may_be_asked_for(void **state)
 	ok(publish_commit(&p, true, NULL));
 }
 
-static void the_caller_is_told_before_the_work(void **state)
+TEST_WITH(the_caller_is_told_before_the_work, enter, leave)
 {
 	struct qcow2_placement where = QCOW2_PLACEMENT_INIT;
 	struct publish_opts opts = { .placement = &where };
 	struct publish p;
 
-	(void)state;
 	ok(publish_begin(&p, "out", &opts, NULL));
 	assert_int_equal(where.how, QCOW2_PLACED_NEW);
 	ok(publish_commit(&p, true, NULL));
@@ -242,13 +232,12 @@ static void the_caller_is_told_before_the_work(void **state)
 }
 
 /* D16 */
-static void what_must_be_new_replaces_nothing(void **state)
+TEST_WITH(what_must_be_new_replaces_nothing, enter, leave)
 {
 	struct publish_opts opts = { .flags = PUBLISH_EXCL };
 	struct qcow2_error err = { 0 };
 	struct publish p;
 
-	(void)state;
 	put("out", "old", 0644);
 	assert_int_equal(publish_begin(&p, "out", &opts, &err), -EEXIST);
 	assert_string_equal(err.message, "out: exists already");
@@ -257,23 +246,4 @@ static void what_must_be_new_replaces_nothing(void **state)
 	assert_int_equal(publish_commit(&p, true, &err), -EEXIST);
 	assert_contents("new", "first");
 	assert_int_equal(n_entries(), 2);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(a_closed_directory_is_no_obstacle),
-		TEST(in_a_sticky_directory_files_of_others_stay),
-		TEST(a_mount_point_is_written_in_place),
-		TEST(room_for_one_of_both_is_enough),
-		TEST(a_file_whose_owner_cannot_be_kept_stays),
-		TEST(extended_attributes_are_kept),
-		TEST(access_lists_are_kept_and_none_is_added),
-		TEST(a_file_with_two_names_is_written_under_both),
-		TEST(in_place_may_be_asked_for),
-		TEST(the_caller_is_told_before_the_work),
-		TEST(what_must_be_new_replaces_nothing),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -177,6 +177,4 @@ static inline int as_somebody(uid_t uid, int (*fn)(void))
 			return __LINE__; \
 	} while (0)
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, enter, leave)
-
 #endif

@@ -50,12 +50,11 @@ int link(const char *from, const char *to)
 	return (int)syscall(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0);
 }
 
-static void temporary_names_do_too(void **state)
+TEST_WITH(temporary_names_do_too, enter, leave)
 {
 	struct publish_opts excl = { .flags = PUBLISH_EXCL };
 	struct publish p;
 
-	(void)state;
 	no_tmpfile = true;
 	begin(&p, "out");
 	assert_string_equal(p.temp_path, ".out.qcow2-tmp-0");
@@ -86,12 +85,11 @@ static int be_killed(void)
 }
 
 /* F06 */
-static void what_the_killed_leave_the_next_one_removes(void **state)
+TEST_WITH(what_the_killed_leave_the_next_one_removes, enter, leave)
 {
 	struct publish busy;
 	struct publish p;
 
-	(void)state;
 	no_tmpfile = true;
 	begin(&busy, "out");
 	assert_int_equal(as_somebody(geteuid(), be_killed), SIGKILL);
@@ -107,11 +105,10 @@ static void what_the_killed_leave_the_next_one_removes(void **state)
 	no_tmpfile = false;
 }
 
-static void the_killed_leave_nothing(void **state)
+TEST_WITH(the_killed_leave_nothing, enter, leave)
 {
 	int fd = open(".", O_TMPFILE | O_RDWR, 0600);
 
-	(void)state;
 	if (fd < 0)
 		skip();
 	close(fd);
@@ -121,12 +118,11 @@ static void the_killed_leave_nothing(void **state)
 	assert_contents("out", "old");
 }
 
-static void names_that_are_taken_are_left_alone(void **state)
+TEST_WITH(names_that_are_taken_are_left_alone, enter, leave)
 {
 	int fd = open(".", O_TMPFILE | O_RDWR, 0600);
 	struct publish p;
 
-	(void)state;
 	if (fd < 0)
 		skip();
 	close(fd);
@@ -143,11 +139,10 @@ static void names_that_are_taken_are_left_alone(void **state)
 }
 
 /* Where the host has no files without a name. */
-static void only_our_own_form_of_a_name_is_removed(void **state)
+TEST_WITH(only_our_own_form_of_a_name_is_removed, enter, leave)
 {
 	struct publish p;
 
-	(void)state;
 	no_tmpfile = true;
 	put(".out.0.tmp", "theirs", 0644);
 	put(".out.qcow2-tmp-0", "stale", 0644);
@@ -175,9 +170,8 @@ static void assert_another_survives(struct publish *p)
 	assert_int_equal(n_entries(), 1);
 }
 
-static void a_name_that_appears_meanwhile_survives(void **state)
+TEST_WITH(a_name_that_appears_meanwhile_survives, enter, leave)
 {
-	(void)state;
 	for (int i = 0; i < 2; i++) {
 		struct publish p;
 
@@ -189,9 +183,8 @@ static void a_name_that_appears_meanwhile_survives(void **state)
 	no_tmpfile = false;
 }
 
-static void a_file_that_took_the_replaced_ones_place_survives(void **state)
+TEST_WITH(a_file_that_took_the_replaced_ones_place_survives, enter, leave)
 {
-	(void)state;
 	for (int i = 0; i < 2; i++) {
 		struct publish p;
 
@@ -203,9 +196,8 @@ static void a_file_that_took_the_replaced_ones_place_survives(void **state)
 	no_tmpfile = false;
 }
 
-static void a_replaced_file_that_is_gone_is_not_missed(void **state)
+TEST_WITH(a_replaced_file_that_is_gone_is_not_missed, enter, leave)
 {
-	(void)state;
 	for (int i = 0; i < 2; i++) {
 		struct publish p;
 
@@ -221,11 +213,10 @@ static void a_replaced_file_that_is_gone_is_not_missed(void **state)
 }
 
 /* Between the look at the name and the exchange. */
-static void a_file_that_came_in_the_last_moment_gets_its_name_back(void **state)
+TEST_WITH(a_file_that_came_in_the_last_moment_gets_its_name_back, enter, leave)
 {
 	struct publish p;
 
-	(void)state;
 	put("out", "old", 0644);
 	put("theirs", "theirs", 0644);
 	begin(&p, "out");
@@ -236,9 +227,8 @@ static void a_file_that_came_in_the_last_moment_gets_its_name_back(void **state)
 	assert_int_equal(n_entries(), 1);
 }
 
-static void without_the_newer_calls_others_files_survive_too(void **state)
+TEST_WITH(without_the_newer_calls_others_files_survive_too, enter, leave)
 {
-	(void)state;
 	no_renameat2 = true;
 	a_name_that_appears_meanwhile_survives(state);
 	a_file_that_took_the_replaced_ones_place_survives(state);
@@ -251,22 +241,4 @@ static void without_the_newer_calls_others_files_survive_too(void **state)
 	assert_replaced("out", 0);
 	no_link = false;
 	no_renameat2 = false;
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(temporary_names_do_too),
-		TEST(what_the_killed_leave_the_next_one_removes),
-		TEST(the_killed_leave_nothing),
-		TEST(names_that_are_taken_are_left_alone),
-		TEST(only_our_own_form_of_a_name_is_removed),
-		TEST(a_name_that_appears_meanwhile_survives),
-		TEST(a_file_that_took_the_replaced_ones_place_survives),
-		TEST(a_replaced_file_that_is_gone_is_not_missed),
-		TEST(a_file_that_came_in_the_last_moment_gets_its_name_back),
-		TEST(without_the_newer_calls_others_files_survive_too),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

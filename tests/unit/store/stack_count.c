@@ -14,7 +14,7 @@ static struct qcow2_store *over_memory(struct count *c)
 	return s;
 }
 
-static void counts_calls_and_bytes_by_operation(void **state)
+TEST(counts_calls_and_bytes_by_operation)
 {
 	struct count c = { 0 };
 	struct qcow2_store *s = over_memory(&c);
@@ -22,7 +22,6 @@ static void counts_calls_and_bytes_by_operation(void **state)
 	uint64_t n = 50;
 	bool is_data;
 
-	(void)state;
 	ok(store_pwrite(s, "0123456789", 10, 5, 0, NULL));
 	ok(store_pread(s, buf, 100, 0, 0, NULL));
 	ok(store_pread(s, buf, 7, 0, 0, NULL));
@@ -43,14 +42,13 @@ static void counts_calls_and_bytes_by_operation(void **state)
 	store_unref(s);
 }
 
-static void passes_contents_and_nature_through(void **state)
+TEST(passes_contents_and_nature_through)
 {
 	struct count c = { 0 };
 	struct qcow2_store *mem;
 	struct qcow2_store *s;
 	char buf[4];
 
-	(void)state;
 	ok(store_mem_new(&mem, NULL));
 	ok(store_pwrite(mem, "abcd", 4, 0, 0, NULL));
 	ok(count_store_new(&c, mem, &s));
@@ -60,14 +58,4 @@ static void passes_contents_and_nature_through(void **state)
 	assert_false(store_is_read_only(s));
 	store_unref(mem);
 	store_unref(s);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(counts_calls_and_bytes_by_operation),
-		cmocka_unit_test(passes_contents_and_nature_through),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,14 +29,13 @@ static uint64_t size_of(struct qcow2_store *s)
 	return n;
 }
 
-static void fails_exactly_the_nth_call(void **state)
+TEST(fails_exactly_the_nth_call)
 {
 	struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_WRITE),
 				   .nth = 3,
 				   .code = -ENOSPC };
 	struct qcow2_store *s = over_memory();
 
-	(void)state;
 	fault_arm(&fault, &plan);
 	ok(write_byte(s, 0));
 	ok(store_flush(s, NULL));
@@ -49,7 +48,7 @@ static void fails_exactly_the_nth_call(void **state)
 	store_unref(s);
 }
 
-static void a_persistent_fault_stays(void **state)
+TEST(a_persistent_fault_stays)
 {
 	struct fault_plan plan = { .ops = FAULT_ON_CHANGES,
 				   .nth = 2,
@@ -58,7 +57,6 @@ static void a_persistent_fault_stays(void **state)
 	struct qcow2_store *s = over_memory();
 	char c;
 
-	(void)state;
 	fault_arm(&fault, &plan);
 	ok(write_byte(s, 0));
 	assert_int_equal(write_byte(s, 1), -EIO);
@@ -72,12 +70,11 @@ static void a_persistent_fault_stays(void **state)
 	store_unref(s);
 }
 
-static void a_loop_visits_every_call_once(void **state)
+TEST(a_loop_visits_every_call_once)
 {
 	struct fault_plan plan = { .ops = FAULT_ON_ALL, .code = -EIO };
 	uint64_t n_failed = 0;
 
-	(void)state;
 	for (plan.nth = 1;; plan.nth++) {
 		struct qcow2_store *s = over_memory();
 
@@ -93,7 +90,7 @@ static void a_loop_visits_every_call_once(void **state)
 	assert_int_equal(n_failed, 4);
 }
 
-static void a_short_write_leaves_its_beginning(void **state)
+TEST(a_short_write_leaves_its_beginning)
 {
 	struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_WRITE),
 				   .nth = 1,
@@ -106,7 +103,6 @@ static void a_short_write_leaves_its_beginning(void **state)
 	struct iovec iov[] = { { abc, 3 }, { defg, 4 } };
 	char buf[7];
 
-	(void)state;
 	fault_arm(&fault, &plan);
 	assert_int_equal(store_pwritev(s, iov, 2, 0, 0, NULL), -EIO);
 	assert_int_equal(size_of(s), 5);
@@ -115,7 +111,7 @@ static void a_short_write_leaves_its_beginning(void **state)
 	store_unref(s);
 }
 
-static void a_lying_flush_succeeds_without_flushing(void **state)
+TEST(a_lying_flush_succeeds_without_flushing)
 {
 	struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_FLUSH),
 				   .nth = 1,
@@ -125,7 +121,6 @@ static void a_lying_flush_succeeds_without_flushing(void **state)
 	struct qcow2_store *seen;
 	struct qcow2_store *s;
 
-	(void)state;
 	ok(store_mem_new(&mem, NULL));
 	ok(fault_store_new(&below, mem, &seen));
 	ok(fault_store_new(&fault, seen, &s));
@@ -140,7 +135,7 @@ static void a_lying_flush_succeeds_without_flushing(void **state)
 	store_unref(s);
 }
 
-static void one_fault_may_serve_several_stores(void **state)
+TEST(one_fault_may_serve_several_stores)
 {
 	struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_WRITE),
 				   .nth = 2,
@@ -148,24 +143,9 @@ static void one_fault_may_serve_several_stores(void **state)
 	struct qcow2_store *a = over_memory();
 	struct qcow2_store *b = over_memory();
 
-	(void)state;
 	fault_arm(&fault, &plan);
 	ok(write_byte(a, 0));
 	assert_int_equal(write_byte(b, 0), -EIO);
 	store_unref(a);
 	store_unref(b);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(fails_exactly_the_nth_call),
-		cmocka_unit_test(a_persistent_fault_stays),
-		cmocka_unit_test(a_loop_visits_every_call_once),
-		cmocka_unit_test(a_short_write_leaves_its_beginning),
-		cmocka_unit_test(a_lying_flush_succeeds_without_flushing),
-		cmocka_unit_test(one_fault_may_serve_several_stores),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,7 +48,7 @@ static struct record_log *make_log(struct qcow2_store **base)
 	return log;
 }
 
-static void records_changes_in_order_with_epochs(void **state)
+TEST(records_changes_in_order_with_epochs)
 {
 	static const enum store_op ops[] = { STORE_OP_WRITE, STORE_OP_FLUSH,
 					     STORE_OP_WRITE, STORE_OP_TRUNCATE,
@@ -56,7 +56,6 @@ static void records_changes_in_order_with_epochs(void **state)
 	struct qcow2_store *base;
 	struct record_log *log = make_log(&base);
 
-	(void)state;
 	assert_int_equal(record_n_events(log), 5);
 	for (size_t i = 0; i < 5; i++) {
 		const struct record_event *ev = record_event(log, i);
@@ -72,14 +71,13 @@ static void records_changes_in_order_with_epochs(void **state)
 	record_log_free(log);
 }
 
-static void rebuilds_every_prefix(void **state)
+TEST(rebuilds_every_prefix)
 {
 	static const char *const states[] = { "",    "abc", "abc",
 					      "aXc", "aX",  "aXZ" };
 	struct qcow2_store *base;
 	struct record_log *log = make_log(&base);
 
-	(void)state;
 	for (size_t n = 0; n <= 5; n++) {
 		struct qcow2_store *image;
 
@@ -91,14 +89,13 @@ static void rebuilds_every_prefix(void **state)
 	record_log_free(log);
 }
 
-static void rebuilds_any_subset(void **state)
+TEST(rebuilds_any_subset)
 {
 	const bool keep[] = { true, true, false, true, true };
 	struct qcow2_store *base;
 	struct record_log *log = make_log(&base);
 	struct qcow2_store *image;
 
-	(void)state;
 	ok(record_rebuild(log, 0, base, keep, 5, &image));
 	assert_bytes(image, "abZ");
 	store_unref(image);
@@ -107,13 +104,12 @@ static void rebuilds_any_subset(void **state)
 	record_log_free(log);
 }
 
-static void only_flushed_events_are_durable(void **state)
+TEST(only_flushed_events_are_durable)
 {
 	struct qcow2_store *base;
 	struct record_log *log = make_log(&base);
 	const struct record_event *flush = record_event(log, 1);
 
-	(void)state;
 	assert_true(record_is_durable(log, 0, record_now(log)));
 	assert_true(record_is_durable(log, 0, flush->ended + 1));
 	assert_false(record_is_durable(log, 0, flush->ended));
@@ -123,7 +119,7 @@ static void only_flushed_events_are_durable(void **state)
 	record_log_free(log);
 }
 
-static void a_failed_flush_makes_nothing_durable(void **state)
+TEST(a_failed_flush_makes_nothing_durable)
 {
 	struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_FLUSH),
 				   .nth = 1,
@@ -134,7 +130,6 @@ static void a_failed_flush_makes_nothing_durable(void **state)
 	struct qcow2_store *failing;
 	struct qcow2_store *s;
 
-	(void)state;
 	ok(fault_store_new(&fault, mem, &failing));
 	ok(record_store_new(log, failing, NULL, &s));
 	fault_arm(&fault, &plan);
@@ -150,14 +145,13 @@ static void a_failed_flush_makes_nothing_durable(void **state)
 	record_log_free(log);
 }
 
-static void files_have_their_own_epochs_and_flushes(void **state)
+TEST(files_have_their_own_epochs_and_flushes)
 {
 	struct record_log *log = record_log_new();
 	struct qcow2_store *mem = memory();
 	struct qcow2_store *s[2];
 	uint32_t file[2];
 
-	(void)state;
 	for (int i = 0; i < 2; i++) {
 		ok(record_store_new(log, mem, &file[i], &s[i]));
 		assert_int_equal(file[i], i);
@@ -173,12 +167,11 @@ static void files_have_their_own_epochs_and_flushes(void **state)
 	record_log_free(log);
 }
 
-static void torn_events_apply_in_part(void **state)
+TEST(torn_events_apply_in_part)
 {
 	struct qcow2_store *base;
 	struct record_log *log = make_log(&base);
 
-	(void)state;
 	ok(store_truncate(base, 3, NULL));
 	ok(record_apply_part(base, record_event(log, 0), 1, 2));
 	ok(store_pwrite(base, "-", 1, 0, 0, NULL));
@@ -196,7 +189,7 @@ static void *write_one(void *s)
 }
 
 /* A write that had not ended when the flush began is not covered by it. */
-static void a_flush_covers_only_what_had_ended(void **state)
+TEST(a_flush_covers_only_what_had_ended)
 {
 	struct record_log *log = record_log_new();
 	struct sched *sched = sched_new();
@@ -207,7 +200,6 @@ static void a_flush_covers_only_what_had_ended(void **state)
 	pthread_t thread;
 	void *failed;
 
-	(void)state;
 	ok(sched_store_new(sched, "disk", mem, &held));
 	ok(record_store_new(log, held, NULL, &s));
 	hold = sched_hold(sched, "disk.write.before", 0, 0);
@@ -226,20 +218,4 @@ static void a_flush_covers_only_what_had_ended(void **state)
 	store_unref(mem);
 	sched_free(sched);
 	record_log_free(log);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(records_changes_in_order_with_epochs),
-		cmocka_unit_test(rebuilds_every_prefix),
-		cmocka_unit_test(rebuilds_any_subset),
-		cmocka_unit_test(only_flushed_events_are_durable),
-		cmocka_unit_test(a_failed_flush_makes_nothing_durable),
-		cmocka_unit_test(files_have_their_own_epochs_and_flushes),
-		cmocka_unit_test(torn_events_apply_in_part),
-		cmocka_unit_test(a_flush_covers_only_what_had_ended),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,9 +57,8 @@ static char byte_at(struct qcow2_store *s, uint64_t off)
 	return c;
 }
 
-static void two_writes_end_in_the_chosen_order(void **state)
+TEST(two_writes_end_in_the_chosen_order)
 {
-	(void)state;
 	for (int first = 0; first < 2; first++) {
 		struct bench b = set_up();
 		struct byte_writer w[2] = { { .s = b.s, .byte = "a" },
@@ -81,13 +80,12 @@ static void two_writes_end_in_the_chosen_order(void **state)
 	}
 }
 
-static void a_call_held_after_has_already_happened(void **state)
+TEST(a_call_held_after_has_already_happened)
 {
 	struct bench b = set_up();
 	struct byte_writer w = { .s = b.s, .byte = "a", .off = 4 };
 	struct sched_hold *h = sched_hold(b.sched, "disk.write.after", 4, 1);
 
-	(void)state;
 	start(&w);
 	assert_true(sched_wait_caught(h));
 	assert_true(sched_is_caught(h));
@@ -99,12 +97,11 @@ static void a_call_held_after_has_already_happened(void **state)
 	tear_down(&b);
 }
 
-static void other_calls_pass_by(void **state)
+TEST(other_calls_pass_by)
 {
 	struct bench b = set_up();
 	struct sched_hold *h = sched_hold(b.sched, "disk.write.before", 8, 4);
 
-	(void)state;
 	ok(store_pwrite(b.s, "x", 1, 7, 0, NULL));
 	ok(store_pwrite(b.s, "x", 1, 12, 0, NULL));
 	assert_int_equal(byte_at(b.s, 8), 0);
@@ -115,13 +112,12 @@ static void other_calls_pass_by(void **state)
 	tear_down(&b);
 }
 
-static void a_hold_catches_one_call(void **state)
+TEST(a_hold_catches_one_call)
 {
 	struct bench b = set_up();
 	struct byte_writer w = { .s = b.s, .byte = "a" };
 	struct sched_hold *h = sched_hold(b.sched, "disk.write.before", 0, 0);
 
-	(void)state;
 	start(&w);
 	assert_true(sched_wait_caught(h));
 	ok(store_pwrite(b.s, "b", 1, 0, 0, NULL));
@@ -138,30 +134,16 @@ static void *pass_point(void *sched)
 	return NULL;
 }
 
-static void points_of_the_test_can_be_held(void **state)
+TEST(points_of_the_test_can_be_held)
 {
 	struct bench b = set_up();
 	struct sched_hold *h = sched_hold(b.sched, "mine", 0, 0);
 	pthread_t thread;
 
-	(void)state;
 	sched_point(b.sched, "other");
 	ok(pthread_create(&thread, NULL, pass_point, b.sched));
 	assert_true(sched_wait_caught(h));
 	sched_release(h);
 	ok(pthread_join(thread, NULL));
 	tear_down(&b);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(two_writes_end_in_the_chosen_order),
-		cmocka_unit_test(a_call_held_after_has_already_happened),
-		cmocka_unit_test(other_calls_pass_by),
-		cmocka_unit_test(a_hold_catches_one_call),
-		cmocka_unit_test(points_of_the_test_can_be_held),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -90,12 +90,11 @@ static struct qcow2_store *make(struct fake *f, const char *name,
 	return s;
 }
 
-static void closes_once_with_the_last_reference(void **state)
+TEST(closes_once_with_the_last_reference)
 {
 	struct fake f = { 0 };
 	struct qcow2_store *s = make(&f, "x", &plain_ops);
 
-	(void)state;
 	assert_ptr_equal(store_ref(s), s);
 	store_unref(s);
 	assert_int_equal(f.n_closes, 0);
@@ -104,13 +103,12 @@ static void closes_once_with_the_last_reference(void **state)
 	store_unref(NULL);
 }
 
-static void hands_arguments_through(void **state)
+TEST(hands_arguments_through)
 {
 	struct fake f = { 0 };
 	struct qcow2_store *s = make(&f, "x", &plain_ops);
 	char buf[10];
 
-	(void)state;
 	ok(store_pread(s, buf, 7, 99, QCOW2_STORE_NOWAIT, NULL));
 	assert_int_equal(f.off, 99);
 	assert_int_equal(f.len, 7);
@@ -119,12 +117,11 @@ static void hands_arguments_through(void **state)
 	store_unref(s);
 }
 
-static void an_empty_range_reaches_no_operation(void **state)
+TEST(an_empty_range_reaches_no_operation)
 {
 	struct fake f = { .rc = -EIO };
 	struct qcow2_store *s = make(&f, "x", &plain_ops);
 
-	(void)state;
 	ok(store_pread(s, NULL, 0, 5, 0, NULL));
 	ok(store_pwrite(s, NULL, 0, 5, 0, NULL));
 	ok(store_zero(s, 0, 5, 0, NULL));
@@ -132,13 +129,12 @@ static void an_empty_range_reaches_no_operation(void **state)
 	store_unref(s);
 }
 
-static void refuses_to_change_a_read_only_store(void **state)
+TEST(refuses_to_change_a_read_only_store)
 {
 	struct fake f = { 0 };
 	struct qcow2_error err = { 0 };
 	struct qcow2_store *s;
 
-	(void)state;
 	ok(store_new(&plain_ops, &f, "ro", true, &s, NULL));
 	assert_true(store_is_read_only(s));
 	assert_int_equal(store_pwrite(s, "a", 1, 0, 0, &err), -EBADF);
@@ -150,7 +146,7 @@ static void refuses_to_change_a_read_only_store(void **state)
 	store_unref(s);
 }
 
-static void missing_operations_have_their_defaults(void **state)
+TEST(missing_operations_have_their_defaults)
 {
 	struct fake f = { .size = 123 };
 	struct qcow2_store *s = make(&f, "x", &plain_ops);
@@ -158,7 +154,6 @@ static void missing_operations_have_their_defaults(void **state)
 	uint64_t len = 55;
 	bool is_data = false;
 
-	(void)state;
 	assert_int_equal(store_flush(s, NULL), -ENOTSUP);
 	assert_int_equal(store_truncate(s, 5, NULL), -ENOTSUP);
 	ok(store_allocated(s, &n, NULL));
@@ -171,12 +166,11 @@ static void missing_operations_have_their_defaults(void **state)
 	store_unref(s);
 }
 
-static void writes_zeros_up_to_the_end_where_it_cannot_zero(void **state)
+TEST(writes_zeros_up_to_the_end_where_it_cannot_zero)
 {
 	struct fake f = { .size = 100000 };
 	struct qcow2_store *s = make(&f, "x", &plain_ops);
 
-	(void)state;
 	assert_int_equal(store_zero(s, 10, 0, QCOW2_STORE_NO_FALLBACK, NULL),
 			 -ENOTSUP);
 	assert_int_equal(f.n_calls, 0);
@@ -190,14 +184,13 @@ static void writes_zeros_up_to_the_end_where_it_cannot_zero(void **state)
 	store_unref(s);
 }
 
-static void messages_say_what_failed_and_where(void **state)
+TEST(messages_say_what_failed_and_where)
 {
 	struct fake f = { .rc = -EIO, .size = 10 };
 	struct qcow2_error err = { 0 };
 	struct qcow2_store *s = make(&f, "a\n\033b", &plain_ops);
 	uint64_t size;
 
-	(void)state;
 	assert_int_equal(store_pread(s, &size, 8, 4096, 0, &err), -EIO);
 	assert_string_equal(err.message,
 			    "a\\x0a\\x1bb: cannot read 8 bytes at offset 4096: "
@@ -209,14 +202,13 @@ static void messages_say_what_failed_and_where(void **state)
 	store_unref(s);
 }
 
-static void long_names_are_shown_by_their_end(void **state)
+TEST(long_names_are_shown_by_their_end)
 {
 	struct fake f = { .rc = -EIO };
 	struct qcow2_error err = { 0 };
 	struct qcow2_store *s;
 	char name[300];
 
-	(void)state;
 	memset(name, 'd', sizeof(name));
 	strcpy(name + 280, "/disk.qcow2");
 	s = make(&f, name, &plain_ops);
@@ -227,26 +219,24 @@ static void long_names_are_shown_by_their_end(void **state)
 	store_unref(s);
 }
 
-static void an_impossible_size_is_an_error(void **state)
+TEST(an_impossible_size_is_an_error)
 {
 	struct fake f = { .size = UINT64_C(1) << 63 };
 	struct qcow2_store *s = make(&f, "x", &plain_ops);
 	uint64_t size = 5;
 
-	(void)state;
 	assert_int_equal(store_size(s, &size, NULL), -EIO);
 	assert_int_equal(size, 5);
 	store_unref(s);
 }
 
-static void the_reason_of_a_lock_is_kept(void **state)
+TEST(the_reason_of_a_lock_is_kept)
 {
 	struct qcow2_store_ops ops = plain_ops;
 	struct fake f = { .rc = -EBUSY };
 	struct qcow2_error err = { 0 };
 	struct qcow2_store *s;
 
-	(void)state;
 	ops.lock = fake_lock;
 	s = make(&f, "x", &ops);
 	assert_int_equal(store_lock(s, QCOW2_STORE_LOCK_READ, &err), -EBUSY);
@@ -257,7 +247,7 @@ static void the_reason_of_a_lock_is_kept(void **state)
 	store_unref(s);
 }
 
-static void extents_may_be_unknown_but_not_wrong(void **state)
+TEST(extents_may_be_unknown_but_not_wrong)
 {
 	struct qcow2_store_ops ops = plain_ops;
 	struct fake f = { .rc = -ENOTSUP, .extent_len = 1 };
@@ -265,7 +255,6 @@ static void extents_may_be_unknown_but_not_wrong(void **state)
 	uint64_t len = 9;
 	bool is_data = false;
 
-	(void)state;
 	ops.extent = fake_extent;
 	s = make(&f, "x", &ops);
 	ok(store_extent(s, &len, 0, &is_data, NULL));
@@ -345,14 +334,13 @@ static const struct qcow2_store_ops full_ops = {
 };
 
 /* D7: each of these ended the program. */
-static void answers_out_of_contract_are_errors(void **state)
+TEST(answers_out_of_contract_are_errors)
 {
 	static const int answers[] = { 1,     512,    4096,     INT32_MAX,
 				       -4096, -70000, INT32_MIN };
 	struct fake f = { .extent_len = 1 };
 	struct qcow2_store *s = make(&f, "wild", &full_ops);
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
 		struct qcow2_error err = { 0 };
 		struct store_identity id;
@@ -379,14 +367,13 @@ static void answers_out_of_contract_are_errors(void **state)
 	store_unref(s);
 }
 
-static void the_message_names_store_and_operation(void **state)
+TEST(the_message_names_store_and_operation)
 {
 	struct fake f = { .rc = 4096 };
 	struct qcow2_store *s = make(&f, "mine", &full_ops);
 	struct qcow2_error err = { 0 };
 	char c;
 
-	(void)state;
 	store_pread(s, &c, 1, 0, 0, &err);
 	assert_string_equal(err.message,
 			    "mine: cannot read 1 bytes at offset 0: preadv "
@@ -394,7 +381,7 @@ static void the_message_names_store_and_operation(void **state)
 	store_unref(s);
 }
 
-static void numbers_that_cannot_be_are_errors(void **state)
+TEST(numbers_that_cannot_be_are_errors)
 {
 	struct fake f = { .size = UINT64_C(1) << 63, .extent_len = 11 };
 	struct qcow2_store *s = make(&f, "wild", &full_ops);
@@ -402,7 +389,6 @@ static void numbers_that_cannot_be_are_errors(void **state)
 	uint64_t n = 10;
 	bool is_data;
 
-	(void)state;
 	WRONG(store_size(s, &n, &err),
 	      "size answered 9223372036854775808, which is beyond 2^63-1");
 	WRONG(store_allocated(s, &n, &err), "allocated answered 92233");
@@ -422,7 +408,7 @@ static int explained(void *self, const struct iovec *iov, int iovcnt,
 	return -EIO;
 }
 
-static void a_store_may_explain_its_failure(void **state)
+TEST(a_store_may_explain_its_failure)
 {
 	struct qcow2_store_ops ops = full_ops;
 	struct qcow2_error err = { 0 };
@@ -430,7 +416,6 @@ static void a_store_may_explain_its_failure(void **state)
 	struct qcow2_store *s;
 	char c;
 
-	(void)state;
 	ops.preadv = explained;
 	s = make(&f, "mine", &ops);
 	assert_int_equal(store_pread(s, &c, 1, 0, 0, &err), -EIO);
@@ -440,14 +425,13 @@ static void a_store_may_explain_its_failure(void **state)
 	store_unref(s);
 }
 
-static void writing_needs_its_operations(void **state)
+TEST(writing_needs_its_operations)
 {
 	struct qcow2_store_ops ops = full_ops;
 	struct qcow2_error err = { 0 };
 	struct fake f = { 0 };
 	struct qcow2_store *s = make(&f, "x", &ops);
 
-	(void)state;
 	ok(store_check_writable(s, &err));
 	store_unref(s);
 	ops.flush = NULL;
@@ -467,7 +451,7 @@ static void writing_needs_its_operations(void **state)
 	store_unref(s);
 }
 
-static void stores_of_one_identity_are_the_same(void **state)
+TEST(stores_of_one_identity_are_the_same)
 {
 	struct fake f = { 0 };
 	struct qcow2_store *a = make(&f, "a", &full_ops);
@@ -475,7 +459,6 @@ static void stores_of_one_identity_are_the_same(void **state)
 	struct qcow2_store *c = make(&f, "c", &plain_ops);
 	struct qcow2_store *d = make(&f, "d", &plain_ops);
 
-	(void)state;
 	assert_true(store_same_file(a, a));
 	assert_true(store_same_file(a, b));
 	assert_true(store_same_file(c, c));
@@ -510,42 +493,14 @@ static void read_one(void *s)
 	store_pread(s, &c, 1, 0, 0, NULL);
 }
 
-static void broken_contracts_stop_the_program(void **state)
+TEST(broken_contracts_stop_the_program)
 {
 	struct fake f = { 0 };
 	struct qcow2_store *s;
 
-	(void)state;
 	s = make(&f, "x", &plain_ops);
 	assert_false(aborts(read_one, s));
 	assert_true(aborts(read_past_the_last_offset, s));
 	assert_true(aborts(read_with_a_foreign_flag, s));
 	store_unref(s);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(closes_once_with_the_last_reference),
-		cmocka_unit_test(hands_arguments_through),
-		cmocka_unit_test(an_empty_range_reaches_no_operation),
-		cmocka_unit_test(refuses_to_change_a_read_only_store),
-		cmocka_unit_test(missing_operations_have_their_defaults),
-		cmocka_unit_test(
-			writes_zeros_up_to_the_end_where_it_cannot_zero),
-		cmocka_unit_test(messages_say_what_failed_and_where),
-		cmocka_unit_test(long_names_are_shown_by_their_end),
-		cmocka_unit_test(an_impossible_size_is_an_error),
-		cmocka_unit_test(the_reason_of_a_lock_is_kept),
-		cmocka_unit_test(answers_out_of_contract_are_errors),
-		cmocka_unit_test(the_message_names_store_and_operation),
-		cmocka_unit_test(numbers_that_cannot_be_are_errors),
-		cmocka_unit_test(a_store_may_explain_its_failure),
-		cmocka_unit_test(writing_needs_its_operations),
-		cmocka_unit_test(stores_of_one_identity_are_the_same),
-		cmocka_unit_test(extents_may_be_unknown_but_not_wrong),
-		cmocka_unit_test(broken_contracts_stop_the_program),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

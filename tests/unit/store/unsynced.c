@@ -15,12 +15,11 @@ static struct qcow2_store *over_counted(struct count *c)
 	return s;
 }
 
-static void barriers_go_nowhere(void **state)
+TEST(barriers_go_nowhere)
 {
 	struct count c = { 0 };
 	struct qcow2_store *s = over_counted(&c);
 
-	(void)state;
 	ok(store_pwrite(s, "abc", 3, 0, 0, NULL));
 	ok(store_flush(s, NULL));
 	assert_int_equal(c.calls[STORE_OP_FLUSH], 0);
@@ -28,7 +27,7 @@ static void barriers_go_nowhere(void **state)
 	store_unref(s);
 }
 
-static void all_else_reaches_the_store_below(void **state)
+TEST(all_else_reaches_the_store_below)
 {
 	struct count c = { 0 };
 	struct qcow2_store *s = over_counted(&c);
@@ -36,7 +35,6 @@ static void all_else_reaches_the_store_below(void **state)
 	bool is_data;
 	char buf[4];
 
-	(void)state;
 	ok(store_truncate(s, 8192, NULL));
 	ok(store_pwrite(s, "abcd", 4, 0, 0, NULL));
 	ok(store_zero(s, 2, 1, 0, NULL));
@@ -54,14 +52,4 @@ static void all_else_reaches_the_store_below(void **state)
 	assert_int_equal(c.calls[STORE_OP_LOCK], 0);
 	assert_int_equal(store_fd(s), -1);
 	store_unref(s);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(barriers_go_nowhere),
-		cmocka_unit_test(all_else_reaches_the_store_below),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,11 +29,10 @@ static struct allocation get(struct alloc_rig *t, uint64_t want)
 	return a;
 }
 
-static void a_steady_stream_finds_its_refcounts_durable(void **state)
+TEST(a_steady_stream_finds_its_refcounts_durable)
 {
 	struct alloc_rig t;
 
-	(void)state;
 	init(&t, 8);
 	for (unsigned i = 0; i < 100; i++) {
 		struct allocation a = get(&t, 1);
@@ -45,23 +44,21 @@ static void a_steady_stream_finds_its_refcounts_durable(void **state)
 	release(&t);
 }
 
-static void what_no_commit_covers_is_not_durable(void **state)
+TEST(what_no_commit_covers_is_not_durable)
 {
 	struct alloc_rig t;
 
-	(void)state;
 	init(&t, 8);
 	assert_false(get(&t, 1).durable);
 	assert_false(get(&t, 100).durable);
 	release(&t);
 }
 
-static void sequential_requests_get_neighbours(void **state)
+TEST(sequential_requests_get_neighbours)
 {
 	struct alloc_rig t;
 	uint64_t next = 0;
 
-	(void)state;
 	init(&t, 16);
 	for (unsigned i = 0; i < 64; i++) {
 		struct allocation a = get(&t, 1);
@@ -73,13 +70,12 @@ static void sequential_requests_get_neighbours(void **state)
 	release(&t);
 }
 
-static void nobody_gets_a_cluster_twice(void **state)
+TEST(nobody_gets_a_cluster_twice)
 {
 	static uint8_t taken[4096];
 	struct test_rng rng = test_rng_init(test_seed());
 	struct alloc_rig t;
 
-	(void)state;
 	memset(taken, 0, sizeof(taken));
 	init(&t, 16);
 	for (unsigned i = 0; i < 300; i++) {
@@ -99,12 +95,11 @@ static void nobody_gets_a_cluster_twice(void **state)
 	release(&t);
 }
 
-static void what_was_claimed_ahead_goes_back(void **state)
+TEST(what_was_claimed_ahead_goes_back)
 {
 	struct allocation a;
 	struct alloc_rig t;
 
-	(void)state;
 	init(&t, 16);
 	a = get(&t, 1);
 	assert_int_equal(rig_count(&t.rig, a.claim.host_off + RIG_CLUSTER), 1);
@@ -117,12 +112,11 @@ static void what_was_claimed_ahead_goes_back(void **state)
 	rig_release(&t.rig);
 }
 
-static void a_large_request_leaves_no_hole_before_it(void **state)
+TEST(a_large_request_leaves_no_hole_before_it)
 {
 	struct allocation small, large;
 	struct alloc_rig t;
 
-	(void)state;
 	init(&t, 64);
 	small = get(&t, 1);
 	large = get(&t, 10);
@@ -133,11 +127,10 @@ static void a_large_request_leaves_no_hole_before_it(void **state)
 }
 
 /* S12: a kill after one write and its flush once leaked 63 clusters. */
-static void who_writes_little_claims_little_ahead(void **state)
+TEST(who_writes_little_claims_little_ahead)
 {
 	struct alloc_rig t;
 
-	(void)state;
 	init(&t, 64);
 	for (uint64_t n = 1; n < 200; n++) {
 		uint64_t ahead = 0;
@@ -151,7 +144,7 @@ static void who_writes_little_claims_little_ahead(void **state)
 	release(&t);
 }
 
-static void a_full_disk_stops_only_those_who_need_more(void **state)
+TEST(a_full_disk_stops_only_those_who_need_more)
 {
 	struct fault_plan full = { .ops = FAULT_ON(STORE_OP_TRUNCATE),
 				   .nth = 1,
@@ -161,7 +154,6 @@ static void a_full_disk_stops_only_those_who_need_more(void **state)
 	struct alloc_rig t;
 	unsigned n = 0;
 
-	(void)state;
 	init(&t, 8);
 	for (unsigned i = 0; i < 16; i++)
 		get(&t, 1);
@@ -173,20 +165,4 @@ static void a_full_disk_stops_only_those_who_need_more(void **state)
 	fault_arm(&t.rig.fault, NULL);
 	get(&t, 1);
 	release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_steady_stream_finds_its_refcounts_durable),
-		cmocka_unit_test(what_no_commit_covers_is_not_durable),
-		cmocka_unit_test(sequential_requests_get_neighbours),
-		cmocka_unit_test(nobody_gets_a_cluster_twice),
-		cmocka_unit_test(what_was_claimed_ahead_goes_back),
-		cmocka_unit_test(a_large_request_leaves_no_hole_before_it),
-		cmocka_unit_test(who_writes_little_claims_little_ahead),
-		cmocka_unit_test(a_full_disk_stops_only_those_who_need_more),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

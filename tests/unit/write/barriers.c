@@ -90,11 +90,10 @@ static unsigned flush(struct rig *t)
 	return barriers_since(t, from);
 }
 
-static void overwriting_costs_one(void **state)
+TEST(overwriting_costs_one)
 {
 	struct rig t;
 
-	(void)state;
 	rig_init(&t, false);
 	write_at(&t, CLUSTER, 0);
 	flush(&t);
@@ -113,11 +112,10 @@ static void overwriting_costs_one(void **state)
 	rig_release(&t);
 }
 
-static void allocating_over_zeros_costs_one(void **state)
+TEST(allocating_over_zeros_costs_one)
 {
 	struct rig t;
 
-	(void)state;
 	rig_init(&t, false);
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		size_t from = record_n_events(t.log);
@@ -133,11 +131,10 @@ static void allocating_over_zeros_costs_one(void **state)
 	rig_release(&t);
 }
 
-static void copying_costs_two(void **state)
+TEST(copying_costs_two)
 {
 	struct rig t;
 
-	(void)state;
 	rig_init(&t, true);
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		size_t from = record_n_events(t.log);
@@ -150,12 +147,11 @@ static void copying_costs_two(void **state)
 	rig_release(&t);
 }
 
-static void writing_alone_costs_none(void **state)
+TEST(writing_alone_costs_none)
 {
 	struct rig t;
 	size_t from;
 
-	(void)state;
 	rig_init(&t, false);
 	write_at(&t, CLUSTER, 0);
 	flush(&t);
@@ -169,11 +165,10 @@ static void writing_alone_costs_none(void **state)
 }
 
 /* Every write that has ended is covered by a barrier that began later. */
-static void a_flush_covers_everything_before_it(void **state)
+TEST(a_flush_covers_everything_before_it)
 {
 	struct rig t;
 
-	(void)state;
 	rig_init(&t, true);
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		uint64_t now;
@@ -237,9 +232,8 @@ static void expect_durable(struct rig *t, struct qcow2_store *base)
 	free(keep);
 }
 
-static void what_fua_returned_for_survives(void **state)
+TEST(what_fua_returned_for_survives)
 {
-	(void)state;
 	for (int what = 0; what < N_REQUESTS; what++) {
 		struct record_log *none = record_log_new();
 		struct qcow2_store *base;
@@ -256,18 +250,4 @@ static void what_fua_returned_for_survives(void **state)
 		store_unref(base);
 		record_log_free(none);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(overwriting_costs_one),
-		cmocka_unit_test(allocating_over_zeros_costs_one),
-		cmocka_unit_test(copying_costs_two),
-		cmocka_unit_test(writing_alone_costs_none),
-		cmocka_unit_test(a_flush_covers_everything_before_it),
-		cmocka_unit_test(what_fua_returned_for_survives),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,12 +24,11 @@ static struct change leave(const struct image *img, struct l2_entry old,
 	return (struct change){ .skip = true };
 }
 
-static void chosen_clusters_change_and_lose_their_places(void **state)
+TEST(chosen_clusters_change_and_lose_their_places)
 {
 	struct disk_rig t;
 	uint64_t places[6];
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 3, 6 * CLUSTER, 0);
 	for (uint64_t i = 0; i < 6; i++)
@@ -50,11 +49,10 @@ static void chosen_clusters_change_and_lose_their_places(void **state)
 	disk_release(&t);
 }
 
-static void what_stays_needs_no_table(void **state)
+TEST(what_stays_needs_no_table)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	fault_arm(&t.fault, NULL);
 	assert_int_equal(change_clusters(t.img, 8 * CLUSTER, 0, leave, 0, NULL),
@@ -64,11 +62,10 @@ static void what_stays_needs_no_table(void **state)
 	disk_release(&t);
 }
 
-static void a_change_where_nothing_is_makes_a_table(void **state)
+TEST(a_change_where_nothing_is_makes_a_table)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .backing = true });
 	assert_int_equal(change_clusters(t.img, 3 * CLUSTER, CLUSTER,
 					 every_other, 0, NULL),
@@ -80,11 +77,10 @@ static void a_change_where_nothing_is_makes_a_table(void **state)
 	disk_release(&t);
 }
 
-static void a_table_shared_with_a_snapshot_is_copied_first(void **state)
+TEST(a_table_shared_with_a_snapshot_is_copied_first)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 3, 4 * CLUSTER, 0);
 	assert_int_equal(qcow2_snapshot_create(t.disk, "s", NULL, NULL), 0);
@@ -104,11 +100,10 @@ static int next_change(struct image *img, uint64_t end, uint64_t off,
 	return change_clusters(img, end, off, every_other, flags, err);
 }
 
-static void a_request_is_durable_when_that_is_asked(void **state)
+TEST(a_request_is_durable_when_that_is_asked)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 3, 4 * CLUSTER, 0);
 	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
@@ -124,12 +119,11 @@ static void a_request_is_durable_when_that_is_asked(void **state)
 	disk_release(&t);
 }
 
-static void a_request_that_would_wait_says_so(void **state)
+TEST(a_request_that_would_wait_says_so)
 {
 	struct inflight_range range;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 3, 4 * CLUSTER, 0);
 	assert_true(inflight_enter(&t.img->writer->inflight, &range, CLUSTER,
@@ -147,7 +141,7 @@ static void a_request_that_would_wait_says_so(void **state)
 }
 
 /* The table is read anew in an image that was opened just now. */
-static void a_table_that_cannot_be_read_is_told(void **state)
+TEST(a_table_that_cannot_be_read_is_told)
 {
 	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
 					 .nth = 1,
@@ -155,7 +149,6 @@ static void a_table_that_cannot_be_read_is_told(void **state)
 	struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 3, 4 * CLUSTER, 0);
 	assert_int_equal(qcow2_close(t.disk, NULL), 0);
@@ -173,7 +166,7 @@ static void a_table_that_cannot_be_read_is_told(void **state)
 
 /* T7: a request over a disk whose L1 entries share a table would copy the table
  * for each of them, until the disk is full. */
-static void a_request_through_too_many_shared_tables_is_refused(void **state)
+TEST(a_request_through_too_many_shared_tables_is_refused)
 {
 	const uint64_t n_l1 = 16384, reach = UINT64_C(1) << 21;
 	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
@@ -183,7 +176,6 @@ static void a_request_through_too_many_shared_tables_is_refused(void **state)
 	_Atomic uint64_t *l1;
 	uint64_t table, size;
 
-	(void)state;
 	create.virtual_size = n_l1 * reach;
 	create.cluster_size = 4096;
 	open.flags = QCOW2_OPEN_RDWR;
@@ -213,22 +205,4 @@ static void a_request_through_too_many_shared_tables_is_refused(void **state)
 	for (uint64_t i = 1; i < n_l1; i++)
 		l1[i] = 0;
 	disk_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(chosen_clusters_change_and_lose_their_places),
-		cmocka_unit_test(what_stays_needs_no_table),
-		cmocka_unit_test(a_change_where_nothing_is_makes_a_table),
-		cmocka_unit_test(
-			a_table_shared_with_a_snapshot_is_copied_first),
-		cmocka_unit_test(a_request_is_durable_when_that_is_asked),
-		cmocka_unit_test(a_request_that_would_wait_says_so),
-		cmocka_unit_test(a_table_that_cannot_be_read_is_told),
-		cmocka_unit_test(
-			a_request_through_too_many_shared_tables_is_refused),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,9 @@
 #include "disk_rig.h"
 
-static void clusters_are_packed_and_read_back(void **state)
+TEST(clusters_are_packed_and_read_back)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	for (unsigned i = 0; i < 4; i++)
 		disk_compress(&t, (uint8_t)(i + 1), i);
@@ -18,13 +17,12 @@ static void clusters_are_packed_and_read_back(void **state)
 	disk_release(&t);
 }
 
-static void what_does_not_shrink_is_stored_plain(void **state)
+TEST(what_does_not_shrink_is_stored_plain)
 {
 	struct test_rng rng = test_rng_init(1);
 	uint8_t *bytes = malloc(2 * CLUSTER);
 	struct disk_rig t;
 
-	(void)state;
 	assert_non_null(bytes);
 	test_rng_fill(&rng, bytes, CLUSTER);
 	disk_init(&t, (struct disk_want){ 0 });
@@ -38,12 +36,11 @@ static void what_does_not_shrink_is_stored_plain(void **state)
 	free(bytes);
 }
 
-static void only_whole_clusters_or_the_end_of_the_disk(void **state)
+TEST(only_whole_clusters_or_the_end_of_the_disk)
 {
 	uint8_t *bytes = calloc(1, CLUSTER);
 	struct disk_rig t;
 
-	(void)state;
 	assert_non_null(bytes);
 	disk_init(&t, (struct disk_want){ .backing = true });
 	assert_int_equal(qcow2_write_compressed(t.disk, bytes, 512, 0, 0, NULL),
@@ -59,12 +56,11 @@ static void only_whole_clusters_or_the_end_of_the_disk(void **state)
 	free(bytes);
 }
 
-static void a_data_file_has_no_compressed_clusters(void **state)
+TEST(a_data_file_has_no_compressed_clusters)
 {
 	uint8_t *bytes = calloc(1, CLUSTER);
 	struct disk_rig t;
 
-	(void)state;
 	assert_non_null(bytes);
 	disk_init(&t, (struct disk_want){ .data_file = true });
 	assert_int_equal(
@@ -74,12 +70,11 @@ static void a_data_file_has_no_compressed_clusters(void **state)
 	free(bytes);
 }
 
-static void writing_into_a_compressed_cluster_copies_the_rest(void **state)
+TEST(writing_into_a_compressed_cluster_copies_the_rest)
 {
 	uint64_t first;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_compress(&t, 7, 0);
 	first = disk_entry(&t, 0).desc & t.img->geo.coffset_mask;
@@ -93,7 +88,7 @@ static void writing_into_a_compressed_cluster_copies_the_rest(void **state)
 	disk_release(&t);
 }
 
-static void a_failed_write_leaves_the_old_contents_and_no_trace(void **state)
+TEST(a_failed_write_leaves_the_old_contents_and_no_trace)
 {
 	struct fault_plan fail = { .ops = FAULT_ON(STORE_OP_WRITE),
 				   .nth = 1,
@@ -101,7 +96,6 @@ static void a_failed_write_leaves_the_old_contents_and_no_trace(void **state)
 	uint8_t *bytes = calloc(1, CLUSTER);
 	struct disk_rig t;
 
-	(void)state;
 	assert_non_null(bytes);
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_compress(&t, 7, 0);
@@ -112,20 +106,4 @@ static void a_failed_write_leaves_the_old_contents_and_no_trace(void **state)
 	disk_expect(&t, 7, CLUSTER, 0);
 	disk_release(&t);
 	free(bytes);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(clusters_are_packed_and_read_back),
-		cmocka_unit_test(what_does_not_shrink_is_stored_plain),
-		cmocka_unit_test(only_whole_clusters_or_the_end_of_the_disk),
-		cmocka_unit_test(a_data_file_has_no_compressed_clusters),
-		cmocka_unit_test(
-			writing_into_a_compressed_cluster_copies_the_rest),
-		cmocka_unit_test(
-			a_failed_write_leaves_the_old_contents_and_no_trace),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

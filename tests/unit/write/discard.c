@@ -5,12 +5,11 @@ static void discard(struct disk_rig *t, uint64_t len, uint64_t off)
 	assert_int_equal(qcow2_discard(t->disk, len, off, 0, NULL), 0);
 }
 
-static void whole_clusters_read_as_zeros_and_lose_their_place(void **state)
+TEST(whole_clusters_read_as_zeros_and_lose_their_place)
 {
 	uint64_t host_off;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 7, 3 * CLUSTER, 0);
 	host_off = l2_host_off(disk_entry(&t, 1));
@@ -24,11 +23,10 @@ static void whole_clusters_read_as_zeros_and_lose_their_place(void **state)
 	disk_release(&t);
 }
 
-static void parts_of_clusters_stay(void **state)
+TEST(parts_of_clusters_stay)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 7, 2 * CLUSTER, 0);
 	discard(&t, 2 * CLUSTER - 1024, 512);
@@ -36,11 +34,10 @@ static void parts_of_clusters_stay(void **state)
 	disk_release(&t);
 }
 
-static void the_last_cluster_is_whole_where_the_disk_ends(void **state)
+TEST(the_last_cluster_is_whole_where_the_disk_ends)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 7, 512, 8 * CLUSTER);
 	discard(&t, 512, 8 * CLUSTER);
@@ -48,11 +45,10 @@ static void the_last_cluster_is_whole_where_the_disk_ends(void **state)
 	disk_release(&t);
 }
 
-static void nothing_shines_through_from_below(void **state)
+TEST(nothing_shines_through_from_below)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .backing = true });
 	disk_fill(&t, 7, CLUSTER, 0);
 	discard(&t, 2 * CLUSTER, 0);
@@ -61,11 +57,10 @@ static void nothing_shines_through_from_below(void **state)
 	disk_release(&t);
 }
 
-static void version_2_over_a_backing_file_stays_as_it_is(void **state)
+TEST(version_2_over_a_backing_file_stays_as_it_is)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .version = 2, .backing = true });
 	disk_fill(&t, 7, CLUSTER, 0);
 	discard(&t, 2 * CLUSTER, 0);
@@ -74,12 +69,11 @@ static void version_2_over_a_backing_file_stays_as_it_is(void **state)
 	disk_release(&t);
 }
 
-static void clusters_stay_allocated_where_the_policy_says_so(void **state)
+TEST(clusters_stay_allocated_where_the_policy_says_so)
 {
 	uint64_t host_off;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .discard = QCOW2_DISCARD_NO_UNREF |
 						     QCOW2_DISCARD_REQUEST });
 	disk_fill(&t, 7, CLUSTER, 0);
@@ -93,11 +87,10 @@ static void clusters_stay_allocated_where_the_policy_says_so(void **state)
 	disk_release(&t);
 }
 
-static void space_goes_back_only_where_the_policy_says_so(void **state)
+TEST(space_goes_back_only_where_the_policy_says_so)
 {
 	static const uint32_t policies[] = { 0, QCOW2_DISCARD_REQUEST };
 
-	(void)state;
 	for (unsigned i = 0; i < 2; i++) {
 		struct fault_plan count = { .ops = FAULT_ON(STORE_OP_ZERO) };
 		struct disk_rig t;
@@ -113,12 +106,11 @@ static void space_goes_back_only_where_the_policy_says_so(void **state)
 	}
 }
 
-static void compressed_clusters_go_one_by_one(void **state)
+TEST(compressed_clusters_go_one_by_one)
 {
 	uint64_t first;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_compress(&t, 7, 0);
 	disk_compress(&t, 8, 1);
@@ -133,7 +125,7 @@ static void compressed_clusters_go_one_by_one(void **state)
 }
 
 /* S5: between two flushes what discards free must not pile up. */
-static void what_discards_free_is_used_again_without_a_flush(void **state)
+TEST(what_discards_free_is_used_again_without_a_flush)
 {
 	struct qcow2_create_opts o = QCOW2_CREATE_OPTS_INIT;
 	struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
@@ -141,7 +133,6 @@ static void what_discards_free_is_used_again_without_a_flush(void **state)
 	struct qcow2_store *mem;
 	uint64_t size;
 
-	(void)state;
 	o.virtual_size = 16 << 20;
 	o.cluster_size = 2 << 20;
 	open.flags = QCOW2_OPEN_RDWR;
@@ -156,24 +147,4 @@ static void what_discards_free_is_used_again_without_a_flush(void **state)
 	}
 	assert_int_equal(qcow2_close(img, NULL), 0);
 	store_unref(mem);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			whole_clusters_read_as_zeros_and_lose_their_place),
-		cmocka_unit_test(parts_of_clusters_stay),
-		cmocka_unit_test(the_last_cluster_is_whole_where_the_disk_ends),
-		cmocka_unit_test(nothing_shines_through_from_below),
-		cmocka_unit_test(version_2_over_a_backing_file_stays_as_it_is),
-		cmocka_unit_test(
-			clusters_stay_allocated_where_the_policy_says_so),
-		cmocka_unit_test(space_goes_back_only_where_the_policy_says_so),
-		cmocka_unit_test(compressed_clusters_go_one_by_one),
-		cmocka_unit_test(
-			what_discards_free_is_used_again_without_a_flush),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

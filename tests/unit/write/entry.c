@@ -14,12 +14,11 @@ static struct l2_entry written(struct disk_rig *t, uint64_t len, uint64_t off)
 	return disk_entry(t, off / CLUSTER);
 }
 
-static void only_unshared_data_is_overwritten_in_place(void **state)
+TEST(only_unshared_data_is_overwritten_in_place)
 {
 	struct disk_rig t;
 	struct l2_entry e;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	e = written(&t, CLUSTER, CLUSTER);
 	assert_int_equal(entry_in_place(t.img, e, CLUSTER), CLUSTER);
@@ -35,12 +34,11 @@ static void only_unshared_data_is_overwritten_in_place(void **state)
 	disk_release(&t);
 }
 
-static void in_place_ends_with_the_subclusters_that_are_there(void **state)
+TEST(in_place_ends_with_the_subclusters_that_are_there)
 {
 	struct disk_rig t;
 	struct l2_entry e;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .flags = QCOW2_CREATE_EXTENDED_L2 });
 	e = written(&t, 2 * SUB, 4 * SUB);
 	assert_int_equal(e.bitmap, SUB_ALLOC_RANGE(4, 6));
@@ -51,13 +49,12 @@ static void in_place_ends_with_the_subclusters_that_are_there(void **state)
 	disk_release(&t);
 }
 
-static void a_cluster_is_copied_around_its_data(void **state)
+TEST(a_cluster_is_copied_around_its_data)
 {
 	struct entry_plan p;
 	struct disk_rig t;
 	struct l2_entry e;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .backing = true });
 	entry_plan_init(t.img, &p, nothing, CLUSTER);
 	assert_false(p.keeps_host);
@@ -71,12 +68,11 @@ static void a_cluster_is_copied_around_its_data(void **state)
 	disk_release(&t);
 }
 
-static void what_is_below_decides_whether_nothing_is_zeros(void **state)
+TEST(what_is_below_decides_whether_nothing_is_zeros)
 {
 	struct entry_plan p;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	entry_plan_init(t.img, &p, nothing, 0);
 	assert_true(p.reads_zero);
@@ -90,13 +86,12 @@ static void what_is_below_decides_whether_nothing_is_zeros(void **state)
 	disk_release(&t);
 }
 
-static void subclusters_are_copied_no_further_than_needed(void **state)
+TEST(subclusters_are_copied_no_further_than_needed)
 {
 	struct entry_plan p;
 	struct disk_rig t;
 	struct l2_entry e;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .flags = QCOW2_CREATE_EXTENDED_L2,
 					  .backing = true });
 	e = written(&t, 2 * SUB, 4 * SUB);
@@ -116,13 +111,12 @@ static void subclusters_are_copied_no_further_than_needed(void **state)
 }
 
 /* S6: subclusters without data stay so. */
-static void of_a_shared_cluster_the_data_moves(void **state)
+TEST(of_a_shared_cluster_the_data_moves)
 {
 	struct entry_plan p;
 	struct disk_rig t;
 	struct l2_entry e;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .flags = QCOW2_CREATE_EXTENDED_L2 });
 	e = written(&t, SUB, 4 * SUB);
 	e.bitmap |= SUB_ALLOC(20) | SUB_ZERO(9) | SUB_ZERO(10);
@@ -140,12 +134,11 @@ static void of_a_shared_cluster_the_data_moves(void **state)
 	disk_release(&t);
 }
 
-static void a_write_beside_a_snapshot_moves_what_has_data(void **state)
+TEST(a_write_beside_a_snapshot_moves_what_has_data)
 {
 	struct qcow2_snapshot_opts opts = QCOW2_SNAPSHOT_OPTS_INIT;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .flags = QCOW2_CREATE_EXTENDED_L2,
 					  .backing = true });
 	disk_fill(&t, 1, SUB, 4 * SUB);
@@ -172,12 +165,11 @@ static void a_write_beside_a_snapshot_moves_what_has_data(void **state)
 	disk_release(&t);
 }
 
-static void what_is_freed_waits_for_the_commit(void **state)
+TEST(what_is_freed_waits_for_the_commit)
 {
 	struct disk_rig t;
 	struct l2_entry e;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	e = written(&t, CLUSTER, 0);
 	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
@@ -212,32 +204,12 @@ static void expect_refused(struct l2_entry e)
 	store_unref(t.mem);
 }
 
-static void an_entry_that_cannot_be_marks_the_image(void **state)
+TEST(an_entry_that_cannot_be_marks_the_image)
 {
-	(void)state;
 	expect_refused((struct l2_entry){ CLUSTER / 2 | ENTRY_COPIED, 0 });
 	expect_refused(
 		(struct l2_entry){ (UINT64_C(1) << 50) | ENTRY_COPIED, 0 });
 	expect_refused((struct l2_entry){ UINT64_C(1) << 57 | CLUSTER, 0 });
 	expect_refused(
 		(struct l2_entry){ L2_COMPRESSED | UINT64_C(1) << 50, 0 });
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(only_unshared_data_is_overwritten_in_place),
-		cmocka_unit_test(
-			in_place_ends_with_the_subclusters_that_are_there),
-		cmocka_unit_test(a_cluster_is_copied_around_its_data),
-		cmocka_unit_test(
-			what_is_below_decides_whether_nothing_is_zeros),
-		cmocka_unit_test(subclusters_are_copied_no_further_than_needed),
-		cmocka_unit_test(of_a_shared_cluster_the_data_moves),
-		cmocka_unit_test(a_write_beside_a_snapshot_moves_what_has_data),
-		cmocka_unit_test(what_is_freed_waits_for_the_commit),
-		cmocka_unit_test(an_entry_that_cannot_be_marks_the_image),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

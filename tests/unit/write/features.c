@@ -78,11 +78,10 @@ static int write_sector(struct rig *r)
 	return image_pwritev(r->img, &iov, 1, 0, 0, NULL);
 }
 
-static void unknown_autoclear_bits_go_when_an_image_opens_for_writing(void **s)
+TEST(unknown_autoclear_bits_go_when_an_image_opens_for_writing)
 {
 	struct rig r;
 
-	(void)s;
 	make(&r, 3);
 	put_word(&r, HEADER_OFF_AUTOCLEAR,
 		 UNKNOWN_AUTOCLEAR | AUTOCLEAR_BITMAPS |
@@ -93,11 +92,10 @@ static void unknown_autoclear_bits_go_when_an_image_opens_for_writing(void **s)
 	end(&r);
 }
 
-static void bitmaps_stay_valid_until_guest_data_changes(void **s)
+TEST(bitmaps_stay_valid_until_guest_data_changes)
 {
 	struct rig r;
 
-	(void)s;
 	make(&r, 3);
 	put_word(&r, HEADER_OFF_AUTOCLEAR, AUTOCLEAR_BITMAPS);
 	open_rw(&r);
@@ -108,11 +106,10 @@ static void bitmaps_stay_valid_until_guest_data_changes(void **s)
 	end(&r);
 }
 
-static void every_kind_of_guest_change_drops_the_bitmaps(void **s)
+TEST(every_kind_of_guest_change_drops_the_bitmaps)
 {
 	uint8_t *cluster = calloc(1, 65536);
 
-	(void)s;
 	assert_non_null(cluster);
 	for (int kind = 0; kind < 3; kind++) {
 		struct rig r;
@@ -132,11 +129,10 @@ static void every_kind_of_guest_change_drops_the_bitmaps(void **s)
 	free(cluster);
 }
 
-static void the_dirty_bit_lasts_as_long_as_there_is_a_reason(void **s)
+TEST(the_dirty_bit_lasts_as_long_as_there_is_a_reason)
 {
 	struct rig r;
 
-	(void)s;
 	make(&r, 3);
 	open_rw(&r);
 	assert_int_equal(features_begin_dirty(r.img, DIRTY_LAZY, NULL), 0);
@@ -149,12 +145,11 @@ static void the_dirty_bit_lasts_as_long_as_there_is_a_reason(void **s)
 	end(&r);
 }
 
-static void the_dirty_bit_costs_nothing_while_it_is_set(void **s)
+TEST(the_dirty_bit_costs_nothing_while_it_is_set)
 {
 	struct rig r;
 	uint64_t flushes;
 
-	(void)s;
 	make(&r, 3);
 	open_rw(&r);
 	assert_int_equal(features_begin_dirty(r.img, DIRTY_LAZY, NULL), 0);
@@ -165,12 +160,11 @@ static void the_dirty_bit_costs_nothing_while_it_is_set(void **s)
 	end(&r);
 }
 
-static void version_2_has_no_bits_to_write(void **s)
+TEST(version_2_has_no_bits_to_write)
 {
 	struct rig r;
 	uint64_t writes;
 
-	(void)s;
 	make(&r, 2);
 	open_rw(&r);
 	writes = r.count.calls[STORE_OP_WRITE];
@@ -185,11 +179,10 @@ static void version_2_has_no_bits_to_write(void **s)
 	store_unref(r.mem);
 }
 
-static void a_corrupt_image_takes_no_more_writes(void **s)
+TEST(a_corrupt_image_takes_no_more_writes)
 {
 	struct rig r;
 
-	(void)s;
 	make(&r, 3);
 	open_rw(&r);
 	assert_int_equal(features_mark_corrupt(r.img, -EIO), -EIO);
@@ -199,21 +192,4 @@ static void a_corrupt_image_takes_no_more_writes(void **s)
 	image_close(r.img);
 	store_unref(r.file);
 	store_unref(r.mem);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			unknown_autoclear_bits_go_when_an_image_opens_for_writing),
-		cmocka_unit_test(bitmaps_stay_valid_until_guest_data_changes),
-		cmocka_unit_test(every_kind_of_guest_change_drops_the_bitmaps),
-		cmocka_unit_test(
-			the_dirty_bit_lasts_as_long_as_there_is_a_reason),
-		cmocka_unit_test(the_dirty_bit_costs_nothing_while_it_is_set),
-		cmocka_unit_test(version_2_has_no_bits_to_write),
-		cmocka_unit_test(a_corrupt_image_takes_no_more_writes),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

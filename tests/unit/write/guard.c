@@ -15,11 +15,10 @@ static void init(struct guard *g, uint32_t sections)
 	assert_int_equal(guard_init(g, sections, BITS, 4, NULL), 0);
 }
 
-static void the_header_is_guarded_unasked(void **state)
+TEST(the_header_is_guarded_unasked)
 {
 	struct guard g;
 
-	(void)state;
 	init(&g, QCOW2_OVERLAP_CACHED);
 	assert_true(guard_hits(&g, 1, 0));
 	assert_true(guard_hits(&g, 2 * CLUSTER, CLUSTER - 1));
@@ -27,21 +26,19 @@ static void the_header_is_guarded_unasked(void **state)
 	guard_release(&g);
 }
 
-static void the_header_is_left_alone_when_that_is_asked(void **state)
+TEST(the_header_is_left_alone_when_that_is_asked)
 {
 	struct guard g;
 
-	(void)state;
 	init(&g, QCOW2_OVERLAP_ACTIVE_L1);
 	assert_false(guard_hits(&g, 1, 0));
 	guard_release(&g);
 }
 
-static void a_range_is_guarded_to_its_last_byte(void **state)
+TEST(a_range_is_guarded_to_its_last_byte)
 {
 	struct guard g;
 
-	(void)state;
 	init(&g, QCOW2_OVERLAP_ALL);
 	assert_int_equal(guard_add(&g, QCOW2_OVERLAP_ACTIVE_L1, CLUSTER + 1,
 				   10 * CLUSTER, NULL),
@@ -53,11 +50,10 @@ static void a_range_is_guarded_to_its_last_byte(void **state)
 	guard_release(&g);
 }
 
-static void only_chosen_sections_count(void **state)
+TEST(only_chosen_sections_count)
 {
 	struct guard g;
 
-	(void)state;
 	init(&g, QCOW2_OVERLAP_ACTIVE_L2);
 	guard_add(&g, QCOW2_OVERLAP_REFCOUNT_BLOCK, 1, 5 * CLUSTER, NULL);
 	assert_false(guard_hits(&g, 1, 5 * CLUSTER));
@@ -66,13 +62,12 @@ static void only_chosen_sections_count(void **state)
 	guard_release(&g);
 }
 
-static void a_cluster_of_two_sections_leaves_one_at_a_time(void **state)
+TEST(a_cluster_of_two_sections_leaves_one_at_a_time)
 {
 	const uint32_t active = QCOW2_OVERLAP_ACTIVE_L2;
 	const uint32_t inactive = QCOW2_OVERLAP_INACTIVE_L2;
 	struct guard g;
 
-	(void)state;
 	init(&g, QCOW2_OVERLAP_ALL);
 	guard_add(&g, active | inactive, 1, 5 * CLUSTER, NULL);
 	guard_remove(&g, active, 1, 5 * CLUSTER);
@@ -83,13 +78,12 @@ static void a_cluster_of_two_sections_leaves_one_at_a_time(void **state)
 }
 
 /* Numbers that were removed must not hide those behind them. */
-static void many_come_and_go(void **state)
+TEST(many_come_and_go)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	bool in[4096] = { false };
 	struct guard g;
 
-	(void)state;
 	init(&g, QCOW2_OVERLAP_ALL);
 	for (unsigned i = 0; i < 100000; i++) {
 		uint64_t c = 1 + test_rng_below(&rng, 4095);
@@ -123,14 +117,13 @@ static void *read_on(void *arg)
 	return NULL;
 }
 
-static void readers_never_miss_what_is_there_while_the_set_grows(void **state)
+TEST(readers_never_miss_what_is_there_while_the_set_grows)
 {
 	struct guard g;
 	struct reader r = { .g = &g };
 	pthread_t thread;
 	void *missed;
 
-	(void)state;
 	init(&g, QCOW2_OVERLAP_ALL);
 	guard_add(&g, QCOW2_OVERLAP_ACTIVE_L2, 1, 7 * CLUSTER, NULL);
 	assert_int_equal(pthread_create(&thread, NULL, read_on, &r), 0);
@@ -142,33 +135,14 @@ static void readers_never_miss_what_is_there_while_the_set_grows(void **state)
 	guard_release(&g);
 }
 
-static void every_question_is_counted(void **state)
+TEST(every_question_is_counted)
 {
 	struct guard g;
 
-	(void)state;
 	init(&g, QCOW2_OVERLAP_CACHED);
 	assert_int_equal(guard_count_asked(&g), 0);
 	guard_hits(&g, 1, 0);
 	guard_hits(&g, 9 * CLUSTER, CLUSTER);
 	assert_int_equal(guard_count_asked(&g), 2);
 	guard_release(&g);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_header_is_guarded_unasked),
-		cmocka_unit_test(the_header_is_left_alone_when_that_is_asked),
-		cmocka_unit_test(a_range_is_guarded_to_its_last_byte),
-		cmocka_unit_test(only_chosen_sections_count),
-		cmocka_unit_test(
-			a_cluster_of_two_sections_leaves_one_at_a_time),
-		cmocka_unit_test(many_come_and_go),
-		cmocka_unit_test(
-			readers_never_miss_what_is_there_while_the_set_grows),
-		cmocka_unit_test(every_question_is_counted),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

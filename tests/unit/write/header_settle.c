@@ -41,11 +41,10 @@ static uint64_t size_on_disk(struct disk_rig *t)
 	return get_be64(raw);
 }
 
-static void the_old_header_comes_back_at_once(void **state)
+TEST(the_old_header_comes_back_at_once)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	fail_writes(&t, 1);
 	assert_int_equal(update_size(&t, 4096), -ENOSPC);
@@ -55,11 +54,10 @@ static void the_old_header_comes_back_at_once(void **state)
 	disk_release(&t);
 }
 
-static void or_with_the_next_flush(void **state)
+TEST(or_with_the_next_flush)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 7, CLUSTER, 0);
 	fail_writes(&t, 2);
@@ -77,11 +75,10 @@ static void or_with_the_next_flush(void **state)
 	disk_release(&t);
 }
 
-static void another_change_settles_it_too(void **state)
+TEST(another_change_settles_it_too)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	fail_writes(&t, 2);
 	assert_int_equal(update_size(&t, 4096), -ENOSPC);
@@ -94,12 +91,11 @@ static void another_change_settles_it_too(void **state)
 }
 
 /* Bits that are as they should be in memory may not be so on the disk. */
-static void a_bit_that_could_not_be_cleared_is_set_again(void **state)
+TEST(a_bit_that_could_not_be_cleared_is_set_again)
 {
 	struct disk_rig t;
 	uint8_t raw[8];
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	assert_int_equal(features_begin_dirty(t.img, DIRTY_OPERATION, NULL), 0);
 	fail_writes(&t, 2);
@@ -118,13 +114,12 @@ static void a_bit_that_could_not_be_cleared_is_set_again(void **state)
 }
 
 /* Names lie behind the fixed part, which is all that other changes write. */
-static void names_that_found_no_room_go_from_the_whole_sector(void **state)
+TEST(names_that_found_no_room_go_from_the_whole_sector)
 {
 	struct header_cluster to;
 	uint8_t before[512], after[512];
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	assert_int_equal(store_pread(t.mem, before, 512, 0, 0, NULL), 0);
 	to = header_cluster_of(t.img);
@@ -139,12 +134,11 @@ static void names_that_found_no_room_go_from_the_whole_sector(void **state)
 	disk_release(&t);
 }
 
-static void what_only_the_new_header_has_waits_in_quarantine(void **state)
+TEST(what_only_the_new_header_has_waits_in_quarantine)
 {
 	struct disk_rig t;
 	struct claim c;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	assert_int_equal(refcounts_claim_row(&t.img->writer->refs, 2, &c, NULL),
 			 0);
@@ -156,20 +150,4 @@ static void what_only_the_new_header_has_waits_in_quarantine(void **state)
 	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
 	assert_int_equal(disk_count(&t, c.host_off), 0);
 	disk_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_old_header_comes_back_at_once),
-		cmocka_unit_test(or_with_the_next_flush),
-		cmocka_unit_test(another_change_settles_it_too),
-		cmocka_unit_test(a_bit_that_could_not_be_cleared_is_set_again),
-		cmocka_unit_test(
-			names_that_found_no_room_go_from_the_whole_sector),
-		cmocka_unit_test(
-			what_only_the_new_header_has_waits_in_quarantine),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

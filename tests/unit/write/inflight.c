@@ -8,12 +8,11 @@
 
 #define REGION (UINT64_C(1) << INFLIGHT_REGION_BITS)
 
-static void what_does_not_overlap_enters_together(void **state)
+TEST(what_does_not_overlap_enters_together)
 {
 	struct inflight_range a, b, c;
 	struct inflight f;
 
-	(void)state;
 	inflight_init(&f);
 	assert_true(inflight_enter(&f, &a, 0, 512, false));
 	assert_true(inflight_enter(&f, &b, 512, 1024, false));
@@ -24,7 +23,7 @@ static void what_does_not_overlap_enters_together(void **state)
 	inflight_release(&f);
 }
 
-static void what_overlaps_is_refused_without_waiting(void **state)
+TEST(what_overlaps_is_refused_without_waiting)
 {
 	static const uint64_t ranges[][2] = {
 		{ 0, 4096 },    { 1024, 1536 }, { 1535, 1536 },
@@ -33,7 +32,6 @@ static void what_overlaps_is_refused_without_waiting(void **state)
 	struct inflight_range a, b;
 	struct inflight f;
 
-	(void)state;
 	inflight_init(&f);
 	assert_true(inflight_enter(&f, &a, 1024, 1536, false));
 	for (unsigned i = 0; i < 6; i++)
@@ -47,13 +45,12 @@ static void what_overlaps_is_refused_without_waiting(void **state)
 	inflight_release(&f);
 }
 
-static void regions_that_share_a_shard_do_not_meet(void **state)
+TEST(regions_that_share_a_shard_do_not_meet)
 {
 	struct inflight_range a, b;
 	struct inflight f;
 	uint64_t far = INFLIGHT_SHARDS * REGION;
 
-	(void)state;
 	inflight_init(&f);
 	assert_true(inflight_enter(&f, &a, 0, REGION, false));
 	assert_true(inflight_enter(&f, &b, far, far + REGION, false));
@@ -111,12 +108,11 @@ static void run_threads(struct scene *s, pthread_t *threads)
 			pthread_create(&threads[i], NULL, enter_often, s), 0);
 }
 
-static void threads_that_overlap_run_one_after_the_other(void **state)
+TEST(threads_that_overlap_run_one_after_the_other)
 {
 	struct scene *s = calloc(1, sizeof(*s));
 	pthread_t threads[THREADS];
 
-	(void)state;
 	assert_non_null(s);
 	s->seed = test_seed();
 	inflight_init(&s->f);
@@ -129,12 +125,11 @@ static void threads_that_overlap_run_one_after_the_other(void **state)
 	free(s);
 }
 
-static void a_freeze_keeps_everybody_out(void **state)
+TEST(a_freeze_keeps_everybody_out)
 {
 	struct scene *s = calloc(1, sizeof(*s));
 	pthread_t threads[THREADS];
 
-	(void)state;
 	assert_non_null(s);
 	s->seed = test_seed();
 	inflight_init(&s->f);
@@ -152,17 +147,4 @@ static void a_freeze_keeps_everybody_out(void **state)
 	assert_int_equal(s->violations, 0);
 	inflight_release(&s->f);
 	free(s);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_does_not_overlap_enters_together),
-		cmocka_unit_test(what_overlaps_is_refused_without_waiting),
-		cmocka_unit_test(regions_that_share_a_shard_do_not_meet),
-		cmocka_unit_test(threads_that_overlap_run_one_after_the_other),
-		cmocka_unit_test(a_freeze_keeps_everybody_out),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

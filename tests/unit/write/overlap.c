@@ -86,7 +86,7 @@ static int write_over(struct qcow2_store *s, uint64_t victim, uint32_t sections)
 	return rc;
 }
 
-static void each_template_guards_its_sections(void **state)
+TEST(each_template_guards_its_sections)
 {
 	static const struct {
 		uint32_t sections;
@@ -101,7 +101,6 @@ static void each_template_guards_its_sections(void **state)
 		{ QCOW2_OVERLAP_ACTIVE_L1, true, false, false },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		for (int victim = 0; victim < 3; victim++) {
 			struct qcow2_store *s = make();
@@ -122,8 +121,7 @@ static void each_template_guards_its_sections(void **state)
 }
 
 /* S10: tables that cannot be found cannot be guarded, so nothing is written. */
-static void
-a_snapshot_that_cannot_be_followed_is_not_left_unguarded(void **state)
+TEST(a_snapshot_that_cannot_be_followed_is_not_left_unguarded)
 {
 	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
 	struct qcow2_store *s = make();
@@ -131,7 +129,6 @@ a_snapshot_that_cannot_be_followed_is_not_left_unguarded(void **state)
 	struct qcow2_error err = { 0 };
 	struct qcow2_image *img;
 
-	(void)state;
 	put(s, get(s, at) + 8, at);
 	opts.flags = QCOW2_OPEN_RDWR;
 	opts.overlap_check = QCOW2_OVERLAP_ALL;
@@ -143,13 +140,12 @@ a_snapshot_that_cannot_be_followed_is_not_left_unguarded(void **state)
 }
 
 /* Deleting a snapshot makes its tables free: they may hold data after it. */
-static void tables_of_a_deleted_snapshot_are_guarded_no_more(void **state)
+TEST(tables_of_a_deleted_snapshot_are_guarded_no_more)
 {
 	struct qcow2_store *s = make();
 	struct qcow2_image *img = open_rw(s, QCOW2_OVERLAP_ALL);
 	uint8_t sector[512] = { 3 };
 
-	(void)state;
 	assert_int_equal(qcow2_snapshot_delete(img, "one", NULL), 0);
 	for (uint64_t i = 0; i < 16; i++)
 		assert_int_equal(qcow2_pwrite(img, sector, 512, i * CLUSTER,
@@ -188,9 +184,8 @@ static uint64_t refcount_block(struct qcow2_store *s)
 
 /* What an entry claims loses a reference when the entry is replaced: a refcount
  * block that a compressed cluster claimed had none left. */
-static void metadata_that_an_entry_claims_is_not_freed(void **state)
+TEST(metadata_that_an_entry_claims_is_not_freed)
 {
-	(void)state;
 	for (int i = 0; i < 2 * N_REQUESTS; i++) {
 		struct qcow2_store *s = make();
 		uint64_t block = refcount_block(s);
@@ -207,18 +202,4 @@ static void metadata_that_an_entry_claims_is_not_freed(void **state)
 		assert_int_equal(get(s, in_block), before);
 		store_unref(s);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_template_guards_its_sections),
-		cmocka_unit_test(
-			a_snapshot_that_cannot_be_followed_is_not_left_unguarded),
-		cmocka_unit_test(
-			tables_of_a_deleted_snapshot_are_guarded_no_more),
-		cmocka_unit_test(metadata_that_an_entry_claims_is_not_freed),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,12 +37,11 @@ static uint64_t count(struct pack_rig *t, uint64_t host_off)
 	return rig_count(&t->rig, align_down(host_off, RIG_CLUSTER));
 }
 
-static void pieces_lie_side_by_side_and_are_counted(void **state)
+TEST(pieces_lie_side_by_side_and_are_counted)
 {
 	struct pack_rig t;
 	uint64_t first;
 
-	(void)state;
 	init(&t);
 	first = put(&t, 100);
 	assert_true(is_aligned(first, RIG_CLUSTER));
@@ -52,12 +51,11 @@ static void pieces_lie_side_by_side_and_are_counted(void **state)
 	release(&t);
 }
 
-static void a_piece_across_two_clusters_counts_in_both(void **state)
+TEST(a_piece_across_two_clusters_counts_in_both)
 {
 	struct pack_rig t;
 	uint64_t first, second;
 
-	(void)state;
 	init(&t);
 	first = put(&t, 4000);
 	second = put(&t, 200);
@@ -70,12 +68,11 @@ static void a_piece_across_two_clusters_counts_in_both(void **state)
 }
 
 /* O7 */
-static void after_a_commit_a_piece_begins_in_a_new_sector(void **state)
+TEST(after_a_commit_a_piece_begins_in_a_new_sector)
 {
 	struct pack_rig t;
 	uint64_t first;
 
-	(void)state;
 	init(&t);
 	first = put(&t, 100);
 	assert_int_equal(commit_flush(&t.rig.commit, NULL), 0);
@@ -86,12 +83,11 @@ static void after_a_commit_a_piece_begins_in_a_new_sector(void **state)
 
 /* S8: where the file ended when it was opened, entries may end that count
  * sectors behind it. */
-static void no_piece_goes_on_across_the_old_end(void **state)
+TEST(no_piece_goes_on_across_the_old_end)
 {
 	struct pack_rig t;
 	uint64_t first, second;
 
-	(void)state;
 	init(&t);
 	first = put(&t, 4000);
 	t.pack.apart = first + RIG_CLUSTER;
@@ -101,12 +97,11 @@ static void no_piece_goes_on_across_the_old_end(void **state)
 	release(&t);
 }
 
-static void what_is_cancelled_is_not_counted(void **state)
+TEST(what_is_cancelled_is_not_counted)
 {
 	struct pack_rig t;
 	uint64_t first, second;
 
-	(void)state;
 	init(&t);
 	first = put(&t, 4000);
 	second = put(&t, 200);
@@ -116,12 +111,11 @@ static void what_is_cancelled_is_not_counted(void **state)
 	release(&t);
 }
 
-static void the_open_cluster_is_not_given_away_when_it_is_empty(void **state)
+TEST(the_open_cluster_is_not_given_away_when_it_is_empty)
 {
 	struct pack_rig t;
 	uint64_t first;
 
-	(void)state;
 	init(&t);
 	first = put(&t, 100);
 	pack_cancel(&t.pack, 100, first);
@@ -136,12 +130,11 @@ static void the_open_cluster_is_not_given_away_when_it_is_empty(void **state)
 /* A piece that fits goes elsewhere when the open cluster cannot be counted, and
  * those after it follow: they were once written to the open cluster and counted
  * in the next. */
-static void pieces_are_counted_where_they_are(void **state)
+TEST(pieces_are_counted_where_they_are)
 {
 	struct pack_rig t;
 	uint64_t at[4];
 
-	(void)state;
 	init(&t);
 	at[0] = put(&t, 100);
 	assert_int_equal(commit_flush(&t.rig.commit, NULL), 0);
@@ -163,12 +156,11 @@ static void pieces_are_counted_where_they_are(void **state)
 	release(&t);
 }
 
-static void a_full_refcount_opens_another_cluster(void **state)
+TEST(a_full_refcount_opens_another_cluster)
 {
 	struct pack_rig t;
 	uint64_t first;
 
-	(void)state;
 	rig_init_with(&t.rig, RIG_CLUSTER, 1, 0);
 	alloc_init(&t.alloc, &t.rig.refs, &t.rig.commit);
 	pack_init(&t.pack, &t.alloc, 0);
@@ -177,21 +169,4 @@ static void a_full_refcount_opens_another_cluster(void **state)
 	assert_int_equal(count(&t, first), 1);
 	assert_int_equal(count(&t, first + RIG_CLUSTER), 1);
 	release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pieces_lie_side_by_side_and_are_counted),
-		cmocka_unit_test(a_piece_across_two_clusters_counts_in_both),
-		cmocka_unit_test(after_a_commit_a_piece_begins_in_a_new_sector),
-		cmocka_unit_test(no_piece_goes_on_across_the_old_end),
-		cmocka_unit_test(what_is_cancelled_is_not_counted),
-		cmocka_unit_test(
-			the_open_cluster_is_not_given_away_when_it_is_empty),
-		cmocka_unit_test(pieces_are_counted_where_they_are),
-		cmocka_unit_test(a_full_refcount_opens_another_cluster),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

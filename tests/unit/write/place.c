@@ -142,27 +142,24 @@ static void fill_and_read(uint32_t flags, enum qcow2_preallocation prealloc)
 	free(plain);
 }
 
-static void what_is_written_to_places_is_read(void **state)
+TEST(what_is_written_to_places_is_read)
 {
-	(void)state;
 	for (int i = 0; i < 10; i++)
 		fill_and_read(0, QCOW2_PREALLOC_OFF);
 }
 
-static void subclusters_around_a_place_stay_zero(void **state)
+TEST(subclusters_around_a_place_stay_zero)
 {
-	(void)state;
 	for (int i = 0; i < 10; i++)
 		fill_and_read(QCOW2_CREATE_EXTENDED_L2, QCOW2_PREALLOC_OFF);
 }
 
-static void clusters_that_are_there_are_their_own_places(void **state)
+TEST(clusters_that_are_there_are_their_own_places)
 {
-	(void)state;
 	fill_and_read(0, QCOW2_PREALLOC_METADATA);
 }
 
-static void an_encoded_cluster_gets_a_place_once(void **state)
+TEST(an_encoded_cluster_gets_a_place_once)
 {
 	uint8_t *plain = calloc(1, SIZE);
 	uint8_t *encoded = malloc(CLUSTER);
@@ -170,7 +167,6 @@ static void an_encoded_cluster_gets_a_place_once(void **state)
 	struct rig r;
 	size_t n;
 
-	(void)state;
 	memset(plain + 3 * CLUSTER, 7, CLUSTER);
 	setup_rig(&r, 0, QCOW2_PREALLOC_OFF);
 	assert_int_equal(
@@ -191,11 +187,10 @@ static void an_encoded_cluster_gets_a_place_once(void **state)
 
 /* What was there before shines through nowhere, and the places follow each
  * other as the guest's bytes do. */
-static void used_space_is_taken_in_order(void **state)
+TEST(used_space_is_taken_in_order)
 {
 	static const uint32_t flags[] = { 0, QCOW2_CREATE_EXTENDED_L2 };
 
-	(void)state;
 	for (unsigned i = 0; i < 2; i++) {
 		uint8_t *plain = calloc(1, SIZE);
 		uint64_t last = 0;
@@ -220,17 +215,4 @@ static void used_space_is_taken_in_order(void **state)
 		teardown_rig(&r);
 		free(plain);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_is_written_to_places_is_read),
-		cmocka_unit_test(subclusters_around_a_place_stay_zero),
-		cmocka_unit_test(clusters_that_are_there_are_their_own_places),
-		cmocka_unit_test(an_encoded_cluster_gets_a_place_once),
-		cmocka_unit_test(used_space_is_taken_in_order),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,9 +8,8 @@
 
 /* ---- What is not used stays ---------------------------------------------- */
 
-static void opening_and_closing_changes_nothing(void **state)
+TEST(opening_and_closing_changes_nothing)
 {
-	(void)state;
 	for (unsigned k = 0; k < N_WANTS * N_DAMAGES; k++) {
 		const struct want *w = &wants[k % N_WANTS];
 		uint64_t size, size_after;
@@ -145,9 +144,8 @@ static void use_image(struct rig *r, use_fn *first, use_fn *second)
 	expect_all(r);
 }
 
-static void every_byte_is_right_after_every_use(void **state)
+TEST(every_byte_is_right_after_every_use)
 {
-	(void)state;
 	for (unsigned k = 0; k < N_WANTS * N_DAMAGES * N_USES; k++) {
 		const struct want *w = &wants[k % N_WANTS];
 		unsigned d = k / N_WANTS % N_DAMAGES;
@@ -166,13 +164,12 @@ static void every_byte_is_right_after_every_use(void **state)
 }
 
 /* A sound image is not changed by the proof, and reuses its space. */
-static void a_sound_image_does_not_grow(void **state)
+TEST(a_sound_image_does_not_grow)
 {
 	static const struct want w = { 3, 4096, 16, false, false };
 	uint64_t before, after;
 	struct rig r;
 
-	(void)state;
 	make(&r, &w);
 	rig_open(&r);
 	discard(&r);
@@ -192,7 +189,7 @@ static void a_sound_image_does_not_grow(void **state)
 
 /* An entry points to where the file ended a moment ago: the next cluster that is
  * claimed would be the one it names, and then belong to two guest clusters. */
-static void nothing_is_put_where_an_entry_past_the_end_points(void **state)
+TEST(nothing_is_put_where_an_entry_past_the_end_points)
 {
 	static const struct want w = { 3, 4096, 16, false, false };
 	struct qcow2_error err = { 0 };
@@ -200,7 +197,6 @@ static void nothing_is_put_where_an_entry_past_the_end_points(void **state)
 	struct raw raw;
 	struct rig r;
 
-	(void)state;
 	make(&r, &w);
 	raw_open(&raw, &r);
 	raw_put(&raw, (raw.n_clusters * 4096) | ENTRY_COPIED,
@@ -217,12 +213,11 @@ static void nothing_is_put_where_an_entry_past_the_end_points(void **state)
 }
 
 /* Who must not wait gets no proof made, and none is needed afterwards. */
-static void nobody_waits_for_it_who_must_not(void **state)
+TEST(nobody_waits_for_it_who_must_not)
 {
 	static const struct want w = { 3, 4096, 16, false, false };
 	struct rig r;
 
-	(void)state;
 	make(&r, &w);
 	rig_open(&r);
 	assert_int_equal(qcow2_pwrite(r.img, "x", 1, 0, QCOW2_NOWAIT, NULL),
@@ -235,12 +230,11 @@ static void nobody_waits_for_it_who_must_not(void **state)
 	release(&r);
 }
 
-static void who_vouches_for_refcounts_has_none_proved(void **state)
+TEST(who_vouches_for_refcounts_has_none_proved)
 {
 	static const struct want w = { 3, 4096, 16, false, true };
 	struct rig r;
 
-	(void)state;
 	make(&r, &w);
 	r.open.flags = QCOW2_OPEN_TRUST_REFCOUNTS;
 	rig_open(&r);
@@ -256,14 +250,13 @@ static void who_vouches_for_refcounts_has_none_proved(void **state)
 /* ---- Where there is no proof --------------------------------------------- */
 
 /* An entry that takes a table for data. */
-static void other_damage_is_refused(void **state)
+TEST(other_damage_is_refused)
 {
 	static const struct want w = { 3, 4096, 16, false, false };
 	struct qcow2_error err = { 0 };
 	struct rig r;
 	struct raw raw;
 
-	(void)state;
 	make(&r, &w);
 	raw_open(&raw, &r);
 	raw_put(&raw, raw.header.l1_off | ENTRY_COPIED,
@@ -280,14 +273,13 @@ static void other_damage_is_refused(void **state)
 	release(&r);
 }
 
-static void the_defect_is_named(void **state)
+TEST(the_defect_is_named)
 {
 	static const struct want w = { 3, 4096, 16, false, false };
 	struct qcow2_error err = { 0 };
 	struct rig r;
 	struct raw raw;
 
-	(void)state;
 	make(&r, &w);
 	raw_open(&raw, &r);
 	raw_put(&raw, raw.header.l1_off | ENTRY_COPIED,
@@ -303,7 +295,7 @@ static void the_defect_is_named(void **state)
 
 /* One bit cannot say that a cluster has two owners: such an image is not marked
  * corrupt, since wider refcounts are what it needs. */
-static void refcounts_that_are_too_narrow_are_refused(void **state)
+TEST(refcounts_that_are_too_narrow_are_refused)
 {
 	static const struct want w = { 3, 4096, 1, false, false };
 	struct qcow2_error err = { 0 };
@@ -311,7 +303,6 @@ static void refcounts_that_are_too_narrow_are_refused(void **state)
 	struct raw raw;
 	uint64_t l2;
 
-	(void)state;
 	make(&r, &w);
 	raw_open(&raw, &r);
 	l2 = raw_get(&raw, raw.header.l1_off) & ENTRY_OFFSET_MASK;
@@ -347,14 +338,13 @@ static void expect_sound_but_flags(struct rig *r)
 }
 
 /* Two entries of one disk for one cluster: each is written without the other. */
-static void two_entries_for_one_cluster_part(void **state)
+TEST(two_entries_for_one_cluster_part)
 {
 	static const struct want w = { 3, 4096, 16, false, false };
 	struct rig r;
 	struct raw raw;
 	uint64_t l2;
 
-	(void)state;
 	make(&r, &w);
 	raw_open(&raw, &r);
 	l2 = raw_get(&raw, raw.header.l1_off) & ENTRY_OFFSET_MASK;
@@ -369,14 +359,13 @@ static void two_entries_for_one_cluster_part(void **state)
 	release(&r);
 }
 
-static void without_memory_for_the_proof_the_file_only_grows(void **state)
+TEST(without_memory_for_the_proof_the_file_only_grows)
 {
 	static const struct want w = { 3, 4096, 16, false, false };
 	struct qcow2_resize_opts o = QCOW2_RESIZE_OPTS_INIT;
 	uint64_t before, after;
 	struct rig r;
 
-	(void)state;
 	make(&r, &w);
 	damage(&r, the_tail_does_not_count);
 	free(bytes_of(&r, &before));
@@ -399,9 +388,8 @@ static void without_memory_for_the_proof_the_file_only_grows(void **state)
 }
 
 /* I3a: whose flags they are is not known, so what the file held is copied. */
-static void without_a_proof_no_flag_is_believed(void **state)
+TEST(without_a_proof_no_flag_is_believed)
 {
-	(void)state;
 	for (unsigned i = 0; i < N_WANTS; i++) {
 		struct rig r;
 
@@ -424,11 +412,10 @@ static void without_a_proof_no_flag_is_believed(void **state)
 static void make_shared(struct rig *r);
 
 /* The table, too, may be the snapshot's. */
-static void without_a_proof_no_table_is_changed_in_place(void **state)
+TEST(without_a_proof_no_table_is_changed_in_place)
 {
 	struct rig r;
 
-	(void)state;
 	make_shared(&r);
 	r.open.budget.metadata_bytes = 100000;
 	rig_open(&r);
@@ -524,37 +511,12 @@ static bool apply_without_room(uint64_t first, uint64_t second)
 }
 
 /* A table in place that cannot be written is put back as the proof left it. */
-static void a_failed_apply_puts_no_wrong_flag_back(void **state)
+TEST(a_failed_apply_puts_no_wrong_flag_back)
 {
 	unsigned n = 0;
 
-	(void)state;
 	for (uint64_t first = 1; first < 20; first++)
 		for (uint64_t second = first; second < 20; second++)
 			n += apply_without_room(first, second);
 	assert_true(n > 0);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(without_a_proof_no_flag_is_believed),
-		cmocka_unit_test(without_a_proof_no_table_is_changed_in_place),
-		cmocka_unit_test(a_failed_apply_puts_no_wrong_flag_back),
-		cmocka_unit_test(opening_and_closing_changes_nothing),
-		cmocka_unit_test(every_byte_is_right_after_every_use),
-		cmocka_unit_test(a_sound_image_does_not_grow),
-		cmocka_unit_test(
-			nothing_is_put_where_an_entry_past_the_end_points),
-		cmocka_unit_test(nobody_waits_for_it_who_must_not),
-		cmocka_unit_test(who_vouches_for_refcounts_has_none_proved),
-		cmocka_unit_test(other_damage_is_refused),
-		cmocka_unit_test(the_defect_is_named),
-		cmocka_unit_test(refcounts_that_are_too_narrow_are_refused),
-		cmocka_unit_test(two_entries_for_one_cluster_part),
-		cmocka_unit_test(
-			without_memory_for_the_proof_the_file_only_grows),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

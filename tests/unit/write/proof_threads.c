@@ -44,11 +44,10 @@ static void *read_all(void *arg)
 	return NULL;
 }
 
-static void one_of_many_writers_makes_the_proof(void **state)
+TEST(one_of_many_writers_makes_the_proof)
 {
 	static const struct want w = { 3, 4096, 16, false, true };
 
-	(void)state;
 	for (unsigned round = 0; round < N_ROUNDS; round++) {
 		struct client writers[N_THREADS + 1];
 		struct rig r;
@@ -76,13 +75,4 @@ static void one_of_many_writers_makes_the_proof(void **state)
 		expect_all(&r);
 		release(&r);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_of_many_writers_makes_the_proof),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,11 +7,10 @@ static uint64_t table(struct disk_rig *t)
 	return map_l1_entry(&t->img->map, 0);
 }
 
-static void a_disk_without_table_gets_one(void **state)
+TEST(a_disk_without_table_gets_one)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	assert_int_equal(table(&t), 0);
 	assert_int_equal(tables_make(t.img, 3 * CLUSTER, NULL), 0);
@@ -21,12 +20,11 @@ static void a_disk_without_table_gets_one(void **state)
 	disk_release(&t);
 }
 
-static void a_table_that_is_there_stays(void **state)
+TEST(a_table_that_is_there_stays)
 {
 	struct disk_rig t;
 	uint64_t before;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 1, CLUSTER, 0);
 	before = table(&t);
@@ -35,12 +33,11 @@ static void a_table_that_is_there_stays(void **state)
 	disk_release(&t);
 }
 
-static void what_a_snapshot_has_too_is_copied(void **state)
+TEST(what_a_snapshot_has_too_is_copied)
 {
 	struct disk_rig t;
 	uint64_t before;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 1, CLUSTER, 0);
 	assert_int_equal(qcow2_snapshot_create(t.disk, "s", NULL, NULL), 0);
@@ -58,13 +55,12 @@ static void what_a_snapshot_has_too_is_copied(void **state)
 	disk_release(&t);
 }
 
-static void an_entry_that_points_nowhere_is_not_followed(void **state)
+TEST(an_entry_that_points_nowhere_is_not_followed)
 {
 	struct qcow2_error err = { 0 };
 	struct disk_rig t;
 	uint64_t before;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 1, CLUSTER, 0);
 	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
@@ -81,12 +77,11 @@ static void an_entry_that_points_nowhere_is_not_followed(void **state)
 	store_unref(t.mem);
 }
 
-static void a_copy_that_fails_leaves_the_table(void **state)
+TEST(a_copy_that_fails_leaves_the_table)
 {
 	struct disk_rig t;
 	bool fired = true;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 1, CLUSTER, 0);
 	assert_int_equal(qcow2_snapshot_create(t.disk, "s", NULL, NULL), 0);
@@ -110,17 +105,4 @@ static void a_copy_that_fails_leaves_the_table(void **state)
 		disk_expect(&t, 1, CLUSTER, 0);
 	}
 	disk_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_disk_without_table_gets_one),
-		cmocka_unit_test(a_table_that_is_there_stays),
-		cmocka_unit_test(what_a_snapshot_has_too_is_copied),
-		cmocka_unit_test(an_entry_that_points_nowhere_is_not_followed),
-		cmocka_unit_test(a_copy_that_fails_leaves_the_table),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,14 +42,13 @@ static uint64_t cluster_of(struct disk_rig *t, uint64_t guest)
 	return l2_host_off(disk_entry(t, guest)) / CLUSTER;
 }
 
-static void every_reference_is_seen_in_order(void **state)
+TEST(every_reference_is_seen_in_order)
 {
 	struct seen seen = { { 0 }, 0, 0 };
 	struct disk_rig t;
 	struct tree tree;
 	uint64_t n = 0;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 1, CLUSTER, 5 * CLUSTER);
 	disk_fill(&t, 2, 2 * CLUSTER, 0);
@@ -71,14 +70,13 @@ static void every_reference_is_seen_in_order(void **state)
 	disk_release(&t);
 }
 
-static void compressed_data_counts_once_for_each_piece(void **state)
+TEST(compressed_data_counts_once_for_each_piece)
 {
 	struct seen seen = { { 0 }, 0, 0 };
 	struct disk_rig t;
 	struct tree tree;
 	uint64_t most = 0;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	for (uint64_t i = 0; i < 3; i++)
 		disk_compress(&t, (uint8_t)(i + 1), i);
@@ -91,13 +89,12 @@ static void compressed_data_counts_once_for_each_piece(void **state)
 	disk_release(&t);
 }
 
-static void runs_that_are_kept_are_the_same(void **state)
+TEST(runs_that_are_kept_are_the_same)
 {
 	struct seen first = { { 0 }, 0, 0 }, second = { { 0 }, 0, 0 };
 	struct disk_rig t;
 	struct tree tree;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 2, 4 * CLUSTER, 0);
 	tree = tree_of(&t);
@@ -126,7 +123,7 @@ static int refuse(void *opaque, const struct tree_run *runs, size_t n,
 	return -EXDEV;
 }
 
-static void the_first_error_ends_it(void **state)
+TEST(the_first_error_ends_it)
 {
 	const struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ),
 					 .nth = 1,
@@ -135,7 +132,6 @@ static void the_first_error_ends_it(void **state)
 	struct disk_rig t;
 	struct tree tree;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 2, CLUSTER, 0);
 	tree = tree_of(&t);
@@ -148,7 +144,7 @@ static void the_first_error_ends_it(void **state)
 	disk_release(&t);
 }
 
-static void an_entry_that_points_nowhere_is_told(void **state)
+TEST(an_entry_that_points_nowhere_is_told)
 {
 	const uint8_t bad[8] = { 0x80, 0, 0x7f, 0, 0, 0, 0, 0 };
 	struct qcow2_error err = { 0 };
@@ -158,7 +154,6 @@ static void an_entry_that_points_nowhere_is_told(void **state)
 	uint64_t off;
 	uint8_t good[8];
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 2, 2 * CLUSTER, 0);
 	tree = tree_of(&t);
@@ -173,13 +168,12 @@ static void an_entry_that_points_nowhere_is_told(void **state)
 	disk_release(&t);
 }
 
-static void references_come_and_go(void **state)
+TEST(references_come_and_go)
 {
 	struct disk_rig t;
 	struct tree tree;
 	uint64_t off;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 2, 2 * CLUSTER, 0);
 	tree = tree_of(&t);
@@ -195,14 +189,13 @@ static void references_come_and_go(void **state)
 }
 
 /* The last cluster of the tree has as many references as it can. */
-static void a_full_refcount_changes_none(void **state)
+TEST(a_full_refcount_changes_none)
 {
 	struct qcow2_error err = { 0 };
 	struct disk_rig t;
 	struct tree tree;
 	uint64_t last;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 2, 3 * CLUSTER, 0);
 	tree = tree_of(&t);
@@ -240,13 +233,12 @@ static int look(void *opaque, uint8_t *table, uint64_t index, uint64_t host_off,
 	return 0;
 }
 
-static void each_table_is_shown_with_its_place(void **state)
+TEST(each_table_is_shown_with_its_place)
 {
 	struct disk_rig t;
 	struct looks looks = { &t, 0 };
 	struct tree tree;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 2, CLUSTER, 3 * CLUSTER);
 	tree = tree_of(&t);
@@ -269,7 +261,7 @@ static int count_unread(void *opaque, uint8_t *table, uint64_t index,
 }
 
 /* T7: every L1 entry of a vast disk may point to one table. */
-static void a_shared_table_that_points_nowhere_is_not_read_again(void **state)
+TEST(a_shared_table_that_points_nowhere_is_not_read_again)
 {
 	static const uint8_t zeros[CLUSTER];
 	static uint8_t own[CLUSTER];
@@ -277,7 +269,6 @@ static void a_shared_table_that_points_nowhere_is_not_read_again(void **state)
 	struct tree tree;
 	uint64_t table;
 
-	(void)state;
 	for (unsigned empty = 0; empty < 2; empty++) {
 		unsigned n[2] = { 0, 0 };
 
@@ -309,7 +300,7 @@ static void a_shared_table_that_points_nowhere_is_not_read_again(void **state)
 	}
 }
 
-static void a_tree_that_takes_too_long_is_refused_before_the_first(void **state)
+TEST(a_tree_that_takes_too_long_is_refused_before_the_first)
 {
 	struct qcow2_error err = { 0 };
 	unsigned n[2] = { 0, 0 };
@@ -317,7 +308,6 @@ static void a_tree_that_takes_too_long_is_refused_before_the_first(void **state)
 	struct tree tree;
 	uint64_t table;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 1, CLUSTER, 0);
 	tree = tree_of(&t);
@@ -332,24 +322,4 @@ static void a_tree_that_takes_too_long_is_refused_before_the_first(void **state)
 	assert_non_null(strstr(err.message, "share L2 tables"));
 	tree_release(&tree);
 	disk_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_reference_is_seen_in_order),
-		cmocka_unit_test(compressed_data_counts_once_for_each_piece),
-		cmocka_unit_test(runs_that_are_kept_are_the_same),
-		cmocka_unit_test(the_first_error_ends_it),
-		cmocka_unit_test(an_entry_that_points_nowhere_is_told),
-		cmocka_unit_test(references_come_and_go),
-		cmocka_unit_test(a_full_refcount_changes_none),
-		cmocka_unit_test(each_table_is_shown_with_its_place),
-		cmocka_unit_test(
-			a_shared_table_that_points_nowhere_is_not_read_again),
-		cmocka_unit_test(
-			a_tree_that_takes_too_long_is_refused_before_the_first),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -111,12 +111,11 @@ static void assert_new(struct rig *t, size_t len, uint64_t off)
 				 i >= off && i < off + len ? NEW : OLD);
 }
 
-static void one_read_fetches_what_is_around_little_data(void **state)
+TEST(one_read_fetches_what_is_around_little_data)
 {
 	uint64_t off = CLUSTER + 20480;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	assert_int_equal(write_new(&t, 4096, off), 0);
 	assert_int_equal(t.n_reads, 1);
@@ -124,12 +123,11 @@ static void one_read_fetches_what_is_around_little_data(void **state)
 	rig_release(&t);
 }
 
-static void much_data_is_not_read_before_it_is_overwritten(void **state)
+TEST(much_data_is_not_read_before_it_is_overwritten)
 {
 	uint64_t off = CLUSTER + 4096;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	t.watched_off = off + 8192;
 	assert_int_equal(write_new(&t, 49152, off), 0);
@@ -139,12 +137,11 @@ static void much_data_is_not_read_before_it_is_overwritten(void **state)
 	rig_release(&t);
 }
 
-static void what_is_overwritten_need_not_be_readable(void **state)
+TEST(what_is_overwritten_need_not_be_readable)
 {
 	uint64_t off = CLUSTER + 20480;
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	t.bad_off = off + 512;
 	assert_int_equal(write_new(&t, 4096, off), 0);
@@ -155,11 +152,10 @@ static void what_is_overwritten_need_not_be_readable(void **state)
 	rig_release(&t);
 }
 
-static void data_at_the_edge_of_a_cluster_needs_one_read(void **state)
+TEST(data_at_the_edge_of_a_cluster_needs_one_read)
 {
 	struct rig t;
 
-	(void)state;
 	rig_init(&t);
 	t.watched_off = CLUSTER;
 	assert_int_equal(write_new(&t, 512, CLUSTER), 0);
@@ -167,17 +163,4 @@ static void data_at_the_edge_of_a_cluster_needs_one_read(void **state)
 	assert_int_equal(t.n_watched, 0);
 	assert_new(&t, 512, CLUSTER);
 	rig_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_read_fetches_what_is_around_little_data),
-		cmocka_unit_test(
-			much_data_is_not_read_before_it_is_overwritten),
-		cmocka_unit_test(what_is_overwritten_need_not_be_readable),
-		cmocka_unit_test(data_at_the_edge_of_a_cluster_needs_one_read),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,12 +15,11 @@ static uint64_t file_size(struct rig *r)
 
 /* A file may end within its last cluster.  Once such an end was cut off when
  * the cluster before it was free. */
-static void the_end_of_the_file_stays_within_its_cluster(void **state)
+TEST(the_end_of_the_file_stays_within_its_cluster)
 {
 	struct rig r;
 	uint64_t size;
 
-	(void)state;
 	rig_init(&r, MIB, NULL);
 	rig_write(&r, 1, 65536, 0);
 	rig_write(&r, 2, 512, 65536);
@@ -38,12 +37,11 @@ static void the_end_of_the_file_stays_within_its_cluster(void **state)
 	rig_release(&r);
 }
 
-static void what_is_free_at_the_end_is_cut_off(void **state)
+TEST(what_is_free_at_the_end_is_cut_off)
 {
 	struct rig r;
 	uint64_t before;
 
-	(void)state;
 	rig_init(&r, MIB, NULL);
 	rig_close(&r);
 	before = file_size(&r);
@@ -59,7 +57,7 @@ static void what_is_free_at_the_end_is_cut_off(void **state)
 
 /* Space that was claimed and not used is given back before anything is written:
  * on a host that is full, tables had no other, and all data was lost. */
-static void a_full_host_has_room_before_tables_are_written(void **state)
+TEST(a_full_host_has_room_before_tables_are_written)
 {
 	const struct fault_plan full = { .ops = FAULT_ON(STORE_OP_WRITE),
 					 .nth = 1,
@@ -70,7 +68,6 @@ static void a_full_host_has_room_before_tables_are_written(void **state)
 	uint64_t before;
 	struct rig r;
 
-	(void)state;
 	rig_init(&r, MIB, NULL);
 	rig_close(&r);
 	before = file_size(&r);
@@ -90,12 +87,11 @@ static void a_full_host_has_room_before_tables_are_written(void **state)
 }
 
 /* Once a close stepped back through it cluster by cluster. */
-static void a_long_sparse_tail_is_cut_off_at_once(void **state)
+TEST(a_long_sparse_tail_is_cut_off_at_once)
 {
 	struct rig r;
 	uint64_t size;
 
-	(void)state;
 	rig_init(&r, MIB, NULL);
 	rig_write(&r, 1, 65536, 0);
 	rig_close(&r);
@@ -112,17 +108,4 @@ static void a_long_sparse_tail_is_cut_off_at_once(void **state)
 	rig_open(&r);
 	rig_expect(&r);
 	rig_release(&r);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_end_of_the_file_stays_within_its_cluster),
-		cmocka_unit_test(what_is_free_at_the_end_is_cut_off),
-		cmocka_unit_test(
-			a_full_host_has_room_before_tables_are_written),
-		cmocka_unit_test(a_long_sparse_tail_is_cut_off_at_once),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,13 +5,11 @@ static void zero(struct disk_rig *t, uint64_t len, uint64_t off, unsigned flags)
 	assert_int_equal(qcow2_zero(t->disk, len, off, flags, NULL), 0);
 }
 
-static void
-whole_clusters_become_zero_by_flag_and_keep_their_place(void **state)
+TEST(whole_clusters_become_zero_by_flag_and_keep_their_place)
 {
 	struct l2_entry before, after;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 7, 3 * CLUSTER, 0);
 	before = disk_entry(&t, 1);
@@ -24,12 +22,11 @@ whole_clusters_become_zero_by_flag_and_keep_their_place(void **state)
 	disk_release(&t);
 }
 
-static void unmapping_frees_the_place_once_it_is_durable(void **state)
+TEST(unmapping_frees_the_place_once_it_is_durable)
 {
 	uint64_t host_off;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 7, CLUSTER, 0);
 	host_off = l2_host_off(disk_entry(&t, 0));
@@ -43,12 +40,11 @@ static void unmapping_frees_the_place_once_it_is_durable(void **state)
 
 /* Clusters of a data file have their place for ever; unmapping gives back the
  * space of it. */
-static void unmapping_makes_holes_in_a_data_file(void **state)
+TEST(unmapping_makes_holes_in_a_data_file)
 {
 	uint64_t bytes;
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){
 			      .data_file = true,
 			      .discard = QCOW2_DISCARD_REQUEST,
@@ -65,11 +61,10 @@ static void unmapping_makes_holes_in_a_data_file(void **state)
 	disk_release(&t);
 }
 
-static void parts_of_clusters_are_written(void **state)
+TEST(parts_of_clusters_are_written)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 7, 2 * CLUSTER, 0);
 	zero(&t, CLUSTER, 512, 0);
@@ -79,11 +74,10 @@ static void parts_of_clusters_are_written(void **state)
 	disk_release(&t);
 }
 
-static void who_wants_no_fallback_is_told(void **state)
+TEST(who_wants_no_fallback_is_told)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ 0 });
 	disk_fill(&t, 7, CLUSTER, 0);
 	assert_int_equal(
@@ -97,11 +91,10 @@ static void who_wants_no_fallback_is_told(void **state)
 	disk_release(&t);
 }
 
-static void zeros_hide_the_backing_file(void **state)
+TEST(zeros_hide_the_backing_file)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .backing = true });
 	zero(&t, CLUSTER + 512, CLUSTER, 0);
 	disk_expect(&t, 0xbb, CLUSTER, 0);
@@ -111,11 +104,10 @@ static void zeros_hide_the_backing_file(void **state)
 	disk_release(&t);
 }
 
-static void version_2_writes_what_it_cannot_flag(void **state)
+TEST(version_2_writes_what_it_cannot_flag)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .version = 2, .backing = true });
 	zero(&t, CLUSTER, 0, 0);
 	disk_expect(&t, 0, CLUSTER, 0);
@@ -129,12 +121,11 @@ static void version_2_writes_what_it_cannot_flag(void **state)
 	disk_release(&t);
 }
 
-static void subclusters_become_zero_by_their_bits(void **state)
+TEST(subclusters_become_zero_by_their_bits)
 {
 	enum { SUB = CLUSTER / 32 };
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .flags = QCOW2_CREATE_EXTENDED_L2 });
 	disk_fill(&t, 7, CLUSTER, 0);
 	zero(&t, 4 * SUB, 2 * SUB, QCOW2_ZERO_NO_FALLBACK);
@@ -147,11 +138,10 @@ static void subclusters_become_zero_by_their_bits(void **state)
 	disk_release(&t);
 }
 
-static void the_last_cluster_is_whole_where_the_disk_ends(void **state)
+TEST(the_last_cluster_is_whole_where_the_disk_ends)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .backing = true });
 	disk_fill(&t, 7, 512, 8 * CLUSTER);
 	zero(&t, 512, 8 * CLUSTER, QCOW2_ZERO_NO_FALLBACK);
@@ -160,12 +150,11 @@ static void the_last_cluster_is_whole_where_the_disk_ends(void **state)
 	disk_release(&t);
 }
 
-static void a_raw_data_file_gets_the_zeros_themselves(void **state)
+TEST(a_raw_data_file_gets_the_zeros_themselves)
 {
 	uint8_t bytes[512];
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .flags = QCOW2_CREATE_DATA_FILE_RAW,
 					  .data_file = true });
 	disk_fill(&t, 7, CLUSTER, 0);
@@ -184,11 +173,10 @@ static void empty_below(struct disk_rig *t, uint64_t len, uint64_t off)
 }
 
 /* S7: nothing is allocated for zeros among zeros. */
-static void a_part_among_zeros_makes_its_cluster_zero(void **state)
+TEST(a_part_among_zeros_makes_its_cluster_zero)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .backing = true });
 	empty_below(&t, 2 * CLUSTER, CLUSTER);
 	zero(&t, 4096, CLUSTER + 4096, QCOW2_ZERO_NO_FALLBACK);
@@ -208,11 +196,10 @@ static void a_part_among_zeros_makes_its_cluster_zero(void **state)
 	disk_release(&t);
 }
 
-static void the_data_around_a_part_decides(void **state)
+TEST(the_data_around_a_part_decides)
 {
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .backing = true });
 	/* All zeros below the part, and data before or behind it. */
 	empty_below(&t, 4096, 8192);
@@ -231,12 +218,11 @@ static void the_data_around_a_part_decides(void **state)
 	disk_release(&t);
 }
 
-static void a_part_among_zeros_makes_its_subcluster_zero(void **state)
+TEST(a_part_among_zeros_makes_its_subcluster_zero)
 {
 	enum { SUB = CLUSTER / 32 };
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .flags = QCOW2_CREATE_EXTENDED_L2,
 					  .backing = true });
 	empty_below(&t, 2 * SUB, 2 * SUB);
@@ -256,12 +242,11 @@ static void a_part_among_zeros_makes_its_subcluster_zero(void **state)
 }
 
 /* S6 */
-static void subclusters_of_a_compressed_cluster_become_zero(void **state)
+TEST(subclusters_of_a_compressed_cluster_become_zero)
 {
 	enum { SUB = CLUSTER / 32 };
 	struct disk_rig t;
 
-	(void)state;
 	disk_init(&t, (struct disk_want){ .flags = QCOW2_CREATE_EXTENDED_L2 });
 	disk_compress(&t, 7, 0);
 	assert_int_equal(qcow2_zero(t.disk, 2 * SUB, 4 * SUB,
@@ -276,28 +261,4 @@ static void subclusters_of_a_compressed_cluster_become_zero(void **state)
 	disk_expect(&t, 0, 2 * SUB + 512, 4 * SUB);
 	disk_expect(&t, 7, CLUSTER - 6 * SUB - 512, 6 * SUB + 512);
 	disk_release(&t);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			whole_clusters_become_zero_by_flag_and_keep_their_place),
-		cmocka_unit_test(unmapping_frees_the_place_once_it_is_durable),
-		cmocka_unit_test(unmapping_makes_holes_in_a_data_file),
-		cmocka_unit_test(parts_of_clusters_are_written),
-		cmocka_unit_test(who_wants_no_fallback_is_told),
-		cmocka_unit_test(zeros_hide_the_backing_file),
-		cmocka_unit_test(version_2_writes_what_it_cannot_flag),
-		cmocka_unit_test(subclusters_become_zero_by_their_bits),
-		cmocka_unit_test(the_last_cluster_is_whole_where_the_disk_ends),
-		cmocka_unit_test(a_raw_data_file_gets_the_zeros_themselves),
-		cmocka_unit_test(a_part_among_zeros_makes_its_cluster_zero),
-		cmocka_unit_test(the_data_around_a_part_decides),
-		cmocka_unit_test(a_part_among_zeros_makes_its_subcluster_zero),
-		cmocka_unit_test(
-			subclusters_of_a_compressed_cluster_become_zero),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }
