@@ -10,7 +10,6 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/mutant.h"
 #include "commit/epoch.h"
 #include "commit/freed.h"
 #include "store/store.h"
@@ -129,20 +128,12 @@ void commit_set_l1(struct commit *c, uint64_t index, uint64_t entry)
 
 void commit_free(struct commit *c, struct freed freed)
 {
-	if (MUTANT(no_quarantine))
-		refcounts_decrement(c->refs, freed.n_clusters,
-				    freed.host_off >> c->geo->cluster_bits,
-				    NULL);
-	if (MUTANT(early_punch))
-		store_zero(c->file, freed.n_clusters << c->geo->cluster_bits,
-			   freed.host_off, QCOW2_STORE_UNMAP, NULL);
-	if (!MUTANT(no_quarantine))
-		freed_add(&c->freed, c->geo->cluster_bits, freed);
+	freed_add(&c->freed, c->geo->cluster_bits, freed);
 }
 
 void commit_order(struct commit *c)
 {
-	c->ordered = !MUTANT(never_ordered);
+	c->ordered = true;
 }
 
 void commit_end(struct commit *c)
@@ -288,15 +279,9 @@ static int commit_run(struct commit *c, struct qcow2_error *err)
 	struct epoch e = { 0 };
 	int rc = begin_epoch(c, &e, err);
 
-	if (rc == 0 && e.freed.n && MUTANT(free_before_entries)) {
-		freed_enqueue(&c->batches, &e.freed, 0);
-		release_freed(c, NULL);
-	}
 	if (rc == 0)
 		rc = epoch_write(c, &e, err);
 	epoch_end(c, &e, rc);
-	if (rc < 0 && MUTANT(failed_commit_frees))
-		release_freed(c, NULL);
 	return rc < 0 ? explain(c, rc, err) : release_freed(c, err);
 }
 

@@ -3,7 +3,6 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/cleanup.h"
-#include "base/mutant.h"
 #include "commit/freed.h"
 #include "store/store.h"
 
@@ -74,25 +73,21 @@ int epoch_write(struct commit *c, struct epoch *e, struct qcow2_error *err)
 
 	if (rc < 0)
 		return rc;
-	if (MUTANT(entries_first))
-		rc = writes_submit(&e->entries, c->file, err);
-
 	/* O28: what the data file holds comes before what points to it. */
-	if (c->data != c->file && !MUTANT(no_data_barrier)) {
+	if (c->data != c->file) {
 		rc = barrier(c, c->data, err);
 		if (rc < 0 || (!e->refcounts.n && !e->entries.n))
 			return rc;
 	}
-	if (rc == 0 && e->lagging && !MUTANT(dirty_bit_missing))
+	if (e->lagging)
 		rc = c->mark_dirty(c->opaque, err);
 	if (rc == 0)
 		rc = writes_submit(&e->refcounts, c->file, err);
-	if (rc == 0 && e->ordered && e->entries.n &&
-	    !MUTANT(no_ordered_barrier))
+	if (rc == 0 && e->ordered && e->entries.n)
 		rc = barrier(c, c->file, err);
 	if (rc == 0)
 		rc = writes_submit(&e->entries, c->file, err);
-	if (rc == 0 && !MUTANT(no_final_barrier))
+	if (rc == 0)
 		rc = barrier(c, c->file, err);
 	return rc;
 }
@@ -121,9 +116,7 @@ static void restore(struct commit *c, struct epoch *e)
 	SCOPED_LOCK(&c->lock);
 	dirty_failed(&c->l2);
 	restore_l1(c, &e->entries);
-	c->ordered |= e->ordered && !MUTANT(retry_unordered);
-	if (MUTANT(failed_commit_frees))
-		freed_enqueue(&c->batches, &e->freed, grace_ticket(c->grace));
+	c->ordered |= e->ordered;
 	freed_append(&c->freed, &e->freed);
 }
 
@@ -138,7 +131,7 @@ static void finish(struct commit *c, struct epoch *e)
 
 void epoch_end(struct commit *c, struct epoch *e, int rc)
 {
-	if (rc < 0 && !MUTANT(failed_write_forgotten))
+	if (rc < 0)
 		restore(c, e);
 	else
 		finish(c, e);

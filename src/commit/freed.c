@@ -9,7 +9,6 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/mutant.h"
 #include "base/sort.h"
 #include "counts/inherited.h"
 #include "store/store.h"
@@ -117,9 +116,8 @@ static int find_last(struct refcounts *refs, uint64_t n, uint64_t first,
 	int rc = refcounts_read(refs, n, first, counts, err);
 
 	for (uint64_t i = 0; rc == 0 && i < n; i++)
-		last[i] = (counts[i] == 1 && first + i != held &&
-			   refcounts_may_reuse(refs, first + i)) ||
-			  MUTANT(punch_shared);
+		last[i] = counts[i] == 1 && first + i != held &&
+			  refcounts_may_reuse(refs, first + i);
 	return rc;
 }
 

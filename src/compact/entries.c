@@ -2,7 +2,6 @@
  * Step 3 of compaction for guest data: L2 entries follow.
  */
 #include "base/checked.h"
-#include "base/mutant.h"
 #include "compact/packed.h"
 #include "image/image.h"
 #include "write/writer.h"
@@ -40,8 +39,7 @@ static int change(struct compact *c, struct slice *s, uint64_t i,
 	if (rc < 0)
 		return rc;
 	commit_set_l2(commit, s, i, e);
-	if (!MUTANT(compact_unordered))
-		commit_order(commit);
+	commit_order(commit);
 	commit_end(commit);
 	return 0;
 }

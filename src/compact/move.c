@@ -9,7 +9,6 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/mutant.h"
 #include "compact/compact.h"
 #include "image/image.h"
 #include "store/store.h"
@@ -191,7 +190,7 @@ int compact_begin_table(struct compact *c, uint64_t off, uint64_t bytes,
 	int rc = compact_begin_row(c, geometry_clusters(g, bytes),
 				   off >> g->cluster_bits, err);
 
-	if (rc < 0 || !c->moves.n || MUTANT(compact_place_unordered))
+	if (rc < 0 || !c->moves.n)
 		return rc;
 	return commit_flush(&c->img->writer->commit, err);
 }
@@ -221,9 +220,7 @@ const struct move *compact_find(const struct compact *c, uint64_t from)
 int compact_end_moves(struct compact *c, struct bitset *which,
 		      struct qcow2_error *err)
 {
-	int rc = MUTANT(compact_freed_early)
-			 ? 0
-			 : commit_flush(&c->img->writer->commit, err);
+	int rc = commit_flush(&c->img->writer->commit, err);
 
 	if (rc < 0)
 		return rc;

@@ -6,7 +6,6 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/mutant.h"
 #include "image/image.h"
 #include "store/store.h"
 #include "write/writer.h"
@@ -237,9 +236,7 @@ uint64_t compact_packed_find(const struct compact *c, uint64_t desc)
 static int leave(struct packed *p, struct qcow2_error *err)
 {
 	struct compact *c = p->c;
-	int rc = MUTANT(packed_freed_early)
-			 ? 0
-			 : commit_flush(&c->img->writer->commit, err);
+	int rc = commit_flush(&c->img->writer->commit, err);
 
 	for (size_t i = 0; rc == 0 && i < p->n_pieces; i++) {
 		const struct piece *q = &p->pieces[i];

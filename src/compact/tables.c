@@ -13,7 +13,6 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/mutant.h"
 #include "compact/compact.h"
 #include "counts/relocate.h"
 #include "format/refcount.h"
@@ -100,7 +99,7 @@ static int repoint_tables(struct compact *c, struct qcow2_error *err)
 {
 	const struct snapshots *s = &c->img->snapshots;
 	/* Copies and refcounts, before anything points to them. */
-	int rc = MUTANT(compact_tables_unordered) ? 0 : flush(c, err);
+	int rc = flush(c, err);
 
 	if (rc == 0)
 		rc = repoint_disk(c, err);

@@ -11,7 +11,6 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/mutant.h"
 #include "counts/view.h"
 #include "format/refcount.h"
 #include "store/store.h"
@@ -121,15 +120,6 @@ static void link_block(struct refcounts *r, uint64_t index, uint64_t host_off)
 	refcounts_table_changed(r, index);
 }
 
-static void link_early(struct refcounts *r, uint64_t index, uint64_t host_off)
-{
-	uint8_t entry[REFCOUNT_TABLE_ENTRY_BYTES];
-
-	put_be64(entry, host_off);
-	store_pwrite(r->file, entry, sizeof(entry),
-		     r->place.off + index * sizeof(entry), 0, NULL);
-}
-
 static int add_block(struct refcounts *r, uint64_t index,
 		     struct qcow2_error *err)
 {
@@ -146,11 +136,9 @@ static int add_block(struct refcounts *r, uint64_t index,
 				 "no refcount block fits into the 2^56 bytes "
 				 "that the format can address");
 	rc = tell_new(r, r->geo->cluster_size, host_off, err);
-	if (rc == 0 && MUTANT(block_linked_first))
-		link_early(r, index, host_off);
 	if (rc == 0)
 		rc = write_block(r, 1, place, host_off, err);
-	if (rc == 0 && !MUTANT(no_block_barrier))
+	if (rc == 0)
 		rc = barrier(r, err);
 	/* Nothing points to it: the next one to come may have it. */
 	if (rc < 0)
@@ -269,7 +257,7 @@ static int switch_table(struct refcounts *r, struct growth *g,
 	struct reftable_place old = r->place;
 	struct reftable_place to = { g->first << r->geo->cluster_bits,
 				     (uint32_t)g->n_table };
-	int rc = MUTANT(no_table_barrier) ? 0 : barrier(r, err);
+	int rc = barrier(r, err);
 	bool busy;
 
 	if (rc == 0)
@@ -301,11 +289,6 @@ static int grow_table(struct refcounts *r, uint64_t index,
 		return error_nomem(err, "a refcount table", g.n_entries * 8);
 	memcpy(g.entries, r->table, to_size(r->n_table * sizeof(*g.entries)));
 	rc = tell_new(r, bytes, host_off, err);
-	if (rc == 0 && MUTANT(header_first))
-		r->owner.move_table(r->owner.opaque,
-				    (struct reftable_place){
-					    host_off, (uint32_t)g.n_table },
-				    err);
 	if (rc == 0)
 		rc = write_growth_blocks(r, &g, err);
 	if (rc == 0)
@@ -493,7 +476,7 @@ static int link_row_blocks(struct refcounts *r, const struct row *row,
 {
 	uint64_t place = row->first + row->n;
 	uint64_t index, from, to = row->first;
-	int rc = MUTANT(no_row_barrier) ? 0 : barrier(r, err);
+	int rc = barrier(r, err);
 
 	while (rc == 0 && next_region(r, row, &index, &from, &to)) {
 		if (has_block(r, index))

@@ -10,7 +10,6 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/mutant.h"
 #include "format/refcount.h"
 #include "store/store.h"
 
@@ -245,7 +244,7 @@ static int write_all(struct build *b, struct qcow2_error *err)
 	if (rc == 0)
 		rc = store_pwrite(b->file, b->table, table_len, table_off, 0,
 				  err);
-	if (rc == 0 && !MUTANT(refbuild_no_barrier))
+	if (rc == 0)
 		rc = store_flush(b->file, err);
 	return rc;
 }

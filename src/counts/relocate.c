@@ -5,7 +5,6 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/mutant.h"
 #include "counts/view.h"
 #include "format/refcount.h"
 #include "store/store.h"
@@ -24,7 +23,7 @@ static int copy_clusters(struct refcounts *r, uint64_t n, uint64_t from,
 		if (rc == 0)
 			rc = store_pwrite(r->file, buf, size, to + off, 0, err);
 	}
-	if (rc < 0 || MUTANT(relocate_no_barrier))
+	if (rc < 0)
 		return rc;
 	rc = store_flush(r->file, err);
 	if (rc < 0)

@@ -5,7 +5,6 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/cleanup.h"
-#include "base/mutant.h"
 #include "counts/view.h"
 #include "format/refcount.h"
 #include "store/store.h"
@@ -57,8 +56,7 @@ static int drop_block(struct refcounts *r, uint64_t index, uint64_t *touched,
 
 	if (rc < 0)
 		return entry_stays(r, index, rc);
-	if (!MUTANT(no_drop_barrier))
-		rc = store_flush(r->file, err);
+	rc = store_flush(r->file, err);
 	if (rc < 0) {
 		r->broken = rc;
 		return rc;

@@ -3,7 +3,6 @@
  * changes at once.
  */
 #include "base/bytes.h"
-#include "base/mutant.h"
 #include "repair/context.h"
 #include "store/store.h"
 
@@ -28,9 +27,7 @@ static int part_write(struct repair *r, const struct part *p,
 {
 	int rc = store_pwrite(r->file, p->bytes, p->len, PART_OFF, 0, err);
 
-	if (rc < 0 || MUTANT(repair_no_header_barrier))
-		return rc;
-	return store_flush(r->file, err);
+	return rc < 0 ? rc : store_flush(r->file, err);
 }
 
 static uint8_t *field(struct part *p, enum header_field off)

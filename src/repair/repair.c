@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 #include "base/error.h"
-#include "base/mutant.h"
 #include "repair/context.h"
 #include "store/store.h"
 
@@ -114,7 +113,7 @@ int repair_look_again(struct repair *r, struct qcow2_error *err)
 
 int repair_barrier(struct repair *r, struct qcow2_error *err)
 {
-	return MUTANT(repair_no_barrier) ? 0 : store_flush(r->file, err);
+	return store_flush(r->file, err);
 }
 
 bool repair_is_sole(const struct repair *r, uint64_t host_off)

@@ -8,7 +8,6 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/mutant.h"
 #include "counts/refbuild.h"
 #include "format/refcount.h"
 #include "image/image.h"

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/mutant.h"
 #include "base/text.h"
 #include "image/image.h"
 #include "reshape/amend.h"
@@ -41,8 +40,7 @@ static int complete_snapshots(struct image *img, struct qcow2_error *err)
 int amend_upgrade(struct image *img, struct qcow2_error *err)
 {
 	struct header_cluster to;
-	int rc = MUTANT(upgrade_header_first) ? 0
-					      : complete_snapshots(img, err);
+	int rc = complete_snapshots(img, err);
 
 	if (rc == 0)
 		rc = commit_drain(&img->writer->commit, err);
@@ -56,8 +54,6 @@ int amend_upgrade(struct image *img, struct qcow2_error *err)
 	rc = header_cluster_write(img, &to, err);
 	if (rc == 0)
 		geometry_init(&img->geo, &img->header);
-	if (rc == 0 && MUTANT(upgrade_header_first))
-		rc = complete_snapshots(img, err);
 	return rc;
 }
 
@@ -125,8 +121,7 @@ int amend_downgrade(struct image *img, struct amend_progress *p,
 		    struct qcow2_error *err)
 {
 	struct header_cluster to;
-	int rc = MUTANT(zeros_not_expanded) ? 0
-					    : amend_expand_zeros(img, p, err);
+	int rc = amend_expand_zeros(img, p, err);
 
 	if (rc == 0)
 		rc = commit_drain(&img->writer->commit, err);

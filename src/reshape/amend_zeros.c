@@ -14,7 +14,6 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/mutant.h"
 #include "image/image.h"
 #include "reshape/amend.h"
 #include "store/store.h"
@@ -125,9 +124,7 @@ static int is_own(const struct expansion *x, uint64_t host_off, bool *own,
 					  &count, err)
 			  : 0;
 
-	*own = count == x->n_refs && !MUTANT(zeros_over_shared);
-	if (MUTANT(zeros_over_shared))
-		*own = host_off != 0;
+	*own = count == x->n_refs;
 	return rc;
 }
 
@@ -209,8 +206,7 @@ static int change_entry(const struct expansion *x, struct slice *s, uint64_t i,
 	commit_set_l2(c, s, i, e);
 	for (uint64_t k = 0; gone && k < x->n_refs; k++)
 		commit_free(c, (struct freed){ host, 1, false });
-	if (!MUTANT(zeros_unordered))
-		commit_order(c);
+	commit_order(c);
 	commit_end(c);
 	return 0;
 }

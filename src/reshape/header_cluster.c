@@ -20,7 +20,6 @@
 #include "base/cursor.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/mutant.h"
 #include "format/extension.h"
 #include "format/fault_error.h"
 #include "image/image.h"
@@ -193,8 +192,7 @@ static bool try_layout(struct layout *l, size_t rest_off, size_t name_off)
 	memcpy(l->new + rest_off, l->rest, l->rest_len);
 	if (name)
 		memcpy(l->new + name_off, name, name_len);
-	return MUTANT(header_in_place) ||
-	       (keeps(l, l->lists) && keeps(l, l->name));
+	return keeps(l, l->lists) && keeps(l, l->name);
 }
 
 /* The name comes behind all extensions: at once, or behind the old name. */
@@ -236,7 +234,7 @@ static int write_behind(struct image *img, const struct layout *l,
 	if (from >= end)
 		return 0;
 	rc = store_pwrite(img->file, l->new + from, end - from, from, 0, err);
-	if (rc < 0 || MUTANT(name_unordered))
+	if (rc < 0)
 		return rc;
 	rc = store_flush(img->file, err);
 	if (rc < 0)

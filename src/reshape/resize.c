@@ -16,7 +16,6 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/mutant.h"
 #include "image/image.h"
 #include "reshape/bitmaps.h"
 #include "reshape/header_cluster.h"
@@ -142,7 +141,7 @@ static int zero_rest(struct image *img, uint64_t end, uint64_t off,
 	CLEANUP_FREE uint8_t *zeros = NULL;
 	struct iovec iov;
 
-	if (off == end || MUTANT(tail_not_zeroed))
+	if (off == end)
 		return 0;
 	if (mode == QCOW2_PREALLOC_OFF)
 		return image_zero(img, end - off, off, 0, err);
@@ -164,7 +163,7 @@ static int make_zeros(struct image *img, uint64_t old,
 
 	if (rc == 0 && off < end)
 		rc = cover_below(img, end, &off, err);
-	if (rc == 0 && off < end && !MUTANT(below_not_covered))
+	if (rc == 0 && off < end)
 		rc = clear_clusters(img, end, off, err);
 	return rc;
 }
@@ -222,11 +221,6 @@ static void set_size(struct header *h, void *opaque)
 	h->size = *(const uint64_t *)opaque;
 }
 
-int resize_header(struct image *img, uint64_t size, struct qcow2_error *err)
-{
-	return header_sector_update(img, set_size, &size, err);
-}
-
 static int write_size(struct image *img, struct bitmaps_resize *b,
 		      struct qcow2_error *err)
 {
@@ -234,7 +228,7 @@ static int write_size(struct image *img, struct bitmaps_resize *b,
 	int rc;
 
 	if (!b->changes)
-		return resize_header(img, b->size, err);
+		return header_sector_update(img, set_size, &b->size, err);
 	to.header.size = b->size;
 	to.bitmaps = &b->place;
 	rc = header_cluster_write(img, &to, err);
@@ -248,7 +242,7 @@ int resize_switch(struct image *img, uint64_t size, struct qcow2_error *err)
 	struct bitmaps_resize b;
 	int rc = bitmaps_resize_prepare(&b, img, size, err);
 
-	if (rc == 0 && !MUTANT(size_unordered))
+	if (rc == 0)
 		rc = commit_drain(&img->writer->commit, err);
 	if (rc == 0)
 		rc = write_size(img, &b, err);
@@ -269,8 +263,6 @@ static int grow(struct image *img, uint64_t size,
 	if (rc < 0)
 		return rc;
 	img->virtual_size = size;
-	if (MUTANT(size_first))
-		resize_header(img, size, NULL);
 	/* No bitmap has a bit for what lies beyond the old end. */
 	kept = features_keep_bitmaps(img);
 	rc = fill_new_area(img, old, mode, err);

@@ -21,9 +21,6 @@ int image_resize_check(const struct image *img, uint64_t size,
 		       const struct qcow2_resize_opts *opts, uint32_t version,
 		       struct qcow2_error *err);
 
-/* The header's size, in one sector, durably. */
-int resize_header(struct image *img, uint64_t size, struct qcow2_error *err);
-
 /* Makes all changes durable, and then the size, with bitmaps that fit it. */
 int resize_switch(struct image *img, uint64_t size, struct qcow2_error *err);
 

@@ -10,7 +10,6 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/mutant.h"
 #include "counts/shrink.h"
 #include "image/image.h"
 #include "reshape/resize.h"
@@ -179,7 +178,7 @@ static int cut_entries(struct image *img, const struct tree *cut, uint64_t size,
 				     cut_cluster, 0, err);
 	if (rc == 0)
 		rc = cut_tables(img, cut, n_tables, err);
-	if (rc == 0 && !MUTANT(l1_cut_early))
+	if (rc == 0)
 		rc = commit_drain(&img->writer->commit, err);
 	if (rc == 0)
 		rc = l1_shorten(img, n_tables, err);
@@ -220,7 +219,7 @@ static int zero_rest(struct image *img, uint64_t size, struct qcow2_error *err)
 	bool kept;
 	int rc = 0;
 
-	if (img->geo.has_data_file || MUTANT(tail_not_zeroed))
+	if (img->geo.has_data_file)
 		return 0;
 	/* For so long these bytes belong to the disk. */
 	img->virtual_size = end;
@@ -256,12 +255,8 @@ static int cut_refcounts(struct image *img, struct qcow2_error *err)
 static int shrink(struct image *img, const struct tree *cut, uint64_t size,
 		  struct qcow2_error *err)
 {
-	int rc = 0;
+	int rc = resize_switch(img, size, err);
 
-	if (MUTANT(rest_zeroed_early))
-		zero_rest(img, size, NULL);
-	if (!MUTANT(cut_before_size))
-		rc = resize_switch(img, size, err);
 	if (rc < 0)
 		return rc;
 	img->virtual_size = size;
@@ -272,8 +267,6 @@ static int shrink(struct image *img, const struct tree *cut, uint64_t size,
 		rc = store_truncate(img->data, size, err);
 	if (rc == 0)
 		rc = cut_refcounts(img, err);
-	if (MUTANT(cut_before_size))
-		resize_header(img, size, err);
 	return rc;
 }
 

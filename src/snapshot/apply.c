@@ -18,7 +18,6 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/mutant.h"
 #include "commit/l1_switch.h"
 #include "image/image.h"
 #include "snapshot/ops.h"
@@ -231,9 +230,7 @@ static int set_entries(struct application *a, const struct tree *to,
 static int prepare(struct application *a, struct qcow2_error *err)
 {
 	struct image *img = a->img;
-	int rc = MUTANT(apply_not_counted)
-			 ? 0
-			 : tree_add_references(img, &a->gained, err);
+	int rc = tree_add_references(img, &a->gained, err);
 
 	a->counted = rc == 0;
 	if (rc == 0)
@@ -242,7 +239,7 @@ static int prepare(struct application *a, struct qcow2_error *err)
 		rc = guard_tables(a, err);
 	if (rc == 0)
 		rc = find_place(a, err);
-	if (rc == 0 && !MUTANT(apply_header_early))
+	if (rc == 0)
 		rc = commit_flush(&img->writer->commit, err);
 	if (rc < 0 || a->in_place)
 		return rc;
@@ -315,8 +312,6 @@ static int forget_old(struct application *a, uint64_t n_l1, uint64_t l1_off,
 	unguard_tables(a, &a->old, &a->tree);
 	if (!a->in_place)
 		fresh_l1_drop(a->img, n_l1, l1_off);
-	if (MUTANT(apply_freed_early))
-		return 0;
 	return tree_drop_references(a->img, &a->lost, err);
 }
 
@@ -341,10 +336,6 @@ static int apply(struct application *a, const char *id_or_name,
 	if (rc < 0) {
 		undo(a);
 		return rc;
-	}
-	if (MUTANT(apply_freed_early)) {
-		tree_drop_references(img, &a->lost, NULL);
-		commit_flush(&img->writer->commit, NULL);
 	}
 	rc = switch_disk(a, err);
 	if (rc == 0)

@@ -15,7 +15,6 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/mutant.h"
 #include "base/text.h"
 #include "image/image.h"
 #include "snapshot/ops.h"
@@ -166,9 +165,7 @@ static int clear_copied(struct creation *c, struct qcow2_error *err)
 
 static int prepare(struct creation *c, struct qcow2_error *err)
 {
-	int rc = MUTANT(snapshot_not_counted)
-			 ? 0
-			 : tree_add_references(c->img, &c->tree, err);
+	int rc = tree_add_references(c->img, &c->tree, err);
 
 	c->counted = rc == 0;
 	if (rc == 0)

@@ -12,7 +12,6 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/mutant.h"
 #include "image/image.h"
 #include "snapshot/ops.h"
 #include "snapshot/table.h"
@@ -161,9 +160,7 @@ static int forget(struct deletion *d, struct qcow2_error *err)
 {
 	struct image *img = d->img;
 	uint64_t n_lost = 0;
-	int rc = MUTANT(snapshot_freed_early)
-			 ? 0
-			 : tree_drop_references(img, &d->tree, err);
+	int rc = tree_drop_references(img, &d->tree, err);
 	int restored = 0;
 	bool low = refcounts_fell_low(&img->writer->refs);
 
@@ -193,8 +190,6 @@ static int carry_out(struct deletion *d, struct qcow2_error *err)
 		return rc;
 	}
 	refcounts_watch(&img->writer->refs);
-	if (MUTANT(snapshot_freed_early))
-		tree_drop_references(img, &d->tree, NULL);
 	rc = snapshot_table_switch(img, &d->next, &table, err);
 	if (rc < 0) {
 		d->info.id = NULL;

@@ -9,7 +9,6 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/mutant.h"
 #include "image/image.h"
 #include "store/store.h"
 #include "write/header_sector.h"
@@ -136,9 +135,7 @@ int snapshot_table_switch(struct image *img, struct snapshots *s,
 	struct fresh_table old = { img->header.snapshots_off,
 				   img->snapshots.table_bytes };
 	struct place to = { s->n, t->host_off };
-	int rc = MUTANT(snapshot_header_early)
-			 ? 0
-			 : commit_flush(&img->writer->commit, err);
+	int rc = commit_flush(&img->writer->commit, err);
 
 	if (rc == 0)
 		rc = header_sector_update(img, set_place, &to, err);

@@ -4,7 +4,6 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
-#include "base/mutant.h"
 
 enum {
 	AHEAD_BYTES = 4 * 1024 * 1024,
@@ -32,7 +31,7 @@ void alloc_give_back(struct alloc *a)
 	memset(a->runs, 0, sizeof(a->runs));
 	mutex_unlock(&a->lock);
 	for (unsigned i = 0; i < ALLOC_RUNS; i++)
-		if (runs[i].claim.n_clusters && !MUTANT(claims_leak))
+		if (runs[i].claim.n_clusters)
 			refcounts_unclaim(a->refs, &runs[i].claim);
 }
 
@@ -48,8 +47,7 @@ static int claim_run(struct alloc *a, uint64_t want, struct alloc_run *out,
 	int rc = refcounts_claim(a->refs, want, &out->claim, err);
 
 	if (rc == 0)
-		out->generation = commit_generation(a->commit) -
-				  MUTANT(claims_durable_early);
+		out->generation = commit_generation(a->commit);
 	return rc;
 }
 
@@ -134,7 +132,6 @@ int alloc_clusters(struct alloc *a, uint64_t want, struct allocation *out,
 	if (low)
 		refill(a, window);
 	out->claim = run.claim;
-	out->durable = commit_covers(a->commit, run.generation) ||
-		       (MUTANT(lazy_claims_durable) && a->commit->mark_dirty);
+	out->durable = commit_covers(a->commit, run.generation);
 	return 0;
 }

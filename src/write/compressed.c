@@ -10,7 +10,6 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/mutant.h"
 #include "image/image.h"
 #include "store/store.h"
 #include "write/entry.h"
@@ -39,8 +38,7 @@ static int link_compressed(struct image *img, uint64_t desc, uint64_t off,
 		commit_set_l2(c, w.slice, w.first,
 			      (struct l2_entry){ desc, 0 });
 		entry_free(img, old, img->writer->policy.other);
-		if (!MUTANT(compressed_unordered))
-			commit_order(c);
+		commit_order(c);
 		commit_end(c);
 	}
 	map_window_put(&img->map, &w);

@@ -1,7 +1,6 @@
 #include "write/copied_flags.h"
 
 #include "base/checked.h"
-#include "base/mutant.h"
 #include "image/image.h"
 #include "write/tree.h"
 #include "write/writer.h"
@@ -97,7 +96,7 @@ int copied_flags_clear_tables(struct image *img, struct tree *tree,
 {
 	int rc = commit_flush(&img->writer->commit, err);
 
-	if (rc < 0 || MUTANT(copied_kept))
+	if (rc < 0)
 		return rc;
 	return tree_each_table(img, tree, clear_table, img, err);
 }
@@ -109,7 +108,7 @@ int copied_flags_clear_l1(struct image *img, struct qcow2_error *err)
 	for (uint64_t i = 0; rc == 0 && i < img->map.l1.n_entries; i++) {
 		uint64_t entry = map_l1_entry(&img->map, i);
 
-		if ((entry & ENTRY_COPIED) && !MUTANT(copied_l1_kept))
+		if (entry & ENTRY_COPIED)
 			rc = change_l1(img, i, entry & ~ENTRY_COPIED, err);
 	}
 	return rc;

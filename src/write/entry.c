@@ -5,7 +5,6 @@
 
 #include "base/checked.h"
 #include "base/error.h"
-#include "base/mutant.h"
 #include "image/image.h"
 #include "write/features.h"
 #include "write/overlap.h"
@@ -101,7 +100,7 @@ uint64_t entry_in_place(const struct image *img, struct l2_entry e,
 	enum subcluster_kind kind;
 	unsigned n;
 
-	if (!is_own(img, e) && !(MUTANT(write_shared) && has_host(g, e)))
+	if (!is_own(img, e))
 		return 0;
 	n = l2_subcluster_run(g, e, sub, &kind);
 	if (kind != SUBCLUSTER_NORMAL)

@@ -3,7 +3,6 @@
 #include <stdatomic.h>
 
 #include "base/cleanup.h"
-#include "base/mutant.h"
 #include "image/image.h"
 #include "write/header_sector.h"
 #include "write/writer.h"

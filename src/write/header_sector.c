@@ -5,7 +5,6 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
-#include "base/mutant.h"
 #include "image/image.h"
 #include "store/store.h"
 #include "write/writer.h"
@@ -33,7 +32,7 @@ static int write_and_wait(struct image *img, const uint8_t *buf, size_t len,
 {
 	int rc = store_pwrite(img->file, buf, len, 0, 0, err);
 
-	if (rc == 0 && !MUTANT(no_header_barrier)) {
+	if (rc == 0) {
 		rc = store_flush(img->file, err);
 		/* Whatever the barrier was to make durable may be lost. */
 		if (rc < 0)

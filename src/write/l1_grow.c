@@ -9,7 +9,6 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/mutant.h"
 #include "commit/l1_switch.h"
 #include "image/image.h"
 #include "store/store.h"
@@ -120,12 +119,10 @@ static int write_table(struct image *img, struct l1_switch *s,
 	s->to.host_off = claim.host_off;
 	rc = guard_add(&img->writer->guard, QCOW2_OVERLAP_ACTIVE_L1, bytes,
 		       claim.host_off, err);
-	if (rc == 0 && MUTANT(l1_header_first))
-		rc = header_sector_update(img, point_to, &s->to, err);
 	if (rc == 0)
 		rc = l1_switch_write(s, &img->writer->commit, err);
 	/* Its refcounts, and with the same barrier the table. */
-	if (rc == 0 && !MUTANT(l1_unordered))
+	if (rc == 0)
 		rc = commit_flush(&img->writer->commit, err);
 	if (rc < 0)
 		drop_table(img, s);

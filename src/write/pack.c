@@ -6,7 +6,6 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
-#include "base/mutant.h"
 
 void pack_init(struct pack *p, struct alloc *alloc, uint64_t apart)
 {
@@ -44,8 +43,7 @@ static void use(struct pack *p, uint64_t next, uint64_t end)
 {
 	p->next = next;
 	p->end = end;
-	if (!MUTANT(pack_not_held))
-		refcounts_hold(p->alloc->refs, (end >> cluster_bits(p)) - 1);
+	refcounts_hold(p->alloc->refs, (end >> cluster_bits(p)) - 1);
 }
 
 /* The piece fits into the open cluster. */

@@ -6,7 +6,6 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/mutant.h"
 #include "image/image.h"
 #include "store/store.h"
 #include "write/features.h"
@@ -33,7 +32,7 @@ static int fill(struct image *img, uint64_t old_off, const struct claim *c,
 
 	/* The cluster may have held another table before. */
 	cache_forget(&img->map.l2, size, c->host_off);
-	if (!old_off && (c->reads_zero || MUTANT(table_not_cleared)))
+	if (!old_off && c->reads_zero)
 		return 0;
 	table = calloc(1, size);
 	if (!table)
@@ -61,9 +60,7 @@ static int link_table(struct image *img, uint64_t index, uint64_t old_off,
 		commit_free(c, (struct freed){ old_off, 1, false });
 	}
 	/* A table of zeros says what no table says: it may come late. */
-	if ((old_off && !MUTANT(copied_table_unordered)) ||
-	    (!a->claim.reads_zero && !MUTANT(used_table_unordered)) ||
-	    (!a->durable && !MUTANT(table_refcount_unordered)))
+	if (old_off || !a->claim.reads_zero || !a->durable)
 		commit_order(c);
 	commit_end(c);
 	return 0;

@@ -17,7 +17,6 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/mutant.h"
 #include "format/fault_error.h"
 #include "image/image.h"
 #include "store/store.h"
@@ -313,7 +312,7 @@ static struct around around_of(const struct image *img, const struct run *r)
 	struct around a = { .head_off = r->data_off };
 
 	/* Untouched clusters read as the zeros that are wanted. */
-	if (r->reads_zero && (r->a.claim.reads_zero || MUTANT(stale_around)))
+	if (r->reads_zero && r->a.claim.reads_zero)
 		return a;
 	a.head_off = entry_copy_begin(img, &r->first, r->data_off);
 	a.head_len = r->data_off - a.head_off;
@@ -404,9 +403,7 @@ static int write_data(struct image *img, struct iov_cursor *src,
  * between shows the zeros that were there before. */
 static bool needs_order(const struct image *img, const struct run *r)
 {
-	return !((r->reads_zero || MUTANT(old_data_unordered)) &&
-		 (r->a.claim.reads_zero || MUTANT(used_cluster_unordered)) &&
-		 (r->a.durable || MUTANT(refcount_unordered)) &&
+	return !(r->reads_zero && r->a.claim.reads_zero && r->a.durable &&
 		 !img->geo.has_data_file);
 }
 
@@ -575,7 +572,7 @@ int image_pwritev(struct image *img, const struct iovec *iov, int iovcnt,
 		rc = features_before_guest_change(img, err);
 	if (rc == 0)
 		rc = write_regions(img, &src, len, off, flags, err);
-	if (rc == 0 && (flags & QCOW2_FUA) && !MUTANT(fua_ignored))
+	if (rc == 0 && (flags & QCOW2_FUA))
 		rc = image_flush(img, err);
 	return rc;
 }

@@ -11,7 +11,6 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/mutant.h"
 #include "counts/inherited.h"
 #include "counts/used.h"
 #include "image/image.h"
@@ -270,10 +269,7 @@ int writer_close(struct image *img, struct qcow2_error *err)
 	pack_release(&writer->pack);
 	alloc_release(&writer->alloc);
 	make_room(img);
-	if (MUTANT(dirty_cleared_early))
-		features_end_dirty(img, DIRTY_LAZY, NULL);
-	rc = MUTANT(close_commits_nothing) ? 0
-					   : commit_drain(&writer->commit, err);
+	rc = commit_drain(&writer->commit, err);
 	if (rc == 0)
 		rc = unfinished_recover(img, err);
 	if (rc == 0)
