@@ -72,8 +72,10 @@ static int poisoned(const struct commit *c, struct qcow2_error *err)
 
 int commit_check(struct commit *c, struct qcow2_error *err)
 {
-	if (c->refs->broken)
-		commit_poison(c, c->refs->broken);
+	int broken = refcounts_broken(c->refs);
+
+	if (broken)
+		commit_poison(c, broken);
 	return c->poison ? poisoned(c, err) : 0;
 }
 
@@ -201,8 +203,7 @@ int commit_rewrite_l2(struct commit *c, const uint8_t *bytes, uint64_t len,
 static bool quarantine_is_full(const struct commit *c)
 {
 	uint64_t bytes = c->freed.n_clusters << c->geo->cluster_bits;
-	uint64_t file = atomic_load_explicit(&c->refs->high_water,
-					     memory_order_relaxed);
+	uint64_t file = refcounts_high_water(c->refs);
 
 	return bytes >= max_u64(QUARANTINE_BYTES, file / QUARANTINE_SHARE) ||
 	       c->freed.n >= QUARANTINE_RUNS;

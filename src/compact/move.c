@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "compact/compact.h"
+#include "counts/used.h"
 #include "image/image.h"
 #include "store/store.h"
 #include "write/writer.h"

@@ -11,6 +11,7 @@
 #include "base/checked.h"
 #include "base/memory.h"
 #include "compact/packed.h"
+#include "counts/used.h"
 #include "image/image.h"
 #include "write/writer.h"
 

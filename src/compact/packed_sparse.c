@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "compact/packed.h"
+#include "counts/used.h"
 #include "write/writer.h"
 
 enum { READ_AT_ONCE = 512, WORD_BITS = 64 };

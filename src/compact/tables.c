@@ -15,7 +15,7 @@
 #include "base/error.h"
 #include "compact/compact.h"
 #include "counts/relocate.h"
-#include "format/refcount.h"
+#include "counts/used.h"
 #include "image/image.h"
 #include "snapshot/table.h"
 #include "store/store.h"
@@ -267,10 +267,10 @@ int compact_move_snapshots(struct compact *c, struct qcow2_error *err)
 
 /* ---- Refcounts ----------------------------------------------------------- */
 
-static int move_block(struct compact *c, uint64_t i, struct qcow2_error *err)
+static int move_block(struct compact *c, uint64_t i, uint64_t old,
+		      struct qcow2_error *err)
 {
 	struct refcounts *r = &c->img->writer->refs;
-	uint64_t old = refcount_block_off(r->table[i]);
 	int rc = compact_begin_table(c, old, c->img->geo.cluster_size, err);
 
 	if (rc < 0 || !c->moves.n)
@@ -282,14 +282,15 @@ static int move_block(struct compact *c, uint64_t i, struct qcow2_error *err)
 int compact_move_refcounts(struct compact *c, struct qcow2_error *err)
 {
 	struct refcounts *r = &c->img->writer->refs;
+	struct reftable_place table = refcounts_table_place(r);
+	uint64_t off;
 	int rc = 0;
 
-	for (uint64_t i = 0; rc == 0 && i < r->n_table; i++)
-		if (r->table[i])
-			rc = move_block(c, i, err);
+	for (uint64_t i = 0; rc == 0 && refcounts_next_block(r, &i, &off); i++)
+		rc = move_block(c, i, off, err);
 	if (rc == 0)
-		rc = compact_begin_table(c, r->place.off,
-					 (uint64_t)r->place.clusters
+		rc = compact_begin_table(c, table.off,
+					 (uint64_t)table.clusters
 						 << c->img->geo.cluster_bits,
 					 err);
 	if (rc < 0 || !c->moves.n)

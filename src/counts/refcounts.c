@@ -72,6 +72,39 @@ void refcounts_open_none(struct refcounts *r, const struct geometry *g,
 	dirty_init(&r->dirty, &r->blocks);
 }
 
+void refcounts_set_owner(struct refcounts *r, struct refcounts_owner owner)
+{
+	r->owner = owner;
+}
+
+void refcounts_set_clean(struct refcounts *r, uint32_t sec)
+{
+	cache_set_clean(&r->blocks, sec);
+}
+
+int refcounts_broken(const struct refcounts *r)
+{
+	return r->broken;
+}
+
+uint64_t refcounts_high_water(const struct refcounts *r)
+{
+	return atomic_load_explicit(&r->high_water, memory_order_relaxed);
+}
+
+const _Atomic uint64_t *refcounts_high_water_mark(const struct refcounts *r)
+{
+	return &r->high_water;
+}
+
+uint64_t refcounts_end(struct refcounts *r)
+{
+	SCOPED_LOCK(&r->grow_lock);
+
+	return max_u64(r->high_water,
+		       align_up(r->file_size, r->geo->cluster_size));
+}
+
 void refcounts_release(struct refcounts *r)
 {
 	if (r->blocks.shards)

@@ -8,6 +8,9 @@
  * cluster whose refcount in memory is 0 is free, and every state in which a
  * slice is written is safe.
  *
+ * The fields of struct refcounts belong to the files of counts/.  Others may read
+ * `geo` and `file`, which stay the same, and call functions for the rest.
+ *
  * Locks: grow_lock, then lock.  No I/O happens under `lock`; new blocks and a
  * new table are written under grow_lock, which only those who need one take.
  */
@@ -65,8 +68,11 @@ struct refcounts_owner {
 };
 
 struct refcounts {
+	/* Both borrowed; others may read them. */
 	const struct geometry *geo;
-	struct qcow2_store *file; /* borrowed */
+	struct qcow2_store *file;
+
+	/* For the files of counts/ only. */
 	struct cache blocks;
 	pthread_mutex_t grow_lock; /* one new block or table at a time */
 	struct reftable_place place;
@@ -98,6 +104,26 @@ void refcounts_release(struct refcounts *r);
  * all of it can be released. */
 void refcounts_open_none(struct refcounts *r, const struct geometry *g,
 			 struct qcow2_store *file, int code);
+
+/* Before anything is claimed or moved. */
+void refcounts_set_owner(struct refcounts *r, struct refcounts_owner owner);
+/* cache_set_clean() for the cache of blocks. */
+void refcounts_set_clean(struct refcounts *r, uint32_t sec);
+
+/* -errno of a barrier that failed or of an open that did: no refcount of the
+ * disk is known to be right any more; else 0. */
+int refcounts_broken(const struct refcounts *r);
+
+/* Host offset: nothing at or above it was ever claimed.  It moves as others
+ * claim. */
+uint64_t refcounts_high_water(const struct refcounts *r);
+/* The number itself, for those who read it for every request; it is there as
+ * long as @r. */
+const _Atomic uint64_t *refcounts_high_water_mark(const struct refcounts *r);
+
+/* Host offset, a multiple of the cluster size: nothing was claimed at or above
+ * it, and the file does not reach beyond it. */
+uint64_t refcounts_end(struct refcounts *r);
 
 int refcounts_get(struct refcounts *r, uint64_t cluster_idx, uint64_t *value,
 		  struct qcow2_error *err);
@@ -157,16 +183,6 @@ int refcounts_increment(struct refcounts *r, uint64_t n, uint64_t first,
  * is corruption: -EIO with a defect, and nothing is changed for it. */
 int refcounts_decrement(struct refcounts *r, uint64_t n, uint64_t first,
 			struct qcow2_error *err);
-
-/* For who has the image to himself: false for a cluster that reads as free
- * because nothing describes it. */
-static inline bool refcounts_has_block(const struct refcounts *r,
-				       uint64_t cluster_idx)
-{
-	uint64_t i = cluster_idx >> r->geo->refcount_block_bits;
-
-	return i < r->n_table && r->table[i];
-}
 
 /* For who has the image to himself: the cluster, which has a refcount block,
  * has @value references from now on. */

@@ -3,16 +3,43 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "counts/view.h"
+#include "format/refcount.h"
+
+struct reftable_place refcounts_table_place(struct refcounts *r)
+{
+	SCOPED_LOCK(&r->lock);
+
+	return r->place;
+}
+
+bool refcounts_next_block(struct refcounts *r, uint64_t *index,
+			  uint64_t *host_off)
+{
+	SCOPED_LOCK(&r->lock);
+
+	while (*index < r->n_table && !r->table[*index])
+		++*index;
+	if (*index >= r->n_table)
+		return false;
+	*host_off = refcount_block_off(r->table[*index]);
+	return true;
+}
+
+bool refcounts_has_block(const struct refcounts *r, uint64_t cluster_idx)
+{
+	uint64_t i = cluster_idx >> r->geo->refcount_block_bits;
+
+	return i < r->n_table && r->table[i];
+}
 
 uint64_t refcounts_next_described(struct refcounts *r, uint64_t from)
 {
 	uint32_t bits = r->geo->refcount_block_bits;
 	uint64_t i = from >> bits;
-	SCOPED_LOCK(&r->lock);
+	uint64_t host_off;
 
-	while (i < r->n_table && !r->table[i])
-		i++;
-	return i < r->n_table ? max_u64(from, i << bits) : UINT64_MAX;
+	return refcounts_next_block(r, &i, &host_off) ? max_u64(from, i << bits)
+						      : UINT64_MAX;
 }
 
 /* The end of the last region before cluster @end that has a block, or @end in

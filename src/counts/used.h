@@ -8,11 +8,28 @@
 #ifndef COUNTS_USED_H
 #define COUNTS_USED_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <qcow2.h>
 
-struct refcounts;
+#include "counts/refcounts.h"
+
+/* Where the refcount table is. */
+struct reftable_place refcounts_table_place(struct refcounts *r);
+
+/*
+ * The first refcount block from entry *index of the table on: its entry, and its
+ * host offset.  False when there is none.
+ *
+ *	for (uint64_t i = 0; refcounts_next_block(r, &i, &host_off); i++)
+ */
+bool refcounts_next_block(struct refcounts *r, uint64_t *index,
+			  uint64_t *host_off);
+
+/* False for a cluster that reads as free because no block describes it.  The
+ * caller has the image to itself. */
+bool refcounts_has_block(const struct refcounts *r, uint64_t cluster_idx);
 
 /* The first cluster from @from on for which there is a refcount block;
  * UINT64_MAX: none. */

@@ -7,7 +7,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "format/refcount.h"
+#include "counts/used.h"
 #include "image/image.h"
 #include "store/store.h"
 #include "write/features.h"
@@ -54,13 +54,12 @@ static int add_l2_tables(struct image *img, struct qcow2_error *err)
 
 static int add_refcount_blocks(struct image *img, struct qcow2_error *err)
 {
-	const struct refcounts *r = &img->writer->refs;
+	struct refcounts *r = &img->writer->refs;
+	uint64_t off;
 	int rc = 0;
 
-	for (uint64_t i = 0; rc == 0 && i < r->n_table; i++)
-		if (r->table[i])
-			rc = add(img, QCOW2_OVERLAP_REFCOUNT_BLOCK, 1,
-				 refcount_block_off(r->table[i]), err);
+	for (uint64_t i = 0; rc == 0 && refcounts_next_block(r, &i, &off); i++)
+		rc = add(img, QCOW2_OVERLAP_REFCOUNT_BLOCK, 1, off, err);
 	return rc;
 }
 

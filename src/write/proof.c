@@ -10,6 +10,7 @@
 #include "check/proof.h"
 #include "counts/grow.h"
 #include "counts/inherited.h"
+#include "counts/used.h"
 #include "image/image.h"
 #include "store/store.h"
 #include "write/copied_flags.h"

@@ -150,10 +150,12 @@ static void writer_init(struct image *img, const struct qcow2_open_opts *opts,
 	inflight_init(&writer->inflight);
 	pthread_mutex_init(&writer->snapshot_lock, NULL);
 	pthread_mutex_init(&writer->table_lock, NULL);
-	writer->refs.owner.move_table = move_table;
-	writer->refs.owner.new_metadata = new_metadata;
-	writer->refs.owner.old_metadata = old_metadata;
-	writer->refs.owner.opaque = img;
+	refcounts_set_owner(&writer->refs, (struct refcounts_owner){
+						   .move_table = move_table,
+						   .new_metadata = new_metadata,
+						   .old_metadata = old_metadata,
+						   .opaque = img,
+					   });
 	c->geo = &img->geo;
 	c->file = img->file;
 	c->data = img->data;
@@ -207,7 +209,7 @@ int writer_open(struct image *img, const struct qcow2_open_opts *opts,
 		free(writer);
 		return rc;
 	}
-	cache_set_clean(&writer->refs.blocks, opts->cache_clean_sec);
+	refcounts_set_clean(&writer->refs, opts->cache_clean_sec);
 	writer_init(img, opts, writer);
 	rc = commit_init(&writer->commit, &img->map.l2, err);
 	if (rc < 0) {
@@ -215,7 +217,7 @@ int writer_open(struct image *img, const struct qcow2_open_opts *opts,
 		return rc;
 	}
 	img->writer = writer;
-	img->sizes.file_end = &writer->refs.high_water;
+	img->sizes.file_end = refcounts_high_water_mark(&writer->refs);
 	proof_init(img, opts);
 	rc = overlap_open(img, opts->overlap_check, err);
 	if (rc < 0)
