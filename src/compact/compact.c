@@ -250,7 +250,7 @@ static int finish(struct compact *c, struct qcow2_error *err)
 	if (rc == 0)
 		rc = punch_holes(c, err);
 	if (rc == 0)
-		rc = writer_cut_tail(c->img, err);
+		rc = refcounts_cut_tail(c->refs, err);
 	return rc;
 }
 

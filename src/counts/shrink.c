@@ -5,6 +5,8 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "counts/inherited.h"
+#include "counts/used.h"
 #include "counts/view.h"
 #include "format/refcount.h"
 #include "store/store.h"
@@ -144,4 +146,35 @@ int refcounts_shrink(struct refcounts *r, bool *more, struct qcow2_error *err)
 
 	*more = touched != 0;
 	return rc < 0 ? rc : cut_table(r, more, err);
+}
+
+/* ---- The end of the file ------------------------------------------------- */
+
+/* With grow_lock held: the end of the last cluster that stays. */
+static int find_tail(struct refcounts *r, uint64_t *end,
+		     struct qcow2_error *err)
+{
+	uint64_t limit = max_u64(refcounts_cut_limit(r), 1);
+
+	/* Others write files that end within a cluster. */
+	*end = geometry_clusters(r->geo, r->file_size);
+	return *end > limit ? refcounts_used_end(r, limit, *end, end, err) : 0;
+}
+
+int refcounts_cut_tail(struct refcounts *r, struct qcow2_error *err)
+{
+	SCOPED_LOCK(&r->grow_lock);
+	uint64_t end;
+	int rc;
+
+	/* Somebody else made it longer. */
+	if (r->file_size > r->high_water)
+		return 0;
+	rc = find_tail(r, &end, err);
+	if (rc < 0 || end << r->geo->cluster_bits >= r->file_size)
+		return rc;
+	rc = store_truncate(r->file, end << r->geo->cluster_bits, err);
+	if (rc == 0)
+		r->file_size = end << r->geo->cluster_bits;
+	return rc;
 }

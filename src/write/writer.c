@@ -11,8 +11,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "counts/inherited.h"
-#include "counts/used.h"
+#include "counts/shrink.h"
 #include "image/image.h"
 #include "store/store.h"
 #include "write/features.h"
@@ -227,28 +226,6 @@ int writer_open(struct image *img, const struct qcow2_open_opts *opts,
 
 /* ---- Close --------------------------------------------------------------- */
 
-int writer_cut_tail(struct image *img, struct qcow2_error *err)
-{
-	struct refcounts *r = &img->writer->refs;
-	/* Others write files that end within a cluster. */
-	uint64_t end = geometry_clusters(&img->geo, r->file_size);
-	uint64_t limit = max_u64(refcounts_cut_limit(r), 1);
-	int rc = 0;
-
-	if (r->file_size > img->writer->refs.high_water)
-		return 0;
-	if (end > limit)
-		rc = refcounts_used_end(r, limit, end, &end, err);
-	if (rc < 0)
-		return rc;
-	if (end << img->geo.cluster_bits >= r->file_size)
-		return 0;
-	rc = store_truncate(img->file, end << img->geo.cluster_bits, err);
-	if (rc == 0)
-		r->file_size = end << img->geo.cluster_bits;
-	return rc;
-}
-
 /* On a host that is full this is the space in which the tables go that show what
  * was written before.  No pointer leads to what is free, so it need not wait.
  * Where it fails nothing is lost: the last cut tells. */
@@ -258,7 +235,7 @@ static void make_room(struct image *img)
 
 	if (!writer->keep_tail && commit_check(&writer->commit, NULL) == 0 &&
 	    header_sector_is_settled(img))
-		writer_cut_tail(img, NULL);
+		refcounts_cut_tail(&writer->refs, NULL);
 }
 
 int writer_close(struct image *img, struct qcow2_error *err)
@@ -277,7 +254,7 @@ int writer_close(struct image *img, struct qcow2_error *err)
 	if (rc == 0)
 		rc = features_end_dirty(img, DIRTY_LAZY | DIRTY_UNWRITTEN, err);
 	if (rc == 0 && !writer->keep_tail)
-		rc = writer_cut_tail(img, err);
+		rc = refcounts_cut_tail(&writer->refs, err);
 	img->writer = NULL;
 	img->sizes.file_end = NULL;
 	writer_free(writer);

@@ -86,11 +86,6 @@ int writer_open(struct image *img, const struct qcow2_open_opts *opts,
  */
 int writer_close(struct image *img, struct qcow2_error *err);
 
-/* Cuts off what lies behind the last cluster with a refcount; of what the file
- * held when it was opened nothing, unless some of that became free since (O39).
- * Nobody else is at work and nothing is dirty. */
-int writer_cut_tail(struct image *img, struct qcow2_error *err);
-
 /* Adds what only the writer knows, if there is one. */
 void writer_get_info(const struct image *img, struct qcow2_info *out);
 
