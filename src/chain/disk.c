@@ -13,7 +13,6 @@
 #include "base/text.h"
 #include "chain/disk_impl.h"
 #include "format/limits.h"
-#include "image/image.h"
 #include "store/file.h"
 #include "store/store.h"
 
@@ -43,13 +42,12 @@ static int add_layer(struct disk *d, struct layer_opening *o,
 	return rc;
 }
 
-/* The format to open the backing file of @img as. */
-static int backing_format(const struct image *img,
+/* The format to open the backing file that @ref names as. */
+static int backing_format(const struct qcow2_reference *ref,
 			  const struct qcow2_open_opts *opts,
 			  enum qcow2_format *format, struct qcow2_error *err)
 {
-	const char *name = img->names.backing_format;
-	const char *file = img->names.backing_file;
+	const char *name = ref->format;
 
 	*format = opts->backing_format;
 	if (!name && *format != QCOW2_FORMAT_DEFAULT)
@@ -59,39 +57,28 @@ static int backing_format(const struct image *img,
 				    "%s does not say which format its backing "
 				    "file \"%s\" has, and guessing it is not "
 				    "safe: it has to be named",
-				    TEXT(store_name(img->file),
-					 strlen(store_name(img->file))),
-				    TEXT(file, strlen(file)));
-	if (strcmp(name, "qcow2") == 0)
-		*format = QCOW2_FORMAT_QCOW2;
-	else if (strcmp(name, "raw") == 0)
-		*format = QCOW2_FORMAT_RAW;
-	else
-		return error_set(err, -ENOTSUP,
-				 "%s: the backing file has the format \"%s\", "
-				 "only qcow2 and raw are supported",
-				 TEXT(store_name(img->file),
-				      strlen(store_name(img->file))),
-				 TEXT(name, strlen(name)));
-	return 0;
+				    TEXT(ref->image, strlen(ref->image)),
+				    TEXT(ref->name, strlen(ref->name)));
+	if (layer_find_format(name, format))
+		return 0;
+	return error_set(err, -ENOTSUP,
+			 "%s: the backing file has the format \"%s\", "
+			 "only qcow2 and raw are supported",
+			 TEXT(ref->image, strlen(ref->image)),
+			 TEXT(name, strlen(name)));
 }
 
-/* @o is how the layer above was opened. */
+/* @o is how the layer above was opened, which names the file in @ref. */
 static int open_backing(struct disk *d, struct layer_opening *o,
+			const struct qcow2_reference *ref,
 			struct qcow2_error *err)
 {
-	const struct layer *above = &d->layers[d->n_layers - 1];
-	const struct names *names = &above->image->names;
 	const struct qcow2_open_opts *opts = o->opts;
-	struct qcow2_reference ref = {
-		.kind = QCOW2_REFERENCE_BACKING,
-		.name = names->backing_file,
-		.format = names->backing_format,
-		.image = store_name(above->store),
-		.depth = d->n_layers - 1,
+	struct gate_request request = {
+		.from = &d->layers[d->n_layers - 1].dir,
+		.ref = ref,
+		.store_flags = layer_store_flags(opts, d->n_layers),
 	};
-	struct gate_request request = { &above->dir, &ref,
-					layer_store_flags(opts, d->n_layers) };
 	int rc;
 
 	if (d->n_layers >= depth_max(opts))
@@ -100,7 +87,7 @@ static int open_backing(struct disk *d, struct layer_opening *o,
 				    " images, which the budget's chain_depth "
 				    "allows",
 				    depth_max(opts));
-	rc = backing_format(above->image, opts, &o->format, err);
+	rc = backing_format(ref, opts, &o->format, err);
 	if (rc == 0)
 		rc = gate_open(opts->gate, &request, &o->file, err);
 	if (rc < 0)
@@ -109,11 +96,10 @@ static int open_backing(struct disk *d, struct layer_opening *o,
 }
 
 static bool wants_backing(const struct disk *d,
-			  const struct qcow2_open_opts *opts)
+			  const struct qcow2_open_opts *opts,
+			  struct qcow2_reference *ref)
 {
-	const struct layer *last = &d->layers[d->n_layers - 1];
-
-	if (!last->image || !last->image->names.backing_file)
+	if (!layer_backing(&d->layers[d->n_layers - 1], ref))
 		return false;
 	if (opts->flags & QCOW2_OPEN_NO_BACKING)
 		return false;
@@ -134,12 +120,25 @@ static int open_chain(struct disk *d, struct gate_file file,
 		.opts = opts,
 		.ids = &ids,
 	};
+	struct qcow2_reference ref;
 	int rc = add_layer(d, &o, err);
 
-	while (rc == 0 && wants_backing(d, opts))
-		rc = open_backing(d, &o, err);
+	while (rc == 0 && wants_backing(d, opts, &ref))
+		rc = open_backing(d, &o, &ref, err);
 	free(ids.list);
 	return rc;
+}
+
+/* The layers are all there and move no more. */
+static void link_layers(struct disk *d)
+{
+	for (uint32_t i = 0; i < d->n_layers; i++) {
+		struct layer *l = &d->layers[i];
+		struct qcow2_reference ref;
+
+		l->below = i + 1 < d->n_layers ? l + 1 : NULL;
+		l->below_unknown = d->metadata_only && layer_backing(l, &ref);
+	}
 }
 
 /* Takes @file over. */
@@ -156,6 +155,7 @@ static int disk_open(struct gate_file file, const struct qcow2_open_opts *opts,
 	pthread_mutex_init(&d->luks_lock, NULL);
 	d->metadata_only = opts->flags & QCOW2_OPEN_METADATA_ONLY;
 	rc = open_chain(d, file, opts, err);
+	link_layers(d);
 	if (rc == 0 && (opts->flags & QCOW2_OPEN_RDWR))
 		rc = disk_make_writable(d, opts, err);
 	if (rc < 0) {
@@ -232,8 +232,5 @@ bool disk_is_raw(const struct disk *d)
 
 uint32_t disk_cluster_size(const struct disk *d)
 {
-	const struct image *img = d->layers[0].image;
-
-	return img ? img->geo.cluster_size
-		   : UINT32_C(1) << CLUSTER_BITS_DEFAULT;
+	return d->layers[0].cluster_size;
 }

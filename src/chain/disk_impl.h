@@ -27,14 +27,4 @@ int disk_make_writable(struct disk *d, const struct qcow2_open_opts *opts,
 /* -EBADF unless the disk was opened for writing. */
 int disk_check_writable(const struct disk *d, struct qcow2_error *err);
 
-/* Reads from layer @depth down; past the end of a layer are zeros. */
-int disk_read_from(struct disk *d, uint32_t depth, struct iov_cursor *dst,
-		   uint64_t len, uint64_t off, unsigned flags,
-		   struct qcow2_error *err);
-
-/* True when the map says that [off, off + len) reads as zeros from layer @depth
- * down; inside that layer. */
-bool disk_reads_zero_from(struct disk *d, uint32_t depth, uint64_t len,
-			  uint64_t off);
-
 #endif

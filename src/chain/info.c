@@ -14,26 +14,12 @@
 #include "format/luks.h"
 #include "image/image.h"
 #include "store/store.h"
-#include "write/writer.h"
-
-static void raw_info(const struct layer *l, struct qcow2_info *out)
-{
-	out->format = QCOW2_FORMAT_RAW;
-	out->virtual_size = l->size;
-	if (store_size(l->store, &out->file_size, NULL) < 0)
-		out->file_size = l->size;
-	if (store_allocated(l->store, &out->allocated_bytes, NULL) < 0)
-		out->allocated_bytes = l->size;
-	out->self_contained = 1;
-	out->unlocked = store_is_unlocked(l->store);
-	out->filename = store_name(l->store);
-}
 
 int disk_get_info(struct disk *d, uint32_t depth, struct qcow2_info *out,
 		  struct qcow2_error *err)
 {
 	size_t struct_size = out->struct_size;
-	const struct layer *l;
+	struct layer *l;
 
 	if (depth >= d->n_layers)
 		return error_set(err, -EINVAL,
@@ -43,12 +29,7 @@ int disk_get_info(struct disk *d, uint32_t depth, struct qcow2_info *out,
 	l = &d->layers[depth];
 	memset(out, 0, sizeof(*out));
 	out->struct_size = struct_size;
-	if (!l->image) {
-		raw_info(l, out);
-		return 0;
-	}
-	image_get_info(l->image, out);
-	writer_get_info(l->image, out);
+	l->ops->get_info(l, out);
 	return 0;
 }
 

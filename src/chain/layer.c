@@ -1,21 +1,48 @@
+/*
+ * Opening and closing a layer of any kind.
+ */
 #include "chain/layer.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/checked.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "format/header.h"
-#include "repair/repair.h"
 #include "store/store.h"
-#include "write/writer.h"
 
-static bool is_written(const struct qcow2_open_opts *opts, uint32_t depth)
+/* All kinds of layer there are. */
+static const struct layer_ops *const kinds[] = {
+	&qcow2_layer_ops,
+	&raw_layer_ops,
+};
+
+#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+static const struct layer_ops *find_kind(enum qcow2_format format)
 {
-	return depth == 0 && (opts->flags & QCOW2_OPEN_RDWR);
+	for (size_t i = 0; i < N_KINDS; i++)
+		if (kinds[i]->format == format)
+			return kinds[i];
+	return NULL;
+}
+
+bool layer_find_format(const char *name, enum qcow2_format *format)
+{
+	for (size_t i = 0; i < N_KINDS; i++)
+		if (strcmp(kinds[i]->name, name) == 0) {
+			*format = kinds[i]->format;
+			return true;
+		}
+	return false;
+}
+
+bool layer_is_written(const struct layer_opening *o)
+{
+	return o->depth == 0 && (o->opts->flags & QCOW2_OPEN_RDWR);
 }
 
 unsigned layer_store_flags(const struct qcow2_open_opts *opts, uint32_t depth)
@@ -25,7 +52,9 @@ unsigned layer_store_flags(const struct qcow2_open_opts *opts, uint32_t depth)
 
 	if (opts->flags & QCOW2_OPEN_NO_FLUSH)
 		flags |= QCOW2_STORE_NO_FLUSH;
-	return is_written(opts, depth) ? flags | QCOW2_STORE_RDWR : flags;
+	if (depth == 0 && (opts->flags & QCOW2_OPEN_RDWR))
+		flags |= QCOW2_STORE_RDWR;
+	return flags;
 }
 
 int identities_add(struct identities *ids, struct qcow2_store *store,
@@ -52,11 +81,10 @@ int identities_add(struct identities *ids, struct qcow2_store *store,
 	return 0;
 }
 
-/* A store of the layer, to be used as it will be. */
-static int hold_store(struct store_hold *hold, struct qcow2_store *store,
-		      const struct layer_opening *o, struct qcow2_error *err)
+int layer_hold(struct store_hold *hold, struct qcow2_store *store,
+	       const struct layer_opening *o, struct qcow2_error *err)
 {
-	bool writes = is_written(o->opts, o->depth);
+	bool writes = layer_is_written(o);
 	unsigned how = writes ? HOLD_WRITE : HOLD_READ;
 	int rc = writes ? store_check_writable(store, err) : 0;
 
@@ -67,136 +95,17 @@ static int hold_store(struct store_hold *hold, struct qcow2_store *store,
 	return store_hold(hold, store, how, err);
 }
 
-static int peek(struct qcow2_store *store, struct header_peek *out,
-		struct qcow2_error *err)
+/* Whatever is not qcow2 is raw. */
+static int probe(struct qcow2_store *store, enum qcow2_format *format,
+		 struct qcow2_error *err)
 {
 	uint8_t raw[HEADER_PEEK_BYTES];
 	int rc = store_pread(store, raw, sizeof(raw), 0, 0, err);
 
-	*out = rc == 0 ? header_peek(raw) : (struct header_peek){ 0 };
-	return rc;
-}
-
-static int probe(struct qcow2_store *store, enum qcow2_format *format,
-		 struct qcow2_error *err)
-{
-	struct header_peek header;
-	int rc = peek(store, &header, err);
-
-	*format = header.is_qcow2 ? QCOW2_FORMAT_QCOW2 : QCOW2_FORMAT_RAW;
-	return rc;
-}
-
-static int attach_data_file(struct layer *l, const struct layer_opening *o,
-			    struct qcow2_error *err)
-{
-	struct qcow2_reference ref = {
-		.kind = QCOW2_REFERENCE_DATA_FILE,
-		.name = l->image->names.data_file,
-		.format = "raw",
-		.image = store_name(l->store),
-		.depth = o->depth,
-	};
-	struct gate_request request = { &l->dir, &ref,
-					layer_store_flags(o->opts, o->depth) };
-	struct gate_file data;
-	int rc = gate_open(o->opts->gate, &request, &data, err);
-
-	if (rc < 0)
-		return rc;
-	rc = identities_add(o->ids, data.store, err);
 	if (rc == 0)
-		rc = hold_store(&l->data_hold, data.store, o, err);
-	if (rc == 0)
-		rc = image_attach_data(l->image, data.store, err);
-	gate_file_release(&data);
+		*format = header_peek(raw).is_qcow2 ? QCOW2_FORMAT_QCOW2
+						    : QCOW2_FORMAT_RAW;
 	return rc;
-}
-
-static bool is_dirty(struct qcow2_store *store)
-{
-	struct header_peek header;
-
-	return peek(store, &header, NULL) == 0 && header.is_dirty;
-}
-
-/*
- * Counts the refcounts of a dirty image anew, before it is opened for writing.
- * Without the lock somebody else may be the one who has it dirty.  What cannot
- * be repaired leaves the bit, and the image is refused.
- */
-static int settle_dirty(struct layer *l, const struct layer_opening *o,
-			struct qcow2_error *err)
-{
-	struct qcow2_check_opts check = QCOW2_CHECK_OPTS_INIT;
-	struct qcow2_check_result result = { .struct_size = sizeof(result) };
-	int rc;
-
-	if (!is_written(o->opts, o->depth) ||
-	    (o->opts->flags & (QCOW2_OPEN_NO_LOCK | QCOW2_OPEN_NO_REPAIR)) ||
-	    !is_dirty(l->store))
-		return 0;
-	check.budget = o->opts->budget;
-	rc = repair_store(l->store, &check, REPAIR_REFCOUNTS, &result, err);
-	if (rc < 0)
-		return error_prefix(err, rc,
-				    "the image was not closed "
-				    "properly, and repairing its refcounts "
-				    "failed");
-	return 0;
-}
-
-/* What is asked for concerns the top image, whose cluster size the caller can
- * know; the others take as much of it as fits them. */
-static void fit(struct qcow2_open_opts *own, struct qcow2_store *store)
-{
-	struct header_peek header;
-
-	own->flags &= ~QCOW2_OPEN_RDWR;
-	own->snapshot = NULL;
-	if (own->l2_slice_bytes && peek(store, &header, NULL) == 0 &&
-	    header.cluster_size)
-		own->l2_slice_bytes =
-			min_u64(own->l2_slice_bytes, header.cluster_size);
-}
-
-static int open_qcow2(struct layer *l, const struct layer_opening *o,
-		      struct qcow2_error *err)
-{
-	struct qcow2_open_opts own = *o->opts;
-	int rc;
-
-	if (o->depth > 0)
-		fit(&own, l->store);
-	rc = settle_dirty(l, o, err);
-	if (rc == 0)
-		rc = image_open(l->store, &own, &l->image, err);
-	if (rc < 0)
-		return rc;
-	l->size = l->image->virtual_size;
-	if (!l->image->geo.has_data_file ||
-	    (own.flags & QCOW2_OPEN_METADATA_ONLY))
-		return 0;
-	return attach_data_file(l, o, err);
-}
-
-static int open_raw(struct layer *l, const struct layer_opening *o,
-		    struct qcow2_error *err)
-{
-	uint64_t size_max = o->opts->budget.virtual_bytes;
-
-	if (o->depth == 0 && o->opts->snapshot)
-		return error_set(err, -EINVAL,
-				 "%s: a raw image has no snapshots",
-				 TEXT(store_name(l->store),
-				      strlen(store_name(l->store))));
-	if (size_max && store_size(l->store, &l->size, NULL) == 0 &&
-	    l->size > size_max)
-		return error_reason(err, -E2BIG, QCOW2_REASON_BUDGET,
-				    "%s is larger than the budget allows",
-				    TEXT(store_name(l->store),
-					 strlen(store_name(l->store))));
-	return store_size(l->store, &l->size, err);
 }
 
 static int open_format(struct layer *l, const struct layer_opening *o,
@@ -206,14 +115,14 @@ static int open_format(struct layer *l, const struct layer_opening *o,
 	int rc = identities_add(o->ids, l->store, err);
 
 	if (rc == 0)
-		rc = hold_store(&l->hold, l->store, o, err);
+		rc = layer_hold(&l->hold, l->store, o, err);
 	if (rc == 0 && format == QCOW2_FORMAT_PROBE)
 		rc = probe(l->store, &format, err);
 	if (rc < 0)
 		return rc;
-	if (format == QCOW2_FORMAT_RAW)
-		return open_raw(l, o, err);
-	return open_qcow2(l, o, err);
+	l->ops = find_kind(format);
+	assert(l->ops);
+	return l->ops->open(l, o, err);
 }
 
 int layer_open(struct layer *l, const struct layer_opening *o,
@@ -221,7 +130,9 @@ int layer_open(struct layer *l, const struct layer_opening *o,
 {
 	int rc;
 
-	*l = (struct layer){ .store = o->file.store, .dir = o->file.dir };
+	*l = (struct layer){ .store = o->file.store,
+			     .dir = o->file.dir,
+			     .depth = o->depth };
 	rc = open_format(l, o, err);
 	if (rc == 0)
 		return 0;
@@ -231,14 +142,21 @@ int layer_open(struct layer *l, const struct layer_opening *o,
 
 int layer_close(struct layer *l, struct qcow2_error *err)
 {
-	int rc = l->image ? writer_close(l->image, err) : 0;
+	int rc = l->ops && l->ops->close ? l->ops->close(l, err) : 0;
 
-	image_close(l->image);
-	store_release(&l->data_hold);
 	store_release(&l->hold);
 	store_unref(l->store);
 	gate_dir_release(&l->dir);
-	l->image = NULL;
-	l->store = NULL;
+	l->store = l->data = NULL;
 	return rc;
+}
+
+bool layer_backing(const struct layer *l, struct qcow2_reference *ref)
+{
+	*ref = (struct qcow2_reference){
+		.kind = QCOW2_REFERENCE_BACKING,
+		.image = store_name(l->store),
+		.depth = l->depth,
+	};
+	return l->ops->backing && l->ops->backing(l, ref);
 }

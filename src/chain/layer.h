@@ -1,5 +1,7 @@
 /*
- * One layer of a disk: a qcow2 image or a raw file, opened.
+ * One layer of a disk, opened: a qcow2 image, a raw file, or whatever else has
+ * a table of operations.  What kinds there are is known to layer.c alone; the
+ * rest of chain/ asks the table.
  */
 #ifndef CHAIN_LAYER_H
 #define CHAIN_LAYER_H
@@ -9,17 +11,29 @@
 
 #include <qcow2.h>
 
+#include "base/iov.h"
 #include "chain/gate.h"
-#include "image/image.h"
 #include "store/hold.h"
 #include "store/store.h"
 
+struct image;
+struct layer_ops;
+
 struct layer {
-	struct qcow2_store *store; /* the image file or raw file */
-	struct image *image;       /* NULL: raw */
+	const struct layer_ops *ops;
+	struct qcow2_store *store; /* the file that the layer is */
+	struct qcow2_store *data;  /* the file in which its extents are, perhaps
+				    * `store`; borrowed; NULL: not open */
 	uint64_t size;             /* of the virtual disk */
+	uint32_t cluster_size;     /* the unit in which jobs split their work */
+	uint32_t depth;            /* 0: the top */
+	struct layer *below;       /* NULL: this one is the last */
+	bool below_unknown; /* it names a backing file, which nobody asks: the
+			     * disk was opened for its metadata only */
 	struct gate_dir dir;
-	struct store_hold hold;      /* of the store; none without locks */
+	struct store_hold hold; /* of the store; none without locks */
+	/* Of a qcow2 layer: */
+	struct image *image;
 	struct store_hold data_hold; /* of the image's data file */
 };
 
@@ -43,13 +57,74 @@ struct layer_opening {
 	struct identities *ids;
 };
 
-/* Opens a layer and its data file.  Takes o->file over, whatever happens. */
+/*
+ * What a kind of layer can do.  Without a comment an operation is required;
+ * where one may be NULL, a layer without it answers as the comment says.
+ * Ranges lie inside the layer and are not empty.
+ */
+struct layer_ops {
+	enum qcow2_format format;
+	const char *name; /* of the format: in messages, and in the images that
+			   * name it as that of their backing file */
+
+	/* Fills size, data and cluster_size; store, dir and depth are there.
+	 * After a failure comes close(). */
+	int (*open)(struct layer *l, const struct layer_opening *o,
+		    struct qcow2_error *err);
+	/* Closes what open() opened; the first error of writing what was left.
+	 * NULL: nothing. */
+	int (*close)(struct layer *l, struct qcow2_error *err);
+
+	/* Names and formats the backing file in @ref; false when the layer has
+	 * none, and NULL when no layer of this kind has one. */
+	bool (*backing)(const struct layer *l, struct qcow2_reference *ref);
+
+	/* The longest extent at @off that it can tell at once, without depth.
+	 * Neither data nor zeros: it is for the layer below to say. */
+	int (*map)(struct layer *l, uint64_t len, uint64_t off,
+		   struct qcow2_extent *out, struct qcow2_error *err);
+	/* The layer hands on to layer_read_below() what it does not have.
+	 * flags: QCOW2_NOWAIT. */
+	int (*read)(struct layer *l, struct iov_cursor *dst, uint64_t len,
+		    uint64_t off, unsigned flags, struct qcow2_error *err);
+	/* Fills what it knows of *out, which is zero. */
+	void (*get_info)(struct layer *l, struct qcow2_info *out);
+};
+
+extern const struct layer_ops qcow2_layer_ops;
+extern const struct layer_ops raw_layer_ops;
+
+/* Opens a layer with all its files.  Takes o->file over, whatever happens. */
 int layer_open(struct layer *l, const struct layer_opening *o,
 	       struct qcow2_error *err);
 /* Closes what the layer has; the first error of a writable image. */
 int layer_close(struct layer *l, struct qcow2_error *err);
 
+/* False when no kind of layer has this name. */
+bool layer_find_format(const char *name, enum qcow2_format *format);
+
+/* Of the backing file: the name, its format (NULL: not told), and who names
+ * it.  False when the layer has none. */
+bool layer_backing(const struct layer *l, struct qcow2_reference *ref);
+
+/* Reads from @l down; past the end of a layer are zeros. */
+int layer_read(struct layer *l, struct iov_cursor *dst, uint64_t len,
+	       uint64_t off, unsigned flags, struct qcow2_error *err);
+/* Reads what @l does not have. */
+int layer_read_below(struct layer *l, struct iov_cursor *dst, uint64_t len,
+		     uint64_t off, unsigned flags, struct qcow2_error *err);
+
+/* True when the map says that [off, off + len), inside @l, reads as zeros from
+ * there down. */
+bool layer_reads_zero(struct layer *l, uint64_t len, uint64_t off);
+
+/* For the kinds that open files: */
+
 /* QCOW2_STORE_* for the files of layer @depth: only the top is written to. */
 unsigned layer_store_flags(const struct qcow2_open_opts *opts, uint32_t depth);
+bool layer_is_written(const struct layer_opening *o);
+/* Holds a store of the layer as it will be used. */
+int layer_hold(struct store_hold *hold, struct qcow2_store *store,
+	       const struct layer_opening *o, struct qcow2_error *err);
 
 #endif

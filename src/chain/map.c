@@ -7,124 +7,46 @@
  * grows: otherwise every small extent of a lower layer would cost a scan over
  * a large empty upper one.
  */
-#include <errno.h>
-
 #include "base/checked.h"
 #include "base/error.h"
 #include "chain/disk_impl.h"
-#include "store/store.h"
 
 #define WINDOW_BYTES_FIRST (UINT64_C(1) << 20)
-
-static uint32_t flags_of(const struct image *img, const struct image_extent *x,
-			 bool hole)
-{
-	bool off = x->host_off || img->geo.has_data_file;
-	uint32_t host = off && !image_is_encrypted(img) ? QCOW2_EXTENT_HOST_OFF
-							: 0;
-
-	switch (x->kind) {
-	case SUBCLUSTER_NORMAL:
-		return QCOW2_EXTENT_DATA | QCOW2_EXTENT_PRESENT | host |
-		       (hole ? QCOW2_EXTENT_ZERO : 0);
-	case SUBCLUSTER_ZERO_ALLOC:
-		return QCOW2_EXTENT_ZERO | QCOW2_EXTENT_PRESENT | host;
-	case SUBCLUSTER_ZERO_PLAIN:
-		return QCOW2_EXTENT_ZERO | QCOW2_EXTENT_PRESENT;
-	case SUBCLUSTER_COMPRESSED:
-		return QCOW2_EXTENT_DATA | QCOW2_EXTENT_PRESENT |
-		       QCOW2_EXTENT_COMPRESSED;
-	case SUBCLUSTER_UNALLOCATED_ALLOC:
-		return host;
-	default:
-		return 0;
-	}
-}
-
-static int map_image(struct disk *d, uint32_t depth, uint64_t len, uint64_t off,
-		     struct qcow2_extent *out, struct qcow2_error *err)
-{
-	struct image *img = d->layers[depth].image;
-	struct image_extent x;
-	bool hole;
-	int rc = image_allow_walk(img, err);
-
-	if (rc == 0)
-		rc = image_map(img, len, off, 0, &x, err);
-	if (rc == 0)
-		rc = image_split_holes(img, &x, &hole, err);
-	if (rc < 0)
-		return rc;
-	*out = (struct qcow2_extent){ .off = off,
-				      .len = x.len,
-				      .flags = flags_of(img, &x, hole),
-				      .depth = depth };
-	if (out->flags & QCOW2_EXTENT_HOST_OFF)
-		out->host_off = x.host_off;
-	return 0;
-}
-
-static int map_raw(struct disk *d, uint32_t depth, uint64_t len, uint64_t off,
-		   struct qcow2_extent *out, struct qcow2_error *err)
-{
-	bool is_data;
-	int rc = store_extent(d->layers[depth].store, &len, off, &is_data, err);
-
-	*out = (struct qcow2_extent){
-		.off = off,
-		.len = len,
-		.host_off = off,
-		.flags = QCOW2_EXTENT_PRESENT | QCOW2_EXTENT_HOST_OFF |
-			 (is_data ? QCOW2_EXTENT_DATA : QCOW2_EXTENT_ZERO),
-		.depth = depth,
-	};
-	return rc;
-}
 
 static bool is_open_question(const struct qcow2_extent *x)
 {
 	return !(x->flags & (QCOW2_EXTENT_DATA | QCOW2_EXTENT_ZERO));
 }
 
-/* True when a backing file is named below but was left unopened, so that
- * nobody knows what is there. */
-static bool is_cut_off(const struct disk *d, const struct layer *l)
+/* What the layers from @l down say about the bytes at @off. */
+static int map_from(struct layer *l, uint64_t len, uint64_t off, unsigned flags,
+		    struct qcow2_extent *out, struct qcow2_error *err)
 {
-	return d->metadata_only && l->image && l->image->names.backing_file;
-}
-
-/* What the layers from @depth down say about the bytes at @off. */
-static int map_from(struct disk *d, uint32_t depth, uint64_t len, uint64_t off,
-		    unsigned flags, struct qcow2_extent *out,
-		    struct qcow2_error *err)
-{
-	for (;; depth++) {
-		const struct layer *l = &d->layers[depth];
-		bool last = depth + 1 == d->n_layers;
-		int rc = l->image ? map_image(d, depth, len, off, out, err)
-				  : map_raw(d, depth, len, off, out, err);
+	for (;; l = l->below) {
+		int rc = l->ops->map(l, len, off, out, err);
 
 		if (rc < 0)
-			return error_in_layer(err, rc, depth);
+			return error_in_layer(err, rc, l->depth);
+		out->depth = l->depth;
 		if (!is_open_question(out))
 			return 0;
-		if ((!last && (flags & QCOW2_MAP_TOP_ONLY)) || is_cut_off(d, l))
+		if ((l->below && (flags & QCOW2_MAP_TOP_ONLY)) ||
+		    l->below_unknown)
 			return 0;
-		if (last || off >= l[1].size) {
+		if (!l->below || off >= l->below->size) {
 			out->flags |= QCOW2_EXTENT_ZERO;
 			return 0;
 		}
-		len = min_u64(out->len, l[1].size - off);
+		len = min_u64(out->len, l->below->size - off);
 	}
 }
 
-bool disk_reads_zero_from(struct disk *d, uint32_t depth, uint64_t len,
-			  uint64_t off)
+bool layer_reads_zero(struct layer *l, uint64_t len, uint64_t off)
 {
 	while (len) {
 		struct qcow2_extent x;
 
-		if (map_from(d, depth, len, off, 0, &x, NULL) < 0 ||
+		if (map_from(l, len, off, 0, &x, NULL) < 0 ||
 		    !(x.flags & QCOW2_EXTENT_ZERO))
 			return false;
 		len -= x.len;
@@ -145,7 +67,8 @@ int disk_map(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 	     struct qcow2_extent *out, struct qcow2_error *err)
 {
 	uint64_t window = d->n_layers > 1 ? WINDOW_BYTES_FIRST : len;
-	int rc = map_from(d, 0, min_u64(window, len), off, flags, out, err);
+	struct layer *top = &d->layers[0];
+	int rc = map_from(top, min_u64(window, len), off, flags, out, err);
 
 	while (rc == 0 && out->len < len) {
 		struct qcow2_extent next;
@@ -153,7 +76,7 @@ int disk_map(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 
 		window = window > left / 2 ? left : window * 2;
 		/* Damage further on is the next call's to report. */
-		if (map_from(d, 0, min_u64(window, left), off + out->len, flags,
+		if (map_from(top, min_u64(window, left), off + out->len, flags,
 			     &next, NULL) < 0)
 			break;
 		if (!continues(out, &next))
@@ -171,5 +94,5 @@ struct qcow2_store *disk_extent_store(struct disk *d,
 
 	if ((extent->flags & want) != want)
 		return NULL;
-	return l->image ? l->image->data : l->store;
+	return l->data;
 }

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "chain/disk_impl.h"
+#include "image/image.h"
 #include "reshape/amend.h"
 #include "reshape/resize.h"
 #include "store/store.h"

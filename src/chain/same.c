@@ -4,7 +4,6 @@
 #include "chain/concat.h"
 #include "chain/disk.h"
 #include "chain/disk_impl.h"
-#include "image/image.h"
 #include "store/store.h"
 
 uint32_t disk_find(const struct disk *d, const struct disk *other)
@@ -18,8 +17,7 @@ uint32_t disk_find(const struct disk *d, const struct disk *other)
 static bool layer_reads(const struct layer *l, struct qcow2_store *file)
 {
 	return store_same_file(l->store, file) ||
-	       (l->image && l->image->data &&
-		store_same_file(l->image->data, file)) ||
+	       (l->data && store_same_file(l->data, file)) ||
 	       concat_reads(l->store, file);
 }
 
@@ -35,6 +33,6 @@ bool disk_reads_top(const struct disk *d, const struct disk *written)
 {
 	const struct layer *top = &written->layers[0];
 
-	return disk_reads(d, top->store) || (top->image && top->image->data &&
-					     disk_reads(d, top->image->data));
+	return disk_reads(d, top->store) ||
+	       (top->data && disk_reads(d, top->data));
 }

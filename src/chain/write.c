@@ -7,18 +7,25 @@
 #include "base/error.h"
 #include "base/iov.h"
 #include "chain/disk_impl.h"
+#include "image/image.h"
 #include "store/store.h"
 #include "write/writer.h"
 
-static int read_below_top(void *opaque, struct iov_cursor *dst, uint64_t len,
-			  uint64_t off, struct qcow2_error *err)
+static int read_below(void *opaque, struct iov_cursor *dst, uint64_t len,
+		      uint64_t off, struct qcow2_error *err)
 {
-	return disk_read_from(opaque, 1, dst, len, off, 0, err);
+	return layer_read(opaque, dst, len, off, 0, err);
 }
 
-static bool zero_below_top(void *opaque, uint64_t len, uint64_t off)
+static bool below_is_zero(void *opaque, uint64_t len, uint64_t off)
 {
-	return disk_reads_zero_from(opaque, 1, len, off);
+	return layer_reads_zero(opaque, len, off);
+}
+
+static void set_below(struct layer *l, struct layer *below)
+{
+	l->image->writer->below =
+		(struct below){ read_below, below, below->size, below_is_zero };
 }
 
 int disk_make_writable(struct disk *d, const struct qcow2_open_opts *opts,
@@ -29,10 +36,8 @@ int disk_make_writable(struct disk *d, const struct qcow2_open_opts *opts,
 
 	if (top->image)
 		rc = writer_open(top->image, opts, err);
-	if (rc == 0 && top->image && d->n_layers > 1)
-		top->image->writer->below = (struct below){ read_below_top, d,
-							    d->layers[1].size,
-							    zero_below_top };
+	if (rc == 0 && top->image && top->below)
+		set_below(top, top->below);
 	d->writable = rc == 0;
 	return rc;
 }
@@ -172,20 +177,7 @@ int disk_set_level(struct disk *d, uint32_t level, struct qcow2_error *err)
 	return img ? image_set_level(img, level, err) : refuse_raw(err);
 }
 
-static int read_other(void *opaque, struct iov_cursor *dst, uint64_t len,
-		      uint64_t off, struct qcow2_error *err)
-{
-	return disk_read_from(opaque, 0, dst, len, off, 0, err);
-}
-
-static bool other_is_zero(void *opaque, uint64_t len, uint64_t off)
-{
-	return disk_reads_zero_from(opaque, 0, len, off);
-}
-
 void disk_set_below(struct disk *d, struct disk *below)
 {
-	d->layers[0].image->writer->below = (struct below){ read_other, below,
-							    disk_size(below),
-							    other_is_zero };
+	set_below(&d->layers[0], &below->layers[0]);
 }

@@ -1,0 +1,228 @@
+/*
+ * A qcow2 image as a layer, with its data file.
+ */
+#include <errno.h>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "chain/layer.h"
+#include "format/header.h"
+#include "image/image.h"
+#include "repair/repair.h"
+#include "write/writer.h"
+
+/* ---- Open, close --------------------------------------------------------- */
+
+static int attach_data_file(struct layer *l, const struct layer_opening *o,
+			    struct qcow2_error *err)
+{
+	struct qcow2_reference ref = {
+		.kind = QCOW2_REFERENCE_DATA_FILE,
+		.name = l->image->names.data_file,
+		.format = "raw",
+		.image = store_name(l->store),
+		.depth = o->depth,
+	};
+	struct gate_request request = { &l->dir, &ref,
+					layer_store_flags(o->opts, o->depth) };
+	struct gate_file data;
+	int rc = gate_open(o->opts->gate, &request, &data, err);
+
+	if (rc < 0)
+		return rc;
+	rc = identities_add(o->ids, data.store, err);
+	if (rc == 0)
+		rc = layer_hold(&l->data_hold, data.store, o, err);
+	if (rc == 0)
+		rc = image_attach_data(l->image, data.store, err);
+	gate_file_release(&data);
+	return rc;
+}
+
+/* Zeros when it cannot be read: whoever opens the image will say so. */
+static struct header_peek peek(struct qcow2_store *store)
+{
+	uint8_t raw[HEADER_PEEK_BYTES];
+
+	if (store_pread(store, raw, sizeof(raw), 0, 0, NULL) < 0)
+		return (struct header_peek){ 0 };
+	return header_peek(raw);
+}
+
+/*
+ * Counts the refcounts of a dirty image anew, before it is opened for writing.
+ * Without the lock somebody else may be the one who has it dirty.  What cannot
+ * be repaired leaves the bit, and the image is refused.
+ */
+static int settle_dirty(struct layer *l, const struct layer_opening *o,
+			struct qcow2_error *err)
+{
+	struct qcow2_check_opts check = QCOW2_CHECK_OPTS_INIT;
+	struct qcow2_check_result result = { .struct_size = sizeof(result) };
+	int rc;
+
+	if (!layer_is_written(o) ||
+	    (o->opts->flags & (QCOW2_OPEN_NO_LOCK | QCOW2_OPEN_NO_REPAIR)) ||
+	    !peek(l->store).is_dirty)
+		return 0;
+	check.budget = o->opts->budget;
+	rc = repair_store(l->store, &check, REPAIR_REFCOUNTS, &result, err);
+	if (rc < 0)
+		return error_prefix(err, rc,
+				    "the image was not closed "
+				    "properly, and repairing its refcounts "
+				    "failed");
+	return 0;
+}
+
+/* What is asked for concerns the top image, whose cluster size the caller can
+ * know; the others take as much of it as fits them. */
+static void fit(struct qcow2_open_opts *own, struct qcow2_store *store)
+{
+	uint32_t cluster_size;
+
+	own->flags &= ~QCOW2_OPEN_RDWR;
+	own->snapshot = NULL;
+	if (!own->l2_slice_bytes)
+		return;
+	cluster_size = peek(store).cluster_size;
+	if (cluster_size)
+		own->l2_slice_bytes =
+			min_u64(own->l2_slice_bytes, cluster_size);
+}
+
+static int qcow2_layer_open(struct layer *l, const struct layer_opening *o,
+			    struct qcow2_error *err)
+{
+	struct qcow2_open_opts own = *o->opts;
+	int rc;
+
+	if (o->depth > 0)
+		fit(&own, l->store);
+	rc = settle_dirty(l, o, err);
+	if (rc == 0)
+		rc = image_open(l->store, &own, &l->image, err);
+	if (rc < 0)
+		return rc;
+	l->size = l->image->virtual_size;
+	l->cluster_size = l->image->geo.cluster_size;
+	if (l->image->geo.has_data_file &&
+	    !(own.flags & QCOW2_OPEN_METADATA_ONLY))
+		rc = attach_data_file(l, o, err);
+	l->data = l->image->data;
+	return rc;
+}
+
+static int qcow2_layer_close(struct layer *l, struct qcow2_error *err)
+{
+	int rc = l->image ? writer_close(l->image, err) : 0;
+
+	image_close(l->image);
+	l->image = NULL;
+	store_release(&l->data_hold);
+	return rc;
+}
+
+static bool qcow2_layer_backing(const struct layer *l,
+				struct qcow2_reference *ref)
+{
+	ref->name = l->image->names.backing_file;
+	ref->format = l->image->names.backing_format;
+	return ref->name != NULL;
+}
+
+/* ---- Map, read ----------------------------------------------------------- */
+
+static uint32_t flags_of(const struct image *img, const struct image_extent *x,
+			 bool hole)
+{
+	bool off = x->host_off || img->geo.has_data_file;
+	uint32_t host = off && !image_is_encrypted(img) ? QCOW2_EXTENT_HOST_OFF
+							: 0;
+
+	switch (x->kind) {
+	case SUBCLUSTER_NORMAL:
+		return QCOW2_EXTENT_DATA | QCOW2_EXTENT_PRESENT | host |
+		       (hole ? QCOW2_EXTENT_ZERO : 0);
+	case SUBCLUSTER_ZERO_ALLOC:
+		return QCOW2_EXTENT_ZERO | QCOW2_EXTENT_PRESENT | host;
+	case SUBCLUSTER_ZERO_PLAIN:
+		return QCOW2_EXTENT_ZERO | QCOW2_EXTENT_PRESENT;
+	case SUBCLUSTER_COMPRESSED:
+		return QCOW2_EXTENT_DATA | QCOW2_EXTENT_PRESENT |
+		       QCOW2_EXTENT_COMPRESSED;
+	case SUBCLUSTER_UNALLOCATED_ALLOC:
+		return host;
+	default:
+		return 0;
+	}
+}
+
+static int qcow2_layer_map(struct layer *l, uint64_t len, uint64_t off,
+			   struct qcow2_extent *out, struct qcow2_error *err)
+{
+	struct image *img = l->image;
+	struct image_extent x;
+	bool hole;
+	int rc = image_allow_walk(img, err);
+
+	if (rc == 0)
+		rc = image_map(img, len, off, 0, &x, err);
+	if (rc == 0)
+		rc = image_split_holes(img, &x, &hole, err);
+	if (rc < 0)
+		return rc;
+	*out = (struct qcow2_extent){ .off = off,
+				      .len = x.len,
+				      .flags = flags_of(img, &x, hole) };
+	if (out->flags & QCOW2_EXTENT_HOST_OFF)
+		out->host_off = x.host_off;
+	return 0;
+}
+
+static bool is_unallocated(enum subcluster_kind kind)
+{
+	return kind == SUBCLUSTER_UNALLOCATED_PLAIN ||
+	       kind == SUBCLUSTER_UNALLOCATED_ALLOC;
+}
+
+static int qcow2_layer_read(struct layer *l, struct iov_cursor *dst,
+			    uint64_t len, uint64_t off, unsigned flags,
+			    struct qcow2_error *err)
+{
+	struct image *img = l->image;
+
+	while (len) {
+		struct grace_ref ref = writer_grace_begin(img);
+		struct image_extent x;
+		int rc = image_map(img, len, off, flags, &x, err);
+
+		if (rc == 0 && is_unallocated(x.kind))
+			rc = layer_read_below(l, dst, x.len, off, flags, err);
+		else if (rc == 0)
+			rc = image_read(img, dst, x.len, off, &x, flags, err);
+		writer_grace_end(ref);
+		if (rc < 0)
+			return rc;
+		len -= x.len;
+		off += x.len;
+	}
+	return 0;
+}
+
+static void qcow2_layer_get_info(struct layer *l, struct qcow2_info *out)
+{
+	image_get_info(l->image, out);
+	writer_get_info(l->image, out);
+}
+
+const struct layer_ops qcow2_layer_ops = {
+	.format = QCOW2_FORMAT_QCOW2,
+	.name = "qcow2",
+	.open = qcow2_layer_open,
+	.close = qcow2_layer_close,
+	.backing = qcow2_layer_backing,
+	.map = qcow2_layer_map,
+	.read = qcow2_layer_read,
+	.get_info = qcow2_layer_get_info,
+};
