@@ -23,16 +23,24 @@
  *		...
  *	}
  */
-#define TEST(name) TEST_WITH(name, NULL, NULL)
+#define TEST(name) TEST_ADD(name, NULL, NULL, false)
 
 /* A test function between @setup_fn and @teardown_fn, which share *state with
  * it. */
-#define TEST_WITH(test_name, setup_fn, teardown_fn)                            \
+#define TEST_WITH(name, setup_fn, teardown_fn) \
+	TEST_ADD(name, setup_fn, teardown_fn, false)
+
+/* A test function that takes more than a moment: suite slow runs it, not suite
+ * unit.  tests/unit/meson.build lists the programs that have any. */
+#define TEST_SLOW(name) TEST_ADD(name, NULL, NULL, true)
+
+#define TEST_ADD(test_name, setup_fn, teardown_fn, slow)                       \
 	static void test_name(void **state);                                   \
 	__attribute__((constructor)) static void add_##test_name(void)         \
 	{                                                                      \
 		test_add((struct CMUnitTest){ #test_name, test_name, setup_fn, \
-					      teardown_fn, NULL });            \
+					      teardown_fn, NULL },             \
+			 slow);                                                \
 	}                                                                      \
 	static void test_name(__attribute__((unused)) void **state)
 
@@ -43,7 +51,7 @@
 		test_group(setup_fn, teardown_fn);               \
 	}
 
-void test_add(struct CMUnitTest test);
+void test_add(struct CMUnitTest test, bool slow);
 void test_group(CMFixtureFunction setup, CMFixtureFunction teardown);
 
 /* The seed of this run: TEST_SEED from the environment, else the clock.

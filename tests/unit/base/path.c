@@ -12,9 +12,8 @@ static void assert_path(char *path, const char *expected)
 	free(path);
 }
 
-static void a_directory_ends_with_the_last_slash(void **state)
+TEST(a_directory_ends_with_the_last_slash)
 {
-	(void)state;
 	assert_int_equal(path_dir_len("a"), 0);
 	assert_int_equal(path_dir_len("/a"), 1);
 	assert_int_equal(path_dir_len("a/b/c"), 4);
@@ -25,23 +24,12 @@ static void a_directory_ends_with_the_last_slash(void **state)
 	assert_path(path_dir("a/"), "a/");
 }
 
-static void names_are_seen_from_the_directory(void **state)
+TEST(names_are_seen_from_the_directory)
 {
-	(void)state;
 	assert_path(path_join("a", "b"), "b");
 	assert_path(path_join("dir/a", "b"), "dir/b");
 	assert_path(path_join("dir/a", "../b"), "dir/../b");
 	assert_path(path_join("dir/a", "/b"), "/b");
 	assert_path(path_join("dir/a", ""), "dir/");
 	assert_path(path_join("", "b"), "b");
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_directory_ends_with_the_last_slash),
-		cmocka_unit_test(names_are_seen_from_the_directory),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -216,7 +216,7 @@ TEST(threads_see_the_right_slices_under_eviction)
 	store_unref(store);
 }
 
-TEST(slices_that_nobody_uses_leave_after_the_interval)
+TEST_SLOW(slices_that_nobody_uses_leave_after_the_interval)
 {
 	struct counting counting = { 0 };
 	struct qcow2_store *store = make_store(&counting);
@@ -239,7 +239,7 @@ TEST(slices_that_nobody_uses_leave_after_the_interval)
 	store_unref(store);
 }
 
-TEST(slices_in_use_stay_past_the_interval)
+TEST_SLOW(slices_in_use_stay_past_the_interval)
 {
 	struct counting counting = { 0 };
 	struct qcow2_store *store = make_store(&counting);

@@ -271,7 +271,7 @@ static void model_release(struct model *m)
 	free(m->bytes);
 }
 
-TEST(any_chain_reads_and_maps_like_the_oracle)
+TEST_SLOW(any_chain_reads_and_maps_like_the_oracle)
 {
 	uint64_t seed = test_seed();
 

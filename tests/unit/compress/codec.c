@@ -193,7 +193,7 @@ TEST(refuses_huge_zstd_windows)
 
 /* What the decoder makes of damage is its business; that it stays inside its
  * buffers is ours. */
-TEST(survives_flipped_bits)
+TEST_SLOW(survives_flipped_bits)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	uint8_t *plain = malloc(CLUSTER);

@@ -96,7 +96,7 @@ static bool fail_nth(const struct qcow2_create_opts *o, unsigned nth,
 	return true;
 }
 
-TEST(any_failing_call_is_reported_and_leaves_no_image)
+TEST_SLOW(any_failing_call_is_reported_and_leaves_no_image)
 {
 	for (size_t i = 0; i < N_VARIED; i++)
 		for (int variant = 0; variant < 4; variant++) {

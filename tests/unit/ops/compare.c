@@ -99,7 +99,7 @@ static uint64_t change_a_byte(struct disk *d, struct test_rng *r)
 	}
 }
 
-TEST(the_first_difference_is_found_by_any_threads)
+TEST_SLOW(the_first_difference_is_found_by_any_threads)
 {
 	struct test_rng r = test_rng_init(test_seed());
 

@@ -66,7 +66,7 @@ TEST(any_number_of_threads_writes_the_same_bytes)
 	}
 }
 
-TEST(a_device_full_of_garbage_becomes_the_disk)
+TEST_SLOW(a_device_full_of_garbage_becomes_the_disk)
 {
 	struct test_rng r = test_rng_init(test_seed());
 
@@ -285,7 +285,7 @@ TEST(flushes_unless_told_not_to)
 	fake_free(d);
 }
 
-TEST(a_full_target_ends_the_job)
+TEST_SLOW(a_full_target_ends_the_job)
 {
 	for (uint32_t n = 1; n <= 4; n++) {
 		struct qcow2_convert_opts opts = threads(n);

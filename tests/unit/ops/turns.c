@@ -58,7 +58,7 @@ TEST(turns_come_in_order_and_one_at_a_time)
 	assert_int_equal(s.done, TURNS);
 }
 
-TEST(nobody_waits_for_a_turn_that_never_comes)
+TEST_SLOW(nobody_waits_for_a_turn_that_never_comes)
 {
 	for (uint64_t at = 0; at < TURNS; at += 97) {
 		struct scene s = { .stop_at = at };

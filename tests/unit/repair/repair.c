@@ -112,7 +112,7 @@ TEST(every_call_may_fail)
 }
 
 /* What cannot be read this time is not taken for what it is not. */
-TEST(every_read_may_fail)
+TEST_SLOW(every_read_may_fail)
 {
 	for (size_t i = 0; i < N_DAMAGES; i++) {
 		struct rig *r = rich();

@@ -8,7 +8,7 @@
 
 /* ---- What is not used stays ---------------------------------------------- */
 
-TEST(opening_and_closing_changes_nothing)
+TEST_SLOW(opening_and_closing_changes_nothing)
 {
 	for (unsigned k = 0; k < N_WANTS * N_DAMAGES; k++) {
 		const struct want *w = &wants[k % N_WANTS];
@@ -144,7 +144,7 @@ static void use_image(struct rig *r, use_fn *first, use_fn *second)
 	expect_all(r);
 }
 
-TEST(every_byte_is_right_after_every_use)
+TEST_SLOW(every_byte_is_right_after_every_use)
 {
 	for (unsigned k = 0; k < N_WANTS * N_DAMAGES * N_USES; k++) {
 		const struct want *w = &wants[k % N_WANTS];
@@ -511,7 +511,7 @@ static bool apply_without_room(uint64_t first, uint64_t second)
 }
 
 /* A table in place that cannot be written is put back as the proof left it. */
-TEST(a_failed_apply_puts_no_wrong_flag_back)
+TEST_SLOW(a_failed_apply_puts_no_wrong_flag_back)
 {
 	unsigned n = 0;
 
