@@ -7,11 +7,11 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "counts/file.h"
 #include "counts/grow.h"
 #include "counts/inherited.h"
 #include "counts/used.h"
 #include "counts/view.h"
-#include "store/store.h"
 
 static bool is_free(const struct refcounts *r, const struct view *v,
 		    uint64_t cluster_idx)
@@ -96,20 +96,9 @@ void refcounts_skip(struct refcounts *r, uint64_t end)
 static int extend_file(struct refcounts *r, uint64_t end,
 		       struct qcow2_error *err)
 {
-	int rc;
 	SCOPED_LOCK(&r->grow_lock);
 
-	if (end <= r->file_size)
-		return 0;
-	rc = store_truncate(r->file, end, err);
-	if (rc == -ENOTSUP)
-		return error_set(err, -ENOSPC,
-				 "the image needs %" PRIu64
-				 " bytes and cannot grow beyond %" PRIu64,
-				 end, r->file_size);
-	if (rc == 0)
-		r->file_size = end;
-	return rc;
+	return refcounts_extend_to(r, end, err);
 }
 
 static int limit_reached(const struct refcounts *r, struct qcow2_error *err)

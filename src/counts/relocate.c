@@ -2,10 +2,9 @@
 
 #include <stdlib.h>
 
-#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "counts/view.h"
+#include "counts/file.h"
 #include "format/refcount.h"
 #include "store/store.h"
 
@@ -25,41 +24,39 @@ static int copy_clusters(struct refcounts *r, uint64_t n, uint64_t from,
 	}
 	if (rc < 0)
 		return rc;
-	rc = store_flush(r->file, err);
-	if (rc < 0)
-		r->broken = rc;
-	return rc;
+	return refcounts_barrier(r, err);
 }
 
+/* After a failure both blocks are the same, and both counted. */
 static int point_to(struct refcounts *r, uint64_t index, uint64_t host_off,
 		    struct qcow2_error *err)
 {
-	uint8_t entry[REFCOUNT_TABLE_ENTRY_BYTES];
-	int rc;
+	int rc = refcounts_write_entry(r, index, host_off, err);
 
-	put_be64(entry, host_off);
-	rc = store_pwrite(r->file, entry, sizeof(entry),
-			  r->place.off + index * sizeof(entry), 0, err);
-	if (rc < 0) {
-		/* Both blocks are the same and both counted; the next commit
-		 * says which it is. */
-		mutex_lock(&r->lock);
-		refcounts_table_changed(r, index);
-		mutex_unlock(&r->lock);
-		return rc;
-	}
-	rc = store_flush(r->file, err);
-	if (rc < 0)
-		r->broken = rc;
-	return rc;
+	return rc < 0 ? rc : refcounts_barrier(r, err);
+}
+
+static void use_block(struct refcounts *r, uint64_t index, uint64_t host_off)
+{
+	SCOPED_LOCK(&r->lock);
+
+	r->table[index] = host_off;
+}
+
+static void use_table(struct refcounts *r, struct reftable_place to)
+{
+	SCOPED_LOCK(&r->lock);
+
+	r->place = to;
 }
 
 int refcounts_relocate_block(struct refcounts *r, uint64_t index,
 			     uint64_t host_off, struct qcow2_error *err)
 {
+	SCOPED_LOCK(&r->grow_lock);
 	uint32_t size = r->geo->cluster_size;
 	uint64_t old = refcount_block_off(r->table[index]);
-	int rc = r->owner.new_metadata(r->owner.opaque, size, host_off, err);
+	int rc = refcounts_tell_new(r, size, host_off, err);
 
 	if (rc == 0)
 		rc = copy_clusters(r, 1, old, host_off, err);
@@ -70,20 +67,19 @@ int refcounts_relocate_block(struct refcounts *r, uint64_t index,
 		return rc;
 	cache_forget(&r->blocks, size, host_off);
 	cache_forget(&r->blocks, size, old);
-	mutex_lock(&r->lock);
-	r->table[index] = host_off;
-	mutex_unlock(&r->lock);
-	r->owner.old_metadata(r->owner.opaque, size, old);
+	use_block(r, index, host_off);
+	refcounts_tell_old(r, size, old);
 	return 0;
 }
 
 int refcounts_relocate_table(struct refcounts *r, uint64_t host_off,
 			     struct qcow2_error *err)
 {
+	SCOPED_LOCK(&r->grow_lock);
 	struct reftable_place old = r->place;
 	struct reftable_place to = { host_off, old.clusters };
 	uint64_t bytes = (uint64_t)old.clusters << r->geo->cluster_bits;
-	int rc = r->owner.new_metadata(r->owner.opaque, bytes, host_off, err);
+	int rc = refcounts_tell_new(r, bytes, host_off, err);
 
 	if (rc == 0)
 		rc = copy_clusters(r, old.clusters, old.off, host_off, err);
@@ -92,7 +88,7 @@ int refcounts_relocate_table(struct refcounts *r, uint64_t host_off,
 	rc = r->owner.move_table(r->owner.opaque, to, err);
 	if (rc < 0)
 		return rc;
-	r->place = to;
-	r->owner.old_metadata(r->owner.opaque, bytes, old.off);
+	use_table(r, to);
+	refcounts_tell_old(r, bytes, old.off);
 	return 0;
 }

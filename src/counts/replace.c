@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "base/cleanup.h"
+#include "counts/file.h"
 #include "format/refcount.h"
 
 /* The old structures: the table, and the blocks it lists. */
@@ -49,7 +49,7 @@ static int free_metadata(struct refcounts *r, uint64_t n, uint64_t host_off,
 {
 	uint32_t bits = r->geo->cluster_bits;
 
-	r->owner.old_metadata(r->owner.opaque, n << bits, host_off);
+	refcounts_tell_old(r, n << bits, host_off);
 	return refcounts_decrement(r, n, host_off >> bits, err);
 }
 

@@ -1,13 +1,10 @@
 #include "counts/shrink.h"
 
-#include <errno.h>
-
-#include "base/bytes.h"
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "counts/file.h"
 #include "counts/inherited.h"
 #include "counts/used.h"
-#include "counts/view.h"
 #include "format/refcount.h"
 #include "store/store.h"
 
@@ -36,38 +33,25 @@ static int is_used(struct refcounts *r, uint64_t index, bool *used,
 				   used, err);
 }
 
-/* Whether the disk has it is not known; the next commit writes it again. */
-static int entry_stays(struct refcounts *r, uint64_t index, int rc)
-{
-	SCOPED_LOCK(&r->lock);
-
-	refcounts_table_changed(r, index);
-	return rc;
-}
-
 /* The entry first: then nobody looks for the block any more. */
 static int drop_block(struct refcounts *r, uint64_t index, uint64_t *touched,
 		      struct qcow2_error *err)
 {
-	static const uint8_t none[REFCOUNT_TABLE_ENTRY_BYTES];
 	uint64_t off = block_off(r, index);
 	uint64_t cluster = off >> r->geo->cluster_bits;
 	bool own = describes_itself(r, index);
-	int rc = store_pwrite(r->file, none, sizeof(none),
-			      r->place.off + index * sizeof(none), 0, err);
+	int rc = refcounts_write_entry(r, index, 0, err);
 
 	if (rc < 0)
-		return entry_stays(r, index, rc);
-	rc = store_flush(r->file, err);
-	if (rc < 0) {
-		r->broken = rc;
 		return rc;
-	}
+	rc = refcounts_barrier(r, err);
+	if (rc < 0)
+		return rc;
 	mutex_lock(&r->lock);
 	r->table[index] = 0;
 	mutex_unlock(&r->lock);
 	cache_forget(&r->blocks, r->geo->cluster_size, off);
-	r->owner.old_metadata(r->owner.opaque, r->geo->cluster_size, off);
+	refcounts_tell_old(r, r->geo->cluster_size, off);
 	if (own)
 		return 0;
 	*touched = max_u64(*touched, cluster >> r->geo->refcount_block_bits);
@@ -134,7 +118,7 @@ static int cut_table(struct refcounts *r, bool *more, struct qcow2_error *err)
 	gone_off = to.off + ((uint64_t)to.clusters << bits);
 	set_end(r, to);
 	*more = true;
-	r->owner.old_metadata(r->owner.opaque, gone << bits, gone_off);
+	refcounts_tell_old(r, gone << bits, gone_off);
 	return refcounts_decrement(r, gone, gone_off >> bits, err);
 }
 
