@@ -225,11 +225,6 @@ uint32_t disk_layer_count(const struct disk *d)
 	return d->n_layers;
 }
 
-bool disk_is_raw(const struct disk *d)
-{
-	return !d->layers[0].image;
-}
-
 uint32_t disk_cluster_size(const struct disk *d)
 {
 	return d->layers[0].cluster_size;

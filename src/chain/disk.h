@@ -84,15 +84,17 @@ int disk_write_encoded(struct disk *d, const void *bytes, size_t n,
 		       struct qcow2_error *err);
 
 /*
- * Filling a disk that is new, writable and qcow2, and that nobody else uses:
- * places are asked for by one thread at a time, then written to by any.  A
- * disk for which a place was given and not written is worth nothing.
+ * Filling a disk that is new and writable, that gives places (a raw one does
+ * not) and that nobody else uses: places are asked for by one thread at a time,
+ * then written to by any.  A disk for which a place was given and not written is
+ * worth nothing.
  *
  * disk_place(): where the first *here of @len bytes at @off go; *here is 0
  * where only disk_pwritev() will do.  disk_place_encoded(): the same for a
  * cluster that became @len bytes; *host_off is 0 where only
  * disk_write_encoded() will do.
  */
+bool disk_gives_places(const struct disk *d);
 int disk_place(struct disk *d, uint64_t len, uint64_t off, uint64_t *here,
 	       uint64_t *host_off, struct qcow2_error *err);
 int disk_place_encoded(struct disk *d, size_t len, uint64_t off,
@@ -133,9 +135,6 @@ struct qcow2_store *disk_extent_store(struct disk *d,
 /* The guest cluster size of the top layer (65536 for raw): the unit in which
  * jobs do well to split their work. */
 uint32_t disk_cluster_size(const struct disk *d);
-
-/* Whether the top layer is a raw file: it has neither snapshots nor bitmaps. */
-bool disk_is_raw(const struct disk *d);
 
 /* Paths as opened; NULL when there is no such layer (data file). */
 const char *disk_layer_filename(const struct disk *d, uint32_t depth);

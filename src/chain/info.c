@@ -12,7 +12,6 @@
 #include "chain/disk_impl.h"
 #include "format/limits.h"
 #include "format/luks.h"
-#include "image/image.h"
 #include "store/store.h"
 
 int disk_get_info(struct disk *d, uint32_t depth, struct qcow2_info *out,
@@ -40,35 +39,29 @@ const char *disk_layer_filename(const struct disk *d, uint32_t depth)
 
 const char *disk_layer_data_filename(const struct disk *d, uint32_t depth)
 {
-	const struct image *img = depth < d->n_layers ? d->layers[depth].image
-						      : NULL;
+	const struct layer *l = depth < d->n_layers ? &d->layers[depth] : NULL;
 
-	return img && img->geo.has_data_file && img->data
-		       ? store_name(img->data)
-		       : NULL;
+	return l && l->has_data_file && l->data ? store_name(l->data) : NULL;
 }
 
 int disk_get_bitmap(struct disk *d, uint32_t index,
 		    struct qcow2_bitmap_info *out, struct qcow2_error *err)
 {
-	const struct image *top = d->layers[0].image;
+	struct layer *top = &d->layers[0];
 
-	if (!top || index >= top->bitmaps.n)
-		return error_set(err, -EINVAL,
-				 "there is no bitmap number %" PRIu32, index);
-	out->name = top->bitmaps.list[index].name;
-	out->granularity = UINT64_C(1)
-			   << top->bitmaps.list[index].granularity_bits;
-	out->flags = top->bitmaps.list[index].flags;
-	return 0;
+	if (top->ops->get_bitmap && top->ops->get_bitmap(top, index, out))
+		return 0;
+	return error_set(err, -EINVAL, "there is no bitmap number %" PRIu32,
+			 index);
 }
 
 const char *disk_get_feature_name(const struct disk *d, unsigned type,
 				  unsigned bit)
 {
-	const struct image *top = d->layers[0].image;
+	const struct layer *top = &d->layers[0];
 
-	return top ? names_feature(&top->names, type, bit) : NULL;
+	return top->ops->feature_name ? top->ops->feature_name(top, type, bit)
+				      : NULL;
 }
 
 /* ---- LUKS ---------------------------------------------------------------- */
@@ -77,7 +70,7 @@ const char *disk_get_feature_name(const struct disk *d, unsigned type,
 static int get_luks_header(struct disk *d, const struct luks_header **out,
 			   struct qcow2_error *err)
 {
-	struct image *top = d->layers[0].image;
+	struct layer *top = &d->layers[0];
 	struct luks_header *l;
 	int rc;
 	SCOPED_LOCK(&d->luks_lock);
@@ -85,13 +78,13 @@ static int get_luks_header(struct disk *d, const struct luks_header **out,
 	*out = d->luks;
 	if (d->luks)
 		return 0;
-	if (!top)
-		return error_set(err, -ENOENT,
-				 "a raw image has no LUKS header");
+	if (!top->ops->read_luks)
+		return error_set(err, -ENOENT, "a %s image has no LUKS header",
+				 top->ops->name);
 	l = malloc(sizeof(*l));
 	if (!l)
 		return error_nomem(err, "the LUKS header", sizeof(*l));
-	rc = luks_read(&top->luks, top->file, l, err);
+	rc = top->ops->read_luks(top, l, err);
 	if (rc < 0) {
 		free(l);
 		return rc;

@@ -160,3 +160,9 @@ bool layer_backing(const struct layer *l, struct qcow2_reference *ref)
 	};
 	return l->ops->backing && l->ops->backing(l, ref);
 }
+
+int layer_refuse(const struct layer *l, const char *cannot,
+		 struct qcow2_error *err)
+{
+	return error_set(err, -ENOTSUP, "a %s image %s", l->ops->name, cannot);
+}

@@ -18,12 +18,16 @@
 
 struct image;
 struct layer_ops;
+struct luks_header;
+struct snapshot_info;
+struct snapshots;
 
 struct layer {
 	const struct layer_ops *ops;
 	struct qcow2_store *store; /* the file that the layer is */
 	struct qcow2_store *data;  /* the file in which its extents are, perhaps
 				    * `store`; borrowed; NULL: not open */
+	bool has_data_file;        /* `data` is a file besides `store` */
 	uint64_t size;             /* of the virtual disk */
 	uint32_t cluster_size;     /* the unit in which jobs split their work */
 	uint32_t depth;            /* 0: the top */
@@ -55,6 +59,73 @@ struct layer_opening {
 	uint32_t depth; /* 0 for the top, which alone uses opts->snapshot */
 	const struct qcow2_open_opts *opts;
 	struct identities *ids;
+};
+
+/* Changes; only the top layer is changed.  Whoever calls these has asked
+ * whether the disk is open for writing. */
+struct layer_write_ops {
+	/* Before all others.  NULL: there is nothing to prepare. */
+	int (*start)(struct layer *l, const struct qcow2_open_opts *opts,
+		     struct qcow2_error *err);
+	/* What the layer lacks is read from @below instead of l->below.  NULL:
+	 * it lacks nothing. */
+	void (*set_below)(struct layer *l, struct layer *below);
+	int (*pwritev)(struct layer *l, const struct iovec *iov, int iovcnt,
+		       uint64_t off, unsigned flags, struct qcow2_error *err);
+	int (*zero)(struct layer *l, uint64_t len, uint64_t off, unsigned flags,
+		    struct qcow2_error *err);
+	int (*discard)(struct layer *l, uint64_t len, uint64_t off,
+		       unsigned flags, struct qcow2_error *err);
+	int (*flush)(struct layer *l, struct qcow2_error *err);
+	/* Sets l->size. */
+	int (*resize)(struct layer *l, uint64_t size,
+		      const struct qcow2_resize_opts *opts,
+		      struct qcow2_error *err);
+};
+
+/* Compressed clusters; see disk_write_compressed() and disk_encode(). */
+struct layer_encode_ops {
+	int (*write)(struct layer *l, const void *buf, uint64_t len,
+		     uint64_t off, struct qcow2_error *err);
+	int (*encode)(struct layer *l, void *dst, const void *src, size_t *n,
+		      struct qcow2_error *err);
+	int (*write_encoded)(struct layer *l, const void *bytes, size_t n,
+			     const void *cluster, uint64_t off,
+			     struct qcow2_error *err);
+	int (*set_level)(struct layer *l, uint32_t level,
+			 struct qcow2_error *err);
+};
+
+/* Places in l->data for bytes to come; see disk_place(). */
+struct layer_place_ops {
+	int (*place)(struct layer *l, uint64_t len, uint64_t off,
+		     uint64_t *here, uint64_t *host_off,
+		     struct qcow2_error *err);
+	int (*place_encoded)(struct layer *l, size_t len, uint64_t off,
+			     uint64_t *host_off, struct qcow2_error *err);
+	int (*write)(struct layer *l, const struct iovec *iov, int iovcnt,
+		     uint64_t host_off, struct qcow2_error *err);
+};
+
+/* Internal snapshots and VM state. */
+struct layer_snapshot_ops {
+	int (*create)(struct layer *l, const char *name,
+		      const struct qcow2_snapshot_opts *opts,
+		      struct qcow2_error *err);
+	/* Sets l->size. */
+	int (*apply)(struct layer *l, const char *id_or_name,
+		     struct qcow2_error *err);
+	int (*remove)(struct layer *l, const char *id_or_name,
+		      struct qcow2_error *err);
+	int (*write_vmstate)(struct layer *l, const void *buf, size_t len,
+			     uint64_t off, struct qcow2_error *err);
+	int (*read_vmstate)(struct layer *l, void *buf, size_t len,
+			    uint64_t off, struct qcow2_error *err);
+	/* See image_get_snapshot() and image_copy_snapshots(). */
+	int (*get)(struct layer *l, uint32_t index, struct snapshot_info *out,
+		   struct qcow2_error *err);
+	int (*copy)(struct layer *l, struct snapshots *out,
+		    struct qcow2_error *err);
 };
 
 /*
@@ -89,6 +160,28 @@ struct layer_ops {
 		    uint64_t off, unsigned flags, struct qcow2_error *err);
 	/* Fills what it knows of *out, which is zero. */
 	void (*get_info)(struct layer *l, struct qcow2_info *out);
+	/* False when there is no such bitmap.  NULL: there are none. */
+	bool (*get_bitmap)(const struct layer *l, uint32_t index,
+			   struct qcow2_bitmap_info *out);
+	/* NULL when the bit has no name, or for all bits. */
+	const char *(*feature_name)(const struct layer *l, unsigned type,
+				    unsigned bit);
+	/* NULL: -ENOENT. */
+	int (*read_luks)(struct layer *l, struct luks_header *out,
+			 struct qcow2_error *err);
+
+	const struct layer_write_ops *write;
+	/* Without these, -ENOTSUP. */
+	const struct layer_encode_ops *encode;
+	const struct layer_place_ops *place; /* NULL: nobody asks */
+	const struct layer_snapshot_ops *snapshot;
+	/* Sets l->size. */
+	int (*amend)(struct layer *l, const struct qcow2_amend_opts *opts,
+		     struct qcow2_error *err);
+	/* Also of a layer that is only read, with QCOW2_COMPACT_DRY_RUN. */
+	int (*compact)(struct layer *l, const struct qcow2_compact_opts *opts,
+		       struct qcow2_compact_result *result,
+		       struct qcow2_error *err);
 };
 
 extern const struct layer_ops qcow2_layer_ops;
@@ -99,6 +192,10 @@ int layer_open(struct layer *l, const struct layer_opening *o,
 	       struct qcow2_error *err);
 /* Closes what the layer has; the first error of a writable image. */
 int layer_close(struct layer *l, struct qcow2_error *err);
+
+/* -ENOTSUP: "a raw image @cannot", such as "has no snapshots". */
+int layer_refuse(const struct layer *l, const char *cannot,
+		 struct qcow2_error *err);
 
 /* False when no kind of layer has this name. */
 bool layer_find_format(const char *name, enum qcow2_format *format);

@@ -5,7 +5,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
-#include "chain/layer.h"
+#include "chain/qcow2_layer.h"
 #include "format/header.h"
 #include "image/image.h"
 #include "repair/repair.h"
@@ -106,8 +106,8 @@ static int qcow2_layer_open(struct layer *l, const struct layer_opening *o,
 		return rc;
 	l->size = l->image->virtual_size;
 	l->cluster_size = l->image->geo.cluster_size;
-	if (l->image->geo.has_data_file &&
-	    !(own.flags & QCOW2_OPEN_METADATA_ONLY))
+	l->has_data_file = l->image->geo.has_data_file;
+	if (l->has_data_file && !(own.flags & QCOW2_OPEN_METADATA_ONLY))
 		rc = attach_data_file(l, o, err);
 	l->data = l->image->data;
 	return rc;
@@ -216,6 +216,31 @@ static void qcow2_layer_get_info(struct layer *l, struct qcow2_info *out)
 	writer_get_info(l->image, out);
 }
 
+static bool qcow2_layer_get_bitmap(const struct layer *l, uint32_t index,
+				   struct qcow2_bitmap_info *out)
+{
+	const struct bitmaps *all = &l->image->bitmaps;
+
+	if (index >= all->n)
+		return false;
+	out->name = all->list[index].name;
+	out->granularity = UINT64_C(1) << all->list[index].granularity_bits;
+	out->flags = all->list[index].flags;
+	return true;
+}
+
+static const char *qcow2_layer_feature_name(const struct layer *l,
+					    unsigned type, unsigned bit)
+{
+	return names_feature(&l->image->names, type, bit);
+}
+
+static int qcow2_layer_read_luks(struct layer *l, struct luks_header *out,
+				 struct qcow2_error *err)
+{
+	return luks_read(&l->image->luks, l->store, out, err);
+}
+
 const struct layer_ops qcow2_layer_ops = {
 	.format = QCOW2_FORMAT_QCOW2,
 	.name = "qcow2",
@@ -225,4 +250,13 @@ const struct layer_ops qcow2_layer_ops = {
 	.map = qcow2_layer_map,
 	.read = qcow2_layer_read,
 	.get_info = qcow2_layer_get_info,
+	.get_bitmap = qcow2_layer_get_bitmap,
+	.feature_name = qcow2_layer_feature_name,
+	.read_luks = qcow2_layer_read_luks,
+	.write = &qcow2_layer_write_ops,
+	.encode = &qcow2_layer_encode_ops,
+	.place = &qcow2_layer_place_ops,
+	.snapshot = &qcow2_layer_snapshot_ops,
+	.amend = qcow2_layer_amend,
+	.compact = qcow2_layer_compact,
 };

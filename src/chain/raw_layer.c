@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "chain/layer.h"
 #include "format/limits.h"
+#include "reshape/resize.h"
 
 static int raw_layer_open(struct layer *l, const struct layer_opening *o,
 			  struct qcow2_error *err)
@@ -69,6 +70,100 @@ static void raw_layer_get_info(struct layer *l, struct qcow2_info *out)
 	out->filename = store_name(l->store);
 }
 
+/* ---- Changes ------------------------------------------------------------- */
+
+/* What was done is durable when @flags ask for it. */
+static int finish(struct layer *l, int rc, unsigned flags,
+		  struct qcow2_error *err)
+{
+	return rc == 0 && (flags & QCOW2_FUA) ? store_flush(l->store, err) : rc;
+}
+
+static int raw_layer_pwritev(struct layer *l, const struct iovec *iov,
+			     int iovcnt, uint64_t off, unsigned flags,
+			     struct qcow2_error *err)
+{
+	unsigned nowait = flags & QCOW2_NOWAIT ? QCOW2_STORE_NOWAIT : 0;
+	int rc = store_pwritev(l->store, iov, iovcnt, off, nowait, err);
+
+	return finish(l, rc, flags, err);
+}
+
+static int raw_layer_zero(struct layer *l, uint64_t len, uint64_t off,
+			  unsigned flags, struct qcow2_error *err)
+{
+	int rc = store_zero(l->store, len, off, store_zero_flags(flags), err);
+
+	return finish(l, rc, flags, err);
+}
+
+static int raw_layer_discard(struct layer *l, uint64_t len, uint64_t off,
+			     unsigned flags, struct qcow2_error *err)
+{
+	/* Without a map there is nothing to remember: giving space back is all
+	 * that a discard can do, and need not do. */
+	store_zero(l->store, len, off,
+		   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK, NULL);
+	return finish(l, 0, flags, err);
+}
+
+static int raw_layer_flush(struct layer *l, struct qcow2_error *err)
+{
+	return store_flush(l->store, err);
+}
+
+static int check_resize(const struct layer *l, uint64_t size,
+			const struct qcow2_resize_opts *opts,
+			struct qcow2_error *err)
+{
+	bool shrinks = size < l->size;
+
+	if (size > (uint64_t)INT64_MAX)
+		return error_set(err, -EFBIG, "the new size is beyond 8 EiB");
+	if (shrinks && !(opts->flags & QCOW2_RESIZE_SHRINK))
+		return error_set(err, -EINVAL,
+				 "the new size is smaller: what lies beyond it "
+				 "would be lost, which has to be allowed");
+	if (shrinks && opts->preallocation != QCOW2_PREALLOC_OFF)
+		return error_set(err, -EINVAL,
+				 "preallocation can only be used for growing "
+				 "images");
+	if (opts->preallocation == QCOW2_PREALLOC_METADATA)
+		return error_set(err, -ENOTSUP,
+				 "a raw image has no metadata to preallocate");
+	return 0;
+}
+
+static int raw_layer_resize(struct layer *l, uint64_t size,
+			    const struct qcow2_resize_opts *opts,
+			    struct qcow2_error *err)
+{
+	int rc = check_resize(l, size, opts, err);
+
+	if (rc == 0)
+		rc = store_truncate(l->store, size, err);
+	if (rc == 0 && size > l->size &&
+	    opts->preallocation != QCOW2_PREALLOC_OFF) {
+		rc = preallocate_space(l->store, size - l->size, l->size,
+				       opts->preallocation, err);
+		if (rc < 0)
+			store_truncate(l->store, l->size, NULL);
+	}
+	if (rc == 0)
+		rc = store_flush(l->store, err);
+	if (rc == 0)
+		l->size = size;
+	return rc;
+}
+
+static const struct layer_write_ops raw_layer_write_ops = {
+	.pwritev = raw_layer_pwritev,
+	.zero = raw_layer_zero,
+	.discard = raw_layer_discard,
+	.flush = raw_layer_flush,
+	.resize = raw_layer_resize,
+};
+
 const struct layer_ops raw_layer_ops = {
 	.format = QCOW2_FORMAT_RAW,
 	.name = "raw",
@@ -76,4 +171,5 @@ const struct layer_ops raw_layer_ops = {
 	.map = raw_layer_map,
 	.read = raw_layer_read,
 	.get_info = raw_layer_get_info,
+	.write = &raw_layer_write_ops,
 };

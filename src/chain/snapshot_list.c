@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "chain/disk_impl.h"
-#include "image/image.h"
+#include "image/snapshots.h"
 
 struct qcow2_snapshot_list {
 	struct snapshots all;
@@ -28,13 +28,14 @@ static void tell(struct qcow2_snapshot_info *out, const struct snapshot_info *s)
 int disk_get_snapshot(struct disk *d, uint32_t index,
 		      struct qcow2_snapshot_info *out, struct qcow2_error *err)
 {
-	struct image *top = d->layers[0].image;
+	struct layer *top = &d->layers[0];
 	struct snapshot_info s;
 	int rc;
 
-	if (!top)
-		return error_set(err, -EINVAL, "a raw image has no snapshots");
-	rc = image_get_snapshot(top, index, &s, err);
+	if (!top->ops->snapshot)
+		return error_set(err, -EINVAL, "a %s image has no snapshots",
+				 top->ops->name);
+	rc = top->ops->snapshot->get(top, index, &s, err);
 	if (rc == 0)
 		tell(out, &s);
 	return rc;
@@ -43,13 +44,14 @@ int disk_get_snapshot(struct disk *d, uint32_t index,
 int snapshot_list_new(struct disk *d, struct qcow2_snapshot_list **out,
 		      struct qcow2_error *err)
 {
-	struct image *top = d->layers[0].image;
+	struct layer *top = &d->layers[0];
 	struct qcow2_snapshot_list *list = calloc(1, sizeof(*list));
-	int rc;
+	int rc = 0;
 
 	if (!list)
 		return error_nomem(err, "a list of snapshots", sizeof(*list));
-	rc = top ? image_copy_snapshots(top, &list->all, err) : 0;
+	if (top->ops->snapshot)
+		rc = top->ops->snapshot->copy(top, &list->all, err);
 	if (rc < 0) {
 		free(list);
 		return rc;

@@ -3,41 +3,16 @@
  */
 #include <errno.h>
 
-#include "base/checked.h"
 #include "base/error.h"
-#include "base/iov.h"
 #include "chain/disk_impl.h"
-#include "image/image.h"
-#include "store/store.h"
-#include "write/writer.h"
-
-static int read_below(void *opaque, struct iov_cursor *dst, uint64_t len,
-		      uint64_t off, struct qcow2_error *err)
-{
-	return layer_read(opaque, dst, len, off, 0, err);
-}
-
-static bool below_is_zero(void *opaque, uint64_t len, uint64_t off)
-{
-	return layer_reads_zero(opaque, len, off);
-}
-
-static void set_below(struct layer *l, struct layer *below)
-{
-	l->image->writer->below =
-		(struct below){ read_below, below, below->size, below_is_zero };
-}
 
 int disk_make_writable(struct disk *d, const struct qcow2_open_opts *opts,
 		       struct qcow2_error *err)
 {
 	struct layer *top = &d->layers[0];
-	int rc = 0;
+	const struct layer_write_ops *write = top->ops->write;
+	int rc = write->start ? write->start(top, opts, err) : 0;
 
-	if (top->image)
-		rc = writer_open(top->image, opts, err);
-	if (rc == 0 && top->image && top->below)
-		set_below(top, top->below);
 	d->writable = rc == 0;
 	return rc;
 }
@@ -49,16 +24,11 @@ int disk_check_writable(const struct disk *d, struct qcow2_error *err)
 	return error_set(err, -EBADF, "the image is not open for writing");
 }
 
-static int raw_pwritev(struct qcow2_store *store, const struct iovec *iov,
-		       int iovcnt, uint64_t off, unsigned flags,
-		       struct qcow2_error *err)
+void disk_set_below(struct disk *d, struct disk *below)
 {
-	unsigned nowait = flags & QCOW2_NOWAIT ? QCOW2_STORE_NOWAIT : 0;
-	int rc = store_pwritev(store, iov, iovcnt, off, nowait, err);
+	struct layer *top = &d->layers[0];
 
-	if (rc == 0 && (flags & QCOW2_FUA))
-		rc = store_flush(store, err);
-	return rc;
+	top->ops->write->set_below(top, &below->layers[0]);
 }
 
 int disk_pwritev(struct disk *d, const struct iovec *iov, int iovcnt,
@@ -67,21 +37,9 @@ int disk_pwritev(struct disk *d, const struct iovec *iov, int iovcnt,
 	struct layer *top = &d->layers[0];
 	int rc = disk_check_writable(d, err);
 
-	if (rc < 0)
-		return rc;
-	if (top->image)
-		return image_pwritev(top->image, iov, iovcnt, off, flags, err);
-	return raw_pwritev(top->store, iov, iovcnt, off, flags, err);
-}
-
-static int raw_zero(struct qcow2_store *store, uint64_t len, uint64_t off,
-		    unsigned flags, struct qcow2_error *err)
-{
-	int rc = store_zero(store, len, off, store_zero_flags(flags), err);
-
-	if (rc == 0 && (flags & QCOW2_FUA))
-		rc = store_flush(store, err);
-	return rc;
+	return rc < 0 ? rc
+		      : top->ops->write->pwritev(top, iov, iovcnt, off, flags,
+						 err);
 }
 
 int disk_zero(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
@@ -90,11 +48,7 @@ int disk_zero(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 	struct layer *top = &d->layers[0];
 	int rc = disk_check_writable(d, err);
 
-	if (rc < 0)
-		return rc;
-	if (top->image)
-		return image_zero(top->image, len, off, flags, err);
-	return raw_zero(top->store, len, off, flags, err);
+	return rc < 0 ? rc : top->ops->write->zero(top, len, off, flags, err);
 }
 
 int disk_discard(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
@@ -103,81 +57,99 @@ int disk_discard(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 	struct layer *top = &d->layers[0];
 	int rc = disk_check_writable(d, err);
 
-	if (rc < 0)
-		return rc;
-	if (top->image)
-		return image_discard(top->image, len, off, flags, err);
-	/* Without a map there is nothing to remember: giving space back is all
-	 * that a discard can do, and need not do. */
-	store_zero(top->store, len, off,
-		   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK, NULL);
-	return flags & QCOW2_FUA ? store_flush(top->store, err) : 0;
-}
-
-static int refuse_raw(struct qcow2_error *err)
-{
-	return error_set(err, -ENOTSUP, "a raw image cannot be compressed");
-}
-
-int disk_write_compressed(struct disk *d, const void *buf, uint64_t len,
-			  uint64_t off, struct qcow2_error *err)
-{
-	struct layer *top = &d->layers[0];
-	int rc = disk_check_writable(d, err);
-
-	if (rc < 0)
-		return rc;
-	if (top->image)
-		return image_write_compressed(top->image, buf, len, off, err);
-	return refuse_raw(err);
+	return rc < 0 ? rc
+		      : top->ops->write->discard(top, len, off, flags, err);
 }
 
 int disk_flush(struct disk *d, struct qcow2_error *err)
 {
 	struct layer *top = &d->layers[0];
 
-	if (!d->writable)
-		return 0;
-	if (top->image)
-		return image_flush(top->image, err);
-	return store_flush(top->store, err);
+	return d->writable ? top->ops->write->flush(top, err) : 0;
+}
+
+/* ---- Compressed clusters ------------------------------------------------- */
+
+static int check_encodes(const struct disk *d, struct qcow2_error *err)
+{
+	const struct layer *top = &d->layers[0];
+	int rc = disk_check_writable(d, err);
+
+	return rc < 0 || top->ops->encode
+		       ? rc
+		       : layer_refuse(top, "cannot be compressed", err);
+}
+
+int disk_write_compressed(struct disk *d, const void *buf, uint64_t len,
+			  uint64_t off, struct qcow2_error *err)
+{
+	struct layer *top = &d->layers[0];
+	int rc = check_encodes(d, err);
+
+	return rc < 0 ? rc : top->ops->encode->write(top, buf, len, off, err);
 }
 
 int disk_encode(struct disk *d, void *dst, const void *src, size_t *n,
 		struct qcow2_error *err)
 {
-	struct image *img = d->layers[0].image;
-	int rc = disk_check_writable(d, err);
+	struct layer *top = &d->layers[0];
+	int rc = check_encodes(d, err);
 
-	if (rc < 0)
-		return rc;
-	return img ? image_encode(img, dst, src, n, err) : refuse_raw(err);
+	return rc < 0 ? rc : top->ops->encode->encode(top, dst, src, n, err);
 }
 
 int disk_write_encoded(struct disk *d, const void *bytes, size_t n,
 		       const void *cluster, uint64_t off,
 		       struct qcow2_error *err)
 {
-	struct image *img = d->layers[0].image;
-	int rc = disk_check_writable(d, err);
+	struct layer *top = &d->layers[0];
+	int rc = check_encodes(d, err);
 
-	if (rc < 0)
-		return rc;
-	return img ? image_write_encoded(img, bytes, n, cluster, off, err)
-		   : refuse_raw(err);
+	return rc < 0 ? rc
+		      : top->ops->encode->write_encoded(top, bytes, n, cluster,
+							off, err);
 }
 
 int disk_set_level(struct disk *d, uint32_t level, struct qcow2_error *err)
 {
-	struct image *img = d->layers[0].image;
-	int rc = disk_check_writable(d, err);
+	struct layer *top = &d->layers[0];
+	int rc = check_encodes(d, err);
 
-	if (rc < 0)
-		return rc;
-	return img ? image_set_level(img, level, err) : refuse_raw(err);
+	return rc < 0 ? rc : top->ops->encode->set_level(top, level, err);
 }
 
-void disk_set_below(struct disk *d, struct disk *below)
+/* ---- Places -------------------------------------------------------------- */
+
+bool disk_gives_places(const struct disk *d)
 {
-	set_below(&d->layers[0], &below->layers[0]);
+	return d->layers[0].ops->place;
+}
+
+int disk_place(struct disk *d, uint64_t len, uint64_t off, uint64_t *here,
+	       uint64_t *host_off, struct qcow2_error *err)
+{
+	struct layer *top = &d->layers[0];
+
+	return top->ops->place->place(top, len, off, here, host_off, err);
+}
+
+int disk_place_encoded(struct disk *d, size_t len, uint64_t off,
+		       uint64_t *host_off, struct qcow2_error *err)
+{
+	struct layer *top = &d->layers[0];
+
+	return top->ops->place->place_encoded(top, len, off, host_off, err);
+}
+
+int disk_write_placed(struct disk *d, const struct iovec *iov, int iovcnt,
+		      uint64_t host_off, struct qcow2_error *err)
+{
+	struct layer *top = &d->layers[0];
+
+	return top->ops->place->write(top, iov, iovcnt, host_off, err);
+}
+
+struct qcow2_store *disk_place_store(struct disk *d)
+{
+	return d->layers[0].data;
 }

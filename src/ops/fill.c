@@ -258,7 +258,7 @@ int ops_fill_existing(struct disk *src, struct disk *dst, struct disk *backing,
 			  .dst = dst,
 			  .backing = backing,
 			  .writes_zeros = !is_zero,
-			  .in_order = !disk_is_raw(dst) };
+			  .in_order = disk_gives_places(dst) };
 
 	return fill(&f, opts, err);
 }

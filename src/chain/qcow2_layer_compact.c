@@ -1,15 +1,14 @@
 /*
- * Compaction of the top layer, once nothing is broken that would be moved.
+ * Compaction of a qcow2 layer, once nothing is broken that would be moved.
  */
-#include "compact/compact.h"
-
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
 
 #include "base/error.h"
-#include "chain/disk_impl.h"
+#include "chain/qcow2_layer.h"
 #include "check/check.h"
+#include "compact/compact.h"
 #include "format/defect.h"
 #include "image/image.h"
 #include "write/writer.h"
@@ -82,22 +81,18 @@ static int check_sound(struct image *img, bool dry_run, uint64_t *n_leaked,
 	return rc;
 }
 
-int disk_compact(struct disk *d, const struct qcow2_compact_opts *opts,
-		 struct qcow2_compact_result *result, struct qcow2_error *err)
+int qcow2_layer_compact(struct layer *l, const struct qcow2_compact_opts *opts,
+			struct qcow2_compact_result *result,
+			struct qcow2_error *err)
 {
 	bool dry_run = opts->flags & QCOW2_COMPACT_DRY_RUN;
-	struct image *top = d->layers[0].image;
-	int rc = dry_run ? 0 : disk_check_writable(d, err);
+	struct image *img = l->image;
+	int rc = 0;
 
-	if (rc < 0)
-		return rc;
-	if (!top)
-		return error_set(err, -ENOTSUP,
-				 "a raw image has nothing to compact");
 	/* Options that it refuses are told before the image is read. */
-	if (top->writer)
-		rc = image_compact_check(top, opts, err);
+	if (img->writer)
+		rc = image_compact_check(img, opts, err);
 	if (rc == 0)
-		rc = check_sound(top, dry_run, &result->clusters_leaked, err);
-	return rc < 0 ? rc : image_compact(top, opts, result, err);
+		rc = check_sound(img, dry_run, &result->clusters_leaked, err);
+	return rc < 0 ? rc : image_compact(img, opts, result, err);
 }

@@ -1,0 +1,128 @@
+/*
+ * A qcow2 layer: what it tells the chain of itself.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "chain/disk_impl.h"
+#include "image/image.h"
+#include "store/mem.h"
+#include "support/builder.h"
+#include "support/test.h"
+
+enum { SIZE = 1 << 20, CLUSTER = 4096 };
+
+static void ok(int rc)
+{
+	assert_int_equal(rc, 0);
+}
+
+struct rig {
+	struct builder image;
+	struct disk *disk;
+};
+
+static void rig_init(struct rig *r)
+{
+	struct builder_opts opts = { .version = 3,
+				     .cluster_bits = 12,
+				     .size = SIZE };
+
+	memset(r, 0, sizeof(*r));
+	builder_init(&r->image, &opts);
+}
+
+static void rig_open(struct rig *r, uint32_t flags)
+{
+	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
+
+	builder_finish(&r->image);
+	opts.flags = flags;
+	ok(disk_open_store(r->image.file, &opts, &r->disk, NULL));
+}
+
+static void rig_close(struct rig *r)
+{
+	ok(disk_close(r->disk, NULL));
+	builder_release(&r->image);
+}
+
+TEST(it_has_the_size_and_the_unit_of_its_image)
+{
+	struct rig r;
+
+	rig_init(&r);
+	rig_open(&r, 0);
+	assert_int_equal(disk_size(r.disk), SIZE);
+	assert_int_equal(disk_cluster_size(r.disk), CLUSTER);
+	assert_true(disk_gives_places(r.disk));
+	assert_ptr_equal(r.disk->layers[0].data, r.image.file);
+	assert_null(disk_layer_data_filename(r.disk, 0));
+	rig_close(&r);
+}
+
+TEST(it_names_its_backing_file)
+{
+	struct qcow2_reference ref;
+	struct rig r;
+
+	rig_init(&r);
+	r.image.backing_file = "base.img";
+	r.image.backing_format = "raw";
+	rig_open(&r, QCOW2_OPEN_NO_BACKING);
+	assert_true(layer_backing(&r.disk->layers[0], &ref));
+	assert_int_equal(ref.kind, QCOW2_REFERENCE_BACKING);
+	assert_string_equal(ref.name, "base.img");
+	assert_string_equal(ref.format, "raw");
+	assert_int_equal(ref.depth, 0);
+	rig_close(&r);
+
+	rig_init(&r);
+	rig_open(&r, 0);
+	assert_false(layer_backing(&r.disk->layers[0], &ref));
+	rig_close(&r);
+}
+
+/* Without the base nobody knows what an unallocated cluster reads as, unless
+ * the caller said that there is to be none. */
+TEST(an_unopened_base_leaves_the_map_open)
+{
+	struct qcow2_extent x;
+	struct rig r;
+
+	rig_init(&r);
+	r.image.backing_file = "base.img";
+	r.image.backing_format = "raw";
+	rig_open(&r, QCOW2_OPEN_METADATA_ONLY);
+	ok(disk_map(r.disk, SIZE, 0, 0, &x, NULL));
+	assert_int_equal(x.flags, 0);
+	rig_close(&r);
+
+	rig_init(&r);
+	r.image.backing_file = "base.img";
+	r.image.backing_format = "raw";
+	rig_open(&r, QCOW2_OPEN_NO_BACKING);
+	ok(disk_map(r.disk, SIZE, 0, 0, &x, NULL));
+	assert_int_equal(x.flags, QCOW2_EXTENT_ZERO);
+	rig_close(&r);
+}
+
+TEST(its_extents_are_in_the_file_that_has_the_data)
+{
+	uint8_t cluster[CLUSTER];
+	struct qcow2_extent x;
+	struct l2_entry e = { 0 };
+	struct rig r;
+
+	memset(cluster, 0x22, sizeof(cluster));
+	rig_init(&r);
+	e.desc = builder_add_data(&r.image, cluster) | ENTRY_COPIED;
+	builder_set_entry(&r.image, CLUSTER, e);
+	rig_open(&r, 0);
+	ok(disk_map(r.disk, CLUSTER, CLUSTER, 0, &x, NULL));
+	assert_int_equal(x.host_off, e.desc & ~ENTRY_COPIED);
+	assert_ptr_equal(disk_extent_store(r.disk, &x), r.image.file);
+	ok(disk_map(r.disk, CLUSTER, 0, 0, &x, NULL));
+	assert_null(disk_extent_store(r.disk, &x));
+	rig_close(&r);
+}
