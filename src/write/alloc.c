@@ -1,5 +1,6 @@
 #include "write/alloc.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -10,6 +11,35 @@ enum {
 	AHEAD_CLUSTERS_MIN = 2,
 	AHEAD_CLUSTERS_MAX = 256,
 };
+
+static void run_validate(const struct alloc *a, const struct alloc_run *run)
+{
+	uint32_t bits = a->refs->geo->cluster_bits;
+
+	if (run->claim.n_clusters == 0)
+		return;
+	assert(is_aligned(run->claim.host_off, UINT64_C(1) << bits));
+	assert(run->claim.n_clusters <= a->ahead);
+	assert(run->claim.host_off + (run->claim.n_clusters << bits) <=
+	       refcounts_high_water(a->refs));
+	assert(run->generation <= commit_generation(a->commit));
+}
+
+void alloc_validate(const struct alloc *a)
+{
+	const struct claim *one = &a->runs[0].claim;
+	const struct claim *two = &a->runs[1].claim;
+	uint32_t bits = a->refs->geo->cluster_bits;
+
+	assert(a->ahead >= 1 && a->ahead <= AHEAD_CLUSTERS_MAX);
+	assert(a->window <= a->ahead);
+	for (unsigned i = 0; i < ALLOC_RUNS; i++)
+		run_validate(a, &a->runs[i]);
+	/* No cluster is given to two writers. */
+	assert(one->n_clusters == 0 || two->n_clusters == 0 ||
+	       one->host_off + (one->n_clusters << bits) <= two->host_off ||
+	       two->host_off + (two->n_clusters << bits) <= one->host_off);
+}
 
 void alloc_init(struct alloc *a, struct refcounts *refs, struct commit *commit)
 {
@@ -27,6 +57,7 @@ void alloc_give_back(struct alloc *a)
 	struct alloc_run runs[ALLOC_RUNS];
 
 	mutex_lock(&a->lock);
+	VALIDATE(alloc, a);
 	memcpy(runs, a->runs, sizeof(runs));
 	memset(a->runs, 0, sizeof(a->runs));
 	mutex_unlock(&a->lock);
@@ -77,6 +108,7 @@ static bool take(struct alloc *a, uint64_t want, struct alloc_run *out,
 		 bool *low)
 {
 	SCOPED_LOCK(&a->lock);
+	SCOPED_VALIDATE(alloc, a);
 
 	if (a->runs[0].claim.n_clusters == 0) {
 		a->runs[0] = a->runs[1];
@@ -92,6 +124,7 @@ static bool take(struct alloc *a, uint64_t want, struct alloc_run *out,
 static bool put(struct alloc *a, const struct alloc_run *run)
 {
 	SCOPED_LOCK(&a->lock);
+	SCOPED_VALIDATE(alloc, a);
 
 	for (unsigned i = 0; i < ALLOC_RUNS; i++) {
 		if (a->runs[i].claim.n_clusters)

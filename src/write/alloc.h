@@ -20,6 +20,7 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
 #include "commit/commit.h"
 #include "counts/refcounts.h"
 
@@ -39,6 +40,9 @@ struct alloc {
 				 * used so far */
 	struct alloc_run runs[ALLOC_RUNS]; /* used in order */
 };
+
+/* The caller must hold a->lock, or have the image to itself. */
+VALIDATOR(alloc);
 
 void alloc_init(struct alloc *a, struct refcounts *refs, struct commit *commit);
 

@@ -1,5 +1,6 @@
 #include "write/guard.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,32 @@ static _Atomic uint64_t *find(struct guard_table *t, uint64_t cluster_idx)
 	}
 }
 
+enum { SLOTS_VALIDATED_MAX = 1024 };
+
+void guard_validate(const struct guard *g)
+{
+	struct guard_table *t = atomic_load(&g->table);
+	uint64_t n = 0;
+
+	assert(t && (t->mask & (t->mask + 1)) == 0);
+	/* Half of the slots are empty, so that every search ends. */
+	assert(2 * g->n_used <= t->mask + 1);
+	if (t->older)
+		assert(t->older->mask < t->mask);
+	for (uint64_t i = 0; i <= t->mask && i < SLOTS_VALIDATED_MAX; i++) {
+		uint64_t v = t->slots[i];
+
+		n += v != 0;
+		if (v)
+			assert(v & CLUSTER_MASK &&
+			       find(t, v & CLUSTER_MASK) == &t->slots[i]);
+	}
+	if (t->mask < SLOTS_VALIDATED_MAX)
+		assert(n == g->n_used);
+	else
+		assert(n <= g->n_used);
+}
+
 /* ---- Under the lock ------------------------------------------------------ */
 
 static int grow(struct guard *g, struct qcow2_error *err)
@@ -118,6 +145,7 @@ int guard_add(struct guard *g, uint32_t sections, uint64_t len,
 	uint64_t first = host_off >> g->cluster_bits;
 	uint64_t last = len ? (host_off + len - 1) >> g->cluster_bits : first;
 	SCOPED_LOCK(&g->lock);
+	SCOPED_VALIDATE(guard, g);
 	int rc = 0;
 
 	for (uint64_t i = first; len && rc == 0 && i <= last; i++)
@@ -137,6 +165,7 @@ void guard_remove(struct guard *g, uint32_t sections, uint64_t len,
 	uint64_t first = host_off >> g->cluster_bits;
 	uint64_t last = len ? (host_off + len - 1) >> g->cluster_bits : first;
 	SCOPED_LOCK(&g->lock);
+	SCOPED_VALIDATE(guard, g);
 
 	for (uint64_t i = first; len && i <= last; i++) {
 		_Atomic uint64_t *slot = find(atomic_load(&g->table), i);
@@ -149,6 +178,7 @@ void guard_remove(struct guard *g, uint32_t sections, uint64_t len,
 void guard_clear(struct guard *g, uint32_t sections)
 {
 	SCOPED_LOCK(&g->lock);
+	SCOPED_VALIDATE(guard, g);
 	struct guard_table *t = atomic_load(&g->table);
 
 	for (uint64_t i = 0; i <= t->mask; i++)

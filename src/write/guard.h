@@ -23,6 +23,7 @@
 #include <qcow2.h>
 
 #include "base/tally.h"
+#include "base/validate.h"
 
 /* Tables that are written anew beside the old ones: an L1 table or a snapshot
  * table is in all of these until it is freed. */
@@ -46,6 +47,10 @@ struct guard {
 	uint64_t n_used;      /* slots that are not empty */
 	struct tally asked;   /* needs no lock */
 };
+
+/* The caller must hold g->lock, or have the image to itself.  Of a large set it
+ * looks at a part. */
+VALIDATOR(guard);
 
 /* @sections: QCOW2_OVERLAP_*.  @n_clusters: about as many will be added. */
 int guard_init(struct guard *g, uint32_t sections, uint32_t cluster_bits,

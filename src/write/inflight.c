@@ -4,6 +4,35 @@
 
 #include "base/cleanup.h"
 
+static size_t shard_index(uint64_t off)
+{
+	return (off >> INFLIGHT_REGION_BITS) % INFLIGHT_SHARDS;
+}
+
+static bool is_freeze(const struct inflight_range *r)
+{
+	return r->off == 0 && r->end == UINT64_MAX;
+}
+
+void inflight_shard_validate(const struct inflight_shard *s)
+{
+	const struct inflight_range *first = s->ranges;
+
+	for (const struct inflight_range *r = first; r; r = r->next) {
+		assert(r->off < r->end);
+		/* Nobody enters beside a freeze, so it was the last to. */
+		if (is_freeze(r)) {
+			assert(r == first);
+			continue;
+		}
+		assert(r->end <= inflight_region_end(r->off));
+		assert(shard_index(r->off) == shard_index(first->off) ||
+		       is_freeze(first));
+		for (const struct inflight_range *o = r->next; o; o = o->next)
+			assert(r->end <= o->off || o->end <= r->off);
+	}
+}
+
 void inflight_init(struct inflight *f)
 {
 	for (unsigned i = 0; i < INFLIGHT_SHARDS; i++) {
@@ -24,7 +53,7 @@ void inflight_release(struct inflight *f)
 
 static struct inflight_shard *shard_of(struct inflight *f, uint64_t off)
 {
-	return &f->shards[(off >> INFLIGHT_REGION_BITS) % INFLIGHT_SHARDS];
+	return &f->shards[shard_index(off)];
 }
 
 static bool overlaps_any(const struct inflight_shard *s, uint64_t off,
@@ -41,6 +70,7 @@ bool inflight_enter(struct inflight *f, struct inflight_range *r, uint64_t off,
 {
 	struct inflight_shard *s = shard_of(f, off);
 	SCOPED_LOCK(&s->lock);
+	SCOPED_VALIDATE(inflight_shard, s);
 
 	assert(off < end && end <= inflight_region_end(off));
 	while (overlaps_any(s, off, end)) {
@@ -57,9 +87,12 @@ static void shard_remove(struct inflight_shard *s, struct inflight_range *r)
 {
 	struct inflight_range **p = &s->ranges;
 	SCOPED_LOCK(&s->lock);
+	SCOPED_VALIDATE(inflight_shard, s);
 
-	while (*p != r)
+	while (*p != r) {
+		assert(*p);
 		p = &(*p)->next;
+	}
 	*p = r->next;
 	pthread_cond_broadcast(&s->left);
 }
@@ -74,7 +107,10 @@ void inflight_leave(struct inflight *f, struct inflight_range *r)
 static void shard_freeze(struct inflight_shard *s, struct inflight_range *r)
 {
 	SCOPED_LOCK(&s->lock);
+	SCOPED_VALIDATE(inflight_shard, s);
 
+	/* One freeze at a time. */
+	assert(!s->ranges || !is_freeze(s->ranges));
 	*r = (struct inflight_range){ s->ranges, 0, UINT64_MAX };
 	s->ranges = r;
 	while (s->ranges != r || r->next)

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/validate.h"
+
 enum {
 	INFLIGHT_REGION_BITS = 21, /* the largest cluster: 2 MiB */
 	INFLIGHT_SHARDS = 16,
@@ -32,6 +34,9 @@ struct inflight_shard {
 struct inflight {
 	struct inflight_shard shards[INFLIGHT_SHARDS];
 };
+
+/* The caller must hold the lock of the shard, or have the image to itself. */
+VALIDATOR(inflight_shard);
 
 void inflight_init(struct inflight *f);
 void inflight_release(struct inflight *f);

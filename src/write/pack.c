@@ -25,8 +25,22 @@ static uint64_t cluster_size(const struct pack *p)
 	return p->alloc->refs->geo->cluster_size;
 }
 
+void pack_validate(const struct pack *p)
+{
+	uint64_t size = cluster_size(p);
+
+	assert(is_aligned(p->apart, size));
+	assert(is_aligned(p->end, size));
+	/* The next piece begins in the open cluster, or right behind it. */
+	assert((p->next == 0) == (p->end == 0));
+	assert(p->next <= p->end && p->end - p->next < size);
+	assert(p->end <= refcounts_high_water(p->alloc->refs));
+	assert(p->generation <= commit_generation(p->alloc->commit));
+}
+
 void pack_release(struct pack *p)
 {
+	VALIDATE(pack, p);
 	refcounts_hold(p->alloc->refs, 0);
 	pthread_mutex_destroy(&p->lock);
 }
@@ -90,6 +104,7 @@ int pack_reserve(struct pack *p, uint32_t len, uint64_t *host_off,
 		 struct qcow2_error *err)
 {
 	SCOPED_LOCK(&p->lock);
+	SCOPED_VALIDATE(pack, p);
 
 	assert(len && len <= cluster_size(p));
 	leave_durable_sector(p);

@@ -19,6 +19,7 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
 #include "write/alloc.h"
 
 struct pack {
@@ -29,6 +30,9 @@ struct pack {
 	uint64_t end;         /* of the open cluster */
 	uint64_t generation;  /* of the commit that will cover the last piece */
 };
+
+/* The caller must hold p->lock, or have the image to itself. */
+VALIDATOR(pack);
 
 /* @apart: a multiple of the cluster size across which no piece goes on. */
 void pack_init(struct pack *p, struct alloc *alloc, uint64_t apart);
