@@ -56,11 +56,13 @@ static struct inflight_shard *shard_of(struct inflight *f, uint64_t off)
 	return &f->shards[shard_index(off)];
 }
 
-static bool overlaps_any(const struct inflight_shard *s, uint64_t off,
+/* Whether anyone but @self, which may be NULL, is in [off, end). */
+static bool overlaps_any(const struct inflight_shard *s,
+			 const struct inflight_range *self, uint64_t off,
 			 uint64_t end)
 {
 	for (const struct inflight_range *r = s->ranges; r; r = r->next)
-		if (r->off < end && off < r->end)
+		if (r != self && r->off < end && off < r->end)
 			return true;
 	return false;
 }
@@ -73,7 +75,7 @@ bool inflight_enter(struct inflight *f, struct inflight_range *r, uint64_t off,
 	SCOPED_VALIDATE(inflight_shard, s);
 
 	assert(off < end && end <= inflight_region_end(off));
-	while (overlaps_any(s, off, end)) {
+	while (overlaps_any(s, NULL, off, end)) {
 		if (!wait)
 			return false;
 		pthread_cond_wait(&s->left, &s->lock);
@@ -100,6 +102,22 @@ static void shard_remove(struct inflight_shard *s, struct inflight_range *r)
 void inflight_leave(struct inflight *f, struct inflight_range *r)
 {
 	shard_remove(shard_of(f, r->off), r);
+}
+
+bool inflight_widen(struct inflight *f, struct inflight_range *r, uint64_t off,
+		    uint64_t end)
+{
+	struct inflight_shard *s = shard_of(f, off);
+	SCOPED_LOCK(&s->lock);
+	SCOPED_VALIDATE(inflight_shard, s);
+
+	assert(off <= r->off && r->end <= end &&
+	       end <= inflight_region_end(off));
+	if (overlaps_any(s, r, off, end))
+		return false;
+	r->off = off;
+	r->end = end;
+	return true;
 }
 
 /* Enters first and waits then: writers that keep coming must not keep the

@@ -53,6 +53,11 @@ bool inflight_enter(struct inflight *f, struct inflight_range *r, uint64_t off,
 		    uint64_t end, bool wait);
 void inflight_leave(struct inflight *f, struct inflight_range *r);
 
+/* Makes @r, which was entered, [off, end) around it, unless somebody else is
+ * there: false then, and @r stays as it is.  Never waits. */
+bool inflight_widen(struct inflight *f, struct inflight_range *r, uint64_t off,
+		    uint64_t end);
+
 /* A range over everything, which keeps all writers out. */
 struct inflight_freeze {
 	struct inflight_range all[INFLIGHT_SHARDS];

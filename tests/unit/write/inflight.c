@@ -59,6 +59,27 @@ TEST(regions_that_share_a_shard_do_not_meet)
 	inflight_release(&f);
 }
 
+TEST(a_range_widens_where_nobody_else_is)
+{
+	struct inflight_range a, b;
+	struct inflight f;
+
+	inflight_init(&f);
+	assert_true(inflight_enter(&f, &a, 1024, 1536, false));
+	assert_true(inflight_enter(&f, &b, 4096, 4608, false));
+	assert_true(inflight_widen(&f, &a, 0, 4096));
+	assert_false(inflight_widen(&f, &a, 0, 4097));
+	assert_false(inflight_widen(&f, &b, 4095, 4608));
+	/* Who could not widen has what it had, and not more. */
+	inflight_leave(&f, &a);
+	assert_true(inflight_enter(&f, &a, 4608, 8192, false));
+	inflight_leave(&f, &b);
+	assert_true(inflight_widen(&f, &a, 0, REGION));
+	assert_false(inflight_enter(&f, &b, 0, 1, false));
+	inflight_leave(&f, &a);
+	inflight_release(&f);
+}
+
 /* Threads enter random ranges and count themselves in every unit of theirs:
  * nobody may ever meet another. */
 enum { UNITS = 16, THREADS = 4, ROUNDS = 3000 };
@@ -95,6 +116,8 @@ static void *enter_often(void *opaque)
 
 		if (!inflight_enter(&s->f, &r, from * 512, to * 512, wait))
 			continue;
+		if (inflight_widen(&s->f, &r, 0, to * 512))
+			from = 0;
 		visit(s, from, to);
 		inflight_leave(&s->f, &r);
 	}
