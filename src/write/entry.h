@@ -23,7 +23,6 @@ struct entry_plan {
 	bool keeps_host;    /* its host cluster stays, only flags change */
 	bool reads_zero;    /* all of it read as zeros */
 	bool copy_all;      /* the rest of the cluster must be copied */
-	bool middle;        /* no real plan: fully covered by data */
 };
 
 /*

@@ -12,8 +12,8 @@
 
 struct image;
 
-/* Writes the next @len bytes of @src at @off; the clusters it touches are in
- * flight for the caller. */
+/* Writes the next @len bytes (not 0) of @src at @off; the clusters they touch are
+ * in flight for the caller. */
 int write_in_flight(struct image *img, struct iov_cursor *src, uint64_t len,
 		    uint64_t off, struct qcow2_error *err);
 
@@ -26,9 +26,5 @@ int write_regions(struct image *img, struct iov_cursor *src, uint64_t len,
  * descriptor; pack_cancel() gives it back. */
 int image_reserve_encoded(struct image *img, uint32_t len, uint64_t *host_off,
 			  uint64_t *desc, struct qcow2_error *err);
-
-/* The old contents of guest bytes: this image's, and below. */
-int image_read_old(struct image *img, struct iov_cursor *dst, uint64_t len,
-		   uint64_t off, struct qcow2_error *err);
 
 #endif
