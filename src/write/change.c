@@ -15,20 +15,45 @@
 /* Requests that change fewer tables ask nobody. */
 enum { TABLES_FEW = 64 };
 
+/* Clusters of one request that one window of the map shows. */
+struct change_window {
+	change_fn *fn;
+	unsigned flags;
+	uint64_t off; /* of the first cluster */
+	uint64_t n_clusters;
+	struct map_window map;
+};
+
+static int window_get(struct image *img, uint64_t end, struct change_window *w,
+		      struct qcow2_error *err)
+{
+	int rc = map_window_get(&img->map, end, w->off, 0, &w->map, err);
+
+	if (rc == 0)
+		w->n_clusters =
+			min_u64(w->map.n_entries,
+				(end - w->off) >> img->geo.cluster_bits);
+	return rc;
+}
+
+static struct change window_decide(const struct image *img,
+				   const struct change_window *w, uint64_t i,
+				   struct l2_entry old)
+{
+	return w->fn(img, old, w->off + (i << img->geo.cluster_bits), w->flags);
+}
+
 /* Gives back the space of clusters that stay.  Nobody can use them for anything
  * else, so there is nothing to wait for; and waiting would be wrong, since the
  * next write goes to the same place.  Failing to costs space and nothing
  * else. */
-static void punch_window(struct image *img, const struct map_window *w,
-			 uint64_t n, uint64_t off, change_fn *fn,
-			 unsigned flags)
+static void punch_window(struct image *img, const struct change_window *w)
 {
 	uint32_t size = img->geo.cluster_size;
 
-	for (uint64_t i = 0; i < n; i++) {
-		struct l2_entry old = map_window_entry(w, &img->geo, i);
-		struct change change =
-			fn(img, old, off + (i << img->geo.cluster_bits), flags);
+	for (uint64_t i = 0; i < w->n_clusters; i++) {
+		struct l2_entry old = map_window_entry(&w->map, &img->geo, i);
+		struct change change = window_decide(img, w, i, old);
 
 		if (!change.skip && change.punches &&
 		    refcounts_may_reuse(&img->writer->refs,
@@ -40,24 +65,22 @@ static void punch_window(struct image *img, const struct map_window *w,
 	}
 }
 
-/* Applies @fn to one window; the entries are ours. */
-static int link_window(struct image *img, const struct map_window *w,
-		       uint64_t n, uint64_t off, change_fn *fn, unsigned flags,
+/* Changes the entries, which are ours. */
+static int link_window(struct image *img, const struct change_window *w,
 		       struct qcow2_error *err)
 {
 	struct commit *c = &img->writer->commit;
-	int rc = commit_begin(c, n * ENTRY_FREED_MAX, err);
+	int rc = commit_begin(c, w->n_clusters * ENTRY_FREED_MAX, err);
 
 	if (rc < 0)
 		return rc;
-	for (uint64_t i = 0; i < n; i++) {
-		struct l2_entry old = map_window_entry(w, &img->geo, i);
-		struct change change =
-			fn(img, old, off + (i << img->geo.cluster_bits), flags);
+	for (uint64_t i = 0; i < w->n_clusters; i++) {
+		struct l2_entry old = map_window_entry(&w->map, &img->geo, i);
+		struct change change = window_decide(img, w, i, old);
 
 		if (change.skip)
 			continue;
-		commit_set_l2(c, w->slice, w->first + i, change.entry);
+		commit_set_l2(c, w->map.slice, w->map.first + i, change.entry);
 		if (change.frees)
 			entry_free(img, old,
 				   change.frees_space ||
@@ -67,77 +90,67 @@ static int link_window(struct image *img, const struct map_window *w,
 	return 0;
 }
 
-/* Entries in the window that @fn wants to change, after checking them all. */
-static int wanted(struct image *img, const struct map_window *w, uint64_t n,
-		  uint64_t off, change_fn *fn, unsigned flags, bool *any,
-		  struct qcow2_error *err)
+/* Whether anything in the window is to be changed, after checking it all. */
+static int check_window(struct image *img, const struct change_window *w,
+			struct change *all, struct qcow2_error *err)
 {
 	static const struct l2_entry none = { 0, 0 };
 
-	*any = false;
-	if (!w->slice) {
-		*any = !fn(img, none, off, flags).skip;
+	*all = (struct change){ .skip = true };
+	if (!w->map.slice) {
+		all->skip = window_decide(img, w, 0, none).skip;
 		return 0;
 	}
-	for (uint64_t i = 0; i < n; i++) {
-		struct l2_entry e = map_window_entry(w, &img->geo, i);
-		uint64_t at = off + (i << img->geo.cluster_bits);
+	for (uint64_t i = 0; i < w->n_clusters; i++) {
+		struct l2_entry e = map_window_entry(&w->map, &img->geo, i);
+		uint64_t at = w->off + (i << img->geo.cluster_bits);
 		int rc = entry_check(img, e, at, err);
+		struct change change;
 
 		if (rc < 0)
 			return rc;
-		*any |= !fn(img, e, at, flags).skip;
+		change = window_decide(img, w, i, e);
+		all->skip &= change.skip;
+		all->punches |= !change.skip && change.punches;
 	}
 	return 0;
 }
 
-static int get_window(struct image *img, uint64_t end, uint64_t off,
-		      struct map_window *w, uint64_t *n,
-		      struct qcow2_error *err)
+static int change_window(struct image *img, uint64_t end,
+			 struct change_window *w, struct qcow2_error *err)
 {
-	int rc = map_window_get(&img->map, end, off, 0, w, err);
-
-	*n = rc < 0 ? 0
-		    : min_u64(w->n_entries,
-			      (end - off) >> img->geo.cluster_bits);
-	return rc;
-}
-
-static int change_window(struct image *img, uint64_t end, uint64_t off,
-			 change_fn *fn, unsigned flags, uint64_t *n,
-			 struct qcow2_error *err)
-{
-	struct map_window w;
-	bool any;
-	int rc = get_window(img, end, off, &w, n, err);
+	struct change all;
+	int rc = window_get(img, end, w, err);
 
 	if (rc < 0)
 		return rc;
-	rc = wanted(img, &w, *n, off, fn, flags, &any, err);
-	map_window_put(&img->map, &w);
-	if (rc < 0 || !any)
+	rc = check_window(img, w, &all, err);
+	map_window_put(&img->map, &w->map);
+	if (rc < 0 || all.skip)
 		return rc;
-	rc = tables_make(img, off, err);
+	rc = tables_make(img, w->off, err);
 	if (rc == 0)
-		rc = get_window(img, end, off, &w, n, err);
+		rc = window_get(img, end, w, err);
 	if (rc < 0)
 		return rc;
-	punch_window(img, &w, *n, off, fn, flags);
-	rc = link_window(img, &w, *n, off, fn, flags, err);
-	map_window_put(&img->map, &w);
+	if (all.punches)
+		punch_window(img, w);
+	rc = link_window(img, w, err);
+	map_window_put(&img->map, &w->map);
 	return rc;
 }
 
 int change_clusters(struct image *img, uint64_t end, uint64_t off,
 		    change_fn *fn, unsigned flags, struct qcow2_error *err)
 {
-	while (off < end) {
-		uint64_t n;
-		int rc = change_window(img, end, off, fn, flags, &n, err);
+	struct change_window w = { .fn = fn, .flags = flags, .off = off };
+
+	while (w.off < end) {
+		int rc = change_window(img, end, &w, err);
 
 		if (rc < 0)
 			return rc;
-		off += n << img->geo.cluster_bits;
+		w.off += w.n_clusters << img->geo.cluster_bits;
 	}
 	return 0;
 }
