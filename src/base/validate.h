@@ -15,8 +15,9 @@
  *	SCOPED_VALIDATE(cache_shard, sh);            now, and before unlocking
  *
  *	VALIDATE(dirty, d);                          only now
+ *	IF_VALIDATING(shard_validate(c, sh));        one that takes more
  *
- * Both do nothing unless the build has -Dvalidate=true, so a validator may cost
+ * They do nothing unless the build has -Dvalidate=true, so a validator may cost
  * what the state costs.  The meson option is on by itself in builds for debugging
  * and in those with a sanitizer.  What costs next to nothing belongs into a
  * plain assert where it matters: those stay on in every build.
@@ -47,6 +48,7 @@
 	_Static_assert(1, "a semicolon follows")
 
 #ifdef QCOW2_VALIDATE
+#define IF_VALIDATING(call) call
 #define VALIDATE(type, p) type##_validate(p)
 #define VALIDATED_NAME2(line) validated_##line
 #define VALIDATED_NAME(line) VALIDATED_NAME2(line)
@@ -55,12 +57,13 @@
 	const struct type *const VALIDATED_NAME(__LINE__) = (p); \
 	type##_validate(VALIDATED_NAME(__LINE__))
 #else
-/* The compiler looks at the type and the object all the same. */
-#define VALIDATE(type, p)                   \
-	do {                                \
-		if (0)                      \
-			type##_validate(p); \
+/* The compiler looks at the call all the same. */
+#define IF_VALIDATING(call)   \
+	do {                  \
+		if (0)        \
+			call; \
 	} while (0)
+#define VALIDATE(type, p) IF_VALIDATING(type##_validate(p))
 #define SCOPED_VALIDATE(type, p) VALIDATE(type, p)
 #endif
 

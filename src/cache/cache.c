@@ -21,6 +21,11 @@ enum {
 	AHEAD_SLICES_MAX = 64,
 };
 
+static bool is_power_of_2(uint64_t n)
+{
+	return n && (n & (n - 1)) == 0;
+}
+
 static uint64_t hash_off(uint64_t off)
 {
 	return off * UINT64_C(0x9e3779b97f4a7c15) >> 20;
@@ -63,6 +68,7 @@ int cache_init(struct cache *c, struct qcow2_store *file, uint64_t cache_bytes,
 {
 	uint64_t n_slices = max_u64(cache_bytes / slice_bytes, 2);
 
+	assert(is_power_of_2(slice_bytes));
 	memset(c, 0, sizeof(*c));
 	c->file = file;
 	c->slice_bytes = slice_bytes;
@@ -158,8 +164,11 @@ static void shard_remove(const struct cache *c, struct cache_shard *sh,
 {
 	struct slice **p = bucket_of(c, sh, s->host_off);
 
-	while (*p != s)
+	while (*p != s) {
+		assert(*p);
 		p = &(*p)->hash_next;
+	}
+	assert(sh->n_slices > 0);
 	*p = s->hash_next;
 	lru_unlink(sh, s);
 	sh->n_slices--;
@@ -225,6 +234,60 @@ static struct slice *shard_insert(const struct cache *c, struct cache_shard *sh,
 	return s;
 }
 
+/* ---- Validating ---------------------------------------------------------- */
+
+static void slice_validate(const struct cache *c, struct cache_shard *sh,
+			   const struct slice *s)
+{
+	assert(is_aligned(s->host_off, c->slice_bytes));
+	assert(s->lru_next ? s->lru_next->lru_prev == s : sh->lru_last == s);
+	assert(s->lru_prev ? s->lru_prev->lru_next == s : sh->lru_first == s);
+	/* There is one slice for an offset, in the shard of its key. */
+	assert(shard_of(c, s->host_off) == sh);
+	assert(shard_find(c, sh, s->host_off) == s);
+	/* "already out of the cache" */
+	assert(s->state == SLICE_LOADING || s->state == SLICE_READY);
+	/* Whoever reads it has it pinned, */
+	assert(implies(s->state == SLICE_LOADING, s->pins > 0));
+	if (s->pins > 0)
+		return;
+	/* and so has a set of dirty slices, and whoever changes an entry. */
+	assert(!s->dirty);
+	assert(s->seq % 2 == 0);
+}
+
+/* With its lock held. */
+static void shard_validate(const struct cache *c, struct cache_shard *sh)
+{
+	uint64_t n = 0;
+
+	assert(sh->buckets && is_power_of_2((uint64_t)sh->bucket_mask + 1));
+	assert(sh->max_slices > 0 && sh->max_slices == c->shards[0].max_slices);
+	assert(!sh->lru_first == !sh->lru_last);
+	for (const struct slice *s = sh->lru_first; s; s = s->lru_next) {
+		slice_validate(c, sh, s);
+		n++;
+		assert(n <= sh->n_slices);
+	}
+	assert(n == sh->n_slices);
+}
+
+void cache_validate(const struct cache *c)
+{
+	/* One that could not be opened, or was released. */
+	if (!c->shards)
+		return;
+	assert(c->file);
+	assert(is_power_of_2(c->n_shards) && c->n_shards <= SHARDS_MAX);
+	assert(is_power_of_2(c->slice_bytes));
+	assert(is_aligned(c->next_off, c->slice_bytes));
+	for (uint32_t i = 0; i < c->n_shards; i++) {
+		SCOPED_LOCK(&c->shards[i].lock);
+
+		shard_validate(c, &c->shards[i]);
+	}
+}
+
 /* ---- Loading ------------------------------------------------------------- */
 
 /* Gives up one pin and, for a failed slice, the memory with the last one. */
@@ -238,8 +301,10 @@ static void unpin(struct slice *s)
 
 void cache_put(struct cache *c, struct slice *s)
 {
-	SCOPED_LOCK(&shard_of(c, s->host_off)->lock);
+	struct cache_shard *sh = shard_of(c, s->host_off);
+	SCOPED_LOCK(&sh->lock);
 
+	IF_VALIDATING(shard_validate(c, sh));
 	unpin(s);
 }
 
@@ -288,11 +353,13 @@ static void slice_loaded(struct cache *c, struct slice *s, int error,
 	struct cache_shard *sh = shard_of(c, s->host_off);
 	SCOPED_LOCK(&sh->lock);
 
+	assert(s->state == SLICE_LOADING && s->pins > 0);
 	s->state = error ? SLICE_FAILED : SLICE_READY;
 	if (error)
 		shard_remove(c, sh, s);
 	if (!keep_pin || error)
 		unpin(s);
+	IF_VALIDATING(shard_validate(c, sh));
 	pthread_cond_broadcast(&sh->loaded);
 }
 
@@ -421,6 +488,7 @@ static void clean_if_due(struct cache *c, uint32_t now)
 		SCOPED_LOCK(&c->shards[i].lock);
 
 		shard_clean(c, &c->shards[i], now - c->clean_sec + 1);
+		IF_VALIDATING(shard_validate(c, &c->shards[i]));
 	}
 }
 
@@ -471,9 +539,11 @@ static enum found find_or_insert(struct cache *c, uint64_t host_off,
 	SCOPED_LOCK(&sh->lock);
 	struct slice *s = shard_find(c, sh, host_off);
 
+	IF_VALIDATING(shard_validate(c, sh));
 	if (!s) {
 		sh->n_misses++;
 		*out = shard_insert(c, sh, host_off);
+		IF_VALIDATING(shard_validate(c, sh));
 		return *out ? FOUND_ABSENT : FOUND_NOMEM;
 	}
 	if (s->state == SLICE_LOADING && (flags & QCOW2_STORE_NOWAIT))

@@ -23,6 +23,8 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
+
 enum slice_state {
 	SLICE_LOADING,
 	SLICE_READY,
@@ -78,6 +80,9 @@ struct cache {
 	uint32_t clean_sec; /* 0: never */
 	_Atomic uint32_t clean_due; /* second in which to look again */
 };
+
+/* Takes the shards' locks, one after the other. */
+VALIDATOR(cache);
 
 /* @slice_bytes: power of two. @cache_bytes: what the slices may take, at least
  * two slices are kept.  -ENOMEM. */

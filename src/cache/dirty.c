@@ -61,6 +61,9 @@ static void unpin_all(struct dirty *d, struct dirty_list *l)
 void dirty_release(struct dirty *d)
 {
 	VALIDATE(dirty, d);
+	/* Nobody knows of a mark any more, and nothing but a pin keeps it. */
+	for (size_t i = 0; i < d->waiting.n; i++)
+		d->waiting.list[i]->dirty = false;
 	unpin_all(d, &d->waiting);
 	unpin_all(d, &d->writing);
 	free(d->waiting.list);

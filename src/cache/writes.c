@@ -9,11 +9,26 @@
 
 enum { IOV_COUNT = 64 };
 
+/* "The batch owns its bytes." */
+void writes_validate(const struct writes *w)
+{
+	assert(w->n <= w->capacity);
+	assert(!w->list == !w->capacity);
+	for (size_t i = 0; i < w->n; i++) {
+		const struct write *one = &w->list[i];
+
+		assert(one->bytes && one->len);
+		assert(one->host_off <= UINT64_MAX - one->len);
+	}
+}
+
 int writes_add(struct writes *w, const void *src, uint32_t len,
 	       uint64_t host_off, struct qcow2_error *err)
 {
+	SCOPED_VALIDATE(writes, w);
 	uint8_t *bytes = malloc(len);
 
+	assert(len);
 	if (w->n == w->capacity) {
 		size_t capacity = w->capacity ? 2 * w->capacity : 16;
 		struct write *list = realloc(w->list, capacity * sizeof(*list));
@@ -62,6 +77,7 @@ int writes_submit(struct writes *w, struct qcow2_store *file,
 		  struct qcow2_error *err)
 {
 	struct iovec iov[IOV_COUNT];
+	SCOPED_VALIDATE(writes, w);
 
 	if (w->n)
 		qsort(w->list, w->n, sizeof(*w->list), by_host_off);
@@ -79,6 +95,7 @@ int writes_submit(struct writes *w, struct qcow2_store *file,
 
 void writes_release(struct writes *w)
 {
+	VALIDATE(writes, w);
 	for (size_t i = 0; i < w->n; i++)
 		free(w->list[i].bytes);
 	free(w->list);

@@ -13,6 +13,8 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
+
 struct write {
 	uint64_t host_off;
 	uint32_t len;
@@ -24,6 +26,8 @@ struct writes {
 	size_t n;
 	size_t capacity;
 };
+
+VALIDATOR(writes);
 
 /* Copies @len bytes of @src into the batch, for @host_off.  -ENOMEM. */
 int writes_add(struct writes *w, const void *src, uint32_t len,

@@ -296,3 +296,39 @@ TEST(what_was_forgotten_was_not_evicted)
 	cache_release(&c);
 	store_unref(store);
 }
+
+TEST(a_cache_that_lost_its_order_is_noticed)
+{
+	struct counting counting = { 0 };
+	struct qcow2_store *store = make_store(&counting);
+	struct cache_shard *sh;
+	struct slice *s;
+	struct cache c;
+
+	assert_int_equal(cache_init(&c, store, 4 * SLICE, SLICE, NULL), 0);
+	for (uint64_t i = 1; i < 4; i++)
+		expect_slice(&c, i);
+	cache_validate(&c);
+	sh = &c.shards[0];
+	s = sh->lru_first;
+	ASSERT_ABORTS(sh->n_slices++; cache_validate(&c));
+	ASSERT_ABORTS(sh->n_slices--; cache_validate(&c));
+	ASSERT_ABORTS(sh->bucket_mask++; cache_validate(&c));
+	ASSERT_ABORTS(sh->lru_last = NULL; cache_validate(&c));
+	ASSERT_ABORTS(sh->lru_last = s; cache_validate(&c));
+	ASSERT_ABORTS(s->lru_next->lru_prev = NULL; cache_validate(&c));
+	ASSERT_ABORTS(s->host_off++; cache_validate(&c));
+	ASSERT_ABORTS(s->host_off += (uint64_t)SLICE << 20; cache_validate(&c));
+	ASSERT_ABORTS(s->state = SLICE_LOADING; cache_validate(&c));
+	ASSERT_ABORTS(s->state = SLICE_FAILED; cache_validate(&c));
+	ASSERT_ABORTS(s->dirty = true; cache_validate(&c));
+	ASSERT_ABORTS(s->seq++; cache_validate(&c));
+	ASSERT_ABORTS(c.slice_bytes--; cache_validate(&c));
+	ASSERT_ABORTS(c.n_shards = 3; cache_validate(&c));
+	ASSERT_ABORTS(c.next_off = 1; cache_validate(&c));
+	ASSERT_ABORTS(c.file = NULL; cache_validate(&c));
+	ASSERT_ABORTS(cache_put(&c, s));
+	ASSERT_ABORTS(cache_pin(&c, s));
+	cache_release(&c);
+	store_unref(store);
+}

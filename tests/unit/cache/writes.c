@@ -80,3 +80,20 @@ TEST(the_first_error_ends_it)
 	writes_release(&w);
 	rig_release(&t);
 }
+
+TEST(a_batch_that_lost_its_bytes_is_noticed)
+{
+	struct writes w = { 0 };
+	uint8_t byte = 1;
+
+	assert_int_equal(writes_add(&w, &byte, 1, 1 << 20, NULL), 0);
+	writes_validate(&w);
+	ASSERT_ABORTS(w.n = w.capacity + 1; writes_validate(&w));
+	ASSERT_ABORTS(w.capacity = 0; writes_validate(&w));
+	ASSERT_ABORTS(w.list = NULL; writes_validate(&w));
+	ASSERT_ABORTS(w.list[0].bytes = NULL; writes_validate(&w));
+	ASSERT_ABORTS(w.list[0].len = 0; writes_validate(&w));
+	ASSERT_ABORTS(w.list[0].host_off = UINT64_MAX; writes_validate(&w));
+	writes_release(&w);
+	writes_validate(&w);
+}
