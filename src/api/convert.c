@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/options.h"
 #include "base/path.h"
+#include "compress/encode.h"
 #include "create/create.h"
 #include "ops/apart.h"
 #include "ops/fill.h"
@@ -23,7 +24,6 @@
 #include "store/publish.h"
 #include "store/store.h"
 #include "store/unsynced.h"
-#include "write/writer.h"
 
 /* A target in the making. */
 struct making {
@@ -258,8 +258,8 @@ static int take_opts(const struct disk *src,
 	if (rc == 0)
 		rc = create_check_opts(own_create, err);
 	if (rc == 0 && (own_opts->flags & QCOW2_CONVERT_COMPRESS))
-		rc = image_check_level(own_create->compression,
-				       own_opts->compress_level, err);
+		rc = encoder_check_level(own_create->compression,
+					 own_opts->compress_level, err);
 	return rc < 0 ? rc : check_pair(own_opts, own_create, err);
 }
 

@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "compact/packed.h"
+#include "compress/encode.h"
 #include "counts/inherited.h"
 #include "counts/shrink.h"
 #include "counts/used.h"
@@ -283,8 +284,8 @@ int image_compact_check(const struct image *img,
 	if (!(opts->flags & QCOW2_COMPACT_COMPRESS))
 		return 0;
 	if (!img->geo.has_data_file)
-		return image_check_level(img->header.compression_type,
-					 opts->compress_level, err);
+		return encoder_check_level(img->header.compression_type,
+					   opts->compress_level, err);
 	return error_set(err, -ENOTSUP,
 			 "an image with an external data file has no "
 			 "compressed clusters");

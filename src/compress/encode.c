@@ -2,8 +2,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 
 #include "base/cleanup.h"
+#include "base/error.h"
 #include "compress/encoder.h"
 
 void encoder_pool_init(struct encoder_pool *pool, enum codec codec, int level)
@@ -65,6 +67,25 @@ bool encoder_has_level(enum codec codec, uint32_t level)
 	return level <= ENCODE_LEVEL_MAX_ZLIB ||
 	       (has_fast && level > ENCODE_LEVEL_FAST &&
 		level <= ENCODE_LEVEL_MAX_FAST);
+}
+
+int encoder_check_level(uint32_t compression, uint32_t level,
+			struct qcow2_error *err)
+{
+	bool zstd = compression == CODEC_ZSTD;
+
+	if (encoder_has_level(zstd ? CODEC_ZSTD : CODEC_ZLIB, level))
+		return 0;
+	if (level > ENCODE_LEVEL_FAST && level <= ENCODE_LEVEL_MAX_FAST)
+		return error_set(err, -ENOTSUP,
+				 zstd ? "the fast levels are for zlib: with "
+					"zstd, level 1 is fast"
+				      : "this library was built without "
+					"ISA-L, which has the fast levels");
+	return error_set(err, -EINVAL,
+			 "compression level %" PRIu32 ": %s has 1 to %d", level,
+			 zstd ? "zstd" : "zlib",
+			 zstd ? ENCODE_LEVEL_MAX_ZSTD : ENCODE_LEVEL_MAX_ZLIB);
 }
 
 static struct encoder *encoder_new(const struct encoder_pool *pool)

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <qcow2.h>
+
 #include "compress/codec.h"
 
 struct encoder;
@@ -35,6 +37,10 @@ enum {
 
 /* Whether encoders of @codec have @level, which for 0 they always do. */
 bool encoder_has_level(enum codec codec, uint32_t level);
+/* The same of the codec of @compression, as the header or the caller names it
+ * (QCOW2_COMPRESSION_*): -EINVAL, -ENOTSUP. */
+int encoder_check_level(uint32_t compression, uint32_t level,
+			struct qcow2_error *err);
 
 /* @level: 0 for the codec's usual one (zlib 6, zstd 3). */
 void encoder_pool_init(struct encoder_pool *pool, enum codec codec, int level);

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "compress/encode.h"
 #include "image/image.h"
 #include "store/store.h"
 #include "write/entry.h"
@@ -150,31 +151,12 @@ int image_encode(struct image *img, void *dst, const void *src, size_t *n,
 	return rc < 0 ? error_nomem(err, "compression", size) : 0;
 }
 
-int image_check_level(uint32_t compression, uint32_t level,
-		      struct qcow2_error *err)
-{
-	bool zstd = compression == QCOW2_COMPRESSION_ZSTD;
-
-	if (encoder_has_level(zstd ? CODEC_ZSTD : CODEC_ZLIB, level))
-		return 0;
-	if (level > ENCODE_LEVEL_FAST && level <= ENCODE_LEVEL_MAX_FAST)
-		return error_set(err, -ENOTSUP,
-				 zstd ? "the fast levels are for zlib: with "
-					"zstd, level 1 is fast"
-				      : "this library was built without "
-					"ISA-L, which has the fast levels");
-	return error_set(err, -EINVAL,
-			 "compression level %" PRIu32 ": %s has 1 to %d", level,
-			 zstd ? "zstd" : "zlib",
-			 zstd ? ENCODE_LEVEL_MAX_ZSTD : ENCODE_LEVEL_MAX_ZLIB);
-}
-
 int image_set_level(struct image *img, uint32_t level, struct qcow2_error *err)
 {
 	struct encoder_pool *pool = &img->writer->encoders;
 	enum codec codec = pool->codec;
 
-	int rc = image_check_level(img->header.compression_type, level, err);
+	int rc = encoder_check_level(img->header.compression_type, level, err);
 
 	if (rc < 0)
 		return rc;

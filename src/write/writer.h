@@ -103,9 +103,6 @@ int image_write_compressed(struct image *img, const void *buf, uint64_t len,
  * does not become smaller.  Thread-safe. */
 int image_encode(struct image *img, void *dst, const void *src, size_t *n,
 		 struct qcow2_error *err);
-/* Whether the codec (QCOW2_COMPRESSION_*) has this level: -EINVAL, -ENOTSUP. */
-int image_check_level(uint32_t compression, uint32_t level,
-		      struct qcow2_error *err);
 /* Before the first encoding: 0 for the codec's usual level. */
 int image_set_level(struct image *img, uint32_t level, struct qcow2_error *err);
 
