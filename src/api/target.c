@@ -1,12 +1,9 @@
 #include "api/target.h"
 
 #include <errno.h>
-#include <string.h>
+#include <stddef.h>
 
-#include "base/cleanup.h"
 #include "base/error.h"
-#include "base/path.h"
-#include "base/text.h"
 #include "store/publish.h"
 
 int target_flags(uint32_t create_flags, uint32_t convert_flags, unsigned *out,
@@ -34,32 +31,4 @@ int target_flags(uint32_t create_flags, uint32_t convert_flags, unsigned *out,
 		return 0;
 	return error_set(err, -EINVAL,
 			 "a file is either replaced or written in place");
-}
-
-int target_check_backing(const struct publish *file, const char *image_path,
-			 const struct qcow2_create_opts *opts,
-			 struct qcow2_error *err)
-{
-	const char *name = opts->backing_file;
-	CLEANUP_FREE char *path = NULL;
-
-	if (!name)
-		return 0;
-	path = path_join(image_path, name);
-	if (!path)
-		return error_nomem(err, "the path of the backing file",
-				   strlen(image_path) + strlen(name));
-	if (!publish_leads_to(file, path))
-		return 0;
-	return error_set(err, -EINVAL,
-			 "backing_file %s is the very file that is to be made",
-			 TEXT(name, strlen(name)));
-}
-
-int target_check_data(const struct publish *image, const char *path,
-		      struct qcow2_error *err)
-{
-	if (!publish_leads_to(image, path))
-		return 0;
-	return error_set(err, -EINVAL, "data_file is the image itself");
 }

@@ -19,4 +19,9 @@ int apart_check_publish(const struct publish *target, const struct disk *d,
 int apart_check_disk(const struct disk *target, const struct disk *d,
 		     const char *what, struct qcow2_error *err);
 
+/* The file is not what a new image at @image_path names as its backing file. */
+int apart_check_backing(const struct publish *file, const char *image_path,
+			const struct qcow2_create_opts *create,
+			struct qcow2_error *err);
+
 #endif

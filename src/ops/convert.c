@@ -19,11 +19,11 @@
 #include "ops/extents.h"
 #include "ops/offload.h"
 #include "ops/pace.h"
+#include "ops/pair.h"
 #include "ops/progress.h"
 #include "ops/room.h"
 #include "ops/target.h"
 #include "ops/workers.h"
-#include "store/publish.h"
 #include "store/store.h"
 
 #define SPARSE_BYTES_DEFAULT 4096
@@ -216,31 +216,51 @@ int ops_convert_raw_store(struct disk *src, struct qcow2_store *target,
 	return store_flush(target, err);
 }
 
+/* ---- At a path ----------------------------------------------------------- */
+
+struct raw_copy {
+	struct disk *src;
+	const struct qcow2_convert_opts *opts;
+};
+
+static int check_source(void *opaque, const struct publish *file,
+			struct qcow2_error *err)
+{
+	const struct raw_copy *c = opaque;
+
+	return apart_check_publish(file, c->src, "the source", err);
+}
+
+static int fill_file(void *opaque, const struct publish *file,
+		     struct qcow2_store *data, struct qcow2_error *err)
+{
+	const struct raw_copy *c = opaque;
+
+	(void)data;
+	return copy_out(c->src, file->store, c->opts, err);
+}
+
 int ops_convert_raw(struct disk *src, const char *path,
 		    const struct qcow2_convert_opts *opts, unsigned how,
 		    struct qcow2_error *err)
 {
 	bool writes_all = opts->preallocation ||
 			  opts->sparse_bytes == QCOW2_CONVERT_NOT_SPARSE;
-	struct publish_opts where = {
-		.flags = how,
-		.bytes_max = disk_size(src),
-		.count = writes_all ? NULL : room_for_data,
-		.opaque = src,
-		.placement = opts->placement,
+	struct raw_copy c = { src, opts };
+	struct pair file = {
+		.path = path,
+		.where = {
+			.flags = how,
+			.bytes_max = disk_size(src),
+			.count = writes_all ? NULL : room_for_data,
+			.opaque = src,
+			.placement = opts->placement,
+		},
+		.syncs = !(opts->flags & QCOW2_CONVERT_NO_SYNC),
+		.check = check_source,
+		.fill = fill_file,
+		.opaque = &c,
 	};
-	struct publish p;
-	int rc;
 
-	rc = publish_begin(&p, path, &where, err);
-	if (rc < 0)
-		return rc;
-	rc = apart_check_publish(&p, src, "the source", err);
-	if (rc == 0)
-		rc = copy_out(src, p.store, opts, err);
-	if (rc < 0) {
-		publish_abort(&p);
-		return rc;
-	}
-	return publish_commit(&p, !(opts->flags & QCOW2_CONVERT_NO_SYNC), err);
+	return pair_make(&file, err);
 }
