@@ -3,9 +3,7 @@
  */
 #include <string.h>
 
-#include "base/text.h"
 #include "format/bitmap.h"
-#include "format/print.h"
 #include "fuzz.h"
 #include "support/rules.h"
 
@@ -57,13 +55,10 @@ static void check_entry(const struct geometry *g, const struct bitmap *b,
 {
 	struct fault fault;
 	enum defect bad = bitmap_validate(g, b, disk_size, file_size, &fault);
-	char text[200];
 
 	FUZZ_CHECK(!bad || fault.defect == bad);
 	FUZZ_CHECK(bad || rules_bitmap(g, b, file_size));
 	check_table_entry(g, b->table_off, file_size);
-	bitmap_to_text(b, text, sizeof(text));
-	FUZZ_CHECK(text_is_utf8(text, strlen(text)));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

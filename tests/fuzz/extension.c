@@ -3,19 +3,9 @@
  */
 #include <string.h>
 
-#include "base/text.h"
 #include "format/extension.h"
-#include "format/print.h"
 #include "fuzz.h"
 #include "support/rules.h"
-
-static void check_text(const struct extension *e)
-{
-	char text[100];
-
-	extension_to_text(e, text, sizeof(text));
-	FUZZ_CHECK(text_is_utf8(text, strlen(text)));
-}
 
 /* Writes the list again and finds it the same. */
 static void check_round_trip(const struct header *h, const uint8_t *buf,
@@ -46,7 +36,6 @@ static void check_round_trip(const struct header *h, const uint8_t *buf,
 		FUZZ_CHECK(extension_next(&it2, &e2, &fault));
 		FUZZ_CHECK(e.type == e2.type && e.len == e2.len);
 		FUZZ_CHECK(!e.len || memcmp(e.data, e2.data, e.len) == 0);
-		check_text(&e);
 	}
 	FUZZ_CHECK(!extension_next(&it2, &e2, &fault) && !fault.defect);
 }

@@ -2,11 +2,7 @@
  * Input: cluster_bits - 9, feature bits, file size, size of the data file,
  * then entries of 24 bytes: guest offset, descriptor, bitmap.
  */
-#include <string.h>
-
-#include "base/text.h"
 #include "format/l2.h"
-#include "format/print.h"
 #include "fuzz.h"
 #include "support/rules.h"
 
@@ -70,13 +66,10 @@ static void check_table(const struct geometry *g, struct l2_entry e)
 {
 	uint8_t table[2 * L2_ENTRY_BYTES_EXTENDED];
 	struct l2_entry d;
-	char text[100];
 
 	l2_put(g, table, 1, e);
 	d = l2_get(g, table, 1);
 	FUZZ_CHECK(d.desc == e.desc && d.bitmap == e.bitmap);
-	l2_entry_to_text(g, e, text, sizeof(text));
-	FUZZ_CHECK(text_is_utf8(text, strlen(text)));
 }
 
 static void check_rules(const struct geometry *g, struct l2_entry e,
@@ -97,15 +90,12 @@ static void check_l1(const struct geometry *g, uint64_t entry,
 		     uint64_t file_size)
 {
 	uint64_t off = l1_table_off(entry);
-	char text[100];
 
 	if (l1_entry_defect(g, entry, file_size) == DEFECT_NONE) {
 		FUZZ_CHECK((entry & ~(off | ENTRY_COPIED)) == 0);
 		FUZZ_CHECK(!off || rules_table(g->cluster_bits, off,
 					       g->cluster_size, file_size));
 	}
-	l1_entry_to_text(entry, text, sizeof(text));
-	FUZZ_CHECK(text_is_utf8(text, strlen(text)));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -5,8 +5,6 @@
  */
 #include <string.h>
 
-#include "base/text.h"
-#include "format/print.h"
 #include "format/refcount.h"
 #include "fuzz.h"
 #include "support/rules.h"
@@ -16,13 +14,9 @@ enum { BLOCK = 512 };
 static void check_entry(const struct geometry *g, uint64_t entry,
 			uint64_t file_size)
 {
-	char text[100];
-
 	if (refcount_table_entry_defect(g, entry, file_size) == DEFECT_NONE)
 		FUZZ_CHECK(!entry || rules_table(g->cluster_bits, entry,
 						 g->cluster_size, file_size));
-	refcount_table_entry_to_text(entry, text, sizeof(text));
-	FUZZ_CHECK(text_is_utf8(text, strlen(text)));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

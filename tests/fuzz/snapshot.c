@@ -3,8 +3,6 @@
  */
 #include <string.h>
 
-#include "base/text.h"
-#include "format/print.h"
 #include "format/snapshot.h"
 #include "fuzz.h"
 #include "support/rules.h"
@@ -57,7 +55,6 @@ static void check_l1(const struct snapshot *s, uint64_t file_size)
 			    .cluster_bits = 16,
 			    .refcount_order = 4 };
 	struct geometry g;
-	char text[200];
 
 	geometry_init(&g, &h);
 	if (snapshot_l1_defect(&g, s, file_size) == DEFECT_NONE) {
@@ -66,8 +63,6 @@ static void check_l1(const struct snapshot *s, uint64_t file_size)
 		h.l1_size = s->l1_size;
 		FUZZ_CHECK(rules_header_l1(&h, file_size));
 	}
-	snapshot_to_text(s, text, sizeof(text));
-	FUZZ_CHECK(text_is_utf8(text, strlen(text)));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
