@@ -1351,6 +1351,104 @@ int qcow2_check_store(struct qcow2_store *store,
 		      struct qcow2_error *err);
 
 /* ------------------------------------------------------------------------- */
+/* Dump                                                                      */
+
+enum qcow2_dump_what {
+	QCOW2_DUMP_HEADER = 0,    /* its extensions, and where all else is */
+	QCOW2_DUMP_L1 = 1,
+	QCOW2_DUMP_L2 = 2,        /* the table of one entry of the L1 table */
+	QCOW2_DUMP_REFCOUNTS = 3, /* the table, and its blocks */
+	QCOW2_DUMP_SNAPSHOTS = 4,
+	QCOW2_DUMP_BITMAPS = 5,   /* the directory */
+	QCOW2_DUMP_ENTRY = 6,     /* from a guest offset to its refcount */
+};
+
+/* How the value of a field is best shown to people. */
+enum qcow2_dump_type {
+	QCOW2_DUMP_NUMBER = 0,    /* value, in decimal */
+	QCOW2_DUMP_HEX = 1,       /* value, in hexadecimal: offsets, bits */
+	QCOW2_DUMP_FLAG = 2,      /* value is 0 or 1 */
+	QCOW2_DUMP_TEXT = 3,      /* text */
+};
+
+struct qcow2_dump_field {
+	const char *name;         /* static: lower case and '-' or '_' */
+	const char *text;         /* of QCOW2_DUMP_TEXT, escaped; else NULL */
+	uint64_t value;           /* of the other types; else 0 */
+	uint32_t type;            /* QCOW2_DUMP_NUMBER, _HEX, _FLAG, _TEXT */
+	uint32_t reserved[3];     /* 0 */
+};
+
+/*
+ * One thing in the metadata: a field of the header, an entry of a table, or a
+ * row of equal entries, which have a field "count".  Fields have different
+ * names, and which there are depends on the kind and on what is there;
+ * later versions add fields and kinds.  Valid only during the callback.
+ */
+struct qcow2_dump_record {
+	const char *kind;         /* static, such as "l1-entry" */
+	uint64_t host_off;        /* where it is; UINT64_MAX: nowhere */
+	const struct qcow2_dump_field *fields;
+	const int32_t *defects;   /* the rules that it breaks, in itself */
+	uint32_t n_fields;
+	uint32_t n_defects;
+	uint32_t reserved[4];     /* 0 */
+};
+
+#define QCOW2_DUMP_NO_LOCK 0x1u /* also when others write: may see tears */
+
+struct qcow2_dump_opts {
+	size_t struct_size;
+	uint32_t flags;             /* QCOW2_DUMP_NO_LOCK */
+	uint32_t what;              /* QCOW2_DUMP_HEADER to _ENTRY */
+	/* Of L2, which L1 entry; of L1 and REFCOUNTS, the first entry of the
+	 * table that is told.  Else 0. */
+	uint64_t index;
+	uint64_t offset;            /* of ENTRY: guest offset, below 2^63 */
+	/* Of L1, L2 and ENTRY: id or name of the snapshot whose L1 table is
+	 * taken.  NULL: the active one. */
+	const char *snapshot;
+	/* Called for each record, in order.  Anything but 0 stops the dump with
+	 * -ECANCELED. */
+	int (*report)(void *opaque, const struct qcow2_dump_record *record);
+	void *opaque;
+};
+
+#define QCOW2_DUMP_OPTS_INIT { sizeof(struct qcow2_dump_opts), 0, \
+	QCOW2_DUMP_HEADER, 0, 0, NULL, NULL, NULL }
+
+/*
+ * Tells what is in the metadata of a qcow2 image, however damaged it is, for
+ * bug reports.  Only what is asked for is read, besides the first cluster and,
+ * for a snapshot, the snapshot table; nothing that the image names is opened,
+ * nothing is changed, and no key, salt, digest or guest data is told.
+ *
+ * What breaks a rule of the format is told all the same, with the rule: by
+ * itself, that is, and not against the rest of the image, which is what
+ * qcow2_check_store() does (QCOW2_DUMP_ENTRY holds COPIED flags against
+ * refcounts).  A dump of anything but the header begins with the fields of the
+ * header that break one.  What cannot be read for that is told by a record of
+ * the kind "unread": entries past the end of the file, and tables that are
+ * longer than the format's limits.
+ *
+ * Memory is about 2.5 MiB.  One dump tells up to 2^22 records, and reads up to
+ * 2^28 bytes or entries of tables; then it fails with -E2BIG
+ * (QCOW2_REASON_BUDGET), after it told what came before, and index says where
+ * another one goes on.  It holds the store for reading as long as it runs and
+ * waits for the store only; any number may run at the same time.
+ *
+ * Returns 0 when everything was told; -EINVAL for options that make no sense,
+ * and, but for the header, when the file is shorter than a header or
+ * cluster_bits is out of range (err->defect); -ENOENT when there is no such
+ * snapshot; -EBUSY when somebody writes to the image; -ENOMEM; -ECANCELED; and
+ * the failures of the store.
+ */
+QCOW2_API
+int qcow2_dump_store(struct qcow2_store *store,
+		     const struct qcow2_dump_opts *opts,
+		     struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------- */
 /* Whole-disk jobs                                                           */
 
 #define QCOW2_COMPARE_STRICT 0x1u /* sizes and allocation must agree too */
@@ -1543,6 +1641,8 @@ QCOW2_API
 void qcow2_compact_opts_init(struct qcow2_compact_opts *s, size_t size);
 QCOW2_API
 void qcow2_check_opts_init(struct qcow2_check_opts *s, size_t size);
+QCOW2_API
+void qcow2_dump_opts_init(struct qcow2_dump_opts *s, size_t size);
 QCOW2_API
 void qcow2_compare_opts_init(struct qcow2_compare_opts *s, size_t size);
 QCOW2_API

@@ -49,6 +49,11 @@
 /* 8 MiB of refcount table describe 2 PiB at 64 KiB clusters. */
 #define REFCOUNT_TABLE_BYTES_MAX (8 * MIB)
 
+/* What one dump tells and reads at most: every entry of the largest L1 table
+ * has its record, and the refcounts of 8 TiB at 64 KiB clusters are read. */
+#define DUMP_RECORDS_MAX (UINT32_C(1) << 22)
+#define DUMP_BYTES_MAX (UINT64_C(1) << 28)
+
 /* In place of a file's size: it may be as long as it takes. */
 #define FILE_SIZE_UNKNOWN UINT64_MAX
 

@@ -14,6 +14,10 @@
 #define LUKS_SLOT_ACTIVE UINT32_C(0x00ac71f3)
 #define LUKS_SLOT_INACTIVE UINT32_C(0x0000dead)
 
+/* Slot n is described at LUKS_OFF_SLOTS + n * LUKS_SLOT_BYTES. */
+#define LUKS_OFF_SLOTS 208
+#define LUKS_SLOT_BYTES 48
+
 struct luks_slot {
 	uint32_t state; /* LUKS_SLOT_* */
 	uint32_t iterations;

@@ -10,6 +10,7 @@ int main(void)
 	struct qcow2_open_opts open = QCOW2_OPEN_OPTS_INIT;
 	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
 	struct qcow2_check_opts check = QCOW2_CHECK_OPTS_INIT;
+	struct qcow2_dump_opts dump = QCOW2_DUMP_OPTS_INIT;
 	struct qcow2_compare_opts compare = QCOW2_COMPARE_OPTS_INIT;
 	struct qcow2_convert_opts convert = QCOW2_CONVERT_OPTS_INIT;
 	struct qcow2_info info = QCOW2_INFO_INIT;
@@ -29,6 +30,7 @@ int main(void)
 	if (info.struct_size == snapshot.struct_size ||
 	    bitmap.struct_size == luks.struct_size ||
 	    compacted.struct_size == checked.struct_size ||
+	    dump.what != QCOW2_DUMP_HEADER ||
 	    compared.difference != QCOW2_IDENTICAL)
 		return 1;
 #if !QCOW2_VERSION_AT_LEAST(0, 1, 0)

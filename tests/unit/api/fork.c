@@ -381,6 +381,7 @@ static int use_store(struct qcow2_store *s)
 	REFUSED(qcow2_store_size(s, &size, NULL));
 	REFUSED(qcow2_open_store(s, NULL, &img, NULL));
 	REFUSED(qcow2_check_store(s, NULL, &found, NULL));
+	REFUSED(qcow2_dump_store(s, NULL, NULL));
 	REFUSED(qcow2_create_store(s, NULL, &create, NULL));
 	qcow2_store_unref(s);
 	return n_closes ? 97 : 0;

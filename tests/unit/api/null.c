@@ -100,6 +100,7 @@ TEST(no_image_to_work_on)
 	REFUSED(qcow2_resize(NULL, 512, NULL, NULL));
 	REFUSED(qcow2_amend(NULL, NULL, NULL));
 	REFUSED(qcow2_compact(NULL, NULL, &compacted, NULL));
+	REFUSED(qcow2_dump_store(NULL, NULL, NULL));
 	REFUSED(qcow2_compare(NULL, f->img, NULL, &compared, NULL));
 	REFUSED(qcow2_compare(f->img, NULL, NULL, &compared, NULL));
 	REFUSED(qcow2_convert(NULL, "x", NULL, NULL, NULL));

@@ -66,6 +66,24 @@ WRONG(repair_without_lock)
 	return check_with(t, &s, err);
 }
 
+static int dump_with(struct targets *t, const struct qcow2_dump_opts *s,
+		     struct qcow2_error *err)
+{
+	return qcow2_dump_store(t->broken, s, err);
+}
+
+WRONG(dump_with_unset_options)
+{
+	UNSET(dump_opts, QCOW2_DUMP_OPTS_INIT);
+	return dump_with(t, &s, err);
+}
+
+WRONG(dump_with_an_unknown_flag)
+{
+	BAD(dump_opts, QCOW2_DUMP_OPTS_INIT, flags, 0x80000000u);
+	return dump_with(t, &s, err);
+}
+
 WRONG(compact_without_size_of_the_result)
 {
 	struct qcow2_compact_result r = { 0 };
@@ -504,6 +522,8 @@ const struct wrong_call wrong_calls[] = {
 	CALL(check_with_an_unknown_flag),
 	CALL(check_with_a_reserved_field),
 	CALL(repair_without_lock),
+	CALL(dump_with_unset_options),
+	CALL(dump_with_an_unknown_flag),
 	CALL(compact_without_size_of_the_result),
 	CALL(compact_with_unset_options),
 	CALL(compact_with_an_unknown_flag),

@@ -1,0 +1,14 @@
+/*
+ * What is in the metadata of an image, told record by record, however damaged
+ * it is: qcow2_dump_store().
+ */
+#ifndef DUMP_DUMP_H
+#define DUMP_DUMP_H
+
+#include <qcow2.h>
+
+/* @opts are complete and known to be valid.  Takes no lock. */
+int dump_store(struct qcow2_store *file, const struct qcow2_dump_opts *opts,
+	       struct qcow2_error *err);
+
+#endif
