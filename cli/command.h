@@ -34,8 +34,8 @@ struct command {
 
 extern const struct command command_info, command_map, command_compare,
 	command_convert, command_create, command_check, command_resize,
-	command_amend, command_snapshot, command_compact, command_io,
-	command_version, command_help;
+	command_amend, command_snapshot, command_compact, command_dump,
+	command_io, command_version, command_help;
 
 /* All of them, ends with NULL; the order is that of the help. */
 extern const struct command *const commands[];

@@ -7,7 +7,7 @@ import re
 import case
 
 COMMANDS = ["info", "map", "compare", "convert", "create", "check", "resize",
-            "amend", "snapshot", "compact", "io", "version", "help"]
+            "amend", "snapshot", "compact", "dump", "io", "version", "help"]
 # What these print is not theirs to choose, or nothing.
 WITHOUT_OUTPUT = ["resize", "amend", "snapshot", "io"]
 

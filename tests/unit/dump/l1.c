@@ -3,8 +3,9 @@
 #include "lines.h"
 
 /* 8 entries of 512 * 4096 bytes; see rig.h for where things are. */
-#define PLACE "l1-table@0x5000 entries=8 bytes=64 disk-size=16777216" \
-	      " entries-needed=8 bytes-per-entry=2097152\n"
+#define PLACE                                                   \
+	"l1-table@0x5000 entries=8 bytes=64 disk-size=16777216" \
+	" entries-needed=8 bytes-per-entry=2097152\n"
 
 static struct rig *fresh(struct small *s)
 {

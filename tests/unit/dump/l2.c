@@ -78,7 +78,8 @@ TEST(without_a_table_there_is_the_entry_alone)
 	rig_finish(r);
 	expect_dump(r, QCOW2_DUMP_L2, 1,
 		    "l1-empty@0x5008 index=1 guest-offset=0x200000\n");
-	expect_dump(r, QCOW2_DUMP_L2, 8, "unread@- index=8 past-end-of-table\n");
+	expect_dump(r, QCOW2_DUMP_L2, 8,
+		    "unread@- index=8 past-end-of-table\n");
 	expect_dump(r, QCOW2_DUMP_L2, UINT64_MAX,
 		    "unread@- index=18446744073709551615 past-end-of-table\n");
 	rig_free(r);
