@@ -3,6 +3,7 @@
  */
 #include "chain/disk.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -141,6 +142,21 @@ static void link_layers(struct disk *d)
 	}
 }
 
+void disk_validate(const struct disk *d)
+{
+	assert(d->n_layers > 0);
+	assert(!(d->writable && d->metadata_only));
+	for (uint32_t i = 0; i < d->n_layers; i++) {
+		const struct layer *l = &d->layers[i];
+		bool last = i + 1 == d->n_layers;
+
+		assert(l->depth == i);
+		assert(l->below == (last ? NULL : l + 1));
+		assert(implies(l->below_unknown, d->metadata_only));
+		layer_validate(l);
+	}
+}
+
 /* Takes @file over. */
 static int disk_open(struct gate_file file, const struct qcow2_open_opts *opts,
 		     struct disk **out, struct qcow2_error *err)
@@ -162,6 +178,7 @@ static int disk_open(struct gate_file file, const struct qcow2_open_opts *opts,
 		disk_close(d, NULL);
 		return rc;
 	}
+	VALIDATE(disk, d);
 	*out = d;
 	return 0;
 }
@@ -197,6 +214,8 @@ int disk_close(struct disk *d, struct qcow2_error *err)
 
 	if (!d)
 		return 0;
+	if (d->n_layers)
+		VALIDATE(disk, d);
 	/* The top first: what it still writes may need those below. */
 	for (uint32_t i = 0; i < d->n_layers; i++) {
 		int one = layer_close(&d->layers[i], rc == 0 ? err : NULL);

@@ -20,6 +20,9 @@ struct disk {
 	struct luks_header *luks;  /* NULL until asked for */
 };
 
+/* While nobody changes the disk's size. */
+VALIDATOR(disk);
+
 /* Makes the top layer of an opened chain writable. */
 int disk_make_writable(struct disk *d, const struct qcow2_open_opts *opts,
 		       struct qcow2_error *err);

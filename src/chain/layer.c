@@ -140,6 +140,30 @@ int layer_open(struct layer *l, const struct layer_opening *o,
 	return error_in_layer(err, rc, o->depth);
 }
 
+/* The operations that every kind has. */
+static bool ops_are_complete(const struct layer_ops *ops)
+{
+	const struct layer_write_ops *w = ops->write;
+
+	return ops->name && ops->open && ops->map && ops->read &&
+	       ops->get_info && w && w->pwritev && w->zero && w->discard &&
+	       w->flush && w->resize;
+}
+
+void layer_validate(const struct layer *l)
+{
+	assert(l->ops == find_kind(l->ops->format));
+	assert(ops_are_complete(l->ops));
+	assert(l->store);
+	assert(l->size <= INT64_MAX);
+	assert(__builtin_popcount(l->cluster_size) == 1);
+	assert(implies(l->data && !l->has_data_file, l->data == l->store));
+	assert(implies(l->below || l->below_unknown, l->ops->backing));
+	assert(implies(l->below, l->below->depth == l->depth + 1));
+	if (l->ops->validate)
+		l->ops->validate(l);
+}
+
 int layer_close(struct layer *l, struct qcow2_error *err)
 {
 	int rc = l->ops && l->ops->close ? l->ops->close(l, err) : 0;

@@ -12,6 +12,7 @@
 #include <qcow2.h>
 
 #include "base/iov.h"
+#include "base/validate.h"
 #include "chain/gate.h"
 #include "store/hold.h"
 #include "store/store.h"
@@ -160,6 +161,8 @@ struct layer_ops {
 		    uint64_t off, unsigned flags, struct qcow2_error *err);
 	/* Fills what it knows of *out, which is zero. */
 	void (*get_info)(struct layer *l, struct qcow2_info *out);
+	/* What is true of the fields besides; NULL: nothing. */
+	void (*validate)(const struct layer *l);
 	/* False when there is no such bitmap.  NULL: there are none. */
 	bool (*get_bitmap)(const struct layer *l, uint32_t index,
 			   struct qcow2_bitmap_info *out);
@@ -186,6 +189,9 @@ struct layer_ops {
 
 extern const struct layer_ops qcow2_layer_ops;
 extern const struct layer_ops raw_layer_ops;
+
+/* Of an open layer, whose size nobody is changing. */
+VALIDATOR(layer);
 
 /* Opens a layer with all its files.  Takes o->file over, whatever happens. */
 int layer_open(struct layer *l, const struct layer_opening *o,

@@ -216,6 +216,20 @@ static void qcow2_layer_get_info(struct layer *l, struct qcow2_info *out)
 	writer_get_info(l->image, out);
 }
 
+static void qcow2_layer_validate(const struct layer *l)
+{
+	const struct image *img = l->image;
+
+	assert(img && img->file == l->store && img->data == l->data);
+	assert(l->size == img->virtual_size);
+	assert(l->cluster_size == img->geo.cluster_size);
+	assert(l->has_data_file == img->geo.has_data_file);
+	assert(implies(l->data_hold.store, l->has_data_file));
+	assert(implies(img->writer, l->depth == 0));
+	assert(implies(img->writer && l->below,
+		       img->writer->below.opaque == l->below));
+}
+
 static bool qcow2_layer_get_bitmap(const struct layer *l, uint32_t index,
 				   struct qcow2_bitmap_info *out)
 {
@@ -250,6 +264,7 @@ const struct layer_ops qcow2_layer_ops = {
 	.map = qcow2_layer_map,
 	.read = qcow2_layer_read,
 	.get_info = qcow2_layer_get_info,
+	.validate = qcow2_layer_validate,
 	.get_bitmap = qcow2_layer_get_bitmap,
 	.feature_name = qcow2_layer_feature_name,
 	.read_luks = qcow2_layer_read_luks,

@@ -70,6 +70,12 @@ static void raw_layer_get_info(struct layer *l, struct qcow2_info *out)
 	out->filename = store_name(l->store);
 }
 
+static void raw_layer_validate(const struct layer *l)
+{
+	assert(l->data && !l->has_data_file);
+	assert(!l->image && !l->data_hold.store);
+}
+
 /* ---- Changes ------------------------------------------------------------- */
 
 /* What was done is durable when @flags ask for it. */
@@ -171,5 +177,6 @@ const struct layer_ops raw_layer_ops = {
 	.map = raw_layer_map,
 	.read = raw_layer_read,
 	.get_info = raw_layer_get_info,
+	.validate = raw_layer_validate,
 	.write = &raw_layer_write_ops,
 };

@@ -37,6 +37,7 @@ int disk_preadv(struct disk *d, const struct iovec *iov, int iovcnt,
 	struct iov_cursor dst = iov_cursor_init(iov, iovcnt);
 	uint64_t len = iov_len(iov, iovcnt);
 
+	VALIDATE(disk, d);
 	assert(off <= disk_size(d) && len <= disk_size(d) - off);
 	if (d->metadata_only)
 		return error_set(err, -EPERM,

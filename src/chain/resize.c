@@ -9,6 +9,7 @@ int disk_resize(struct disk *d, uint64_t size,
 {
 	struct layer *top = &d->layers[0];
 	int rc = disk_check_writable(d, err);
+	SCOPED_VALIDATE(disk, d);
 
 	return rc < 0 ? rc : top->ops->write->resize(top, size, opts, err);
 }
@@ -18,6 +19,7 @@ int disk_amend(struct disk *d, const struct qcow2_amend_opts *opts,
 {
 	struct layer *top = &d->layers[0];
 	int rc = disk_check_writable(d, err);
+	SCOPED_VALIDATE(disk, d);
 
 	if (rc < 0)
 		return rc;
@@ -32,6 +34,7 @@ int disk_compact(struct disk *d, const struct qcow2_compact_opts *opts,
 	struct layer *top = &d->layers[0];
 	bool dry_run = opts->flags & QCOW2_COMPACT_DRY_RUN;
 	int rc = dry_run ? 0 : disk_check_writable(d, err);
+	SCOPED_VALIDATE(disk, d);
 
 	if (rc < 0)
 		return rc;

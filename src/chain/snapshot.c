@@ -36,6 +36,7 @@ int disk_snapshot_apply(struct disk *d, const char *id_or_name,
 {
 	struct layer *top = &d->layers[0];
 	int rc = check_change(d, err);
+	SCOPED_VALIDATE(disk, d);
 
 	return rc < 0 ? rc : top->ops->snapshot->apply(top, id_or_name, err);
 }

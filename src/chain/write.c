@@ -36,6 +36,7 @@ int disk_pwritev(struct disk *d, const struct iovec *iov, int iovcnt,
 {
 	struct layer *top = &d->layers[0];
 	int rc = disk_check_writable(d, err);
+	SCOPED_VALIDATE(disk, d);
 
 	return rc < 0 ? rc
 		      : top->ops->write->pwritev(top, iov, iovcnt, off, flags,
@@ -47,6 +48,7 @@ int disk_zero(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 {
 	struct layer *top = &d->layers[0];
 	int rc = disk_check_writable(d, err);
+	SCOPED_VALIDATE(disk, d);
 
 	return rc < 0 ? rc : top->ops->write->zero(top, len, off, flags, err);
 }
@@ -56,6 +58,7 @@ int disk_discard(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 {
 	struct layer *top = &d->layers[0];
 	int rc = disk_check_writable(d, err);
+	SCOPED_VALIDATE(disk, d);
 
 	return rc < 0 ? rc
 		      : top->ops->write->discard(top, len, off, flags, err);

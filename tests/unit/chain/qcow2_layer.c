@@ -126,3 +126,22 @@ TEST(its_extents_are_in_the_file_that_has_the_data)
 	assert_null(disk_extent_store(r.disk, &x));
 	rig_close(&r);
 }
+
+TEST(its_validator_sees_what_is_not_its_images)
+{
+	struct layer *l;
+	struct rig r;
+
+	rig_init(&r);
+	rig_open(&r, 0);
+	l = &r.disk->layers[0];
+	layer_validate(l);
+	ASSERT_ABORTS(l->size++; layer_validate(l));
+	ASSERT_ABORTS(l->cluster_size *= 2; layer_validate(l));
+	ASSERT_ABORTS(l->data = NULL; layer_validate(l));
+	ASSERT_ABORTS(l->has_data_file = true; layer_validate(l));
+	ASSERT_ABORTS(l->depth++; disk_validate(r.disk));
+	ASSERT_ABORTS(l->below = l; disk_validate(r.disk));
+	ASSERT_ABORTS(l->below_unknown = true; disk_validate(r.disk));
+	rig_close(&r);
+}

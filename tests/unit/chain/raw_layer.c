@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "chain/disk.h"
+#include "chain/disk_impl.h"
 #include "chain/snapshot_list.h"
 #include "store/mem.h"
 #include "store/store.h"
@@ -280,5 +280,20 @@ TEST(it_tells_of_its_file)
 	assert_int_equal(x.host_off, 0);
 	assert_ptr_equal(disk_extent_store(r.disk, &x), r.store);
 	assert_null(disk_layer_data_filename(r.disk, 0));
+	rig_close(&r);
+}
+
+TEST(its_validator_knows_no_layer_below)
+{
+	struct layer *l;
+	struct rig r;
+
+	rig_open(&r, QCOW2_OPEN_RDWR);
+	l = &r.disk->layers[0];
+	disk_validate(r.disk);
+	ASSERT_ABORTS(l->below = l; layer_validate(l));
+	ASSERT_ABORTS(l->below_unknown = true; layer_validate(l));
+	ASSERT_ABORTS(l->data = NULL; layer_validate(l));
+	ASSERT_ABORTS(r.disk->metadata_only = true; disk_validate(r.disk));
 	rig_close(&r);
 }
