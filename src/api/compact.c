@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "api/image.h"
+#include "api/handle.h"
 #include "base/error.h"
 #include "base/options.h"
 
@@ -27,7 +27,7 @@ int qcow2_compact(struct qcow2_image *img,
 {
 	struct qcow2_compact_opts own = QCOW2_COMPACT_OPTS_INIT;
 	struct qcow2_compact_result found = { 0 };
-	int rc = image_check_handle(img, err);
+	int rc = handle_check(img, err);
 
 	if (rc == 0)
 		rc = options_copy(&own, sizeof(own), opts, "qcow2_compact_opts",

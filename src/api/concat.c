@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "api/image.h"
+#include "api/handle.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "chain/concat.h"
@@ -25,7 +25,7 @@ int qcow2_concat(struct qcow2_image *const *imgs, uint32_t n,
 	if (!disks)
 		return error_nomem(err, "a list of disks", n);
 	for (uint32_t i = 0; i < n; i++) {
-		rc = image_check_handle(imgs[i], err);
+		rc = handle_check(imgs[i], err);
 		if (rc < 0)
 			return rc;
 		disks[i] = imgs[i]->disk;

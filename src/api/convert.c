@@ -4,9 +4,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "api/image.h"
-#include "api/ops.h"
-#include "api/target.h"
+#include "api/handle.h"
+#include "api/jobs.h"
 #include "base/error.h"
 #include "base/options.h"
 #include "compress/encode.h"
@@ -52,7 +51,7 @@ static int take_opts(const struct disk *src,
 		     struct qcow2_create_opts *own_create,
 		     struct qcow2_error *err)
 {
-	int rc = ops_take_convert_opts(
+	int rc = jobs_take_convert_opts(
 		opts, QCOW2_CONVERT_COMPRESS | CONVERT_PATH_FLAGS, own_opts,
 		err);
 
@@ -82,13 +81,14 @@ int qcow2_convert(struct qcow2_image *img, const char *path,
 
 	if (!path)
 		return error_set(err, -EINVAL, "the path is NULL");
-	rc = image_check_handle(img, err);
+	rc = handle_check(img, err);
 	if (rc < 0)
 		return rc;
 	copy.src = img->disk;
 	rc = take_opts(img->disk, opts, &own_opts, create, &own_create, err);
 	if (rc == 0)
-		rc = target_flags(own_create.flags, own_opts.flags, &how, err);
+		rc = jobs_path_flags(own_create.flags, own_opts.flags, &how,
+				     err);
 	if (rc < 0)
 		return rc;
 	copy.below = own_opts.backing ? own_opts.backing->disk : NULL;

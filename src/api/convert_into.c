@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "api/image.h"
-#include "api/ops.h"
+#include "api/handle.h"
+#include "api/jobs.h"
 #include "base/error.h"
 #include "ops/apart.h"
 #include "ops/fill.h"
@@ -60,11 +60,11 @@ int qcow2_convert_into(struct qcow2_image *img, struct qcow2_image *target,
 	struct qcow2_convert_opts own;
 	int rc;
 
-	rc = image_check_handle(img, err);
+	rc = handle_check(img, err);
 	if (rc == 0)
-		rc = image_check_handle(target, err);
+		rc = handle_check(target, err);
 	if (rc == 0)
-		rc = ops_take_convert_opts(opts, FLAGS, &own, err);
+		rc = jobs_take_convert_opts(opts, FLAGS, &own, err);
 	if (rc == 0)
 		rc = check_target(img->disk, target->disk, &own, err);
 	/* Of nothing, to learn whether it may be written at all. */

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdbool.h>
 
-#include "api/target.h"
+#include "api/jobs.h"
 #include "base/error.h"
 #include "base/options.h"
 #include "create/create.h"
@@ -69,7 +69,7 @@ int qcow2_create_path(const char *path, const struct qcow2_create_opts *opts,
 		return error_set(err, -EINVAL, "the path is NULL");
 	rc = copy_opts(&o, opts, err);
 	if (rc == 0)
-		rc = target_flags(o.flags, 0, &how, err);
+		rc = jobs_path_flags(o.flags, 0, &how, err);
 	if (rc == 0 && o.placement)
 		rc = options_check_result(o.placement, err);
 	return rc < 0 ? rc : make_empty(path, &o, how, err);

@@ -1,17 +1,14 @@
 /*
  * Open, close, read and map: argument checks, then the chain.
  */
-#include "api/image.h"
+#include "api/handle.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "api/args.h"
 #include "base/error.h"
-#include "base/iov.h"
 #include "base/options.h"
 
 #define DISCARD_KNOWN                                     \
@@ -202,55 +199,14 @@ uint64_t qcow2_size(const struct qcow2_image *img)
 	return img ? disk_size(img->disk) : 0;
 }
 
-int image_check_handle(const struct qcow2_image *img, struct qcow2_error *err)
-{
-	if (!img)
-		return error_set(err, -EINVAL, "the image is NULL");
-	return disk_check_here(img->disk, err);
-}
-
-int image_check_range(const struct qcow2_image *img, uint64_t len, uint64_t off,
-		      struct qcow2_error *err)
-{
-	int rc = image_check_handle(img, err);
-	uint64_t size;
-
-	if (rc < 0)
-		return rc;
-	size = disk_size(img->disk);
-	if (off <= size && len <= size - off)
-		return 0;
-	return error_set(err, -EINVAL,
-			 "%" PRIu64 " bytes at offset %" PRIu64
-			 " are not inside the disk of %" PRIu64 " bytes",
-			 len, off, size);
-}
-
-int image_check_vector(const struct iovec *iov, int iovcnt, uint64_t *len,
-		       struct qcow2_error *err)
-{
-	*len = 0;
-	if (iovcnt < 0 || (iovcnt > 0 && !iov))
-		return error_set(err, -EINVAL, "the I/O vector is not valid");
-	for (int i = 0; i < iovcnt; i++) {
-		if (!iov[i].iov_base && iov[i].iov_len)
-			return error_set(err, -EINVAL, "the buffer is NULL");
-		if (__builtin_add_overflow(*len, iov[i].iov_len, len))
-			return error_set(err, -EINVAL,
-					 "the I/O vector is longer than any "
-					 "disk");
-	}
-	return 0;
-}
-
 int qcow2_preadv(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 		 uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	uint64_t len;
-	int rc = image_check_vector(iov, iovcnt, &len, err);
+	int rc = handle_check_vector(iov, iovcnt, &len, err);
 
 	if (rc == 0)
-		rc = image_check_range(img, len, off, err);
+		rc = handle_check_range(img, len, off, err);
 	if (rc < 0)
 		return rc;
 	if (flags & ~QCOW2_NOWAIT)
@@ -270,7 +226,7 @@ int qcow2_pread(struct qcow2_image *img, void *buf, size_t len, uint64_t off,
 int qcow2_map(struct qcow2_image *img, uint64_t len, uint64_t off,
 	      unsigned flags, struct qcow2_extent *out, struct qcow2_error *err)
 {
-	int rc = image_check_range(img, len, off, err);
+	int rc = handle_check_range(img, len, off, err);
 
 	if (rc < 0)
 		return rc;

@@ -1,7 +1,7 @@
 /*
  * What is in an image, told in the caller's structures.
  */
-#include "api/image.h"
+#include "api/handle.h"
 #include "base/options.h"
 #include "base/text.h"
 #include "format/defect.h"
@@ -78,7 +78,7 @@ int qcow2_get_info(struct qcow2_image *img, uint32_t depth,
 		   struct qcow2_info *out, struct qcow2_error *err)
 {
 	struct qcow2_info full = { .struct_size = sizeof(full) };
-	int rc = image_check_handle(img, err);
+	int rc = handle_check(img, err);
 
 	if (rc == 0)
 		rc = options_check_result(out, err);
@@ -91,7 +91,7 @@ int qcow2_get_snapshot(struct qcow2_image *img, uint32_t index,
 		       struct qcow2_snapshot_info *out, struct qcow2_error *err)
 {
 	struct qcow2_snapshot_info full = { .struct_size = sizeof(full) };
-	int rc = image_check_handle(img, err);
+	int rc = handle_check(img, err);
 
 	if (rc == 0)
 		rc = disk_get_snapshot(img->disk, index, &full, err);
@@ -102,7 +102,7 @@ int qcow2_get_bitmap(struct qcow2_image *img, uint32_t index,
 		     struct qcow2_bitmap_info *out, struct qcow2_error *err)
 {
 	struct qcow2_bitmap_info full = { .struct_size = sizeof(full) };
-	int rc = image_check_handle(img, err);
+	int rc = handle_check(img, err);
 
 	if (rc == 0)
 		rc = disk_get_bitmap(img->disk, index, &full, err);
@@ -119,7 +119,7 @@ int qcow2_get_luks(struct qcow2_image *img, struct qcow2_luks_info *out,
 		   struct qcow2_error *err)
 {
 	struct qcow2_luks_info full = { .struct_size = sizeof(full) };
-	int rc = image_check_handle(img, err);
+	int rc = handle_check(img, err);
 
 	if (rc == 0)
 		rc = options_check_result(out, err);

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "api/image.h"
+#include "api/handle.h"
 #include "base/error.h"
 #include "base/options.h"
 
@@ -27,7 +27,7 @@ int qcow2_resize(struct qcow2_image *img, uint64_t size,
 		 const struct qcow2_resize_opts *opts, struct qcow2_error *err)
 {
 	struct qcow2_resize_opts own = QCOW2_RESIZE_OPTS_INIT;
-	int rc = image_check_handle(img, err);
+	int rc = handle_check(img, err);
 
 	if (rc == 0)
 		rc = options_copy(&own, sizeof(own), opts, "qcow2_resize_opts",
@@ -45,7 +45,7 @@ int qcow2_amend(struct qcow2_image *img, const struct qcow2_amend_opts *opts,
 		struct qcow2_error *err)
 {
 	struct qcow2_amend_opts own = QCOW2_AMEND_OPTS_INIT;
-	int rc = image_check_handle(img, err);
+	int rc = handle_check(img, err);
 
 	if (rc == 0)
 		rc = options_copy(&own, sizeof(own), opts, "qcow2_amend_opts",

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "api/image.h"
+#include "api/handle.h"
 #include "base/error.h"
 #include "base/options.h"
 #include "base/range.h"
@@ -32,7 +32,7 @@ int qcow2_snapshot_create(struct qcow2_image *img, const char *name,
 			  struct qcow2_error *err)
 {
 	struct qcow2_snapshot_opts own;
-	int rc = image_check_handle(img, err);
+	int rc = handle_check(img, err);
 
 	if (rc < 0)
 		return rc;
@@ -54,7 +54,7 @@ static int check_name(const struct qcow2_image *img, const char *id_or_name,
 {
 	if (!id_or_name)
 		return error_set(err, -EINVAL, "id_or_name is NULL");
-	return image_check_handle(img, err);
+	return handle_check(img, err);
 }
 
 int qcow2_snapshot_apply(struct qcow2_image *img, const char *id_or_name,
@@ -82,7 +82,7 @@ static int check_range(const struct qcow2_image *img, const void *buf,
 		return error_set(err, -EINVAL,
 				 "VM state has no byte at offset %" PRIu64,
 				 off);
-	return image_check_handle(img, err);
+	return handle_check(img, err);
 }
 
 int qcow2_vmstate_write(struct qcow2_image *img, const void *buf, size_t len,

@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-#include "api/image.h"
+#include "api/handle.h"
 #include "base/error.h"
 #include "base/options.h"
 
@@ -13,7 +13,7 @@ int qcow2_snapshot_list_new(struct qcow2_image *img,
 			    struct qcow2_snapshot_list **out,
 			    struct qcow2_error *err)
 {
-	int rc = image_check_handle(img, err);
+	int rc = handle_check(img, err);
 
 	if (rc < 0)
 		return rc;

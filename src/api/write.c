@@ -3,7 +3,7 @@
  */
 #include <errno.h>
 
-#include "api/image.h"
+#include "api/handle.h"
 #include "base/error.h"
 #include "base/iov.h"
 
@@ -22,10 +22,10 @@ int qcow2_pwritev(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 		  uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	uint64_t len;
-	int rc = image_check_vector(iov, iovcnt, &len, err);
+	int rc = handle_check_vector(iov, iovcnt, &len, err);
 
 	if (rc == 0)
-		rc = image_check_range(img, len, off, err);
+		rc = handle_check_range(img, len, off, err);
 	if (rc == 0)
 		rc = check_flags(flags, WRITE_FLAGS, err);
 	if (rc < 0)
@@ -44,7 +44,7 @@ int qcow2_pwrite(struct qcow2_image *img, const void *buf, size_t len,
 int qcow2_zero(struct qcow2_image *img, uint64_t len, uint64_t off,
 	       unsigned flags, struct qcow2_error *err)
 {
-	int rc = image_check_range(img, len, off, err);
+	int rc = handle_check_range(img, len, off, err);
 
 	if (rc == 0)
 		rc = check_flags(flags, ZERO_FLAGS, err);
@@ -54,7 +54,7 @@ int qcow2_zero(struct qcow2_image *img, uint64_t len, uint64_t off,
 int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
 		  unsigned flags, struct qcow2_error *err)
 {
-	int rc = image_check_range(img, len, off, err);
+	int rc = handle_check_range(img, len, off, err);
 
 	if (rc == 0)
 		rc = check_flags(flags, WRITE_FLAGS, err);
@@ -65,7 +65,7 @@ int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
 			   uint64_t off, unsigned flags,
 			   struct qcow2_error *err)
 {
-	int rc = image_check_range(img, len, off, err);
+	int rc = handle_check_range(img, len, off, err);
 
 	if (rc == 0 && !buf && len)
 		rc = error_set(err, -EINVAL, "the buffer is NULL");
@@ -80,7 +80,7 @@ int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
 
 int qcow2_flush(struct qcow2_image *img, struct qcow2_error *err)
 {
-	int rc = image_check_handle(img, err);
+	int rc = handle_check(img, err);
 
 	return rc < 0 ? rc : disk_flush(img->disk, err);
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/image.h"
+#include "api/handle.h"
 #include "base/bytes.h"
 #include "chain/disk_impl.h"
 #include "check/check.h"

@@ -2,7 +2,7 @@
  * F01: refcounts that are too low.  Whatever is done afterwards, the disk and its
  * snapshots have the bytes that they must have.
  */
-#include "api/image.h"
+#include "api/handle.h"
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/cleanup.h"

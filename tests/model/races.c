@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/image.h"
+#include "api/handle.h"
 #include "base/cleanup.h"
 #include "chain/disk_impl.h"
 #include "image/image.h"

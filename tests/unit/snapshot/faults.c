@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-#include "api/image.h"
+#include "api/handle.h"
 #include "base/bytes.h"
 #include "chain/disk_impl.h"
 #include "faults/wrap_alloc.h"

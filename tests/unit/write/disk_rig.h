@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/image.h"
+#include "api/handle.h"
 #include "base/checked.h"
 #include "chain/disk_impl.h"
 #include "image/image.h"

@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-#include "api/image.h"
+#include "api/handle.h"
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "chain/disk_impl.h"

@@ -4,15 +4,14 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "api/ops.h"
-#include "api/target.h"
-
-#include "api/image.h"
+#include "api/handle.h"
+#include "api/jobs.h"
 #include "base/error.h"
 #include "base/options.h"
 #include "ops/compare.h"
 #include "ops/convert.h"
 #include "store/hold.h"
+#include "store/publish.h"
 #include "store/store.h"
 
 #define COMPARE_FLAGS_KNOWN QCOW2_COMPARE_STRICT
@@ -70,11 +69,38 @@ static int take_opts(const struct qcow2_convert_opts *opts, uint32_t more,
 	return rc < 0 ? rc : check_sparse(own->sparse_bytes, err);
 }
 
-int ops_take_convert_opts(const struct qcow2_convert_opts *opts, uint32_t more,
-			  struct qcow2_convert_opts *own,
-			  struct qcow2_error *err)
+int jobs_take_convert_opts(const struct qcow2_convert_opts *opts, uint32_t more,
+			   struct qcow2_convert_opts *own,
+			   struct qcow2_error *err)
 {
 	return take_opts(opts, more, false, own, err);
+}
+
+int jobs_path_flags(uint32_t create_flags, uint32_t convert_flags,
+		    unsigned *out, struct qcow2_error *err)
+{
+	static const struct {
+		uint32_t create, convert;
+		unsigned publish;
+	} same[] = {
+		{ 0, QCOW2_CONVERT_DIRECT, PUBLISH_DIRECT },
+		{ QCOW2_CREATE_EXCL, QCOW2_CONVERT_EXCL, PUBLISH_EXCL },
+		{ QCOW2_CREATE_IN_PLACE, QCOW2_CONVERT_IN_PLACE,
+		  PUBLISH_IN_PLACE },
+		{ QCOW2_CREATE_REPLACE, QCOW2_CONVERT_REPLACE,
+		  PUBLISH_REPLACE },
+	};
+	const unsigned both = PUBLISH_IN_PLACE | PUBLISH_REPLACE;
+
+	*out = 0;
+	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++)
+		if (create_flags & same[i].create ||
+		    convert_flags & same[i].convert)
+			*out |= same[i].publish;
+	if ((*out & both) != both)
+		return 0;
+	return error_set(err, -EINVAL,
+			 "a file is either replaced or written in place");
 }
 
 static int check_preallocation(uint32_t mode, struct qcow2_error *err)
@@ -113,11 +139,11 @@ int qcow2_convert_raw(struct qcow2_image *img, const char *path,
 
 	if (!path)
 		return error_set(err, -EINVAL, "the path is NULL");
-	rc = image_check_handle(img, err);
+	rc = handle_check(img, err);
 	if (rc == 0)
 		rc = take_raw_opts(opts, CONVERT_PATH_FLAGS, &own, err);
 	if (rc == 0)
-		rc = target_flags(0, own.flags, &how, err);
+		rc = jobs_path_flags(0, own.flags, &how, err);
 	return rc < 0 ? rc : ops_convert_raw(img->disk, path, &own, how, err);
 }
 
@@ -131,7 +157,7 @@ int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
 
 	if (!target)
 		return error_set(err, -EINVAL, "the target is NULL");
-	rc = image_check_handle(img, err);
+	rc = handle_check(img, err);
 	if (rc == 0)
 		rc = take_raw_opts(opts, 0, &own, err);
 	if (rc == 0 && own.flags & QCOW2_CONVERT_DIRECT)
@@ -154,9 +180,9 @@ int qcow2_compare(struct qcow2_image *a, struct qcow2_image *b,
 	struct qcow2_compare_opts own;
 	int rc;
 
-	rc = image_check_handle(a, err);
+	rc = handle_check(a, err);
 	if (rc == 0)
-		rc = image_check_handle(b, err);
+		rc = handle_check(b, err);
 	if (rc == 0)
 		rc = options_check_result(result, err);
 	if (rc == 0)

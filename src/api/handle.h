@@ -1,8 +1,8 @@
 /*
  * The public handle.
  */
-#ifndef API_IMAGE_H
-#define API_IMAGE_H
+#ifndef API_HANDLE_H
+#define API_HANDLE_H
 
 #include <qcow2.h>
 
@@ -14,14 +14,14 @@ struct qcow2_image {
 
 /* Every function that takes an image begins with this: -EINVAL when it is NULL,
  * -ECHILD in a child of the process that opened it. */
-int image_check_handle(const struct qcow2_image *img, struct qcow2_error *err);
+int handle_check(const struct qcow2_image *img, struct qcow2_error *err);
 
 /* The same, and -EINVAL unless [off, off+len) lies inside the disk. */
-int image_check_range(const struct qcow2_image *img, uint64_t len, uint64_t off,
-		      struct qcow2_error *err);
+int handle_check_range(const struct qcow2_image *img, uint64_t len,
+		       uint64_t off, struct qcow2_error *err);
 
 /* The length of a vector; -EINVAL when it cannot be one. */
-int image_check_vector(const struct iovec *iov, int iovcnt, uint64_t *len,
-		       struct qcow2_error *err);
+int handle_check_vector(const struct iovec *iov, int iovcnt, uint64_t *len,
+			struct qcow2_error *err);
 
 #endif

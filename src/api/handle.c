@@ -1,0 +1,47 @@
+#include "api/handle.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/error.h"
+
+int handle_check(const struct qcow2_image *img, struct qcow2_error *err)
+{
+	if (!img)
+		return error_set(err, -EINVAL, "the image is NULL");
+	return disk_check_here(img->disk, err);
+}
+
+int handle_check_range(const struct qcow2_image *img, uint64_t len,
+		       uint64_t off, struct qcow2_error *err)
+{
+	int rc = handle_check(img, err);
+	uint64_t size;
+
+	if (rc < 0)
+		return rc;
+	size = disk_size(img->disk);
+	if (off <= size && len <= size - off)
+		return 0;
+	return error_set(err, -EINVAL,
+			 "%" PRIu64 " bytes at offset %" PRIu64
+			 " are not inside the disk of %" PRIu64 " bytes",
+			 len, off, size);
+}
+
+int handle_check_vector(const struct iovec *iov, int iovcnt, uint64_t *len,
+			struct qcow2_error *err)
+{
+	*len = 0;
+	if (iovcnt < 0 || (iovcnt > 0 && !iov))
+		return error_set(err, -EINVAL, "the I/O vector is not valid");
+	for (int i = 0; i < iovcnt; i++) {
+		if (!iov[i].iov_base && iov[i].iov_len)
+			return error_set(err, -EINVAL, "the buffer is NULL");
+		if (__builtin_add_overflow(*len, iov[i].iov_len, len))
+			return error_set(err, -EINVAL,
+					 "the I/O vector is longer than any "
+					 "disk");
+	}
+	return 0;
+}
