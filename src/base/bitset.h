@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "base/validate.h"
 
 struct bitset {
 	uint64_t *words;
@@ -30,18 +31,38 @@ static inline void bitset_release(struct bitset *b)
 	b->n_bits = 0;
 }
 
+static inline void bitset_validate(const struct bitset *b)
+{
+	/* Released, or with a word for every bit; bits behind them are 0. */
+	assert(implies(!b->words, !b->n_bits));
+	assert(implies(b->words,
+		       b->words[b->n_bits / 64] >> (b->n_bits % 64) == 0));
+}
+
+static inline bool bitset_is_empty(const struct bitset *b)
+{
+	bitset_validate(b);
+	for (uint64_t i = 0; b->words && i <= b->n_bits / 64; i++)
+		if (b->words[i])
+			return false;
+	return true;
+}
+
 static inline bool bitset_test(const struct bitset *b, uint64_t i)
 {
+	assert(i < b->n_bits);
 	return b->words[i / 64] >> (i % 64) & 1;
 }
 
 static inline void bitset_set(struct bitset *b, uint64_t i)
 {
+	assert(i < b->n_bits);
 	b->words[i / 64] |= UINT64_C(1) << (i % 64);
 }
 
 static inline void bitset_clear(struct bitset *b, uint64_t i)
 {
+	assert(i < b->n_bits);
 	b->words[i / 64] &= ~(UINT64_C(1) << (i % 64));
 }
 

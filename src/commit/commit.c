@@ -84,6 +84,7 @@ int commit_begin(struct commit *c, uint64_t n_freed, struct qcow2_error *err)
 	int rc;
 
 	mutex_lock(&c->lock);
+	VALIDATE(commit, c);
 	rc = commit_check(c, err);
 	if (rc == 0)
 		rc = dirty_reserve(&c->l2, err);
@@ -105,6 +106,8 @@ void commit_set_l2(struct commit *c, struct slice *s, uint64_t index,
 	uint8_t raw[8];
 	uint64_t v;
 
+	assert((index + 1) * c->geo->l2_entry_bytes <=
+	       c->l2.cache->slice_bytes);
 	dirty_mark(&c->l2, s);
 	if (c->geo->extended_l2)
 		atomic_fetch_add(&s->seq, 1);
@@ -140,6 +143,7 @@ void commit_order(struct commit *c)
 
 void commit_end(struct commit *c)
 {
+	VALIDATE(commit, c);
 	mutex_unlock(&c->lock);
 }
 
@@ -147,12 +151,14 @@ void commit_poison(struct commit *c, int code)
 {
 	int none = 0;
 
+	assert(code < 0);
 	atomic_compare_exchange_strong(&c->poison, &none, code);
 }
 
 static int mark_slice(struct commit *c, struct slice *s)
 {
 	SCOPED_LOCK(&c->lock);
+	SCOPED_VALIDATE(commit, c);
 	int rc = dirty_reserve(&c->l2, NULL);
 
 	if (rc == 0)
@@ -212,6 +218,7 @@ static bool quarantine_is_full(const struct commit *c)
 bool commit_wanted(struct commit *c)
 {
 	SCOPED_LOCK(&c->lock);
+	SCOPED_VALIDATE(commit, c);
 
 	return c->l2.waiting.n > cache_capacity(c->l2.cache) / 2 ||
 	       refcounts_wanted(c->refs) || quarantine_is_full(c);
@@ -238,6 +245,7 @@ static int begin_epoch(struct commit *c, struct epoch *e,
 static struct freed_batch *take_over(struct commit *c)
 {
 	SCOPED_LOCK(&c->lock);
+	SCOPED_VALIDATE(commit, c);
 	struct freed_batch *b = c->batches;
 
 	if (!b || !grace_is_over(c->grace, b->ticket))
@@ -316,6 +324,7 @@ static int result_of(struct commit *c, uint64_t goal, struct qcow2_error *err)
 
 static void end_run(struct commit *c, int rc)
 {
+	assert(c->turns.started == c->turns.completed + 1);
 	c->turns.completed++;
 	c->turns.failed = rc;
 	if (rc == 0)
@@ -330,6 +339,7 @@ static int flush(struct commit *c, bool settle, struct qcow2_error *err)
 	int rc = 0;
 
 	mutex_lock(&c->lock);
+	VALIDATE(commit, c);
 	c->n_settling += settle;
 	goal = c->turns.started + 1;
 	run = wait_or_start(c, goal);
@@ -339,9 +349,11 @@ static int flush(struct commit *c, bool settle, struct qcow2_error *err)
 	if (run)
 		rc = commit_run(c, err);
 	mutex_lock(&c->lock);
+	assert(c->n_settling >= settle);
 	c->n_settling -= settle;
 	if (run)
 		end_run(c, rc);
+	VALIDATE(commit, c);
 	mutex_unlock(&c->lock);
 	return rc;
 }
@@ -359,6 +371,7 @@ int commit_flush_guest(struct commit *c, struct qcow2_error *err)
 static bool is_clean(struct commit *c)
 {
 	SCOPED_LOCK(&c->lock);
+	SCOPED_VALIDATE(commit, c);
 
 	return c->l2.waiting.n == 0 && !c->any_l1_dirty && c->freed.n == 0 &&
 	       !c->batches && refcounts_is_clean(c->refs);

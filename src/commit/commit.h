@@ -35,6 +35,7 @@
 #include <qcow2.h>
 
 #include "base/bitset.h"
+#include "base/validate.h"
 #include "cache/dirty.h"
 #include "commit/grace.h"
 #include "counts/refcounts.h"
@@ -54,6 +55,8 @@ struct freed_list {
 	size_t capacity;
 	uint64_t n_clusters; /* of all of them */
 };
+
+VALIDATOR(freed_list);
 
 /* What one commit freed, until its grace period is over. */
 struct freed_batch {
@@ -106,6 +109,9 @@ struct commit {
 	struct freed_list freed;
 	struct freed_batch *batches; /* oldest first */
 };
+
+/* With commit.lock held. */
+VALIDATOR(commit);
 
 int commit_init(struct commit *c, struct cache *l2, struct qcow2_error *err);
 void commit_release(struct commit *c);

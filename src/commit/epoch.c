@@ -1,5 +1,7 @@
 #include "commit/epoch.h"
 
+#include <assert.h>
+
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/cleanup.h"
@@ -43,6 +45,8 @@ int epoch_collect(struct commit *c, struct epoch *e, struct qcow2_error *err)
 {
 	int rc;
 
+	/* "One epoch is under way at a time": nothing is being written. */
+	assert(!c->l2.writing.n);
 	e->ordered = c->ordered;
 	c->ordered = false;
 	e->freed = c->freed;
@@ -69,6 +73,7 @@ static int barrier(struct commit *c, struct qcow2_store *store,
 
 int epoch_write(struct commit *c, struct epoch *e, struct qcow2_error *err)
 {
+	SCOPED_VALIDATE(epoch, e);
 	int rc = c->settle_header ? c->settle_header(c->opaque, err) : 0;
 
 	if (rc < 0)
@@ -131,6 +136,8 @@ static void finish(struct commit *c, struct epoch *e)
 
 void epoch_end(struct commit *c, struct epoch *e, int rc)
 {
+	assert(rc <= 0);
+	VALIDATE(epoch, e);
 	if (rc < 0)
 		restore(c, e);
 	else

@@ -18,6 +18,8 @@ struct epoch {
 	bool lagging; /* entries may come before the refcounts they need */
 };
 
+VALIDATOR(epoch);
+
 /* Takes what is dirty, with commit.lock held.  Also after a failure the epoch
  * must be ended. */
 int epoch_collect(struct commit *c, struct epoch *e, struct qcow2_error *err);

@@ -48,6 +48,7 @@ void freed_add(struct freed_list *l, uint32_t cluster_bits, struct freed f)
 {
 	struct freed *last = l->n ? &l->list[l->n - 1] : NULL;
 
+	assert(f.n_clusters);
 	l->n_clusters += f.n_clusters;
 	if (last && continues(last, &f, cluster_bits)) {
 		last->n_clusters += f.n_clusters;
@@ -60,6 +61,7 @@ void freed_add(struct freed_list *l, uint32_t cluster_bits, struct freed f)
 void freed_append(struct freed_list *l, struct freed_list *from)
 {
 	struct freed_list swap = *l;
+	SCOPED_VALIDATE(freed_list, l);
 
 	/* It may have no list at all. */
 	if (from->n == 0)
@@ -87,6 +89,7 @@ int freed_enqueue(struct freed_batch **queue, struct freed_list *l,
 {
 	struct freed_batch *b = malloc(sizeof(*b));
 
+	assert(l->n);
 	if (!b)
 		return -ENOMEM;
 	*b = (struct freed_batch){ .ticket = ticket, .freed = *l };
@@ -168,6 +171,7 @@ int freed_batch_finish(struct freed_batch *b, struct refcounts *refs,
 	int rc = 0;
 
 	merge_runs(&b->freed, bits);
+	VALIDATE(freed_list, &b->freed);
 	/* A run that cannot be freed must not keep the others from it. */
 	for (size_t i = 0; i < b->freed.n; i++) {
 		const struct freed *f = &b->freed.list[i];

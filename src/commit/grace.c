@@ -1,5 +1,7 @@
 #include "commit/grace.h"
 
+#include <assert.h>
+
 #include "base/cleanup.h"
 #include "base/thread.h"
 
@@ -13,6 +15,7 @@ void grace_init(struct grace *g)
 
 void grace_release(struct grace *g)
 {
+	VALIDATE(grace, g);
 	pthread_mutex_destroy(&g->lock);
 }
 
@@ -27,7 +30,10 @@ struct grace_ref grace_enter(struct grace *g)
 
 void grace_leave(struct grace_ref ref)
 {
-	atomic_fetch_add(&ref.slot->left, 1);
+	uint64_t left = atomic_fetch_add(&ref.slot->left, 1);
+
+	assert(left <
+	       atomic_load_explicit(&ref.slot->entered, memory_order_relaxed));
 }
 
 /* Counts leavings first: a request that comes in between can only make the
@@ -63,6 +69,7 @@ static bool try_turn(struct grace *g)
 bool grace_is_over(struct grace *g, uint64_t ticket)
 {
 	SCOPED_LOCK(&g->lock);
+	SCOPED_VALIDATE(grace, g);
 
 	while (atomic_load(&g->turn) < ticket)
 		if (!try_turn(g))

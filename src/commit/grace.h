@@ -20,6 +20,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/validate.h"
+
 enum { GRACE_SLOTS = 16 };
 
 struct grace_slot {
@@ -37,6 +39,8 @@ struct grace {
 struct grace_ref {
 	struct grace_slot *slot;
 };
+
+VALIDATOR(grace);
 
 void grace_init(struct grace *g);
 void grace_release(struct grace *g);

@@ -36,6 +36,8 @@ void l1_switch_release(struct l1_switch *s)
 void l1_switch_use(struct l1_switch *s, struct commit *c)
 {
 	SCOPED_LOCK(&c->lock);
+	SCOPED_VALIDATE(commit, c);
+	SCOPED_VALIDATE(l1_switch, s);
 	struct l1_table table = *c->l1;
 	struct bitset dirty = c->l1_dirty;
 
@@ -49,6 +51,7 @@ void l1_switch_use(struct l1_switch *s, struct commit *c)
 int l1_switch_write(const struct l1_switch *s, const struct commit *c,
 		    struct qcow2_error *err)
 {
+	SCOPED_VALIDATE(l1_switch, s);
 	uint64_t n = s->to.n_entries;
 	uint64_t bytes = align_up(n * L1_ENTRY_BYTES, c->geo->cluster_size);
 	CLEANUP_FREE uint8_t *raw = alloc_zeroed(1, bytes);

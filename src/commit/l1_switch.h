@@ -15,6 +15,8 @@ struct l1_switch {
 	struct bitset dirty; /* the marks that go with it */
 };
 
+VALIDATOR(l1_switch);
+
 /* A table of @n_entries entries, all 0, at @host_off.  -ENOMEM. */
 int l1_switch_init(struct l1_switch *s, uint64_t n_entries, uint64_t host_off,
 		   struct qcow2_error *err);

@@ -3,6 +3,7 @@
  */
 #include "counts/block.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -19,6 +20,7 @@ int block_write(struct refcounts *r, uint64_t n, uint64_t first,
 	CLEANUP_FREE uint8_t *block = calloc(1, r->geo->cluster_size);
 	uint64_t mask = block_clusters(r) - 1;
 
+	assert(n <= block_clusters(r));
 	if (!block)
 		return error_nomem(err, "a refcount block",
 				   r->geo->cluster_size);
@@ -32,7 +34,10 @@ int block_write(struct refcounts *r, uint64_t n, uint64_t first,
 void block_link(struct refcounts *r, uint64_t index, uint64_t host_off)
 {
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 
+	assert(index < r->n_table && !r->table[index]);
+	assert(host_off && is_aligned(host_off, r->geo->cluster_size));
 	r->table[index] = host_off;
 	refcounts_table_changed(r, index);
 }
@@ -43,6 +48,7 @@ static bool take_in_region(struct refcounts *r, uint64_t index, uint64_t *place)
 {
 	uint32_t bits = r->geo->refcount_block_bits;
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 
 	*place = max_u64(r->high_water >> r->geo->cluster_bits, index << bits);
 	if (*place >> bits != index)

@@ -1,6 +1,7 @@
 /*
  * Clusters that become somebody's: the first free ones, or certain ones.
  */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 
@@ -23,6 +24,7 @@ static bool is_free(const struct refcounts *r, const struct view *v,
 void refcounts_hold(struct refcounts *r, uint64_t cluster_idx)
 {
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 
 	/* What was held may have become free meanwhile. */
 	if (r->held)
@@ -59,6 +61,7 @@ static int claim_in_slice(struct refcounts *r, struct view *v, uint64_t want,
 {
 	uint64_t first, end;
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 	int rc = dirty_reserve(&r->dirty, err);
 
 	if (rc < 0)
@@ -77,18 +80,25 @@ static int claim_in_slice(struct refcounts *r, struct view *v, uint64_t want,
 
 void refcounts_unclaim(struct refcounts *r, const struct claim *c)
 {
+	VALIDATE(claim, c);
 	refcounts_decrement(r, c->n_clusters,
 			    c->host_off >> r->geo->cluster_bits, NULL);
+}
+
+static void raise_high_water(struct refcounts *r, uint64_t end)
+{
+	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
+
+	r->high_water = max_u64(r->high_water, end);
 }
 
 void refcounts_skip(struct refcounts *r, uint64_t end)
 {
 	SCOPED_LOCK(&r->grow_lock);
 
-	mutex_lock(&r->lock);
-	r->high_water = max_u64(r->high_water, end);
-	mutex_unlock(&r->lock);
 	r->file_size = max_u64(r->file_size, end);
+	raise_high_water(r, align_up(end, r->geo->cluster_size));
 }
 
 /* The size is durable with the refcounts of the claim: no pointer to it can
@@ -149,6 +159,7 @@ int refcounts_claim(struct refcounts *r, uint64_t want, struct claim *out,
 	uint64_t from = refcounts_first_candidate(r);
 	int rc;
 
+	assert(want);
 	*out = (struct claim){ 0 };
 	while (out->n_clusters == 0) {
 		struct view v;
@@ -171,6 +182,7 @@ int refcounts_claim(struct refcounts *r, uint64_t want, struct claim *out,
 		err);
 	if (rc < 0)
 		refcounts_unclaim(r, out);
+	VALIDATE(claim, out);
 	return rc;
 }
 
@@ -179,6 +191,7 @@ static int take_slice(struct refcounts *r, struct view *v, uint64_t *i,
 		      uint64_t end, struct qcow2_error *err)
 {
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 	int rc = dirty_reserve(&r->dirty, err);
 
 	if (rc < 0)

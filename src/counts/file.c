@@ -1,5 +1,6 @@
 #include "counts/file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 
@@ -34,6 +35,7 @@ int refcounts_barrier(struct refcounts *r, struct qcow2_error *err)
 {
 	int rc = store_flush(r->file, err);
 
+	assert(rc <= 0);
 	if (rc < 0)
 		r->broken = rc;
 	return rc;
@@ -44,6 +46,7 @@ uint64_t refcounts_take_end(struct refcounts *r, uint64_t n,
 {
 	uint32_t bits = r->geo->cluster_bits;
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 	uint64_t first = max_u64(r->high_water >> bits, min_cluster);
 
 	r->high_water = (first + n) << bits;
@@ -54,7 +57,10 @@ uint64_t refcounts_take_end(struct refcounts *r, uint64_t n,
 int refcounts_write_end(struct refcounts *r, const void *buf, size_t len,
 			uint64_t host_off, struct qcow2_error *err)
 {
-	int rc = store_pwrite(r->file, buf, len, host_off, 0, err);
+	int rc;
+
+	assert(host_off + len <= r->high_water);
+	rc = store_pwrite(r->file, buf, len, host_off, 0, err);
 
 	if (rc == 0)
 		r->file_size = max_u64(r->file_size, host_off + len);
@@ -66,6 +72,8 @@ int refcounts_extend_to(struct refcounts *r, uint64_t end,
 {
 	int rc;
 
+	/* It is extended over what was claimed, and no further. */
+	assert(end <= r->high_water);
 	if (end <= r->file_size)
 		return 0;
 	rc = store_truncate(r->file, end, err);
@@ -82,6 +90,7 @@ int refcounts_extend_to(struct refcounts *r, uint64_t end,
 static void write_entry_later(struct refcounts *r, uint64_t index)
 {
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 
 	refcounts_table_changed(r, index);
 }
@@ -92,6 +101,8 @@ int refcounts_write_entry(struct refcounts *r, uint64_t index,
 	uint8_t entry[REFCOUNT_TABLE_ENTRY_BYTES];
 	int rc;
 
+	assert(index < r->n_table);
+	assert(is_aligned(host_off, r->geo->cluster_size));
 	put_be64(entry, host_off);
 	rc = store_pwrite(r->file, entry, sizeof(entry),
 			  r->place.off + index * sizeof(entry), 0, err);

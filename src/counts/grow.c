@@ -111,7 +111,9 @@ static bool use_table(struct refcounts *r, struct growth *g,
 		      struct reftable_place to)
 {
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 
+	assert(g->n_entries > r->n_table);
 	free(r->table);
 	r->place = to;
 	r->table = g->entries;

@@ -11,6 +11,7 @@
 void refcounts_doubt(struct refcounts *r)
 {
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 
 	r->inherited.end = r->high_water >> r->geo->cluster_bits;
 	r->inherited.doubted = true;
@@ -20,6 +21,7 @@ void refcounts_doubt(struct refcounts *r)
 void refcounts_believe(struct refcounts *r)
 {
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 
 	r->inherited.doubted = false;
 	r->next_free = 0;
@@ -52,6 +54,7 @@ static int raise_slice(struct refcounts *r, struct view *v, uint64_t i,
 		       struct qcow2_error *err)
 {
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 	bool changed = false;
 	int rc = dirty_reserve(&r->dirty, err);
 

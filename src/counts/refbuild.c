@@ -274,6 +274,9 @@ int refbuild_write(struct qcow2_store *file, const struct geometry *geo,
 	free(b.batch);
 	if (rc < 0)
 		return rc;
+	/* "Table and blocks lie together and count themselves." */
+	assert(b.n_table && b.n_table <= UINT32_MAX);
+	assert(own_end(&b) == b.first + b.n_table + b.n_blocks);
 	*out = (struct refbuild){
 		.table_off = start_off,
 		.table_clusters = (uint32_t)b.n_table,

@@ -259,6 +259,7 @@ static int increment_slice(struct refcounts *r, struct view *v, uint64_t i,
 			   uint64_t end, struct qcow2_error *err)
 {
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 	int rc = dirty_reserve(&r->dirty, err);
 
 	if (rc < 0)
@@ -286,6 +287,7 @@ static int decrement_slice(struct refcounts *r, struct view *v, uint64_t i,
 			   uint64_t end, struct qcow2_error *err)
 {
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 	bool changed = false;
 	int rc = dirty_reserve(&r->dirty, err);
 
@@ -398,6 +400,7 @@ static int put_count(struct refcounts *r, struct view *v, uint64_t value,
 		     uint64_t cluster_idx, struct qcow2_error *err)
 {
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 	int rc = dirty_reserve(&r->dirty, err);
 
 	if (rc < 0)
@@ -438,6 +441,7 @@ static void include(struct table_range *t, uint64_t first, uint64_t end)
 
 void refcounts_table_changed(struct refcounts *r, uint64_t index)
 {
+	assert(index < r->n_table);
 	include(&r->changes.waiting, index, index + 1);
 }
 
@@ -468,6 +472,7 @@ int refcounts_collect(struct refcounts *r, struct writes *out,
 		      struct qcow2_error *err)
 {
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 	int rc = collect_table(r, out, err);
 
 	return rc < 0 ? rc : dirty_collect(&r->dirty, out, err);
@@ -476,6 +481,7 @@ int refcounts_collect(struct refcounts *r, struct writes *out,
 void refcounts_written(struct refcounts *r)
 {
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 
 	dirty_written(&r->dirty);
 	r->changes.writing = (struct table_range){ 0 };
@@ -484,6 +490,7 @@ void refcounts_written(struct refcounts *r)
 void refcounts_failed(struct refcounts *r)
 {
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 	struct table_range t = r->changes.writing;
 
 	dirty_failed(&r->dirty);

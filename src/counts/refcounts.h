@@ -24,6 +24,7 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
 #include "cache/dirty.h"
 #include "format/geometry.h"
 #include "format/header.h"
@@ -96,6 +97,9 @@ struct refcounts {
 	_Atomic int broken;          /* -errno: a barrier failed; 0 */
 };
 
+/* With `lock` held. */
+VALIDATOR(refcounts);
+
 int refcounts_open(struct refcounts *r, const struct geometry *g,
 		   const struct header *h, struct qcow2_store *file,
 		   uint64_t cache_bytes, struct qcow2_error *err);
@@ -143,6 +147,9 @@ struct claim {
 	uint64_t n_clusters;
 	bool reads_zero; /* never used before: the file has zeros there */
 };
+
+/* Also of one that found nothing. */
+VALIDATOR(claim);
 
 /*
  * Claims the first free clusters, at most @want of them, in a row.  The file

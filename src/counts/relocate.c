@@ -1,5 +1,6 @@
 #include "counts/relocate.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -39,14 +40,18 @@ static int point_to(struct refcounts *r, uint64_t index, uint64_t host_off,
 static void use_block(struct refcounts *r, uint64_t index, uint64_t host_off)
 {
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 
+	assert(index < r->n_table && r->table[index]);
 	r->table[index] = host_off;
 }
 
 static void use_table(struct refcounts *r, struct reftable_place to)
 {
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 
+	assert(to.clusters == r->place.clusters);
 	r->place = to;
 }
 

@@ -2,6 +2,7 @@
  * Clusters in a row, which tables need: the first gap that is long enough, else
  * the end of the file.
  */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 
@@ -260,6 +261,7 @@ int refcounts_claim_row(struct refcounts *r, uint64_t n, struct claim *out,
 {
 	int rc = refcounts_claim(r, n, out, err);
 
+	assert(rc < 0 || out->n_clusters <= n);
 	if (rc < 0 || out->n_clusters == n)
 		return rc;
 	refcounts_unclaim(r, out);

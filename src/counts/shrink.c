@@ -1,5 +1,7 @@
 #include "counts/shrink.h"
 
+#include <assert.h>
+
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "counts/file.h"
@@ -89,7 +91,9 @@ static void cut_range(struct table_range *t, uint64_t n)
 static void set_end(struct refcounts *r, struct reftable_place to)
 {
 	SCOPED_LOCK(&r->lock);
+	SCOPED_VALIDATE(refcounts, r);
 
+	assert(to.off == r->place.off && to.clusters < r->place.clusters);
 	r->place = to;
 	r->n_table = ((uint64_t)to.clusters << r->geo->cluster_bits) /
 		     REFCOUNT_TABLE_ENTRY_BYTES;

@@ -4,6 +4,8 @@
 #ifndef COUNTS_VIEW_H
 #define COUNTS_VIEW_H
 
+#include <assert.h>
+
 #include "counts/refcounts.h"
 #include "format/refcount.h"
 
@@ -40,6 +42,7 @@ uint64_t refcounts_first_candidate(struct refcounts *r);
 static inline uint64_t view_get(const struct refcounts *r, const struct view *v,
 				uint64_t cluster_idx)
 {
+	assert(cluster_idx >= v->first && cluster_idx < v->end);
 	return refcount_get(v->slice->data, cluster_idx - v->first,
 			    r->geo->refcount_order);
 }
@@ -48,6 +51,8 @@ static inline uint64_t view_get(const struct refcounts *r, const struct view *v,
 static inline void view_put(struct refcounts *r, struct view *v,
 			    uint64_t cluster_idx, uint64_t value)
 {
+	assert(cluster_idx >= v->first && cluster_idx < v->end);
+	assert(value <= r->geo->refcount_max);
 	refcount_put(v->slice->data, cluster_idx - v->first,
 		     r->geo->refcount_order, value);
 }

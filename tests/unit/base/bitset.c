@@ -48,3 +48,21 @@ TEST(a_released_set_can_be_released_again)
 	assert_null(b.words);
 	bitset_release(&b);
 }
+
+TEST(bits_behind_the_end_are_noticed)
+{
+	struct bitset b;
+
+	assert_true(bitset_init(&b, 65));
+	bitset_set(&b, 64);
+	assert_false(bitset_is_empty(&b));
+	bitset_validate(&b);
+	ASSERT_ABORTS(b.words[1] |= 2; bitset_validate(&b));
+	ASSERT_ABORTS(b.words = NULL; bitset_validate(&b));
+	ASSERT_ABORTS(bitset_test(&b, 65));
+	ASSERT_ABORTS(bitset_set(&b, 65));
+	ASSERT_ABORTS(bitset_clear(&b, 65));
+	bitset_release(&b);
+	bitset_validate(&b);
+	assert_true(bitset_is_empty(&b));
+}
