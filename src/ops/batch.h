@@ -29,6 +29,9 @@
 #define READ_FIRST 1u
 #define READ_SECOND 2u
 
+/* Zeros of this length become holes, unless the caller says otherwise. */
+#define SPARSE_BYTES_DEFAULT 4096
+
 struct piece {
 	uint64_t off;
 	uint64_t len;

@@ -26,8 +26,6 @@
 #include "ops/workers.h"
 #include "store/store.h"
 
-#define SPARSE_BYTES_DEFAULT 4096
-
 struct convert {
 	struct disk *src;
 	uint64_t size;

@@ -20,8 +20,6 @@
 #include "base/memory.h"
 #include "ops/fill_impl.h"
 
-#define SPARSE_BYTES_DEFAULT 4096
-
 /* ---- The walk ------------------------------------------------------------ */
 
 enum part {
