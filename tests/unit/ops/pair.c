@@ -94,21 +94,19 @@ static int teardown(void **state)
 	return chdir("..") || rmdir(home);
 }
 
-static void one_file_is_a_pair_without_data(void **state)
+TEST_WITH(one_file_is_a_pair_without_data, setup, teardown)
 {
 	struct job job = job_init(NULL);
 
-	(void)state;
 	ok(run(&job));
 	assert_int_equal(job.n_checks, 1);
 	assert_int_equal(size_of("image"), 5);
 }
 
-static void both_files_are_asked_about_before_they_are_filled(void **state)
+TEST_WITH(both_files_are_asked_about_before_they_are_filled, setup, teardown)
 {
 	struct job job = job_init("data");
 
-	(void)state;
 	ok(run(&job));
 	assert_int_equal(job.n_checks, 2);
 	assert_int_equal(job.n_fills, 1);
@@ -116,31 +114,28 @@ static void both_files_are_asked_about_before_they_are_filled(void **state)
 	assert_int_equal(size_of("data"), 5);
 }
 
-static void the_data_file_is_published_first(void **state)
+TEST_WITH(the_data_file_is_published_first, setup, teardown)
 {
 	struct job job = job_init("data");
 
-	(void)state;
 	job.intruder = "image";
 	assert_int_equal(run(&job), -EEXIST);
 	assert_int_equal(size_of("data"), 5);
 	assert_int_equal(size_of("image"), 0);
 }
 
-static void no_image_appears_without_its_data_file(void **state)
+TEST_WITH(no_image_appears_without_its_data_file, setup, teardown)
 {
 	struct job job = job_init("data");
 
-	(void)state;
 	job.intruder = "data";
 	assert_int_equal(run(&job), -EEXIST);
 	assert_int_equal(size_of("data"), 0);
 	assert_int_equal(size_of("image"), -1);
 }
 
-static void what_is_refused_leaves_nothing(void **state)
+TEST_WITH(what_is_refused_leaves_nothing, setup, teardown)
 {
-	(void)state;
 	for (unsigned i = 1; i <= 2; i++) {
 		struct job job = job_init("data");
 
@@ -152,11 +147,10 @@ static void what_is_refused_leaves_nothing(void **state)
 	}
 }
 
-static void messages_tell_the_data_file(void **state)
+TEST_WITH(messages_tell_the_data_file, setup, teardown)
 {
 	struct job job = job_init("./image");
 
-	(void)state;
 	assert_int_equal(run(&job), -EINVAL);
 	assert_string_equal(err.message, "data_file is the image itself");
 	job = job_init("nowhere/data");
@@ -165,31 +159,13 @@ static void messages_tell_the_data_file(void **state)
 	assert_int_equal(size_of("image"), -1);
 }
 
-static void the_placement_is_that_of_the_image(void **state)
+TEST_WITH(the_placement_is_that_of_the_image, setup, teardown)
 {
 	struct qcow2_placement how = QCOW2_PLACEMENT_INIT;
 	struct job job = job_init("data");
 
-	(void)state;
 	close(open("data", O_CREAT | O_WRONLY, 0644));
 	job.pair.where.placement = &how;
 	ok(run(&job));
 	assert_int_equal(how.how, QCOW2_PLACED_NEW);
-}
-
-#define in_home(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		in_home(one_file_is_a_pair_without_data),
-		in_home(both_files_are_asked_about_before_they_are_filled),
-		in_home(the_data_file_is_published_first),
-		in_home(no_image_appears_without_its_data_file),
-		in_home(what_is_refused_leaves_nothing),
-		in_home(messages_tell_the_data_file),
-		in_home(the_placement_is_that_of_the_image),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }
