@@ -23,6 +23,17 @@ from generate import all_cases
 WRITTEN = (4096, 8192)
 FIRST_WRITTEN = 1 << 20
 
+# Whatever an image is, these say what is in it.
+DUMPS = {
+    'dump': [],
+    'dump-l1': ['l1'],
+    'dump-l2': ['l2', '0'],
+    'dump-refcounts': ['refcounts'],
+    'dump-snapshots': ['snapshots'],
+    'dump-bitmaps': ['bitmaps'],
+    'dump-entry': ['entry', '4k'],
+}
+
 
 class Failure:
     def __init__(self, case, command, what):
@@ -44,6 +55,8 @@ class Bench:
 
     def argv(self, name, image, out):
         q = self.command
+        if name in DUMPS:
+            return [q, 'dump', '--output=json', image, *DUMPS[name]]
         return {
             'info': [q, 'info', '-f', 'qcow2', image],
             'info-json': [q, 'info', '-f', 'qcow2', '--output=json', image],
@@ -136,6 +149,11 @@ def convert_result(case, want, r, out):
     return bad
 
 
+def dump_may_fail(r):
+    return any(word in r.err for word in (b'only the header can be dumped',
+                                          b'begin further on'))
+
+
 def allowed_files(root, image, out):
     box = os.path.join(root, 'box') + '/'
     return (image, box, os.path.dirname(out) + '/', '/dev/null',
@@ -155,6 +173,23 @@ class Run:
 
     def fail(self, command, complaints):
         self.failures += [Failure(self.case, command, c) for c in complaints]
+
+    def dumps(self):
+        """Nothing keeps the metadata from being printed, but that there is
+        no header, or more than one call prints."""
+        for name in DUMPS:
+            r = self.bench.runner.run(
+                self.bench.argv(name, self.image, None), self.cwd,
+                self.case.cpu)
+            self.bench.n_runs += 1
+            bad = oracle.trouble(r)
+            if r.out:
+                bad += oracle.bad_json(r.out)
+            if r.code == 1 and name != 'dump':
+                bad += [] if dump_may_fail(r) else [f'refused{tail(r)}']
+            elif r.code != 0:
+                bad.append(f'exit {r.code}{tail(r)}')
+            self.fail(name, bad)
 
     def one(self, name):
         """One command; its result."""
@@ -187,6 +222,8 @@ class Run:
         for name in self.bench.names(self.case):
             first[name] = self.one(name)
             self.fail(name, [f'opened {f}' for f in trap.sprung()])
+        self.dumps()
+        self.fail('dump', [f'opened {f}' for f in trap.sprung()])
         if self.case.oracle:
             self.absent(first)
         trap.close()
