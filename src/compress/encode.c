@@ -48,24 +48,12 @@ static void give(struct encoder_pool *pool, struct encoder *e)
 	pool->idle = e;
 }
 
-#ifdef HAVE_ISAL
-static const bool has_fast = true;
-#else
-static const bool has_fast = false;
-
-struct encoder *fast_encoder_new(int level)
-{
-	(void)level;
-	return NULL;
-}
-#endif
-
 bool encoder_has_level(enum codec codec, uint32_t level)
 {
 	if (codec == CODEC_ZSTD)
 		return level <= ENCODE_LEVEL_MAX_ZSTD;
 	return level <= ENCODE_LEVEL_MAX_ZLIB ||
-	       (has_fast && level > ENCODE_LEVEL_FAST &&
+	       (fast_encoder_exists && level > ENCODE_LEVEL_FAST &&
 		level <= ENCODE_LEVEL_MAX_FAST);
 }
 

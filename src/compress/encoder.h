@@ -4,6 +4,7 @@
 #ifndef COMPRESS_ENCODER_H
 #define COMPRESS_ENCODER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct encoder {
@@ -18,5 +19,8 @@ struct encoder {
 struct encoder *deflate_encoder_new(int level);
 struct encoder *zstd_encoder_new(int level);
 struct encoder *fast_encoder_new(int level);
+
+/* Whether the library was built with the fast one. */
+extern const bool fast_encoder_exists;
 
 #endif
