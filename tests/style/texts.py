@@ -10,9 +10,9 @@ Usage: texts.py ROOT
 import os
 import pathlib
 import re
+import subprocess
 import sys
 
-SKIPPED = re.compile(r"(\.git|build(-.*)?|__pycache__)$")
 BINARY = {".bin", ".qcow2", ".raw", ".zst", ".gz", ".png"}
 PROBLEMS = (
     (re.compile(r"(?<![\w.])/(work|home|root)/"), "a path of one machine"),
@@ -29,20 +29,19 @@ IN_THE_LIBRARY = (
 
 
 def texts(root):
-    for directory, names, files in os.walk(root):
-        names[:] = [n for n in names if not SKIPPED.match(n)
-                    and not os.path.exists(f"{directory}/{n}/build.ninja")]
-        for name in files:
-            if SKIPPED.match(name):  # of a second work tree, .git is a file
-                continue
-            path = pathlib.Path(directory, name)
-            if path.suffix in BINARY or "corpus" in path.parts or \
-                    not path.is_file():
-                continue
-            try:
-                yield path, path.read_text(encoding="utf-8")
-            except UnicodeDecodeError:
-                continue
+    """What git has: a build directory may be called anything."""
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached"],
+        cwd=root, capture_output=True, text=True, check=True).stdout
+    for name in sorted(set(names.split("\0")) - {""}):
+        path = root / name
+        if path.suffix in BINARY or "corpus" in path.parts or \
+                not path.is_file():
+            continue
+        try:
+            yield path, path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
 
 
 def check_script(path, text):
