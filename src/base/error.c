@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What passes when somebody makes room, or gives something back. */
+/* Errors that pass when somebody frees space or another resource. */
 static uint32_t flags_of(int code)
 {
 	switch (code) {

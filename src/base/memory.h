@@ -2,9 +2,9 @@
  * Sizes of memory that were computed with 64 bits, on machines whose addresses
  * may have fewer.
  *
- * Everything that is counted in an image has 64 bits.  What is to be allocated
- * may then be more than an address can say: the functions here find no memory
- * for it, where malloc() would be asked for a part.
+ * Everything that is counted in an image has 64 bits.  An allocation may then
+ * be larger than an address can say: the functions here report no memory for
+ * it, instead of asking malloc() for a part.
  */
 #ifndef BASE_MEMORY_H
 #define BASE_MEMORY_H

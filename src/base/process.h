@@ -1,9 +1,10 @@
 /*
  * Whether this still is the process that made an object.
  *
- * fork() copies what is in memory, but not what is behind it: file offsets and
- * locks are shared, threads are gone, and whatever another thread held stays
- * locked for ever.  So an object that writes files must not be used in a child.
+ * fork() copies memory, but not the state of the kernel behind it: file offsets
+ * and locks are shared, threads are gone, and whatever another thread held
+ * stays locked for ever.  So an object that writes files must not be used in a
+ * child.
  *
  * A page that the kernel empties in a child (MADV_WIPEONFORK) tells.  Process ids
  * do not: the first process of a PID namespace is 1, and so is its child that
@@ -11,7 +12,7 @@
  * its grandparent is gone.  The page also is quicker to ask, 2 ns for 105 ns of
  * getpid(), but takes 5 us to make.
  *
- * Where the kernel gives no such page (Linux before 4.14, or no memory), the
+ * If the kernel gives no such page (Linux before 4.14, or no memory), the
  * process id has to do, and a child with its parent's id goes unnoticed.
  */
 #ifndef BASE_PROCESS_H

@@ -19,8 +19,8 @@
  *
  * They do nothing unless the build has -Dvalidate=true, so a validator may cost
  * what the state costs.  The meson option is on by itself in builds for debugging
- * and in those with a sanitizer.  What costs next to nothing belongs into a
- * plain assert where it matters: those stay on in every build.
+ * and in those with a sanitizer.  A test that costs next to nothing belongs in
+ * a plain assert where it matters: those stay on in every build.
  *
  * Validators are compiled always.  Unit tests call them directly, when they
  * take down what they have set up, and tests/support/test.h has ASSERT_ABORTS()

@@ -1,8 +1,8 @@
 /*
  * Compaction of persistent bitmaps: their data, their tables, their directory.
  *
- * What points to them is eight bytes in one sector each, which change in place:
- * old and new place hold the same and both are counted.
+ * Each pointer to them is eight bytes in one sector, and changes in place: the
+ * old and the new place hold the same bytes and both are counted.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -212,7 +212,7 @@ static int move_table(struct compact *c, const struct bitmap *b,
 
 /* ---- The directory's own place ------------------------------------------- */
 
-/* Where the header names the directory; 0 when that cannot be found. */
+/* Finds the header's pointer to the directory; 0 when there is none. */
 static int find_extension(struct compact *c, uint64_t *pointer_off,
 			  struct qcow2_error *err)
 {

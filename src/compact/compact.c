@@ -55,7 +55,7 @@ static int set_goal(struct compact *c, uint64_t *end, struct qcow2_error *err)
 	return count_used(c, &c->goal, end, err);
 }
 
-/* What lies behind the last refcount block is free and needs no place in the
+/* Clusters behind the last refcount block are free and need no place in the
  * sets, however long the file is. */
 static int bound_file(struct compact *c, struct qcow2_error *err)
 {
@@ -114,7 +114,7 @@ static uint64_t count_behind(const struct compact *c, bool packed)
 	return n;
 }
 
-/* What a run would do first; the sets are of no use afterwards. */
+/* Predicts the first moves of a run; the sets are of no use afterwards. */
 static int predict(struct compact *c, struct qcow2_error *err)
 {
 	static const enum packed_aim aims[] = { PACKED_GAPS, PACKED_SPARSE,
@@ -191,8 +191,8 @@ static int move_once(struct compact *c, struct qcow2_error *err)
 	return rc < 0 ? rc : compact_move_refcounts(c, err);
 }
 
-/* What has become free may be room for more; where the file has no holes left,
- * only for compressed data. */
+/* Freed clusters may be room for further moves; once the file has no holes
+ * left, only for those of compressed data. */
 static int move_all(struct compact *c, struct qcow2_error *err)
 {
 	bool is_packed = compact_packed_any(c);
@@ -330,7 +330,7 @@ static int dry_run(struct compact *c, struct qcow2_error *err)
 
 	if (!writer)
 		return look_only(c, err);
-	/* What a dry run looked at is there afterwards. */
+	/* A dry run must not cut the tail it examined. */
 	writer->keep_tail = true;
 	rc = image_drain(c->img, err);
 	c->refs = &writer->refs;

@@ -16,12 +16,12 @@
  * which is durable when it ends; between two rounds the caller may stop.
  *
  * Compressed data, which lies across clusters, moves the same way, but by the
- * sector: compact_packed.h.  What stays: an encryption header; a table for which
- * there is no row of free clusters that is long enough.
+ * sector: compact_packed.h.  Two things stay: an encryption header, and a table
+ * for which no row of free clusters is long enough.
  *
- * The image is ours: nothing reads or writes it meanwhile.  Memory is three
- * bits for each cluster that refcount blocks describe, 24 MiB for the moves of a round, and what
- * compact_packed.h says.
+ * The caller has exclusive access to the image: nothing reads or writes it
+ * meanwhile.  Memory is three bits for each cluster that refcount blocks
+ * describe, 24 MiB for the moves of a round, and what compact_packed.h says.
  */
 #ifndef COMPACT_COMPACT_H
 #define COMPACT_COMPACT_H
@@ -37,7 +37,7 @@
 struct image;
 struct refcounts;
 
-/* What of the options this image refuses, before anything is done. */
+/* Refuses options that this image cannot honour, before anything is done. */
 int image_compact_check(const struct image *img,
 			const struct qcow2_compact_opts *opts,
 			struct qcow2_error *err);
@@ -105,7 +105,7 @@ int compact_begin_table(struct compact *c, uint64_t off, uint64_t bytes,
 			struct qcow2_error *err);
 /* The host offset where the first of the clusters goes; there is one. */
 uint64_t compact_place(const struct compact *c);
-/* Where cluster @from goes; NULL when it stays. */
+/* Returns the move of cluster @from; NULL when it stays. */
 const struct move *compact_find(const struct compact *c, uint64_t from);
 /* All that pointed to the old clusters is durable elsewhere. */
 int compact_end_moves(struct compact *c, struct bitset *which,

@@ -22,9 +22,10 @@
  * Only pieces whose move empties a cluster move at all.
  *
  * Memory: 16 MiB for the pieces of a round, 16 bytes for each L2 table, and for
- * each cluster with compressed data 24 bytes and a bit for each sector.  Where
- * there are more than PACKED_CLUSTERS_MAX such clusters, or they have more than
- * PACKED_SECTORS_MAX sectors, compressed data stays: that is 1.25 GiB at most.
+ * each cluster with compressed data 24 bytes and a bit for each sector.
+ * Compressed data stays if there are more than PACKED_CLUSTERS_MAX such
+ * clusters, or they have more than PACKED_SECTORS_MAX sectors: that is 1.25 GiB
+ * at most.
  */
 #ifndef COMPACT_PACKED_H
 #define COMPACT_PACKED_H
@@ -56,7 +57,7 @@ int compact_packed_move(struct compact *c, enum packed_aim aim,
 int compact_packed_predict(struct compact *c, enum packed_aim aim,
 			   uint64_t *n_emptied, struct qcow2_error *err);
 
-/* Where the compressed data of the descriptor goes: a descriptor without
+/* Returns the new place of the compressed data of @desc: a descriptor without
  * flags, or 0 when it stays. */
 uint64_t compact_packed_find(const struct compact *c, uint64_t desc);
 

@@ -1,5 +1,5 @@
 /*
- * Where compressed data goes in a compaction.
+ * The new places of compressed data in a compaction.
  *
  * Free sectors in a row, from the start of the file on, are filled from behind
  * with pieces from the end of the file.  So the last clusters become empty
@@ -225,7 +225,8 @@ static bool can_count(const struct plan *plan, const struct piece *q,
 	return true;
 }
 
-/* What is left takes less, and what is above, if that is left, takes more. */
+/* The pieces left take less room; the piece above @q, if it is left, takes
+ * more. */
 static void take_from_left(struct plan *plan, const struct piece *q)
 {
 	const struct packed *p = plan->p;

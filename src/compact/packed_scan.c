@@ -1,5 +1,5 @@
 /*
- * What compressed data an image has, for compaction: how often each L2 table
+ * The compressed data of an image, for compaction: how often each L2 table
  * counts, the sectors in use, the pieces that may move.
  */
 #include <errno.h>

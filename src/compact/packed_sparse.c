@@ -1,10 +1,10 @@
 /*
- * Which clusters of compressed data are worth emptying although nothing has to
- * go there.
+ * Chooses clusters of compressed data that are worth emptying although nothing
+ * has to go there.
  *
  * From the start of the file on, free clusters add room and sparse clusters
- * take it as long as there is some.  What they leave is room for those behind
- * them in the next round.
+ * take it as long as there is some.  The space they leave is room for later
+ * ones in the next round.
  */
 #include "base/checked.h"
 #include "base/error.h"

@@ -1,7 +1,7 @@
 /*
- * What compaction can do to the disk's own clusters before they move: clusters
- * of zeros become zero clusters, others become compressed.  Both are ordinary
- * guest writes of what is there already.
+ * Rewrites of the disk's own clusters before they move: clusters of zeros
+ * become zero clusters, others become compressed.  Both are ordinary guest
+ * writes of the existing data.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /*
- * What the trees of an image refer to, for compaction.
+ * The clusters that the trees of an image refer to, for compaction.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -110,7 +110,8 @@ static void mark(struct compact *c, struct bitset *set, uint64_t off,
 		bitset_set(set, i);
 }
 
-/* What compressed data touches moves as compressed data or not at all. */
+/* Clusters that compressed data touches move as compressed data or not at
+ * all. */
 static void part_sets(struct compact *c)
 {
 	for (uint64_t i = 0; i <= c->packed.n_bits / 64; i++) {

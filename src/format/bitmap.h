@@ -57,7 +57,8 @@ enum bitmap_cluster_kind {
 	BITMAP_CLUSTER_INVALID,
 };
 
-/* What a bitmap table entry says; the offset in *host_off for STORED. */
+/* Returns the kind of a bitmap table entry; for STORED, its offset in
+ * *host_off. */
 enum bitmap_cluster_kind bitmap_table_entry(const struct geometry *g,
 					    uint64_t entry, uint64_t file_size,
 					    uint64_t *host_off);

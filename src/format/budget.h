@@ -1,6 +1,6 @@
 /*
- * What the metadata of one image may take in memory, as the caller's budget
- * says: for those who open an image, and for those who check it.
+ * The memory that the metadata of one image may take, as the caller's budget
+ * says: for opening an image, and for checking it.
  */
 #ifndef FORMAT_BUDGET_H
 #define FORMAT_BUDGET_H

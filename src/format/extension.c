@@ -141,7 +141,7 @@ static void take_feature_names(struct extensions *x, const struct extension *e)
 	x->feature_names_len = good ? e->len : 0;
 }
 
-/* Where the header itself says other tables are. */
+/* Overlaps the L1 table or the refcount table as the header locates them. */
 static bool overlaps_tables(const struct header *h, struct range r)
 {
 	struct range l1 = { h->l1_off, (uint64_t)h->l1_size * L1_ENTRY_BYTES };

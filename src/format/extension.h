@@ -95,8 +95,9 @@ struct extensions {
 	bool padded_data_file;
 	bool cut_off;     /* the file ends before the list does */
 	uint32_t n_total; /* known and unknown, end mark not counted */
-	/* What means nothing to us and keeps other software from opening the
-	 * image; where it is in the buffer, 0 when there is none. */
+	/* Extensions that mean nothing to us and keep other software from
+	 * opening the image; their offsets in the buffer, 0 when there is
+	 * none. */
 	uint32_t odd_bitmaps_off; /* a bitmaps extension of another length */
 	uint32_t long_end_off;    /* an end mark longer than its area */
 	uint32_t repeated_off;    /* a known extension that occurred before */

@@ -5,9 +5,9 @@
 #include "format/l2.h"
 
 /*
- * What a plain entry of a plain image consists of: the COPIED flag and an
- * aligned offset.  Subclusters and data files have rules beyond single bits,
- * so there no bit is plain.
+ * A plain entry of a plain image consists of the COPIED flag and an aligned
+ * offset.  Subclusters and data files have rules beyond single bits, so there
+ * no bit is plain.
  */
 static uint64_t l2_odd_mask(const struct geometry *g)
 {

@@ -1,5 +1,5 @@
 /*
- * What follows from the header and never changes while an image is open.
+ * Values that follow from the header and never change while an image is open.
  */
 #ifndef FORMAT_GEOMETRY_H
 #define FORMAT_GEOMETRY_H

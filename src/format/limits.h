@@ -49,7 +49,7 @@
 /* 8 MiB of refcount table describe 2 PiB at 64 KiB clusters. */
 #define REFCOUNT_TABLE_BYTES_MAX (8 * MIB)
 
-/* What one dump tells and reads at most: every entry of the largest L1 table
+/* The most that one dump reports and reads: every entry of the largest L1 table
  * has its record, and the refcounts of 8 TiB at 64 KiB clusters are read. */
 #define DUMP_RECORDS_MAX (UINT32_C(1) << 22)
 #define DUMP_BYTES_MAX (UINT64_C(1) << 28)
@@ -65,7 +65,7 @@
 #define SNAPSHOT_EXTRA_BYTES_V3 16
 #define SNAPSHOT_EXTRA_BYTES_ICOUNT 24
 #define SNAPSHOT_HEADER_BYTES 40
-/* What QEMU keeps of a name and an id; it cuts longer ones. */
+/* QEMU keeps this much of a name and an id; it cuts longer ones. */
 #define SNAPSHOT_NAME_BYTES_MAX 255
 #define SNAPSHOT_ID_BYTES_MAX 127
 
@@ -83,7 +83,7 @@
 
 /* Specification: "must not be longer than 1023 bytes". */
 #define BACKING_NAME_BYTES_MAX 1023
-/* What QEMU stores; format names are short. */
+/* QEMU stores no more; format names are short. */
 #define BACKING_FORMAT_BYTES_MAX 15
 #define DATA_FILE_NAME_BYTES_MAX 1023
 /* A 2 MiB cluster could hold 262,144 empty extensions; real ones have < 8. */

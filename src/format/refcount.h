@@ -24,8 +24,8 @@ enum defect refcount_table_entry_defect(const struct geometry *g,
 					uint64_t entry, uint64_t file_size);
 
 /*
- * What a refcount table entry says: *block_off is where the block lies, 0 when
- * there is none.  Only the entry 0 says so: one that has an offset of 0 and
+ * Decodes a refcount table entry: *block_off is the offset of the block, 0 when
+ * there is none.  Only the entry 0 means none: one that has an offset of 0 and
  * reserved bits is damaged, not empty, and a block made for it would never be
  * found.  Returns the rule that the entry breaks; *block_off is 0 then.
  */
@@ -33,7 +33,7 @@ enum defect refcount_table_entry_decode(const struct geometry *g,
 					uint64_t entry, uint64_t file_size,
 					uint64_t *block_off);
 
-/* Where the block of an entry lies that breaks no rule. */
+/* The offset of the block; the entry must break no rule. */
 static inline uint64_t refcount_block_off(uint64_t entry)
 {
 	return entry & REFCOUNT_TABLE_OFFSET_MASK;

@@ -1,6 +1,6 @@
 /*
- * What the metadata of one image may take in memory: the tables that are read
- * when it is opened, and the caches, which get a part of what is left then.
+ * The memory that the metadata of one image may take: the tables that are read
+ * when it is opened, and the caches, which get a part of the rest.
  */
 #ifndef IMAGE_BUDGET_H
 #define IMAGE_BUDGET_H
@@ -27,8 +27,8 @@ static inline uint64_t metadata_budget_left(const struct metadata_budget *b)
 	return b->limit - b->taken;
 }
 
-/* Of what the tables leave, the cache of L2 tables gets a half and that of
- * refcounts a quarter; the rest is for what the caches need to find things. */
+/* The cache of L2 tables gets half of what the tables leave, and that of
+ * refcounts a quarter; the caches' own indexes take the rest. */
 static inline uint64_t metadata_budget_l2(const struct metadata_budget *b)
 {
 	return metadata_budget_left(b) / 2;

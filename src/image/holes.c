@@ -45,7 +45,7 @@ static void remember(struct holes *p, uint64_t len, uint64_t host_off,
 int holes_extent(struct holes *p, struct qcow2_store *data, uint64_t *len,
 		 uint64_t host_off, bool *is_data, struct qcow2_error *err)
 {
-	/* What can be written to can change, and the answer with it. */
+	/* The answer can change if the store can be written to. */
 	bool lasting = store_is_read_only(data);
 	uint64_t ask = INT64_MAX - host_off;
 	int rc;
@@ -61,7 +61,7 @@ int holes_extent(struct holes *p, struct qcow2_store *data, uint64_t *len,
 	return 0;
 }
 
-/* What the count runs through: one refcount block at a time. */
+/* The state of a count, which reads one refcount block at a time. */
 struct count {
 	const struct geometry *g;
 	struct qcow2_store *file;

@@ -1,7 +1,7 @@
 /*
  * One qcow2 image, read: what its own file (and external data file) say about
- * each guest byte.  What an image does not have, the chain above looks for in
- * the backing file; this layer never opens anything.
+ * each guest byte.  The chain above looks in the backing file for data that an
+ * image does not have; this layer never opens anything.
  *
  * Each part of struct image has one owner, the file of the same name, and
  * functions take the part they need.  After image_open() (and
@@ -69,14 +69,15 @@ struct image {
  */
 int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
 	       struct image **out, struct qcow2_error *err);
-/* Who opened it for writing calls writer_close() first.  NULL is fine.  In a child of
- * the process that opened it the image's memory stays. */
+/* If it is open for writing, the caller must call writer_close() first.  NULL
+ * is fine.  In a child of the process that opened it the image's memory
+ * stays. */
 void image_close(struct image *img);
 
 /* The snapshots that there are now, in table order, while others are made and
  * deleted.  The names in *@out live until that snapshot is deleted; a copy owns
- * its names, and snapshots_release() takes it.  -EINVAL: no such index.  Where
- * the table cannot be read both say why. */
+ * its names, and snapshots_release() takes it.  -EINVAL: no such index.  If the
+ * table cannot be read, both return the reason. */
 int image_get_snapshot(struct image *img, uint32_t index,
 		       struct snapshot_info *out, struct qcow2_error *err);
 int image_copy_snapshots(struct image *img, struct snapshots *out,
@@ -86,8 +87,8 @@ int image_copy_snapshots(struct image *img, struct snapshots *out,
 int image_attach_data(struct image *img, struct qcow2_store *data,
 		      struct qcow2_error *err);
 
-/* Where the image file, and the file with the guest's data, end at most: what
- * lies beyond cannot be pointed to. */
+/* The highest possible end of the image file, and of the file with the guest's
+ * data: no entry can point beyond it. */
 uint64_t image_file_end(const struct image *img);
 uint64_t image_data_end(const struct image *img);
 
@@ -96,7 +97,7 @@ static inline bool image_is_encrypted(const struct image *img)
 	return img->header.crypt_method != CRYPT_NONE;
 }
 
-/* What a run of guest bytes is in this image. */
+/* The kind and place of a run of guest bytes. */
 struct image_extent {
 	enum subcluster_kind kind;
 	uint64_t len;

@@ -21,12 +21,12 @@ static uint64_t slice_bytes(const struct geometry *g,
 }
 
 /*
- * Whatever was asked, no more than twice all L2 tables of the disk: then neither
- * dirty slices, of which there may be half as many as fit, nor shards that get
- * more than their share make a disk miss whose tables all fit.  A disk that is
- * written to may grow, and gets the default at least.  What is not there costs
- * nothing but its place in the cache's index, which a chain of a thousand images
- * pays a thousand times.
+ * The cache gets at most twice the size of all L2 tables of the disk, even if
+ * asked for more: if all tables fit, neither dirty slices (up to half the
+ * cache) nor shards with more than their share then cause misses.  A disk that
+ * is written to may grow, and gets the default at least.  Unused capacity costs
+ * nothing but its place in the cache's index, which a chain of a thousand
+ * images pays a thousand times.
  */
 static uint64_t cache_bytes(const struct geometry *g,
 			    const struct qcow2_open_opts *opts,
@@ -112,8 +112,8 @@ void map_release(struct map *m)
 
 /* ---- Walks --------------------------------------------------------------- */
 
-/* What most images have, and all that may change: no table to pass over, so
- * nothing to keep. */
+/* Shared by most images, and by all that may change: they have no table to pass
+ * over, so nothing to keep. */
 static const struct repeats walk_allowed = { .n_steps = 0 };
 static const struct repeats walk_refused = { .n_steps = UINT64_MAX };
 

@@ -20,11 +20,11 @@ struct map {
 	const struct image_sizes *sizes;
 	struct l1_table l1;
 	struct cache l2;
-	/* What map_allow_walk() found; NULL: nobody asked yet. */
+	/* The result of map_allow_walk(); NULL: nobody asked yet. */
 	const struct repeats *_Atomic repeats;
 };
 
-/* What is mapped, and where the L1 table to use is: the active one's or a
+/* The files to map, and the place of the L1 table: the active one or a
  * snapshot's. */
 struct map_source {
 	const struct geometry *geo;
@@ -55,7 +55,7 @@ void map_forget_walk(struct map *m);
 struct map_window {
 	struct slice *slice;       /* NULL: all clusters are of one kind that
 				 * points nowhere */
-	enum subcluster_kind kind; /* without slice; for who may write always
+	enum subcluster_kind kind; /* without slice; if writable always
 				 * UNALLOCATED_PLAIN: there is no L2 table */
 	uint64_t first;            /* index in the slice of the asked entry */
 	uint64_t n_entries; /* from there to the end of the slice; without
@@ -64,9 +64,9 @@ struct map_window {
 };
 
 /*
- * Finds the window for the cluster at @guest_off.  Where there is no L2 table
- * the window reaches over all following empty L1 entries, but not further
- * than @guest_end.  -EIO with a defect for a bad L1 entry.  flags:
+ * Finds the window for the cluster at @guest_off.  Without an L2 table the
+ * window reaches over all following empty L1 entries, but not further than
+ * @guest_end.  -EIO with a defect for a bad L1 entry.  flags:
  * QCOW2_STORE_NOWAIT.
  */
 int map_window_get(struct map *m, uint64_t guest_end, uint64_t guest_off,

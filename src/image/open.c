@@ -90,7 +90,7 @@ static int open_map(struct image *img, const struct qcow2_open_opts *opts,
 	int rc;
 
 	img->virtual_size = img->header.size;
-	/* Who asks for the map is told. */
+	/* Requests for the map report it. */
 	if (img->lacks & QCOW2_LACKS_L1_TABLE)
 		source.l1_off = source.l1_size = 0;
 	if (opts->snapshot) {

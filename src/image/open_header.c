@@ -1,9 +1,9 @@
 /*
  * The first cluster: the header, and what is named behind it.
  *
- * Who asks for the metadata only may have no more of the image than its first
- * bytes.  The header is held against its rules then as if the file went on, and
- * what the file does not have is noted.
+ * When only the metadata is asked for, the first bytes of the image may be all
+ * there is.  The header is then held against its rules as if the file went on,
+ * and the missing parts are noted.
  */
 #include "image/open_header.h"
 
@@ -33,8 +33,8 @@ static uint64_t cluster_bytes(const uint8_t *first)
 	return UINT64_C(1) << bits;
 }
 
-/* The rest of a header that is cut off behind the fixed fields reads as zeros,
- * for who wants to know what the others say. */
+/* For a metadata-only open, the missing rest of a header that is cut off after
+ * the fixed fields reads as zeros. */
 static uint64_t bytes_to_decode(const struct image *img, const uint8_t *first)
 {
 	bool is_v2 = get_be32(first + HEADER_OFF_VERSION) == 2;
@@ -99,8 +99,8 @@ static void note_tables(struct image *img)
 		img->lacks |= QCOW2_LACKS_REFCOUNT_TABLE;
 }
 
-/* Where the snapshot table is concerns those who ask for snapshots.  0 when that
- * is all that keeps the header from being good. */
+/* A bad offset of the snapshot table matters only to requests for snapshots.
+ * Returns 0 when it is all that keeps the header from being good. */
 static enum defect set_snapshots_apart(struct image *img, uint64_t file_size,
 				       struct fault *fault)
 {
@@ -156,7 +156,7 @@ static int refuse_unknown_features(const struct image *img,
 			    bit, TEXT(name, strlen(name)), bits);
 }
 
-/* What is named past the end of the file is named nowhere. */
+/* A name that lies past the end of the file counts as missing. */
 static void note_names(struct image *img, const struct extensions *x)
 {
 	struct header *h = &img->header;

@@ -152,7 +152,7 @@ static int map_step(struct image *img, uint64_t want, uint64_t guest_off,
 	int rc =
 		map_window_get(&img->map, guest_off + want, at, flags, &w, err);
 
-	/* What was found so far is a good answer. */
+	/* The extent found so far is a good answer. */
 	if (rc < 0)
 		return x->len ? 0 : rc;
 	if (!w.slice)

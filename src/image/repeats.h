@@ -4,16 +4,17 @@
  *
  * No writer is known that makes them, but the format allows them, and a file of
  * a few MiB can so describe petabytes: an L1 table has room for four million
- * entries, and all of them may name the same L2 table.  What walks over a whole
+ * entries, and all of them may name the same L2 table.  A walk over a whole
  * disk would take a time that the size of the file does not bound.
  *
- * So whoever walks asks first.  Repeated tables are read once.  Those that say
+ * So every walk must ask first.  Repeated tables are read once.  Those that say
  * the same of all their clusters, and point nowhere, can be passed over in one
- * step from then on; going through the others again is counted, and what is
- * more than REPEATED_STEPS_MAX is refused.
+ * step from then on; going through the others again is counted, and more than
+ * REPEATED_STEPS_MAX such steps are refused.
  *
  * A table in a hole takes no space, so there may be any number of them; they are
- * all zeros, and passed over unread.  Who has few tables just reads them.
+ * all zeros, and passed over unread.  If there are few tables they are just
+ * read.
  */
 #ifndef IMAGE_REPEATS_H
 #define IMAGE_REPEATS_H
@@ -47,15 +48,15 @@ struct repeats {
 	uint64_t n_steps; /* of going through all of them again */
 };
 
-/* Where tables are. */
+/* The place of the tables. */
 struct repeats_source {
 	const struct geometry *geo;
 	struct qcow2_store *file;
 	uint64_t file_end;
 	/* Tables may change between the look and the walk: none is passed over. */
 	bool changing;
-	/* Tables in holes are passed over.  Not for who counts references by
-	 * what is found: there have been file systems that told of a hole where
+	/* Tables in holes are passed over.  Must be false when references are
+	 * counted from the walk: some file systems have reported a hole where
 	 * data was on its way. */
 	bool trust_holes;
 };

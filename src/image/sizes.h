@@ -15,7 +15,7 @@ struct image_sizes {
 				     * without one */
 };
 
-/* Where the image file ends at most: what lies beyond cannot be pointed to. */
+/* The highest possible end of the image file: no entry can point beyond it. */
 static inline uint64_t image_sizes_file_end(const struct image_sizes *s)
 {
 	return s->file_end
