@@ -94,7 +94,7 @@ static int walk_table(struct check *c, const struct bitmap *b,
 	return 0;
 }
 
-/* What is as the format has it, and keeps QEMU from opening the image for
+/* Reports what the format allows, but keeps QEMU from opening the image for
  * writing. */
 static void portable_findings(struct check *c, const struct bitmap *b,
 			      uint64_t entry_off)

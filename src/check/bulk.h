@@ -17,8 +17,8 @@
 #define BULK_BYTES (UINT64_C(256) << 10)
 
 /*
- * A window on the file.  What was asked for once is served from memory while
- * the window covers it.
+ * A window on the file.  Later requests are served from memory while the window
+ * covers them.
  */
 struct bulk {
 	struct qcow2_store *file;

@@ -43,7 +43,7 @@ int claim_clusters(struct check *c, const struct claim *claim,
 		answer = 1;
 		if (claim->use < USE_HEADER)
 			continue;
-		/* What was not counted must not be called a leak. */
+		/* The rest was not counted and must not be called a leak. */
 		if (i < last)
 			c->report.incomplete = true;
 		break;

@@ -20,7 +20,7 @@ struct width {
 	char text[80];
 };
 
-/* Which width it takes, where this one does not do. */
+/* Names the width that is needed when this one is too narrow. */
 static const char *width_text(const struct check *c, const struct run *run,
 			      struct width *w)
 {
@@ -38,7 +38,7 @@ static void tell_low(struct check *c, const struct run *run, uint64_t off)
 {
 	struct width width;
 
-	/* What no refcount of this width can say is not repaired in place. */
+	/* A count too large for this width is not repaired in place. */
 	if (c->report.only && !c->mode.any_width &&
 	    run->count > c->geo.refcount_max)
 		return;

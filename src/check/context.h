@@ -30,7 +30,7 @@
 /* For repair, which asks what the image would be without some of its parts, and
  * for the proof. */
 struct check_mode {
-	/* What -r all repairs in the header is a finding, not an error. */
+	/* Header damage that -r all repairs is a finding, not an error. */
 	bool tolerant;
 	/* Refcounts that are too narrow are to be told as repaired. */
 	bool any_width;
@@ -50,7 +50,7 @@ struct check_mode {
 	bool long_compressed;
 };
 
-/* What the number of snapshots is worth. */
+/* Tells whether the number of snapshots can be trusted. */
 enum snapshots_count {
 	COUNT_GOOD,
 	COUNT_CAPPED,  /* more than there may be: as many as there may be */

@@ -123,7 +123,7 @@ static void padded_names(struct check *c, const struct extensions *x)
 			    "with NULs");
 }
 
-/* What is wrong with the extensions and does not keep the disk from being
+/* Reports faults of the extensions that do not keep the disk from being
  * read. */
 static void extension_findings(struct check *c, const struct extensions *x)
 {

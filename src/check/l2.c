@@ -152,7 +152,7 @@ static int compressed_entry(struct l2_walk *w, struct l2_entry e, uint32_t i,
 	w->n_compressed++;
 	if (bad == DEFECT_COMPRESSED_OFFSET || z.host_off >= w->c->file_size)
 		return 0;
-	/* What the file has of it is read. */
+	/* Readers take the part that the file has. */
 	if (bad == DEFECT_COMPRESSED_BEYOND_EOF)
 		z.len = (uint32_t)(w->c->file_size - z.host_off);
 	return claim_data(w, z.host_off, z.len, i, err);

@@ -1,9 +1,9 @@
 /*
  * A second processor for the check: a thread reads the L2 tables in the order
- * in which they will be looked at, a few pieces ahead of who looks.
+ * in which the check will look at them, a few pieces ahead of it.
  *
- * It decides nothing.  What it could not read, or has not been told about, the
- * other reads again, and finds out why.
+ * It decides nothing.  The check reads again whatever the thread could not read
+ * or was not told about, and finds out why.
  */
 #ifndef CHECK_PREFETCH_H
 #define CHECK_PREFETCH_H

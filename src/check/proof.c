@@ -7,8 +7,8 @@
 #include "base/error.h"
 #include "check/context.h"
 
-/* What neither hides a reference nor adds one, so that the refcounts can be
- * proved all the same.  Whoever meets it in the tables says so. */
+/* Defects that neither hide a reference nor add one, so that the refcounts can
+ * be proved all the same.  Code that meets one in the tables reports it. */
 static const enum defect harmless[] = {
 	DEFECT_HEADER_DATA_FILE_RAW,
 	DEFECT_HEADER_CORRUPT_BIT,

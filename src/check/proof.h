@@ -2,8 +2,8 @@
  * The proof that refcounts can be relied on: no cluster has fewer than
  * references (O39).
  *
- * It is the check, without the parts that only people want to know, on behalf
- * of somebody who is about to use clusters that refcounts call free.
+ * It is the check, without the parts that only people want to know, made before
+ * clusters that refcounts call free are used.
  */
 #ifndef CHECK_PROOF_H
 #define CHECK_PROOF_H

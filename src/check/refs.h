@@ -82,7 +82,7 @@ static inline enum stored refs_stored(uint32_t word)
 	return (enum stored)(word >> 30);
 }
 
-/* What a use is called in messages. */
+/* Returns the name of a use for messages. */
 const char *use_name(enum use use);
 
 void refs_init(struct refs *r, struct budget *budget);

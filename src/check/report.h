@@ -1,9 +1,9 @@
 /*
- * Where findings go: counted always, worded only when somebody listens.
+ * Takes the findings: counts them always, words them only for a listener.
  *
- * What is counted is what `qemu-img check` counts, so that exit statuses and
- * numbers can be compared; docs/check-differences.md has the exceptions.  A
- * note (severity NONE) is told and not counted.
+ * The counts are those of `qemu-img check`, so that exit statuses and numbers
+ * can be compared; docs/check-differences.md has the exceptions.  A note
+ * (severity NONE) is told and not counted.
  */
 #ifndef CHECK_REPORT_H
 #define CHECK_REPORT_H
@@ -40,7 +40,7 @@ struct report {
 	/* Tell and count these only; NULL: all. */
 	const struct defect_set *only;
 	uint32_t action; /* QCOW2_ACTION_*, of what is told */
-	/* What would have been told or counted without `only`. */
+	/* Findings that would have been told or counted without `only`. */
 	struct defect_set found;
 	bool noted; /* anything at all was to be told */
 	/* Some references could not be read: a cluster without references may

@@ -8,7 +8,7 @@
 #include "format/snapshot.h"
 #include "store/store.h"
 
-/* What is kept of a table entry once it is decoded. */
+/* The part of a decoded table entry that is kept. */
 struct l1_table {
 	uint64_t off;
 	uint64_t from; /* the snapshot's table entry */
@@ -260,7 +260,7 @@ static int walk_table(struct check *c, const struct l1_table *t,
 			return check_l1(c, t->off, t->n_entries, false, err);
 	}
 	rc = claim_clusters(c, &claim, err);
-	/* Whoever shares an L1 table may mean the other's references. */
+	/* If an L1 table is shared, its references may be the other's. */
 	if (rc > 0)
 		c->report.incomplete = true;
 	return rc ? rc : check_l1(c, t->off, t->n_entries, false, err);

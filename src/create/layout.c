@@ -1,5 +1,5 @@
 /*
- * Where everything in a new image goes.
+ * The place of everything in a new image.
  */
 #include <errno.h>
 #include <inttypes.h>

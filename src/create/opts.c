@@ -1,5 +1,5 @@
 /*
- * Which options go together: the same rules as qemu-img's.
+ * Rules for options that go together: the same as qemu-img's.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -202,9 +202,9 @@ static int check_backing(const struct qcow2_create_opts *o,
 	return check_backing_format(o->backing_format, err);
 }
 
-/* What stands before a colon in the first component of a path is a protocol
- * to QEMU, while to us the whole is a plain name: such an image would mean two
- * different files. */
+/* QEMU takes the text before a colon in the first component of a path for a
+ * protocol, while we take the whole for a plain name: such an image would mean
+ * two different files. */
 static bool names_protocol(const char *name)
 {
 	return name[strcspn(name, ":/")] == ':';

@@ -1,6 +1,5 @@
 /*
- * What a new image will be, decided completely before the first byte is
- * written.
+ * The plan of a new image, decided completely before the first byte is written.
  *
  * All that a new image contains follows from the options: the tables are
  * arithmetic sequences, so nothing but a bounded buffer is ever in memory.
@@ -8,7 +7,7 @@
  *	header | refcount table | refcount blocks | L1 | L2 tables | data
  *
  * L2 tables and data clusters exist only when preallocated; with an external
- * data file the data is there.
+ * data file the data lies in that file.
  */
 #ifndef CREATE_PLAN_H
 #define CREATE_PLAN_H
@@ -79,9 +78,9 @@ int create_tables_write(struct qcow2_store *file, const struct create_layout *l,
 
 /*
  * Empties @store and makes it @size bytes long; a block device, or whatever
- * else cannot be resized, must be as large already.  What began with an image
- * header does so no more, durably, before this returns.  *zeroed: all of it
- * reads as zeros now.
+ * else cannot be resized, must be as large already.  An image header at the
+ * beginning is gone, durably, before this returns.  *zeroed: all of it reads as
+ * zeros now.
  */
 int create_space_empty(struct qcow2_store *store, uint64_t size, bool *zeroed,
 		       struct qcow2_error *err);

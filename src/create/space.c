@@ -37,8 +37,8 @@ static int wipe_magic(struct qcow2_store *store, uint64_t size,
 	return store_pwrite(store, zeros, len, 0, 0, err);
 }
 
-/* Where setting the size did not do it, a write at the end does, or tells what
- * is wrong. */
+/* If setting the size had no effect, a write at the end either reaches it or
+ * returns the cause. */
 static int reach_size(struct qcow2_store *store, uint64_t size,
 		      struct qcow2_error *err)
 {

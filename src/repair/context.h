@@ -65,7 +65,7 @@ int repair_entries(struct repair *r, struct qcow2_error *err);
 int repair_raise(struct repair *r, struct qcow2_error *err);
 int repair_lower(struct repair *r, bool aloud, struct qcow2_error *err);
 
-/* flags.c: stage 4.  What the refcounts are, or with @later will be. */
+/* flags.c: stage 4.  With @later flags follow the refcounts still to come. */
 int repair_flags(struct repair *r, bool later, struct qcow2_error *err);
 
 /* header.c: the fields that repair changes. */

@@ -167,7 +167,7 @@ int repair_lower(struct repair *r, bool aloud, struct qcow2_error *err)
 {
 	int rc = 0;
 
-	/* What could not be followed may refer to anything. */
+	/* References that could not be followed may lead anywhere. */
 	if (r->c.report.incomplete)
 		return 0;
 	if (aloud)

@@ -85,7 +85,7 @@ static bool fix_defect(const struct geometry *g, enum defect bad,
 	case DEFECT_COMPRESSED_BEYOND_EOF:
 		return fix_length(g, file_size, e);
 	case DEFECT_L2_BITMAP_CONFLICT:
-		/* What is stored is kept: zeros can be written again. */
+		/* Stored data is kept: zeros can be written again. */
 		e->bitmap &= ~((e->bitmap & SUB_ALL_ALLOC) << 32);
 		return true;
 	case DEFECT_L2_BITMAP_WITHOUT_OFFSET:

@@ -1,6 +1,6 @@
 /*
- * What the header says beside the tables.  Every change is one field, or lies
- * in the first sector: it is whole or not at all.
+ * The parts of the header other than the tables.  Every change is one field, or
+ * lies in the first sector: it is whole or not at all.
  */
 #include "base/bytes.h"
 #include "base/checked.h"
@@ -8,8 +8,8 @@
 #include "repair/context.h"
 #include "store/store.h"
 
-/* What a writer of this version leaves set; the rest is of features that it
- * does not keep up to date. */
+/* The bits that a writer of this version leaves set; the others belong to
+ * features that it does not keep up to date. */
 static uint64_t kept_bits(const struct repair *r)
 {
 	return AUTOCLEAR_BITMAPS |

@@ -24,8 +24,8 @@ static bool is_copied(const struct flags *f, const struct repair *r,
 	       (stored == STORED_MANY && f->later && !r->c.report.incomplete);
 }
 
-/* Where a refcount cannot say how many references there are, nothing follows
- * from it. */
+/* If a refcount cannot say how many references there are, nothing follows from
+ * it. */
 static bool is_known(const struct repair *r, uint64_t host_off)
 {
 	uint64_t cluster = check_cluster(&r->c, host_off);

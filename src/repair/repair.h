@@ -20,17 +20,17 @@
  *  6. header.c: the dirty and the corrupt bit go, if another check finds
  *     nothing but leaks.
  *
- * What to do is never taken from findings but from the state of a finished
- * check (check/context.h), which is made anew after a stage that changed what
- * refers to what.  Data is not guessed: where an entry may mean anything, it
- * stays as it is, and is reported.
+ * A stage never decides from findings, but from the state of a finished check
+ * (check/context.h), which is made anew after a stage that changed references.
+ * Data is not guessed: if an entry may mean anything, it stays as it is and is
+ * reported.
  */
 #ifndef REPAIR_REPAIR_H
 #define REPAIR_REPAIR_H
 
 #include <qcow2.h>
 
-/* What may be repaired; a set. */
+/* The permitted repairs; a set. */
 enum repair_what {
 	REPAIR_LEAKS = 1,
 	/* Refcounts and COPIED flags: what an image is owed that was not closed.

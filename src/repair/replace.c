@@ -1,9 +1,8 @@
 /*
  * New structures beside the damaged ones, and the switch to them.
  *
- * Whatever is replaced, the refcounts are written anew with it: that needs no
- * place in blocks that may be damaged, and one sector of the header switches
- * everything.
+ * The refcounts are written anew with every replacement: that needs no place in
+ * blocks that may be damaged, and one sector of the header switches everything.
  */
 #include <errno.h>
 
@@ -142,7 +141,7 @@ static uint64_t end_of_use(const struct repair *r)
 				end = max_u64(end, (refs->chunks[i].idx
 						    << REFS_CHUNK_BITS) +
 							   k + 1);
-	/* Who knows what lies behind what could not be read. */
+	/* Unread metadata may refer to clusters up to the end of the file. */
 	if (r->c.report.incomplete)
 		end = max_u64(end,
 			      geometry_clusters(&r->c.geo, r->c.file_size));
@@ -426,7 +425,7 @@ static int replace_once(struct repair *r, bool *done, struct qcow2_error *err)
 	moved = n.copies.n_wanted;
 	snapshots_drop(r, &n.table);
 	copies_drop(r, &n.copies);
-	/* What the copies left behind is not what the image had lost. */
+	/* Clusters that the copies replaced are not leaks of the image. */
 	if (rc == 0 && *done && moved)
 		rc = repair_look_again(r, err);
 	if (rc == 0 && *done && moved)

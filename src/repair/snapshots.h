@@ -23,9 +23,9 @@ bool snapshots_are_damaged(const struct repair *r);
 /*
  * Encodes every entry up to where the table can no longer be followed, or has
  * the number of entries that is allowed: extra data that is missing is added,
- * and cut where it is too long.  To be released with snapshots_drop().  Where L1
+ * and cut where it is too long.  To be released with snapshots_drop().  If L1
  * tables are split (check/context.h), the entries say that the copies lie one
- * behind the other from @l1_to on.
+ * after another from @l1_to on.
  */
 int snapshots_renew(struct repair *r, uint64_t l1_to, struct new_snapshots *out,
 		    struct qcow2_error *err);

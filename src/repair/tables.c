@@ -48,7 +48,7 @@ static uint8_t *piece_change(struct piece *p, const uint8_t *from, size_t at)
 	return p->buf + at;
 }
 
-/* Where sector @n_sectors begins, or the piece ends. */
+/* The beginning of sector @n_sectors, or the end of the piece. */
 static size_t piece_end(const struct piece *p, size_t n_sectors)
 {
 	return n_sectors * SECTOR_BYTES < p->len ? n_sectors * SECTOR_BYTES
@@ -120,7 +120,7 @@ static int walk_l1(struct tables_walk *w, const struct l1_place *l1,
 		uint32_t first = (uint32_t)((off - l1->off) / L1_ENTRY_BYTES);
 		const uint8_t *p;
 
-		/* What cannot be read is left as it is. */
+		/* Parts that cannot be read are left as they are. */
 		if (bulk_read(&w->r->c.bulk, len, len, off, &p, NULL) == 0 &&
 		    p && !is_zero(p, len)) {
 			int rc;

@@ -17,9 +17,9 @@ struct table_entry {
 };
 
 /*
- * What to do with the entries of an image.  Entries that are 0 are not shown.
- * Each function returns 0 or a negative errno, after which nothing more is
- * looked at.
+ * The functions to apply to the entries of an image.  Entries that are 0 are
+ * not shown.  Each function returns 0 or a negative errno, after which nothing
+ * more is looked at.
  */
 struct tables_fix {
 	void *opaque;

@@ -59,8 +59,8 @@ static void set_place(struct header *h, void *opaque)
 	h->refcount_table_clusters = p->built.table_clusters;
 }
 
-/* What was written behind the end of what is in use is free, but not zeros any
- * more.  A header that is unsettled may point to it. */
+/* The clusters written past the end of those in use are free, but no longer
+ * zeros.  A header that is unsettled may point to them. */
 static int leave_behind(struct image *img, int code)
 {
 	uint64_t size;

@@ -156,8 +156,8 @@ static int zero_host(struct image *img, uint64_t host_off, bool reads_zero,
 	return store_zero(img->file, img->geo.cluster_size, host_off, 0, err);
 }
 
-/* What the zero cluster @e becomes; *gone: its host cluster loses the
- * references of this table. */
+/* Makes the zero cluster @e unallocated, or written zeros; *gone: its host
+ * cluster loses the references of this table. */
 static int expand_entry(const struct expansion *x, struct l2_entry *e,
 			bool *gone, struct qcow2_error *err)
 {

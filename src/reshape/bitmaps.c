@@ -37,7 +37,7 @@ struct work {
 
 /* ---- What is refused ----------------------------------------------------- */
 
-/* Whoever trusted them would do so after the resize as well. */
+/* Software that trusts them now would trust them after the resize too. */
 static bool are_valid(const struct image *img)
 {
 	return (img->header.autoclear_features & AUTOCLEAR_BITMAPS) &&

@@ -242,8 +242,8 @@ static int write_behind(struct image *img, const struct layout *l,
 	return rc;
 }
 
-/* What the image keeps in memory, made of the new bytes as if they had been
- * read: so nothing is written that could not be opened. */
+/* Decodes the new bytes, as if they had been read, into the state that the
+ * image keeps in memory: so nothing is written that could not be opened. */
 static int decode(const struct image *img, struct layout *l, struct header *h,
 		  struct names *names, struct qcow2_error *err)
 {

@@ -19,7 +19,7 @@ struct header_cluster {
 	const struct bitmaps_ext *bitmaps; /* NULL: as they are */
 };
 
-/* What the image has now, to be changed and written. */
+/* Returns the current contents, to be changed and written. */
 struct header_cluster header_cluster_of(const struct image *img);
 
 /*

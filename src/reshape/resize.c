@@ -1,10 +1,10 @@
 /*
- * Growing the disk (O14), and what both directions have in common.
+ * Growing the disk (O14), and the parts common to both directions.
  *
- * What lies beyond the old end is made to read as zeros first: a longer
- * backing file, the rest of the last cluster, and whatever a larger disk or VM
- * state left in the tables.  All of it is durable before the one sector of the
- * header that has the size.
+ * The area beyond the old end is made to read as zeros first: it can show a
+ * longer backing file, the rest of the last cluster, and whatever a larger disk
+ * or VM state left in the tables.  All of it is durable before the one sector
+ * of the header that has the size.
  */
 #include "reshape/resize.h"
 
@@ -269,7 +269,7 @@ static int grow(struct image *img, uint64_t size,
 	features_end_keep_bitmaps(img, kept);
 	if (rc == 0)
 		rc = resize_switch(img, size, err);
-	/* What was made beyond the end is no longer seen, and cleared when
+	/* Entries made beyond the end are no longer seen, and are cleared when
 	 * the disk grows again. */
 	if (rc < 0)
 		img->virtual_size = old;

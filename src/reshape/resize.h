@@ -15,8 +15,8 @@ struct image;
 int image_resize(struct image *img, uint64_t size,
 		 const struct qcow2_resize_opts *opts, struct qcow2_error *err);
 
-/* What image_resize() would refuse for its arguments, when the image has format
- * version @version by then. */
+/* Refuses the arguments that image_resize() would refuse, given that the image
+ * has format version @version by then. */
 int image_resize_check(const struct image *img, uint64_t size,
 		       const struct qcow2_resize_opts *opts, uint32_t version,
 		       struct qcow2_error *err);

@@ -150,8 +150,8 @@ static int cut_tables(struct image *img, const struct tree *cut, uint64_t first,
 
 /* ---- Entries ------------------------------------------------------------- */
 
-/* What hangs from the L1 entries that go; before anything changes, so that too
- * much of it is an error that leaves the disk as it was. */
+/* Collects the tables below the L1 entries that go, before anything changes: so
+ * if there are too many, the error leaves the disk as it was. */
 static int look(struct image *img, uint64_t size, struct tree *cut,
 		struct qcow2_error *err)
 {
@@ -188,7 +188,7 @@ static int cut_entries(struct image *img, const struct tree *cut, uint64_t size,
 /* ---- The cluster in which the disk ends ---------------------------------- */
 
 /* The next extent of the image's own data in [*off, end): none when *len is 0.
- * What cannot be read is no data that anybody could see again. */
+ * Data that cannot be read could never be seen again, so it does not count. */
 static void own_data(struct image *img, uint64_t end, uint64_t *off,
 		     uint64_t *len)
 {

@@ -1,8 +1,9 @@
 /*
  * O17: refcounts of everything that the snapshot uses, a new L1 table -> one
  * sector of the header switches disk size and L1 table -> refcounts of what the
- * disk used before.  Every crash leaves one disk or the other, whole.  What both
- * have at the same place is left out: it has as many references as before.
+ * disk used before.  Every crash leaves one disk or the other, whole.  Clusters
+ * that both have at the same place are left out: they keep as many references
+ * as before.
  *
  * No COPIED flag can be on in the new disk: the snapshot still has all of it.
  *
@@ -271,8 +272,8 @@ static void set_disk(struct header *h, void *opaque)
 	h->l1_size = (uint32_t)a->tree.n_l1;
 }
 
-/* Where the sector cannot be written the old one is to be there again, before
- * anything that the new one needs is given up. */
+/* If the sector cannot be written, the old one must be restored before anything
+ * that the new one needs is given up. */
 static int switch_in_place(struct application *a, struct qcow2_error *err)
 {
 	struct commit *c = &a->img->writer->commit;

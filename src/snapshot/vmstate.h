@@ -13,7 +13,7 @@
 
 struct image;
 
-/* Where it begins, as a guest offset. */
+/* Returns its beginning, as a guest offset. */
 uint64_t vmstate_begin(const struct image *img);
 
 /* How many bytes have a place in the L1 table. */
@@ -22,7 +22,7 @@ uint64_t vmstate_room(const struct image *img);
 /* The L1 table grows as needed.  No other request may be under way. */
 int image_vmstate_write(struct image *img, const void *buf, size_t len,
 			uint64_t off, struct qcow2_error *err);
-/* What was never written reads as zeros. */
+/* Parts that were never written read as zeros. */
 int image_vmstate_read(struct image *img, void *buf, size_t len, uint64_t off,
 		       struct qcow2_error *err);
 
