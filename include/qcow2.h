@@ -1003,6 +1003,111 @@ const char *qcow2_feature_name(struct qcow2_image *img, unsigned type,
 			       unsigned bit);
 
 /* ------------------------------------------------------------------------- */
+/* Statistics                                                                */
+
+/* Requests of one kind that callers made of an image.  What a function refuses
+ * because of its arguments (-EINVAL) counts nowhere. */
+struct qcow2_request_stats {
+	uint64_t done;       /* those that returned 0 */
+	uint64_t bytes;      /* their lengths together; of flushes 0 */
+	uint64_t failed;     /* those that failed otherwise than by: */
+	uint64_t again;      /* -EAGAIN */
+	uint64_t reserved[2]; /* 0 */
+};
+
+/* Requests that the library made of a store; those that failed are in `failed`
+ * and nowhere else. */
+struct qcow2_file_stats {
+	uint64_t reads;
+	uint64_t read_bytes;
+	uint64_t writes;
+	uint64_t write_bytes;
+	uint64_t zeroes;     /* zeroed or punched by one call; what was written
+			      * as zeros instead is in `writes` */
+	uint64_t zero_bytes;
+	uint64_t barriers;   /* flushes, also where the store had nothing to
+			      * do or was opened not to */
+	uint64_t failed;
+	uint64_t reserved[2]; /* 0 */
+};
+
+/* A cache of tables, in slices of some KiB. */
+struct qcow2_cache_stats {
+	uint64_t hits;       /* a slice was there, or already being read */
+	uint64_t misses;     /* a slice had to be read; those that were read
+			      * ahead with it do not count */
+	uint64_t evictions;  /* slices that went to make room, or were not used
+			      * for cache_clean_sec */
+	uint64_t bytes;      /* that slices take now */
+	uint64_t bytes_max;  /* that they may take, as long as none is in use */
+	uint64_t reserved[3]; /* 0 */
+};
+
+/*
+ * What has been done with one layer.  All but `bytes`, `bytes_max` and
+ * `waiting_bytes` only grow, and are counted since the image was opened, opening
+ * included; those of a store that the caller made (qcow2_open_store(), a gate),
+ * since it was made, and for all its users together.  The refcount cache, and
+ * clusters allocated and freed, are counted anew after qcow2_amend() has changed
+ * refcount_bits.
+ */
+struct qcow2_stats {
+	size_t struct_size;
+	/* Calls of the functions of these names, 0 below the top layer.  What
+	 * jobs such as qcow2_convert() read and write is not in them. */
+	struct qcow2_request_stats read;
+	struct qcow2_request_stats write;
+	struct qcow2_request_stats write_compressed;
+	struct qcow2_request_stats zero;
+	struct qcow2_request_stats discard;
+	struct qcow2_request_stats flush;
+	/* The image file or raw file, and the external data file.  What the
+	 * host copies by itself, for qcow2_convert(), is not in them. */
+	struct qcow2_file_stats file;
+	struct qcow2_file_stats data_file;
+	struct qcow2_cache_stats l2_cache;
+	uint64_t decompressed_clusters;
+	/* From here on all is the writer's: 0 in a layer that is read only. */
+	struct qcow2_cache_stats refcount_cache;
+	uint64_t copied_bytes;       /* of the disk: written to new clusters
+				      * beside what the caller wrote */
+	uint64_t allocated_clusters; /* of the image file: that came into use,
+				      * also for metadata, or ahead of need */
+	uint64_t freed_clusters;     /* that nothing uses any more, also those
+				      * that were not needed after all */
+	uint64_t waiting_bytes;      /* now: freed by the disk, and not yet free
+				      * for others, since a commit or a reader
+				      * is under way */
+	uint64_t commits;            /* of metadata, also those that had
+				      * nothing to write, or failed */
+	uint64_t overlap_checks;     /* questions to the overlap guard */
+};
+
+#define QCOW2_REQUEST_STATS_INIT { 0, 0, 0, 0, { 0, 0 } }
+#define QCOW2_FILE_STATS_INIT { 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0 } }
+#define QCOW2_CACHE_STATS_INIT { 0, 0, 0, 0, 0, { 0, 0, 0 } }
+#define QCOW2_STATS_INIT { sizeof(struct qcow2_stats), \
+	QCOW2_REQUEST_STATS_INIT, QCOW2_REQUEST_STATS_INIT, \
+	QCOW2_REQUEST_STATS_INIT, QCOW2_REQUEST_STATS_INIT, \
+	QCOW2_REQUEST_STATS_INIT, QCOW2_REQUEST_STATS_INIT, \
+	QCOW2_FILE_STATS_INIT, QCOW2_FILE_STATS_INIT, QCOW2_CACHE_STATS_INIT, \
+	0, QCOW2_CACHE_STATS_INIT, 0, 0, 0, 0, 0, 0 }
+
+/*
+ * Fills *out for layer `depth` (0 is the top).  out->struct_size must be set;
+ * -EINVAL otherwise or when there is no such layer.
+ *
+ * Any thread may ask while others use the image.  What a call did is counted when
+ * it returns; what runs meanwhile may be counted in one number and not yet in
+ * another.  Costs some microseconds, does no I/O and waits for none.  There is
+ * nothing to reset: who wants to know what happened between two moments
+ * subtracts.
+ */
+QCOW2_API
+int qcow2_get_stats(struct qcow2_image *img, uint32_t depth,
+		    struct qcow2_stats *out, struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------- */
 /* Create                                                                    */
 
 /*
@@ -1657,6 +1762,8 @@ QCOW2_API
 void qcow2_bitmap_info_init(struct qcow2_bitmap_info *s, size_t size);
 QCOW2_API
 void qcow2_luks_info_init(struct qcow2_luks_info *s, size_t size);
+QCOW2_API
+void qcow2_stats_init(struct qcow2_stats *s, size_t size);
 QCOW2_API
 void qcow2_compact_result_init(struct qcow2_compact_result *s, size_t size);
 QCOW2_API

@@ -6,10 +6,12 @@
 
 #include <qcow2.h>
 
+#include "api/requests.h"
 #include "chain/disk.h"
 
 struct qcow2_image {
 	struct disk *disk;
+	struct requests requests;
 };
 
 /* Every function that takes an image begins with this: -EINVAL when it is NULL,

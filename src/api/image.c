@@ -212,7 +212,8 @@ int qcow2_preadv(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 	if (flags & ~QCOW2_NOWAIT)
 		return error_set(err, -EINVAL, "read flags 0x%x are not known",
 				 flags & ~QCOW2_NOWAIT);
-	return disk_preadv(img->disk, iov, iovcnt, off, flags, err);
+	rc = disk_preadv(img->disk, iov, iovcnt, off, flags, err);
+	return requests_count(&img->requests, rc, REQUEST_READ, len);
 }
 
 int qcow2_pread(struct qcow2_image *img, void *buf, size_t len, uint64_t off,

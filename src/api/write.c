@@ -30,7 +30,8 @@ int qcow2_pwritev(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 		rc = check_flags(flags, WRITE_FLAGS, err);
 	if (rc < 0)
 		return rc;
-	return disk_pwritev(img->disk, iov, iovcnt, off, flags, err);
+	rc = disk_pwritev(img->disk, iov, iovcnt, off, flags, err);
+	return requests_count(&img->requests, rc, REQUEST_WRITE, len);
 }
 
 int qcow2_pwrite(struct qcow2_image *img, const void *buf, size_t len,
@@ -48,7 +49,10 @@ int qcow2_zero(struct qcow2_image *img, uint64_t len, uint64_t off,
 
 	if (rc == 0)
 		rc = check_flags(flags, ZERO_FLAGS, err);
-	return rc < 0 ? rc : disk_zero(img->disk, len, off, flags, err);
+	if (rc < 0)
+		return rc;
+	rc = disk_zero(img->disk, len, off, flags, err);
+	return requests_count(&img->requests, rc, REQUEST_ZERO, len);
 }
 
 int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
@@ -58,7 +62,10 @@ int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
 
 	if (rc == 0)
 		rc = check_flags(flags, WRITE_FLAGS, err);
-	return rc < 0 ? rc : disk_discard(img->disk, len, off, flags, err);
+	if (rc < 0)
+		return rc;
+	rc = disk_discard(img->disk, len, off, flags, err);
+	return requests_count(&img->requests, rc, REQUEST_DISCARD, len);
 }
 
 int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
@@ -71,16 +78,21 @@ int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
 		rc = error_set(err, -EINVAL, "the buffer is NULL");
 	if (rc == 0)
 		rc = check_flags(flags, QCOW2_FUA, err);
-	if (rc == 0)
-		rc = disk_write_compressed(img->disk, buf, len, off, err);
+	if (rc < 0)
+		return rc;
+	rc = disk_write_compressed(img->disk, buf, len, off, err);
 	if (rc == 0 && (flags & QCOW2_FUA))
 		rc = disk_flush(img->disk, err);
-	return rc;
+	return requests_count(&img->requests, rc, REQUEST_WRITE_COMPRESSED,
+			      len);
 }
 
 int qcow2_flush(struct qcow2_image *img, struct qcow2_error *err)
 {
 	int rc = handle_check(img, err);
 
-	return rc < 0 ? rc : disk_flush(img->disk, err);
+	if (rc < 0)
+		return rc;
+	rc = disk_flush(img->disk, err);
+	return requests_count(&img->requests, rc, REQUEST_FLUSH, 0);
 }

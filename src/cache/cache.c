@@ -179,7 +179,7 @@ static void shard_evict(const struct cache *c, struct cache_shard *sh,
 {
 	shard_remove(c, sh, s);
 	free(s);
-	sh->n_evicted++;
+	sh->n_evictions++;
 }
 
 /* Frees unpinned slices, oldest first, that were last used before @sec. */
@@ -504,21 +504,19 @@ uint64_t cache_count(const struct cache *c)
 	return n;
 }
 
-struct cache_counts cache_get_counts(const struct cache *c)
+void cache_get_stats(const struct cache *c, struct qcow2_cache_stats *out)
 {
-	struct cache_counts sum = { 0 };
-
+	*out = (struct qcow2_cache_stats){ 0 };
 	for (uint32_t i = 0; i < c->n_shards; i++) {
 		struct cache_shard *sh = &c->shards[i];
 		SCOPED_LOCK(&sh->lock);
 
-		sum.hits += sh->n_hits;
-		sum.misses += sh->n_misses;
-		sum.evicted += sh->n_evicted;
-		sum.bytes += (uint64_t)sh->n_slices * c->slice_bytes;
+		out->hits += sh->n_hits;
+		out->misses += sh->n_misses;
+		out->evictions += sh->n_evictions;
+		out->bytes += (uint64_t)sh->n_slices * c->slice_bytes;
 	}
-	sum.bytes_max = cache_capacity(c) * c->slice_bytes;
-	return sum;
+	out->bytes_max = cache_capacity(c) * c->slice_bytes;
 }
 
 /* ---- Looking up ---------------------------------------------------------- */

@@ -55,19 +55,7 @@ struct cache_shard {
 	uint32_t bucket_mask;
 	uint64_t n_hits;
 	uint64_t n_misses;
-	uint64_t n_evicted;
-};
-
-/* Since cache_init(), and for the last two: now.  A cache_get() is a hit, also
- * when it waits for somebody else's read, or a miss, also when the read fails;
- * one that gives -EAGAIN instead of waiting is neither.  Slices that are read
- * ahead or forgotten count nowhere. */
-struct cache_counts {
-	uint64_t hits;
-	uint64_t misses;
-	uint64_t evicted; /* gone to make room, or long unused */
-	uint64_t bytes;   /* that the slices take */
-	uint64_t bytes_max;
+	uint64_t n_evictions;
 };
 
 struct cache {
@@ -124,7 +112,8 @@ void cache_update(struct cache *c, const uint8_t *bytes, uint64_t len,
  * cache is next used; 0: they stay.  Before the first cache_get(). */
 void cache_set_clean(struct cache *c, uint32_t sec);
 
-struct cache_counts cache_get_counts(const struct cache *c);
+/* Since cache_init(). */
+void cache_get_stats(const struct cache *c, struct qcow2_cache_stats *out);
 
 /* Slices that the cache has. */
 uint64_t cache_count(const struct cache *c);

@@ -143,6 +143,9 @@ const char *disk_layer_data_filename(const struct disk *d, uint32_t depth);
 /* Fills all of *out but struct_size; -EINVAL when there is no such layer. */
 int disk_get_info(struct disk *d, uint32_t depth, struct qcow2_info *out,
 		  struct qcow2_error *err);
+/* Fills what layer @depth has done below; the requests are the caller's. */
+int disk_get_stats(struct disk *d, uint32_t depth, struct qcow2_stats *out,
+		   struct qcow2_error *err);
 
 /* The same for what only a qcow2 top layer has.  Names live as long as the
  * disk, those of a snapshot until it is deleted.  -EINVAL: no such index;

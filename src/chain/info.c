@@ -14,22 +14,41 @@
 #include "format/luks.h"
 #include "store/store.h"
 
+static int check_depth(const struct disk *d, uint32_t depth,
+		       struct qcow2_error *err)
+{
+	if (depth < d->n_layers)
+		return 0;
+	return error_set(err, -EINVAL,
+			 "there is no layer %" PRIu32
+			 ", the chain has %" PRIu32,
+			 depth, d->n_layers);
+}
+
 int disk_get_info(struct disk *d, uint32_t depth, struct qcow2_info *out,
 		  struct qcow2_error *err)
 {
 	size_t struct_size = out->struct_size;
 	struct layer *l;
+	int rc = check_depth(d, depth, err);
 
-	if (depth >= d->n_layers)
-		return error_set(err, -EINVAL,
-				 "there is no layer %" PRIu32
-				 ", the chain has %" PRIu32,
-				 depth, d->n_layers);
+	if (rc < 0)
+		return rc;
 	l = &d->layers[depth];
 	memset(out, 0, sizeof(*out));
 	out->struct_size = struct_size;
 	l->ops->get_info(l, out);
 	return 0;
+}
+
+int disk_get_stats(struct disk *d, uint32_t depth, struct qcow2_stats *out,
+		   struct qcow2_error *err)
+{
+	int rc = check_depth(d, depth, err);
+
+	if (rc == 0)
+		d->layers[depth].ops->get_stats(&d->layers[depth], out);
+	return rc;
 }
 
 const char *disk_layer_filename(const struct disk *d, uint32_t depth)

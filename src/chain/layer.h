@@ -161,6 +161,8 @@ struct layer_ops {
 		    uint64_t off, unsigned flags, struct qcow2_error *err);
 	/* Fills what it knows of *out, which is zero. */
 	void (*get_info)(struct layer *l, struct qcow2_info *out);
+	/* Likewise; the requests are the caller's. */
+	void (*get_stats)(const struct layer *l, struct qcow2_stats *out);
 	/* What is true of the fields besides; NULL: nothing. */
 	void (*validate)(const struct layer *l);
 	/* False when there is no such bitmap.  NULL: there are none. */

@@ -216,6 +216,13 @@ static void qcow2_layer_get_info(struct layer *l, struct qcow2_info *out)
 	writer_get_info(l->image, out);
 }
 
+static void qcow2_layer_get_stats(const struct layer *l,
+				  struct qcow2_stats *out)
+{
+	image_get_stats(l->image, out);
+	writer_get_stats(l->image, out);
+}
+
 static void qcow2_layer_validate(const struct layer *l)
 {
 	const struct image *img = l->image;
@@ -264,6 +271,7 @@ const struct layer_ops qcow2_layer_ops = {
 	.map = qcow2_layer_map,
 	.read = qcow2_layer_read,
 	.get_info = qcow2_layer_get_info,
+	.get_stats = qcow2_layer_get_stats,
 	.validate = qcow2_layer_validate,
 	.get_bitmap = qcow2_layer_get_bitmap,
 	.feature_name = qcow2_layer_feature_name,

@@ -70,6 +70,11 @@ static void raw_layer_get_info(struct layer *l, struct qcow2_info *out)
 	out->filename = store_name(l->store);
 }
 
+static void raw_layer_get_stats(const struct layer *l, struct qcow2_stats *out)
+{
+	store_get_stats(l->store, &out->file);
+}
+
 static void raw_layer_validate(const struct layer *l)
 {
 	assert(l->data && !l->has_data_file);
@@ -177,6 +182,7 @@ const struct layer_ops raw_layer_ops = {
 	.map = raw_layer_map,
 	.read = raw_layer_read,
 	.get_info = raw_layer_get_info,
+	.get_stats = raw_layer_get_stats,
 	.validate = raw_layer_validate,
 	.write = &raw_layer_write_ops,
 };

@@ -377,6 +377,24 @@ static bool is_clean(struct commit *c)
 	       !c->batches && refcounts_is_clean(c->refs);
 }
 
+/* With the lock held: waiting for a commit, in one, or for readers. */
+static uint64_t count_waiting(const struct commit *c)
+{
+	uint64_t n = c->freed.n_clusters + c->turns.n_freed;
+
+	for (const struct freed_batch *b = c->batches; b; b = b->next)
+		n += b->freed.n_clusters;
+	return n;
+}
+
+void commit_get_stats(struct commit *c, struct qcow2_stats *out)
+{
+	SCOPED_LOCK(&c->lock);
+
+	out->commits = c->turns.completed;
+	out->waiting_bytes = count_waiting(c) << c->geo->cluster_bits;
+}
+
 int commit_drain(struct commit *c, struct qcow2_error *err)
 {
 	int rc;

@@ -77,6 +77,8 @@ struct commit_turns {
 	uint64_t started;
 	uint64_t completed;
 	uint64_t durable;   /* the last of them that succeeded */
+	uint64_t n_freed;   /* clusters whose removal the one that runs makes
+				       * durable */
 	_Atomic int failed; /* -errno of the last one, 0; read without
 				       * the lock too */
 };
@@ -166,6 +168,10 @@ int commit_make_room(struct commit *c, struct qcow2_error *err);
  * failed, which -ENOSPC, -EDQUOT and the like tell, nothing is lost and the next
  * call tries again; a failed barrier is final. */
 int commit_flush(struct commit *c, struct qcow2_error *err);
+
+/* What only the writer of an image has done: fills its fields in *out that this
+ * knows of. */
+void commit_get_stats(struct commit *c, struct qcow2_stats *out);
 
 /* The same, as the guest needs it: lazy refcounts may lag behind, under the
  * dirty bit. */

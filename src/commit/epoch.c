@@ -50,6 +50,7 @@ int epoch_collect(struct commit *c, struct epoch *e, struct qcow2_error *err)
 	e->ordered = c->ordered;
 	c->ordered = false;
 	e->freed = c->freed;
+	c->turns.n_freed = e->freed.n_clusters;
 	c->freed = (struct freed_list){ 0 };
 	rc = dirty_collect(&c->l2, &e->entries, err);
 	if (rc == 0)
@@ -123,6 +124,7 @@ static void restore(struct commit *c, struct epoch *e)
 	restore_l1(c, &e->entries);
 	c->ordered |= e->ordered;
 	freed_append(&c->freed, &e->freed);
+	c->turns.n_freed = 0;
 }
 
 static void finish(struct commit *c, struct epoch *e)
@@ -132,6 +134,7 @@ static void finish(struct commit *c, struct epoch *e)
 	dirty_written(&c->l2);
 	if (e->freed.n)
 		freed_enqueue(&c->batches, &e->freed, grace_ticket(c->grace));
+	c->turns.n_freed = 0;
 }
 
 void epoch_end(struct commit *c, struct epoch *e, int rc)

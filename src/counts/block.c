@@ -14,6 +14,14 @@
 #include "counts/view.h"
 #include "format/refcount.h"
 
+static int count_allocated(struct refcounts *r, uint64_t n, int rc)
+{
+	SCOPED_LOCK(&r->lock);
+
+	r->totals.allocated += rc < 0 ? 0 : n;
+	return rc;
+}
+
 int block_write(struct refcounts *r, uint64_t n, uint64_t first,
 		uint64_t host_off, struct qcow2_error *err)
 {
@@ -27,8 +35,10 @@ int block_write(struct refcounts *r, uint64_t n, uint64_t first,
 	for (uint64_t i = 0; i < n; i++)
 		refcount_put(block, (first + i) & mask, r->geo->refcount_order,
 			     1);
-	return refcounts_write_end(r, block, r->geo->cluster_size, host_off,
-				   err);
+	return count_allocated(r, n,
+			       refcounts_write_end(r, block,
+						   r->geo->cluster_size,
+						   host_off, err));
 }
 
 void block_link(struct refcounts *r, uint64_t index, uint64_t host_off)

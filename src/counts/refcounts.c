@@ -319,6 +319,13 @@ void refcounts_watch(struct refcounts *r)
 	r->fell_low = false;
 }
 
+struct refcount_totals refcounts_totals(struct refcounts *r)
+{
+	SCOPED_LOCK(&r->lock);
+
+	return r->totals;
+}
+
 bool refcounts_fell_low(struct refcounts *r)
 {
 	SCOPED_LOCK(&r->lock);

@@ -54,6 +54,12 @@ struct table_changes {
 	struct table_range writing;
 };
 
+/* Clusters whose refcount has become something, or 0, since refcounts_open(). */
+struct refcount_totals {
+	uint64_t allocated;
+	uint64_t freed;
+};
+
 /* Whoever has the header and guards metadata. */
 struct refcounts_owner {
 	/* Called with grow_lock held to point the header to a new table; must
@@ -86,6 +92,7 @@ struct refcounts {
 	uint64_t next_free; /* cluster index: all below are in use, or
 				       * inherited and doubted */
 	struct inherited inherited;
+	struct refcount_totals totals;
 	bool fell_low;               /* one has become 1 or 0 since the watch
 				       * began */
 	uint64_t held;               /* never claimed whatever its refcount;
@@ -205,6 +212,8 @@ bool refcounts_fell_low(struct refcounts *r);
  * none. */
 void refcounts_hold(struct refcounts *r, uint64_t cluster_idx);
 uint64_t refcounts_held(struct refcounts *r);
+
+struct refcount_totals refcounts_totals(struct refcounts *r);
 
 /* For commit: copies what is dirty; then says that it was written, or that not
  * all of it was. */

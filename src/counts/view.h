@@ -51,8 +51,12 @@ static inline uint64_t view_get(const struct refcounts *r, const struct view *v,
 static inline void view_put(struct refcounts *r, struct view *v,
 			    uint64_t cluster_idx, uint64_t value)
 {
+	bool was_free = view_get(r, v, cluster_idx) == 0;
+
 	assert(cluster_idx >= v->first && cluster_idx < v->end);
 	assert(value <= r->geo->refcount_max);
+	r->totals.allocated += was_free && value;
+	r->totals.freed += !was_free && !value;
 	refcount_put(v->slice->data, cluster_idx - v->first,
 		     r->geo->refcount_order, value);
 }

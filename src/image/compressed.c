@@ -228,6 +228,8 @@ static int decode_into(struct compressed_reader *cr, struct compressed where,
 					 b->data, where.len);
 		if (rc < 0)
 			decode_failed(rc, where, err);
+		atomic_fetch_add_explicit(&cr->n_decodes, 1,
+					  memory_order_relaxed);
 	}
 	spare_put(cr, b);
 	return rc;

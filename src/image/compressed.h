@@ -13,6 +13,7 @@
 #define IMAGE_COMPRESSED_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include <qcow2.h>
@@ -33,7 +34,8 @@ struct compressed_reader {
 	uint32_t n_decoded;
 	uint32_t max_decoded;
 	struct spare_buffer *spare;
-	uint64_t last_direct; /* host_off decoded past the cache */
+	uint64_t last_direct;       /* host_off decoded past the cache */
+	_Atomic uint64_t n_decodes; /* since it was opened; needs no lock */
 };
 
 void compressed_reader_init(struct compressed_reader *cr,

@@ -130,5 +130,7 @@ int image_split_holes(struct image *img, struct image_extent *extent,
 		      bool *hole, struct qcow2_error *err);
 
 void image_get_info(struct image *img, struct qcow2_info *out);
+/* Fills what reading counts. */
+void image_get_stats(const struct image *img, struct qcow2_stats *out);
 
 #endif

@@ -90,3 +90,13 @@ void image_get_info(struct image *img, struct qcow2_info *out)
 	out->backing_format = img->names.backing_format;
 	out->data_file = img->names.data_file;
 }
+
+void image_get_stats(const struct image *img, struct qcow2_stats *out)
+{
+	store_get_stats(img->file, &out->file);
+	if (img->data && img->data != img->file)
+		store_get_stats(img->data, &out->data_file);
+	cache_get_stats(&img->map.l2, &out->l2_cache);
+	out->decompressed_clusters = atomic_load_explicit(
+		&img->compressed.n_decodes, memory_order_relaxed);
+}

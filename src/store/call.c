@@ -98,6 +98,18 @@ static uint64_t vector_len(const struct iovec *iov, int iovcnt)
 	return sum;
 }
 
+/* Everything that a store does with bytes ends here, and is counted: one call of
+ * @kind and @len bytes.  To wait, or not to have the operation, is no failure. */
+static int count(struct qcow2_store *s, int rc, enum store_number kind,
+		 uint64_t len)
+{
+	if (rc == 0)
+		tally_count(&s->done, kind, len);
+	else if (rc != -EAGAIN && rc != -ENOTSUP)
+		tally_add(&s->done, STORE_FAILED, 1);
+	return rc;
+}
+
 int store_preadv(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
 		 uint64_t off, unsigned flags, struct qcow2_error *err)
 {
@@ -112,7 +124,7 @@ int store_preadv(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
 		return rc;
 	reason_clear(&reason);
 	rc = s->ops.preadv(s->self, iov, iovcnt, off, flags, &reason);
-	rc = answer(rc, "preadv", &reason);
+	rc = count(s, answer(rc, "preadv", &reason), STORE_READS, len);
 	return rc < 0 ? fail_range(s, rc, "read", len, off, words(rc, &reason),
 				   err)
 		      : 0;
@@ -160,7 +172,7 @@ int store_pwritev(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
 	rc = s->ops.pwritev
 		     ? s->ops.pwritev(s->self, iov, iovcnt, off, flags, &reason)
 		     : -ENOTSUP;
-	rc = answer(rc, "pwritev", &reason);
+	rc = count(s, answer(rc, "pwritev", &reason), STORE_WRITES, len);
 	return rc < 0 ? fail_range(s, rc, "write", len, off, words(rc, &reason),
 				   err)
 		      : 0;
@@ -186,6 +198,7 @@ int store_flush(struct qcow2_store *s, struct qcow2_error *err)
 	reason_clear(&reason);
 	rc = s->ops.flush ? s->ops.flush(s->self, &reason) : -ENOTSUP;
 	rc = answer(rc, "flush", &reason);
+	tally_add(&s->done, rc < 0 ? STORE_FAILED : STORE_FLUSHES, 1);
 	return rc < 0 ? fail(s, rc, "flush", words(rc, &reason), err) : 0;
 }
 
@@ -226,7 +239,7 @@ int store_zero(struct qcow2_store *s, uint64_t len, uint64_t off,
 	reason_clear(&reason);
 	rc = s->ops.zero ? s->ops.zero(s->self, len, off, flags, &reason)
 			 : -ENOTSUP;
-	rc = answer(rc, "zero", &reason);
+	rc = count(s, answer(rc, "zero", &reason), STORE_ZEROES, len);
 	if (rc == -ENOTSUP && !(flags & QCOW2_STORE_NO_FALLBACK))
 		return write_zeros_inside(s, len, off, flags & WRITE_FLAGS,
 					  err);

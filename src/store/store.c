@@ -161,6 +161,20 @@ bool store_same_file(struct qcow2_store *a, struct qcow2_store *b)
 			  store_identity_equal(ia, ib));
 }
 
+void store_get_stats(const struct qcow2_store *s, struct qcow2_file_stats *out)
+{
+	*out = (struct qcow2_file_stats){
+		.reads = tally_sum(&s->done, STORE_READS),
+		.read_bytes = tally_sum(&s->done, STORE_READ_BYTES),
+		.writes = tally_sum(&s->done, STORE_WRITES),
+		.write_bytes = tally_sum(&s->done, STORE_WRITE_BYTES),
+		.zeroes = tally_sum(&s->done, STORE_ZEROES),
+		.zero_bytes = tally_sum(&s->done, STORE_ZERO_BYTES),
+		.barriers = tally_sum(&s->done, STORE_FLUSHES),
+		.failed = tally_sum(&s->done, STORE_FAILED),
+	};
+}
+
 void *store_self(const struct qcow2_store *s, const struct qcow2_store_ops *ops)
 {
 	return s->ops.preadv == ops->preadv ? s->self : NULL;

@@ -12,6 +12,19 @@
 #include <qcow2.h>
 
 #include "base/process.h"
+#include "base/tally.h"
+
+/* Numbers of qcow2_store.done; bytes follow what they are of. */
+enum store_number {
+	STORE_READS,
+	STORE_READ_BYTES,
+	STORE_WRITES,
+	STORE_WRITE_BYTES,
+	STORE_ZEROES,
+	STORE_ZERO_BYTES,
+	STORE_FLUSHES,
+	STORE_FAILED,
+};
 
 struct qcow2_store {
 	/* These never change. */
@@ -31,6 +44,8 @@ struct qcow2_store {
 	bool has_writer;  /* then n_readers is 0 */
 	bool is_locked;   /* the operation has a lock to give back */
 	bool is_unlocked; /* held without a lock: the host has none */
+
+	struct tally done; /* by enum store_number; needs no lock */
 };
 
 #endif

@@ -231,6 +231,10 @@ static int write_data(struct image *img, struct iov_cursor *src,
 	}
 	if (rc == 0)
 		rc = write_around(img, src, r, &a, copy, err);
+	if (rc == 0 && len)
+		atomic_fetch_add_explicit(&img->writer->copied_bytes,
+					  a.head_len + a.tail_len,
+					  memory_order_relaxed);
 	return rc;
 }
 

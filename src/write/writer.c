@@ -25,6 +25,23 @@ void writer_get_info(const struct image *img, struct qcow2_info *out)
 		out->refcounts_raised = img->writer->proof.n_raised;
 }
 
+void writer_get_stats(const struct image *img, struct qcow2_stats *out)
+{
+	struct writer *writer = img->writer;
+	struct refcount_totals totals;
+
+	if (!writer)
+		return;
+	totals = refcounts_totals(&writer->refs);
+	out->allocated_clusters = totals.allocated;
+	out->freed_clusters = totals.freed;
+	out->copied_bytes = atomic_load_explicit(&writer->copied_bytes,
+						 memory_order_relaxed);
+	out->overlap_checks = guard_count_asked(&writer->guard);
+	cache_get_stats(&writer->refs.blocks, &out->refcount_cache);
+	commit_get_stats(&writer->commit, out);
+}
+
 struct grace_ref writer_grace_begin(struct image *img)
 {
 	return img->writer ? grace_enter(&img->writer->grace)

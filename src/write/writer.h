@@ -57,6 +57,7 @@ struct writer {
 	struct proof proof;
 	struct below below;
 	struct discard_policy policy;
+	_Atomic uint64_t copied_bytes; /* around what the guest wrote */
 	bool keep_tail; /* close leaves the file as long as it is;
 				     * the image is idle when this changes */
 	/* One snapshot operation at a time; held during I/O, taken before
@@ -88,6 +89,7 @@ int writer_close(struct image *img, struct qcow2_error *err);
 
 /* Adds what only the writer knows, if there is one. */
 void writer_get_info(const struct image *img, struct qcow2_info *out);
+void writer_get_stats(const struct image *img, struct qcow2_stats *out);
 
 int image_pwritev(struct image *img, const struct iovec *iov, int iovcnt,
 		  uint64_t off, unsigned flags, struct qcow2_error *err);

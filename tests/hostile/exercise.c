@@ -114,6 +114,7 @@ static void exercise_map(struct qcow2_image *img, unsigned flags, uint8_t *buf,
 static void exercise_layers(struct qcow2_image *img, struct tally *t)
 {
 	struct qcow2_info info = { .struct_size = sizeof(info) };
+	struct qcow2_stats stats = QCOW2_STATS_INIT;
 	uint32_t n = qcow2_layer_count(img);
 
 	assert(n > 0);
@@ -121,6 +122,7 @@ static void exercise_layers(struct qcow2_image *img, struct tally *t)
 		struct qcow2_error err = { 0 };
 
 		note(t, qcow2_get_info(img, i, &info, &err), &err);
+		note(t, qcow2_get_stats(img, i, &stats, &err), &err);
 		qcow2_layer_filename(img, i);
 		qcow2_layer_data_filename(img, i);
 	}

@@ -17,6 +17,7 @@ int main(void)
 	struct qcow2_snapshot_info snapshot = QCOW2_SNAPSHOT_INFO_INIT;
 	struct qcow2_bitmap_info bitmap = QCOW2_BITMAP_INFO_INIT;
 	struct qcow2_luks_info luks = QCOW2_LUKS_INFO_INIT;
+	struct qcow2_stats stats = QCOW2_STATS_INIT;
 	struct qcow2_compact_result compacted = QCOW2_COMPACT_RESULT_INIT;
 	struct qcow2_check_result checked = QCOW2_CHECK_RESULT_INIT;
 	struct qcow2_compare_result compared = QCOW2_COMPARE_RESULT_INIT;
@@ -29,6 +30,7 @@ int main(void)
 	error.code = 0;
 	if (info.struct_size == snapshot.struct_size ||
 	    bitmap.struct_size == luks.struct_size ||
+	    stats.struct_size == luks.struct_size ||
 	    compacted.struct_size == checked.struct_size ||
 	    dump.what != QCOW2_DUMP_HEADER ||
 	    compared.difference != QCOW2_IDENTICAL)

@@ -244,6 +244,7 @@ static int read_it(struct fixture *f)
 	struct qcow2_bitmap_info bitmap = QCOW2_BITMAP_INFO_INIT;
 	struct qcow2_snapshot_info snapshot = QCOW2_SNAPSHOT_INFO_INIT;
 	struct qcow2_luks_info luks = QCOW2_LUKS_INFO_INIT;
+	struct qcow2_stats stats = QCOW2_STATS_INIT;
 	struct qcow2_info info = QCOW2_INFO_INIT;
 	struct qcow2_image *img = f->img;
 	struct qcow2_snapshot_list *list;
@@ -255,6 +256,7 @@ static int read_it(struct fixture *f)
 	REFUSED(qcow2_vmstate_read(img, &byte, 1, 0, NULL));
 	REFUSED(qcow2_map(img, 1, 0, 0, &extent, NULL));
 	REFUSED(qcow2_get_info(img, 0, &info, NULL));
+	REFUSED(qcow2_get_stats(img, 0, &stats, NULL));
 	REFUSED(qcow2_get_snapshot(img, 0, &snapshot, NULL));
 	REFUSED(qcow2_snapshot_list_new(img, &list, NULL));
 	REFUSED(qcow2_get_bitmap(img, 0, &bitmap, NULL));

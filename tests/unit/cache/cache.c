@@ -260,7 +260,7 @@ TEST(hits_misses_and_evictions_are_counted)
 {
 	struct counting counting = { 0 };
 	struct qcow2_store *store = make_store(&counting);
-	struct cache_counts n;
+	struct qcow2_cache_stats n;
 	struct cache c;
 
 	assert_int_equal(cache_init(&c, store, 4 * SLICE, SLICE, NULL), 0);
@@ -269,10 +269,10 @@ TEST(hits_misses_and_evictions_are_counted)
 	expect_slice(&c, 10);
 	expect_slice(&c, 0);
 	expect_slice(&c, 0);
-	n = cache_get_counts(&c);
+	cache_get_stats(&c, &n);
 	assert_int_equal(n.hits, 2);
 	assert_int_equal(n.misses, 7);
-	assert_int_equal(n.evicted, 3);
+	assert_int_equal(n.evictions, 3);
 	assert_int_equal(n.bytes, 4 * SLICE);
 	assert_int_equal(n.bytes_max, 4 * SLICE);
 	cache_release(&c);
@@ -283,15 +283,15 @@ TEST(what_was_forgotten_was_not_evicted)
 {
 	struct counting counting = { 0 };
 	struct qcow2_store *store = make_store(&counting);
-	struct cache_counts n;
+	struct qcow2_cache_stats n;
 	struct cache c;
 
 	assert_int_equal(cache_init(&c, store, 4 * SLICE, SLICE, NULL), 0);
 	expect_slice(&c, 1);
 	cache_forget(&c, SLICE, SLICE);
-	n = cache_get_counts(&c);
+	cache_get_stats(&c, &n);
 	assert_int_equal(n.misses, 1);
-	assert_int_equal(n.evicted, 0);
+	assert_int_equal(n.evictions, 0);
 	assert_int_equal(n.bytes, 0);
 	cache_release(&c);
 	store_unref(store);

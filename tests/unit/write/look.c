@@ -239,8 +239,9 @@ struct asked {
 
 static struct asked asked(const struct disk_rig *t)
 {
-	struct cache_counts c = cache_get_counts(&t->img->map.l2);
+	struct qcow2_cache_stats c;
 
+	cache_get_stats(&t->img->map.l2, &c);
 	return (struct asked){ c.hits + c.misses,
 			       guard_count_asked(&t->img->writer->guard) };
 }
