@@ -5,7 +5,8 @@
  *	crash [OPTION...] SLICE...
  *
  *	--seed N        of everything random; else the clock
- *	--states N      about so many distinct states per slice; 0: no limit
+ *	--states N      about so many distinct states per slice; 0: no limit;
+ *	                else 40000, or 10000 under a sanitizer
  *	--config NAME   only this configuration
  *	--ops TEXT      this workload instead of a slice's (see workload.h)
  *	--all N         take all subsets of up to N events
@@ -30,8 +31,9 @@
 #include "crash/snapshots.h"
 #include "crash/special.h"
 #include "crash/trial.h"
+#include "support/amount.h"
 
-enum { VIOLATIONS_MAX = 3 };
+enum { VIOLATIONS_MAX = 3, DEFAULT_STATES = TEST_AMOUNT(40000, 10000) };
 
 struct run {
 	struct trial_env env;
@@ -364,7 +366,7 @@ static void run_repairs(struct run *r)
 	struct cases c = { n_repair_cases, repair_config, repair_run,
 			   repair_describe };
 
-	run_cases(r, &c);
+	run_all_cases(r, &c);
 }
 
 static void run_changes(struct run *r)
@@ -512,7 +514,7 @@ static void print_totals(const struct run *r, const struct timespec *began)
 int main(int argc, char **argv)
 {
 	const char *env_seed = getenv("TEST_SEED");
-	struct run r = { .n_parts = 1 };
+	struct run r = { .limit = DEFAULT_STATES, .n_parts = 1 };
 	struct timespec began;
 	bool ok;
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "faults/workloads.h"
+#include "support/amount.h"
 
 enum { VIOLATIONS_MAX = 5 };
 
@@ -33,7 +34,10 @@ bool command_run(struct command *cmd, const struct injector *in,
 
 static bool is_mine(struct command *cmd)
 {
-	return cmd->turn++ % cmd->n_parts == cmd->part &&
+	uint64_t turn = cmd->turn++;
+
+	return turn % cmd->n_parts == cmd->part &&
+	       turn / cmd->n_parts % cmd->sample == 0 &&
 	       cmd->violations < VIOLATIONS_MAX;
 }
 
@@ -75,6 +79,7 @@ static void parse(struct command *cmd, int argc, char **argv)
 	static const struct option longs[] = {
 		{ "seed", required_argument, NULL, 's' },
 		{ "part", required_argument, NULL, 'r' },
+		{ "sample", required_argument, NULL, 'S' },
 		{ "config", required_argument, NULL, 'c' },
 		{ "plan", required_argument, NULL, 'p' },
 		{ "ops", required_argument, NULL, 'o' },
@@ -94,10 +99,19 @@ static void parse(struct command *cmd, int argc, char **argv)
 			cmd->ops = optarg;
 		else if (c == 'n')
 			cmd->nth = strtoull(optarg, NULL, 0);
+		else if (c == 'S')
+			cmd->sample = (unsigned)atoi(optarg);
 		else if (c != 'r' || sscanf(optarg, "%u/%u", &cmd->part,
 					    &cmd->n_parts) != 2)
 			exit(2);
 	}
+}
+
+/* 5 goes with no number of plans, so that each of them is met.  A workload that
+ * is asked for is not left out. */
+static unsigned usual_sample(const struct command *cmd)
+{
+	return cmd->ops ? 1 : TEST_AMOUNT(1, 5);
 }
 
 int command_main(int argc, char **argv, const char *const *plans,
@@ -106,6 +120,8 @@ int command_main(int argc, char **argv, const char *const *plans,
 	struct command cmd = { .n_parts = 1 };
 
 	parse(&cmd, argc, argv);
+	if (!cmd.sample)
+		cmd.sample = usual_sample(&cmd);
 	if (!cmd.seed)
 		cmd.seed = test_seed();
 	for (unsigned i = 0; i < n_configs; i++)

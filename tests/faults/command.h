@@ -14,6 +14,7 @@ struct command {
 	uint64_t seed;
 	unsigned part;
 	unsigned n_parts;
+	unsigned sample;    /* one in so many of the part */
 	const char *config; /* NULL: all */
 	const char *plan;
 	const char *ops; /* NULL: those of workloads.h */

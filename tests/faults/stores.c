@@ -1,8 +1,11 @@
 /*
  * Every store call fails once: see session.h.
  *
- *	faults-stores [--seed N] [--part I/N]
+ *	faults-stores [--seed N] [--part I/N] [--sample N]
  *		      [--config NAME] [--plan NAME] [--ops TEXT] [--nth N]
+ *
+ * --sample is one in N of the part, else all of it, or one in 5 under a
+ * sanitizer.
  */
 #include <errno.h>
 #include <inttypes.h>

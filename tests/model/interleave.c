@@ -3,6 +3,9 @@
  *
  *	interleave [--seed N] [--limit N] [--part I/N] [--only N] pairs|triples
  *
+ * The limit is for the orders of one pair, else 2000, or 300 under a sanitizer;
+ * of triples it is for all, else 4000 or 1000.
+ *
  * Whatever the order, the disk must read as if the requests had come one after
  * the other, a read must have seen each sector as it was at some time, and the
  * closed image must be sound.
@@ -21,6 +24,7 @@
 #include "model/steps.h"
 #include "store/mem.h"
 #include "store/store.h"
+#include "support/amount.h"
 
 enum { CLUSTER = 4096, DISK = 10 * CLUSTER, SECTOR = 512, N_ORDERS = 6 };
 
@@ -44,7 +48,7 @@ struct scene {
 
 struct totals {
 	uint64_t seed;
-	uint64_t limit; /* interleavings of one pair */
+	uint64_t limit; /* interleavings of one pair; 0: the usual */
 	unsigned part;
 	unsigned n_parts;
 	int64_t only;
@@ -394,6 +398,12 @@ static bool is_mine(const struct totals *t, uint64_t number)
 	return number % t->n_parts == t->part;
 }
 
+/* More orders than nearly all pairs have. */
+static uint64_t usual_limit(bool triples)
+{
+	return triples ? TEST_AMOUNT(4000, 1000) : TEST_AMOUNT(2000, 300);
+}
+
 /* All interleavings; beyond the limit, as many at random. */
 static void play_all(struct totals *t, struct scene *s, uint64_t number)
 {
@@ -490,8 +500,9 @@ static bool parse_options(struct totals *t, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct totals t = { .limit = 100, .n_parts = 1, .only = -1 };
+	struct totals t = { .n_parts = 1, .only = -1 };
 	static struct scene scenes[N_SCENES];
+	bool triples;
 
 	t.seed = test_seed();
 	if (!parse_options(&t, argc, argv)) {
@@ -499,9 +510,12 @@ int main(int argc, char **argv)
 				"interleave.c\n");
 		return 2;
 	}
+	triples = strcmp(argv[optind], "triples") == 0;
+	if (!t.limit)
+		t.limit = usual_limit(triples);
 	for (unsigned i = 0; i < N_SCENES; i++)
 		scene_init(&scenes[i], policies[i]);
-	if (strcmp(argv[optind], "triples") == 0)
+	if (triples)
 		play_triples(&t, scenes);
 	else
 		play_pairs(&t, scenes);

@@ -4,6 +4,8 @@
  *
  *	threads [--seed N] [--rounds N]
  *
+ * Without --rounds it is 2000 of them, or 300 under a sanitizer.
+ *
  * A round is short: some requests of each thread, then everybody stops, and
  * what was read meanwhile and what the disk holds now must follow from some
  * order of the requests.  Every few rounds the image is closed, checked, and
@@ -26,6 +28,7 @@
 #include "model/stamps.h"
 #include "store/store.h"
 #include "stores/hook.h"
+#include "support/amount.h"
 
 enum {
 	WRITERS = 4,
@@ -449,7 +452,7 @@ int main(int argc, char **argv)
 	};
 	static struct rig r;
 	uint64_t seed = test_seed();
-	uint64_t rounds = 1000;
+	uint64_t rounds = TEST_AMOUNT(2000, 300);
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
