@@ -40,7 +40,7 @@ static struct rig *full(const struct rig_opts *opts)
 	return r;
 }
 
-TEST(every_geometry_is_clean)
+TEST_SLOW(every_geometry_is_clean)
 {
 	for (uint32_t bits = 9; bits <= 21; bits += 3) {
 		struct rig *r = full(&(struct rig_opts){
@@ -145,7 +145,7 @@ static void many_entries_to_one_table(uint32_t n)
 	rig_free(r);
 }
 
-TEST(a_table_with_many_references_is_read_once)
+TEST_SLOW(a_table_with_many_references_is_read_once)
 {
 	many_entries_to_one_table(1000);
 	many_entries_to_one_table(8000);
@@ -492,7 +492,7 @@ TEST(nobody_has_to_listen)
 }
 
 /* Whatever is in the metadata, the check ends and says something sane. */
-TEST(random_damage_is_survived)
+TEST_SLOW(random_damage_is_survived)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 

@@ -7,7 +7,7 @@
 
 /* ---- Data and tables ----------------------------------------------------- */
 
-TEST(data_moves_into_holes)
+TEST_SLOW(data_moves_into_holes)
 {
 	static const uint32_t sizes[] = { 512, 4096, 65536 };
 
@@ -150,7 +150,7 @@ TEST(zeros_take_no_space)
 	}
 }
 
-TEST(data_is_compressed)
+TEST_SLOW(data_is_compressed)
 {
 	struct qcow2_compact_result result;
 	struct rig r;
@@ -167,7 +167,7 @@ TEST(data_is_compressed)
 }
 
 /* A snapshot would keep the old clusters: the file only became longer. */
-TEST(what_a_snapshot_holds_is_not_rewritten)
+TEST_SLOW(what_a_snapshot_holds_is_not_rewritten)
 {
 	struct qcow2_compact_result result;
 	uint64_t size;
@@ -310,7 +310,7 @@ TEST(a_dry_run_does_not_promise_what_is_refused)
 }
 
 /* Time and memory go by the refcount blocks, not by the size of the file. */
-TEST(a_long_sparse_tail_costs_nothing)
+TEST_SLOW(a_long_sparse_tail_costs_nothing)
 {
 	struct qcow2_compact_result result;
 	struct rig r;

@@ -3,7 +3,7 @@
  */
 #include "rig.h"
 
-TEST(compressed_data_moves_into_free_clusters)
+TEST_SLOW(compressed_data_moves_into_free_clusters)
 {
 	static const uint32_t sizes[] = { 512, 4096, 65536 };
 
@@ -25,7 +25,7 @@ TEST(compressed_data_moves_into_free_clusters)
 	}
 }
 
-TEST(compressed_data_fills_gaps)
+TEST_SLOW(compressed_data_fills_gaps)
 {
 	struct qcow2_compact_result result;
 	struct rig r;
@@ -44,7 +44,7 @@ TEST(compressed_data_fills_gaps)
 	rig_release(&r);
 }
 
-TEST(gaps_below_data_are_filled)
+TEST_SLOW(gaps_below_data_are_filled)
 {
 	struct qcow2_compact_result result;
 	struct rig r;
@@ -63,7 +63,7 @@ TEST(gaps_below_data_are_filled)
 }
 
 /* No gap takes a piece, but two clusters that are half empty fill one. */
-TEST(sparse_clusters_become_fewer)
+TEST_SLOW(sparse_clusters_become_fewer)
 {
 	struct qcow2_compact_result result;
 	struct rig r;

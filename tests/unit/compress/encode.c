@@ -121,7 +121,7 @@ TEST(no_deflate_level_looks_back_further_than_4_kib)
 	free(plain);
 }
 
-TEST(fast_levels_are_read_back)
+TEST_SLOW(fast_levels_are_read_back)
 {
 	struct test_rng rng = test_rng_init(test_seed());
 	uint8_t *plain = malloc(CLUSTER);
@@ -223,7 +223,7 @@ static void make_by_threads(int level)
 }
 
 /* Whatever an encoder has done before, and whoever shares the pool. */
-TEST(threads_make_the_same_bytes)
+TEST_SLOW(threads_make_the_same_bytes)
 {
 	for (int level = 0; level <= ENCODE_LEVEL_MAX_FAST; level++)
 		if (level % 3 == 0 &&

@@ -29,7 +29,7 @@ static void scribble(struct rig *r, uint8_t value)
 	rig_write(r, (uint8_t)(value + 2), 5, DISK - 5);
 }
 
-TEST(a_snapshot_stays_what_it_was)
+TEST_SLOW(a_snapshot_stays_what_it_was)
 {
 	for (int i = 0; i < N_KINDS; i++) {
 		struct rig r;
@@ -51,7 +51,7 @@ TEST(a_snapshot_stays_what_it_was)
 	}
 }
 
-TEST(applying_brings_the_disk_back)
+TEST_SLOW(applying_brings_the_disk_back)
 {
 	for (int i = 0; i < N_KINDS; i++) {
 		struct rig r;
@@ -80,7 +80,7 @@ TEST(applying_brings_the_disk_back)
 
 /* Tables that both have stay as they are counted: those of all of the disk,
  * then those of a part of it. */
-TEST(tables_in_common_keep_their_references)
+TEST_SLOW(tables_in_common_keep_their_references)
 {
 	for (int i = 0; i < N_KINDS; i++) {
 		struct rig r;
@@ -116,7 +116,7 @@ static uint64_t file_size(struct rig *r)
 	return size;
 }
 
-TEST(deleting_gives_back_what_only_the_snapshot_had)
+TEST_SLOW(deleting_gives_back_what_only_the_snapshot_had)
 {
 	for (int i = 0; i < N_KINDS; i++) {
 		struct rig r;
