@@ -25,6 +25,8 @@ static int open_again(struct refcounts *r, const struct header *h,
 		refcounts_open_none(r, before->geo, before->file, rc);
 		r->file_size = before->file_size;
 		r->high_water = before->high_water;
+	} else {
+		refcounts_set_clean(r, before->blocks.clean_sec);
 	}
 	r->owner = before->owner;
 	r->held = before->held;

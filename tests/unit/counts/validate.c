@@ -2,6 +2,7 @@
  * Refcounts that break a promise of their headers are noticed.
  */
 #include "counts/inherited.h"
+#include "counts/replace.h"
 #include "unit/counts/rig.h"
 
 #define INVALID(...) ASSERT_ABORTS(__VA_ARGS__; refcounts_validate(&t.refs))
@@ -115,5 +116,16 @@ TEST(what_others_wrote_is_skipped_in_whole_clusters)
 	refcounts_skip(&t.refs, end + 1);
 	assert_int_equal(refcounts_high_water(&t.refs), end + RIG_CLUSTER);
 	refcounts_validate(&t.refs);
+	rig_release(&t);
+}
+
+TEST(a_new_table_keeps_how_long_its_blocks_stay_unused)
+{
+	struct rig t;
+
+	rig_init(&t);
+	refcounts_set_clean(&t.refs, 7);
+	assert_int_equal(refcounts_replace(&t.refs, &t.header, NULL), 0);
+	assert_int_equal(t.refs.blocks.clean_sec, 7);
 	rig_release(&t);
 }
