@@ -11,6 +11,7 @@
 #ifndef BASE_CURSOR_H
 #define BASE_CURSOR_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,8 +33,14 @@ static inline struct reader reader_init(const void *buf, size_t len)
 	return (struct reader){ .pos = p, .end = p + len };
 }
 
+static inline void reader_validate(const struct reader *r)
+{
+	assert(r->pos && r->pos <= r->end);
+}
+
 static inline size_t reader_left(const struct reader *r)
 {
+	reader_validate(r);
 	return (size_t)(r->end - r->pos);
 }
 
@@ -92,8 +99,15 @@ static inline struct byte_writer byte_writer_init(void *buf, size_t len)
 	return (struct byte_writer){ .start = p, .pos = p, .end = p + len };
 }
 
+static inline void byte_writer_validate(const struct byte_writer *w)
+{
+	assert(w->start <= w->pos);
+	assert(w->pos <= w->end);
+}
+
 static inline size_t byte_writer_len(const struct byte_writer *w)
 {
+	byte_writer_validate(w);
 	return (size_t)(w->pos - w->start);
 }
 
@@ -101,6 +115,7 @@ static inline uint8_t *write_reserve(struct byte_writer *w, size_t len)
 {
 	uint8_t *p = w->pos;
 
+	byte_writer_validate(w);
 	if (w->failed || len > (size_t)(w->end - w->pos)) {
 		w->failed = true;
 		return NULL;

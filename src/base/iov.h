@@ -7,6 +7,7 @@
 #ifndef BASE_IOV_H
 #define BASE_IOV_H
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -33,11 +34,20 @@ static inline struct iov_cursor iov_cursor_init(const struct iovec *iov,
 	return (struct iov_cursor){ iov, iovcnt, 0 };
 }
 
+/* It stands in a segment, or behind the last one. */
+static inline void iov_cursor_validate(const struct iov_cursor *c)
+{
+	assert(c->iovcnt >= 0);
+	assert(!c->iovcnt || c->iov);
+	assert(!c->iovcnt || c->seg_off <= c->iov->iov_len);
+}
+
 /* The next contiguous piece, at most @max bytes; advances past it. */
 static inline struct iovec iov_next(struct iov_cursor *c, uint64_t max)
 {
 	struct iovec piece;
 
+	iov_cursor_validate(c);
 	while (c->iovcnt && c->seg_off == c->iov->iov_len) {
 		c->iov++;
 		c->iovcnt--;

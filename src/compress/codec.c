@@ -27,6 +27,15 @@ void decoder_pool_release(struct decoder_pool *pool)
 	pthread_mutex_destroy(&pool->lock);
 }
 
+void decoder_pool_validate(const struct decoder_pool *pool)
+{
+	assert(pool->codec == CODEC_ZLIB || pool->codec == CODEC_ZSTD);
+	for (const struct decoder *d = pool->idle; d; d = d->next) {
+		assert(d->decode && d->free);
+		assert(d->next != d);
+	}
+}
+
 static struct decoder *decoder_new(enum codec codec)
 {
 	switch (codec) {
@@ -42,6 +51,7 @@ static struct decoder *decoder_new(enum codec codec)
 static struct decoder *pool_take(struct decoder_pool *pool)
 {
 	SCOPED_LOCK(&pool->lock);
+	SCOPED_VALIDATE(decoder_pool, pool);
 	struct decoder *d = pool->idle;
 
 	if (d)
@@ -52,6 +62,7 @@ static struct decoder *pool_take(struct decoder_pool *pool)
 static void pool_give(struct decoder_pool *pool, struct decoder *d)
 {
 	SCOPED_LOCK(&pool->lock);
+	SCOPED_VALIDATE(decoder_pool, pool);
 
 	d->next = pool->idle;
 	pool->idle = d;
@@ -68,6 +79,7 @@ int decoder_pool_decode(struct decoder_pool *pool, void *dst, size_t dst_len,
 	if (!d)
 		return -ENOMEM;
 	rc = d->decode(d, dst, dst_len, src, src_len);
+	assert(rc <= 0);
 	pool_give(pool, d);
 	return rc;
 }

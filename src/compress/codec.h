@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/validate.h"
+
 /* Values of the header's compression type. */
 enum codec {
 	CODEC_ZLIB = 0,
@@ -26,6 +28,9 @@ struct decoder_pool {
 	enum codec codec;
 	struct decoder *idle;
 };
+
+/* With its lock held. */
+VALIDATOR(decoder_pool);
 
 void decoder_pool_init(struct decoder_pool *pool, enum codec codec);
 void decoder_pool_release(struct decoder_pool *pool);

@@ -30,9 +30,20 @@ void encoder_pool_release(struct encoder_pool *pool)
 	pthread_mutex_destroy(&pool->lock);
 }
 
+void encoder_pool_validate(const struct encoder_pool *pool)
+{
+	assert(pool->codec == CODEC_ZLIB || pool->codec == CODEC_ZSTD);
+	assert(pool->level >= 0);
+	for (const struct encoder *e = pool->idle; e; e = e->next) {
+		assert(e->encode && e->free);
+		assert(e->next != e);
+	}
+}
+
 static struct encoder *take(struct encoder_pool *pool)
 {
 	SCOPED_LOCK(&pool->lock);
+	SCOPED_VALIDATE(encoder_pool, pool);
 	struct encoder *e = pool->idle;
 
 	if (e)
@@ -43,6 +54,7 @@ static struct encoder *take(struct encoder_pool *pool)
 static void give(struct encoder_pool *pool, struct encoder *e)
 {
 	SCOPED_LOCK(&pool->lock);
+	SCOPED_VALIDATE(encoder_pool, pool);
 
 	e->next = pool->idle;
 	pool->idle = e;
@@ -100,6 +112,7 @@ int encoder_pool_encode(struct encoder_pool *pool, void *dst, size_t dst_len,
 	if (!e)
 		return -ENOMEM;
 	*out = e->encode(e, dst, dst_len, src, src_len);
+	assert(*out <= dst_len);
 	give(pool, e);
 	return 0;
 }

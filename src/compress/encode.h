@@ -15,6 +15,7 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
 #include "compress/codec.h"
 
 struct encoder;
@@ -25,6 +26,9 @@ struct encoder_pool {
 	int level;
 	struct encoder *idle;
 };
+
+/* With its lock held. */
+VALIDATOR(encoder_pool);
 
 enum {
 	ENCODE_LEVEL_MAX_ZLIB = 9,

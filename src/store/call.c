@@ -93,7 +93,6 @@ static uint64_t vector_len(const struct iovec *iov, int iovcnt)
 		bool ok = checked_add(sum, iov[i].iov_len, &sum);
 
 		assert(ok);
-		(void)ok;
 	}
 	return sum;
 }

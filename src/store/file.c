@@ -3,6 +3,7 @@
  */
 #include "store/file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -63,6 +64,9 @@ static int file_flush(void *self, struct qcow2_error *err)
 		atomic_load_explicit(&f->n_changes, memory_order_acquire);
 
 	(void)err;
+	/* A flush covers what was changed before, and no more. */
+	assert(f->n_flushed <= n_changes);
+	assert(f->flush_rc <= 0);
 	if (f->no_flush)
 		return 0;
 	if (f->flush_rc < 0 ||
@@ -318,6 +322,9 @@ static int prepare(struct file *f, int fd, const char *name, unsigned flags,
 	f->is_device = S_ISBLK(st.st_mode);
 	f->is_ram = lives_in_memory(f->fd);
 	f->align = f->is_device ? device_align(f->fd) : direct_align(f->fd);
+	/* As file_impl.h says. */
+	assert(f->fd > STDERR_FILENO);
+	assert(f->align && is_aligned(f->align, f->align));
 	return flags & QCOW2_STORE_CREATE ? empty(f, name, err) : 0;
 }
 

@@ -1,12 +1,22 @@
 #include "store/hold.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/validate.h"
 #include "store/store.h"
 #include "store/store_impl.h"
+
+/* "Any number may read a store, or one may write to it."  What the lock of the
+ * host said is not asserted: the caller's operation decides that.  With hold_lock
+ * held. */
+static void holders_validate(const struct qcow2_store *s)
+{
+	assert(implies(s->has_writer, s->n_readers == 0));
+}
 
 static int refuse(const struct qcow2_store *s, struct qcow2_error *err)
 {
@@ -70,11 +80,15 @@ int store_hold(struct store_hold *h, struct qcow2_store *s, unsigned how,
 {
 	int rc = store_check_here(s, err);
 
+	/* "It held nothing before." */
+	assert(!h->store);
 	/* In a child the lock may be held by a thread that is not there. */
 	if (rc < 0)
 		return rc;
 	SCOPED_LOCK(&s->hold_lock);
+	holders_validate(s);
 	rc = join(s, how, err);
+	holders_validate(s);
 	if (rc == 0)
 		*h = (struct store_hold){ store_ref(s), how };
 	return rc;
@@ -91,6 +105,9 @@ static void leave(struct qcow2_store *s, bool writes)
 {
 	SCOPED_LOCK(&s->hold_lock);
 
+	holders_validate(s);
+	/* Only what is held is given back. */
+	assert(writes ? s->has_writer : s->n_readers > 0);
 	if (writes)
 		s->has_writer = false;
 	else

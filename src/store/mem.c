@@ -72,6 +72,21 @@ static void read_one(const struct mem *m, uint8_t *buf, uint64_t len,
 	}
 }
 
+/* Under the lock.  Nothing is kept behind the end, so that a file that grows
+ * again has zeros there. */
+static void mem_validate(const struct mem *m)
+{
+	uint64_t end = m->size / PAGE_BYTES;
+	const uint8_t *last = pages_get(&m->pages, end);
+	uint64_t next;
+
+	assert(m->size <= INT64_MAX);
+	assert(!pages_next(&m->pages, div_round_up(m->size, PAGE_BYTES),
+			   &next));
+	for (uint64_t i = m->size % PAGE_BYTES; last && i < PAGE_BYTES; i++)
+		assert(last[i] == 0);
+}
+
 static int mem_preadv(void *self, const struct iovec *iov, int iovcnt,
 		      uint64_t off, unsigned flags, struct qcow2_error *err)
 {
@@ -117,6 +132,7 @@ static int mem_pwritev(void *self, const struct iovec *iov, int iovcnt,
 		rc = write_one(m, iov[i].iov_base, iov[i].iov_len, off);
 		off += iov[i].iov_len;
 	}
+	IF_VALIDATING(mem_validate(m));
 	return rc;
 }
 
@@ -185,6 +201,7 @@ static int mem_zero(void *self, uint64_t len, uint64_t off, unsigned flags,
 		free_range(m, off, end);
 	else
 		clear_range(m, off, end);
+	IF_VALIDATING(mem_validate(m));
 	return 0;
 }
 
@@ -197,6 +214,7 @@ static int mem_truncate(void *self, uint64_t size, struct qcow2_error *err)
 	if (size < m->size)
 		free_range(m, size, align_up(m->size, PAGE_BYTES));
 	m->size = size;
+	IF_VALIDATING(mem_validate(m));
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 
 #define NODE_SHIFT 6
 #define NODE_SLOTS (1u << NODE_SHIFT)
+#define HEIGHT_MAX 9 /* levels for all of PAGE_NUMBERS */
 
 /* `used` has bit i set exactly when child[i] exists.  Children of the lowest
  * level (1) are pages, those above are nodes. */
@@ -152,6 +153,8 @@ static bool node_drop(struct pages *p, struct pages_node *n, unsigned level,
 
 void pages_drop(struct pages *p, uint64_t first, uint64_t last)
 {
+	SCOPED_VALIDATE(pages, p);
+
 	assert(first <= last);
 	if (!p->root || !node_drop(p, p->root, p->height, first, last))
 		return;
@@ -160,10 +163,37 @@ void pages_drop(struct pages *p, uint64_t first, uint64_t last)
 	*p = (struct pages){ 0 };
 }
 
+/* Counts the pages. */
+static uint64_t node_validate(const struct pages_node *n, unsigned level)
+{
+	uint64_t n_pages = 0;
+
+	for (unsigned i = 0; i < NODE_SLOTS; i++) {
+		/* "bit i set exactly when child[i] exists" */
+		assert((n->used >> i & 1) == (n->child[i] != NULL));
+		if (n->child[i])
+			n_pages += level == 1 ? 1
+					      : node_validate(n->child[i],
+							      level - 1);
+	}
+	return n_pages;
+}
+
+void pages_validate(const struct pages *p)
+{
+	/* "NULL when empty", "levels of nodes below and with the root" */
+	assert(!p->root == !p->height);
+	assert(p->height <= HEIGHT_MAX);
+	assert(p->n_pages <= PAGE_NUMBERS);
+	assert(p->n_pages == (p->root ? node_validate(p->root, p->height) : 0));
+}
+
 bool pages_copy(struct pages *dst, const struct pages *src)
 {
 	uint64_t at = 0;
 
+	VALIDATE(pages, src);
+	assert(!dst->root);
 	while (pages_next(src, at, &at)) {
 		uint8_t *page = pages_make(dst, at);
 

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/validate.h"
+
 #define PAGE_SHIFT 12
 #define PAGE_BYTES (UINT64_C(1) << PAGE_SHIFT)
 
@@ -25,6 +27,8 @@ struct pages {
 	unsigned height;         /* levels of nodes below and with the root */
 	uint64_t n_pages;
 };
+
+VALIDATOR(pages);
 
 /* The page, or NULL for a hole. */
 uint8_t *pages_get(const struct pages *p, uint64_t number);

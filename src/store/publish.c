@@ -200,6 +200,17 @@ static int tell(const struct publish *p, struct qcow2_placement *out,
 	return out ? options_give(out, &full, sizeof(full), err) : 0;
 }
 
+void publish_validate(const struct publish *p)
+{
+	assert(p->store && p->final_path);
+	/* Both are locked: what is made, and what will be replaced. */
+	assert(p->hold.store == p->store);
+	assert(p->replaced_hold.store == p->replaced);
+	assert(p->replaced != p->store);
+	/* What is written in place is the old file and has its name. */
+	assert(implies(p->in_place, !p->replaced && !p->temp_path));
+}
+
 int publish_begin(struct publish *p, const char *path,
 		  const struct publish_opts *opts, struct qcow2_error *err)
 {
@@ -211,11 +222,14 @@ int publish_begin(struct publish *p, const char *path,
 		rc = tell(p, opts->placement, err);
 	if (rc < 0)
 		publish_abort(p);
+	else
+		publish_validate(p);
 	return rc;
 }
 
 struct qcow2_store *publish_old(const struct publish *p)
 {
+	publish_validate(p);
 	return p->in_place ? p->store : p->replaced;
 }
 
@@ -281,6 +295,7 @@ int publish_commit(struct publish *p, bool sync, struct qcow2_error *err)
 {
 	int rc = store_check_here(p->store, err);
 
+	publish_validate(p);
 	if (rc == 0 && sync)
 		rc = store_flush(p->store, err);
 	if (rc == 0 && !p->in_place)

@@ -27,6 +27,7 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
 #include "store/hold.h"
 
 #define PUBLISH_DIRECT 0x1u   /* O_DIRECT */
@@ -55,6 +56,9 @@ struct publish {
 	char *temp_path;   /* NULL when there is none */
 	uint32_t in_place; /* QCOW2_IN_PLACE_* */
 };
+
+/* From publish_begin() on, until it is committed or aborted. */
+VALIDATOR(publish);
 
 /* Special files other than block devices are refused, and so is a file that may
  * not be written.  Nothing to release after a failure. */

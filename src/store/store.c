@@ -80,7 +80,6 @@ struct qcow2_store *store_ref(struct qcow2_store *s)
 
 	before = atomic_fetch_add_explicit(&s->n_refs, 1, memory_order_relaxed);
 	assert(before > 0 && before < UINT32_MAX);
-	(void)before;
 	return s;
 }
 

@@ -162,3 +162,16 @@ TEST(any_number_survives_any_alignment)
 		assert_true(get_be16(p) == (uint16_t)v);
 	}
 }
+
+TEST(a_cursor_outside_its_window_is_noticed)
+{
+	uint8_t bytes[4] = { 0 };
+	struct reader r = reader_init(bytes, 2);
+	struct byte_writer w = byte_writer_init(bytes, 2);
+
+	reader_validate(&r);
+	byte_writer_validate(&w);
+	ASSERT_ABORTS(r.pos = r.end + 1; reader_left(&r));
+	ASSERT_ABORTS(w.pos = w.end + 1; write_u8(&w, 0));
+	ASSERT_ABORTS(w.start = w.pos + 1; byte_writer_len(&w));
+}

@@ -99,3 +99,15 @@ TEST(copies_and_zeros_land_where_they_belong)
 		assert_int_equal(c.iovcnt, 0);
 	}
 }
+
+TEST(a_cursor_behind_its_segment_is_noticed)
+{
+	char text[4] = { 0 };
+	struct iovec iov = { text, sizeof(text) };
+	struct iov_cursor c = iov_cursor_init(&iov, 1);
+
+	iov_cursor_validate(&c);
+	ASSERT_ABORTS(c.seg_off = sizeof(text) + 1; iov_next(&c, 1));
+	ASSERT_ABORTS(c.iov = NULL; iov_next(&c, 1));
+	ASSERT_ABORTS(c.iovcnt = -1; iov_next(&c, 1));
+}

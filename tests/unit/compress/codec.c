@@ -246,3 +246,13 @@ TEST(a_pool_reuses_its_decoders)
 	free(plain);
 	free(out);
 }
+
+TEST(a_pool_that_is_not_one_is_noticed)
+{
+	struct decoder_pool pool;
+
+	decoder_pool_init(&pool, CODEC_ZLIB);
+	decoder_pool_validate(&pool);
+	ASSERT_ABORTS(pool.codec = (enum codec)2; decoder_pool_validate(&pool));
+	decoder_pool_release(&pool);
+}

@@ -230,3 +230,13 @@ TEST_SLOW(threads_make_the_same_bytes)
 		    encoder_has_level(CODEC_ZLIB, (uint32_t)level))
 			make_by_threads(level);
 }
+
+TEST(a_pool_that_is_not_one_is_noticed)
+{
+	struct encoder_pool pool;
+
+	encoder_pool_init(&pool, CODEC_ZLIB, 6);
+	encoder_pool_validate(&pool);
+	ASSERT_ABORTS(pool.codec = (enum codec)2; encoder_pool_validate(&pool));
+	encoder_pool_release(&pool);
+}

@@ -146,3 +146,24 @@ TEST_WITH(a_holder_keeps_the_store, setup, teardown)
 	store_unref(s);
 	assert_string_equal(store_name(f->a.store), "held");
 }
+
+TEST_WITH(a_hold_holds_one_store, setup, teardown)
+{
+	struct fixture *f = *state;
+
+	ok(store_hold(&f->a, f->s, HOLD_READ, &f->err));
+	ASSERT_ABORTS(store_hold(&f->a, f->s, HOLD_READ, &f->err));
+}
+
+/* The host keeps the lock, and has none when it is asked again. */
+TEST_WITH(a_host_may_say_of_its_locks_what_it_likes, setup, teardown)
+{
+	struct fixture *f = *state;
+
+	ok(store_hold(&f->a, f->s, HOLD_READ, &f->err));
+	f->l.rc = -EIO;
+	store_release(&f->a);
+	f->l.rc = -ENOTSUP;
+	ok(store_hold(&f->a, f->s, HOLD_WRITE, &f->err));
+	assert_true(store_is_unlocked(f->s));
+}

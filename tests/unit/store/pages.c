@@ -88,3 +88,19 @@ TEST(copies_share_nothing)
 	pages_drop(&p, 0, PAGE_NUMBERS - 1);
 	pages_drop(&copy, 0, PAGE_NUMBERS - 1);
 }
+
+TEST(pages_that_are_not_what_they_say_are_noticed)
+{
+	struct pages p = { 0 };
+
+	pages_validate(&p);
+	fill(&p);
+	pages_validate(&p);
+	ASSERT_ABORTS(p.n_pages++; pages_validate(&p));
+	ASSERT_ABORTS(p.root = NULL; pages_validate(&p));
+	ASSERT_ABORTS(p.height = 0; pages_validate(&p));
+	ASSERT_ABORTS(p.height = 10; pages_validate(&p));
+	ASSERT_ABORTS(*(uint64_t *)(void *)p.root ^= 2; pages_validate(&p));
+	pages_drop(&p, 0, PAGE_NUMBERS - 1);
+	pages_validate(&p);
+}

@@ -299,3 +299,18 @@ TEST_WITH(a_descriptor_of_a_pipe_is_refused, enter, leave)
 	close(fds[0]);
 	close(fds[1]);
 }
+
+TEST_WITH(a_publication_that_lost_a_part_is_noticed, enter, leave)
+{
+	struct publish p;
+
+	put("file", "old", 0600);
+	begin(&p, "file");
+	publish_validate(&p);
+	ASSERT_ABORTS(p.final_path = NULL; publish_validate(&p));
+	ASSERT_ABORTS(p.hold.store = NULL; publish_validate(&p));
+	ASSERT_ABORTS(p.replaced_hold.store = NULL; publish_validate(&p));
+	ASSERT_ABORTS(p.in_place = 1; publish_validate(&p));
+	publish_abort(&p);
+	ASSERT_ABORTS(publish_old(&p));
+}
