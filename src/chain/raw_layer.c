@@ -52,9 +52,8 @@ static int raw_layer_map(struct layer *l, uint64_t len, uint64_t off,
 static int raw_layer_read(struct layer *l, struct iov_cursor *dst, uint64_t len,
 			  uint64_t off, unsigned flags, struct qcow2_error *err)
 {
-	unsigned store_flags = flags & QCOW2_NOWAIT ? QCOW2_STORE_NOWAIT : 0;
-
-	return store_read_cursor(l->store, dst, len, off, store_flags, err);
+	return store_read_cursor(l->store, dst, len, off, store_nowait(flags),
+				 err);
 }
 
 static void raw_layer_get_info(struct layer *l, struct qcow2_info *out)
@@ -94,8 +93,8 @@ static int raw_layer_pwritev(struct layer *l, const struct iovec *iov,
 			     int iovcnt, uint64_t off, unsigned flags,
 			     struct qcow2_error *err)
 {
-	unsigned nowait = flags & QCOW2_NOWAIT ? QCOW2_STORE_NOWAIT : 0;
-	int rc = store_pwritev(l->store, iov, iovcnt, off, nowait, err);
+	int rc = store_pwritev(l->store, iov, iovcnt, off, store_nowait(flags),
+			       err);
 
 	return finish(l, rc, flags, err);
 }

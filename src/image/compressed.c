@@ -215,14 +215,13 @@ static int decode_into(struct compressed_reader *cr, struct compressed where,
 		       void *dst, unsigned flags, struct qcow2_error *err)
 {
 	struct spare_buffer *b = spare_get(cr);
-	unsigned store_flags = flags & QCOW2_NOWAIT ? QCOW2_STORE_NOWAIT : 0;
 	int rc;
 
 	if (!b)
 		return error_nomem(err, "compressed data", spare_bytes(cr));
 	assert(where.len <= spare_bytes(cr));
 	rc = store_pread(cr->file, b->data, where.len, where.host_off,
-			 store_flags, err);
+			 store_nowait(flags), err);
 	if (rc == 0) {
 		rc = decoder_pool_decode(&cr->decoders, dst, cr->cluster_size,
 					 b->data, where.len);

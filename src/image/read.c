@@ -178,7 +178,7 @@ int image_allow_walk(struct image *img, struct qcow2_error *err)
 int image_map(struct image *img, uint64_t len, uint64_t guest_off,
 	      unsigned flags, struct image_extent *out, struct qcow2_error *err)
 {
-	unsigned store_flags = flags & QCOW2_NOWAIT ? QCOW2_STORE_NOWAIT : 0;
+	unsigned store_flags = store_nowait(flags);
 	int more = 1;
 
 	/* Behind the disk there may be VM state. */
@@ -203,10 +203,8 @@ int image_map(struct image *img, uint64_t len, uint64_t guest_off,
 static int read_data(struct image *img, struct iov_cursor *dst, uint64_t len,
 		     uint64_t host_off, unsigned flags, struct qcow2_error *err)
 {
-	unsigned store_flags = flags & QCOW2_NOWAIT ? QCOW2_STORE_NOWAIT : 0;
-
-	return store_read_cursor(img->data, dst, len, host_off, store_flags,
-				 err);
+	return store_read_cursor(img->data, dst, len, host_off,
+				 store_nowait(flags), err);
 }
 
 int image_read(struct image *img, struct iov_cursor *dst, uint64_t len,

@@ -99,6 +99,12 @@ int store_flush(struct qcow2_store *s, struct qcow2_error *err);
  * store, unless QCOW2_STORE_NO_FALLBACK asks for -ENOTSUP instead. */
 int store_zero(struct qcow2_store *s, uint64_t len, uint64_t off,
 	       unsigned flags, struct qcow2_error *err);
+/* The flags of a store's reads and writes for those of a guest's request. */
+static inline unsigned store_nowait(unsigned flags)
+{
+	return flags & QCOW2_NOWAIT ? QCOW2_STORE_NOWAIT : 0;
+}
+
 /* The flags of store_zero() for those of a guest's request, QCOW2_ZERO_*. */
 static inline unsigned store_zero_flags(unsigned flags)
 {

@@ -75,9 +75,9 @@ int look_at(struct image *img, uint64_t len, uint64_t off, unsigned flags,
 	    struct look *out, struct qcow2_error *err)
 {
 	const struct geometry *g = &img->geo;
-	unsigned nowait = flags & QCOW2_NOWAIT ? QCOW2_STORE_NOWAIT : 0;
 	struct map_window w;
-	int rc = map_window_get(&img->map, off + len, off, nowait, &w, err);
+	int rc = map_window_get(&img->map, off + len, off, store_nowait(flags),
+				&w, err);
 
 	*out = (struct look){ .kind = LOOK_NO_TABLE,
 			      .off = off,

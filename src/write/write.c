@@ -41,7 +41,7 @@ static int write_in_place(struct image *img, struct iov_cursor *src,
 			  const struct look *l, unsigned flags,
 			  struct qcow2_error *err)
 {
-	unsigned nowait = flags & QCOW2_NOWAIT ? QCOW2_STORE_NOWAIT : 0;
+	unsigned nowait = store_nowait(flags);
 	uint64_t done = 0;
 
 	while (done < l->len) {
