@@ -13,6 +13,10 @@
 #include <string.h>
 #include <sys/uio.h>
 
+/* Segments of a vector that a function keeps on its stack; longer ones go in
+ * several pieces. */
+enum { IOV_COUNT = 64 };
+
 struct iov_cursor {
 	const struct iovec *iov;
 	int iovcnt;     /* segments left, the current one included */

@@ -5,9 +5,8 @@
 #include <sys/uio.h>
 
 #include "base/error.h"
+#include "base/iov.h"
 #include "store/store.h"
-
-enum { IOV_COUNT = 64 };
 
 /* "The batch owns its bytes." */
 void writes_validate(const struct writes *w)

@@ -10,8 +10,6 @@
 #include "format/limits.h"
 #include "store/store.h"
 
-enum { IOV_COUNT = 64 };
-
 struct part {
 	struct disk *disk;
 	uint64_t begin;

@@ -1,8 +1,7 @@
 #include "ops/fill_impl.h"
 
 #include "base/checked.h"
-
-#define IOV_COUNT 64
+#include "base/iov.h"
 
 /* ---- Writing to places --------------------------------------------------- */
 

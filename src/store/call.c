@@ -142,9 +142,9 @@ int store_read_cursor(struct qcow2_store *s, struct iov_cursor *dst,
 		      struct qcow2_error *err)
 {
 	while (len) {
-		struct iovec iov[64];
+		struct iovec iov[IOV_COUNT];
 		int n;
-		uint64_t part = iov_take(dst, len, iov, 64, &n);
+		uint64_t part = iov_take(dst, len, iov, IOV_COUNT, &n);
 		int rc = store_preadv(s, iov, n, off, flags, err);
 
 		if (rc < 0)

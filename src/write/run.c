@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/iov.h"
 #include "base/memory.h"
 #include "image/image.h"
 #include "store/store.h"
@@ -12,7 +13,6 @@
 #include "write/writer.h"
 
 enum {
-	IOV_COUNT = 64,
 	/* So much data may lie between what is copied on both sides for one
 	 * read to fetch all of it: another access costs more than the bytes. */
 	READ_THROUGH_MAX = 16 * 1024,

@@ -14,6 +14,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/iov.h"
 #include "image/image.h"
 #include "store/store.h"
 #include "write/features.h"
@@ -21,8 +22,6 @@
 #include "write/run.h"
 #include "write/tables.h"
 #include "write/writer.h"
-
-enum { IOV_COUNT = 64 };
 
 /* ---- Steps --------------------------------------------------------------- */
 
