@@ -72,6 +72,9 @@ struct l1_table {
 	uint64_t host_off;
 };
 
+/* Entries of one sector of it, the unit in which it is written. */
+enum { L1_PER_SECTOR = SECTOR_BYTES / L1_ENTRY_BYTES };
+
 /* Commits are numbered in the order in which they run. */
 struct commit_turns {
 	uint64_t started;

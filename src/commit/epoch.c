@@ -8,8 +8,6 @@
 #include "commit/freed.h"
 #include "store/store.h"
 
-enum { L1_PER_SECTOR = SECTOR_BYTES / L1_ENTRY_BYTES };
-
 static int collect_l1(struct commit *c, struct writes *out,
 		      struct qcow2_error *err)
 {

@@ -10,8 +10,6 @@
 #include "base/memory.h"
 #include "store/store.h"
 
-enum { L1_PER_SECTOR = SECTOR_BYTES / L1_ENTRY_BYTES };
-
 int l1_switch_init(struct l1_switch *s, uint64_t n_entries, uint64_t host_off,
 		   struct qcow2_error *err)
 {

@@ -9,8 +9,6 @@
 #include "commit/l1_switch.h"
 #include "format/limits.h"
 
-enum { L1_PER_SECTOR = SECTOR_BYTES / L1_ENTRY_BYTES };
-
 /* "Commits are numbered in the order in which they run", one at a time. */
 static void turns_validate(const struct commit_turns *t)
 {
