@@ -20,6 +20,9 @@
 
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
+/* Negative errno values go no further down than this on Linux. */
+#define ERRNO_LIMIT 4095
+
 /* @code: negative errno. @err: may be NULL. */
 int error_set(struct qcow2_error *err, int code, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);

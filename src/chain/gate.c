@@ -19,9 +19,6 @@
 #include "store/file.h"
 #include "store/store.h"
 
-/* Negative errno values go no further down than this on Linux. */
-#define ERRNO_LIMIT 4095
-
 static const char *kind_name(uint32_t kind)
 {
 	return kind == QCOW2_REFERENCE_BACKING ? "backing file" : "data file";

@@ -19,9 +19,6 @@
 #define ZERO_FLAGS \
 	(QCOW2_STORE_NOWAIT | QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK)
 
-/* Negative errno values go no further down than this on Linux. */
-#define ERRNO_LIMIT 4095
-
 #define ZEROS_SIZE 65536
 
 /* What a store says of its failure: nothing, until it writes a message. */
