@@ -62,7 +62,7 @@ static int write_header(struct qcow2_store *file, struct qcow2_store *data,
 	return rc < 0 ? rc : store_flush(file, err);
 }
 
-int image_create(struct qcow2_store *file, struct qcow2_store *data,
+int create_image(struct qcow2_store *file, struct qcow2_store *data,
 		 const struct qcow2_create_opts *opts, struct qcow2_error *err)
 {
 	struct create_plan plan;

@@ -15,7 +15,7 @@ int create_check_opts(const struct qcow2_create_opts *opts,
 
 /* Writes a complete new image into @file (emptied first) and, with a data
  * file, sizes @data.  Flushes before the header and after it. */
-int image_create(struct qcow2_store *file, struct qcow2_store *data,
+int create_image(struct qcow2_store *file, struct qcow2_store *data,
 		 const struct qcow2_create_opts *opts, struct qcow2_error *err);
 
 #endif

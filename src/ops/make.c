@@ -43,7 +43,7 @@ int make_in_stores(struct qcow2_store *file, struct qcow2_store *data,
 	rc = hold_for_writing(&hold, file, err);
 	if (rc == 0 && data)
 		rc = hold_for_writing(&data_hold, data, err);
-	return rc < 0 ? rc : image_create(file, data, create, err);
+	return rc < 0 ? rc : create_image(file, data, create, err);
 }
 
 /* ---- At a path ----------------------------------------------------------- */
@@ -83,7 +83,7 @@ static int fill_empty(void *opaque, const struct publish *file,
 {
 	const struct emptiness *e = opaque;
 
-	return image_create(file->store, data, e->create, err);
+	return create_image(file->store, data, e->create, err);
 }
 
 int make_empty(const char *path, const struct qcow2_create_opts *create,
@@ -160,7 +160,7 @@ static int fill_disk(struct making *m, struct disk *dst,
 static int make_in(struct making *m, struct qcow2_error *err)
 {
 	struct disk *dst;
-	int rc = image_create(m->file, m->data, m->c.create, err);
+	int rc = create_image(m->file, m->data, m->c.create, err);
 	int closed;
 
 	if (rc == 0)

@@ -82,7 +82,7 @@ static bool fail_nth(const struct qcow2_create_opts *o, unsigned nth,
 	if (o->data_file)
 		data = shim_store(&d);
 	(fail_data ? &d : &f)->fail_at = nth;
-	rc = image_create(file, data, o, &err);
+	rc = create_image(file, data, o, &err);
 	if (!rc) {
 		assert_true(has_magic(&f));
 		assert_true((fail_data ? &d : &f)->calls < nth);
@@ -122,7 +122,7 @@ TEST(the_first_sector_is_written_last_between_flushes)
 
 		if (varied[i].data_file)
 			data = shim_store(&d);
-		assert_int_equal(image_create(file, data, &varied[i], NULL), 0);
+		assert_int_equal(create_image(file, data, &varied[i], NULL), 0);
 		assert_int_equal(f.last_write_off, 0);
 		assert_int_equal(f.last_write_len, 512);
 		assert_int_equal(f.flushes_before_last_write, 1);
@@ -148,7 +148,7 @@ TEST(an_image_on_a_device_owes_nothing_to_old_bytes)
 		create_in_memory(&file, &file_data, &varied[i]);
 		if (file_data)
 			assert_int_equal(store_mem_new(&data, NULL), 0);
-		assert_int_equal(image_create(device, data, &varied[i], NULL),
+		assert_int_equal(create_image(device, data, &varied[i], NULL),
 				 0);
 		a = slurp(file, &size);
 		b = slurp(device, &device_size);
@@ -166,7 +166,7 @@ TEST(tables_are_written_in_large_pieces)
 	struct shim s = { 0 };
 	CLEANUP_STORE struct qcow2_store *file = shim_store(&s);
 
-	assert_int_equal(image_create(file, NULL, &o, NULL), 0);
+	assert_int_equal(create_image(file, NULL, &o, NULL), 0);
 	/* 8 MiB of L2 tables, 2 MiB of refcount blocks. */
 	assert_true(s.bytes_written < 11 * MIB);
 	assert_true(s.n_writes < 20);
@@ -180,9 +180,9 @@ TEST(a_data_store_comes_with_a_data_file_name)
 
 	assert_int_equal(store_mem_new(&file, NULL), 0);
 	assert_int_equal(store_mem_new(&data, NULL), 0);
-	assert_int_equal(image_create(file, data, &o, NULL), -EINVAL);
+	assert_int_equal(create_image(file, data, &o, NULL), -EINVAL);
 	o.data_file = "d";
-	assert_int_equal(image_create(file, NULL, &o, NULL), -EINVAL);
-	assert_int_equal(image_create(file, file, &o, NULL), -EINVAL);
-	assert_int_equal(image_create(file, data, &o, NULL), 0);
+	assert_int_equal(create_image(file, NULL, &o, NULL), -EINVAL);
+	assert_int_equal(create_image(file, file, &o, NULL), -EINVAL);
+	assert_int_equal(create_image(file, data, &o, NULL), 0);
 }

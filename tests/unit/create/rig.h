@@ -203,7 +203,7 @@ static inline void create_in_memory(struct qcow2_store **file,
 	assert_int_equal(store_mem_new(file, NULL), 0);
 	if (o->data_file)
 		assert_int_equal(store_mem_new(data, NULL), 0);
-	if (image_create(*file, *data, o, &err)) {
+	if (create_image(*file, *data, o, &err)) {
 		create_text(o, what, sizeof(what));
 		fail_msg("%s: %s", what, err.message);
 	}
