@@ -126,22 +126,15 @@ static int check_resize(const struct layer *l, uint64_t size,
 			const struct qcow2_resize_opts *opts,
 			struct qcow2_error *err)
 {
-	bool shrinks = size < l->size;
+	int rc;
 
 	if (size > (uint64_t)INT64_MAX)
 		return error_set(err, -EFBIG, "the new size is beyond 8 EiB");
-	if (shrinks && !(opts->flags & QCOW2_RESIZE_SHRINK))
-		return error_set(err, -EINVAL,
-				 "the new size is smaller: what lies beyond it "
-				 "would be lost, which has to be allowed");
-	if (shrinks && opts->preallocation != QCOW2_PREALLOC_OFF)
-		return error_set(err, -EINVAL,
-				 "preallocation can only be used for growing "
-				 "images");
-	if (opts->preallocation == QCOW2_PREALLOC_METADATA)
-		return error_set(err, -ENOTSUP,
-				 "a raw image has no metadata to preallocate");
-	return 0;
+	rc = resize_check_opts(opts, size, l->size, err);
+	if (rc == 0 && opts->preallocation == QCOW2_PREALLOC_METADATA)
+		rc = error_set(err, -ENOTSUP,
+			       "a raw image has no metadata to preallocate");
+	return rc;
 }
 
 static int raw_layer_resize(struct layer *l, uint64_t size,

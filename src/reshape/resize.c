@@ -62,21 +62,30 @@ static int check_snapshots(const struct image *img, uint32_t version,
 			 "not record their size");
 }
 
+int resize_check_opts(const struct qcow2_resize_opts *opts, uint64_t size,
+		      uint64_t old, struct qcow2_error *err)
+{
+	if (size >= old)
+		return 0;
+	if (!(opts->flags & QCOW2_RESIZE_SHRINK))
+		return error_set(err, -EINVAL,
+				 "the new size is smaller: what lies beyond it "
+				 "would be lost, which has to be allowed");
+	if (opts->preallocation != QCOW2_PREALLOC_OFF)
+		return error_set(err, -EINVAL,
+				 "preallocation can only be used for growing "
+				 "images");
+	return 0;
+}
+
 int image_resize_check(const struct image *img, uint64_t size,
 		       const struct qcow2_resize_opts *opts, uint32_t version,
 		       struct qcow2_error *err)
 {
-	bool shrinks = size < img->virtual_size;
 	int rc = check_size(img, size, err);
 
-	if (rc == 0 && shrinks && !(opts->flags & QCOW2_RESIZE_SHRINK))
-		rc = error_set(err, -EINVAL,
-			       "the new size is smaller: what lies beyond it "
-			       "would be lost, which has to be allowed");
-	if (rc == 0 && shrinks && opts->preallocation != QCOW2_PREALLOC_OFF)
-		rc = error_set(err, -EINVAL,
-			       "preallocation can only be used for growing "
-			       "images");
+	if (rc == 0)
+		rc = resize_check_opts(opts, size, img->virtual_size, err);
 	if (rc == 0)
 		rc = check_snapshots(img, version, err);
 	return rc < 0 ? rc : bitmaps_resize_check(img, size, err);

@@ -15,6 +15,11 @@ struct image;
 int image_resize(struct image *img, uint64_t size,
 		 const struct qcow2_resize_opts *opts, struct qcow2_error *err);
 
+/* Refuses a size that @opts do not allow for a disk of @old bytes, of any
+ * format. */
+int resize_check_opts(const struct qcow2_resize_opts *opts, uint64_t size,
+		      uint64_t old, struct qcow2_error *err);
+
 /* Refuses the arguments that image_resize() would refuse, given that the image
  * has format version @version by then. */
 int image_resize_check(const struct image *img, uint64_t size,
