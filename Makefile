@@ -1,7 +1,7 @@
 # A thin front to meson.
 #
 #	make            build; leaves the command at build/qcow2
-#	make t=image/map [f=hole]
+#	make t=image/map [f=table]
 #	                build and run tests/unit/image/map.c alone; f: only
 #	                the functions that have f in their names
 #	make demo       show it at work on a real file system

@@ -38,7 +38,8 @@ static bool refcounts_can_lag(const struct commit *c)
 	return c->mark_dirty && !c->n_settling && !refcounts_wanted(c->refs);
 }
 
-/* Refcounts last: what the entries need was changed before the entries were. */
+/* Refcounts are collected last and written first: whatever an entry needs was
+ * changed before the entry was. */
 int epoch_collect(struct commit *c, struct epoch *e, struct qcow2_error *err)
 {
 	int rc;

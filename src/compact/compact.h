@@ -16,12 +16,12 @@
  * which is durable when it ends; between two rounds the caller may stop.
  *
  * Compressed data, which lies across clusters, moves the same way, but by the
- * sector: compact_packed.h.  Two things stay: an encryption header, and a table
+ * sector: compact/packed.h.  Two things stay: an encryption header, and a table
  * for which no row of free clusters is long enough.
  *
  * The caller has exclusive access to the image: nothing reads or writes it
  * meanwhile.  Memory is three bits for each cluster that refcount blocks
- * describe, 24 MiB for the moves of a round, and what compact_packed.h says.
+ * describe, 24 MiB for the moves of a round, and what compact/packed.h says.
  */
 #ifndef COMPACT_COMPACT_H
 #define COMPACT_COMPACT_H

@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "create/plan.h"
+#include "format/geometry.h"
 
 static uint32_t log2_u32(uint32_t v)
 {
@@ -31,8 +32,7 @@ static uint64_t l2_table_entries(const struct create_layout *l)
 static int check_size(const struct create_layout *l, uint64_t size,
 		      struct qcow2_error *err)
 {
-	uint64_t reach = l2_table_entries(l) << l->cluster_bits;
-	uint64_t max = L1_TABLE_BYTES_MAX / L1_ENTRY_BYTES * reach;
+	uint64_t max = geometry_size_max(l->cluster_bits, l->l2_entry_bytes);
 
 	if (size <= max)
 		return 0;

@@ -56,6 +56,17 @@ static inline uint64_t geometry_l2_reach(const struct geometry *g)
 	return UINT64_C(1) << (g->l2_bits + g->cluster_bits);
 }
 
+/* The largest virtual disk: as much as the largest L1 table reaches, 2^61 bytes
+ * at most. */
+static inline uint64_t geometry_size_max(uint32_t cluster_bits,
+					 uint32_t l2_entry_bytes)
+{
+	uint64_t n_clusters = (UINT64_C(1) << cluster_bits) / l2_entry_bytes;
+
+	return L1_TABLE_BYTES_MAX / L1_ENTRY_BYTES *
+	       (n_clusters << cluster_bits);
+}
+
 static inline uint64_t geometry_l1_index(const struct geometry *g,
 					 uint64_t guest_off)
 {

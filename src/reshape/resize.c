@@ -35,19 +35,17 @@ enum { TABLES_AT_ONCE = 16 };
 static int check_size(const struct image *img, uint64_t size,
 		      struct qcow2_error *err)
 {
-	uint64_t max = L1_TABLE_BYTES_MAX / L1_ENTRY_BYTES *
-		       geometry_l2_reach(&img->geo);
+	uint64_t max = geometry_size_max(img->geo.cluster_bits,
+					 img->geo.l2_entry_bytes);
 
 	if (size % SECTOR_BYTES)
 		return error_set(err, -EINVAL,
 				 "the new size must be a multiple of 512");
-	if (size > VIRTUAL_SIZE_MAX || size > max)
+	if (size > max)
 		return error_set(err, -EFBIG,
 				 "size is %" PRIu64 " bytes, the limit with "
 				 "clusters of %" PRIu32 " bytes is %" PRIu64,
-				 size, img->geo.cluster_size,
-				 min_u64(max, align_down(VIRTUAL_SIZE_MAX,
-							 SECTOR_BYTES)));
+				 size, img->geo.cluster_size, max);
 	return 0;
 }
 

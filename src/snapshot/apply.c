@@ -256,7 +256,7 @@ static int prepare(struct application *a, struct qcow2_error *err)
 static void undo(struct application *a)
 {
 	unguard_tables(a, &a->tree, &a->old);
-	fresh_l1_drop(a->img, a->tree.n_l1, a->l1_off);
+	l1_table_drop(a->img, a->tree.n_l1, a->l1_off);
 	if (a->counted && header_sector_settle(a->img, NULL) == 0)
 		tree_drop_references(a->img, &a->gained, NULL);
 }
@@ -312,7 +312,7 @@ static int forget_old(struct application *a, uint64_t n_l1, uint64_t l1_off,
 {
 	unguard_tables(a, &a->old, &a->tree);
 	if (!a->in_place)
-		fresh_l1_drop(a->img, n_l1, l1_off);
+		l1_table_drop(a->img, n_l1, l1_off);
 	return tree_drop_references(a->img, &a->lost, err);
 }
 

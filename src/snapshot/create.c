@@ -182,8 +182,8 @@ static int undo(struct creation *c)
 	uint64_t n_lost;
 	int rc, restored;
 
-	fresh_table_drop(c->img, &c->table);
-	fresh_l1_drop(c->img, c->tree.n_l1, c->l1_off);
+	table_drop(c->img, &c->table);
+	l1_table_drop(c->img, c->tree.n_l1, c->l1_off);
 	if (!c->counted)
 		return 0;
 	/* A header that may list the snapshot keeps all that it has. */

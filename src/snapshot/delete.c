@@ -164,7 +164,7 @@ static int forget(struct deletion *d, struct qcow2_error *err)
 	int restored = 0;
 	bool low = refcounts_fell_low(&img->writer->refs);
 
-	fresh_l1_drop(img, d->info.l1_size, d->info.l1_off);
+	l1_table_drop(img, d->info.l1_size, d->info.l1_off);
 	/* With other snapshots around, often all clusters still have several
 	 * owners. */
 	if (low)

@@ -49,7 +49,7 @@ int fresh_table_write(struct image *img, const uint8_t *buf, uint64_t bytes,
 	return 0;
 }
 
-void fresh_table_drop(struct image *img, const struct fresh_table *t)
+void table_drop(struct image *img, const struct fresh_table *t)
 {
 	struct claim claim = { .host_off = t->host_off,
 			       .n_clusters = n_clusters(img, t->bytes) };
@@ -80,12 +80,12 @@ int fresh_l1_write(struct image *img, const uint64_t *l1, uint64_t n,
 	return rc;
 }
 
-void fresh_l1_drop(struct image *img, uint64_t n, uint64_t host_off)
+void l1_table_drop(struct image *img, uint64_t n, uint64_t host_off)
 {
 	struct fresh_table table = { host_off, n * L1_ENTRY_BYTES };
 
 	if (host_off)
-		fresh_table_drop(img, &table);
+		table_drop(img, &table);
 }
 
 int snapshot_table_write(struct image *img, const struct snapshots *s,
@@ -140,12 +140,12 @@ int snapshot_table_switch(struct image *img, struct snapshots *s,
 	if (rc == 0)
 		rc = header_sector_update(img, set_place, &to, err);
 	if (rc < 0) {
-		fresh_table_drop(img, t);
+		table_drop(img, t);
 		*t = (struct fresh_table){ 0 };
 		return rc;
 	}
 	s->table_bytes = t->bytes;
 	replace_list(img, s);
-	fresh_table_drop(img, &old);
+	table_drop(img, &old);
 	return 0;
 }

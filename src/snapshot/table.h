@@ -25,13 +25,13 @@ int fresh_table_write(struct image *img, const uint8_t *buf, uint64_t bytes,
 		      struct fresh_table *out, struct qcow2_error *err);
 /* Gives the clusters of a table back that nothing durable points to but, it may
  * be, an unsettled header. */
-void fresh_table_drop(struct image *img, const struct fresh_table *t);
+void table_drop(struct image *img, const struct fresh_table *t);
 
 /* The same for an L1 table of @n entries, without their COPIED flags; *host_off
  * is 0 when it has none. */
 int fresh_l1_write(struct image *img, const uint64_t *l1, uint64_t n,
 		   uint64_t *host_off, struct qcow2_error *err);
-void fresh_l1_drop(struct image *img, uint64_t n, uint64_t host_off);
+void l1_table_drop(struct image *img, uint64_t n, uint64_t host_off);
 
 /* Writes the table that lists @s. */
 int snapshot_table_write(struct image *img, const struct snapshots *s,
