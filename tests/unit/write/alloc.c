@@ -166,3 +166,25 @@ TEST(a_full_disk_stops_only_those_who_need_more)
 	get(&t, 1);
 	release(&t);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(claims_that_are_not_as_they_should_be_are_found)
+{
+	struct alloc_rig t;
+	struct alloc *a = &t.alloc;
+
+	init(&t, 8);
+	for (unsigned i = 0; i < 20 || !a->runs[0].claim.n_clusters; i++)
+		get(&t, 1);
+	alloc_validate(a);
+	ASSERT_ABORTS(a->ahead = 0; alloc_validate(a));
+	ASSERT_ABORTS(a->window = a->ahead + 1; alloc_validate(a));
+	ASSERT_ABORTS(a->runs[0].claim.host_off++; alloc_validate(a));
+	ASSERT_ABORTS(a->runs[0].claim.n_clusters = 9; alloc_validate(a));
+	ASSERT_ABORTS(a->runs[0].claim.host_off += 1000 * RIG_CLUSTER;
+		      alloc_validate(a));
+	ASSERT_ABORTS(a->runs[0].generation += 1000; alloc_validate(a));
+	ASSERT_ABORTS(a->runs[1] = a->runs[0]; alloc_validate(a));
+	release(&t);
+}

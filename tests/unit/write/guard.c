@@ -146,3 +146,29 @@ TEST(every_question_is_counted)
 	assert_int_equal(guard_count_asked(&g), 2);
 	guard_release(&g);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_set_that_is_not_as_it_should_be_is_found)
+{
+	struct guard_table *t;
+	struct guard g;
+
+	init(&g, QCOW2_OVERLAP_ALL);
+	assert_int_equal(
+		guard_add(&g, QCOW2_OVERLAP_ACTIVE_L1, CLUSTER, CLUSTER, NULL),
+		0);
+	guard_validate(&g);
+	t = atomic_load(&g.table);
+	ASSERT_ABORTS(t->mask--; guard_validate(&g));
+	ASSERT_ABORTS(g.n_used = t->mask; guard_validate(&g));
+	ASSERT_ABORTS(g.n_used = 0; guard_validate(&g));
+	ASSERT_ABORTS(t->older = t; guard_validate(&g));
+	ASSERT_ABORTS(for (uint64_t i = 0; i <= t->mask; i++) t->slots[i] = 0;
+		      guard_validate(&g));
+	/* A number where no search finds it. */
+	ASSERT_ABORTS(for (uint64_t i = 0; i <= t->mask; i++)
+			      t->slots[i] = t->slots[i] ? 12345 : 0;
+		      guard_validate(&g));
+	guard_release(&g);
+}

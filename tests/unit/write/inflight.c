@@ -171,3 +171,31 @@ TEST(a_freeze_keeps_everybody_out)
 	inflight_release(&s->f);
 	free(s);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(ranges_that_are_not_as_they_should_be_are_found)
+{
+	struct inflight_range a, b;
+	struct inflight f;
+
+	inflight_init(&f);
+	assert_true(inflight_enter(&f, &a, 0, 512, false));
+	assert_true(inflight_enter(&f, &b, 512, 1024, false));
+	inflight_shard_validate(&f.shards[0]);
+	ASSERT_ABORTS(b.end = b.off; inflight_shard_validate(&f.shards[0]));
+	ASSERT_ABORTS(b.off = 511; inflight_shard_validate(&f.shards[0]));
+	ASSERT_ABORTS(b.end = REGION + 1;
+		      inflight_shard_validate(&f.shards[0]));
+	ASSERT_ABORTS(b.off += REGION; b.end += REGION;
+		      inflight_shard_validate(&f.shards[0]));
+	/* Somebody beside a freeze that has not entered last. */
+	ASSERT_ABORTS(a.end = UINT64_MAX;
+		      inflight_shard_validate(&f.shards[0]));
+	ASSERT_ABORTS(inflight_enter(&f, &a, REGION, 2 * REGION + 1, false));
+	ASSERT_ABORTS(inflight_release(&f));
+	inflight_leave(&f, &b);
+	ASSERT_ABORTS(inflight_leave(&f, &b));
+	inflight_leave(&f, &a);
+	inflight_release(&f);
+}

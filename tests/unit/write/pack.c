@@ -170,3 +170,27 @@ TEST(a_full_refcount_opens_another_cluster)
 	assert_int_equal(count(&t, first + RIG_CLUSTER), 1);
 	release(&t);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_cluster_that_is_not_open_as_it_should_be_is_found)
+{
+	struct pack_rig t;
+	struct pack *p = &t.pack;
+
+	init(&t);
+	pack_validate(p);
+	put(&t, 100);
+	pack_validate(p);
+	ASSERT_ABORTS(p->apart++; pack_validate(p));
+	ASSERT_ABORTS(p->end++; pack_validate(p));
+	ASSERT_ABORTS(p->next = 0; pack_validate(p));
+	ASSERT_ABORTS(p->next = p->end + 1; pack_validate(p));
+	ASSERT_ABORTS(p->next -= RIG_CLUSTER; pack_validate(p));
+	ASSERT_ABORTS(p->next += 1000 * RIG_CLUSTER;
+		      p->end += 1000 * RIG_CLUSTER; pack_validate(p));
+	ASSERT_ABORTS(p->generation += 1000; pack_validate(p));
+	ASSERT_ABORTS(put(&t, 0));
+	ASSERT_ABORTS(put(&t, RIG_CLUSTER + 1));
+	release(&t);
+}
