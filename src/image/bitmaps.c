@@ -1,5 +1,6 @@
 #include "image/bitmaps.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,25 @@
 #include "base/memory.h"
 #include "base/range.h"
 #include "store/store.h"
+
+static void entry_validate(const struct bitmap_entry *e)
+{
+	assert(e->name);
+	assert(!(e->flags & ~(QCOW2_BITMAP_IN_USE | QCOW2_BITMAP_AUTO)));
+	assert(e->granularity_bits >= BITMAP_GRANULARITY_BITS_MIN &&
+	       e->granularity_bits <= BITMAP_GRANULARITY_BITS_MAX);
+}
+
+void bitmaps_validate(const struct bitmaps *b)
+{
+	/* "A directory that does not decode counts as no bitmaps". */
+	assert(implies(b->defect, b->n == 0));
+	assert(implies(b->n, b->list));
+	assert((uint64_t)b->n * BITMAP_DIR_ENTRY_BYTES <= b->directory_bytes);
+	assert(implies(b->directory_bytes, b->directory_off));
+	for (uint32_t i = 0; i < b->n; i++)
+		entry_validate(&b->list[i]);
+}
 
 static uint32_t public_flags(const struct bitmap *b)
 {
@@ -110,6 +130,7 @@ int bitmaps_open(struct bitmaps *b, const struct geometry *g,
 	rc = decode_all(b, g, h, x->bitmaps.n_bitmaps, &r, file_size, err);
 	if (b->defect)
 		bitmaps_release(b);
+	VALIDATE(bitmaps, b);
 	return rc;
 }
 

@@ -11,6 +11,7 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
 #include "format/bitmap.h"
 #include "format/extension.h"
 #include "format/header.h"
@@ -29,6 +30,9 @@ struct bitmaps {
 	uint64_t directory_bytes;
 	enum defect defect;
 };
+
+/* The caller must have the image to himself, or read it only. */
+VALIDATOR(bitmaps);
 
 /* Only I/O errors, short memory and a spent @budget, which is asked before
  * anything is read, fail. */

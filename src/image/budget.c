@@ -1,10 +1,19 @@
 #include "image/budget.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 
 #include "base/error.h"
 #include "format/budget.h"
+
+void metadata_budget_validate(const struct metadata_budget *b)
+{
+	assert(b->taken <= b->limit);
+	/* Tables, the caches and what these need share what there is. */
+	assert(metadata_budget_l2(b) + metadata_budget_refcounts(b) <=
+	       b->limit - b->taken);
+}
 
 struct metadata_budget metadata_budget_of(const struct qcow2_budget *b)
 {
@@ -14,6 +23,7 @@ struct metadata_budget metadata_budget_of(const struct qcow2_budget *b)
 int metadata_budget_take(struct metadata_budget *b, uint64_t bytes,
 			 const char *what, struct qcow2_error *err)
 {
+	VALIDATE(metadata_budget, b);
 	if (bytes <= metadata_budget_left(b)) {
 		b->taken += bytes;
 		return 0;

@@ -9,10 +9,15 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
+
 struct metadata_budget {
 	uint64_t limit;
 	uint64_t taken;
 };
+
+/* It has one owner at a time, while an image is opened. */
+VALIDATOR(metadata_budget);
 
 /* The limit of one image: metadata_bytes, and no more than its equal share of
  * total_bytes. */

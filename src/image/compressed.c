@@ -55,8 +55,28 @@ void compressed_reader_init(struct compressed_reader *cr,
 	cr->last_direct = UINT64_MAX;
 }
 
+void compressed_reader_validate(const struct compressed_reader *cr)
+{
+	uint32_t n = 0;
+
+	assert(cr->max_decoded >= DECODED_MIN &&
+	       cr->max_decoded <= DECODED_MAX);
+	assert(cr->n_decoded <= cr->max_decoded);
+	for (const struct decoded_cluster *d = cr->decoded; d; d = d->next) {
+		/* A list that ends: no entry comes again. */
+		assert(n++ < cr->n_decoded);
+		assert(d->listed && d->where.len);
+		assert(d->where.len <= spare_bytes(cr));
+		for (const struct decoded_cluster *o = d->next; o; o = o->next)
+			assert(o->where.host_off != d->where.host_off ||
+			       o->where.len != d->where.len);
+	}
+	assert(n == cr->n_decoded);
+}
+
 void compressed_reader_release(struct compressed_reader *cr)
 {
+	VALIDATE(compressed_reader, cr);
 	while (cr->decoded) {
 		struct decoded_cluster *next = cr->decoded->next;
 
@@ -120,6 +140,7 @@ static struct decoded_cluster *decoded_get(struct compressed_reader *cr,
 					   struct compressed where)
 {
 	SCOPED_LOCK(&cr->lock);
+	SCOPED_VALIDATE(compressed_reader, cr);
 	struct decoded_cluster *d = list_take(cr, where);
 
 	if (d) {
@@ -133,6 +154,7 @@ static void decoded_put(struct compressed_reader *cr, struct decoded_cluster *d)
 {
 	SCOPED_LOCK(&cr->lock);
 
+	assert(d->pins);
 	d->pins--;
 	if (d->pins == 0 && !d->listed)
 		free(d);
@@ -144,6 +166,7 @@ static void decoded_insert(struct compressed_reader *cr,
 			   struct decoded_cluster *d)
 {
 	SCOPED_LOCK(&cr->lock);
+	SCOPED_VALIDATE(compressed_reader, cr);
 	struct decoded_cluster *other = list_take(cr, d->where);
 
 	if (other) {
@@ -182,6 +205,7 @@ void compressed_forget(struct compressed_reader *cr, uint64_t len,
 {
 	struct decoded_cluster **p = &cr->decoded;
 	SCOPED_LOCK(&cr->lock);
+	SCOPED_VALIDATE(compressed_reader, cr);
 
 	while (*p) {
 		struct decoded_cluster *d = *p;
@@ -276,9 +300,12 @@ int compressed_read(struct compressed_reader *cr, struct compressed where,
 		    struct iov_cursor *dst, uint64_t len, uint64_t in_cluster,
 		    unsigned flags, struct qcow2_error *err)
 {
-	struct decoded_cluster *d = decoded_get(cr, where);
+	struct decoded_cluster *d;
 	int rc;
 
+	assert(in_cluster <= cr->cluster_size &&
+	       len <= cr->cluster_size - in_cluster);
+	d = decoded_get(cr, where);
 	if (!d && wants_direct(cr, where, dst, len)) {
 		struct iovec piece = iov_next(dst, len);
 

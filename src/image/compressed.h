@@ -19,6 +19,7 @@
 #include <qcow2.h>
 
 #include "base/iov.h"
+#include "base/validate.h"
 #include "compress/codec.h"
 #include "format/l2.h"
 
@@ -37,6 +38,9 @@ struct compressed_reader {
 	uint64_t last_direct;       /* host_off decoded past the cache */
 	_Atomic uint64_t n_decodes; /* since it was opened; needs no lock */
 };
+
+/* The caller must hold cr->lock, or have the reader to himself. */
+VALIDATOR(compressed_reader);
 
 void compressed_reader_init(struct compressed_reader *cr,
 			    struct qcow2_store *file, uint32_t cluster_size,

@@ -1,5 +1,6 @@
 #include "image/holes.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/bytes.h"
@@ -9,6 +10,14 @@
 #include "base/memory.h"
 #include "format/refcount.h"
 #include "store/store.h"
+
+void holes_validate(const struct holes *p)
+{
+	int state = atomic_load(&p->state);
+
+	assert(state >= PREALLOC_UNKNOWN && state <= PREALLOC_YES);
+	assert(p->off <= p->end && p->end <= INT64_MAX);
+}
 
 void holes_init(struct holes *p)
 {
@@ -24,6 +33,7 @@ static bool recall(struct holes *p, uint64_t *len, uint64_t host_off,
 		   bool *is_data)
 {
 	SCOPED_LOCK(&p->lock);
+	VALIDATE(holes, p);
 
 	if (host_off < p->off || host_off >= p->end)
 		return false;
@@ -36,6 +46,7 @@ static void remember(struct holes *p, uint64_t len, uint64_t host_off,
 		     bool is_data)
 {
 	SCOPED_LOCK(&p->lock);
+	SCOPED_VALIDATE(holes, p);
 
 	p->off = host_off;
 	p->end = host_off + len;
@@ -50,6 +61,7 @@ int holes_extent(struct holes *p, struct qcow2_store *data, uint64_t *len,
 	uint64_t ask = INT64_MAX - host_off;
 	int rc;
 
+	assert(host_off <= INT64_MAX && *len);
 	if (lasting && recall(p, len, host_off, is_data))
 		return 0;
 	rc = store_extent(data, &ask, host_off, is_data, err);

@@ -15,6 +15,7 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
 #include "format/geometry.h"
 #include "format/header.h"
 
@@ -31,6 +32,9 @@ struct holes {
 	uint64_t end; /* holes between tables are long, and neighbours */
 	bool is_data; /* ask for the same one again and again */
 };
+
+/* The caller must hold p->lock, or have the image to himself. */
+VALIDATOR(holes);
 
 void holes_init(struct holes *p);
 void holes_release(struct holes *p);

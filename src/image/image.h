@@ -20,6 +20,7 @@
 #include <qcow2.h>
 
 #include "base/iov.h"
+#include "base/validate.h"
 #include "format/geometry.h"
 #include "format/header.h"
 #include "image/bitmaps.h"
@@ -61,6 +62,9 @@ struct image {
 	struct holes holes;
 	struct writer *writer; /* NULL: read-only */
 };
+
+/* The caller must have the image to himself. */
+VALIDATOR(image);
 
 /*
  * Opens the image in @file (takes its own reference).  Uses from @opts: flags,

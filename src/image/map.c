@@ -1,5 +1,6 @@
 #include "image/map.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -11,6 +12,20 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "store/store.h"
+
+void map_validate(const struct map *m)
+{
+	const struct repeats *known = atomic_load(&m->repeats);
+	uint32_t bytes = m->l2.slice_bytes;
+
+	assert(m->geo && m->sizes && m->l1.entries);
+	assert(m->l1.n_entries <= L1_TABLE_BYTES_MAX / L1_ENTRY_BYTES);
+	assert(is_aligned(m->l1.host_off, m->geo->cluster_size));
+	assert(bytes >= SECTOR_BYTES && bytes <= m->geo->cluster_size);
+	assert((bytes & (bytes - 1)) == 0);
+	if (known)
+		repeats_validate(known);
+}
 
 static uint64_t slice_bytes(const struct geometry *g,
 			    const struct qcow2_open_opts *opts)
@@ -99,6 +114,7 @@ int map_open(struct map *m, struct qcow2_store *file,
 		return rc;
 	}
 	cache_set_clean(&m->l2, opts->cache_clean_sec);
+	VALIDATE(map, m);
 	return 0;
 }
 
@@ -171,6 +187,7 @@ int map_allow_walk(struct map *m, const struct repeats_source *src,
 	struct repeats found;
 	int rc;
 
+	VALIDATE(map, m);
 	if (known)
 		return repeats_check(known, err);
 	rc = find_repeats(m, src, &found, err);
@@ -240,6 +257,7 @@ int map_window_get(struct map *m, uint64_t guest_end, uint64_t guest_off,
 	enum subcluster_kind kind;
 	enum defect defect;
 
+	assert(guest_off < guest_end);
 	if (is_uniform(m, i, &kind)) {
 		*w = (struct map_window){ .kind = kind,
 					  .n_entries = uniform_clusters(
@@ -284,6 +302,7 @@ struct l2_entry map_window_entry(const struct map_window *w,
 	struct l2_entry e = { load_be64(word), 0 };
 	uint32_t seq;
 
+	assert(i < w->n_entries);
 	if (!g->extended_l2)
 		return e;
 	do {
@@ -305,6 +324,7 @@ uint64_t map_window_empty(const struct map_window *w, const struct geometry *g,
 	uint64_t n = (w->n_entries - i) * words;
 	uint64_t k = 0;
 
+	assert(i < w->n_entries);
 	while (k < n &&
 	       atomic_load_explicit(&word[k], memory_order_relaxed) == 0)
 		k++;

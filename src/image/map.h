@@ -8,6 +8,7 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
 #include "cache/cache.h"
 #include "commit/commit.h"
 #include "format/geometry.h"
@@ -23,6 +24,9 @@ struct map {
 	/* The result of map_allow_walk(); NULL: nobody asked yet. */
 	const struct repeats *_Atomic repeats;
 };
+
+/* Nobody may exchange the L1 table meanwhile. */
+VALIDATOR(map);
 
 /* The files to map, and the place of the L1 table: the active one or a
  * snapshot's. */

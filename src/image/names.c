@@ -1,5 +1,6 @@
 #include "image/names.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,25 @@ static int copy_features(struct names *n, const struct extensions *x,
 	return 0;
 }
 
+static void feature_validate(const struct feature_text *t)
+{
+	assert(memchr(t->name, '\0', sizeof(t->name)));
+}
+
+void names_validate(const struct names *n)
+{
+	assert(n->cluster0 || !n->cluster0_len);
+	assert(n->cluster0_len <= UINT32_C(1) << CLUSTER_BITS_MAX);
+	assert(n->n_features <= FEATURES_MAX);
+	assert(implies(n->n_features, n->features));
+	for (uint32_t i = 0; i < n->n_features; i++)
+		feature_validate(&n->features[i]);
+	/* A name of no bytes is none. */
+	assert(implies(n->backing_file, n->backing_file[0]));
+	assert(implies(n->backing_file,
+		       strlen(n->backing_file) <= BACKING_NAME_BYTES_MAX));
+}
+
 int names_open(struct names *n, const struct header *h,
 	       const struct extensions *x, struct qcow2_error *err)
 {
@@ -80,6 +100,7 @@ int names_open(struct names *n, const struct header *h,
 			       "the data file name", err);
 	if (rc == 0)
 		rc = copy_features(n, x, err);
+	VALIDATE(names, n);
 	return rc;
 }
 

@@ -8,6 +8,7 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
 #include "format/extension.h"
 #include "format/header.h"
 
@@ -27,6 +28,9 @@ struct names {
 	struct feature_text *features;
 	uint32_t n_features;
 };
+
+/* The caller must have the image to himself, or read it only. */
+VALIDATOR(names);
 
 int names_open(struct names *n, const struct header *h,
 	       const struct extensions *x, struct qcow2_error *err);

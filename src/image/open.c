@@ -216,6 +216,7 @@ int image_open(struct qcow2_store *file, const struct qcow2_open_opts *opts,
 			err, rc, "%s",
 			TEXT(store_name(file), strlen(store_name(file))));
 	}
+	VALIDATE(image, img);
 	*out = img;
 	return 0;
 }

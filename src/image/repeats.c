@@ -1,5 +1,6 @@
 #include "image/repeats.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -19,6 +20,30 @@ enum {
 	/* Reading fewer tables takes less than asking where holes are. */
 	TABLES_MANY = 1024,
 };
+
+/* So many entries of each list. */
+enum { VALIDATED_MAX = 4096 };
+
+static void table_validate(const struct repeated_table *t)
+{
+	assert(t->n_refs >= 2);
+	assert(t->kind == SUBCLUSTER_UNALLOCATED_PLAIN ||
+	       t->kind == SUBCLUSTER_ZERO_PLAIN);
+}
+
+void repeats_validate(const struct repeats *r)
+{
+	assert(implies(r->n, r->list) && implies(r->n_holes, r->holes));
+	for (size_t i = 0; i < r->n && i < VALIDATED_MAX; i++) {
+		table_validate(&r->list[i]);
+		assert(implies(i,
+			       r->list[i - 1].host_off < r->list[i].host_off));
+	}
+	for (size_t i = 0; i < r->n_holes && i < VALIDATED_MAX; i++) {
+		assert(r->holes[i].off < r->holes[i].end);
+		assert(implies(i, r->holes[i - 1].end <= r->holes[i].off));
+	}
+}
 
 static bool is_rising(const uint64_t *offs, size_t n)
 {
@@ -214,6 +239,7 @@ int repeats_find(struct repeats *r, const struct repeats_source *src,
 		rc = find_repeated(r, src, offs, n, err);
 	if (rc < 0)
 		repeats_release(r);
+	VALIDATE(repeats, r);
 	return rc;
 }
 

@@ -25,6 +25,7 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
 #include "format/geometry.h"
 #include "format/l2.h"
 
@@ -47,6 +48,10 @@ struct repeats {
 	size_t n_holes;
 	uint64_t n_steps; /* of going through all of them again */
 };
+
+/* It does not change after repeats_find().  Of long lists it looks at the first
+ * entries. */
+VALIDATOR(repeats);
 
 /* The place of the tables. */
 struct repeats_source {

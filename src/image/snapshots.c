@@ -89,6 +89,30 @@ int snapshot_info_init(struct snapshot_info *info, const struct snapshot *s,
 	return 0;
 }
 
+void snapshot_info_validate(const struct snapshot_info *info)
+{
+	/* "One allocation that begins with the id": the name follows, and then
+	 * what this version does not know. */
+	assert(info->id && info->name == info->id + info->id_len + 1);
+	assert(info->id[info->id_len] == '\0');
+	assert(info->name[info->name_len] == '\0');
+	assert(implies(info->unknown_extra_len,
+		       info->unknown_extra ==
+			       (uint8_t *)info->name + info->name_len + 1));
+}
+
+void snapshots_validate(const struct snapshots *s)
+{
+	assert(s->n <= SNAPSHOTS_MAX);
+	assert(implies(s->n, s->list));
+	assert(s->table_bytes <= SNAPSHOT_TABLE_BYTES_MAX);
+	/* "The table cannot be read, and the list is empty". */
+	assert(implies(s->why.code, s->n == 0));
+	assert(s->why.code <= 0);
+	for (uint32_t i = 0; i < s->n; i++)
+		snapshot_info_validate(&s->list[i]);
+}
+
 void snapshot_info_release(struct snapshot_info *info)
 {
 	free(info->id);
@@ -198,6 +222,7 @@ static bool copy_names(struct snapshot_info *to, const struct snapshot_info *s)
 int snapshots_copy(struct snapshots *dst, const struct snapshots *src,
 		   struct qcow2_error *err)
 {
+	VALIDATE(snapshots, src);
 	*dst = (struct snapshots){ .table_bytes = src->table_bytes };
 	if (src->n)
 		dst->list = calloc(src->n, sizeof(*dst->list));
@@ -259,6 +284,7 @@ void snapshots_encode(const struct snapshots *s, uint8_t *buf, uint64_t bytes)
 {
 	struct byte_writer w = byte_writer_init(buf, to_size(bytes));
 
+	VALIDATE(snapshots, s);
 	for (uint32_t i = 0; i < s->n; i++) {
 		struct snapshot entry = entry_of(&s->list[i]);
 

@@ -8,6 +8,7 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
 #include "format/geometry.h"
 #include "format/header.h"
 #include "format/snapshot.h"
@@ -38,6 +39,11 @@ struct snapshots {
 	struct qcow2_error why; /* code is not 0: the table cannot be read, and
 				 * the list is empty */
 };
+
+/* The caller must keep the list from being replaced: list_lock, or an operation
+ * on snapshots of his own. */
+VALIDATOR(snapshot_info);
+VALIDATOR(snapshots);
 
 /* Reads the table; @budget_bytes bounds the memory. */
 int snapshots_open(struct snapshots *s, const struct header *h,

@@ -180,3 +180,23 @@ TEST(the_budget_is_asked_before_anything_is_read)
 	store_unref(faulty);
 	rig_free(r);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_list_that_is_not_as_it_should_be_is_found)
+{
+	struct rig *r = make();
+	struct bitmaps b;
+
+	assert_int_equal(open_all(r, r->store, &b), 0);
+	bitmaps_validate(&b);
+	ASSERT_ABORTS(b.defect = DEFECT_BITMAP_ENTRY; bitmaps_validate(&b));
+	ASSERT_ABORTS(b.list = NULL; bitmaps_validate(&b));
+	ASSERT_ABORTS(b.directory_bytes = 47; bitmaps_validate(&b));
+	ASSERT_ABORTS(b.directory_off = 0; bitmaps_validate(&b));
+	ASSERT_ABORTS(b.list[1].name = NULL; bitmaps_validate(&b));
+	ASSERT_ABORTS(b.list[1].flags = 1U << 31; bitmaps_validate(&b));
+	ASSERT_ABORTS(b.list[1].granularity_bits = 8; bitmaps_validate(&b));
+	bitmaps_release(&b);
+	rig_free(r);
+}

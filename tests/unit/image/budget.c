@@ -148,3 +148,14 @@ TEST(the_size_of_the_file_is_what_it_is_now)
 }
 
 TEST_GROUP(make_image, remove_image)
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_budget_that_is_overdrawn_is_found)
+{
+	struct metadata_budget b = { .limit = 4096, .taken = 4096 };
+
+	metadata_budget_validate(&b);
+	ASSERT_ABORTS(b.taken++; metadata_budget_validate(&b));
+	ASSERT_ABORTS(b.limit--; metadata_budget_validate(&b));
+}

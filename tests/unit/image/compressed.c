@@ -198,3 +198,22 @@ TEST(damage_is_an_error_of_that_cluster)
 	read_at(&f, 6 * CLUSTER, CLUSTER);
 	teardown(&f);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_list_that_is_not_as_it_should_be_is_found)
+{
+	struct compressed_reader *cr;
+	struct fixture f;
+
+	setup(&f, false);
+	read_at(&f, 0, 512);
+	cr = &f.img->compressed;
+	compressed_reader_validate(cr);
+	assert_true(cr->n_decoded > 0);
+	ASSERT_ABORTS(cr->max_decoded = 0; compressed_reader_validate(cr));
+	ASSERT_ABORTS(cr->n_decoded++; compressed_reader_validate(cr));
+	ASSERT_ABORTS(cr->n_decoded--; compressed_reader_validate(cr));
+	ASSERT_ABORTS(cr->decoded = NULL; compressed_reader_validate(cr));
+	teardown(&f);
+}

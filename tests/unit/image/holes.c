@@ -26,3 +26,17 @@ TEST(sees_data_that_was_written_after_it_saw_a_hole)
 	store_unref(file);
 	holes_release(&p);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(an_extent_that_is_not_as_it_should_be_is_found)
+{
+	struct holes p = { 0 };
+
+	holes_init(&p);
+	holes_validate(&p);
+	ASSERT_ABORTS(p.state = PREALLOC_YES + 1; holes_validate(&p));
+	ASSERT_ABORTS(p.off = 1; holes_validate(&p));
+	ASSERT_ABORTS(p.end = UINT64_MAX; holes_validate(&p));
+	holes_release(&p);
+}

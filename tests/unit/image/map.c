@@ -172,3 +172,26 @@ TEST(an_l1_table_that_cannot_be_read_is_told)
 	map_window_put(&r.map, &w);
 	rig_release(&r);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_map_that_is_not_as_it_should_be_is_found)
+{
+	struct map_window w;
+	struct rig r;
+	struct map *m = &r.map;
+
+	rig_init(&r);
+	map_validate(m);
+	ASSERT_ABORTS(m->sizes = NULL; map_validate(m));
+	ASSERT_ABORTS(m->l1.n_entries = 1 << 30; map_validate(m));
+	ASSERT_ABORTS(m->l1.host_off++; map_validate(m));
+	ASSERT_ABORTS(m->l2.slice_bytes = 2 * CLUSTER; map_validate(m));
+	ASSERT_ABORTS(m->l2.slice_bytes = 1536; map_validate(m));
+	ASSERT_ABORTS(get(&r, N_L1 * REACH, &w, NULL));
+	assert_int_equal(get(&r, 2 * REACH, &w, NULL), 0);
+	ASSERT_ABORTS(map_window_entry(&w, &r.geo, w.n_entries));
+	ASSERT_ABORTS(map_window_empty(&w, &r.geo, w.n_entries));
+	map_window_put(m, &w);
+	rig_release(&r);
+}

@@ -157,3 +157,23 @@ TEST(a_malformed_table_names_nothing)
 	free(table);
 	names_release(&n);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(texts_that_are_not_as_they_should_be_are_found)
+{
+	struct feature_text unended = { 0 };
+	struct names n = with_cluster(NULL);
+	char nothing[] = "";
+
+	names_validate(&n);
+	memset(unended.name, 'x', sizeof(unended.name));
+	ASSERT_ABORTS(n.cluster0 = NULL; names_validate(&n));
+	ASSERT_ABORTS(n.cluster0_len = 1 << 30; names_validate(&n));
+	ASSERT_ABORTS(n.n_features = 1; names_validate(&n));
+	ASSERT_ABORTS(n.n_features = 1000; names_validate(&n));
+	ASSERT_ABORTS(n.features = &unended; n.n_features = 1;
+		      names_validate(&n));
+	ASSERT_ABORTS(n.backing_file = nothing; names_validate(&n));
+	names_release(&n);
+}

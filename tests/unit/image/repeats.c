@@ -348,3 +348,23 @@ TEST(a_table_outside_the_file_is_left_to_the_walk)
 	assert_int_equal(repeats_check(&s.found, NULL), 0);
 	search_release(&s);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(lists_that_are_not_as_they_should_be_are_found)
+{
+	struct repeated_table list[] = {
+		{ CLUSTER, 2, SUBCLUSTER_UNALLOCATED_PLAIN },
+		{ 2 * CLUSTER, 3, SUBCLUSTER_ZERO_PLAIN },
+	};
+	struct hole holes[] = { { 0, CLUSTER }, { CLUSTER, 3 * CLUSTER } };
+	struct repeats r = { list, 2, holes, 2, 0 };
+
+	repeats_validate(&r);
+	ASSERT_ABORTS(r.list = NULL; repeats_validate(&r));
+	ASSERT_ABORTS(list[0].n_refs = 1; repeats_validate(&r));
+	ASSERT_ABORTS(list[0].kind = SUBCLUSTER_NORMAL; repeats_validate(&r));
+	ASSERT_ABORTS(list[1].host_off = CLUSTER; repeats_validate(&r));
+	ASSERT_ABORTS(holes[0].end = 0; repeats_validate(&r));
+	ASSERT_ABORTS(holes[0].end++; repeats_validate(&r));
+}

@@ -206,3 +206,26 @@ TEST(a_disk_that_cannot_be_seen_is_refused)
 	assert_int_equal(snapshot_check_view(&g, &s, t.size, NULL), -EINVAL);
 	table_release(&t);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_list_that_is_not_as_it_should_be_is_found)
+{
+	struct table t;
+	struct snapshots *s = &t.written;
+	struct snapshot_info *info;
+
+	table_init(&t);
+	info = &s->list[1];
+	snapshots_validate(s);
+	ASSERT_ABORTS(s->n = SNAPSHOTS_MAX + 1; snapshots_validate(s));
+	ASSERT_ABORTS(s->list = NULL; snapshots_validate(s));
+	ASSERT_ABORTS(s->table_bytes = UINT64_MAX; snapshots_validate(s));
+	ASSERT_ABORTS(s->why.code = -EINVAL; snapshots_validate(s));
+	ASSERT_ABORTS(info->name++; snapshots_validate(s));
+	ASSERT_ABORTS(info->id[1] = 'x'; snapshots_validate(s));
+	ASSERT_ABORTS(info->name[1] = 'x'; snapshots_validate(s));
+	ASSERT_ABORTS(info->unknown_extra_len = 1; info->unknown_extra = NULL;
+		      snapshots_validate(s));
+	table_release(&t);
+}
