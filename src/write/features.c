@@ -1,11 +1,30 @@
 #include "write/features.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 
 #include "base/cleanup.h"
+#include "base/validate.h"
 #include "image/image.h"
 #include "write/header_sector.h"
 #include "write/writer.h"
+
+enum {
+	DIRTY_REASONS = DIRTY_LAZY | DIRTY_OPERATION | DIRTY_UNWRITTEN |
+			DIRTY_REPAIR,
+};
+
+void features_validate(const struct image *img)
+{
+	const struct header *h = &img->header;
+	bool dirty = h->incompatible_features & INCOMPAT_DIRTY;
+
+	assert(!(img->writer->dirty_reasons & ~(unsigned)DIRTY_REASONS));
+	/* "The dirty bit is on the disk from the first begin to the last end". */
+	assert(implies(h->version >= 3 && img->writer->dirty_reasons, dirty));
+	assert(implies(h->version < 3,
+		       !h->incompatible_features && !h->autoclear_features));
+}
 
 static void change_bits(struct header *h, void *opaque)
 {
@@ -21,6 +40,8 @@ static int change_locked(struct image *img, struct feature_change change,
 {
 	struct header now = img->header;
 
+	assert(!(change.set_incompatible & change.clear_incompatible));
+	VALIDATE(features, img);
 	change_bits(&now, &change);
 	if (now.version < 3 ||
 	    (now.incompatible_features == img->header.incompatible_features &&
@@ -98,6 +119,7 @@ int features_begin_dirty(struct image *img, enum dirty_reason reason,
 
 	if (rc == 0)
 		img->writer->dirty_reasons |= reason;
+	VALIDATE(features, img);
 	return rc;
 }
 
@@ -105,6 +127,7 @@ static void replace_operation(struct image *img, enum dirty_reason reason)
 {
 	SCOPED_LOCK(&img->header_lock);
 
+	VALIDATE(features, img);
 	img->writer->dirty_reasons &= ~(unsigned)DIRTY_OPERATION;
 	img->writer->dirty_reasons |= reason;
 }
@@ -131,6 +154,9 @@ int features_end_dirty(struct image *img, unsigned reasons,
 {
 	SCOPED_LOCK(&img->header_lock);
 
+	VALIDATE(features, img);
+	/* What is left to repair stays so. */
+	assert(!(reasons & DIRTY_REPAIR));
 	img->writer->dirty_reasons &= ~reasons;
 	if (img->writer->dirty_reasons)
 		return 0;

@@ -20,7 +20,8 @@ static size_t encode_fixed_part(const struct image *img, uint8_t *buf)
 		h.header_length = HEADER_LENGTH_V3;
 	}
 	len = header_encode(&h, buf, HEADER_LENGTH_V3);
-	assert(len);
+	/* "One atomic write". */
+	assert(len && len <= SECTOR_BYTES);
 	if (img->header.version >= 3)
 		put_be32(buf + HEADER_OFF_HEADER_LENGTH,
 			 img->header.header_length);
@@ -53,6 +54,7 @@ int header_sector_settle_locked(struct image *img, struct qcow2_error *err)
 	rc = commit_check(&img->writer->commit, err);
 	if (rc < 0)
 		return rc;
+	assert(img->names.cluster0_len >= sizeof(sector));
 	memcpy(sector, img->names.cluster0, sizeof(sector));
 	encode_fixed_part(img, sector);
 	return write_and_wait(img, sector, sizeof(sector), err);
@@ -120,6 +122,9 @@ int header_sector_update_locked(struct image *img, header_change_fn *change,
 	struct header old = img->header;
 
 	change(&img->header, opaque);
+	/* These are the image's as long as it is open. */
+	assert(img->header.cluster_bits == old.cluster_bits &&
+	       img->header.version == old.version);
 	return write_changed(img, &old, err);
 }
 

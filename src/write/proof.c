@@ -1,5 +1,6 @@
 #include "write/proof.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -16,6 +17,17 @@
 #include "write/copied_flags.h"
 #include "write/features.h"
 #include "write/writer.h"
+
+void proof_validate(const struct proof *p)
+{
+	int state = atomic_load(&p->state);
+
+	assert(state >= PROOF_OPEN && state <= PROOF_REFUSED);
+	/* "Why says it". */
+	assert(implies(state == PROOF_FAILED || state == PROOF_REFUSED,
+		       p->why.code < 0));
+	assert(implies(state == PROOF_MADE, p->why.code == 0));
+}
 
 void proof_init(struct image *img, const struct qcow2_open_opts *opts)
 {
@@ -149,12 +161,15 @@ static int prove(struct image *img, struct qcow2_error *err)
 	struct proof *p = &img->writer->proof;
 	struct qcow2_budget budget = budget_of(img);
 	struct proof_findings f = { 0 };
+	struct qcow2_error why = { 0 };
+	SCOPED_VALIDATE(proof, p);
 	int rc = commit_flush(&img->writer->commit, err);
 
 	if (rc < 0)
 		return rc;
-	p->why = (struct qcow2_error){ 0 };
-	rc = check_prove(img->file, &budget, p->had_bitmaps, &f, &p->why);
+	rc = check_prove(img->file, &budget, p->had_bitmaps, &f, &why);
+	if (rc < 0)
+		p->why = why;
 	if (rc < 0 && (f.corrupt || f.too_narrow)) {
 		rc = refuse(img, &f, err);
 	} else if (rc < 0) {
@@ -164,9 +179,11 @@ static int prove(struct image *img, struct qcow2_error *err)
 		rc = put_right(img, &f, err);
 		if (rc == 0) {
 			refcounts_believe(&img->writer->refs);
+			p->why = why;
 			p->state = PROOF_MADE;
 		}
 	}
+	assert(f.n_low <= f.capacity);
 	free(f.low);
 	return rc;
 }

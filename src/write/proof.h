@@ -29,6 +29,8 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
+
 struct image;
 
 enum proof_state {
@@ -46,6 +48,9 @@ struct proof {
 	struct qcow2_budget budget;
 	bool had_bitmaps; /* they were valid when the image opened */
 };
+
+/* The caller must hold snapshot_lock, or have the image to himself. */
+VALIDATOR(proof);
 
 /* All that the file holds is inherited from now on. */
 void proof_init(struct image *img, const struct qcow2_open_opts *opts);

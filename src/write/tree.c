@@ -1,5 +1,6 @@
 #include "write/tree.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -26,6 +27,23 @@ enum {
 	 * is looked at while it is in the processor's cache. */
 	READ_BYTES = 256 * 1024,
 };
+
+/* So many runs of a tree that keeps them. */
+enum { RUNS_VALIDATED_MAX = 4096 };
+
+void tree_validate(const struct tree *t)
+{
+	const struct tree_runs *k = &t->kept;
+
+	assert(implies(t->n_l1, t->l1));
+	assert(k->n <= k->capacity && k->capacity <= TREE_KEPT_MAX);
+	assert(implies(k->capacity, k->list));
+	/* "After tree_allow_walk()". */
+	assert(implies(repeats_any(&t->repeats), t->allowed));
+	for (size_t i = 0; i < k->n && i < RUNS_VALIDATED_MAX; i++)
+		assert(k->list[i].n >= 1 && k->list[i].n <= RUN_CLUSTERS_MAX);
+	repeats_validate(&t->repeats);
+}
 
 int tree_read(struct tree *t, struct image *img, uint64_t n, uint64_t l1_off,
 	      struct qcow2_error *err)
@@ -65,6 +83,7 @@ int tree_of_image(struct tree *t, struct image *img, struct qcow2_error *err)
 
 void tree_release(struct tree *t)
 {
+	VALIDATE(tree, t);
 	free(t->l1);
 	free(t->kept.list);
 	repeats_release(&t->repeats);
@@ -82,6 +101,7 @@ int tree_allow_walk(struct image *img, struct tree *t, struct qcow2_error *err)
 	size_t n = 0;
 	int rc = 0;
 
+	VALIDATE(tree, t);
 	if (t->allowed)
 		return 0;
 	offs = alloc_bytes(t->n_l1 ? t->n_l1 * sizeof(*offs) : 1);

@@ -15,6 +15,7 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
 #include "image/repeats.h"
 
 struct image;
@@ -46,6 +47,9 @@ struct tree {
 	struct repeats repeats; /* after tree_allow_walk() */
 	bool allowed;
 };
+
+/* A tree belongs to who walks it. */
+VALIDATOR(tree);
 
 /* The L1 table of @n entries at @l1_off. */
 int tree_read(struct tree *t, struct image *img, uint64_t n, uint64_t l1_off,

@@ -3,6 +3,7 @@
  */
 #include "write/writer.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -18,6 +19,45 @@
 #include "write/header_sector.h"
 #include "write/overlap.h"
 #include "write/unfinished.h"
+
+/* The parts know each other. */
+static void parts_validate(const struct writer *w)
+{
+	const struct commit *c = &w->commit;
+
+	assert(c->refs == &w->refs && c->grace == &w->grace);
+	assert(c->geo == w->refs.geo);
+	assert(w->alloc.refs == &w->refs && w->alloc.commit == c);
+	assert(w->pack.alloc == &w->alloc);
+	assert(w->guard.cluster_bits == c->geo->cluster_bits);
+}
+
+void writer_validate(const struct writer *w)
+{
+	parts_validate(w);
+	alloc_validate(&w->alloc);
+	pack_validate(&w->pack);
+	guard_validate(&w->guard);
+	proof_validate(&w->proof);
+	for (unsigned i = 0; i < INFLIGHT_SHARDS; i++)
+		inflight_shard_validate(&w->inflight.shards[i]);
+	/* "None is too low", so all of them are believed. */
+	assert(implies(w->proof.state == PROOF_MADE,
+		       !atomic_load(&w->refs.inherited.doubted)));
+	assert(implies(w->below.reads_zero, w->below.read));
+}
+
+void writer_idle_validate(const struct image *img)
+{
+	image_validate(img);
+	writer_validate(img->writer);
+	features_validate(img);
+	assert(img->sizes.file_end ==
+	       refcounts_high_water_mark(&img->writer->refs));
+	/* "No guest data has changed": the bit is there to say so. */
+	assert(implies(img->writer->bitmaps_valid,
+		       img->header.autoclear_features & AUTOCLEAR_BITMAPS));
+}
 
 void writer_get_info(const struct image *img, struct qcow2_info *out)
 {
@@ -236,9 +276,11 @@ int writer_open(struct image *img, const struct qcow2_open_opts *opts,
 	img->sizes.file_end = refcounts_high_water_mark(&writer->refs);
 	proof_init(img, opts);
 	rc = overlap_open(img, opts->overlap_check, err);
-	if (rc < 0)
-		return rc;
-	return features_open(img, err);
+	if (rc == 0)
+		rc = features_open(img, err);
+	if (rc == 0)
+		VALIDATE(writer_idle, img);
+	return rc;
 }
 
 /* ---- Close --------------------------------------------------------------- */
@@ -287,6 +329,7 @@ int image_drain(struct image *img, struct qcow2_error *err)
 {
 	struct writer *writer = img->writer;
 
+	VALIDATE(writer_idle, img);
 	pack_release(&writer->pack);
 	pack_init(&writer->pack, &writer->alloc, pack_apart(img));
 	alloc_give_back(&writer->alloc);

@@ -12,6 +12,7 @@
 #include <qcow2.h>
 
 #include "base/iov.h"
+#include "base/validate.h"
 #include "commit/commit.h"
 #include "commit/grace.h"
 #include "compress/encode.h"
@@ -72,6 +73,11 @@ struct writer {
 	_Atomic bool bitmaps_valid; /* no guest data has changed; read without
 				     * the lock */
 };
+
+/* All of it: the caller must have the image to himself. */
+VALIDATOR(writer);
+/* And whether it agrees with its image. */
+void writer_idle_validate(const struct image *img);
 
 /* Makes an open image writable: clears autoclear bits that this version cannot
  * keep true, refuses images that are corrupt. */

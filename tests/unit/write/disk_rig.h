@@ -104,6 +104,10 @@ static inline void disk_release(struct disk_rig *t)
 	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
 	struct qcow2_check_result r = { .struct_size = sizeof(r) };
 
+	t->img = t->disk->disk->layers[0].image;
+	image_validate(t->img);
+	if (t->img->writer)
+		writer_idle_validate(t->img);
 	assert_int_equal(qcow2_close(t->disk, NULL), 0);
 	assert_int_equal(qcow2_check_store(t->mem, &opts, &r, NULL), 0);
 	assert_int_equal(r.corruptions + r.leaks + r.check_errors, 0);

@@ -151,3 +151,27 @@ TEST(what_only_the_new_header_has_waits_in_quarantine)
 	assert_int_equal(disk_count(&t, c.host_off), 0);
 	disk_release(&t);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+static void make_long(struct header *h, void *opaque)
+{
+	(void)opaque;
+	h->cluster_bits++;
+}
+
+TEST(a_header_that_is_not_as_the_writer_says_is_found)
+{
+	struct writer *writer;
+	struct disk_rig t;
+
+	disk_init(&t, (struct disk_want){ 0 });
+	writer = t.img->writer;
+	features_validate(t.img);
+	ASSERT_ABORTS(writer->dirty_reasons = 16; features_validate(t.img));
+	ASSERT_ABORTS(writer->dirty_reasons = DIRTY_OPERATION;
+		      features_validate(t.img));
+	ASSERT_ABORTS(features_end_dirty(t.img, DIRTY_REPAIR, NULL));
+	ASSERT_ABORTS(header_sector_update(t.img, make_long, NULL, NULL));
+	disk_release(&t);
+}

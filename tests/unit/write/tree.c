@@ -323,3 +323,21 @@ TEST(a_tree_that_takes_too_long_is_refused_before_the_first)
 	tree_release(&tree);
 	disk_release(&t);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_tree_that_is_not_as_it_should_be_is_found)
+{
+	struct tree_run run = { 1, 1 };
+	struct hole hole = { 0, 4096 };
+	uint64_t entry = 0;
+	struct tree t = { .l1 = &entry, .n_l1 = 1, .kept = { &run, 1, 1 } };
+
+	tree_validate(&t);
+	ASSERT_ABORTS(t.l1 = NULL; tree_validate(&t));
+	ASSERT_ABORTS(t.kept.n = 2; tree_validate(&t));
+	ASSERT_ABORTS(t.kept.list = NULL; tree_validate(&t));
+	ASSERT_ABORTS(run.n = 0; tree_validate(&t));
+	ASSERT_ABORTS(t.repeats.holes = &hole; t.repeats.n_holes = 1;
+		      tree_validate(&t));
+}
