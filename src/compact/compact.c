@@ -1,5 +1,6 @@
 #include "compact/compact.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -20,6 +21,32 @@ enum { READ_AT_ONCE = 512 };
 
 /* 8 TiB of clusters of 512 bytes: 6 GiB of sets. */
 #define CLUSTERS_MAX (UINT64_C(1) << 34)
+
+enum { WORDS_VALIDATED_MAX = 4096 };
+
+/* "Packed: in no other set". */
+static void sets_validate(const struct compact *c)
+{
+	uint64_t n = min_u64(c->n_file / 64 + 1, WORDS_VALIDATED_MAX);
+
+	assert(c->data.n_bits == c->n_file);
+	assert(c->tables.n_bits == c->n_file);
+	assert(c->packed.n_bits == c->n_file);
+	for (uint64_t i = 0; i < n; i++)
+		assert(!(c->packed.words[i] &
+			 (c->data.words[i] | c->tables.words[i])));
+}
+
+void compact_validate(const struct compact *c)
+{
+	assert(c->img && c->refs && c->opts && c->result);
+	assert(c->n_file <= CLUSTERS_MAX);
+	assert(c->end <= c->n_file && c->goal <= c->n_file);
+	/* The header stays. */
+	assert(c->hole >= 1);
+	sets_validate(c);
+	moves_validate(&c->moves);
+}
 
 /* ---- What there is ------------------------------------------------------- */
 
@@ -82,7 +109,11 @@ static int open_compact(struct compact *c, struct qcow2_error *err)
 			!bitset_init(&c->packed, c->n_file)))
 		rc = error_nomem(err, "the sets of clusters",
 				 3 * c->n_file / 8);
-	return rc < 0 ? rc : compact_scan(c, err);
+	if (rc == 0)
+		rc = compact_scan(c, err);
+	if (rc == 0)
+		VALIDATE(compact, c);
+	return rc;
 }
 
 static void close_compact(struct compact *c)
@@ -166,6 +197,7 @@ static int shrink_refcounts(struct image *img, struct qcow2_error *err)
 static int move_once(struct compact *c, struct qcow2_error *err)
 {
 	uint64_t end;
+	SCOPED_VALIDATE(compact, c);
 	int rc = compact_packed_move(c, PACKED_GAPS, err);
 
 	if (rc == 0)

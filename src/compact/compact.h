@@ -32,6 +32,7 @@
 #include <qcow2.h>
 
 #include "base/bitset.h"
+#include "base/validate.h"
 #include "format/l2.h"
 
 struct image;
@@ -61,6 +62,9 @@ struct moves {
 	size_t n;
 };
 
+/* Of many moves it looks at the first. */
+VALIDATOR(moves);
+
 struct compact {
 	struct image *img;
 	struct refcounts *refs; /* the image's, or of a dry run its own */
@@ -78,6 +82,9 @@ struct compact {
 	struct moves moves;
 	struct packed *pieces; /* compressed data that moves; NULL: none */
 };
+
+/* Once the sets are there; of large sets it looks at a part. */
+VALIDATOR(compact);
 
 /* Clusters of the file now, without a tail that no refcount block describes. */
 uint64_t compact_n_described(const struct compact *c);

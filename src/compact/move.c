@@ -2,6 +2,7 @@
  * Steps 1, 2 and 4 of compaction: places for clusters, copies, and the end of
  * the old ones.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -20,6 +21,23 @@ enum {
 	COPY_BYTES = 1024 * 1024,
 	READ_AT_ONCE = 512,
 };
+
+enum { VALIDATED_MAX = 4096 };
+
+void moves_validate(const struct moves *m)
+{
+	assert(m->n <= MOVES_MAX && implies(m->n, m->list));
+	for (size_t i = 0; i < m->n && i < VALIDATED_MAX; i++) {
+		const struct move *one = &m->list[i];
+
+		/* "From the end of the file into free space nearer to its
+		 * start"; nothing takes the place of the header. */
+		assert(one->to && one->to < one->from);
+		/* "In order of both numbers". */
+		assert(implies(i, one[-!!i].from < one->from));
+		assert(implies(i, one[-!!i].to < one->to));
+	}
+}
 
 /* ---- Places -------------------------------------------------------------- */
 
@@ -60,6 +78,7 @@ static int add_move(struct compact *c, uint64_t from, struct qcow2_error *err)
 	struct move m = { .from = from };
 	int rc = next_hole(c, err);
 
+	assert(list->n < MOVES_MAX);
 	if (rc < 0 || c->hole >= min_u64(c->goal, from))
 		return rc;
 	m.to = c->hole;
@@ -147,6 +166,7 @@ int compact_begin_moves(struct compact *c, const struct bitset *which,
 		rc = copy_all(c, err);
 	if (rc < 0)
 		compact_undo_moves(c);
+	VALIDATE(moves, &c->moves);
 	return rc;
 }
 
@@ -161,6 +181,7 @@ static int move_row(struct compact *c, uint64_t n, uint64_t from, uint64_t to,
 			(struct move){ .from = from + i, .to = to + i };
 	for (uint64_t i = 0; rc == 0 && i < n; i++)
 		rc = count_same(c, &c->moves.list[i], err);
+	VALIDATE(moves, &c->moves);
 	return rc < 0 ? rc : copy_all(c, err);
 }
 
@@ -198,6 +219,7 @@ int compact_begin_table(struct compact *c, uint64_t off, uint64_t bytes,
 
 uint64_t compact_place(const struct compact *c)
 {
+	assert(c->moves.n);
 	return c->moves.list[0].to << c->img->geo.cluster_bits;
 }
 
@@ -221,6 +243,7 @@ const struct move *compact_find(const struct compact *c, uint64_t from)
 int compact_end_moves(struct compact *c, struct bitset *which,
 		      struct qcow2_error *err)
 {
+	SCOPED_VALIDATE(compact, c);
 	int rc = commit_flush(&c->img->writer->commit, err);
 
 	if (rc < 0)

@@ -100,6 +100,10 @@ struct packed {
 		    uint64_t refs, struct qcow2_error *err);
 };
 
+/* After packed_collect(), until clusters leave c->packed. Of many pieces it
+ * looks at the first. */
+VALIDATOR(packed);
+
 /* packed_scan.c: what there is, from c->packed on; release in any case. */
 int packed_scan(struct packed *p, struct compact *c, struct qcow2_error *err);
 void packed_release(struct packed *p);

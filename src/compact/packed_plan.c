@@ -6,6 +6,7 @@
  * first, neighbours stay neighbours, and one that ends in the sector where the
  * other begins still does.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -414,7 +415,9 @@ int packed_plan(struct packed *p, enum packed_aim aim, size_t *n_moves,
 	if (rc < 0)
 		return rc;
 	count_leaving(p);
+	VALIDATE(packed, p);
 	rc = drop_useless(p, n_moves, err);
+	assert(*n_moves <= p->n_pieces);
 	if (rc == 0)
 		rc = count_empty(p, false, n_emptied, err);
 	if (rc == 0 && aim == PACKED_SPARSE && *n_emptied <= p->n_fresh) {

@@ -2,6 +2,7 @@
  * The compressed data of an image, for compaction: how often each L2 table
  * counts, the sectors in use, the pieces that may move.
  */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -70,6 +71,43 @@ static int make_room(struct packed *p, struct qcow2_error *err)
 				   PIECES_MAX * sizeof(*p->pieces) +
 					   n * sizeof(*p->refs) * 3);
 	return 0;
+}
+
+enum { VALIDATED_MAX = 4096 };
+
+static int by_place(const void *a, const void *b);
+
+static void piece_validate(const struct piece *q)
+{
+	assert(q->len && q->refs);
+	/* "Pieces only move towards the start of the file", and "a piece keeps
+	 * its place in its first sector". */
+	assert(implies(q->to,
+		       q->to < q->host_off &&
+			       (q->to - q->host_off) % SECTOR_BYTES == 0));
+}
+
+static void ranks_validate(const struct packed *p)
+{
+	assert(p->n_ranks <= p->c->n_file);
+	assert(p->used.n_bits == (p->n_ranks + 1) << packed_shift(p));
+	assert(implies(p->chosen.words, p->chosen.n_bits == p->n_ranks));
+	for (uint64_t i = 0; i < p->n_ranks && i < VALIDATED_MAX; i++)
+		assert(p->leaving[i] <= p->refs[i]);
+}
+
+void packed_validate(const struct packed *p)
+{
+	assert(p->c->pieces == p);
+	assert(p->n_tables <= p->tables_max && p->n_pieces <= PIECES_MAX);
+	ranks_validate(p);
+	for (size_t i = 0; i < p->n_pieces && i < VALIDATED_MAX; i++) {
+		piece_validate(&p->pieces[i]);
+		/* "In order of offset, then length". */
+		assert(i == 0 ||
+		       by_place(&p->pieces[i - 1], &p->pieces[i]) < 0);
+		assert(p->pieces[i].host_off >= p->low);
+	}
 }
 
 /* ---- How often a table counts -------------------------------------------- */
@@ -175,6 +213,7 @@ static int each_in_table(struct compact *c, uint64_t table_off,
 uint64_t packed_last_cluster(const struct packed *p, uint64_t host_off,
 			     uint32_t len)
 {
+	assert(len);
 	return (host_off + len - 1) >> p->c->img->geo.cluster_bits;
 }
 
@@ -210,6 +249,7 @@ int packed_scan(struct packed *p, struct compact *c, struct qcow2_error *err)
 {
 	int rc;
 
+	assert(!c->pieces);
 	*p = (struct packed){ .c = c, .each = use };
 	c->pieces = p;
 	rc = count_ranks(p, err);
@@ -321,6 +361,8 @@ int packed_collect(struct packed *p, enum packed_aim aim,
 	if (rc == 0)
 		rc = compact_each_table(p->c, each_in_table, err);
 	sort_pieces(p);
+	if (rc == 0)
+		VALIDATE(packed, p);
 	return rc;
 }
 

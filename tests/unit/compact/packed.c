@@ -1,6 +1,9 @@
 /*
  * How compressed data moves in a compaction, and where it does not go.
  */
+#include "compact/packed.h"
+
+#include "image/image.h"
 #include "rig.h"
 
 TEST_SLOW(compressed_data_moves_into_free_clusters)
@@ -219,4 +222,94 @@ TEST(what_was_read_there_before_is_not_believed)
 	rig_close(&r);
 	assert_int_equal(packed_at(&r, 11), old);
 	rig_release(&r);
+}
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(moves_that_are_not_as_they_should_be_are_found)
+{
+	struct move list[] = { { 10, 3, 1 }, { 12, 5, 1 } };
+	struct moves m = { list, 2 };
+
+	moves_validate(&m);
+	ASSERT_ABORTS(m.list = NULL; moves_validate(&m));
+	ASSERT_ABORTS(m.n = SIZE_MAX; moves_validate(&m));
+	ASSERT_ABORTS(list[0].to = 0; moves_validate(&m));
+	ASSERT_ABORTS(list[0].to = 11; moves_validate(&m));
+	ASSERT_ABORTS(list[1].from = 9; moves_validate(&m));
+	ASSERT_ABORTS(list[1].to = 3; moves_validate(&m));
+}
+
+static void init_sets(struct compact *c)
+{
+	assert_true(bitset_init(&c->data, c->n_file));
+	assert_true(bitset_init(&c->tables, c->n_file));
+	assert_true(bitset_init(&c->packed, c->n_file));
+}
+
+static void release_sets(struct compact *c)
+{
+	bitset_release(&c->data);
+	bitset_release(&c->tables);
+	bitset_release(&c->packed);
+}
+
+TEST(sets_that_are_not_as_they_should_be_are_found)
+{
+	struct qcow2_compact_opts opts = QCOW2_COMPACT_OPTS_INIT;
+	struct qcow2_compact_result result = { .struct_size = sizeof(result) };
+	struct compact c = { .opts = &opts,
+			     .result = &result,
+			     .n_file = 100,
+			     .end = 100,
+			     .goal = 50,
+			     .hole = 1 };
+
+	init_sets(&c);
+	/* Nobody looks into them. */
+	c.img = (struct image *)&opts;
+	c.refs = (struct refcounts *)&opts;
+	compact_validate(&c);
+	ASSERT_ABORTS(c.refs = NULL; compact_validate(&c));
+	ASSERT_ABORTS(c.end++; compact_validate(&c));
+	ASSERT_ABORTS(c.goal = 101; compact_validate(&c));
+	ASSERT_ABORTS(c.hole = 0; compact_validate(&c));
+	ASSERT_ABORTS(c.tables.n_bits--; compact_validate(&c));
+	ASSERT_ABORTS(bitset_set(&c.packed, 7); bitset_set(&c.data, 7);
+		      compact_validate(&c));
+	ASSERT_ABORTS(bitset_set(&c.packed, 7); bitset_set(&c.tables, 7);
+		      compact_validate(&c));
+	ASSERT_ABORTS(compact_place(&c));
+	release_sets(&c);
+}
+
+TEST(pieces_that_are_not_as_they_should_be_are_found)
+{
+	struct image img = { .geo = { .cluster_bits = 12 } };
+	struct compact c = { .img = &img, .n_file = 100 };
+	uint64_t refs[2] = { 2, 1 }, leaving[2] = { 1, 1 };
+	struct piece list[] = { { 8192, 1, 4096, 100, 0 },
+				{ 8300, 1, 0, 100, 0 } };
+	struct packed p = { .c = &c,
+			    .n_ranks = 2,
+			    .used = { .n_bits = 24 },
+			    .refs = refs,
+			    .leaving = leaving,
+			    .pieces = list,
+			    .n_pieces = 2 };
+
+	c.pieces = &p;
+	packed_validate(&p);
+	ASSERT_ABORTS(c.pieces = NULL; packed_validate(&p));
+	ASSERT_ABORTS(p.n_tables = 1; packed_validate(&p));
+	ASSERT_ABORTS(p.n_pieces = SIZE_MAX; packed_validate(&p));
+	ASSERT_ABORTS(p.n_ranks = 101; packed_validate(&p));
+	ASSERT_ABORTS(p.used.n_bits--; packed_validate(&p));
+	ASSERT_ABORTS(leaving[1]++; packed_validate(&p));
+	ASSERT_ABORTS(list[0].len = 0; packed_validate(&p));
+	ASSERT_ABORTS(list[0].refs = 0; packed_validate(&p));
+	ASSERT_ABORTS(list[0].to = 4097; packed_validate(&p));
+	ASSERT_ABORTS(list[0].to = 8704; packed_validate(&p));
+	ASSERT_ABORTS(list[1].host_off = 8192; packed_validate(&p));
+	ASSERT_ABORTS(p.low = 8193; packed_validate(&p));
 }
