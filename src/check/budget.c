@@ -1,11 +1,19 @@
 #include "check/budget.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
+
+void budget_validate(const struct budget *b)
+{
+	assert(b->limit_bytes);
+	/* "No image can make it cost more than the caller allows". */
+	assert(b->used_bytes <= b->limit_bytes);
+}
 
 void budget_init(struct budget *b, uint64_t limit_bytes)
 {
@@ -18,6 +26,7 @@ void *budget_alloc(struct budget *b, size_t size_bytes)
 {
 	void *p;
 
+	VALIDATE(budget, b);
 	b->exceeded = size_bytes > b->limit_bytes - b->used_bytes;
 	if (b->exceeded)
 		return NULL;
@@ -31,6 +40,7 @@ void budget_free(struct budget *b, void *p, size_t size_bytes)
 {
 	if (!p)
 		return;
+	assert(size_bytes <= b->used_bytes);
 	b->used_bytes -= size_bytes;
 	free(p);
 }
@@ -41,6 +51,7 @@ bool budget_grow(struct budget *b, void **items, size_t item_bytes, size_t n,
 	size_t more = *capacity ? *capacity * 2 : 64;
 	void *p;
 
+	assert(n <= *capacity);
 	if (n < *capacity)
 		return true;
 	p = budget_alloc(b, more * item_bytes);

@@ -12,6 +12,7 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
 #include "format/limits.h"
 
 #define BUDGET_BYTES_DEFAULT METADATA_BYTES_DEFAULT
@@ -21,6 +22,9 @@ struct budget {
 	uint64_t used_bytes;
 	bool exceeded; /* the last refusal was ours, not the system's */
 };
+
+/* One thread has it at a time. */
+VALIDATOR(budget);
 
 /* @limit_bytes 0: the default. */
 void budget_init(struct budget *b, uint64_t limit_bytes);

@@ -6,6 +6,15 @@
 #include "base/error.h"
 #include "store/store.h"
 
+void bulk_validate(const struct bulk *b)
+{
+	assert(b->buf && b->capacity >= BULK_BYTES);
+	assert(b->buf_len <= b->capacity);
+	assert(b->hole_off <= b->hole_end);
+	/* Only who has seen a hole asks for the next one first. */
+	assert(implies(b->ask_first, b->hole_off < b->hole_end));
+}
+
 int bulk_init(struct bulk *b, struct qcow2_store *file, struct budget *budget,
 	      size_t piece_max, struct qcow2_error *err)
 {
@@ -74,6 +83,7 @@ int bulk_read(struct bulk *b, size_t len, uint64_t ahead, uint64_t off,
 	size_t want = (size_t)min_u64(max_u64(ahead, len), b->capacity);
 	int rc;
 
+	VALIDATE(bulk, b);
 	assert(len <= b->capacity);
 	*out = NULL;
 	if (!in_window(b, len, off)) {

@@ -10,6 +10,7 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
 #include "check/budget.h"
 
 /* A piece fits into the processor's cache twice over, and is long enough that
@@ -31,6 +32,9 @@ struct bulk {
 	uint64_t hole_end;
 	bool ask_first; /* the last piece was in a hole: so may the next */
 };
+
+/* It belongs to one thread. */
+VALIDATOR(bulk);
 
 /* @piece_max: the longest piece that will be asked for. */
 int bulk_init(struct bulk *b, struct qcow2_store *file, struct budget *budget,

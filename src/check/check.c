@@ -1,5 +1,7 @@
 #include "check/check.h"
 
+#include <assert.h>
+
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "check/context.h"
@@ -8,6 +10,7 @@
 
 void check_end(struct check *c)
 {
+	VALIDATE(check, c);
 	refblocks_release(c);
 	refs_release(&c->refs);
 	budget_free(&c->budget, c->l1_tables.places,
@@ -65,6 +68,18 @@ static int collect(struct check *c, struct qcow2_error *err)
 		rc = check_l1(c, c->header.l1_off, c->header.l1_size, true,
 			      err);
 	return rc;
+}
+
+void check_validate(const struct check *c)
+{
+	assert(c->file && c->report.opts && c->report.result);
+	assert(c->l1_tables.n <= c->l1_tables.capacity);
+	assert(implies(c->refblocks.n, c->refblocks.offs));
+	assert(c->refs.budget == &c->budget &&
+	       c->l2_tables.budget == &c->budget);
+	budget_validate(&c->budget);
+	refs_validate(&c->refs);
+	l2set_validate(&c->l2_tables);
 }
 
 int check_run(struct check *c, struct qcow2_error *err)

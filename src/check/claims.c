@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <inttypes.h>
 
 #include "check/context.h"
@@ -17,6 +18,7 @@ int claim_clusters(struct check *c, const struct claim *claim,
 	uint64_t last = check_cluster(c, claim->off + claim->len - 1);
 	int answer = 0;
 
+	assert(claim->n && claim->beyond != DEFECT_NONE);
 	if (!fits(c, claim)) {
 		report_defect(&c->report, claim->beyond, claim->from,
 			      "%s at 0x%" PRIx64 ", 0x%" PRIx64 " bytes, lies "

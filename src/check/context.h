@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/validate.h"
 #include "check/bulk.h"
 #include "check/l2set.h"
 #include "check/refblocks.h"
@@ -98,6 +99,9 @@ struct check {
 	uint8_t *long_entry; /* of the snapshot table, shortened */
 	struct l2set l2_tables;
 };
+
+/* No other thread may be at work for the check. */
+VALIDATOR(check);
 
 /*
  * check.c: check_store() in parts, for repair.  check_begin() sets everything

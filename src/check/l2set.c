@@ -1,6 +1,27 @@
 #include "check/l2set.h"
 
+#include <assert.h>
 #include <stdlib.h>
+
+enum { VALIDATED_MAX = 4096 };
+
+static void table_validate(const struct l2_table *t)
+{
+	assert(t->n_refs >= 1 && t->n_active <= t->n_refs);
+}
+
+void l2set_validate(const struct l2set *s)
+{
+	assert(s->n_tables <= s->capacity);
+	assert((s->n_slots & (s->n_slots - 1)) == 0);
+	/* Half of the slots are empty; and there are none once it is sorted. */
+	assert(!s->n_slots || 2 * s->n_tables <= s->n_slots);
+	for (size_t i = 0; i < s->n_tables && i < VALIDATED_MAX; i++) {
+		table_validate(&s->tables[i]);
+		assert(s->n_slots || i == 0 ||
+		       s->tables[i - 1].host_off < s->tables[i].host_off);
+	}
+}
 
 void l2set_init(struct l2set *s, struct budget *budget)
 {
@@ -16,6 +37,7 @@ static void release_slots(struct l2set *s)
 
 void l2set_release(struct l2set *s)
 {
+	VALIDATE(l2set, s);
 	budget_free(s->budget, s->tables, s->capacity * sizeof(*s->tables));
 	release_slots(s);
 	l2set_init(s, s->budget);
@@ -95,8 +117,10 @@ static int compare_tables(const void *a, const void *b)
 
 void l2set_sort(struct l2set *s)
 {
+	VALIDATE(l2set, s);
 	release_slots(s);
 	if (s->n_tables)
 		qsort(s->tables, s->n_tables, sizeof(*s->tables),
 		      compare_tables);
+	VALIDATE(l2set, s);
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/validate.h"
 #include "check/budget.h"
 
 struct l2_table {
@@ -27,6 +28,9 @@ struct l2set {
 	uint32_t *slots; /* hash table: position in tables + 1 */
 	size_t n_slots;
 };
+
+/* Nobody may add tables meanwhile.  Of many it looks at the first. */
+VALIDATOR(l2set);
 
 void l2set_init(struct l2set *s, struct budget *budget);
 void l2set_release(struct l2set *s);

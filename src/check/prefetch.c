@@ -1,5 +1,6 @@
 #include "check/prefetch.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -30,12 +31,22 @@ uint64_t l2set_stretch(const struct l2set *set, size_t table_bytes, size_t i,
 	return len;
 }
 
+void prefetch_validate(const struct prefetch *p)
+{
+	assert(p->slot_bytes >= p->table_bytes);
+	assert(p->n_done <= p->n_read);
+	assert(p->n_read - p->n_done <= PREFETCH_SLOTS);
+	/* A slot has a table at least. */
+	assert(p->n_read <= p->set->n_tables);
+}
+
 /* ---- The thread ---------------------------------------------------------- */
 
 /* Waits for a slot; NULL when no more is wanted. */
 static struct prefetch_slot *slot_to_fill(struct prefetch *p)
 {
 	SCOPED_LOCK(&p->lock);
+	SCOPED_VALIDATE(prefetch, p);
 
 	while (p->n_read - p->n_done == PREFETCH_SLOTS && !p->stopped)
 		pthread_cond_wait(&p->changed, &p->lock);
@@ -45,6 +56,7 @@ static struct prefetch_slot *slot_to_fill(struct prefetch *p)
 static void publish(struct prefetch *p, bool finished)
 {
 	SCOPED_LOCK(&p->lock);
+	SCOPED_VALIDATE(prefetch, p);
 
 	p->n_read += !finished;
 	p->finished = finished;
@@ -140,6 +152,7 @@ static const struct prefetch_slot *slot_to_look_at(struct prefetch *p)
 static const struct prefetch_slot *slot_with(struct prefetch *p, uint64_t off)
 {
 	SCOPED_LOCK(&p->lock);
+	SCOPED_VALIDATE(prefetch, p);
 	const struct prefetch_slot *s;
 
 	while ((s = slot_to_look_at(p)) && s->off + s->len <= off) {

@@ -15,6 +15,7 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
 #include "check/budget.h"
 #include "check/l2set.h"
 
@@ -47,6 +48,9 @@ struct prefetch {
 	bool finished;   /* there are no more */
 	bool stopped;    /* no more are wanted */
 };
+
+/* The caller must hold p->lock. */
+VALIDATOR(prefetch);
 
 /* Without memory, without a thread, or for few tables nothing is read ahead:
  * prefetch_get() has nothing then. */

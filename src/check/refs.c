@@ -1,5 +1,6 @@
 #include "check/refs.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 static const char *const use_names[] = {
@@ -21,6 +22,7 @@ static const char *const use_names[] = {
 
 const char *use_name(enum use use)
 {
+	assert(use <= USE_CONFLICT);
 	return use_names[use];
 }
 
@@ -31,6 +33,7 @@ void refs_init(struct refs *r, struct budget *budget)
 
 void refs_release(struct refs *r)
 {
+	VALIDATE(refs, r);
 	for (size_t i = 0; i < r->n_chunks; i++)
 		budget_free(r->budget, r->chunks[i].words,
 			    REFS_CHUNK_CLUSTERS * sizeof(uint32_t));
@@ -59,6 +62,32 @@ static uint32_t *find(const struct refs *r, uint64_t chunk_idx, size_t *slot)
 		if (r->chunks[at - 1].idx == chunk_idx)
 			return r->chunks[at - 1].words;
 		*slot = (*slot + 1) & (r->n_slots - 1);
+	}
+}
+
+enum { CHUNKS_VALIDATED_MAX = 64 };
+
+static void word_validate(uint32_t word)
+{
+	assert(refs_use(word) <= USE_CONFLICT);
+	assert(refs_stored(word) <= STORED_MANY);
+	assert(implies(refs_count(word), refs_use(word) != USE_NONE));
+}
+
+void refs_validate(const struct refs *r)
+{
+	size_t slot;
+
+	assert(r->n_chunks <= r->capacity);
+	assert((r->n_slots & (r->n_slots - 1)) == 0);
+	/* Half of the slots are empty, so that every search ends. */
+	assert(2 * r->n_chunks <= r->n_slots);
+	for (size_t i = 0; i < r->n_chunks && i < CHUNKS_VALIDATED_MAX; i++) {
+		const struct refs_chunk *c = &r->chunks[i];
+
+		assert(c->words && find(r, c->idx, &slot) == c->words);
+		for (unsigned k = 0; k < REFS_CHUNK_CLUSTERS; k++)
+			word_validate(c->words[k]);
 	}
 }
 
@@ -154,6 +183,7 @@ bool refs_add(uint32_t *word, enum use use, uint32_t n, enum use *old)
 {
 	uint32_t count = refs_count(*word);
 
+	assert(use > USE_NONE && use < USE_CONFLICT);
 	*old = refs_use(*word);
 	*word += n < REFS_COUNT_MAX - count ? n : REFS_COUNT_MAX - count;
 	if (*old == USE_NONE) {
@@ -182,4 +212,5 @@ void refs_sort(struct refs *r)
 	for (size_t i = 0; i < r->n_slots; i++)
 		r->slots[i] = 0;
 	index_chunks(r);
+	VALIDATE(refs, r);
 }

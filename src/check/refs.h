@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/validate.h"
 #include "check/budget.h"
 
 #define REFS_CHUNK_BITS 9
@@ -66,6 +67,9 @@ struct refs {
 	uint32_t *slots; /* hash table: position in chunks + 1 */
 	size_t n_slots;  /* a power of two */
 };
+
+/* One thread has them at a time.  Of many chunks it looks at the first. */
+VALIDATOR(refs);
 
 static inline uint32_t refs_count(uint32_t word)
 {

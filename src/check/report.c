@@ -1,5 +1,6 @@
 #include "check/report.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -109,6 +110,7 @@ void report_unchecked(struct report *r, uint64_t n, uint64_t host_off,
 int report_progress(struct report *r, uint32_t permille,
 		    struct qcow2_error *err)
 {
+	assert(permille <= PERMILLE);
 	if (permille < r->permille)
 		permille = r->permille;
 	r->permille = permille;

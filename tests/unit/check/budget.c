@@ -79,3 +79,16 @@ TEST(an_array_that_cannot_grow_stays)
 	assert_int_equal(items[63], 7);
 	budget_free(&b, items, capacity * sizeof(*items));
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_budget_that_is_overdrawn_is_found)
+{
+	struct budget b;
+
+	budget_init(&b, 4096);
+	budget_validate(&b);
+	ASSERT_ABORTS(b.used_bytes = 4097; budget_validate(&b));
+	ASSERT_ABORTS(b.limit_bytes = 0; budget_validate(&b));
+	ASSERT_ABORTS(budget_free(&b, &b, 1));
+}

@@ -144,3 +144,18 @@ TEST(one_bad_piece_does_not_spoil_its_neighbours)
 			 -EIO);
 	close_bench(&t);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_window_that_is_not_as_it_should_be_is_found)
+{
+	uint8_t byte;
+	struct bulk b = { .buf = &byte, .capacity = BULK_BYTES };
+
+	bulk_validate(&b);
+	ASSERT_ABORTS(b.buf = NULL; bulk_validate(&b));
+	ASSERT_ABORTS(b.capacity--; bulk_validate(&b));
+	ASSERT_ABORTS(b.buf_len = BULK_BYTES + 1; bulk_validate(&b));
+	ASSERT_ABORTS(b.hole_off = 1; bulk_validate(&b));
+	ASSERT_ABORTS(b.ask_first = true; bulk_validate(&b));
+}

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/bytes.h"
+#include "check/context.h"
 #include "format/defect.h"
 #include "format/refcount.h"
 #include "rig.h"
@@ -518,4 +519,25 @@ TEST_SLOW(random_damage_is_survived)
 		free(o);
 		rig_free(r);
 	}
+}
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_check_whose_parts_disagree_is_found)
+{
+	struct qcow2_check_result result = { .struct_size = sizeof(result) };
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+	struct check c;
+	struct budget other;
+
+	check_begin(&c, r->store, NULL, &result);
+	check_validate(&c);
+	ASSERT_ABORTS(c.file = NULL; check_validate(&c));
+	ASSERT_ABORTS(c.report.result = NULL; check_validate(&c));
+	ASSERT_ABORTS(c.l1_tables.n = 1; check_validate(&c));
+	ASSERT_ABORTS(c.refblocks.n = 1; check_validate(&c));
+	ASSERT_ABORTS(c.refs.budget = &other; check_validate(&c));
+	ASSERT_ABORTS(c.budget.used_bytes = UINT64_MAX; check_validate(&c));
+	check_end(&c);
+	rig_free(r);
 }

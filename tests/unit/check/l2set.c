@@ -83,3 +83,25 @@ TEST(the_budget_ends_it_without_harm)
 	l2set_release(&s);
 	assert_int_equal(b.used_bytes, 0);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_set_that_is_not_as_it_should_be_is_found)
+{
+	struct budget b;
+	struct l2set s;
+
+	budget_init(&b, 0);
+	l2set_init(&s, &b);
+	assert_true(l2set_add(&s, 8192, 1, true));
+	assert_true(l2set_add(&s, 4096, 0, false));
+	l2set_validate(&s);
+	ASSERT_ABORTS(s.n_tables = s.capacity + 1; l2set_validate(&s));
+	ASSERT_ABORTS(s.n_slots--; l2set_validate(&s));
+	ASSERT_ABORTS(s.n_slots = 2; l2set_validate(&s));
+	ASSERT_ABORTS(s.tables[0].n_refs = 0; l2set_validate(&s));
+	ASSERT_ABORTS(s.tables[1].n_active = 2; l2set_validate(&s));
+	l2set_sort(&s);
+	ASSERT_ABORTS(s.tables[1].host_off = 4096; l2set_validate(&s));
+	l2set_release(&s);
+}

@@ -158,3 +158,17 @@ TEST(what_cannot_be_read_is_left_to_others)
 	assert_true(n_missing <= BULK_BYTES / TABLE);
 	close_bench(&t);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(slots_that_are_not_as_they_should_be_are_found)
+{
+	struct l2set set = { .n_tables = 100 };
+	struct prefetch p = { .set = &set, .slot_bytes = 4096 };
+
+	prefetch_validate(&p);
+	ASSERT_ABORTS(p.table_bytes = 4097; prefetch_validate(&p));
+	ASSERT_ABORTS(p.n_done = 1; prefetch_validate(&p));
+	ASSERT_ABORTS(p.n_read = PREFETCH_SLOTS + 1; prefetch_validate(&p));
+	ASSERT_ABORTS(p.n_done = p.n_read = 101; prefetch_validate(&p));
+}

@@ -145,3 +145,32 @@ TEST(every_use_has_a_name)
 	for (int use = USE_NONE; use <= USE_CONFLICT; use++)
 		assert_non_null(use_name((enum use)use));
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(counters_that_are_not_as_they_should_be_are_found)
+{
+	struct budget b;
+	struct refs r;
+	enum use old;
+	uint32_t *word;
+
+	budget_init(&b, 0);
+	refs_init(&r, &b);
+	word = refs_at(&r, 7);
+	assert_non_null(word);
+	assert_true(refs_add(word, USE_DATA, 1, &old));
+	refs_validate(&r);
+	ASSERT_ABORTS(r.n_chunks = r.capacity + 1; refs_validate(&r));
+	ASSERT_ABORTS(r.n_slots--; refs_validate(&r));
+	ASSERT_ABORTS(r.n_slots = 1; refs_validate(&r));
+	ASSERT_ABORTS(r.chunks[0].words = NULL; refs_validate(&r));
+	ASSERT_ABORTS(r.chunks[0].idx++; refs_validate(&r));
+	ASSERT_ABORTS(*word |= UINT32_C(15) << REFS_COUNT_BITS;
+		      refs_validate(&r));
+	ASSERT_ABORTS(*word |= UINT32_C(3) << 30; refs_validate(&r));
+	ASSERT_ABORTS(*word = 1; refs_validate(&r));
+	ASSERT_ABORTS(refs_add(word, USE_NONE, 1, &old));
+	ASSERT_ABORTS(refs_add(word, USE_CONFLICT, 1, &old));
+	refs_release(&r);
+}
