@@ -33,6 +33,38 @@ uint64_t batch_window_bytes(struct disk *d)
 	return window;
 }
 
+static bool same_window(const struct batch *b, uint64_t off1, uint64_t off2)
+{
+	return off1 / b->window_bytes == off2 / b->window_bytes;
+}
+
+static void piece_validate(const struct batch *b, const struct piece *p)
+{
+	assert(p->len && !(p->reads & ~(READ_FIRST | READ_SECOND)));
+	if (!p->reads)
+		assert(p->len <= ZERO_BYTES_MAX);
+	else
+		/* "No piece to be read crosses from one window into the
+		 * next". */
+		assert(same_window(b, p->off, p->off + p->len - 1));
+}
+
+void batch_validate(const struct batch *b)
+{
+	uint64_t n_read = 0;
+
+	assert(b->n <= BATCH_PIECES && b->window_bytes);
+	for (unsigned i = 0; i < b->n; i++) {
+		const struct piece *p = &b->pieces[i];
+
+		piece_validate(b, p);
+		assert(i == 0 || p[-1].off + p[-1].len <= p->off);
+		n_read += p->reads ? p->len : 0;
+	}
+	/* Gaps that are read as well do not count. */
+	assert(b->data_bytes <= n_read);
+}
+
 void batch_clear(struct batch *b, uint64_t window_bytes)
 {
 	b->window_bytes = window_bytes;
@@ -60,11 +92,6 @@ uint64_t batch_room(const struct batch *b, uint64_t pos, unsigned reads)
 	return b->window_bytes - pos % b->window_bytes;
 }
 
-static bool same_window(const struct batch *b, uint64_t off1, uint64_t off2)
-{
-	return off1 / b->window_bytes == off2 / b->window_bytes;
-}
-
 /* Whether the piece [off, off+len) becomes part of @last. */
 static bool joins(const struct batch *b, const struct piece *last, uint64_t len,
 		  uint64_t off, unsigned reads)
@@ -83,7 +110,9 @@ static bool joins(const struct batch *b, const struct piece *last, uint64_t len,
 void batch_add(struct batch *b, uint64_t len, uint64_t off, unsigned reads)
 {
 	struct piece *last = b->n ? &b->pieces[b->n - 1] : NULL;
+	SCOPED_VALIDATE(batch, b);
 
+	assert(len && !(reads & ~(READ_FIRST | READ_SECOND)));
 	assert(b->n < BATCH_PIECES && len <= batch_room(b, off, reads));
 	assert(!last || off >= last->off + last->len);
 	if (reads)

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/validate.h"
 #include "chain/disk.h"
 #include "ops/workers.h"
 
@@ -46,6 +47,9 @@ struct batch {
 	unsigned n_steps; /* extents looked at */
 	struct piece pieces[BATCH_PIECES];
 };
+
+/* A batch belongs to one worker. */
+VALIDATOR(batch);
 
 /* The window that suits @d: at least its largest cluster. */
 uint64_t batch_window_bytes(struct disk *d);

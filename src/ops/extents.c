@@ -11,6 +11,14 @@
  */
 #define ASK_BYTES_MIN (UINT64_C(1) << 30)
 
+void extents_validate(const struct extents *e)
+{
+	const struct qcow2_extent *x = &e->current;
+
+	assert(e->ask_bytes >= ASK_BYTES_MIN);
+	assert(x->off <= e->size && x->len <= e->size - x->off);
+}
+
 void extents_init(struct extents *e, struct disk *d)
 {
 	*e = (struct extents){
@@ -40,6 +48,7 @@ int extents_at(struct extents *e, uint64_t pos, struct qcow2_extent *out,
 	       struct qcow2_error *err)
 {
 	uint64_t passed;
+	SCOPED_VALIDATE(extents, e);
 
 	if (pos >= e->size) {
 		*out = (struct qcow2_extent){ .off = pos,

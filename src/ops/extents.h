@@ -6,6 +6,7 @@
 #ifndef OPS_EXTENTS_H
 #define OPS_EXTENTS_H
 
+#include "base/validate.h"
 #include "chain/disk.h"
 
 struct extents {
@@ -14,6 +15,9 @@ struct extents {
 	uint64_t ask_bytes; /* how far the next look-up looks */
 	struct qcow2_extent current;
 };
+
+/* The caller must have the lock of the walk. */
+VALIDATOR(extents);
 
 void extents_init(struct extents *e, struct disk *d);
 

@@ -12,6 +12,7 @@
  */
 #include "ops/fill.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/checked.h"
@@ -19,6 +20,19 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "ops/fill_impl.h"
+
+void fill_validate(const struct fill *f)
+{
+	assert(f->src && f->dst && f->unit);
+	/* "At least as large as any cluster": places are found by a mask. */
+	assert((f->window_bytes & (f->window_bytes - 1)) == 0);
+	assert(f->window_bytes % f->unit == 0);
+	/* "What is not passed over is copied in whole clusters". */
+	assert(f->pos == f->size ||
+	       (f->pos < f->size && f->pos % f->unit == 0));
+	/* Each batch has gone on by something. */
+	assert(f->n_batches <= f->pos);
+}
 
 /* ---- The walk ------------------------------------------------------------ */
 
@@ -131,6 +145,7 @@ static int fill_next(struct fill *f, struct room *r, struct qcow2_error *err)
 	r->shared.len = 0;
 	r->is_full = false;
 	SCOPED_LOCK(&f->lock);
+	SCOPED_VALIDATE(fill, f);
 	begin = f->pos;
 	while (rc == 0 && f->pos < f->size && !batch_is_full(b, f->pos) &&
 	       !r->is_full && is_in_window(b, f->pos)) {

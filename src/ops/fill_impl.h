@@ -9,6 +9,7 @@
 #ifndef OPS_FILL_IMPL_H
 #define OPS_FILL_IMPL_H
 
+#include "base/validate.h"
 #include "ops/batch.h"
 #include "ops/extents.h"
 #include "ops/offload.h"
@@ -47,6 +48,9 @@ struct fill {
 	uint64_t pos;
 	uint64_t n_batches;
 };
+
+/* The caller must hold f->lock. */
+VALIDATOR(fill);
 
 enum run_kind {
 	RUN_BYTES,
@@ -89,6 +93,9 @@ struct room {
 	struct qcow2_extent shared;
 	bool is_full; /* the batch is to have nothing more */
 };
+
+/* A room belongs to one worker. */
+void fill_room_validate(const struct fill *f, const struct room *r);
 
 /* How many runs a batch can come to. */
 size_t fill_runs_max(const struct fill *f);

@@ -1,5 +1,7 @@
 #include "ops/fill_impl.h"
 
+#include <assert.h>
+
 #include "base/checked.h"
 #include "base/iov.h"
 
@@ -42,8 +44,10 @@ static int write_placed(struct fill *f, struct room *r, struct qcow2_error *err)
 static int add_placed(struct fill *f, struct room *r, struct placed p,
 		      struct qcow2_error *err)
 {
-	int rc = r->n_placed == PLACED_MAX ? write_placed(f, r, err) : 0;
+	int rc;
 
+	assert(p.len && p.host_off);
+	rc = r->n_placed == PLACED_MAX ? write_placed(f, r, err) : 0;
 	if (rc == 0)
 		r->placed[r->n_placed++] = p;
 	return rc;

@@ -1,5 +1,6 @@
 #include "ops/fill_impl.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -13,6 +14,21 @@ size_t fill_runs_max(const struct fill *f)
 	uint64_t least = min_u64(f->unit, GRANULE_BYTES);
 
 	return (size_t)(f->window_bytes / least) + BATCH_PIECES;
+}
+
+void fill_room_validate(const struct fill *f, const struct room *r)
+{
+	assert(r->n_runs <= fill_runs_max(f) && r->n_placed <= PLACED_MAX);
+	for (size_t i = 0; i < r->n_runs; i++) {
+		const struct run *run = &r->runs[i];
+
+		assert(run->len && !run->from == (run->kind == RUN_ZERO));
+		assert(implies(run->kind == RUN_BYTES,
+			       run->n_from == run->len));
+		assert(implies(run->kind == RUN_ENCODED,
+			       run->n_from && run->len <= f->unit));
+		assert(i == 0 || run[-1].off + run[-1].len <= run->off);
+	}
 }
 
 static void add_run(struct room *r, struct run run)
@@ -154,5 +170,7 @@ int fill_runs(struct fill *f, struct room *r, struct qcow2_error *err)
 	r->n_runs = 0;
 	for (unsigned i = 0; rc == 0 && i < r->batch.n; i++)
 		rc = cut_piece(f, r, &r->batch.pieces[i], err);
+	if (rc == 0)
+		fill_room_validate(f, r);
 	return rc;
 }

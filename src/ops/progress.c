@@ -6,6 +6,12 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 
+void progress_validate(const struct progress *p)
+{
+	assert(p->shown <= p->total);
+	assert(atomic_load(&p->done) <= p->total);
+}
+
 void progress_init(struct progress *p, qcow2_progress_fn *fn, void *opaque,
 		   uint64_t total)
 {
@@ -26,6 +32,7 @@ void progress_release(struct progress *p)
 static int progress_show(struct progress *p, uint64_t done,
 			 struct qcow2_error *err)
 {
+	VALIDATE(progress, p);
 	assert(done >= p->shown && done <= p->total);
 	p->shown = done;
 	if (p->fn(p->opaque, done, p->total))

@@ -14,6 +14,8 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
+
 struct progress {
 	qcow2_progress_fn *fn; /* NULL: nobody wants to know */
 	void *opaque;
@@ -22,6 +24,9 @@ struct progress {
 	pthread_mutex_t lock; /* held while fn runs; guards shown */
 	uint64_t shown;       /* what fn was told last */
 };
+
+/* The caller must hold p->lock. */
+VALIDATOR(progress);
 
 void progress_init(struct progress *p, qcow2_progress_fn *fn, void *opaque,
 		   uint64_t total);

@@ -1,5 +1,7 @@
 #include "ops/turns.h"
 
+#include <assert.h>
+
 #include "base/cleanup.h"
 
 void turns_init(struct turns *t)
@@ -19,6 +21,8 @@ bool turns_wait(struct turns *t, uint64_t number)
 {
 	SCOPED_LOCK(&t->lock);
 
+	/* A turn that was passed does not come again. */
+	assert(number >= t->now || t->stopped);
 	while (t->now != number && !t->stopped)
 		pthread_cond_wait(&t->passed, &t->lock);
 	return !t->stopped;

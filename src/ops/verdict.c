@@ -1,6 +1,18 @@
 #include "ops/verdict.h"
 
+#include <assert.h>
+
 #include "base/cleanup.h"
+
+void verdict_validate(const struct verdict *v)
+{
+	const struct event *e = &v->event;
+
+	assert(atomic_load(&v->first_off) == e->off);
+	assert(e->failed_image <= 2);
+	/* "The failure of one of the images", or "it is a difference". */
+	assert(!e->failed_image == !e->rc && e->rc <= 0);
+}
 
 void verdict_init(struct verdict *v)
 {
@@ -17,6 +29,7 @@ void verdict_release(struct verdict *v)
 void verdict_add(struct verdict *v, const struct event *event)
 {
 	SCOPED_LOCK(&v->lock);
+	SCOPED_VALIDATE(verdict, v);
 	if (event->off >= v->event.off)
 		return;
 	v->event = *event;

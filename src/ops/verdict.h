@@ -15,6 +15,8 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
+
 /* One event: a difference, or the failure of one of the images. */
 struct event {
 	uint64_t off;
@@ -29,6 +31,9 @@ struct verdict {
 	pthread_mutex_t lock;       /* guards the event and changes above */
 	struct event event;
 };
+
+/* The caller must hold v->lock. */
+VALIDATOR(verdict);
 
 void verdict_init(struct verdict *v);
 void verdict_release(struct verdict *v);

@@ -1,5 +1,6 @@
 #include "ops/workers.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -13,6 +14,17 @@ struct worker {
 	pthread_t thread;
 	unsigned index;
 };
+
+void workers_validate(const struct workers *w)
+{
+	unsigned n_awake = atomic_load(&w->n_awake);
+
+	assert(w->n >= 1);
+	assert(n_awake >= 1 && n_awake <= w->n);
+	assert(w->rc <= 0);
+	/* "Another one failed": all are told, and none begins. */
+	assert(implies(w->rc, workers_stopped(w)));
+}
 
 static unsigned n_processors(void)
 {
@@ -33,6 +45,7 @@ void workers_wake(struct workers *w)
 	if (!process_mark_is_here(&w->here))
 		return;
 	SCOPED_LOCK(&w->lock);
+	SCOPED_VALIDATE(workers, w);
 	if (!workers_sleep(w))
 		return;
 	atomic_fetch_add_explicit(&w->n_awake, 1, memory_order_relaxed);
@@ -45,6 +58,7 @@ static bool worker_wait(struct worker *worker)
 	struct workers *w = worker->pool;
 
 	SCOPED_LOCK(&w->lock);
+	VALIDATE(workers, w);
 	while (worker->index >= w->n_awake && !w->ended)
 		pthread_cond_wait(&w->wake, &w->lock);
 	return worker->index < w->n_awake;
@@ -53,6 +67,7 @@ static bool worker_wait(struct worker *worker)
 static void note_failure(struct workers *w, int rc,
 			 const struct qcow2_error *err)
 {
+	assert(rc <= 0);
 	if (rc == 0 || w->rc)
 		return;
 	w->rc = rc;
@@ -68,6 +83,7 @@ static void worker_end(struct workers *w, int rc, const struct qcow2_error *err)
 		return;
 	}
 	SCOPED_LOCK(&w->lock);
+	SCOPED_VALIDATE(workers, w);
 	note_failure(w, rc, err);
 	w->ended = true;
 	pthread_cond_broadcast(&w->wake);
@@ -124,6 +140,7 @@ int workers_run(unsigned n, bool all, workers_fn *fn, void *opaque,
 	struct worker *list = &self;
 	CLEANUP_FREE struct worker *many = NULL;
 
+	assert(n >= 1);
 	process_mark_init(&w.here);
 	pthread_mutex_init(&w.lock, NULL);
 	if (n > 1)

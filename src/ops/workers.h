@@ -24,6 +24,7 @@
 #include <qcow2.h>
 
 #include "base/process.h"
+#include "base/validate.h"
 
 struct workers;
 
@@ -47,6 +48,9 @@ struct workers {
 	int rc;     /* the first failure, 0 if none */
 	struct qcow2_error err;
 };
+
+/* The caller must hold w->lock. */
+VALIDATOR(workers);
 
 static inline bool workers_stopped(const struct workers *w)
 {

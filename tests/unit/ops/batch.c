@@ -155,3 +155,23 @@ TEST(a_worker_is_woken_where_reading_has_to_wait)
 	pthread_mutex_destroy(&w.lock);
 	fake_free(d);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_batch_that_is_not_as_it_should_be_is_found)
+{
+	struct batch b;
+
+	batch_clear(&b, WINDOW);
+	batch_add(&b, 4096, 0, READ_FIRST);
+	batch_add(&b, 4096, WINDOW, 0);
+	batch_validate(&b);
+	ASSERT_ABORTS(b.n = BATCH_PIECES + 1; batch_validate(&b));
+	ASSERT_ABORTS(b.pieces[0].len = 0; batch_validate(&b));
+	ASSERT_ABORTS(b.pieces[0].reads = 4; batch_validate(&b));
+	ASSERT_ABORTS(b.pieces[0].len = WINDOW + 1; batch_validate(&b));
+	ASSERT_ABORTS(b.pieces[1].off = 0; batch_validate(&b));
+	ASSERT_ABORTS(b.pieces[1].len = UINT64_MAX; batch_validate(&b));
+	ASSERT_ABORTS(b.data_bytes++; batch_validate(&b));
+	ASSERT_ABORTS(batch_add(&b, 0, 2 * WINDOW, READ_FIRST));
+}

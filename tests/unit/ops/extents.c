@@ -103,3 +103,16 @@ TEST(a_failed_look_up_is_told)
 	assert_int_equal(err.code, -EIO);
 	fake_free(d);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(an_extent_behind_the_disk_is_found)
+{
+	struct extents e = { .size = 4096, .ask_bytes = UINT64_C(1) << 30 };
+
+	extents_validate(&e);
+	ASSERT_ABORTS(e.ask_bytes--; extents_validate(&e));
+	ASSERT_ABORTS(e.current.off = 4097; extents_validate(&e));
+	ASSERT_ABORTS(e.current.off = 1; e.current.len = 4096;
+		      extents_validate(&e));
+}

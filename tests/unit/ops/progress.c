@@ -95,3 +95,16 @@ TEST(never_falls_and_never_overlaps_under_threads)
 	assert_int_equal(w.last, w.total);
 	progress_release(&p);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(progress_beyond_the_end_is_found)
+{
+	struct progress p;
+
+	progress_init(&p, NULL, NULL, 100);
+	progress_validate(&p);
+	ASSERT_ABORTS(p.shown = 101; progress_validate(&p));
+	ASSERT_ABORTS(p.done = 101; progress_validate(&p));
+	progress_release(&p);
+}

@@ -81,3 +81,15 @@ TEST(the_first_turn_has_number_zero)
 	assert_false(turns_wait(&t, 1));
 	turns_release(&t);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_turn_that_was_passed_is_not_waited_for)
+{
+	struct turns t;
+
+	turns_init(&t);
+	turns_pass(&t);
+	ASSERT_ABORTS(turns_wait(&t, 0));
+	turns_release(&t);
+}

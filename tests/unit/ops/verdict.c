@@ -57,3 +57,18 @@ TEST(keeps_the_smallest_of_many_threads)
 	assert_int_equal(v.event.off, 2);
 	verdict_release(&v);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_verdict_that_is_not_as_it_should_be_is_found)
+{
+	struct verdict v;
+
+	verdict_init(&v);
+	verdict_validate(&v);
+	ASSERT_ABORTS(v.first_off = 0; verdict_validate(&v));
+	ASSERT_ABORTS(v.event.failed_image = 1; verdict_validate(&v));
+	ASSERT_ABORTS(v.event.failed_image = 3; verdict_validate(&v));
+	ASSERT_ABORTS(v.event.rc = -5; verdict_validate(&v));
+	verdict_release(&v);
+}

@@ -201,3 +201,26 @@ TEST(a_child_does_not_wait_for_those_who_sleep)
 	alarm(0);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 7);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+static int spoil_pool(struct workers *w, unsigned index, void *opaque,
+		      struct qcow2_error *err)
+{
+	(void)index, (void)opaque, (void)err;
+	workers_validate(w);
+	ASSERT_ABORTS(w->n = 0; workers_validate(w));
+	ASSERT_ABORTS(w->n_awake = 0; workers_validate(w));
+	ASSERT_ABORTS(w->n_awake = w->n + 1; workers_validate(w));
+	ASSERT_ABORTS(w->rc = 1; workers_validate(w));
+	ASSERT_ABORTS(w->rc = -EIO; workers_validate(w));
+	return 0;
+}
+
+TEST(a_pool_that_is_not_as_it_should_be_is_found)
+{
+	struct qcow2_error err;
+
+	assert_int_equal(workers_run(1, true, spoil_pool, NULL, &err), 0);
+	ASSERT_ABORTS(workers_run(0, true, spoil_pool, NULL, &err));
+}
