@@ -11,6 +11,7 @@
  * if everything that changes lies in one sector of it: then that sector is what
  * switches.
  */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -43,6 +44,20 @@ struct application {
 	bool in_place;           /* the old table becomes the new one */
 	struct l1_switch memory; /* the new table, then the old one */
 };
+
+/* Before the switch. */
+static void application_validate(const struct application *a)
+{
+	tree_validate(&a->tree);
+	tree_validate(&a->old);
+	/* "What the other does not have at the same place". */
+	assert(a->lost.n_l1 == a->old.n_l1 && a->gained.n_l1 == a->tree.n_l1);
+	assert(a->lost.allowed && a->counted);
+	/* "The old table becomes the new one", or there is another. */
+	assert(a->in_place == !a->l1_off);
+	assert(a->in_place || a->memory.to.host_off == a->l1_off);
+	assert(a->in_place || a->memory.to.n_entries == a->tree.n_l1);
+}
 
 /* QEMU refuses for the same reason: bitmaps say what has changed since some
  * time, and nobody knows what changes now. */
@@ -295,6 +310,7 @@ static int switch_disk(struct application *a, struct qcow2_error *err)
 	struct image *img = a->img;
 	int rc;
 
+	application_validate(a);
 	if (a->in_place)
 		return switch_in_place(a, err);
 	rc = header_sector_update(img, set_disk, a, err);

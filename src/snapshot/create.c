@@ -5,6 +5,7 @@
  * COPIED flags whose refcount is too high, which harm nobody; version 3 has the
  * dirty bit for them.
  */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -39,6 +40,24 @@ struct creation {
 	uint64_t l1_off;           /* of the copy of its L1 table */
 	struct fresh_table table;
 };
+
+/* Before the switch: "the list with it". */
+static void creation_validate(const struct creation *c)
+{
+	const struct snapshots *now = &c->img->snapshots;
+
+	tree_validate(&c->tree);
+	snapshots_validate(&c->next);
+	assert(c->next.n == now->n + 1);
+	assert(c->next.list[now->n].id == c->info.id);
+	assert(c->counted && c->table.bytes);
+	assert(is_aligned(c->table.host_off | c->l1_off,
+			  c->img->geo.cluster_size));
+	/* A copy of the L1 table, for a snapshot of its own. */
+	assert(implies(c->tree.n_l1,
+		       c->l1_off && c->l1_off != c->img->header.l1_off));
+	assert(c->info.l1_off == c->l1_off && c->info.l1_size == c->tree.n_l1);
+}
 
 /* ---- The entry ----------------------------------------------------------- */
 
@@ -201,6 +220,8 @@ static int carry_out(struct creation *c, struct qcow2_error *err)
 {
 	int rc = prepare(c, err);
 
+	if (rc == 0)
+		creation_validate(c);
 	if (rc == 0)
 		rc = snapshot_table_switch(c->img, &c->next, &c->table, err);
 	if (rc == 0)

@@ -4,6 +4,7 @@
  * After a crash there are leaks, and COPIED flags that are off although they
  * could be on; version 3 has the dirty bit for those.
  */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -31,6 +32,18 @@ struct deletion {
 	struct tree tree;          /* the snapshot's */
 	bool switched;             /* the header does not have it any more */
 };
+
+/* Before the switch: "the list without it". */
+static void deletion_validate(const struct deletion *d)
+{
+	tree_validate(&d->tree);
+	snapshots_validate(&d->next);
+	assert(d->next.n + 1 == d->img->snapshots.n);
+	assert(d->tree.n_l1 == d->info.l1_size && d->tree.allowed);
+	assert(!d->switched);
+	for (uint32_t i = 0; i < d->next.n; i++)
+		assert(d->next.list[i].id != d->info.id);
+}
 
 static int list_without(struct deletion *d, uint32_t index,
 			struct qcow2_error *err)
@@ -189,6 +202,7 @@ static int carry_out(struct deletion *d, struct qcow2_error *err)
 		d->info.id = NULL;
 		return rc;
 	}
+	deletion_validate(d);
 	refcounts_watch(&img->writer->refs);
 	rc = snapshot_table_switch(img, &d->next, &table, err);
 	if (rc < 0) {

@@ -1,5 +1,6 @@
 #include "snapshot/table.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -45,6 +46,7 @@ int fresh_table_write(struct image *img, const uint8_t *buf, uint64_t bytes,
 		refcounts_unclaim(&img->writer->refs, &claim);
 		return rc;
 	}
+	assert(claim.n_clusters == n && claim.host_off);
 	*out = (struct fresh_table){ claim.host_off, bytes };
 	return 0;
 }
@@ -56,6 +58,7 @@ void table_drop(struct image *img, const struct fresh_table *t)
 
 	if (!t->bytes)
 		return;
+	assert(t->host_off && is_aligned(t->host_off, img->geo.cluster_size));
 	guard_remove(&img->writer->guard, GUARD_TABLES, t->bytes, t->host_off);
 	header_sector_unclaim(img, &claim);
 }
@@ -135,6 +138,7 @@ int snapshot_table_switch(struct image *img, struct snapshots *s,
 	struct fresh_table old = { img->header.snapshots_off,
 				   img->snapshots.table_bytes };
 	struct place to = { s->n, t->host_off };
+	SCOPED_VALIDATE(snapshots, s);
 	int rc = commit_flush(&img->writer->commit, err);
 
 	if (rc == 0)
@@ -144,6 +148,8 @@ int snapshot_table_switch(struct image *img, struct snapshots *s,
 		*t = (struct fresh_table){ 0 };
 		return rc;
 	}
+	/* The new table lies beside the old one. */
+	assert(!t->bytes || t->host_off != old.host_off);
 	s->table_bytes = t->bytes;
 	replace_list(img, s);
 	table_drop(img, &old);
