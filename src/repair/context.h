@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/validate.h"
 #include "check/context.h"
 #include "repair/repair.h"
 
@@ -30,6 +31,8 @@ struct repair {
 	uint32_t permille; /* progress told last */
 	uint32_t n_checks;
 };
+
+VALIDATOR(repair);
 
 /* repair.c: makes the check in r->c.  Only an aloud one tells what it finds, as
  * what is left. */

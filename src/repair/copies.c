@@ -1,5 +1,6 @@
 #include "repair/copies.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -155,6 +156,25 @@ void copies_drop(struct repair *r, struct copies *copies)
 	*copies = (struct copies){ 0 };
 }
 
+void copies_validate(const struct copies *copies)
+{
+	size_t n_wanted = 0;
+
+	assert(implies(copies->n, copies->all));
+	for (size_t i = 0; i < copies->n; i++) {
+		const struct copy *one = &copies->all[i];
+
+		/* "By `from`". */
+		assert(i == 0 || one[-1].from < one->from);
+		assert(one->n_own <= one->n_refs);
+		assert(one->n_moved <= one->n_refs);
+		assert(implies(one->to, one->n_moved));
+		n_wanted += one->n_moved != 0;
+	}
+	assert(n_wanted == copies->n_wanted);
+	assert(implies(n_wanted, copies->counts));
+}
+
 size_t copies_left(const struct copies *copies)
 {
 	size_t n = 0;
@@ -168,6 +188,7 @@ size_t copies_left(const struct copies *copies)
 void copies_place(struct copies *copies, uint64_t cluster_idx)
 {
 	size_t n = 0;
+	SCOPED_VALIDATE(copies, copies);
 
 	for (size_t i = 0; i < copies->n; i++) {
 		if (!copies->all[i].n_moved)

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/validate.h"
 #include "repair/context.h"
 
 struct copy {
@@ -32,6 +33,8 @@ struct copies {
 	size_t n_wanted;  /* copies that are made */
 	uint64_t *counts; /* the refcount of each, in their order */
 };
+
+VALIDATOR(copies);
 
 /* Finds what is to be copied in the image as r->c knows it. */
 int copies_plan(struct repair *r, struct copies *copies,

@@ -1,5 +1,6 @@
 #include "repair/repair.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,6 +10,17 @@
 #include "store/store.h"
 
 #define PERMILLE 1000u
+
+void repair_validate(const struct repair *r)
+{
+	assert(r->what == REPAIR_LEAKS || r->what == REPAIR_REFCOUNTS ||
+	       r->what == REPAIR_ALL);
+	assert(r->permille <= PERMILLE);
+	/* "The check that was made last". */
+	assert(implies(r->has_check, r->n_checks));
+	if (r->has_check)
+		check_validate(&r->c);
+}
 
 /* ---- What the caller hears ----------------------------------------------- */
 
@@ -179,6 +191,7 @@ static int repair_stages(struct repair *r, struct qcow2_error *err)
 {
 	int rc;
 
+	VALIDATE(repair, r);
 	rc = repair_extensions(r, err);
 	if (rc < 0 || r->what == REPAIR_LEAKS)
 		return rc < 0 ? rc : repair_leaks(r, err);

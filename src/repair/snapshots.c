@@ -1,5 +1,6 @@
 #include "repair/snapshots.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -82,6 +83,7 @@ static int make_room(struct repair *r, struct new_snapshots *s,
 				  : 2 * (size_t)SNAPSHOT_ENTRY_BYTES_MAX;
 	uint8_t *buf;
 
+	assert(s->len <= s->capacity);
 	if (s->capacity - s->len >= SNAPSHOT_ENTRY_BYTES_MAX)
 		return 0;
 	buf = budget_alloc(&r->c.budget, room);

@@ -1,5 +1,6 @@
 #include "format/defect.h"
 #include "mend.h"
+#include "repair/copies.h"
 
 struct base {
 	struct rig *r;
@@ -198,4 +199,22 @@ TEST(a_clean_image_is_not_written_to)
 	assert_int_equal(m.n, 0);
 	assert_true(bytes_equal(before, bytes_of(b.r->store)));
 	rig_free(b.r);
+}
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(copies_that_are_not_as_they_should_be_are_found)
+{
+	uint64_t count = 1;
+	struct copy list[] = { { 1, 2, 0, 1, 9 }, { 4, 1, 1, 0, 0 } };
+	struct copies c = { list, 2, 1, &count };
+
+	copies_validate(&c);
+	ASSERT_ABORTS(c.all = NULL; copies_validate(&c));
+	ASSERT_ABORTS(list[1].from = 1; copies_validate(&c));
+	ASSERT_ABORTS(list[1].n_own = 2; copies_validate(&c));
+	ASSERT_ABORTS(list[0].n_moved = 3; copies_validate(&c));
+	ASSERT_ABORTS(list[1].to = 9; copies_validate(&c));
+	ASSERT_ABORTS(c.n_wanted = 2; copies_validate(&c));
+	ASSERT_ABORTS(c.counts = NULL; copies_validate(&c));
 }
