@@ -49,6 +49,9 @@ int amend_upgrade(struct image *img, struct qcow2_error *err)
 	to = header_cluster_of(img);
 	to.header.version = 3;
 	to.header.header_length = HEADER_LENGTH_V3;
+	/* Version 2 had no bit to say that an operation is unfinished. */
+	if (img->writer->dirty_reasons)
+		to.header.incompatible_features |= INCOMPAT_DIRTY;
 	to.header.tail = NULL;
 	to.header.tail_len = HEADER_LENGTH_V3 - HEADER_OFF_COMPRESSION - 1;
 	rc = header_cluster_write(img, &to, err);
@@ -128,6 +131,8 @@ int amend_downgrade(struct image *img, struct amend_progress *p,
 	/* Version 2 has no bit to say that refcounts are late. */
 	if (rc == 0)
 		rc = features_end_dirty(img, DIRTY_LAZY | DIRTY_UNWRITTEN, err);
+	if (rc == 0 && (img->header.incompatible_features & INCOMPAT_DIRTY))
+		rc = needs_3("an operation that was not completed", err);
 	if (rc < 0)
 		return rc;
 	img->writer->commit.mark_dirty = NULL;

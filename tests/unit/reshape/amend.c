@@ -1,6 +1,7 @@
 #include "reshape/amend.h"
 
 #include "unit/write/disk_rig.h"
+#include "write/features.h"
 
 /* Data, zeros with and without a place, a compressed cluster, holes. */
 static void fill(struct disk_rig *t)
@@ -304,4 +305,21 @@ TEST(what_a_failed_widening_wrote_is_not_taken_for_zeros)
 			store_unref(t.data);
 		}
 	}
+}
+
+/* Version 2 has no bit for it; once it got lost when the version changed. */
+TEST(an_operation_that_was_not_completed_is_not_forgotten)
+{
+	struct disk_rig t;
+
+	disk_init(&t, (struct disk_want){ .version = 2 });
+	assert_int_equal(features_begin_dirty(t.img, DIRTY_OPERATION, NULL), 0);
+	features_leave_to_repair(t.img);
+	assert_int_equal(amend(&t, &to_3), 0);
+	assert_true(t.img->header.incompatible_features & INCOMPAT_DIRTY);
+	assert_int_equal(amend(&t, &to_2), -ENOTSUP);
+	assert_true(t.img->header.incompatible_features & INCOMPAT_DIRTY);
+	assert_int_equal(qcow2_close(t.disk, NULL), 0);
+	store_unref(t.file);
+	store_unref(t.mem);
 }
