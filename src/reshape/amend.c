@@ -1,5 +1,6 @@
 #include "reshape/amend.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 int amend_progress_add(struct amend_progress *p, uint64_t n,
 		       struct qcow2_error *err)
 {
+	assert(p->done <= p->total);
 	p->done = min_u64(p->done + n, p->total);
 	if (!p->fn || !p->fn(p->opaque, p->done, p->total))
 		return 0;

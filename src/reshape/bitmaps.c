@@ -1,5 +1,6 @@
 #include "reshape/bitmaps.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -34,6 +35,23 @@ struct work {
 	uint64_t n_new;
 	bool changes;
 };
+
+void bitmaps_resize_validate(const struct bitmaps_resize *r)
+{
+	uint64_t size = r->img->geo.cluster_size;
+
+	/* "The bitmaps may stay as they are": nothing is new or old then. */
+	assert(r->changes || (!r->n_fresh && !r->stale.n));
+	assert(implies(r->n_fresh, r->fresh));
+	assert(is_aligned(r->place.directory_off, size));
+	for (size_t i = 0; i < r->n_fresh; i++) {
+		assert(r->fresh[i].n_clusters);
+		assert(is_aligned(r->fresh[i].host_off, size));
+	}
+	for (size_t i = 0; i < r->stale.n; i++)
+		assert(is_aligned(r->stale.list[i].host_off, size) &&
+		       r->stale.list[i].n_clusters);
+}
 
 /* ---- What is refused ----------------------------------------------------- */
 
@@ -389,6 +407,7 @@ void bitmaps_resize_done(struct bitmaps_resize *r)
 			geometry_clusters(&r->img->geo, all->directory_bytes),
 	};
 
+	VALIDATE(bitmaps_resize, r);
 	if (!r->changes)
 		return;
 	for (size_t i = 0; i < r->stale.n; i++) {

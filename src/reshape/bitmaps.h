@@ -15,6 +15,7 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
 #include "commit/commit.h"
 #include "counts/refcounts.h"
 #include "format/extension.h"
@@ -31,6 +32,8 @@ struct bitmaps_resize {
 	size_t n_fresh;
 	struct freed_list stale; /* nothing will point to these any more */
 };
+
+VALIDATOR(bitmaps_resize);
 
 /* Refuses bitmaps that cannot have @size: those in use, of which nobody knows
  * what they miss, and damaged ones. */

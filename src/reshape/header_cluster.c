@@ -113,6 +113,14 @@ static int take_rest(struct layout *l, const struct header *old,
 	return 0;
 }
 
+static void layout_validate(const struct layout *l)
+{
+	assert(l->rest && l->rest_len && l->len >= l->to->header.header_length);
+	/* What the old cluster has a meaning for lies in the window. */
+	assert(l->lists.off <= l->lists.end && l->lists.end <= l->len);
+	assert(l->name.off <= l->name.end && l->name.end <= l->len);
+}
+
 static int layout_init(struct layout *l, struct image *img,
 		       const struct header_cluster *to, struct qcow2_error *err)
 {
@@ -127,7 +135,11 @@ static int layout_init(struct layout *l, struct image *img,
 	if (!l->old || !l->new)
 		return error_nomem(err, "the header cluster", 2 * l->len);
 	rc = store_pread(img->file, l->old, l->len, 0, 0, err);
-	return rc < 0 ? rc : take_rest(l, &img->header, err);
+	if (rc == 0)
+		rc = take_rest(l, &img->header, err);
+	if (rc == 0)
+		layout_validate(l);
+	return rc;
 }
 
 static void layout_release(struct layout *l)

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/cursor.h"
+#include "image/image.h"
 #include "stores/fault.h"
 #include "stores/record.h"
 #include "unit/check/rig.h"
@@ -298,4 +299,22 @@ TEST(a_crash_leaves_size_and_bitmap_together)
 {
 	crash_all_the_way(SMALL, LARGE);
 	crash_all_the_way(LARGE, SMALL);
+}
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_resize_of_bitmaps_that_is_not_as_it_should_be_is_found)
+{
+	struct image img = { .geo = { .cluster_size = 4096 } };
+	struct claim fresh = { .host_off = 4096, .n_clusters = 1 };
+	struct bitmaps_resize r = {
+		.img = &img, .changes = true, .fresh = &fresh, .n_fresh = 1
+	};
+
+	bitmaps_resize_validate(&r);
+	ASSERT_ABORTS(r.changes = false; bitmaps_resize_validate(&r));
+	ASSERT_ABORTS(r.fresh = NULL; bitmaps_resize_validate(&r));
+	ASSERT_ABORTS(r.place.directory_off = 1; bitmaps_resize_validate(&r));
+	ASSERT_ABORTS(fresh.n_clusters = 0; bitmaps_resize_validate(&r));
+	ASSERT_ABORTS(fresh.host_off++; bitmaps_resize_validate(&r));
 }
