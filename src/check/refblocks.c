@@ -239,8 +239,10 @@ int refblocks_load(struct check *c, struct qcow2_error *err)
 	b->n = (size_t)min_u64(table_bytes(c) / REFCOUNT_TABLE_ENTRY_BYTES,
 			       (n_file >> c->geo.refcount_block_bits) + 1);
 	b->offs = budget_alloc(&c->budget, b->n * sizeof(*b->offs));
-	if (!b->offs)
+	if (!b->offs) {
+		b->n = 0;
 		return budget_error(&c->budget, "the refcount table", err);
+	}
 	rc = claim_table(c, err);
 	if (rc >= 0)
 		rc = read_table(c, err);
