@@ -247,11 +247,12 @@ static void slice_validate(const struct cache *c, struct cache_shard *sh,
 	assert(shard_find(c, sh, s->host_off) == s);
 	/* "already out of the cache" */
 	assert(s->state == SLICE_LOADING || s->state == SLICE_READY);
-	/* Whoever reads it has it pinned, */
+	/* The thread that reads it has it pinned, */
 	assert(implies(s->state == SLICE_LOADING, s->pins > 0));
 	if (s->pins > 0)
 		return;
-	/* and so has a set of dirty slices, and whoever changes an entry. */
+	/* and so has a set of dirty slices, and a thread that changes an
+	 * entry. */
 	assert(!s->dirty);
 	assert(s->seq % 2 == 0);
 }

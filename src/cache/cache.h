@@ -3,9 +3,9 @@
  * blocks, in their on-disk form, keyed by host offset.
  *
  * The cache is sharded by key.  A hit takes one shard's lock for a few
- * instructions and pins the slice; no lock is held during I/O.  Who misses
- * inserts a slice in the LOADING state and reads it; others who want it wait
- * for that one read.
+ * instructions and pins the slice; no lock is held during I/O.  On a miss the
+ * caller inserts a slice in the LOADING state and reads it; other threads that
+ * want it wait for that one read.
  *
  * Memory: at most n_slices slices stay; pinned slices beyond that (as many as
  * there are concurrent requests at worst) go when they are put back.  With a

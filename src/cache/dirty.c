@@ -89,7 +89,7 @@ static int list_reserve(struct dirty_list *l, size_t n, struct qcow2_error *err)
 	return 0;
 }
 
-/* What is being written may have to come back. */
+/* The slices being written may have to come back. */
 int dirty_reserve(struct dirty *d, struct qcow2_error *err)
 {
 	SCOPED_VALIDATE(dirty, d);

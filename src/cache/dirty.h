@@ -33,7 +33,7 @@ struct dirty {
 VALIDATOR(dirty);
 
 void dirty_init(struct dirty *d, struct cache *cache);
-/* What is still listed is unpinned and lost. */
+/* Unpins the slices still listed; their changes are lost. */
 void dirty_release(struct dirty *d);
 
 /* Makes room for one more mark, so that dirty_mark() cannot fail.  -ENOMEM. */
@@ -42,7 +42,7 @@ void dirty_mark(struct dirty *d, struct slice *s);
 
 /* -ENOMEM, and all stays as it is. */
 int dirty_collect(struct dirty *d, struct writes *out, struct qcow2_error *err);
-/* What was collected has been written; or not, or not all of it. */
+/* All that was collected has been written; or it has not, or not all of it. */
 void dirty_written(struct dirty *d);
 void dirty_failed(struct dirty *d);
 

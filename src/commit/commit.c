@@ -202,9 +202,9 @@ int commit_rewrite_l2(struct commit *c, const uint8_t *bytes, uint64_t len,
 	return rc;
 }
 
-/* What is in quarantine takes space in the file that nobody can use: no more
- * than a share of the file, or so much that a barrier is cheap beside it.  A run
- * can cost a slice of refcounts when it is given back. */
+/* Clusters in quarantine take space in the file that nobody can use: no more
+ * than a share of the file, or so much that a barrier is cheap beside it.  A
+ * run can cost a slice of refcounts when it is given back. */
 static bool quarantine_is_full(const struct commit *c)
 {
 	uint64_t bytes = c->freed.n_clusters << c->geo->cluster_bits;
@@ -253,8 +253,9 @@ static struct freed_batch *take_over(struct commit *c)
 	return b;
 }
 
-/* What was asked for is durable by now.  Clusters that cannot be given back for
- * want of memory or of a refcount block leak; only damage is worth failing. */
+/* The commit that was asked for is durable by now.  Clusters that cannot be
+ * given back for want of memory or of a refcount block leak; only damage is
+ * worth failing. */
 static int release_freed(struct commit *c, struct qcow2_error *err)
 {
 	struct freed_batch *b;

@@ -58,7 +58,7 @@ struct freed_list {
 
 VALIDATOR(freed_list);
 
-/* What one commit freed, until its grace period is over. */
+/* The clusters that one commit freed, until their grace period is over. */
 struct freed_batch {
 	struct freed_batch *next;
 	uint64_t ticket;
@@ -136,17 +136,17 @@ void commit_set_l2(struct commit *c, struct slice *s, uint64_t index,
 		   struct l2_entry e);
 void commit_set_l1(struct commit *c, uint64_t index, uint64_t entry);
 void commit_free(struct commit *c, struct freed freed);
-/* What was set must not reach the disk before the data written so far and the
- * refcounts changed so far. */
+/* The entries set must not reach the disk before the data written so far and
+ * the refcounts changed so far. */
 void commit_order(struct commit *c);
 void commit_end(struct commit *c);
 
 /*
  * Writes whole slices of L2 tables, past what is collected for a commit: for
- * changes of very many entries.  Writers are kept out, and nothing of the
- * tables is dirty.  What must be durable before has been flushed; the next
- * commit_flush() makes these durable.  Where writing fails the slices become
- * dirty, and the next commit writes them.
+ * changes of very many entries.  The caller must keep writers out, leave
+ * nothing of the tables dirty, and have flushed all that must be durable
+ * before; the next commit_flush() makes these durable.  If writing fails the
+ * slices become dirty, and the next commit writes them.
  */
 int commit_rewrite_l2(struct commit *c, const uint8_t *bytes, uint64_t len,
 		      uint64_t host_off, struct qcow2_error *err);

@@ -113,8 +113,8 @@ static void restore_l1(struct commit *c, const struct writes *entries)
 	}
 }
 
-/* What was not written, or not wholly, waits for the next commit; what was
- * freed waits for it too, since its pointers may still be on the disk. */
+/* Changes that were not written, or not wholly, wait for the next commit; freed
+ * clusters wait too, since pointers to them may still be on the disk. */
 static void restore(struct commit *c, struct epoch *e)
 {
 	refcounts_failed(c->refs);

@@ -1,6 +1,6 @@
 /*
- * What one commit writes, taken at one moment: the two phases of docs/ordering.md
- * and what the commit frees.
+ * The work of one commit, taken at one moment: the two phases of
+ * docs/ordering.md and the clusters that the commit frees.
  *
  * One epoch is under way at a time.  When writing it has failed, everything it
  * took is as dirty as before.

@@ -1,8 +1,8 @@
 /*
  * Grace periods: when has every request that began before now finished?
  *
- * A request enters and leaves; neither waits nor takes a lock.  Whoever frees
- * a host cluster asks for a ticket, and may let the cluster be used again once
+ * A request enters and leaves; neither waits nor takes a lock.  To free a host
+ * cluster the caller takes a ticket, and may let the cluster be used again once
  * the ticket is over: then no request that could have looked it up is still
  * under way.
  *
@@ -35,7 +35,7 @@ struct grace {
 	struct grace_slot slots[2][GRACE_SLOTS];
 };
 
-/* What a request holds between enter and leave. */
+/* The hold of a request between enter and leave. */
 struct grace_ref {
 	struct grace_slot *slot;
 };

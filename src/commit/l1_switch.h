@@ -20,7 +20,8 @@ VALIDATOR(l1_switch);
 /* A table of @n_entries entries, all 0, at @host_off.  -ENOMEM. */
 int l1_switch_init(struct l1_switch *s, uint64_t n_entries, uint64_t host_off,
 		   struct qcow2_error *err);
-/* What was not used, or what was replaced; may be called twice. */
+/* Releases the table that was not used, or was replaced; may be called
+ * twice. */
 void l1_switch_release(struct l1_switch *s);
 
 /* Exchanges the table of @c with that of @s.  Nothing of it is dirty, and no

@@ -1,5 +1,5 @@
 /*
- * What the headers of commit/ promise.
+ * The promises of the headers of commit/.
  */
 #include <limits.h>
 

@@ -26,7 +26,7 @@ void refcounts_hold(struct refcounts *r, uint64_t cluster_idx)
 	SCOPED_LOCK(&r->lock);
 	SCOPED_VALIDATE(refcounts, r);
 
-	/* What was held may have become free meanwhile. */
+	/* The cluster held before may have become free meanwhile. */
 	if (r->held)
 		r->next_free = min_u64(r->next_free, r->held);
 	r->held = cluster_idx;
@@ -120,8 +120,8 @@ static int limit_reached(const struct refcounts *r, struct qcow2_error *err)
 }
 
 /*
- * What to do about a region without refcount block: past the end of the file
- * it gets one; below, nobody knows what is in it, so nothing is claimed there.
+ * Handles a region without refcount block: past the end of the file it gets
+ * one; below, its contents are unknown, so nothing is claimed there.
  */
 static int claim_without_block(struct refcounts *r, uint64_t *from,
 			       struct qcow2_error *err)

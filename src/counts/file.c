@@ -53,7 +53,8 @@ uint64_t refcounts_take_end(struct refcounts *r, uint64_t n,
 	return first;
 }
 
-/* Whoever sets the size later must know of it, or would cut it off again. */
+/* Later changes of the file's size must know of it, or would cut it off
+ * again. */
 int refcounts_write_end(struct refcounts *r, const void *buf, size_t len,
 			uint64_t host_off, struct qcow2_error *err)
 {

@@ -1,6 +1,6 @@
 /*
- * What the refcounts do to the file past their cache, for the files of counts/
- * only: with grow_lock held.
+ * Access of the refcounts to the file past their cache, for the files of
+ * counts/ only: with grow_lock held.
  */
 #ifndef COUNTS_FILE_H
 #define COUNTS_FILE_H

@@ -139,7 +139,7 @@ static int switch_table(struct refcounts *r, struct growth *g,
 	refcounts_tell_old(r, (uint64_t)old.clusters << r->geo->cluster_bits,
 			   old.off);
 	/* Nobody reads the old table once the header is durable, but a commit
-	 * may be writing to it.  Where it cannot be uncounted it leaks. */
+	 * may be writing to it.  If it cannot be uncounted it leaks. */
 	if (!busy)
 		refcounts_decrement(r, old.clusters,
 				    old.off >> r->geo->cluster_bits, NULL);
@@ -192,7 +192,8 @@ int refcounts_add_block(struct refcounts *r, uint64_t cluster_idx,
 		rc = grow_table(r, index, err);
 	if (rc == 0 && !r->table[index])
 		rc = block_add(r, index, err);
-	/* Who comes back finds the block, or would do so for ever. */
+	/* A caller that tries again must find the block, or it would loop for
+	 * ever. */
 	assert(rc != 0 || r->table[index]);
 	return rc;
 }

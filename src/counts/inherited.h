@@ -11,7 +11,8 @@
 
 #include "counts/refcounts.h"
 
-/* What the file holds now is inherited, and its refcounts are doubted. */
+/* The present clusters of the file are inherited, and their refcounts are
+ * doubted. */
 void refcounts_doubt(struct refcounts *r);
 
 /* No refcount is too low any more. */

@@ -160,7 +160,7 @@ static int fill_piece(struct build *b, uint8_t *block, uint64_t cluster_idx,
 	return 0;
 }
 
-/* What the source says about clusters of [i, end). */
+/* Fills in the source's refcounts of the clusters [i, end). */
 static int fill_source(struct build *b, uint8_t *block, uint64_t i,
 		       uint64_t end, struct qcow2_error *err)
 {

@@ -20,7 +20,7 @@
 #define REFBUILD_PIECE_CLUSTERS 512u
 
 /*
- * Where the refcounts come from.  Both functions are called with ascending
+ * The source of the refcounts.  Both functions are called with ascending
  * cluster indices, twice over, and must give the same answers each time.
  */
 struct refbuild_source {
@@ -35,7 +35,7 @@ struct refbuild_source {
 		   struct qcow2_error *err);
 };
 
-/* What the header is to say, and where the next free byte is. */
+/* The values for the header, and the offset of the next free byte. */
 struct refbuild {
 	uint64_t table_off;
 	uint32_t table_clusters;
@@ -46,14 +46,14 @@ struct refbuild {
 /*
  * Writes the structures from @start_off on, a multiple of the cluster size
  * behind everything that is in use, and makes them durable.  @geo: with the
- * refcount width that they are to have.  What @source says about clusters from
- * @start_off on is not asked for.  Costs the blocks that have a refcount which
- * is not 0, and at most 8 MiB for the table and some hundred KiB, or two
- * clusters, of memory.
+ * refcount width that they are to have.  @source is not asked about clusters
+ * from @start_off on.  Costs the blocks that have a refcount which is not 0,
+ * and at most 8 MiB for the table and some hundred KiB, or two clusters, of
+ * memory.
  *
- * -ERANGE for a refcount that the width cannot hold, -EFBIG where the table
- * would exceed its limit or the file 2^56 bytes, or what the store answered.
- * Whatever is returned, nothing below @start_off was changed.
+ * Returns -ERANGE for a refcount that the width cannot hold, -EFBIG if the
+ * table would exceed its limit or the file 2^56 bytes, or the store's error.
+ * In every case, nothing below @start_off was changed.
  */
 int refbuild_write(struct qcow2_store *file, const struct geometry *geo,
 		   const struct refbuild_source *source, uint64_t start_off,

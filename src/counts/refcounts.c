@@ -517,7 +517,7 @@ bool refcounts_wanted(struct refcounts *r)
 {
 	SCOPED_LOCK(&r->lock);
 
-	/* Where opening failed there is no cache. */
+	/* There is no cache if opening failed. */
 	return r->dirty.waiting.n &&
 	       r->dirty.waiting.n > cache_capacity(&r->blocks) / 2;
 }

@@ -2,7 +2,7 @@
  * The refcounts of host clusters: the table in memory, block slices in a
  * cache, changes collected for commit.
  *
- * What is in memory is never lower than what pointers need: increments happen
+ * A refcount in memory is never lower than pointers need: increments happen
  * before a pointer can be written, decrements are asked for only when the
  * removal of the pointer is durable and nobody can still be using it.  So a
  * cluster whose refcount in memory is 0 is free, and every state in which a
@@ -29,7 +29,7 @@
 #include "format/geometry.h"
 #include "format/header.h"
 
-/* Where the refcount table is; what the header must say after it moved. */
+/* The place of the refcount table; the header must name it after it moved. */
 struct reftable_place {
 	uint64_t off;
 	uint32_t clusters;
@@ -60,7 +60,7 @@ struct refcount_totals {
 	uint64_t freed;
 };
 
-/* Whoever has the header and guards metadata. */
+/* The owner of the header, which also guards metadata. */
 struct refcounts_owner {
 	/* Called with grow_lock held to point the header to a new table; must
 	 * make it durable. */
@@ -198,8 +198,8 @@ int refcounts_increment(struct refcounts *r, uint64_t n, uint64_t first,
 int refcounts_decrement(struct refcounts *r, uint64_t n, uint64_t first,
 			struct qcow2_error *err);
 
-/* For who has the image to himself: the cluster, which has a refcount block,
- * has @value references from now on. */
+/* Sets the references of the cluster to @value.  The cluster must have a
+ * refcount block, and the caller exclusive access to the image. */
 int refcounts_set(struct refcounts *r, uint64_t value, uint64_t cluster_idx,
 		  struct qcow2_error *err);
 

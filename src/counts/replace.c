@@ -12,8 +12,8 @@ struct replaced {
 	uint64_t n_table;
 };
 
-/* What does not come from the file stays.  Where there is nothing to count with,
- * readers go on. */
+/* State that does not come from the file stays.  If the new refcounts cannot be
+ * opened, readers go on. */
 static int open_again(struct refcounts *r, const struct header *h,
 		      const struct refcounts *before, uint64_t cache_bytes,
 		      struct qcow2_error *err)

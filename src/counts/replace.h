@@ -8,12 +8,12 @@
 
 /*
  * Takes up the refcounts that the header @h points to now, which count the same
- * clusters as these and what they themselves take; then the old table and its
- * blocks lose their refcounts.  The geometry is that of @h already.  Nothing is
- * dirty and nobody else is at work.
+ * clusters as these and their own; then the old table and its blocks lose their
+ * refcounts.  The geometry is that of @h already.  Nothing may be dirty, and
+ * the caller must have exclusive access.
  *
- * Where they cannot be read, refcounts_broken() says so, and nothing is counted
- * any more.  Where something old cannot be freed it leaks.
+ * If they cannot be read, refcounts_broken() says so, and nothing is counted
+ * any more.  Old clusters that cannot be freed leak.
  */
 int refcounts_replace(struct refcounts *r, const struct header *h,
 		      struct qcow2_error *err);

@@ -86,7 +86,7 @@ static void cut_range(struct table_range *t, uint64_t n)
 		*t = (struct table_range){ 0 };
 }
 
-/* What a failed drop left to be written must not be written behind the end,
+/* Changes left over from a failed drop must not be written behind the end,
  * where another cluster may lie soon. */
 static void set_end(struct refcounts *r, struct reftable_place to)
 {

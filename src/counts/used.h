@@ -1,9 +1,9 @@
 /*
- * Where refcounts are: walks that cost what the metadata costs, however long
- * the file is.
+ * Walks over existing refcounts, which cost what the metadata costs, however
+ * long the file is.
  *
- * A sparse file can end exabytes behind its last cluster.  What the refcount
- * table has no block for is skipped in one step; it reads as free.
+ * A sparse file can end exabytes behind its last cluster.  A part without
+ * refcount blocks is skipped in one step; it reads as free.
  */
 #ifndef COUNTS_USED_H
 #define COUNTS_USED_H
@@ -15,7 +15,7 @@
 
 #include "counts/refcounts.h"
 
-/* Where the refcount table is. */
+/* Returns the place of the refcount table. */
 struct reftable_place refcounts_table_place(struct refcounts *r);
 
 /*

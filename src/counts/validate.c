@@ -1,6 +1,7 @@
 /*
- * What the headers of counts/ promise about refcounts in memory.  What the disk
- * says is not among it: entries of the table and refcounts may be anything.
+ * The promises of the headers of counts/ about refcounts in memory.  They do
+ * not cover the contents of the disk: entries of the table and refcounts may be
+ * anything.
  */
 #include "base/checked.h"
 #include "counts/refcounts.h"

@@ -135,8 +135,8 @@ static bool put(struct alloc *a, const struct alloc_run *run)
 	return false;
 }
 
-/* Claims ahead.  Where that fails there is nothing ahead, and whoever needs
- * clusters next learns why. */
+/* Claims ahead.  If that fails nothing is ahead, and the next request for
+ * clusters returns the cause. */
 static void refill(struct alloc *a, uint64_t window)
 {
 	struct alloc_run run;

@@ -1,12 +1,12 @@
 /*
- * Which host clusters a writer gets.
+ * Chooses the host clusters of a writer.
  *
  * Clusters are claimed ahead in runs, so that a steady stream of small writes
  * finds its refcounts already durable, and sequential writers get neighbours.
  * A second run is claimed while the first is still in use: it becomes durable
  * with a commit that happens anyway.  Runs begin with one cluster and grow with
- * what is written.  What was claimed and not used is given back at close; after
- * a crash it is a leak, bounded by the runs, and by about what was written.
+ * the amount written.  Unused clusters are given back at close; after a crash
+ * they are a leak, bounded by the runs, and by about the amount written.
  *
  * Locks: alloc.lock is taken with nothing of counts/ and commit/ held and holds nothing
  * while clusters are claimed.

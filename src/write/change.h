@@ -14,7 +14,7 @@
 
 struct image;
 
-/* What becomes of one cluster. */
+/* The new state of one cluster. */
 struct change {
 	struct l2_entry entry; /* the new entry */
 	bool skip;             /* leave it as it is */

@@ -165,7 +165,7 @@ static int restore_entry(struct restore *r, struct table *t, uint64_t i,
 		return 0;
 	if (e.desc & L2_COMPRESSED)
 		return check_compressed(r, e, err);
-	/* What points nowhere is not for us to judge. */
+	/* Entries that point nowhere are not for us to judge. */
 	if (!l2_host_off(e) || l2_host_off(e) >= image_file_end(r->img))
 		return 0;
 	rc = count_of(r, l2_host_off(e), &value, err);
@@ -241,8 +241,8 @@ static int restore_all(struct image *img, uint64_t *n_lost,
 	return rc;
 }
 
-/* What could not be done is worth another try: it changes nothing that is right
- * already, and otherwise flags wait for a repair. */
+/* A failure is worth another try: that changes no flag that is right already,
+ * and without it flags wait for a repair. */
 int copied_flags_restore(struct image *img, uint64_t *n_lost,
 			 struct qcow2_error *err)
 {

@@ -15,8 +15,8 @@
 struct image;
 struct tree;
 
-/* Clears the flags of the entries of all L2 tables of @tree.  What is behind
- * them has more than one reference already. */
+/* Clears the flags of the entries of all L2 tables of @tree.  The clusters they
+ * point to must have more than one reference already. */
 int copied_flags_clear_tables(struct image *img, struct tree *tree,
 			      struct qcow2_error *err);
 

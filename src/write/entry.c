@@ -162,8 +162,8 @@ static bool is_there(const struct image *img, const struct entry_plan *p,
 	return p->keeps_host && entry_in_place(img, p->old, guest_off) != 0;
 }
 
-/* Subclusters with data move with the cluster.  What lies between them and the
- * new data is written too, since one write is cheaper than two, but stays
+/* Subclusters with data move with the cluster.  Gaps between them and the new
+ * data are written too, since one write is cheaper than two, but stay
  * unallocated. */
 static uint64_t moving(const struct entry_plan *p)
 {

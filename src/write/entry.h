@@ -1,6 +1,6 @@
 /*
- * What a writer does with one L2 entry: what it was, what it becomes, and what
- * must be copied in between.
+ * The plan of a writer for one L2 entry: the old entry, the new one, and the
+ * data to copy in between.
  */
 #ifndef WRITE_ENTRY_H
 #define WRITE_ENTRY_H
@@ -53,8 +53,8 @@ static inline uint64_t entry_host(const struct geometry *g, struct l2_entry e,
 void entry_plan_init(const struct image *img, struct entry_plan *p,
 		     struct l2_entry e, uint64_t guest_off);
 
-/* Where copying begins before data at @data_off, and where it ends behind data
- * that ends at @data_end. */
+/* Return where copying begins before data at @data_off, and where it ends
+ * behind data that ends at @data_end. */
 uint64_t entry_copy_begin(const struct image *img, const struct entry_plan *p,
 			  uint64_t data_off);
 uint64_t entry_copy_end(const struct image *img, const struct entry_plan *p,

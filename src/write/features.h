@@ -33,8 +33,8 @@ int features_open(struct image *img, struct qcow2_error *err);
  * this version writes, lose the bit by which they are trusted. */
 int features_before_guest_change(struct image *img, struct qcow2_error *err);
 
-/* Between them writing changes nothing that a bitmap could be about, and the bit
- * stays.  For who has the image to himself. */
+/* Between them writing changes nothing that a bitmap could be about, and the
+ * bit stays.  The caller must have exclusive access to the image. */
 bool features_keep_bitmaps(struct image *img);
 void features_end_keep_bitmaps(struct image *img, bool kept);
 

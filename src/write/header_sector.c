@@ -14,7 +14,7 @@ static size_t encode_fixed_part(const struct image *img, uint8_t *buf)
 	struct header h = img->header;
 	size_t len;
 
-	/* What later versions added behind it stays as it is on disk. */
+	/* Leave fields that later versions added after it untouched. */
 	if (h.header_length > HEADER_LENGTH_V3) {
 		h.tail_len -= h.header_length - HEADER_LENGTH_V3;
 		h.header_length = HEADER_LENGTH_V3;
@@ -35,7 +35,8 @@ static int write_and_wait(struct image *img, const uint8_t *buf, size_t len,
 
 	if (rc == 0) {
 		rc = store_flush(img->file, err);
-		/* Whatever the barrier was to make durable may be lost. */
+		/* Everything that the barrier was to make durable may be
+		 * lost. */
 		if (rc < 0)
 			commit_poison(&img->writer->commit, rc);
 	}

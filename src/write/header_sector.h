@@ -2,11 +2,12 @@
  * The header sector of an image that is written: whatever one atomic write of the header switches (I6).
  *
  * All changes of img->header happen under header_lock and are durable when the
- * function returns.  When one fails, memory keeps the old header.  Where the
- * write failed the sector may be on the disk all the same: the old one is written
- * again at once, and where that fails too the header is *unsettled* until it
+ * function returns.  When one fails, memory keeps the old header.  If the write
+ * failed the sector may be on the disk all the same: the old one is written
+ * again at once, and if that fails too the header is *unsettled* until it
  * succeeds, which every commit sees to before anything else.  Until then both
- * headers are right, so what the new one points to must not be used again.
+ * headers are right, so clusters that the new one points to must not be used
+ * again.
  */
 #ifndef WRITE_HEADER_SECTOR_H
 #define WRITE_HEADER_SECTOR_H
@@ -21,7 +22,7 @@
 
 struct image;
 
-/* What functions do to the header that header_sector_update() writes. */
+/* Changes the header that header_sector_update() writes. */
 typedef void header_change_fn(struct header *h, void *opaque);
 
 /* Changes the header in memory and on disk, durably; the image's old header

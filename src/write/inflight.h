@@ -2,8 +2,8 @@
  * Requests under way that write: two that overlap run one after the other.
  *
  * The disk is divided into regions, each with its own lock, so that writers in
- * different places never meet.  A range lies in one region.  Who has to wait
- * holds nothing while waiting.
+ * different places never meet.  A range lies in one region.  A request that has
+ * to wait holds nothing while waiting.
  */
 #ifndef WRITE_INFLIGHT_H
 #define WRITE_INFLIGHT_H

@@ -1,11 +1,11 @@
 /*
- * One look at what a write meets: the entries from a guest offset on, checked
- * and classified, as far as one step of the write can treat them alike.
+ * One look at the entries that a write meets: those from a guest offset on,
+ * checked and classified, as far as one step of the write can treat them alike.
  *
- * Only who has the range in flight changes the entries of its clusters, and
- * whole clusters are what a change takes.  So a look stays true as long as the
- * caller has any range in flight that touches all the bytes that were looked
- * at, or is the only one who writes.
+ * Only the request that has the range in flight changes the entries of its
+ * clusters, and a change takes whole clusters.  So a look stays true as long as
+ * the caller has any range in flight that touches all the bytes that were
+ * looked at, or is the only writer.
  */
 #ifndef WRITE_LOOK_H
 #define WRITE_LOOK_H

@@ -1,6 +1,6 @@
 /*
- * What of an image the overlap guard knows, and what happens when a write
- * would hit it.
+ * The structures that the overlap guard knows, and its answer when a write
+ * would hit them.
  */
 #ifndef WRITE_OVERLAP_H
 #define WRITE_OVERLAP_H

@@ -90,7 +90,7 @@ static int reserve_new(struct pack *p, uint32_t len, uint64_t *host_off,
 	return 0;
 }
 
-/* Where pieces are already durable, or may be soon, no sector is shared. */
+/* No sector is shared with pieces that are durable already, or may be soon. */
 static void leave_durable_sector(struct pack *p)
 {
 	uint64_t generation = commit_generation(p->alloc->commit);

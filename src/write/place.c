@@ -86,7 +86,7 @@ static bool covers(const struct image *img, uint64_t len, uint64_t off)
 	       (is_aligned(end, size) || end == img->virtual_size);
 }
 
-/* Who places enters no range, so that the proof could not keep him out: it comes
+/* Placing enters no range, so the proof could not keep it out: the proof comes
  * before all of it. */
 static int before_placing(struct image *img, struct qcow2_error *err)
 {

@@ -1,11 +1,12 @@
 /*
  * Filling a new image: places first, data afterwards.
  *
- * Who fills an image that nobody else knows yet (a copy in the making) need not
- * hold its entries back until the data is there: until the whole is complete
- * it is worth nothing.  So it asks for places in guest order, which makes the
- * image the same however many threads there are, and writes to them in any
- * order.  When one of these writes fails the image must be thrown away.
+ * A caller that fills an image that nobody else knows yet (a copy in the
+ * making) need not hold its entries back until the data is written: the image
+ * is worth nothing until it is complete.  So the caller asks for places in
+ * guest order, which makes the image the same however many threads there are,
+ * and writes to them in any order.  When one of these writes fails the image
+ * must be thrown away.
  *
  * Only one thread asks for places at a time, and no request overlaps the ranges
  * that were given out until they are written.
@@ -22,9 +23,9 @@
 struct image;
 
 /*
- * Where the first *here of the @len bytes at @off are to be written: linked,
- * not written.  What lies around them in their clusters reads as zeros.  *here
- * is 0 where that cannot be had: image_pwritev() can.
+ * Returns the place for the first *here of the @len bytes at @off: linked, not
+ * written.  The rest of their clusters reads as zeros.  *here is 0 if there is
+ * no such place: use image_pwritev() then.
  */
 int image_place(struct image *img, uint64_t len, uint64_t off, uint64_t *here,
 		uint64_t *host_off, struct qcow2_error *err);

@@ -136,9 +136,9 @@ static int refuse(struct image *img, const struct proof_findings *f,
 /* A counter for every cluster, and what goes with it. */
 enum { BYTES_PER_CLUSTER = 5 };
 
-/* Where the caller names no budget, a large image may cost more than the usual
- * one: what counting its clusters takes, but no more than the file takes up on
- * the host, so that a small file cannot claim to be a large one. */
+/* If the caller names no budget, a large image may cost more than the usual
+ * one: the memory for counting its clusters, but no more than the file takes up
+ * on the host, so that a small file cannot claim to be a large one. */
 static struct qcow2_budget budget_of(struct image *img)
 {
 	struct qcow2_budget budget = img->writer->proof.budget;

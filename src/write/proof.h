@@ -1,23 +1,23 @@
 /*
- * What a writer has to know before he relies on refcounts (O39): that none is
- * too low.  Then a cluster without a refcount is free, one with a refcount of 1
- * has one owner, and an entry with the COPIED flag may be written in place.
+ * Before a writer relies on refcounts it must know that none is too low (O39).
+ * Then a cluster without a refcount is free, one with a refcount of 1 has one
+ * owner, and an entry with the COPIED flag may be written in place.
  *
- * The proof is one pass over all metadata (check/proof.h), made before the first
- * change and not at open: who changes nothing pays nothing.  New clusters at the
- * end of the file need it too, because an entry may point past the end, to where
+ * The proof is one pass over all metadata (check/proof.h), made before the
+ * first change and not at open: readers pay nothing.  New clusters at the end
+ * of the file need it too, because an entry may point past the end, to where
  * the next cluster would be.  Refcounts that turn out too low are raised, and
  * flags that turn out wrong cleared.  An image with other damage is marked
  * corrupt and takes no changes.
  *
- * Where the pass cannot be made (no memory, a table that cannot be read) writing
+ * If the pass cannot be made (no memory, a table that cannot be read) writing
  * goes on, and nothing that the file held is claimed, overwritten in place,
  * punched or cut off: L2 tables and data are copied when they change.
  * Operations that cannot live with that call proof_require().
  *
- * The pass runs on the caller's thread, who holds nothing: no range in flight,
- * no grace period, no lock below snapshot_lock.  Other writers wait, readers do
- * not.
+ * The pass runs on the caller's thread, which must hold nothing: no range in
+ * flight, no grace period, no lock below snapshot_lock.  Other writers wait,
+ * readers do not.
  */
 #ifndef WRITE_PROOF_H
 #define WRITE_PROOF_H
@@ -66,11 +66,11 @@ int proof_before_change(struct image *img, uint64_t len, unsigned flags,
  * of memory or of a table. */
 int proof_make(struct image *img, struct qcow2_error *err);
 
-/* The same for who cannot do without: tries again what failed before, and
- * fails if it fails. */
+/* The same for callers that cannot do without the proof: tries a failed pass
+ * again, and fails if that fails. */
 int proof_require(struct image *img, struct qcow2_error *err);
 
-/* The same for who holds snapshot_lock and keeps writers out. */
+/* The same for callers that hold snapshot_lock and keep writers out. */
 int proof_require_frozen(struct image *img, struct qcow2_error *err);
 
 /* Whether COPIED may be believed of the cluster at @host_off: not where the

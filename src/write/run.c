@@ -25,7 +25,7 @@ static uint64_t run_end(const struct image *img, const struct run *r)
 
 /* ---- Place --------------------------------------------------------------- */
 
-/* Where the clusters have their place already. */
+/* Returns the place that the clusters have already. */
 static uint64_t known_place(const struct run *r)
 {
 	return r->was->first.keeps_host ? l2_host_off(r->was->first.old)

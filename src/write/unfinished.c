@@ -1,5 +1,5 @@
 /*
- * What becomes of an operation on snapshots that failed half-way.
+ * The end of an operation on snapshots that failed half-way.
  */
 #include "write/unfinished.h"
 

@@ -1,6 +1,6 @@
 /*
  * An operation that changes many tables at once has the dirty bit set meanwhile.
- * Where it fails, and cannot be undone for want of room, it stays unfinished: the
+ * If it fails, and cannot be undone for want of room, it stays unfinished: the
  * next operation, a settle or the close puts the COPIED flags right.
  */
 #ifndef WRITE_UNFINISHED_H

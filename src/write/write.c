@@ -2,11 +2,11 @@
  * Guest writes, step by step.
  *
  * A request is cut at the regions of the in-flight table.  In each region a
- * look says what the write meets.  What can be overwritten with one write is
- * done so at once, while the bytes alone are in flight.  For anything else the
- * range is widened to whole clusters, so that no other writer comes between
- * the steps: what lies in clusters of its own is overwritten in place, the
- * rest gets a run of new clusters.
+ * look says what the write meets.  Bytes that one write can overwrite are
+ * written at once, while they alone are in flight.  For anything else the range
+ * is widened to whole clusters, so that no other writer comes between the
+ * steps: data in clusters of its own is overwritten in place, the rest gets a
+ * run of new clusters.
  */
 #include "write/write.h"
 
@@ -137,10 +137,10 @@ static int write_clusters(struct image *img, struct iov_cursor *src,
 	return rc;
 }
 
-/* What takes one write in place needs no more than its bytes.  Where it takes
- * more than that, the rest would come after the range was left, and others in
- * between.  Where nobody else is in the clusters the look stays true: nobody
- * could change an entry while we were in its cluster. */
+/* One write in place needs only its own bytes in flight.  If it takes more, the
+ * rest would come after the range was left, with other writers in between.  If
+ * no other request is in the clusters the look stays true: nobody could change
+ * an entry while we were in its cluster. */
 static int write_region(struct image *img, struct iov_cursor *src, uint64_t len,
 			uint64_t off, unsigned flags, struct qcow2_error *err)
 {

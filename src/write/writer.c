@@ -191,7 +191,7 @@ static bool is_lazy(const struct image *img, const struct qcow2_open_opts *opts)
 	       (img->header.compatible_features & COMPAT_LAZY_REFCOUNTS);
 }
 
-/* What was compressed before this opening ends where the file ended then. */
+/* Data compressed before this opening ends where the file ended then. */
 static uint64_t pack_apart(const struct image *img)
 {
 	return align_up(img->sizes.file, img->geo.cluster_size);
@@ -285,9 +285,9 @@ int writer_open(struct image *img, const struct qcow2_open_opts *opts,
 
 /* ---- Close --------------------------------------------------------------- */
 
-/* On a host that is full this is the space in which the tables go that show what
- * was written before.  No pointer leads to what is free, so it need not wait.
- * Where it fails nothing is lost: the last cut tells. */
+/* On a full host this makes the space for the tables that show earlier writes.
+ * No pointer leads to free clusters, so the cut need not wait.  Nothing is lost
+ * if it fails: the last cut reports the error. */
 static void make_room(struct image *img)
 {
 	struct writer *writer = img->writer;

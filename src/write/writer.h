@@ -1,5 +1,5 @@
 /*
- * What a writable image has that a readable one has not.
+ * The state of an image that is open for writing.
  */
 #ifndef WRITE_WRITER_H
 #define WRITE_WRITER_H
@@ -38,7 +38,7 @@ struct below {
 	bool (*reads_zero)(void *opaque, uint64_t len, uint64_t off);
 };
 
-/* Which freed clusters give their space back to the host. */
+/* Tells which freed clusters give their space back to the host. */
 struct discard_policy {
 	bool request;  /* guest discards and unmapping zeroes */
 	bool snapshot; /* snapshot deletion */
