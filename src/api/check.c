@@ -39,7 +39,8 @@ static int take_opts(const struct qcow2_check_opts *opts,
 	return args_check_budget(&own->budget, err);
 }
 
-/* What could not be answered is refused before anything is repaired. */
+/* Requests that could not be answered are refused before anything is
+ * repaired. */
 static int take_args(const struct qcow2_check_opts *opts,
 		     struct qcow2_check_opts *own,
 		     const struct qcow2_check_result *result,

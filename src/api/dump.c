@@ -23,7 +23,7 @@ static bool has_snapshot(uint32_t what)
 	       what == QCOW2_DUMP_ENTRY;
 }
 
-/* What would have no effect is a mistake. */
+/* An option that would have no effect is a mistake. */
 static int check_where(const struct qcow2_dump_opts *o, struct qcow2_error *err)
 {
 	if (o->index && !has_index(o->what))

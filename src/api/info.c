@@ -1,5 +1,5 @@
 /*
- * What is in an image, told in the caller's structures.
+ * Information about an image, in the caller's structures.
  */
 #include "api/handle.h"
 #include "base/options.h"

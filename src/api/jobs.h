@@ -6,7 +6,7 @@
 
 #include <qcow2.h>
 
-/* What conversions to a path know besides. */
+/* The further flags of conversions to a path. */
 #define CONVERT_PATH_FLAGS \
 	(QCOW2_CONVERT_IN_PLACE | QCOW2_CONVERT_REPLACE | QCOW2_CONVERT_EXCL)
 

@@ -39,8 +39,8 @@ static const struct part *part_at(const struct concat *c, uint64_t off)
 	return &c->parts[low];
 }
 
-/* Where what is said of the byte at @off ends: that part, or the zeros behind
- * it. */
+/* Returns the end of the stretch that has @off: of that part, or of the zeros
+ * behind it. */
 static uint64_t stretch_end(const struct concat *c, const struct part *p,
 			    uint64_t off)
 {

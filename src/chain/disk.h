@@ -2,8 +2,8 @@
  * One virtual disk: an image and everything below it, read as one.
  *
  * A disk is a list of layers from the top down.  Each is a qcow2 image (with
- * an external data file, perhaps) or a raw file.  What a layer does not have
- * is asked of the next; past the end of a layer, and below the last, are
+ * an external data file, perhaps) or a raw file.  Data that a layer does not
+ * have is read from the next; past the end of a layer, and below the last, are
  * zeros.
  *
  * Threads: all functions but disk_open and disk_close may run concurrently.
@@ -125,9 +125,9 @@ int disk_map(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 	     struct qcow2_extent *out, struct qcow2_error *err);
 
 /*
- * Where the bytes of a data extent without compression and encryption are: the
- * store, for copy offload at extent.host_off.  NULL when they cannot be copied
- * as they are.  Borrowed from the disk.
+ * Returns the store that has the bytes of a data extent without compression and
+ * encryption, for copy offload at extent.host_off.  NULL when they cannot be
+ * copied as they are.  Borrowed from the disk.
  */
 struct qcow2_store *disk_extent_store(struct disk *d,
 				      const struct qcow2_extent *extent);

@@ -181,7 +181,8 @@ static int open_in_dir(const struct gate_request *r, struct gate_file *out,
 		       out, err);
 }
 
-/* What remains of @path below @dir, both real paths; NULL when it is not. */
+/* Returns the rest of @path below @dir, both real paths; NULL if it is not
+ * below. */
 static const char *below(const char *dir, const char *path)
 {
 	size_t n = strlen(dir);

@@ -1,6 +1,6 @@
 /*
- * Who may open what: the only place where a name found in an image becomes an
- * open file.
+ * The rules for opening files: the only place where a name found in an image
+ * becomes an open file.
  */
 #ifndef CHAIN_GATE_H
 #define CHAIN_GATE_H

@@ -1,6 +1,5 @@
 /*
- * What a disk and the layers of it tell of themselves, in the caller's
- * structures.
+ * Information about a disk and its layers, in the caller's structures.
  */
 #include <errno.h>
 #include <inttypes.h>

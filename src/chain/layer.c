@@ -95,7 +95,7 @@ int layer_hold(struct store_hold *hold, struct qcow2_store *store,
 	return store_hold(hold, store, how, err);
 }
 
-/* Whatever is not qcow2 is raw. */
+/* Everything that is not qcow2 is raw. */
 static int probe(struct qcow2_store *store, enum qcow2_format *format,
 		 struct qcow2_error *err)
 {

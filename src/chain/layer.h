@@ -1,7 +1,7 @@
 /*
  * One layer of a disk, opened: a qcow2 image, a raw file, or whatever else has
- * a table of operations.  What kinds there are is known to layer.c alone; the
- * rest of chain/ asks the table.
+ * a table of operations.  Only layer.c knows the kinds; the rest of chain/ asks
+ * the table.
  */
 #ifndef CHAIN_LAYER_H
 #define CHAIN_LAYER_H
@@ -62,14 +62,14 @@ struct layer_opening {
 	struct identities *ids;
 };
 
-/* Changes; only the top layer is changed.  Whoever calls these has asked
- * whether the disk is open for writing. */
+/* Changes; only the top layer is changed.  The caller must have checked that
+ * the disk is open for writing. */
 struct layer_write_ops {
 	/* Before all others.  NULL: there is nothing to prepare. */
 	int (*start)(struct layer *l, const struct qcow2_open_opts *opts,
 		     struct qcow2_error *err);
-	/* What the layer lacks is read from @below instead of l->below.  NULL:
-	 * it lacks nothing. */
+	/* Data that the layer lacks is read from @below instead of l->below.
+	 * NULL: it lacks nothing. */
 	void (*set_below)(struct layer *l, struct layer *below);
 	int (*pwritev)(struct layer *l, const struct iovec *iov, int iovcnt,
 		       uint64_t off, unsigned flags, struct qcow2_error *err);
@@ -130,9 +130,9 @@ struct layer_snapshot_ops {
 };
 
 /*
- * What a kind of layer can do.  Without a comment an operation is required;
- * where one may be NULL, a layer without it answers as the comment says.
- * Ranges lie inside the layer and are not empty.
+ * The operations of a kind of layer.  One without a comment is required; if it
+ * may be NULL, a layer without it answers as the comment says.  Ranges lie
+ * inside the layer and are not empty.
  */
 struct layer_ops {
 	enum qcow2_format format;
@@ -163,7 +163,7 @@ struct layer_ops {
 	void (*get_info)(struct layer *l, struct qcow2_info *out);
 	/* Likewise; the requests are the caller's. */
 	void (*get_stats)(const struct layer *l, struct qcow2_stats *out);
-	/* What is true of the fields besides; NULL: nothing. */
+	/* Asserts what else is true of the fields; NULL: nothing. */
 	void (*validate)(const struct layer *l);
 	/* False when there is no such bitmap.  NULL: there are none. */
 	bool (*get_bitmap)(const struct layer *l, uint32_t index,

@@ -18,7 +18,7 @@ static bool is_open_question(const struct qcow2_extent *x)
 	return !(x->flags & (QCOW2_EXTENT_DATA | QCOW2_EXTENT_ZERO));
 }
 
-/* What the layers from @l down say about the bytes at @off. */
+/* Returns the state of the bytes at @off in the layers from @l down. */
 static int map_from(struct layer *l, uint64_t len, uint64_t off, unsigned flags,
 		    struct qcow2_extent *out, struct qcow2_error *err)
 {

@@ -51,8 +51,8 @@ static struct header_peek peek(struct qcow2_store *store)
 
 /*
  * Counts the refcounts of a dirty image anew, before it is opened for writing.
- * Without the lock somebody else may be the one who has it dirty.  What cannot
- * be repaired leaves the bit, and the image is refused.
+ * Without the lock the image may be dirty because another program writes it.
+ * If the repair fails the bit stays, and the image is refused.
  */
 static int settle_dirty(struct layer *l, const struct layer_opening *o,
 			struct qcow2_error *err)
@@ -75,8 +75,8 @@ static int settle_dirty(struct layer *l, const struct layer_opening *o,
 	return 0;
 }
 
-/* What is asked for concerns the top image, whose cluster size the caller can
- * know; the others take as much of it as fits them. */
+/* The options concern the top image, whose cluster size the caller can know;
+ * the others take as much of them as fits. */
 static void fit(struct qcow2_open_opts *own, struct qcow2_store *store)
 {
 	uint32_t cluster_size;

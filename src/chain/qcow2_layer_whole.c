@@ -1,5 +1,5 @@
 /*
- * What is done to a qcow2 layer as a whole: sizes, options, snapshots.
+ * Operations on a qcow2 layer as a whole: sizes, options, snapshots.
  *
  * Most of it can change the size of the disk, and when it fails late it has.
  */

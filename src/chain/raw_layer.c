@@ -82,7 +82,7 @@ static void raw_layer_validate(const struct layer *l)
 
 /* ---- Changes ------------------------------------------------------------- */
 
-/* What was done is durable when @flags ask for it. */
+/* Makes the change durable if @flags ask for it. */
 static int finish(struct layer *l, int rc, unsigned flags,
 		  struct qcow2_error *err)
 {

@@ -1,5 +1,5 @@
 /*
- * Which files a disk is made of.
+ * The files that a disk is made of.
  */
 #include "chain/concat.h"
 #include "chain/disk.h"

@@ -40,9 +40,9 @@ struct dump {
 	struct record record;
 	uint64_t file_size;
 	uint64_t n_read; /* bytes of tables, or entries */
-	/* The first cluster, of which the file has @head_len bytes.  Where a
-	 * field is such that nothing can be decoded, @head has one that is
-	 * possible; what was found stays in @found. */
+	/* The first cluster, of which the file has @head_len bytes.  If a field
+	 * makes decoding impossible, @head has a possible value instead; the
+	 * original stays in @found. */
 	uint8_t *head;
 	size_t head_len;
 	uint8_t found[HEADER_LENGTH_V3];
@@ -100,7 +100,7 @@ int dump_l2_entry(struct dump *d, uint64_t table, uint64_t l1_index,
 /* refcounts.c */
 int dump_refcounts_place(struct dump *d, struct qcow2_error *err);
 int dump_refcounts(struct dump *d, struct qcow2_error *err);
-/* What the entry that refers to a cluster says of its refcount. */
+/* The refcount of a cluster according to the entry that refers to it. */
 enum copied {
 	COPIED_CLEAR,
 	COPIED_SET,

@@ -1,6 +1,6 @@
 /*
- * What is in the metadata of an image, told record by record, however damaged
- * it is: qcow2_dump_store().
+ * Tells the metadata of an image record by record, however damaged it is:
+ * qcow2_dump_store().
  */
 #ifndef DUMP_DUMP_H
 #define DUMP_DUMP_H

@@ -50,7 +50,7 @@ static uint64_t value_of(const struct dump *d, const struct field *f)
 	return f->bytes == 4 ? get_be32(p) : get_be64(p);
 }
 
-/* What the header has depends on its version, and on its length. */
+/* The fields of a header depend on its version, and on its length. */
 static bool is_there(const struct dump *d, const struct field *f)
 {
 	uint64_t end = d->no_header ? d->head_len : d->header.header_length;
@@ -77,7 +77,7 @@ static void feature_defects(struct record *r, uint64_t bits)
 		record_defect(r, DEFECT_HEADER_UNKNOWN_FEATURE);
 }
 
-/* What numbers that are possible say all the same. */
+/* Adds the flags and defects of numbers that decode. */
 static void add_meaning(struct dump *d, const struct field *f, uint64_t value)
 {
 	struct record *r = &d->record;

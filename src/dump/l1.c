@@ -39,7 +39,8 @@ static int tell_entry(struct dump *d, const struct table *t,
 	if (reserved)
 		record_hex(r, "reserved-bits", reserved);
 	record_defect(r, l1_entry_defect(&d->geo, entry, d->file_size));
-	/* Which l1_entry_defect() does not look at when there is another. */
+	/* l1_entry_defect() does not report these bits beside another
+	 * defect. */
 	if (reserved)
 		record_defect(r, DEFECT_L1_ENTRY_RESERVED);
 	return dump_tell(d, err);

@@ -37,7 +37,7 @@ struct record {
 	size_t used; /* of room */
 };
 
-/* Where records go. */
+/* The receiver of records. */
 struct teller {
 	const struct qcow2_dump_opts *opts;
 	uint64_t n_told;

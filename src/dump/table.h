@@ -43,7 +43,8 @@ void table_skip_to(struct table *t, uint64_t index);
 int table_get(struct dump *d, struct table *t, uint64_t index, struct row *row,
 	      struct qcow2_error *err);
 
-/* Where in the file entry @index begins, to the byte; NOWHERE for what is none. */
+/* Returns the offset of entry @index in the file, or NOWHERE if there is
+ * none. */
 uint64_t table_place(const struct table *t, uint64_t index);
 
 /* 1 and *row, 0 at the end of what is there, or a negative errno. */

@@ -1,6 +1,6 @@
 /*
- * What is written to must not be what is read from.  Locks see to that between
- * programs; these see to it where there are none.
+ * Keeps the files that are written apart from those that are read.  Locks do so
+ * between programs; these functions do so where there are none.
  */
 #ifndef OPS_APART_H
 #define OPS_APART_H

@@ -1,6 +1,6 @@
 /*
- * What a worker takes from the walk over a disk at one time: pieces of guest
- * bytes to read, and ranges that only have to become zeros.
+ * The work that a worker takes from the walk over a disk at one time: pieces of
+ * guest bytes to read, and ranges that only have to become zeros.
  *
  * The disk is cut into aligned windows at least as large as any cluster, and
  * no piece to be read crosses from one window into the next: a worker's buffer

@@ -144,8 +144,8 @@ static int read_side(struct disk *d, uint8_t *buf, size_t len, uint64_t off,
 	return rc;
 }
 
-/* Where the first differing sector begins, UINT64_MAX if there is none.
- * @b NULL stands for zeros. */
+/* Returns the offset of the first differing sector, UINT64_MAX if there is
+ * none.  @b NULL stands for zeros. */
 static uint64_t first_difference(const uint8_t *a, const uint8_t *b, size_t len,
 				 uint64_t off)
 {

@@ -22,8 +22,8 @@ VALIDATOR(extents);
 void extents_init(struct extents *e, struct disk *d);
 
 /*
- * What is left of the extent at @pos, which never goes back from one call to
- * the next.  Past the end of the disk there are endless zeros, not present.
+ * Returns the rest of the extent at @pos, which must not go back from one call
+ * to the next.  Past the end of the disk there are endless zeros, not present.
  */
 int extents_at(struct extents *e, uint64_t pos, struct qcow2_extent *out,
 	       struct qcow2_error *err);

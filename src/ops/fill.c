@@ -53,7 +53,7 @@ static enum part part_of(const struct fill *f, const struct qcow2_extent *x)
 	return PART_DATA;
 }
 
-/* What is shared comes alone: a batch that has something ends before it. */
+/* A shared extent comes alone: a batch that is not empty ends before it. */
 static void take_shared(struct fill *f, struct room *r,
 			const struct qcow2_extent *x)
 {

@@ -18,7 +18,7 @@
 #include "ops/turns.h"
 #include "ops/workers.h"
 
-/* Which blocks dst can share with src. */
+/* The blocks that dst can share with src. */
 struct share {
 	uint64_t block_bytes; /* of the file system that dst is on */
 	bool *layers;         /* those of src that can; NULL: none */
@@ -78,7 +78,7 @@ struct placed {
 
 #define PLACED_MAX 256
 
-/* What a worker has of its batch. */
+/* A worker's batch and its buffers. */
 struct room {
 	uint8_t *plain;   /* one window */
 	uint8_t *encoded; /* likewise; clusters at the places they have in
@@ -103,7 +103,7 @@ size_t fill_runs_max(const struct fill *f);
 /* Reads the batch and cuts it into runs. */
 int fill_runs(struct fill *f, struct room *r, struct qcow2_error *err);
 
-/* Which layers of src can share blocks with dst.  -ENOMEM. */
+/* Finds the layers of src that can share blocks with dst.  -ENOMEM. */
 int fill_share_init(struct fill *f, const struct qcow2_convert_opts *opts,
 		    struct qcow2_error *err);
 /* How much of @x, which begins with a cluster of dst, dst can share. */

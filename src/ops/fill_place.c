@@ -7,7 +7,7 @@
 
 /* ---- Writing to places --------------------------------------------------- */
 
-/* What lies side by side in the file goes out in one write. */
+/* Bytes that lie side by side in the file go out in one write. */
 static int write_next(struct fill *f, const struct room *r, size_t *i,
 		      struct qcow2_error *err)
 {

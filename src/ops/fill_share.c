@@ -77,7 +77,8 @@ int fill_share_placed(struct fill *f, struct room *r, struct qcow2_error *err)
 		const struct placed *p = &r->placed[i];
 		uint64_t at = r->shared.host_off + (p->off - r->shared.off);
 
-		/* Where it is refused after all, a copy says what is wrong. */
+		/* If sharing is refused after all, a copy succeeds or returns
+		 * the cause. */
 		if (!offload_clone(from, at, p->len, to, p->host_off))
 			rc = copy(f, r, p, err);
 	}

@@ -1,6 +1,6 @@
 /*
- * What is made at a path, one file or an image and its data file, comes to its
- * place when it is complete.
+ * New files at a path, one file or an image and its data file, come to their
+ * place when they are complete.
  *
  * Both files are begun before the first byte is written, and the data file is
  * published first: an image never names a data file that is not there yet.

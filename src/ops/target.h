@@ -1,5 +1,5 @@
 /*
- * Where a raw copy goes, and which bytes are left out of it.
+ * The target of a raw copy, and the bytes that are left out of it.
  *
  * A target that was empty reads as zeros already, so zeros cost nothing; one
  * that cannot be emptied (a block device) is zeroed where the disk has zeros.

@@ -1,6 +1,6 @@
 /*
- * Whose turn it is: workers that hold numbered work wait until all with
- * smaller numbers have passed.
+ * Turns of workers: those that hold numbered work wait until all with smaller
+ * numbers have passed.
  */
 #ifndef OPS_TURNS_H
 #define OPS_TURNS_H

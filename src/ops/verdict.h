@@ -1,9 +1,9 @@
 /*
- * What a comparison has found so far: the event at the smallest offset.
+ * The result of a comparison so far: the event at the smallest offset.
  *
  * Workers find differences and failed reads in any order; the one that comes
  * first on the disk is the answer, so that it does not depend on the number of
- * threads.  What lies behind it need not be looked at any more.
+ * threads.  The bytes behind it need not be compared any more.
  */
 #ifndef OPS_VERDICT_H
 #define OPS_VERDICT_H

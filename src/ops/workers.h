@@ -72,7 +72,7 @@ unsigned workers_count(uint32_t wish, uint64_t n_pieces);
 
 /*
  * Of @n workers one per processor begins, unless @all; the others sleep until
- * workers_wake(), and end unasked when one of those awake returns.  Where the
+ * workers_wake(), and end unasked when one of those awake returns.  If the
  * system refuses threads the job runs on fewer.
  */
 int workers_run(unsigned n, bool all, workers_fn *fn, void *opaque,

@@ -1,7 +1,7 @@
 /*
- * The calls: the contract checked on both sides.  What the caller of a call
- * must keep is asserted.  What a store answers may come from somebody else's
- * code, so an answer that cannot be is -EIO and a message that quotes it.
+ * The calls: the contract checked on both sides.  The caller's part is
+ * asserted.  A store's answers may come from foreign code, so an impossible
+ * answer is -EIO and a message that quotes it.
  */
 #include <assert.h>
 #include <errno.h>
@@ -21,7 +21,7 @@
 
 #define ZEROS_SIZE 65536
 
-/* What a store says of its failure: nothing, until it writes a message. */
+/* A store has given no reason until it writes a message. */
 static void reason_clear(struct qcow2_error *reason)
 {
 	reason->code = 0;

@@ -213,7 +213,8 @@ static uint32_t device_align(int fd)
 	return sane_align((uint64_t)bytes);
 }
 
-/* What O_DIRECT wants of a regular file, as far as the kernel tells. */
+/* Returns the alignment that O_DIRECT needs on a regular file, if the kernel
+ * tells. */
 static uint32_t direct_align(int fd)
 {
 #ifdef STATX_DIOALIGN
@@ -279,7 +280,7 @@ static int adopt_fd(struct file *f, int fd, const char *name,
 	return f->fd < 0 ? file_fail(name, "copy the descriptor", err) : 0;
 }
 
-/* Whoever has the old contents open is asked first, by their locks. */
+/* Programs that have the old contents open object by their locks. */
 static int empty(struct file *f, const char *name, struct qcow2_error *err)
 {
 	struct stat st;

@@ -12,7 +12,8 @@
 
 #include "store/store.h"
 
-/* What a store over the file @st is; a device may have several names. */
+/* Returns the identity of a store over the file @st; a device may have several
+ * names. */
 static inline struct store_identity stat_identity(const struct stat *st)
 {
 	if (S_ISBLK(st->st_mode))

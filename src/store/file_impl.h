@@ -19,8 +19,8 @@
 
 #include <qcow2.h>
 
-/* What a kernel feature turned out to be on this file.  Learned once; two
- * threads that learn at the same time learn the same. */
+/* Tells whether a kernel feature works on this file.  Learned once; two threads
+ * that learn at the same time learn the same. */
 enum file_ability {
 	FILE_UNKNOWN = 0,
 	FILE_CAN,
@@ -51,8 +51,8 @@ struct file {
 	uint64_t n_flushed; /* n_changes, all of which a flush has covered */
 
 	/* Changes that have ended: when none has since the file was opened, or
-	 * since the last flush, there is nothing to flush.  What others left
-	 * behind unflushed is not ours to make durable. */
+	 * since the last flush, there is nothing to flush.  Changes that others
+	 * left unflushed are not ours to make durable. */
 	_Atomic uint64_t n_changes;
 	_Atomic bool fd_is_out; /* others may change the file as well */
 

@@ -1,5 +1,5 @@
 /*
- * Who uses a store, and how.
+ * The users of a store: readers, or one writer.
  *
  * Any number may read a store, or one may write to it.  The store counts its
  * holders itself, so that two users of one store exclude each other as two

@@ -238,7 +238,7 @@ static int mem_allocated(void *self, uint64_t *bytes, struct qcow2_error *err)
 	return 0;
 }
 
-/* Where the run of existing pages that starts at page @number ends. */
+/* Returns the end of the run of existing pages that starts at page @number. */
 static uint64_t run_end(const struct mem *m, uint64_t number, uint64_t end)
 {
 	while (number * PAGE_BYTES < end && pages_get(&m->pages, number))

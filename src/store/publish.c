@@ -70,7 +70,7 @@ static int begin_new(struct publish *p, const char *path,
 	return use_temp(p, fd, path, opts, err);
 }
 
-/* What was opened to be replaced is written to instead. */
+/* Writes to the file that was opened to be replaced. */
 static void stay_in_place(struct publish *p, int reason)
 {
 	p->in_place = (uint32_t)reason;

@@ -1,5 +1,5 @@
 /*
- * Where what is made at a path goes.
+ * The place of a new file that is made at a path.
  *
  * A new file appears under its name only when it is complete: publish_begin()
  * makes one without a name, or a temporary one, in the directory of @path (after
@@ -7,10 +7,10 @@
  * publish_commit() flushes it, gives it its name and flushes the directory;
  * publish_abort() removes it.  Nothing is left of a program that is killed.
  *
- * What is there already is replaced where it can be, and where the new file can
- * have all that the old one has besides its contents.  Otherwise, and where it
- * is a block device or a descriptor (/proc/self/fd/N, /dev/stdout), it is
- * written in place: the store is the old file, and `in_place` says why.
+ * An old file is replaced if it can be, and if the new file can have all that
+ * the old one has besides its contents.  Otherwise, and if it is a block device
+ * or a descriptor (/proc/self/fd/N, /dev/stdout), it is written in place: the
+ * store is the old file, and `in_place` says why.
  *
  * The store is locked for writing, and so is the file that will be replaced:
  * an image that another program has open is refused with -EBUSY, as if it were
@@ -65,8 +65,8 @@ VALIDATOR(publish);
 int publish_begin(struct publish *p, const char *path,
 		  const struct publish_opts *opts, struct qcow2_error *err);
 
-/* What will be lost: the file that is replaced, or the one that is written in
- * place; NULL where there is none yet.  Borrowed. */
+/* Returns the file that will be lost: the one that is replaced, or written in
+ * place; NULL if there is none yet.  Borrowed. */
 struct qcow2_store *publish_old(const struct publish *p);
 /* Whether @path is, or will be, the file that @p makes: by any name. */
 bool publish_leads_to(const struct publish *p, const char *path);

@@ -29,7 +29,7 @@ static bool is_mounted(int fd, const struct stat *st, const char *path)
 	return dir && stat(dir, &st_dir) == 0 && st_dir.st_dev != st->st_dev;
 }
 
-/* What directories and file systems answer to those who may not. */
+/* The errors by which directories and file systems refuse a change. */
 static bool is_refusal(int rc)
 {
 	return rc == -EACCES || rc == -EPERM || rc == -EROFS || rc == -EBUSY;
@@ -48,8 +48,8 @@ static int may_be_removed(const char *path)
 	return is_refusal(-errno) ? 0 : -errno;
 }
 
-/* Both would have to fit at the same time, and only one does.  Where not even
- * one does, the old one is not lost for nothing. */
+/* Both would have to fit at the same time, and only one does.  If not even one
+ * does, the old one is not lost for nothing. */
 static bool is_too_full(int fd, const struct stat *st,
 			const struct publish_opts *opts)
 {

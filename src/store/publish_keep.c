@@ -1,7 +1,7 @@
 /*
- * What a file has besides its contents, and a new one in its place should have
- * too: owner, group, mode, extended attributes and with them access lists and
- * security labels.
+ * The attributes that a new file takes over from the one in its place: owner,
+ * group, mode, extended attributes and with them access lists and security
+ * labels.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -25,7 +25,7 @@ struct xattrs {
 	char *other; /* value */
 };
 
-/* What the kernel makes of the contents is not for us to copy. */
+/* Attributes that the kernel computes from the contents are not copied. */
 static bool is_computed(const char *name)
 {
 	return strcmp(name, "security.ima") == 0 ||
@@ -40,7 +40,7 @@ static void list(struct xattrs *x, int fd)
 		x->len = 0;
 }
 
-/* What both have needs no right to be set. */
+/* An attribute that both have needs no right to set it. */
 static bool copy_one(const struct xattrs *x, const char *name)
 {
 	ssize_t n = fgetxattr(x->from, name, x->value, XATTR_BYTES_MAX);
@@ -131,6 +131,6 @@ void keep_what_can_be(int to, int from, const struct stat *old)
 		return;
 	}
 	mode = (mode & ~(mode_t)070) | (mode & 07 & mode >> 3) << 3;
-	/* Where that is refused the file stays its owner's alone. */
+	/* If that is refused only the owner can use the file. */
 	(void)!fchmod(to, mode);
 }

@@ -1,5 +1,5 @@
 /*
- * What the path of a target leads to.
+ * The file to which the path of a target leads.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@ bool stat_is_same(const struct stat *a, const struct stat *b)
 	return store_identity_equal(stat_identity(a), stat_identity(b));
 }
 
-/* What the link at @path points to, as a path; NULL with errno set. */
+/* Returns the target of the link at @path, as a path; NULL with errno set. */
 static char *follow_once(const char *path)
 {
 	char target[PATH_MAX];
@@ -73,8 +73,8 @@ static char *follow_all(const char *path, bool *is_fd)
 	return NULL;
 }
 
-/* Where the kernel comes to another file than the text of the links does, the
- * kernel is right, and the name that we found is somebody else's. */
+/* If the kernel arrives at another file than the text of the links, the kernel
+ * is right, and the name that we found belongs to a foreign file. */
 static bool leads_elsewhere(const char *path, const char *name)
 {
 	struct stat st;

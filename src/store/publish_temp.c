@@ -1,12 +1,12 @@
 /*
  * The file that is written until it is complete.
  *
- * Where the file system has files without a name, it has none until it gets its
+ * If the file system has files without a name, it has none until it gets its
  * own (to replace another it goes by a temporary name for the moment between
  * two system calls), so that nothing is left of a program that is killed, and
- * nothing is ever removed.  Elsewhere it has one of a few temporary names, and a
- * lock: whoever makes the next file in this place removes those that nobody
- * holds locked.
+ * nothing is ever removed.  Elsewhere it has one of a few temporary names, and
+ * a lock: the next program that makes a file in this place removes those that
+ * nobody holds locked.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -50,7 +50,7 @@ static bool is_named(int fd, const char *name)
 	       S_ISREG(st.st_mode) && stat_is_same(&st, &st_name);
 }
 
-/* Where the host has no locks nothing is known to be left over. */
+/* Without locks on the host nothing is known to be left over. */
 static void remove_if_stale(const char *name)
 {
 	int fd = open(name,
@@ -203,7 +203,7 @@ static bool is_unsupported(int err)
 	return err == EINVAL || err == ENOSYS || err == EOPNOTSUPP;
 }
 
-/* Where the file system has nothing better: looks, then renames. */
+/* For file systems that have nothing better: looks, then renames. */
 static int rename_if_absent(const char *from, const char *to)
 {
 	struct stat st;
@@ -231,8 +231,9 @@ static int rename_new(const char *from, const char *to)
 	return -errno;
 }
 
-/* What came out is somebody else's: it gets its name back.  If that has changed
- * hands once more, what is at the temporary name now is not ours to remove. */
+/* The file that came out is not the one to replace: it gets its name back.  If
+ * the name has changed hands again, the file at the temporary name is not ours
+ * to remove. */
 static int give_back(int fd, char **temp_path, const char *final_path)
 {
 	int rc = renameat2(AT_FDCWD, *temp_path, AT_FDCWD, final_path,

@@ -1,5 +1,5 @@
 /*
- * What a store is: its name, its references, the process and the file that it
+ * The store itself: its name, its references, the process and the file that it
  * belongs to.
  */
 #include "store/store.h"

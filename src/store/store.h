@@ -56,8 +56,8 @@ bool store_is_read_only(const struct qcow2_store *s);
  * without an operation that every writer needs. */
 int store_check_writable(const struct qcow2_store *s, struct qcow2_error *err);
 
-/* What a store is, however often it is opened: of files, device and inode.  To
- * ask changes nothing, while store_fd() hands the descriptor out. */
+/* The identity of a store, however often it is opened: of files, device and
+ * inode.  To ask changes nothing, while store_fd() hands the descriptor out. */
 struct store_identity {
 	uint64_t device;
 	uint64_t number;
@@ -95,8 +95,8 @@ int store_pwrite(struct qcow2_store *s, const void *buf, size_t len,
 int store_pwritev(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
 		  uint64_t off, unsigned flags, struct qcow2_error *err);
 int store_flush(struct qcow2_store *s, struct qcow2_error *err);
-/* What the store cannot zero by itself is written as zeros up to the end of the
- * store, unless QCOW2_STORE_NO_FALLBACK asks for -ENOTSUP instead. */
+/* Parts that the store cannot zero by itself are written as zeros up to the end
+ * of the store, unless QCOW2_STORE_NO_FALLBACK asks for -ENOTSUP instead. */
 int store_zero(struct qcow2_store *s, uint64_t len, uint64_t off,
 	       unsigned flags, struct qcow2_error *err);
 /* The flags of a store's reads and writes for those of a guest's request. */
@@ -123,8 +123,8 @@ int store_extent(struct qcow2_store *s, uint64_t *len, uint64_t off,
 /* The operation alone: who uses a store takes a hold (store/hold.h). */
 int store_lock(struct qcow2_store *s, enum qcow2_store_lock lock,
 	       struct qcow2_error *err);
-/* For copy offload, -1 if there is none.  Whoever has it may change the file
- * behind the store's back, so that every later flush is a barrier. */
+/* For copy offload, -1 if there is none.  Its holder may change the file behind
+ * the store's back, so that every later flush is a barrier. */
 int store_fd(struct qcow2_store *s);
 
 #endif

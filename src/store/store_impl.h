@@ -1,5 +1,5 @@
 /*
- * What a store is, for store.c, call.c and hold.c only.
+ * The inside of a store, for store.c, call.c and hold.c only.
  */
 #ifndef STORE_STORE_IMPL_H
 #define STORE_STORE_IMPL_H
