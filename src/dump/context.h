@@ -100,7 +100,7 @@ int dump_l2_entry(struct dump *d, uint64_t table, uint64_t l1_index,
 /* refcounts.c */
 int dump_refcounts_place(struct dump *d, struct qcow2_error *err);
 int dump_refcounts(struct dump *d, struct qcow2_error *err);
-/* The refcount of a cluster according to the entry that refers to it. */
+/* The claim of an entry about the refcount of the cluster it refers to. */
 enum copied {
 	COPIED_CLEAR,
 	COPIED_SET,

@@ -4,11 +4,11 @@
  * owner, and an entry with the COPIED flag may be written in place.
  *
  * The proof is one pass over all metadata (check/proof.h), made before the
- * first change and not at open: readers pay nothing.  New clusters at the end
- * of the file need it too, because an entry may point past the end, to where
- * the next cluster would be.  Refcounts that turn out too low are raised, and
- * flags that turn out wrong cleared.  An image with other damage is marked
- * corrupt and takes no changes.
+ * first change and not at open: an image that is not changed costs nothing.
+ * New clusters at the end of the file need it too, because an entry may point
+ * past the end, to where the next cluster would be.  Refcounts that turn out
+ * too low are raised, and flags that turn out wrong cleared.  An image with
+ * other damage is marked corrupt and takes no changes.
  *
  * If the pass cannot be made (no memory, a table that cannot be read) writing
  * goes on, and nothing that the file held is claimed, overwritten in place,
