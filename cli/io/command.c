@@ -74,6 +74,13 @@ static const char reopen_more[] = "Opens the same disk again, in another way.\n"
 				  "  -r  for reading only\n"
 				  "  -w  for writing\n";
 
+static const char stats_more[] =
+	"Tells what has been done with the disk since it was opened, or since "
+	"the last\nstats -r of the same layer. Layer 0, if not given, is the "
+	"image itself, 1 its\nbacking file.\n"
+	"  -j  as an object of JSON, on one line\n"
+	"  -r  and counts from 0 again; sizes of what there is now stay\n";
+
 static const char truncate_more[] =
 	"Gives the disk another size.\n"
 	"  -m  what it grows by: off, metadata, falloc or full\n";
@@ -193,6 +200,9 @@ const struct io_command io_commands[] = {
 	  "send this program a signal", NULL, run_sigraise },
 	{ "sleep", NULL, 1, 1, IO_NO_FILE | IO_COLLECTS, "milliseconds",
 	  "do nothing for that long", NULL, run_sleep },
+	{ "stats", NULL, 0, -1, 0, "[-jr] [layer]",
+	  "how much has been read, written and done", stats_more,
+	  io_run_stats },
 	{ "truncate", "t", 1, 3, IO_WRITES | IO_COLLECTS, "[-m prealloc] size",
 	  "change the size of the disk", truncate_more, io_run_truncate },
 	{ "write", "w", 2, -1, IO_WRITES | IO_COLLECTS,

@@ -229,6 +229,7 @@ static int close_image(struct io_shell *sh)
 
 	io_queue_drain(sh);
 	source_tell_raised(sh->cli, sh->path, sh->img);
+	io_stats_forget(sh);
 	rc = qcow2_close(sh->img, &err);
 	if (rc < 0)
 		cli_report(sh->cli, sh->path, &err);

@@ -14,6 +14,7 @@
  *	io_queue.c     transfers under way in threads of their own
  *	io_aio.c       aio_read, aio_write, aio_flush
  *	io_state.c     what looks at the disk or changes it as a whole
+ *	io_stats.c     stats
  *	io_text.c      numbers from words and into text
  */
 #ifndef CLI_IO_IO_H
@@ -68,6 +69,9 @@ struct io_shell {
 	bool guessed_raw;            /* nobody said that it is raw */
 	bool misalign;               /* of buffers */
 	bool quit;
+	/* What each layer had done at its last `stats -r`, from the top on. */
+	struct qcow2_stats *stats; /* allocated */
+	size_t n_stats;
 	struct io_queue *queue; /* NULL until the first aio_ command */
 	/* Held alone by reads that copy, shared by what changes the disk. */
 	pthread_rwlock_t copying;
@@ -97,6 +101,9 @@ int io_file_open(struct io_shell *sh, char *path, const struct io_settings *s);
 /* Waits for what is under way, and closes; -1 after saying what failed.  Does
  * nothing when none is open. */
 int io_file_close(struct io_shell *sh);
+
+/* Counts from the opening again: for when the disk is closed. */
+void io_stats_forget(struct io_shell *sh);
 
 /* A temporary image over @path: a store, or NULL after saying why not. */
 struct qcow2_store *io_overlay_new(struct io_shell *sh, const char *path,
@@ -150,7 +157,8 @@ typedef int io_run_fn(struct io_shell *sh, const struct io_command *self,
 io_run_fn io_run_aio_flush, io_run_aio_read, io_run_aio_write, io_run_alloc,
 	io_run_close, io_run_discard, io_run_flush, io_run_help, io_run_info,
 	io_run_length, io_run_map, io_run_open, io_run_read, io_run_readv,
-	io_run_reopen, io_run_truncate, io_run_write, io_run_writev;
+	io_run_reopen, io_run_stats, io_run_truncate, io_run_write,
+	io_run_writev;
 
 /* ------------------------------------------------------------------------- */
 /* Transfers                                                                 */

@@ -385,7 +385,8 @@ class Own(case.Case):
         for name in ["abort", "aio_flush", "aio_read", "aio_write", "alloc",
                      "close", "discard", "flush", "help", "info", "length",
                      "map", "open", "quit", "read", "readv", "reopen",
-                     "sigraise", "sleep", "truncate", "write", "writev"]:
+                     "sigraise", "sleep", "stats", "truncate", "write",
+                     "writev"]:
             self.assertRegex(told, rf"(?m)^{name}( .*)? -- ")
             one = self.io(f"help {name}")
             self.assertEqual(one.status, 0)
