@@ -19,8 +19,9 @@
 #define REPAIR_FLAGS (QCOW2_CHECK_REPAIR_LEAKS | QCOW2_CHECK_REPAIR_ALL)
 #define CHECK_FLAGS_KNOWN (QCOW2_CHECK_NO_LOCK | REPAIR_FLAGS)
 
-static int take_opts(const struct qcow2_check_opts *opts,
-		     struct qcow2_check_opts *own, struct qcow2_error *err)
+static int api_check_take_opts(const struct qcow2_check_opts *opts,
+			       struct qcow2_check_opts *own,
+			       struct qcow2_error *err)
 {
 	int rc = options_copy(own, sizeof(*own), opts, "qcow2_check_opts", err);
 
@@ -48,7 +49,7 @@ static int take_args(const struct qcow2_check_opts *opts,
 {
 	int rc = options_check_result(result, err);
 
-	return rc < 0 ? rc : take_opts(opts, own, err);
+	return rc < 0 ? rc : api_check_take_opts(opts, own, err);
 }
 
 static int check_held(struct qcow2_store *store,

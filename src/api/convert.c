@@ -12,8 +12,9 @@
 #include "create/create.h"
 #include "ops/make.h"
 
-static int check_size(const struct disk *src, struct qcow2_create_opts *create,
-		      struct qcow2_error *err)
+static int api_convert_check_size(const struct disk *src,
+				  struct qcow2_create_opts *create,
+				  struct qcow2_error *err)
 {
 	if (create->virtual_size == 0)
 		create->virtual_size = disk_size(src);
@@ -44,12 +45,12 @@ static int check_pair(const struct qcow2_convert_opts *opts,
 	return 0;
 }
 
-static int take_opts(const struct disk *src,
-		     const struct qcow2_convert_opts *opts,
-		     struct qcow2_convert_opts *own_opts,
-		     const struct qcow2_create_opts *create,
-		     struct qcow2_create_opts *own_create,
-		     struct qcow2_error *err)
+static int api_convert_take_opts(const struct disk *src,
+				 const struct qcow2_convert_opts *opts,
+				 struct qcow2_convert_opts *own_opts,
+				 const struct qcow2_create_opts *create,
+				 struct qcow2_create_opts *own_create,
+				 struct qcow2_error *err)
 {
 	int rc = jobs_take_convert_opts(
 		opts, QCOW2_CONVERT_COMPRESS | CONVERT_PATH_FLAGS, own_opts,
@@ -59,7 +60,7 @@ static int take_opts(const struct disk *src,
 		rc = options_copy(own_create, sizeof(*own_create), create,
 				  "qcow2_create_opts", err);
 	if (rc == 0)
-		rc = check_size(src, own_create, err);
+		rc = api_convert_check_size(src, own_create, err);
 	if (rc == 0)
 		rc = create_check_opts(own_create, err);
 	if (rc == 0 && (own_opts->flags & QCOW2_CONVERT_COMPRESS))
@@ -75,7 +76,8 @@ int qcow2_convert(struct qcow2_image *img, const char *path,
 {
 	struct qcow2_convert_opts own_opts;
 	struct qcow2_create_opts own_create;
-	struct copy copy = { .opts = &own_opts, .create = &own_create };
+	struct make_copy_opts copy = { .opts = &own_opts,
+				       .create = &own_create };
 	unsigned how;
 	int rc;
 
@@ -85,7 +87,8 @@ int qcow2_convert(struct qcow2_image *img, const char *path,
 	if (rc < 0)
 		return rc;
 	copy.src = img->disk;
-	rc = take_opts(img->disk, opts, &own_opts, create, &own_create, err);
+	rc = api_convert_take_opts(img->disk, opts, &own_opts, create,
+				   &own_create, err);
 	if (rc == 0)
 		rc = jobs_path_flags(own_create.flags, own_opts.flags, &how,
 				     err);

@@ -15,8 +15,8 @@
 	(QCOW2_CREATE_EXCL | QCOW2_CREATE_IN_PLACE | QCOW2_CREATE_REPLACE)
 
 /* A size that was forgotten must not replace a disk by one of no bytes. */
-static int check_size(const struct qcow2_create_opts *opts,
-		      struct qcow2_error *err)
+static int api_create_check_size(const struct qcow2_create_opts *opts,
+				 struct qcow2_error *err)
 {
 	bool zero = opts->flags & QCOW2_CREATE_SIZE_ZERO;
 
@@ -37,7 +37,7 @@ static int copy_opts(struct qcow2_create_opts *dst,
 
 	if (rc == 0)
 		rc = create_check_opts(dst, err);
-	return rc < 0 ? rc : check_size(dst, err);
+	return rc < 0 ? rc : api_create_check_size(dst, err);
 }
 
 int qcow2_create_store(struct qcow2_store *store, struct qcow2_store *data,

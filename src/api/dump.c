@@ -45,8 +45,9 @@ static int check_where(const struct qcow2_dump_opts *o, struct qcow2_error *err)
 	return 0;
 }
 
-static int take_opts(const struct qcow2_dump_opts *opts,
-		     struct qcow2_dump_opts *own, struct qcow2_error *err)
+static int api_dump_take_opts(const struct qcow2_dump_opts *opts,
+			      struct qcow2_dump_opts *own,
+			      struct qcow2_error *err)
 {
 	int rc = options_copy(own, sizeof(*own), opts, "qcow2_dump_opts", err);
 
@@ -73,7 +74,7 @@ int qcow2_dump_store(struct qcow2_store *store,
 
 	if (!store)
 		return error_set(err, -EINVAL, "store must not be NULL");
-	rc = take_opts(opts, &own, err);
+	rc = api_dump_take_opts(opts, &own, err);
 	if (rc == 0 && !(own.flags & QCOW2_DUMP_NO_LOCK))
 		rc = store_hold(&hold, store, HOLD_READ, err);
 	return rc < 0 ? rc : dump_store(store, &own, err);

@@ -50,9 +50,10 @@ static int check_sparse(uint64_t sparse_bytes, struct qcow2_error *err)
 	return 0;
 }
 
-static int take_opts(const struct qcow2_convert_opts *opts, uint32_t more,
-		     bool is_raw, struct qcow2_convert_opts *own,
-		     struct qcow2_error *err)
+static int api_jobs_take_opts(const struct qcow2_convert_opts *opts,
+			      uint32_t more, bool is_raw,
+			      struct qcow2_convert_opts *own,
+			      struct qcow2_error *err)
 {
 	int rc = options_copy(own, sizeof(*own), opts, "qcow2_convert_opts",
 			      err);
@@ -73,7 +74,7 @@ int jobs_take_convert_opts(const struct qcow2_convert_opts *opts, uint32_t more,
 			   struct qcow2_convert_opts *own,
 			   struct qcow2_error *err)
 {
-	return take_opts(opts, more, false, own, err);
+	return api_jobs_take_opts(opts, more, false, own, err);
 }
 
 int jobs_path_flags(uint32_t create_flags, uint32_t convert_flags,
@@ -103,7 +104,7 @@ int jobs_path_flags(uint32_t create_flags, uint32_t convert_flags,
 			 "a file is either replaced or written in place");
 }
 
-static int check_preallocation(uint32_t mode, struct qcow2_error *err)
+static int api_jobs_check_preallocation(uint32_t mode, struct qcow2_error *err)
 {
 	if (mode == QCOW2_PREALLOC_OFF || mode == QCOW2_PREALLOC_FALLOC ||
 	    mode == QCOW2_PREALLOC_FULL)
@@ -118,10 +119,10 @@ static int take_raw_opts(const struct qcow2_convert_opts *opts, uint32_t more,
 			 struct qcow2_convert_opts *own,
 			 struct qcow2_error *err)
 {
-	int rc = take_opts(opts, more, true, own, err);
+	int rc = api_jobs_take_opts(opts, more, true, own, err);
 
 	if (rc == 0)
-		rc = check_preallocation(own->preallocation, err);
+		rc = api_jobs_check_preallocation(own->preallocation, err);
 	if (rc == 0 && (own->backing || own->compress_level))
 		rc = error_set(err, -EINVAL,
 			       "raw files have neither backing files nor "

@@ -13,7 +13,8 @@
 	 QCOW2_AMEND_LAZY_REFCOUNTS | QCOW2_AMEND_SIZE | QCOW2_AMEND_BACKING | \
 	 QCOW2_AMEND_DATA_FILE_RAW)
 
-static int check_preallocation(uint32_t mode, struct qcow2_error *err)
+static int api_resize_check_preallocation(uint32_t mode,
+					  struct qcow2_error *err)
 {
 	if (mode <= QCOW2_PREALLOC_FULL)
 		return 0;
@@ -37,7 +38,7 @@ int qcow2_resize(struct qcow2_image *img, uint64_t size,
 			       "resize flags 0x%" PRIx32 " are not known",
 			       own.flags & ~QCOW2_RESIZE_SHRINK);
 	if (rc == 0)
-		rc = check_preallocation(own.preallocation, err);
+		rc = api_resize_check_preallocation(own.preallocation, err);
 	return rc < 0 ? rc : disk_resize(img->disk, size, &own, err);
 }
 

@@ -49,8 +49,9 @@ int qcow2_snapshot_create(struct qcow2_image *img, const char *name,
 	return rc < 0 ? rc : disk_snapshot_create(img->disk, name, &own, err);
 }
 
-static int check_name(const struct qcow2_image *img, const char *id_or_name,
-		      struct qcow2_error *err)
+static int api_snapshot_check_name(const struct qcow2_image *img,
+				   const char *id_or_name,
+				   struct qcow2_error *err)
 {
 	if (!id_or_name)
 		return error_set(err, -EINVAL, "id_or_name is NULL");
@@ -60,7 +61,7 @@ static int check_name(const struct qcow2_image *img, const char *id_or_name,
 int qcow2_snapshot_apply(struct qcow2_image *img, const char *id_or_name,
 			 struct qcow2_error *err)
 {
-	int rc = check_name(img, id_or_name, err);
+	int rc = api_snapshot_check_name(img, id_or_name, err);
 
 	return rc < 0 ? rc : disk_snapshot_apply(img->disk, id_or_name, err);
 }
@@ -68,7 +69,7 @@ int qcow2_snapshot_apply(struct qcow2_image *img, const char *id_or_name,
 int qcow2_snapshot_delete(struct qcow2_image *img, const char *id_or_name,
 			  struct qcow2_error *err)
 {
-	int rc = check_name(img, id_or_name, err);
+	int rc = api_snapshot_check_name(img, id_or_name, err);
 
 	return rc < 0 ? rc : disk_snapshot_delete(img->disk, id_or_name, err);
 }

@@ -1,5 +1,5 @@
 /*
- * What an image has done, told in the caller's structure.
+ * The counters of an image, in the caller's structure.
  */
 #include "api/handle.h"
 #include "base/options.h"

@@ -17,7 +17,8 @@
 	 QCOW2_STORE_NO_FLUSH)
 #define TRANSFER_FLAGS QCOW2_STORE_NOWAIT
 
-static int check_flags(unsigned flags, unsigned known, struct qcow2_error *err)
+static int api_store_check_flags(unsigned flags, unsigned known,
+				 struct qcow2_error *err)
 {
 	if ((flags & ~known) == 0)
 		return 0;
@@ -54,8 +55,9 @@ int qcow2_store_new(const struct qcow2_store_ops *ops, void *self,
 }
 
 /* CREATE without RDWR would make a file that nobody could fill. */
-static int check_open(const char *name, unsigned flags,
-		      struct qcow2_store **out, struct qcow2_error *err)
+static int api_store_check_open(const char *name, unsigned flags,
+				struct qcow2_store **out,
+				struct qcow2_error *err)
 {
 	if (!name)
 		return missing("the file name", err);
@@ -64,13 +66,13 @@ static int check_open(const char *name, unsigned flags,
 	if ((flags & QCOW2_STORE_CREATE) && !(flags & QCOW2_STORE_RDWR))
 		return error_set(err, -EINVAL,
 				 "QCOW2_STORE_CREATE needs QCOW2_STORE_RDWR");
-	return check_flags(flags, OPEN_FLAGS, err);
+	return api_store_check_flags(flags, OPEN_FLAGS, err);
 }
 
 int qcow2_store_open_file(const char *path, unsigned flags,
 			  struct qcow2_store **out, struct qcow2_error *err)
 {
-	int rc = check_open(path, flags, out, err);
+	int rc = api_store_check_open(path, flags, out, err);
 
 	return rc < 0 ? rc : store_file_open(path, flags, out, err);
 }
@@ -78,7 +80,7 @@ int qcow2_store_open_file(const char *path, unsigned flags,
 int qcow2_store_open_fd(int fd, const char *name, unsigned flags,
 			struct qcow2_store **out, struct qcow2_error *err)
 {
-	int rc = check_open(name, flags, out, err);
+	int rc = api_store_check_open(name, flags, out, err);
 
 	if (rc < 0)
 		return rc;
@@ -115,7 +117,7 @@ static int check_transfer(const struct qcow2_store *store, const void *buf,
 				 "%zu bytes at offset %" PRIu64
 				 " end beyond 2^63-1",
 				 len, off);
-	return check_flags(flags, TRANSFER_FLAGS, err);
+	return api_store_check_flags(flags, TRANSFER_FLAGS, err);
 }
 
 int qcow2_store_pread(struct qcow2_store *store, void *buf, size_t len,

@@ -10,7 +10,8 @@
 #define WRITE_FLAGS (QCOW2_NOWAIT | QCOW2_FUA)
 #define ZERO_FLAGS (WRITE_FLAGS | QCOW2_ZERO_MAY_UNMAP | QCOW2_ZERO_NO_FALLBACK)
 
-static int check_flags(unsigned flags, unsigned known, struct qcow2_error *err)
+static int api_write_check_flags(unsigned flags, unsigned known,
+				 struct qcow2_error *err)
 {
 	if (!(flags & ~known))
 		return 0;
@@ -27,7 +28,7 @@ int qcow2_pwritev(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 	if (rc == 0)
 		rc = handle_check_range(img, len, off, err);
 	if (rc == 0)
-		rc = check_flags(flags, WRITE_FLAGS, err);
+		rc = api_write_check_flags(flags, WRITE_FLAGS, err);
 	if (rc < 0)
 		return rc;
 	rc = disk_pwritev(img->disk, iov, iovcnt, off, flags, err);
@@ -48,7 +49,7 @@ int qcow2_zero(struct qcow2_image *img, uint64_t len, uint64_t off,
 	int rc = handle_check_range(img, len, off, err);
 
 	if (rc == 0)
-		rc = check_flags(flags, ZERO_FLAGS, err);
+		rc = api_write_check_flags(flags, ZERO_FLAGS, err);
 	if (rc < 0)
 		return rc;
 	rc = disk_zero(img->disk, len, off, flags, err);
@@ -61,7 +62,7 @@ int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
 	int rc = handle_check_range(img, len, off, err);
 
 	if (rc == 0)
-		rc = check_flags(flags, WRITE_FLAGS, err);
+		rc = api_write_check_flags(flags, WRITE_FLAGS, err);
 	if (rc < 0)
 		return rc;
 	rc = disk_discard(img->disk, len, off, flags, err);
@@ -77,7 +78,7 @@ int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
 	if (rc == 0 && !buf && len)
 		rc = error_set(err, -EINVAL, "the buffer is NULL");
 	if (rc == 0)
-		rc = check_flags(flags, QCOW2_FUA, err);
+		rc = api_write_check_flags(flags, QCOW2_FUA, err);
 	if (rc < 0)
 		return rc;
 	rc = disk_write_compressed(img->disk, buf, len, off, err);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Errors that pass when somebody frees space or another resource. */
-static uint32_t flags_of(int code)
+static uint32_t error_flags_of(int code)
 {
 	switch (code) {
 	case -EAGAIN:
@@ -34,7 +34,7 @@ error_fill(struct qcow2_error *err, int code, int defect, uint64_t host_off,
 	err->defect = defect;
 	err->host_off = host_off;
 	err->layer = QCOW2_LAYER_UNKNOWN;
-	err->flags = flags_of(code);
+	err->flags = error_flags_of(code);
 	err->reason = QCOW2_REASON_NONE;
 	memset(err->reserved, 0, sizeof(err->reserved));
 	vsnprintf(err->message, sizeof(err->message), fmt, args);
@@ -91,7 +91,7 @@ int error_prefix(struct qcow2_error *err, int code, const char *fmt, ...)
 	snprintf(err->message + used, sizeof(err->message) - used, ": %s",
 		 rest);
 	err->code = code;
-	err->flags = flags_of(code);
+	err->flags = error_flags_of(code);
 	return code;
 }
 

@@ -3,9 +3,9 @@
  * then.
  *
  * Each thread adds to one of several slots, so that threads that run at the
- * same time seldom meet in a cache line; reading sums the slots.  Who adds has
- * the slot for himself for a few instructions, and goes on to the next where
- * another has it: so an event costs one locked instruction, however many
+ * same time seldom meet in a cache line; reading sums the slots.  An adder has
+ * exclusive use of a slot for a few instructions, and goes on to the next if
+ * another thread has it: so an event costs one locked instruction, however many
  * numbers it changes.
  *
  * Nothing is lost: a sum that is read after some adding has ended has all of it,

@@ -75,7 +75,7 @@ static void put_hex(char *dst, uint8_t byte)
 }
 
 /* Ends a cut text: the last three characters that fit become dots. */
-static size_t cut(char *dst, size_t dst_size, size_t safe)
+static size_t text_cut(char *dst, size_t dst_size, size_t safe)
 {
 	size_t dots = dst_size - 1 < 3 ? dst_size - 1 : 3;
 
@@ -101,7 +101,7 @@ size_t text_escape(char *dst, size_t dst_size, const void *src, size_t len)
 		size_t need = plain ? n : 4 * take;
 
 		if (need > room - used)
-			return cut(dst, dst_size, safe);
+			return text_cut(dst, dst_size, safe);
 		if (plain)
 			memcpy(dst + used, s, n);
 		for (size_t i = 0; !plain && i < take; i++)

@@ -11,7 +11,7 @@
 
 enum { BLOCK_WORDS = 16, BLOCK_BYTES = BLOCK_WORDS * 8 };
 
-static uint64_t load(const uint8_t *p)
+static uint64_t zero_load(const uint8_t *p)
 {
 	uint64_t w;
 
@@ -47,7 +47,7 @@ bool is_zero(const void *buf, size_t len)
 
 	if (len < BLOCK_BYTES)
 		return is_zero_short(p, len);
-	if (load(p) | load(end - 8))
+	if (zero_load(p) | zero_load(end - 8))
 		return false;
 	for (; (size_t)(end - p) >= BLOCK_BYTES; p += BLOCK_BYTES)
 		if (fold_block(p))
@@ -60,9 +60,10 @@ size_t zero_prefix(const void *buf, size_t len)
 	const uint8_t *p = buf;
 	const uint8_t *end = p + len;
 
-	while ((size_t)(end - p) >= BLOCK_BYTES && !load(p) && !fold_block(p))
+	while ((size_t)(end - p) >= BLOCK_BYTES && !zero_load(p) &&
+	       !fold_block(p))
 		p += BLOCK_BYTES;
-	while (p < end && !load(p))
+	while (p < end && !zero_load(p))
 		p += 8;
 	return (size_t)(p - (const uint8_t *)buf);
 }

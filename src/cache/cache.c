@@ -36,7 +36,8 @@ static uint64_t slice_hash(const struct cache *c, uint64_t host_off)
 	return hash_off(host_off / c->slice_bytes);
 }
 
-static struct cache_shard *shard_of(const struct cache *c, uint64_t host_off)
+static struct cache_shard *cache_shard_of(const struct cache *c,
+					  uint64_t host_off)
 {
 	return &c->shards[slice_hash(c, host_off) & (c->n_shards - 1)];
 }
@@ -159,8 +160,8 @@ static struct slice *shard_find(const struct cache *c, struct cache_shard *sh,
 	return s;
 }
 
-static void shard_remove(const struct cache *c, struct cache_shard *sh,
-			 struct slice *s)
+static void cache_shard_remove(const struct cache *c, struct cache_shard *sh,
+			       struct slice *s)
 {
 	struct slice **p = bucket_of(c, sh, s->host_off);
 
@@ -177,7 +178,7 @@ static void shard_remove(const struct cache *c, struct cache_shard *sh,
 static void shard_evict(const struct cache *c, struct cache_shard *sh,
 			struct slice *s)
 {
-	shard_remove(c, sh, s);
+	cache_shard_remove(c, sh, s);
 	free(s);
 	sh->n_evictions++;
 }
@@ -243,7 +244,7 @@ static void slice_validate(const struct cache *c, struct cache_shard *sh,
 	assert(s->lru_next ? s->lru_next->lru_prev == s : sh->lru_last == s);
 	assert(s->lru_prev ? s->lru_prev->lru_next == s : sh->lru_first == s);
 	/* There is one slice for an offset, in the shard of its key. */
-	assert(shard_of(c, s->host_off) == sh);
+	assert(cache_shard_of(c, s->host_off) == sh);
 	assert(shard_find(c, sh, s->host_off) == s);
 	/* "already out of the cache" */
 	assert(s->state == SLICE_LOADING || s->state == SLICE_READY);
@@ -302,7 +303,7 @@ static void unpin(struct slice *s)
 
 void cache_put(struct cache *c, struct slice *s)
 {
-	struct cache_shard *sh = shard_of(c, s->host_off);
+	struct cache_shard *sh = cache_shard_of(c, s->host_off);
 	SCOPED_LOCK(&sh->lock);
 
 	IF_VALIDATING(shard_validate(c, sh));
@@ -311,7 +312,7 @@ void cache_put(struct cache *c, struct slice *s)
 
 void cache_pin(struct cache *c, struct slice *s)
 {
-	SCOPED_LOCK(&shard_of(c, s->host_off)->lock);
+	SCOPED_LOCK(&cache_shard_of(c, s->host_off)->lock);
 
 	assert(s->pins > 0 && s->state == SLICE_READY);
 	s->pins++;
@@ -319,7 +320,7 @@ void cache_pin(struct cache *c, struct slice *s)
 
 bool cache_has_pinned(struct cache *c, const struct slice *s)
 {
-	struct cache_shard *sh = shard_of(c, s->host_off);
+	struct cache_shard *sh = cache_shard_of(c, s->host_off);
 	SCOPED_LOCK(&sh->lock);
 
 	return shard_find(c, sh, s->host_off) == s && s->pins > 0 &&
@@ -330,7 +331,7 @@ void cache_forget(struct cache *c, uint64_t len, uint64_t host_off)
 {
 	for (uint64_t off = host_off; off < host_off + len;
 	     off += c->slice_bytes) {
-		struct cache_shard *sh = shard_of(c, off);
+		struct cache_shard *sh = cache_shard_of(c, off);
 		struct slice *s;
 		SCOPED_LOCK(&sh->lock);
 
@@ -338,7 +339,7 @@ void cache_forget(struct cache *c, uint64_t len, uint64_t host_off)
 		if (!s)
 			continue;
 		assert(s->pins == 0 && !s->dirty);
-		shard_remove(c, sh, s);
+		cache_shard_remove(c, sh, s);
 		free(s);
 	}
 }
@@ -351,13 +352,13 @@ uint64_t cache_capacity(const struct cache *c)
 static void slice_loaded(struct cache *c, struct slice *s, int error,
 			 bool keep_pin)
 {
-	struct cache_shard *sh = shard_of(c, s->host_off);
+	struct cache_shard *sh = cache_shard_of(c, s->host_off);
 	SCOPED_LOCK(&sh->lock);
 
 	assert(s->state == SLICE_LOADING && s->pins > 0);
 	s->state = error ? SLICE_FAILED : SLICE_READY;
 	if (error)
-		shard_remove(c, sh, s);
+		cache_shard_remove(c, sh, s);
 	if (!keep_pin || error)
 		unpin(s);
 	IF_VALIDATING(shard_validate(c, sh));
@@ -398,7 +399,7 @@ void cache_update(struct cache *c, const uint8_t *bytes, uint64_t len,
 {
 	assert(is_aligned(host_off | len, c->slice_bytes));
 	for (uint64_t at = 0; at < len; at += c->slice_bytes) {
-		struct cache_shard *sh = shard_of(c, host_off + at);
+		struct cache_shard *sh = cache_shard_of(c, host_off + at);
 		SCOPED_LOCK(&sh->lock);
 		struct slice *s = shard_find(c, sh, host_off + at);
 
@@ -435,7 +436,7 @@ static unsigned reserve_ahead(struct cache *c, struct slice **list, unsigned n)
 {
 	for (unsigned i = 1; i < n; i++) {
 		uint64_t off = list[0]->host_off + (uint64_t)i * c->slice_bytes;
-		struct cache_shard *sh = shard_of(c, off);
+		struct cache_shard *sh = cache_shard_of(c, off);
 		SCOPED_LOCK(&sh->lock);
 
 		if (shard_find(c, sh, off))
@@ -448,8 +449,8 @@ static unsigned reserve_ahead(struct cache *c, struct slice **list, unsigned n)
 }
 
 /* Reads @first, which this thread inserted, and what should come with it. */
-static int load(struct cache *c, struct slice *first, uint64_t ahead_end,
-		unsigned flags, struct qcow2_error *err)
+static int cache_load(struct cache *c, struct slice *first, uint64_t ahead_end,
+		      unsigned flags, struct qcow2_error *err)
 {
 	struct slice *list[AHEAD_SLICES_MAX] = { first };
 	struct iovec iov[AHEAD_SLICES_MAX];
@@ -534,7 +535,7 @@ static enum found find_or_insert(struct cache *c, uint64_t host_off,
 				 unsigned flags, uint32_t now,
 				 struct slice **out)
 {
-	struct cache_shard *sh = shard_of(c, host_off);
+	struct cache_shard *sh = cache_shard_of(c, host_off);
 	SCOPED_LOCK(&sh->lock);
 	struct slice *s = shard_find(c, sh, host_off);
 
@@ -571,7 +572,7 @@ int cache_get(struct cache *c, uint64_t host_off, uint64_t ahead_end,
 		case FOUND_READY:
 			return 0;
 		case FOUND_ABSENT:
-			return load(c, *out, ahead_end, flags, err);
+			return cache_load(c, *out, ahead_end, flags, err);
 		case FOUND_BUSY:
 			return error_set(err, -EAGAIN,
 					 "metadata is being read");

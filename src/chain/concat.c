@@ -10,7 +10,7 @@
 #include "format/limits.h"
 #include "store/store.h"
 
-struct part {
+struct chain_concat_part {
 	struct disk *disk;
 	uint64_t begin;
 	uint64_t end; /* of the disk; the next one may begin later */
@@ -19,11 +19,12 @@ struct part {
 struct concat {
 	uint64_t size;
 	uint32_t n;
-	struct part parts[];
+	struct chain_concat_part parts[];
 };
 
 /* The part that has the byte at @off, or else ends last before it. */
-static const struct part *part_at(const struct concat *c, uint64_t off)
+static const struct chain_concat_part *part_at(const struct concat *c,
+					       uint64_t off)
 {
 	uint32_t low = 0;
 	uint32_t high = c->n;
@@ -41,16 +42,17 @@ static const struct part *part_at(const struct concat *c, uint64_t off)
 
 /* Returns the end of the stretch that has @off: of that part, or of the zeros
  * behind it. */
-static uint64_t stretch_end(const struct concat *c, const struct part *p,
-			    uint64_t off)
+static uint64_t stretch_end(const struct concat *c,
+			    const struct chain_concat_part *p, uint64_t off)
 {
 	if (off < p->end)
 		return p->end;
 	return p == &c->parts[c->n - 1] ? UINT64_MAX : p[1].begin;
 }
 
-static int read_part(const struct part *p, struct iov_cursor *dst, uint64_t len,
-		     uint64_t off, unsigned flags, struct qcow2_error *err)
+static int read_part(const struct chain_concat_part *p, struct iov_cursor *dst,
+		     uint64_t len, uint64_t off, unsigned flags,
+		     struct qcow2_error *err)
 {
 	unsigned nowait = flags & QCOW2_STORE_NOWAIT ? QCOW2_NOWAIT : 0;
 
@@ -77,7 +79,7 @@ static int concat_preadv(void *self, const struct iovec *iov, int iovcnt,
 	uint64_t len = iov_len(iov, iovcnt);
 
 	while (len) {
-		const struct part *p = part_at(c, off);
+		const struct chain_concat_part *p = part_at(c, off);
 		uint64_t here = min_u64(len, stretch_end(c, p, off) - off);
 		int rc = 0;
 
@@ -97,7 +99,7 @@ static int concat_extent(void *self, uint64_t *len, uint64_t off, int *is_data,
 			 struct qcow2_error *err)
 {
 	const struct concat *c = self;
-	const struct part *p = part_at(c, off);
+	const struct chain_concat_part *p = part_at(c, off);
 	struct qcow2_extent x;
 	int rc;
 
@@ -147,7 +149,7 @@ int concat_new(struct disk *const *disks, uint32_t n, struct qcow2_store **out,
 	if (!c)
 		return error_nomem(err, "a list of disks", n);
 	for (; c->n < n && rc == 0; c->n++) {
-		struct part *p = &c->parts[c->n];
+		struct chain_concat_part *p = &c->parts[c->n];
 
 		p->disk = disks[c->n];
 		p->begin = align_up(c->size, SECTOR_BYTES);

@@ -30,7 +30,8 @@ static const char *kind_name(uint32_t kind)
 	TEXT((ref)->image, strlen((ref)->image)), kind_name((ref)->kind), \
 		TEXT((ref)->name, strlen((ref)->name))
 
-static int refuse(const struct qcow2_reference *ref, struct qcow2_error *err)
+static int gate_refuse(const struct qcow2_reference *ref,
+		       struct qcow2_error *err)
 {
 	return error_reason(err, -EPERM, QCOW2_REASON_REFERENCE,
 			    REF_FMT " is not opened: the external reference "
@@ -110,7 +111,7 @@ static int beneath_failed(int rc, const struct qcow2_reference *ref,
 			  struct qcow2_error *err)
 {
 	if (rc == -EXDEV || rc == -ELOOP)
-		return refuse(ref, err);
+		return gate_refuse(ref, err);
 	if (rc == -ENOSYS)
 		return error_set(err, rc,
 				 REF_FMT " is not opened: this kernel has no "
@@ -176,7 +177,7 @@ static int open_in_dir(const struct gate_request *r, struct gate_file *out,
 	const char *name = r->ref->name;
 
 	if (name[0] == '/' || r->from->dirfd < 0)
-		return refuse(r->ref, err);
+		return gate_refuse(r->ref, err);
 	return open_at(r->from->dirfd, name, path_join(r->from->path, name), r,
 		       out, err);
 }
@@ -260,7 +261,7 @@ static int open_any(const struct gate_request *r, struct gate_file *out,
 	int rc;
 
 	if (!is_path(r))
-		return refuse(r->ref, err);
+		return gate_refuse(r->ref, err);
 	path = join_request(r);
 	if (!path)
 		return error_nomem(err, "a path", strlen(r->ref->name));
@@ -306,7 +307,7 @@ int gate_open(const struct qcow2_gate *gate, const struct gate_request *r,
 
 	*out = (struct gate_file){ NULL, GATE_DIR_NONE };
 	if (!gate)
-		return refuse(r->ref, err);
+		return gate_refuse(r->ref, err);
 	full.struct_size = sizeof(full);
 	full.flags = r->store_flags;
 	if (gate->open)
@@ -321,5 +322,5 @@ int gate_open(const struct qcow2_gate *gate, const struct gate_request *r,
 	case QCOW2_EXTERNAL_NONE:
 		break;
 	}
-	return refuse(r->ref, err);
+	return gate_refuse(r->ref, err);
 }

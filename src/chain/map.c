@@ -55,8 +55,8 @@ bool layer_reads_zero(struct layer *l, uint64_t len, uint64_t off)
 	return true;
 }
 
-static bool continues(const struct qcow2_extent *a,
-		      const struct qcow2_extent *b)
+static bool chain_map_continues(const struct qcow2_extent *a,
+				const struct qcow2_extent *b)
 {
 	return a->flags == b->flags && a->depth == b->depth &&
 	       (!(a->flags & QCOW2_EXTENT_HOST_OFF) ||
@@ -79,7 +79,7 @@ int disk_map(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 		if (map_from(top, min_u64(window, left), off + out->len, flags,
 			     &next, NULL) < 0)
 			break;
-		if (!continues(out, &next))
+		if (!chain_map_continues(out, &next))
 			break;
 		out->len += next.len;
 	}

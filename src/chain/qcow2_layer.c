@@ -133,8 +133,8 @@ static bool qcow2_layer_backing(const struct layer *l,
 
 /* ---- Map, read ----------------------------------------------------------- */
 
-static uint32_t flags_of(const struct image *img, const struct image_extent *x,
-			 bool hole)
+static uint32_t qcow2_layer_flags_of(const struct image *img,
+				     const struct image_extent *x, bool hole)
 {
 	bool off = x->host_off || img->geo.has_data_file;
 	uint32_t host = off && !image_is_encrypted(img) ? QCOW2_EXTENT_HOST_OFF
@@ -174,7 +174,8 @@ static int qcow2_layer_map(struct layer *l, uint64_t len, uint64_t off,
 		return rc;
 	*out = (struct qcow2_extent){ .off = off,
 				      .len = x.len,
-				      .flags = flags_of(img, &x, hole) };
+				      .flags = qcow2_layer_flags_of(img, &x,
+								    hole) };
 	if (out->flags & QCOW2_EXTENT_HOST_OFF)
 		out->host_off = x.host_off;
 	return 0;

@@ -20,14 +20,14 @@ static bool is_of_refcounts(int defect)
 	       defect <= DEFECT_COPIED_FLAG;
 }
 
-struct look {
+struct qcow2_layer_compact_look {
 	bool no_refcounts; /* they are not proved yet */
 	struct qcow2_error first;
 };
 
 static void note_first(void *opaque, const struct qcow2_finding *f)
 {
-	struct look *look = opaque;
+	struct qcow2_layer_compact_look *look = opaque;
 
 	if (look->first.defect || f->severity < QCOW2_SEVERITY_CORRUPTION ||
 	    (look->no_refcounts && is_of_refcounts(f->defect)))
@@ -41,7 +41,7 @@ static int look_for_damage(struct image *top, bool no_refcounts,
 			   struct qcow2_check_result *found,
 			   struct qcow2_error *err)
 {
-	struct look look = { .no_refcounts = no_refcounts };
+	struct qcow2_layer_compact_look look = { .no_refcounts = no_refcounts };
 	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;
 	int rc;
 

@@ -83,8 +83,8 @@ static void raw_layer_validate(const struct layer *l)
 /* ---- Changes ------------------------------------------------------------- */
 
 /* Makes the change durable if @flags ask for it. */
-static int finish(struct layer *l, int rc, unsigned flags,
-		  struct qcow2_error *err)
+static int raw_layer_finish(struct layer *l, int rc, unsigned flags,
+			    struct qcow2_error *err)
 {
 	return rc == 0 && (flags & QCOW2_FUA) ? store_flush(l->store, err) : rc;
 }
@@ -96,7 +96,7 @@ static int raw_layer_pwritev(struct layer *l, const struct iovec *iov,
 	int rc = store_pwritev(l->store, iov, iovcnt, off, store_nowait(flags),
 			       err);
 
-	return finish(l, rc, flags, err);
+	return raw_layer_finish(l, rc, flags, err);
 }
 
 static int raw_layer_zero(struct layer *l, uint64_t len, uint64_t off,
@@ -104,7 +104,7 @@ static int raw_layer_zero(struct layer *l, uint64_t len, uint64_t off,
 {
 	int rc = store_zero(l->store, len, off, store_zero_flags(flags), err);
 
-	return finish(l, rc, flags, err);
+	return raw_layer_finish(l, rc, flags, err);
 }
 
 static int raw_layer_discard(struct layer *l, uint64_t len, uint64_t off,
@@ -114,7 +114,7 @@ static int raw_layer_discard(struct layer *l, uint64_t len, uint64_t off,
 	 * that a discard can do, and need not do. */
 	store_zero(l->store, len, off,
 		   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK, NULL);
-	return finish(l, 0, flags, err);
+	return raw_layer_finish(l, 0, flags, err);
 }
 
 static int raw_layer_flush(struct layer *l, struct qcow2_error *err)

@@ -6,7 +6,8 @@
 #include "base/error.h"
 #include "chain/disk_impl.h"
 
-static int check_snapshots(const struct disk *d, struct qcow2_error *err)
+static int chain_snapshot_check_snapshots(const struct disk *d,
+					  struct qcow2_error *err)
 {
 	const struct layer *top = &d->layers[0];
 
@@ -14,11 +15,12 @@ static int check_snapshots(const struct disk *d, struct qcow2_error *err)
 				  : layer_refuse(top, "has no snapshots", err);
 }
 
-static int check_change(const struct disk *d, struct qcow2_error *err)
+static int chain_snapshot_check_change(const struct disk *d,
+				       struct qcow2_error *err)
 {
 	int rc = disk_check_writable(d, err);
 
-	return rc < 0 ? rc : check_snapshots(d, err);
+	return rc < 0 ? rc : chain_snapshot_check_snapshots(d, err);
 }
 
 int disk_snapshot_create(struct disk *d, const char *name,
@@ -26,7 +28,7 @@ int disk_snapshot_create(struct disk *d, const char *name,
 			 struct qcow2_error *err)
 {
 	struct layer *top = &d->layers[0];
-	int rc = check_change(d, err);
+	int rc = chain_snapshot_check_change(d, err);
 
 	return rc < 0 ? rc : top->ops->snapshot->create(top, name, opts, err);
 }
@@ -35,7 +37,7 @@ int disk_snapshot_apply(struct disk *d, const char *id_or_name,
 			struct qcow2_error *err)
 {
 	struct layer *top = &d->layers[0];
-	int rc = check_change(d, err);
+	int rc = chain_snapshot_check_change(d, err);
 	SCOPED_VALIDATE(disk, d);
 
 	return rc < 0 ? rc : top->ops->snapshot->apply(top, id_or_name, err);
@@ -45,7 +47,7 @@ int disk_snapshot_delete(struct disk *d, const char *id_or_name,
 			 struct qcow2_error *err)
 {
 	struct layer *top = &d->layers[0];
-	int rc = check_change(d, err);
+	int rc = chain_snapshot_check_change(d, err);
 
 	return rc < 0 ? rc : top->ops->snapshot->remove(top, id_or_name, err);
 }
@@ -54,7 +56,7 @@ int disk_vmstate_write(struct disk *d, const void *buf, size_t len,
 		       uint64_t off, struct qcow2_error *err)
 {
 	struct layer *top = &d->layers[0];
-	int rc = check_change(d, err);
+	int rc = chain_snapshot_check_change(d, err);
 
 	return rc < 0 ? rc
 		      : top->ops->snapshot->write_vmstate(top, buf, len, off,
@@ -65,7 +67,7 @@ int disk_vmstate_read(struct disk *d, void *buf, size_t len, uint64_t off,
 		      struct qcow2_error *err)
 {
 	struct layer *top = &d->layers[0];
-	int rc = check_snapshots(d, err);
+	int rc = chain_snapshot_check_snapshots(d, err);
 
 	if (rc < 0)
 		return rc;

@@ -13,7 +13,8 @@ struct qcow2_snapshot_list {
 };
 
 /* Borrows the strings. */
-static void tell(struct qcow2_snapshot_info *out, const struct snapshot_info *s)
+static void chain_snapshot_list_tell(struct qcow2_snapshot_info *out,
+				     const struct snapshot_info *s)
 {
 	out->id = s->id;
 	out->name = s->name;
@@ -37,7 +38,7 @@ int disk_get_snapshot(struct disk *d, uint32_t index,
 				 top->ops->name);
 	rc = top->ops->snapshot->get(top, index, &s, err);
 	if (rc == 0)
-		tell(out, &s);
+		chain_snapshot_list_tell(out, &s);
 	return rc;
 }
 
@@ -78,6 +79,6 @@ int snapshot_list_get(const struct qcow2_snapshot_list *list, uint32_t index,
 		return error_set(err, -EINVAL,
 				 "the list has no snapshot number %" PRIu32,
 				 index);
-	tell(out, &list->all.list[index]);
+	chain_snapshot_list_tell(out, &list->all.list[index]);
 	return 0;
 }

@@ -24,10 +24,10 @@ static void bad_directory(struct check *c, uint64_t off, const char *why)
 		      "bitmap directory: %s", why);
 }
 
-static int walk_entry(struct check *c, uint64_t entry, uint64_t entry_off,
-		      struct qcow2_error *err)
+static int check_bitmaps_walk_entry(struct check *c, uint64_t entry,
+				    uint64_t entry_off, struct qcow2_error *err)
 {
-	struct claim claim = {
+	struct use_claim claim = {
 		.len = c->geo.cluster_size,
 		.use = USE_BITMAP_DATA,
 		.n = 1,
@@ -51,12 +51,15 @@ static int walk_entry(struct check *c, uint64_t entry, uint64_t entry_off,
 	return 0;
 }
 
-static int walk_piece(struct check *c, const uint8_t *p, size_t len,
-		      uint64_t off, struct qcow2_error *err)
+static int check_bitmaps_walk_piece(struct check *c, const uint8_t *p,
+				    size_t len, uint64_t off,
+				    struct qcow2_error *err)
 {
 	for (size_t k = 0; k < len; k += TABLE_ENTRY_BYTES) {
 		uint64_t entry = get_be64(p + k);
-		int rc = entry ? walk_entry(c, entry, off + k, err) : 0;
+		int rc =
+			entry ? check_bitmaps_walk_entry(c, entry, off + k, err)
+			      : 0;
 
 		if (rc < 0)
 			return rc;
@@ -64,8 +67,8 @@ static int walk_piece(struct check *c, const uint8_t *p, size_t len,
 	return 0;
 }
 
-static int walk_table(struct check *c, const struct bitmap *b,
-		      struct qcow2_error *err)
+static int check_bitmaps_walk_table(struct check *c, const struct bitmap *b,
+				    struct qcow2_error *err)
 {
 	uint64_t end =
 		b->table_off + (uint64_t)b->table_size * TABLE_ENTRY_BYTES;
@@ -86,7 +89,7 @@ static int walk_table(struct check *c, const struct bitmap *b,
 		}
 		if (p && is_zero(p, len))
 			bulk_found_empty(&c->bulk, off);
-		rc = p ? walk_piece(c, p, len, off, err) : 0;
+		rc = p ? check_bitmaps_walk_piece(c, p, len, off, err) : 0;
 		if (rc < 0)
 			return rc;
 		off += len;
@@ -119,7 +122,7 @@ static void portable_findings(struct check *c, const struct bitmap *b,
 static int check_bitmap(struct check *c, const struct bitmap *b,
 			uint64_t entry_off, struct qcow2_error *err)
 {
-	struct claim claim = {
+	struct use_claim claim = {
 		.off = b->table_off,
 		.len = (uint64_t)b->table_size * TABLE_ENTRY_BYTES,
 		.use = USE_BITMAP_TABLE,
@@ -146,7 +149,7 @@ static int check_bitmap(struct check *c, const struct bitmap *b,
 	rc = claim_clusters(c, &claim, err);
 	if (rc > 0)
 		c->report.incomplete = true;
-	return rc ? rc : walk_table(c, b, err);
+	return rc ? rc : check_bitmaps_walk_table(c, b, err);
 }
 
 static int compare_names(const void *x, const void *y)
@@ -223,8 +226,8 @@ static int read_directory(struct check *c, struct directory *d,
 	return 0;
 }
 
-static int check_directory(struct check *c, struct directory *d,
-			   struct qcow2_error *err)
+static int check_bitmaps_check_directory(struct check *c, struct directory *d,
+					 struct qcow2_error *err)
 {
 	int rc;
 
@@ -243,7 +246,7 @@ static int check_directory(struct check *c, struct directory *d,
 
 int check_bitmaps(struct check *c, struct qcow2_error *err)
 {
-	struct claim claim = {
+	struct use_claim claim = {
 		.off = c->bitmaps.directory_off,
 		.len = c->bitmaps.directory_size,
 		.use = USE_BITMAP_DIRECTORY,
@@ -265,7 +268,7 @@ int check_bitmaps(struct check *c, struct qcow2_error *err)
 		return rc < 0 ? rc : 0;
 	d.buf = budget_alloc(&c->budget, size);
 	d.bitmaps = d.buf ? budget_alloc(&c->budget, list_bytes) : NULL;
-	rc = d.bitmaps ? check_directory(c, &d, err)
+	rc = d.bitmaps ? check_bitmaps_check_directory(c, &d, err)
 		       : budget_error(&c->budget, "the bitmap directory", err);
 	budget_free(&c->budget, d.bitmaps, list_bytes);
 	budget_free(&c->budget, d.buf, size);

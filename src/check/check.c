@@ -22,7 +22,7 @@ void check_end(struct check *c)
 
 static int claim_header(struct check *c, struct qcow2_error *err)
 {
-	struct claim claim = {
+	struct use_claim claim = {
 		.len = c->geo.cluster_size,
 		.use = USE_HEADER,
 		.n = 1,
@@ -34,7 +34,7 @@ static int claim_header(struct check *c, struct qcow2_error *err)
 
 static int claim_l1(struct check *c, struct qcow2_error *err)
 {
-	struct claim claim = {
+	struct use_claim claim = {
 		.off = c->header.l1_off,
 		.len = (uint64_t)c->header.l1_size * L1_ENTRY_BYTES,
 		.use = USE_L1_TABLE,
@@ -47,7 +47,7 @@ static int claim_l1(struct check *c, struct qcow2_error *err)
 }
 
 /* Owners first, sharers after them: see context.h. */
-static int collect(struct check *c, struct qcow2_error *err)
+static int check_collect(struct check *c, struct qcow2_error *err)
 {
 	int rc;
 
@@ -93,7 +93,7 @@ int check_run(struct check *c, struct qcow2_error *err)
 	piece_max = c->geo.cluster_size;
 	rc = bulk_init(&c->bulk, c->file, &c->budget, piece_max, err);
 	if (rc >= 0)
-		rc = collect(c, err);
+		rc = check_collect(c, err);
 	if (rc >= 0)
 		rc = check_l2_tables(c, err);
 	if (rc >= 0)

@@ -5,14 +5,14 @@
 
 /* The last cluster of a file may be cut off, so a claim may reach past the
  * end by less than a cluster. */
-static bool fits(const struct check *c, const struct claim *claim)
+static bool fits(const struct check *c, const struct use_claim *claim)
 {
 	uint64_t limit = c->file_size + c->geo.cluster_size - 1;
 
 	return claim->off <= limit && claim->len <= limit - claim->off;
 }
 
-int claim_clusters(struct check *c, const struct claim *claim,
+int claim_clusters(struct check *c, const struct use_claim *claim,
 		   struct qcow2_error *err)
 {
 	uint64_t last = check_cluster(c, claim->off + claim->len - 1);

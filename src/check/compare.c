@@ -8,7 +8,7 @@
 #define PROGRESS_CHUNKS 1024
 
 /* Neighbouring clusters with the same mismatch, which make one finding. */
-struct run {
+struct compare_same_run {
 	uint64_t first;
 	uint64_t n;
 	uint64_t stored;
@@ -21,7 +21,8 @@ struct width {
 };
 
 /* Names the width that is needed when this one is too narrow. */
-static const char *width_text(const struct check *c, const struct run *run,
+static const char *width_text(const struct check *c,
+			      const struct compare_same_run *run,
 			      struct width *w)
 {
 	w->text[0] = 0;
@@ -34,7 +35,8 @@ static const char *width_text(const struct check *c, const struct run *run,
 	return w->text;
 }
 
-static void tell_low(struct check *c, const struct run *run, uint64_t off)
+static void tell_low(struct check *c, const struct compare_same_run *run,
+		     uint64_t off)
 {
 	struct width width;
 
@@ -50,7 +52,8 @@ static void tell_low(struct check *c, const struct run *run, uint64_t off)
 			run->stored, run->count, width_text(c, run, &width));
 }
 
-static void tell_leak(struct check *c, const struct run *run, uint64_t off)
+static void tell_leak(struct check *c, const struct compare_same_run *run,
+		      uint64_t off)
 {
 	report_clusters(
 		&c->report, DEFECT_REFCOUNT_LEAK, run->n, off,
@@ -59,7 +62,7 @@ static void tell_leak(struct check *c, const struct run *run, uint64_t off)
 		run->n, run->n == 1 ? "" : "s", off, run->stored, run->count);
 }
 
-static void end_run(struct check *c, struct run *run)
+static void compare_end_run(struct check *c, struct compare_same_run *run)
 {
 	uint64_t off = run->first << c->geo.cluster_bits;
 
@@ -72,11 +75,11 @@ static void end_run(struct check *c, struct run *run)
 	run->n = 0;
 }
 
-static void mismatch(struct check *c, struct run *run, uint64_t cluster_idx,
-		     uint64_t stored, uint32_t word)
+static void mismatch(struct check *c, struct compare_same_run *run,
+		     uint64_t cluster_idx, uint64_t stored, uint32_t word)
 {
-	struct run one = { cluster_idx, 1, stored, refs_count(word),
-			   refs_use(word) };
+	struct compare_same_run one = { cluster_idx, 1, stored,
+					refs_count(word), refs_use(word) };
 
 	if (run->n && run->first + run->n == cluster_idx &&
 	    run->stored == stored && run->count == one.count &&
@@ -84,7 +87,7 @@ static void mismatch(struct check *c, struct run *run, uint64_t cluster_idx,
 		run->n++;
 		return;
 	}
-	end_run(c, run);
+	compare_end_run(c, run);
 	*run = one;
 }
 
@@ -106,8 +109,8 @@ static bool stored_refcount(struct check *c, uint64_t cluster_idx,
 	return false;
 }
 
-static void compare_word(struct check *c, struct run *run, uint64_t cluster_idx,
-			 uint32_t word)
+static void compare_word(struct check *c, struct compare_same_run *run,
+			 uint64_t cluster_idx, uint32_t word)
 {
 	uint32_t count = refs_count(word);
 	uint64_t stored;
@@ -131,7 +134,7 @@ static inline bool is_consistent(uint32_t word)
 /* Returns the number of clusters up to the last one that is used or counted,
  * 0 when there is none.  Refcounts past the end of the file, of clusters that
  * may come, are nobody's loss. */
-static uint64_t compare_chunk(struct check *c, struct run *run,
+static uint64_t compare_chunk(struct check *c, struct compare_same_run *run,
 			      const struct refs_chunk *chunk)
 {
 	uint64_t n_file = geometry_clusters(&c->geo, c->file_size);
@@ -153,7 +156,7 @@ static uint64_t compare_chunk(struct check *c, struct run *run,
 
 int check_compare(struct check *c, struct qcow2_error *err)
 {
-	struct run run = { 0 };
+	struct compare_same_run run = { 0 };
 	uint64_t end = 0;
 
 	refs_sort(&c->refs);
@@ -167,7 +170,7 @@ int check_compare(struct check *c, struct qcow2_error *err)
 		if (rc < 0)
 			return rc;
 	}
-	end_run(c, &run);
+	compare_end_run(c, &run);
 	c->report.result->image_end_off = end << c->geo.cluster_bits;
 	return 0;
 }

@@ -120,7 +120,7 @@ int check_open(struct check *c, uint64_t virtual_bytes_max,
 	       struct qcow2_error *err);
 
 /* One claim to host clusters: [off, off + len) serves @use. */
-struct claim {
+struct use_claim {
 	uint64_t off;
 	uint64_t len;
 	enum use use;
@@ -135,7 +135,7 @@ struct claim {
  * rest of a table with one owner is not counted: it is not to be followed);
  * or a negative errno.
  */
-int claim_clusters(struct check *c, const struct claim *claim,
+int claim_clusters(struct check *c, const struct use_claim *claim,
 		   struct qcow2_error *err);
 
 /* crypto.c: the encryption header. */

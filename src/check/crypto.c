@@ -21,7 +21,7 @@ static void check_luks(struct check *c)
 
 int check_crypto(struct check *c, struct qcow2_error *err)
 {
-	struct claim claim = {
+	struct use_claim claim = {
 		.off = c->crypto.off,
 		.len = c->crypto.len,
 		.use = USE_CRYPTO_HEADER,

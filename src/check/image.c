@@ -14,20 +14,20 @@
 #define WINDOW_BYTES (UINT64_C(64) << 10)
 #define CLUSTER_BYTES_MAX (UINT64_C(1) << CLUSTER_BITS_MAX)
 
-struct window {
+struct check_image_window {
 	struct budget *budget;
 	uint8_t *buf;
 	size_t len; /* bytes of the file that are in it */
 	size_t capacity;
 };
 
-static void window_release(struct window *w)
+static void window_release(struct check_image_window *w)
 {
 	budget_free(w->budget, w->buf, w->capacity);
 }
 
-static int window_read(struct check *c, struct window *w, uint64_t want,
-		       struct qcow2_error *err)
+static int window_read(struct check *c, struct check_image_window *w,
+		       uint64_t want, struct qcow2_error *err)
 {
 	window_release(w);
 	w->buf = NULL;
@@ -40,8 +40,9 @@ static int window_read(struct check *c, struct window *w, uint64_t want,
 }
 
 /* Decodes the header from as much of the file as that takes. */
-static int decode_header(struct check *c, struct window *w,
-			 struct qcow2_error *err)
+static int check_image_decode_header(struct check *c,
+				     struct check_image_window *w,
+				     struct qcow2_error *err)
 {
 	struct fault fault;
 	enum defect bad;
@@ -259,7 +260,7 @@ static bool tolerate(struct check *c, const struct fault *fault)
 
 /* Faults that other software tolerates are findings; the rest is the reason
  * why the image cannot be opened. */
-static int validate(struct check *c, struct qcow2_error *err)
+static int check_image_validate(struct check *c, struct qcow2_error *err)
 {
 	for (;;) {
 		struct fault fault;
@@ -277,8 +278,9 @@ static int validate(struct check *c, struct qcow2_error *err)
 	}
 }
 
-static int decode_extensions(struct check *c, const struct window *w,
-			     struct qcow2_error *err)
+static int check_image_decode_extensions(struct check *c,
+					 const struct check_image_window *w,
+					 struct qcow2_error *err)
 {
 	uint64_t unknown = c->header.incompatible_features & ~INCOMPAT_KNOWN;
 	struct extensions x = { 0 };
@@ -292,7 +294,7 @@ static int decode_extensions(struct check *c, const struct window *w,
 		return refuse_features(&x, unknown, err);
 	if (c->mode.no_refcounts)
 		forget_refcounts(&c->header);
-	rc = validate(c, err);
+	rc = check_image_validate(c, err);
 	if (rc < 0)
 		return rc;
 	if (bad)
@@ -304,14 +306,15 @@ static int decode_extensions(struct check *c, const struct window *w,
 int check_open(struct check *c, uint64_t virtual_bytes_max,
 	       struct qcow2_error *err)
 {
-	CLEANUP(window_release) struct window w = { .budget = &c->budget };
+	CLEANUP(window_release)
+	struct check_image_window w = { .budget = &c->budget };
 	int rc;
 
 	rc = store_size(c->file, &c->file_size, err);
 	if (rc >= 0)
-		rc = decode_header(c, &w, err);
+		rc = check_image_decode_header(c, &w, err);
 	if (rc >= 0)
-		rc = decode_extensions(c, &w, err);
+		rc = check_image_decode_extensions(c, &w, err);
 	if (rc < 0)
 		return rc;
 	if (virtual_bytes_max && c->header.size > virtual_bytes_max)

@@ -22,7 +22,7 @@ static const char *const stored_text[] = {
 
 /* COPIED promises that nobody else uses the table.  In snapshots the flag
  * means nothing. */
-static void check_copied(const struct l1_walk *w, uint64_t table_off)
+static void check_l1_check_copied(const struct l1_walk *w, uint64_t table_off)
 {
 	bool copied = w->entry & ENTRY_COPIED;
 	enum stored stored;
@@ -49,11 +49,11 @@ static bool is_l2_table(const struct check *c, uint64_t table_off)
 	       refs_use(word) == USE_L2_TABLE;
 }
 
-static int follow(const struct l1_walk *w, uint64_t table_off,
-		  struct qcow2_error *err)
+static int check_l1_follow(const struct l1_walk *w, uint64_t table_off,
+			   struct qcow2_error *err)
 {
 	struct check *c = w->c;
-	struct claim claim = {
+	struct use_claim claim = {
 		.off = table_off,
 		.len = c->geo.cluster_size,
 		.use = USE_L2_TABLE,
@@ -72,7 +72,7 @@ static int follow(const struct l1_walk *w, uint64_t table_off,
 	return 0;
 }
 
-static int walk_entry(const struct l1_walk *w, struct qcow2_error *err)
+static int check_l1_walk_entry(const struct l1_walk *w, struct qcow2_error *err)
 {
 	struct check *c = w->c;
 	uint64_t table_off = l1_table_off(w->entry);
@@ -84,19 +84,19 @@ static int walk_entry(const struct l1_walk *w, struct qcow2_error *err)
 			      "L1 entry %" PRIu32 " is 0x%016" PRIx64 ": %s",
 			      w->idx, w->entry, defect_info((int)bad)->text);
 	if (table_off && bad != DEFECT_L1_ENTRY_BEYOND_EOF)
-		rc = follow(w, table_off, err);
+		rc = check_l1_follow(w, table_off, err);
 	if (rc >= 0)
-		check_copied(w, table_off);
+		check_l1_check_copied(w, table_off);
 	return rc;
 }
 
-static int walk_piece(struct l1_walk *w, const uint8_t *p, size_t len,
-		      struct qcow2_error *err)
+static int check_l1_walk_piece(struct l1_walk *w, const uint8_t *p, size_t len,
+			       struct qcow2_error *err)
 {
 	for (size_t k = 0; k < len; k += L1_ENTRY_BYTES) {
 		w->entry = get_be64(p + k);
 		if (w->entry) {
-			int rc = walk_entry(w, err);
+			int rc = check_l1_walk_entry(w, err);
 
 			if (rc < 0)
 				return rc;
@@ -121,8 +121,8 @@ static int unreadable(const struct l1_walk *w, int rc, struct qcow2_error *err)
 	return 0;
 }
 
-static int remember(struct check *c, struct l1_place place,
-		    struct qcow2_error *err)
+static int check_l1_remember(struct check *c, struct l1_place place,
+			     struct qcow2_error *err)
 {
 	struct l1_places *list = &c->l1_tables;
 
@@ -133,8 +133,8 @@ static int remember(struct check *c, struct l1_place place,
 	return 0;
 }
 
-static int walk(struct check *c, uint64_t off, uint32_t n_entries, bool active,
-		struct qcow2_error *err)
+static int l1_walk_all(struct check *c, uint64_t off, uint32_t n_entries,
+		       bool active, struct qcow2_error *err)
 {
 	struct l1_walk w = { .c = c, .active = active, .entry_off = off };
 	uint64_t end = off + (uint64_t)n_entries * L1_ENTRY_BYTES;
@@ -157,7 +157,7 @@ static int walk(struct check *c, uint64_t off, uint32_t n_entries, bool active,
 			w.entry_off += len;
 			continue;
 		}
-		rc = walk_piece(&w, p, len, err);
+		rc = check_l1_walk_piece(&w, p, len, err);
 		if (rc < 0)
 			return rc;
 	}
@@ -168,7 +168,7 @@ int check_l1(struct check *c, uint64_t off, uint32_t n_entries, bool active,
 	     struct qcow2_error *err)
 {
 	struct l1_place place = { off, n_entries, active };
-	int rc = remember(c, place, err);
+	int rc = check_l1_remember(c, place, err);
 
-	return rc < 0 ? rc : walk(c, off, n_entries, active, err);
+	return rc < 0 ? rc : l1_walk_all(c, off, n_entries, active, err);
 }

@@ -40,8 +40,8 @@ static uint64_t guest_off(const struct l2_walk *w, uint32_t i)
 	       ((uint64_t)i << g->cluster_bits);
 }
 
-static void bad_entry(const struct l2_walk *w, enum defect bad,
-		      struct l2_entry e, uint32_t i, const char *why)
+static void check_l2_bad_entry(const struct l2_walk *w, enum defect bad,
+			       struct l2_entry e, uint32_t i, const char *why)
 {
 	report_defect(&w->c->report, bad, entry_off(w, i),
 		      "entry %" PRIu32 " of the L2 table at 0x%" PRIx64
@@ -79,14 +79,14 @@ static const char *copied_text(bool copied, enum stored stored)
 
 /* COPIED promises that nobody else uses the cluster.  In tables of snapshots
  * alone the flag means nothing. */
-static void check_copied(const struct l2_walk *w, struct l2_entry e, uint32_t i,
-			 enum stored stored)
+static void check_l2_check_copied(const struct l2_walk *w, struct l2_entry e,
+				  uint32_t i, enum stored stored)
 {
 	bool copied = e.desc & ENTRY_COPIED;
 
 	if (w->table->n_active && copied != (stored == STORED_ONE))
-		bad_entry(w, DEFECT_COPIED_FLAG, e, i,
-			  copied_text(copied, stored));
+		check_l2_bad_entry(w, DEFECT_COPIED_FLAG, e, i,
+				   copied_text(copied, stored));
 }
 
 static void check_copied_at(const struct l2_walk *w, struct l2_entry e,
@@ -98,13 +98,13 @@ static void check_copied_at(const struct l2_walk *w, struct l2_entry e,
 	if (!w->c->geo.has_data_file &&
 	    !refblocks_stored(w->c, cluster_idx, &stored))
 		return;
-	check_copied(w, e, i, stored);
+	check_l2_check_copied(w, e, i, stored);
 }
 
 static int claim_data(const struct l2_walk *w, uint64_t off, uint64_t len,
 		      uint32_t i, struct qcow2_error *err)
 {
-	struct claim claim = {
+	struct use_claim claim = {
 		.off = off,
 		.len = len,
 		.use = USE_DATA,
@@ -143,8 +143,8 @@ static int compressed_entry(struct l2_walk *w, struct l2_entry e, uint32_t i,
 	struct compressed z = compressed_decode(&w->c->geo, e.desc);
 
 	if (e.desc & ENTRY_COPIED)
-		bad_entry(w, DEFECT_COPIED_FLAG, e, i,
-			  "COPIED is set in a compressed cluster");
+		check_l2_bad_entry(w, DEFECT_COPIED_FLAG, e, i,
+				   "COPIED is set in a compressed cluster");
 	if (bad == DEFECT_L2_ENTRY_COMPRESSED_DATA_FILE)
 		return 0;
 	w->n_allocated++;
@@ -188,7 +188,7 @@ static int odd_entry(struct l2_walk *w, struct l2_entry e, uint32_t i,
 
 	if (bad &&
 	    !(w->c->mode.long_compressed && is_long_compressed(w, e, bad)))
-		bad_entry(w, bad, e, i, defect_info((int)bad)->text);
+		check_l2_bad_entry(w, bad, e, i, defect_info((int)bad)->text);
 	if (e.desc & L2_COMPRESSED)
 		return compressed_entry(w, e, i, bad, err);
 	/* Offset 0 is a place in data files only. */
@@ -197,8 +197,8 @@ static int odd_entry(struct l2_walk *w, struct l2_entry e, uint32_t i,
 	return 0;
 }
 
-static int walk_entry(struct l2_walk *w, const uint8_t *table, uint32_t i,
-		      struct qcow2_error *err)
+static int check_l2_walk_entry(struct l2_walk *w, const uint8_t *table,
+			       uint32_t i, struct qcow2_error *err)
 {
 	struct l2_entry e = l2_get(&w->c->geo, table, i);
 
@@ -259,8 +259,8 @@ static int walk_line(struct l2_walk *w, const uint8_t *table, uint32_t at,
 
 	for (; bits; bits &= bits - 1) {
 		uint32_t word = first + (uint32_t)__builtin_ctz(bits);
-		int rc = walk_entry(w, table, word >> w->c->geo.extended_l2,
-				    err);
+		int rc = check_l2_walk_entry(
+			w, table, word >> w->c->geo.extended_l2, err);
 
 		if (rc < 0)
 			return rc;
@@ -329,7 +329,7 @@ static void end_table(struct l2_walk *w)
 }
 
 /* NULL for a table in a hole. */
-static int read_table(struct l2_walk *w, size_t i, const uint8_t **out)
+static int check_l2_read_table(struct l2_walk *w, size_t i, const uint8_t **out)
 {
 	struct check *c = w->c;
 	uint64_t off = c->l2_tables.tables[i].host_off;
@@ -351,7 +351,8 @@ static void found_empty(struct l2_walk *w, uint64_t off)
 		prefetch_stop(w->prefetch);
 }
 
-static int walk_table(struct l2_walk *w, size_t i, struct qcow2_error *err)
+static int check_l2_walk_table(struct l2_walk *w, size_t i,
+			       struct qcow2_error *err)
 {
 	struct check *c = w->c;
 	const struct l2_table *table = &c->l2_tables.tables[i];
@@ -359,7 +360,7 @@ static int walk_table(struct l2_walk *w, size_t i, struct qcow2_error *err)
 	bool empty = true;
 	int rc;
 
-	if (read_table(w, i, &p) < 0) {
+	if (check_l2_read_table(w, i, &p) < 0) {
 		report_unchecked(&c->report, 1, table->host_off,
 				 "the L2 table at 0x%" PRIx64 " cannot be read",
 				 table->host_off);
@@ -382,7 +383,7 @@ static int walk_tables(struct l2_walk *w, struct qcow2_error *err)
 	size_t n = c->l2_tables.n_tables;
 
 	for (size_t i = 0; i < n; i++) {
-		int rc = walk_table(w, i, err);
+		int rc = check_l2_walk_table(w, i, err);
 
 		if (rc >= 0 && i % PROGRESS_TABLES == 0)
 			rc = report_progress(

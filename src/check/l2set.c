@@ -5,7 +5,7 @@
 
 enum { VALIDATED_MAX = 4096 };
 
-static void table_validate(const struct l2_table *t)
+static void l2set_table_validate(const struct l2_table *t)
 {
 	assert(t->n_refs >= 1 && t->n_active <= t->n_refs);
 }
@@ -17,7 +17,7 @@ void l2set_validate(const struct l2set *s)
 	/* Half of the slots are empty; and there are none once it is sorted. */
 	assert(!s->n_slots || 2 * s->n_tables <= s->n_slots);
 	for (size_t i = 0; i < s->n_tables && i < VALIDATED_MAX; i++) {
-		table_validate(&s->tables[i]);
+		l2set_table_validate(&s->tables[i]);
 		assert(s->n_slots || i == 0 ||
 		       s->tables[i - 1].host_off < s->tables[i].host_off);
 	}
@@ -44,7 +44,7 @@ void l2set_release(struct l2set *s)
 }
 
 /* The slot that holds @host_off, or the empty one where it belongs. */
-static uint32_t *find(const struct l2set *s, uint64_t host_off)
+static uint32_t *l2set_find(const struct l2set *s, uint64_t host_off)
 {
 	uint64_t hash = (host_off >> 9) * UINT64_C(0x9e3779b97f4a7c15);
 	size_t slot = (size_t)(hash >> 32) & (s->n_slots - 1);
@@ -56,7 +56,7 @@ static uint32_t *find(const struct l2set *s, uint64_t host_off)
 }
 
 /* Keeps the hash table at most half full. */
-static bool grow_slots(struct l2set *s)
+static bool l2set_grow_slots(struct l2set *s)
 {
 	size_t n_slots = s->n_slots ? s->n_slots * 2 : 128;
 	uint32_t *slots;
@@ -70,7 +70,7 @@ static bool grow_slots(struct l2set *s)
 	s->slots = slots;
 	s->n_slots = n_slots;
 	for (size_t i = 0; i < s->n_tables; i++)
-		*find(s, s->tables[i].host_off) = (uint32_t)(i + 1);
+		*l2set_find(s, s->tables[i].host_off) = (uint32_t)(i + 1);
 	return true;
 }
 
@@ -78,10 +78,10 @@ static struct l2_table *new_table(struct l2set *s, uint64_t host_off)
 {
 	if (!budget_grow(s->budget, (void **)&s->tables, sizeof(*s->tables),
 			 s->n_tables, &s->capacity) ||
-	    !grow_slots(s))
+	    !l2set_grow_slots(s))
 		return NULL;
 	s->tables[s->n_tables++] = (struct l2_table){ .host_off = host_off };
-	*find(s, host_off) = (uint32_t)s->n_tables;
+	*l2set_find(s, host_off) = (uint32_t)s->n_tables;
 	return &s->tables[s->n_tables - 1];
 }
 
@@ -93,7 +93,7 @@ static void add_saturated(uint32_t *n)
 
 bool l2set_add(struct l2set *s, uint64_t host_off, uint32_t l1_idx, bool active)
 {
-	uint32_t at = s->n_slots ? *find(s, host_off) : 0;
+	uint32_t at = s->n_slots ? *l2set_find(s, host_off) : 0;
 	struct l2_table *t;
 
 	t = at ? &s->tables[at - 1] : new_table(s, host_off);

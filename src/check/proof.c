@@ -92,8 +92,8 @@ static bool is_low(struct check *c, uint64_t cluster_idx, uint32_t word)
 	return refblocks_exact(c, cluster_idx, &exact) && exact < count;
 }
 
-static bool continues(const struct proof_low *last, uint64_t cluster_idx,
-		      uint32_t count)
+static bool check_proof_continues(const struct proof_low *last,
+				  uint64_t cluster_idx, uint32_t count)
 {
 	return last->first + last->n == cluster_idx && last->count == count;
 }
@@ -113,7 +113,7 @@ static int add_low(struct check *c, struct proof_findings *out,
 				    " bits cannot say so",
 				    cluster_idx << c->geo.cluster_bits, count,
 				    c->geo.refcount_bits);
-	if (last && continues(last, cluster_idx, count)) {
+	if (last && check_proof_continues(last, cluster_idx, count)) {
 		last->n++;
 		return 0;
 	}

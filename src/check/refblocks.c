@@ -62,7 +62,7 @@ static bool is_shared(const struct check *c, uint64_t off)
 static int claim_block(struct check *c, uint64_t i, uint64_t off,
 		       uint64_t entry_off, struct qcow2_error *err)
 {
-	struct claim claim = {
+	struct use_claim claim = {
 		.off = off,
 		.len = c->geo.cluster_size,
 		.use = USE_REFCOUNT_BLOCK,
@@ -86,8 +86,8 @@ static int claim_block(struct check *c, uint64_t i, uint64_t off,
 	return 0;
 }
 
-static int table_entry(struct check *c, uint64_t i, uint64_t entry,
-		       uint64_t entry_off, struct qcow2_error *err)
+static int refblocks_table_entry(struct check *c, uint64_t i, uint64_t entry,
+				 uint64_t entry_off, struct qcow2_error *err)
 {
 	enum defect bad =
 		refcount_table_entry_defect(&c->geo, entry, c->file_size);
@@ -107,7 +107,7 @@ static int table_entry(struct check *c, uint64_t i, uint64_t entry,
 	return claim_block(c, i, off, entry_off, err);
 }
 
-static int read_table(struct check *c, struct qcow2_error *err)
+static int refblocks_read_table(struct check *c, struct qcow2_error *err)
 {
 	uint64_t off = c->header.refcount_table_off;
 	uint64_t end = off + table_bytes(c);
@@ -126,8 +126,8 @@ static int read_table(struct check *c, struct qcow2_error *err)
 		for (size_t k = 0; p && k < len; k += 8) {
 			uint64_t entry = get_be64(p + k);
 
-			rc = entry ? table_entry(c, i + k / 8, entry, off + k,
-						 err)
+			rc = entry ? refblocks_table_entry(c, i + k / 8, entry,
+							   off + k, err)
 				   : 0;
 			if (rc < 0)
 				return rc;
@@ -146,7 +146,7 @@ static uint64_t stored_at(const struct check *c, const uint8_t *block,
 	return refcount_get(block, i, c->geo.refcount_order);
 }
 
-static enum stored digest(uint64_t refcount)
+static enum stored refblocks_digest(uint64_t refcount)
 {
 	return refcount > 1 ? STORED_MANY : (enum stored)refcount;
 }
@@ -165,7 +165,8 @@ static int load_run(struct check *c, const uint8_t *block, uint64_t i,
 	if (!words)
 		return budget_error(&c->budget, "reference counters", err);
 	for (uint64_t k = 0; k < n; k++)
-		refs_set_stored(&words[k], digest(stored_at(c, block, i + k)));
+		refs_set_stored(&words[k],
+				refblocks_digest(stored_at(c, block, i + k)));
 	return 0;
 }
 
@@ -216,9 +217,9 @@ static int load_blocks(struct check *c, struct qcow2_error *err)
 	return 0;
 }
 
-static int claim_table(struct check *c, struct qcow2_error *err)
+static int refblocks_claim_table(struct check *c, struct qcow2_error *err)
 {
-	struct claim claim = {
+	struct use_claim claim = {
 		.off = c->header.refcount_table_off,
 		.len = table_bytes(c),
 		.use = USE_REFCOUNT_TABLE,
@@ -243,9 +244,9 @@ int refblocks_load(struct check *c, struct qcow2_error *err)
 		b->n = 0;
 		return budget_error(&c->budget, "the refcount table", err);
 	}
-	rc = claim_table(c, err);
+	rc = refblocks_claim_table(c, err);
 	if (rc >= 0)
-		rc = read_table(c, err);
+		rc = refblocks_read_table(c, err);
 	if (rc >= 0)
 		rc = load_blocks(c, err);
 	return rc;

@@ -44,16 +44,17 @@ void refs_release(struct refs *r)
 
 /* Chunks of sparse files lie powers of two apart: the multiplier spreads
  * them. */
-static size_t slot_of(const struct refs *r, uint64_t chunk_idx)
+static size_t refs_slot_of(const struct refs *r, uint64_t chunk_idx)
 {
 	return (size_t)((chunk_idx * UINT64_C(0x9e3779b97f4a7c15)) >> 32) &
 	       (r->n_slots - 1);
 }
 
 /* The chunk, or NULL and the slot where it belongs. */
-static uint32_t *find(const struct refs *r, uint64_t chunk_idx, size_t *slot)
+static uint32_t *refs_find(const struct refs *r, uint64_t chunk_idx,
+			   size_t *slot)
 {
-	*slot = slot_of(r, chunk_idx);
+	*slot = refs_slot_of(r, chunk_idx);
 	for (;;) {
 		uint32_t at = r->slots[*slot];
 
@@ -85,7 +86,7 @@ void refs_validate(const struct refs *r)
 	for (size_t i = 0; i < r->n_chunks && i < CHUNKS_VALIDATED_MAX; i++) {
 		const struct refs_chunk *c = &r->chunks[i];
 
-		assert(c->words && find(r, c->idx, &slot) == c->words);
+		assert(c->words && refs_find(r, c->idx, &slot) == c->words);
 		for (unsigned k = 0; k < REFS_CHUNK_CLUSTERS; k++)
 			word_validate(c->words[k]);
 	}
@@ -96,13 +97,13 @@ static void index_chunks(struct refs *r)
 	for (size_t i = 0; i < r->n_chunks; i++) {
 		size_t slot;
 
-		find(r, r->chunks[i].idx, &slot);
+		refs_find(r, r->chunks[i].idx, &slot);
 		r->slots[slot] = (uint32_t)(i + 1);
 	}
 }
 
 /* Keeps the hash table at most half full. */
-static bool grow_slots(struct refs *r)
+static bool refs_grow_slots(struct refs *r)
 {
 	size_t n_slots = r->n_slots ? r->n_slots * 2 : 128;
 	uint32_t *slots;
@@ -126,12 +127,12 @@ static uint32_t *new_chunk(struct refs *r, uint64_t chunk_idx)
 
 	if (!budget_grow(r->budget, (void **)&r->chunks, sizeof(*r->chunks),
 			 r->n_chunks, &r->capacity) ||
-	    !grow_slots(r))
+	    !refs_grow_slots(r))
 		return NULL;
 	words = budget_alloc(r->budget, REFS_CHUNK_CLUSTERS * sizeof(*words));
 	if (!words)
 		return NULL;
-	find(r, chunk_idx, &slot);
+	refs_find(r, chunk_idx, &slot);
 	r->chunks[r->n_chunks++] = (struct refs_chunk){ chunk_idx, words };
 	r->slots[slot] = (uint32_t)r->n_chunks;
 	return words;
@@ -144,7 +145,7 @@ uint32_t refs_get(const struct refs *r, uint64_t cluster_idx)
 
 	if (!r->n_slots)
 		return 0;
-	words = find(r, cluster_idx >> REFS_CHUNK_BITS, &slot);
+	words = refs_find(r, cluster_idx >> REFS_CHUNK_BITS, &slot);
 	return words ? words[cluster_idx & (REFS_CHUNK_CLUSTERS - 1)] : 0;
 }
 
@@ -155,7 +156,7 @@ void refs_prefetch(const struct refs *r, uint64_t cluster_idx)
 
 	if (!r->n_slots)
 		return;
-	words = find(r, cluster_idx >> REFS_CHUNK_BITS, &slot);
+	words = refs_find(r, cluster_idx >> REFS_CHUNK_BITS, &slot);
 	if (words)
 		__builtin_prefetch(
 			&words[cluster_idx & (REFS_CHUNK_CLUSTERS - 1)], 1);
@@ -167,7 +168,7 @@ uint32_t *refs_at(struct refs *r, uint64_t cluster_idx)
 	size_t slot;
 
 	if (r->n_slots)
-		words = find(r, cluster_idx >> REFS_CHUNK_BITS, &slot);
+		words = refs_find(r, cluster_idx >> REFS_CHUNK_BITS, &slot);
 	if (!words)
 		words = new_chunk(r, cluster_idx >> REFS_CHUNK_BITS);
 	return words ? &words[cluster_idx & (REFS_CHUNK_CLUSTERS - 1)] : NULL;

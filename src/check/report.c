@@ -10,18 +10,18 @@
 
 #define PERMILLE 1000
 
-static void tell(struct report *r, enum defect defect,
-		 enum qcow2_severity severity, uint64_t host_off,
-		 const char *fmt, va_list ap) PRINTF_LIKE(5, 0);
+static void report_tell(struct report *r, enum defect defect,
+			enum qcow2_severity severity, uint64_t host_off,
+			const char *fmt, va_list ap) PRINTF_LIKE(5, 0);
 
 static bool is_wanted(const struct report *r, enum defect defect)
 {
 	return !r->only || defect_set_has(r->only, defect);
 }
 
-static void tell(struct report *r, enum defect defect,
-		 enum qcow2_severity severity, uint64_t host_off,
-		 const char *fmt, va_list ap)
+static void report_tell(struct report *r, enum defect defect,
+			enum qcow2_severity severity, uint64_t host_off,
+			const char *fmt, va_list ap)
 {
 	char message[400];
 	struct qcow2_finding finding = {
@@ -39,8 +39,8 @@ static void tell(struct report *r, enum defect defect,
 	r->opts->report(r->opts->opaque, &finding);
 }
 
-static enum qcow2_severity count(struct report *r, enum defect defect,
-				 uint64_t n)
+static enum qcow2_severity report_count(struct report *r, enum defect defect,
+					uint64_t n)
 {
 	enum defect_severity severity = defect_info((int)defect)->severity;
 
@@ -60,7 +60,7 @@ void report_defect(struct report *r, enum defect defect, uint64_t host_off,
 	va_list ap;
 
 	va_start(ap, fmt);
-	tell(r, defect, count(r, defect, 1), host_off, fmt, ap);
+	report_tell(r, defect, report_count(r, defect, 1), host_off, fmt, ap);
 	va_end(ap);
 }
 
@@ -70,7 +70,7 @@ void report_clusters(struct report *r, enum defect defect, uint64_t n,
 	va_list ap;
 
 	va_start(ap, fmt);
-	tell(r, defect, count(r, defect, n), host_off, fmt, ap);
+	report_tell(r, defect, report_count(r, defect, n), host_off, fmt, ap);
 	va_end(ap);
 }
 
@@ -91,7 +91,7 @@ void report_note(struct report *r, enum defect defect, uint64_t host_off,
 
 	defect_set_add(&r->found, defect);
 	va_start(ap, fmt);
-	tell(r, defect, QCOW2_SEVERITY_NONE, host_off, fmt, ap);
+	report_tell(r, defect, QCOW2_SEVERITY_NONE, host_off, fmt, ap);
 	va_end(ap);
 }
 
@@ -103,7 +103,7 @@ void report_unchecked(struct report *r, uint64_t n, uint64_t host_off,
 	if (!r->only)
 		r->result->check_errors += n;
 	va_start(ap, fmt);
-	tell(r, DEFECT_NONE, QCOW2_SEVERITY_NONE, host_off, fmt, ap);
+	report_tell(r, DEFECT_NONE, QCOW2_SEVERITY_NONE, host_off, fmt, ap);
 	va_end(ap);
 }
 

@@ -9,14 +9,14 @@
 #include "store/store.h"
 
 /* The part of a decoded table entry that is kept. */
-struct l1_table {
+struct check_snapshots_l1_table {
 	uint64_t off;
 	uint64_t from; /* the snapshot's table entry */
 	uint32_t n_entries;
 };
 
 struct l1_list {
-	struct l1_table *tables;
+	struct check_snapshots_l1_table *tables;
 	size_t n;
 	size_t capacity;
 };
@@ -38,9 +38,9 @@ static void cut_off(struct check *c, enum defect defect, uint32_t idx,
 	c->report.incomplete = true;
 }
 
-static int remember(struct check *c, struct l1_list *list,
-		    const struct snapshot *s, uint64_t from,
-		    struct qcow2_error *err)
+static int check_snapshots_remember(struct check *c, struct l1_list *list,
+				    const struct snapshot *s, uint64_t from,
+				    struct qcow2_error *err)
 {
 	if (!s->l1_size)
 		return 0;
@@ -48,7 +48,8 @@ static int remember(struct check *c, struct l1_list *list,
 			 sizeof(*list->tables), list->n, &list->capacity))
 		return budget_error(&c->budget, "the list of snapshots", err);
 	list->tables[list->n++] =
-		(struct l1_table){ s->l1_off, from, s->l1_size };
+		(struct check_snapshots_l1_table){ s->l1_off, from,
+						   s->l1_size };
 	return 0;
 }
 
@@ -90,7 +91,7 @@ static int check_entry(struct check *c, struct l1_list *list,
 			      s->l1_size, s->disk_size);
 	if (bad == DEFECT_SNAPSHOT_L1)
 		return 0;
-	return remember(c, list, s, off, err);
+	return check_snapshots_remember(c, list, s, off, err);
 }
 
 enum {
@@ -214,9 +215,10 @@ static int read_entries(struct check *c, struct l1_list *list, uint64_t *end,
 	return 0;
 }
 
-static int claim_table(struct check *c, uint64_t end, struct qcow2_error *err)
+static int check_snapshots_claim_table(struct check *c, uint64_t end,
+				       struct qcow2_error *err)
 {
-	struct claim claim = {
+	struct use_claim claim = {
 		.off = c->header.snapshots_off,
 		.len = end - c->header.snapshots_off,
 		.use = USE_SNAPSHOT_TABLE,
@@ -241,10 +243,11 @@ bool check_shares_l1(const struct check *c, uint64_t l1_off, uint32_t n_entries)
 	       l1_clusters(c, n_entries) <= l1_clusters(c, c->header.l1_size);
 }
 
-static int walk_table(struct check *c, const struct l1_table *t,
-		      struct qcow2_error *err)
+static int check_snapshots_walk_table(struct check *c,
+				      const struct check_snapshots_l1_table *t,
+				      struct qcow2_error *err)
 {
-	struct claim claim = {
+	struct use_claim claim = {
 		.off = t->off,
 		.len = (uint64_t)t->n_entries * L1_ENTRY_BYTES,
 		.use = USE_SNAPSHOT_L1,
@@ -276,9 +279,9 @@ int check_snapshots(struct check *c, struct qcow2_error *err)
 		return 0;
 	rc = read_entries(c, &list, &end, err);
 	if (rc >= 0)
-		rc = claim_table(c, end, err);
+		rc = check_snapshots_claim_table(c, end, err);
 	for (size_t i = 0; rc >= 0 && i < list.n; i++)
-		rc = walk_table(c, &list.tables[i], err);
+		rc = check_snapshots_walk_table(c, &list.tables[i], err);
 	budget_free(&c->budget, list.tables,
 		    list.capacity * sizeof(*list.tables));
 	return rc < 0 ? rc : 0;

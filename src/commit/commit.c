@@ -322,7 +322,7 @@ static int result_of(struct commit *c, uint64_t goal, struct qcow2_error *err)
 			 "the next flush tries again");
 }
 
-static void end_run(struct commit *c, int rc)
+static void commit_end_run(struct commit *c, int rc)
 {
 	assert(c->turns.started == c->turns.completed + 1);
 	c->turns.completed++;
@@ -332,7 +332,8 @@ static void end_run(struct commit *c, int rc)
 	pthread_cond_broadcast(&c->changed);
 }
 
-static int flush(struct commit *c, bool settle, struct qcow2_error *err)
+static int commit_flush_locked(struct commit *c, bool settle,
+			       struct qcow2_error *err)
 {
 	uint64_t goal;
 	bool run;
@@ -352,7 +353,7 @@ static int flush(struct commit *c, bool settle, struct qcow2_error *err)
 	assert(c->n_settling >= settle);
 	c->n_settling -= settle;
 	if (run)
-		end_run(c, rc);
+		commit_end_run(c, rc);
 	VALIDATE(commit, c);
 	mutex_unlock(&c->lock);
 	return rc;
@@ -360,12 +361,12 @@ static int flush(struct commit *c, bool settle, struct qcow2_error *err)
 
 int commit_flush(struct commit *c, struct qcow2_error *err)
 {
-	return flush(c, true, err);
+	return commit_flush_locked(c, true, err);
 }
 
 int commit_flush_guest(struct commit *c, struct qcow2_error *err)
 {
-	return flush(c, false, err);
+	return commit_flush_locked(c, false, err);
 }
 
 static bool is_clean(struct commit *c)

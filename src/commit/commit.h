@@ -172,13 +172,12 @@ int commit_make_room(struct commit *c, struct qcow2_error *err);
  * call tries again; a failed barrier is final. */
 int commit_flush(struct commit *c, struct qcow2_error *err);
 
-/* What only the writer of an image has done: fills its fields in *out that this
- * knows of. */
-void commit_get_stats(struct commit *c, struct qcow2_stats *out);
-
 /* The same, as the guest needs it: lazy refcounts may lag behind, under the
  * dirty bit. */
 int commit_flush_guest(struct commit *c, struct qcow2_error *err);
+
+/* Fills the fields of *out that the commit counts. */
+void commit_get_stats(struct commit *c, struct qcow2_stats *out);
 
 /* Commits until nothing is dirty and nothing freed is waiting; no request may
  * be under way. */

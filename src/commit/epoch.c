@@ -126,7 +126,7 @@ static void restore(struct commit *c, struct epoch *e)
 	c->turns.n_freed = 0;
 }
 
-static void finish(struct commit *c, struct epoch *e)
+static void epoch_finish(struct commit *c, struct epoch *e)
 {
 	refcounts_written(c->refs);
 	SCOPED_LOCK(&c->lock);
@@ -143,7 +143,7 @@ void epoch_end(struct commit *c, struct epoch *e, int rc)
 	if (rc < 0)
 		restore(c, e);
 	else
-		finish(c, e);
+		epoch_finish(c, e);
 	writes_release(&e->refcounts);
 	writes_release(&e->entries);
 	freed_list_release(&e->freed);

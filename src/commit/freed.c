@@ -36,8 +36,8 @@ int freed_reserve(struct freed_list *l, uint64_t n, struct qcow2_error *err)
 }
 
 /* Whether @f goes on where @last ends. */
-static bool continues(const struct freed *last, const struct freed *f,
-		      uint32_t cluster_bits)
+static bool freed_continues(const struct freed *last, const struct freed *f,
+			    uint32_t cluster_bits)
 {
 	return last->punch == f->punch &&
 	       last->host_off + (last->n_clusters << cluster_bits) ==
@@ -50,7 +50,7 @@ void freed_add(struct freed_list *l, uint32_t cluster_bits, struct freed f)
 
 	assert(f.n_clusters);
 	l->n_clusters += f.n_clusters;
-	if (last && continues(last, &f, cluster_bits)) {
+	if (last && freed_continues(last, &f, cluster_bits)) {
 		last->n_clusters += f.n_clusters;
 		return;
 	}
@@ -101,7 +101,8 @@ int freed_enqueue(struct freed_batch **queue, struct freed_list *l,
 }
 
 /* Failing to costs space and nothing else. */
-static void punch_run(struct qcow2_store *file, uint64_t len, uint64_t host_off)
+static void freed_punch_run(struct qcow2_store *file, uint64_t len,
+			    uint64_t host_off)
 {
 	if (len)
 		store_zero(file, len, host_off,
@@ -125,8 +126,8 @@ static int find_last(struct refcounts *refs, uint64_t n, uint64_t first,
 }
 
 /* Gives the space of those clusters back that have their last reference. */
-static int punch(const struct freed *f, struct refcounts *refs,
-		 struct qcow2_store *file, struct qcow2_error *err)
+static int freed_punch(const struct freed *f, struct refcounts *refs,
+		       struct qcow2_store *file, struct qcow2_error *err)
 {
 	uint32_t bits = refs->geo->cluster_bits;
 	uint64_t first = f->host_off >> bits;
@@ -144,10 +145,10 @@ static int punch(const struct freed *f, struct refcounts *refs,
 			return rc;
 		if (last[at])
 			continue;
-		punch_run(file, (i - from) << bits, from << bits);
+		freed_punch_run(file, (i - from) << bits, from << bits);
 		from = i + 1;
 	}
-	punch_run(file, (end - from) << bits, from << bits);
+	freed_punch_run(file, (end - from) << bits, from << bits);
 	return 0;
 }
 
@@ -175,8 +176,8 @@ int freed_batch_finish(struct freed_batch *b, struct refcounts *refs,
 	/* A run that cannot be freed must not keep the others from it. */
 	for (size_t i = 0; i < b->freed.n; i++) {
 		const struct freed *f = &b->freed.list[i];
-		int one = f->punch ? punch(f, refs, refs->file,
-					   rc < 0 ? NULL : err)
+		int one = f->punch ? freed_punch(f, refs, refs->file,
+						 rc < 0 ? NULL : err)
 				   : 0;
 
 		rc = rc < 0 ? rc : one;

@@ -141,7 +141,8 @@ static int note_bitmap(struct compact *c, const struct bitmap *b,
 	return each_entry(c, b, note, opaque, err);
 }
 
-static bool follow(struct compact *c, uint64_t *entry, void *opaque)
+static bool compact_bitmaps_follow(struct compact *c, uint64_t *entry,
+				   void *opaque)
 {
 	uint64_t cluster = cluster_of(c, *entry);
 	const struct move *m = cluster ? compact_find(c, cluster) : NULL;
@@ -157,11 +158,11 @@ static int follow_bitmap(struct compact *c, const struct bitmap *b,
 			 struct qcow2_error *err)
 {
 	(void)entry_off;
-	return each_entry(c, b, follow, opaque, err);
+	return each_entry(c, b, compact_bitmaps_follow, opaque, err);
 }
 
-static int move_data(struct compact *c, struct bitset *data,
-		     struct qcow2_error *err)
+static int compact_bitmaps_move_data(struct compact *c, struct bitset *data,
+				     struct qcow2_error *err)
 {
 	int rc;
 
@@ -190,15 +191,16 @@ static int move_all_data(struct compact *c, struct qcow2_error *err)
 		return error_nomem(err, "the set of clusters", c->n_file / 8);
 	rc = each_bitmap(c, note_bitmap, &data, err);
 	if (rc == 0)
-		rc = move_data(c, &data, err);
+		rc = compact_bitmaps_move_data(c, &data, err);
 	bitset_release(&data);
 	return rc;
 }
 
 /* ---- Tables -------------------------------------------------------------- */
 
-static int move_table(struct compact *c, const struct bitmap *b,
-		      uint64_t entry_off, void *opaque, struct qcow2_error *err)
+static int compact_bitmaps_move_table(struct compact *c, const struct bitmap *b,
+				      uint64_t entry_off, void *opaque,
+				      struct qcow2_error *err)
 {
 	int rc = compact_begin_table(
 		c, b->table_off, (uint64_t)b->table_size * POINTER_BYTES, err);
@@ -272,6 +274,6 @@ int compact_move_bitmaps(struct compact *c, struct qcow2_error *err)
 		return 0;
 	rc = move_directory(c, err);
 	if (rc == 0)
-		rc = each_bitmap(c, move_table, NULL, err);
+		rc = each_bitmap(c, compact_bitmaps_move_table, NULL, err);
 	return rc < 0 ? rc : move_all_data(c, err);
 }

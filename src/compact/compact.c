@@ -51,8 +51,8 @@ void compact_validate(const struct compact *c)
 /* ---- What there is ------------------------------------------------------- */
 
 /* Clusters in use, and the end of the last one. */
-static int count_used(const struct compact *c, uint64_t *used, uint64_t *end,
-		      struct qcow2_error *err)
+static int compact_count_used(const struct compact *c, uint64_t *used,
+			      uint64_t *end, struct qcow2_error *err)
 {
 	uint64_t values[READ_AT_ONCE];
 	uint64_t at = refcounts_next_described(c->refs, 0);
@@ -79,7 +79,7 @@ static int count_used(const struct compact *c, uint64_t *used, uint64_t *end,
 static int set_goal(struct compact *c, uint64_t *end, struct qcow2_error *err)
 {
 	c->hole = 1;
-	return count_used(c, &c->goal, end, err);
+	return compact_count_used(c, &c->goal, end, err);
 }
 
 /* Clusters behind the last refcount block are free and need no place in the
@@ -164,7 +164,7 @@ static int predict(struct compact *c, struct qcow2_error *err)
 
 /* ---- Moving -------------------------------------------------------------- */
 
-static int move_data(struct compact *c, struct qcow2_error *err)
+static int compact_move_data(struct compact *c, struct qcow2_error *err)
 {
 	int rc;
 
@@ -213,7 +213,7 @@ static int move_once(struct compact *c, struct qcow2_error *err)
 	if (rc == 0)
 		rc = compact_move_bitmaps(c, err);
 	if (rc == 0)
-		rc = move_data(c, err);
+		rc = compact_move_data(c, err);
 	if (rc == 0)
 		rc = compact_packed_move(c, PACKED_END, err);
 	if (rc == 0)
@@ -276,7 +276,7 @@ static int punch_holes(struct compact *c, struct qcow2_error *err)
 	return 0;
 }
 
-static int finish(struct compact *c, struct qcow2_error *err)
+static int compact_finish(struct compact *c, struct qcow2_error *err)
 {
 	int rc = image_drain(c->img, err);
 
@@ -287,7 +287,7 @@ static int finish(struct compact *c, struct qcow2_error *err)
 	return rc;
 }
 
-static int run(struct compact *c, struct qcow2_error *err)
+static int compact_run(struct compact *c, struct qcow2_error *err)
 {
 	int rc = image_drain(c->img, err);
 	int end;
@@ -305,7 +305,7 @@ static int run(struct compact *c, struct qcow2_error *err)
 	}
 	c->result->clusters_movable =
 		max_u64(c->result->clusters_movable, c->result->clusters_moved);
-	end = finish(c, rc == 0 ? err : NULL);
+	end = compact_finish(c, rc == 0 ? err : NULL);
 	return rc < 0 ? rc : end;
 }
 
@@ -323,7 +323,7 @@ int image_compact_check(const struct image *img,
 			 "compressed clusters");
 }
 
-static int look(struct compact *c, struct qcow2_error *err)
+static int compact_look(struct compact *c, struct qcow2_error *err)
 {
 	uint64_t before = c->result->file_size_before;
 	int rc = open_compact(c, err);
@@ -350,7 +350,7 @@ static int look_only(struct compact *c, struct qcow2_error *err)
 	if (rc < 0)
 		return rc;
 	c->refs = &own;
-	rc = look(c, err);
+	rc = compact_look(c, err);
 	refcounts_release(&own);
 	return rc;
 }
@@ -366,7 +366,7 @@ static int dry_run(struct compact *c, struct qcow2_error *err)
 	writer->keep_tail = true;
 	rc = image_drain(c->img, err);
 	c->refs = &writer->refs;
-	return rc < 0 ? rc : look(c, err);
+	return rc < 0 ? rc : compact_look(c, err);
 }
 
 int image_compact(struct image *img, const struct qcow2_compact_opts *opts,
@@ -389,7 +389,7 @@ int image_compact(struct image *img, const struct qcow2_compact_opts *opts,
 	if (rc == 0)
 		refcounts_allow_cut(&img->writer->refs);
 	if (rc == 0)
-		rc = run(&c, err);
+		rc = compact_run(&c, err);
 	close_compact(&c);
 	if (store_size(img->file, &result->file_size_after, NULL) < 0)
 		result->file_size_after = result->file_size_before;

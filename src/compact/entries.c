@@ -16,7 +16,7 @@ static bool follow_piece(const struct compact *c, struct l2_entry *e)
 }
 
 /* The entry after its cluster moved; false when it did not. */
-static bool follow(const struct compact *c, struct l2_entry *e)
+static bool compact_entries_follow(const struct compact *c, struct l2_entry *e)
 {
 	uint32_t bits = c->img->geo.cluster_bits;
 	uint64_t off = l2_host_off(*e);
@@ -54,7 +54,7 @@ static int repoint_slice(struct compact *c, struct slice *s,
 	for (uint64_t i = 0; rc == 0 && i < n; i++) {
 		struct l2_entry e = l2_get(g, s->data, i);
 
-		if (follow(c, &e))
+		if (compact_entries_follow(c, &e))
 			rc = change(c, s, i, e, err);
 	}
 	return rc;

@@ -62,8 +62,8 @@ static int next_hole(struct compact *c, struct qcow2_error *err)
 }
 
 /* The new cluster has as many references as the old one. */
-static int count_same(struct compact *c, struct move *m,
-		      struct qcow2_error *err)
+static int move_count_same(struct compact *c, struct move *m,
+			   struct qcow2_error *err)
 {
 	struct refcounts *r = &c->img->writer->refs;
 	int rc = refcounts_get(r, m->from, &m->count, err);
@@ -82,15 +82,15 @@ static int add_move(struct compact *c, uint64_t from, struct qcow2_error *err)
 	if (rc < 0 || c->hole >= min_u64(c->goal, from))
 		return rc;
 	m.to = c->hole;
-	rc = count_same(c, &m, err);
+	rc = move_count_same(c, &m, err);
 	if (rc < 0)
 		return rc;
 	list->list[list->n++] = m;
 	return 1;
 }
 
-static int collect(struct compact *c, const struct bitset *which,
-		   struct qcow2_error *err)
+static int move_collect(struct compact *c, const struct bitset *which,
+			struct qcow2_error *err)
 {
 	uint64_t from = c->goal;
 	int rc = 1;
@@ -119,7 +119,7 @@ static int copy_run(struct compact *c, const struct move *first, uint64_t n,
 	return rc;
 }
 
-static int copy_all(struct compact *c, struct qcow2_error *err)
+static int move_copy_all(struct compact *c, struct qcow2_error *err)
 {
 	const struct moves *m = &c->moves;
 	uint64_t max = max_u64(COPY_BYTES >> c->img->geo.cluster_bits, 1);
@@ -161,9 +161,9 @@ int compact_begin_moves(struct compact *c, const struct bitset *which,
 	int rc = no_moves(c, err);
 
 	if (rc == 0)
-		rc = collect(c, which, err);
+		rc = move_collect(c, which, err);
 	if (rc == 0)
-		rc = copy_all(c, err);
+		rc = move_copy_all(c, err);
 	if (rc < 0)
 		compact_undo_moves(c);
 	VALIDATE(moves, &c->moves);
@@ -180,9 +180,9 @@ static int move_row(struct compact *c, uint64_t n, uint64_t from, uint64_t to,
 		c->moves.list[c->moves.n++] =
 			(struct move){ .from = from + i, .to = to + i };
 	for (uint64_t i = 0; rc == 0 && i < n; i++)
-		rc = count_same(c, &c->moves.list[i], err);
+		rc = move_count_same(c, &c->moves.list[i], err);
 	VALIDATE(moves, &c->moves);
-	return rc < 0 ? rc : copy_all(c, err);
+	return rc < 0 ? rc : move_copy_all(c, err);
 }
 
 int compact_begin_row(struct compact *c, uint64_t n, uint64_t from,

@@ -48,8 +48,9 @@ static bool is_possible(const struct compact *c, enum packed_aim aim)
 		       : any_behind(c, c->goal);
 }
 
-static int plan(struct packed *p, struct compact *c, enum packed_aim aim,
-		size_t *n_moves, uint64_t *n_emptied, struct qcow2_error *err)
+static int packed_make_plan(struct packed *p, struct compact *c,
+			    enum packed_aim aim, size_t *n_moves,
+			    uint64_t *n_emptied, struct qcow2_error *err)
 {
 	int rc = packed_scan(p, c, err);
 
@@ -73,7 +74,7 @@ int compact_packed_predict(struct compact *c, enum packed_aim aim,
 	*n_emptied = 0;
 	if (!is_possible(c, aim))
 		return 0;
-	rc = plan(&p, c, aim, &n_moves, n_emptied, err);
+	rc = packed_make_plan(&p, c, aim, &n_moves, n_emptied, err);
 	if (*n_emptied > p.n_fresh)
 		c->goal -= *n_emptied - p.n_fresh;
 	packed_release(&p);
@@ -82,8 +83,8 @@ int compact_packed_predict(struct compact *c, enum packed_aim aim,
 
 /* ---- References ---------------------------------------------------------- */
 
-static int add_refs(struct packed *p, const struct piece *q,
-		    struct qcow2_error *err)
+static int packed_add_refs(struct packed *p, const struct packed_piece *q,
+			   struct qcow2_error *err)
 {
 	struct refcounts *r = p->c->refs;
 	uint64_t last = packed_last_cluster(p, q->to, q->len);
@@ -100,8 +101,8 @@ static int add_refs(struct packed *p, const struct piece *q,
 	return rc;
 }
 
-static int drop_refs(struct packed *p, const struct piece *q, uint64_t host_off,
-		     struct qcow2_error *err)
+static int drop_refs(struct packed *p, const struct packed_piece *q,
+		     uint64_t host_off, struct qcow2_error *err)
 {
 	struct refcounts *r = p->c->refs;
 	uint64_t last = packed_last_cluster(p, host_off, q->len);
@@ -119,22 +120,22 @@ static int drop_refs(struct packed *p, const struct piece *q, uint64_t host_off,
 	return rc;
 }
 
-static void undo(struct packed *p, size_t n)
+static void packed_undo(struct packed *p, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		if (p->pieces[i].to)
 			drop_refs(p, &p->pieces[i], p->pieces[i].to, NULL);
 }
 
-static int take(struct packed *p, struct qcow2_error *err)
+static int packed_take(struct packed *p, struct qcow2_error *err)
 {
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < p->n_pieces; i++) {
 		if (p->pieces[i].to)
-			rc = add_refs(p, &p->pieces[i], err);
+			rc = packed_add_refs(p, &p->pieces[i], err);
 		if (rc < 0)
-			undo(p, i);
+			packed_undo(p, i);
 	}
 	return rc;
 }
@@ -166,7 +167,7 @@ static int copy_stretch(struct packed *p, const struct stretch *s, uint8_t *buf,
 	return rc;
 }
 
-static struct stretch stretch_of(const struct piece *q)
+static struct stretch stretch_of(const struct packed_piece *q)
 {
 	struct stretch s = {
 		.from = align_down(q->host_off, SECTOR_BYTES),
@@ -187,7 +188,7 @@ static bool extend(struct stretch *s, struct stretch next)
 }
 
 /* Tables may have lain in what was free. */
-static void forget_tables(struct packed *p, const struct piece *q)
+static void forget_tables(struct packed *p, const struct packed_piece *q)
 {
 	struct image *img = p->c->img;
 	uint64_t first = align_down(q->to, img->geo.cluster_size);
@@ -196,7 +197,7 @@ static void forget_tables(struct packed *p, const struct piece *q)
 	cache_forget(&img->map.l2, end - first, first);
 }
 
-static int copy_all(struct packed *p, struct qcow2_error *err)
+static int packed_copy_all(struct packed *p, struct qcow2_error *err)
 {
 	CLEANUP_FREE uint8_t *buf = malloc(COPY_BYTES);
 	struct stretch s = { 0 };
@@ -224,7 +225,7 @@ uint64_t compact_packed_find(const struct compact *c, uint64_t desc)
 {
 	const struct geometry *g = &c->img->geo;
 	struct compressed z = compressed_decode(g, desc);
-	const struct piece *q =
+	const struct packed_piece *q =
 		c->pieces ? packed_piece(c->pieces, z.host_off, z.len) : NULL;
 
 	if (!q || !q->to || !compressed_encode(g, q->to, z.len, &desc))
@@ -233,13 +234,13 @@ uint64_t compact_packed_find(const struct compact *c, uint64_t desc)
 }
 
 /* Nothing points to the old places any more. */
-static int leave(struct packed *p, struct qcow2_error *err)
+static int packed_leave(struct packed *p, struct qcow2_error *err)
 {
 	struct compact *c = p->c;
 	int rc = commit_flush(&c->img->writer->commit, err);
 
 	for (size_t i = 0; rc == 0 && i < p->n_pieces; i++) {
-		const struct piece *q = &p->pieces[i];
+		const struct packed_piece *q = &p->pieces[i];
 		uint64_t k = q->to >> c->img->geo.cluster_bits;
 
 		if (!q->to)
@@ -253,17 +254,17 @@ static int leave(struct packed *p, struct qcow2_error *err)
 
 static int move(struct packed *p, struct qcow2_error *err)
 {
-	int rc = take(p, err);
+	int rc = packed_take(p, err);
 
 	if (rc < 0)
 		return rc;
-	rc = copy_all(p, err);
+	rc = packed_copy_all(p, err);
 	if (rc < 0) {
-		undo(p, p->n_pieces);
+		packed_undo(p, p->n_pieces);
 		return rc;
 	}
 	rc = compact_repoint_entries(p->c, err);
-	return rc < 0 ? rc : leave(p, err);
+	return rc < 0 ? rc : packed_leave(p, err);
 }
 
 static int round_of(struct compact *c, enum packed_aim aim, size_t *n_moves,
@@ -271,7 +272,7 @@ static int round_of(struct compact *c, enum packed_aim aim, size_t *n_moves,
 {
 	struct packed p;
 	uint64_t n_emptied;
-	int rc = plan(&p, c, aim, n_moves, &n_emptied, err);
+	int rc = packed_make_plan(&p, c, aim, n_moves, &n_emptied, err);
 
 	if (rc == 0 && *n_moves)
 		rc = move(&p, err);

@@ -63,7 +63,7 @@ uint64_t compact_packed_find(const struct compact *c, uint64_t desc);
 
 /* ---- Between the files --------------------------------------------------- */
 
-struct piece {
+struct packed_piece {
 	uint64_t host_off;
 	uint64_t refs; /* entries that point to it */
 	uint64_t to;   /* new host offset; 0: stays */
@@ -88,8 +88,8 @@ struct packed {
 	struct table_weight *tables;
 	size_t n_tables;
 	size_t tables_max;
-	uint8_t *buf;         /* one cluster */
-	struct piece *pieces; /* in order of offset, then length */
+	uint8_t *buf;                /* one cluster */
+	struct packed_piece *pieces; /* in order of offset, then length */
 	size_t n_pieces;
 	uint64_t n_fresh; /* free clusters that they go to */
 	uint64_t from;    /* pieces that reach this cluster are collected, */
@@ -115,8 +115,8 @@ uint64_t packed_rank(const struct packed *p, uint64_t cluster_idx);
 /* The clusters that @host_off to its end touches: the last of them. */
 uint64_t packed_last_cluster(const struct packed *p, uint64_t host_off,
 			     uint32_t len);
-const struct piece *packed_piece(const struct packed *p, uint64_t host_off,
-				 uint32_t len);
+const struct packed_piece *packed_piece(const struct packed *p,
+					uint64_t host_off, uint32_t len);
 
 /* packed_sparse.c: sets p->chosen to clusters that have large gaps and whose
  * data fits into the free clusters before them. */

@@ -24,23 +24,24 @@ enum {
 
 /* ---- Sectors ------------------------------------------------------------- */
 
-static uint64_t first_sector(const struct piece *q)
+static uint64_t first_sector(const struct packed_piece *q)
 {
 	return q->host_off >> PACKED_SECTOR_BITS;
 }
 
-static uint64_t last_sector(const struct piece *q)
+static uint64_t last_sector(const struct packed_piece *q)
 {
 	return (q->host_off + q->len - 1) >> PACKED_SECTOR_BITS;
 }
 
-static uint64_t n_sectors(const struct piece *q)
+static uint64_t n_sectors(const struct packed_piece *q)
 {
 	return last_sector(q) - first_sector(q) + 1;
 }
 
 /* Sectors of @q that @below, which precedes it in the list, has too. */
-static uint64_t shared(const struct piece *below, const struct piece *q)
+static uint64_t shared(const struct packed_piece *below,
+		       const struct packed_piece *q)
 {
 	uint64_t end = last_sector(below) + 1;
 
@@ -51,9 +52,9 @@ static uint64_t shared(const struct piece *below, const struct piece *q)
 
 /* ---- Rows of free sectors ------------------------------------------------ */
 
-enum room { ROOM_NONE, ROOM_GAPS, ROOM_FREE };
+enum packed_plan_room { ROOM_NONE, ROOM_GAPS, ROOM_FREE };
 
-struct row {
+struct packed_plan_row {
 	uint64_t first;
 	uint64_t end;
 };
@@ -66,15 +67,15 @@ struct rows {
 	uint32_t shift;   /* clusters to sectors */
 	uint64_t at;      /* the next sector to look at */
 	uint64_t cluster; /* what is known is about this one; 0: none */
-	enum room room;
+	enum packed_plan_room room;
 	uint64_t rank;
 	uint64_t values_from; /* of the refcounts that were read */
 	uint64_t n_values;
 	uint64_t values[READ_AT_ONCE];
 };
 
-static int count_of(struct rows *r, uint64_t cluster, uint64_t *value,
-		    struct qcow2_error *err)
+static int packed_plan_count_of(struct rows *r, uint64_t cluster,
+				uint64_t *value, struct qcow2_error *err)
 {
 	int rc = 0;
 
@@ -90,7 +91,8 @@ static int count_of(struct rows *r, uint64_t cluster, uint64_t *value,
 }
 
 /* Gaps are nobody's only where the pieces are all that the refcount counts. */
-static int look(struct rows *r, uint64_t cluster, struct qcow2_error *err)
+static int packed_plan_look(struct rows *r, uint64_t cluster,
+			    struct qcow2_error *err)
 {
 	const struct packed *p = r->p;
 	const struct refcounts *refs = p->c->refs;
@@ -99,7 +101,7 @@ static int look(struct rows *r, uint64_t cluster, struct qcow2_error *err)
 
 	if (cluster == r->cluster)
 		return 0;
-	rc = count_of(r, cluster, &count, err);
+	rc = packed_plan_count_of(r, cluster, &count, err);
 	if (rc < 0)
 		return rc;
 	r->cluster = cluster;
@@ -139,7 +141,7 @@ static int pass(struct rows *r, bool skip, struct qcow2_error *err)
 	uint64_t n = 1;
 
 	while (n && r->at < end) {
-		int rc = look(r, r->at >> r->shift, err);
+		int rc = packed_plan_look(r, r->at >> r->shift, err);
 
 		if (rc < 0)
 			return rc;
@@ -150,7 +152,8 @@ static int pass(struct rows *r, bool skip, struct qcow2_error *err)
 }
 
 /* The next row; an empty one at the end. */
-static int next_row(struct rows *r, struct row *row, struct qcow2_error *err)
+static int next_row(struct rows *r, struct packed_plan_row *row,
+		    struct qcow2_error *err)
 {
 	int rc = pass(r, true, err);
 
@@ -181,7 +184,7 @@ static void begin_plan(struct plan *plan, struct packed *p)
 		.head = (uint32_t)p->n_pieces,
 	};
 	for (size_t i = 0; i < p->n_pieces; i++) {
-		struct piece *q = &p->pieces[i];
+		struct packed_piece *q = &p->pieces[i];
 
 		q->below = (uint32_t)i;
 		plan->left += n_sectors(q) - (i ? shared(q - 1, q) : 0);
@@ -200,7 +203,8 @@ static uint64_t refs_of(const struct plan *plan, uint64_t cluster)
 	return p->refs[rank] + p->coming[rank];
 }
 
-static void add_refs(struct plan *plan, uint64_t cluster, uint64_t n)
+static void packed_plan_add_refs(struct plan *plan, uint64_t cluster,
+				 uint64_t n)
 {
 	struct packed *p = plan->p;
 
@@ -214,7 +218,7 @@ static void add_refs(struct plan *plan, uint64_t cluster, uint64_t n)
 }
 
 /* Its clusters can have as many references more. */
-static bool can_count(const struct plan *plan, const struct piece *q,
+static bool can_count(const struct plan *plan, const struct packed_piece *q,
 		      uint64_t first)
 {
 	uint64_t max = plan->p->c->img->geo.refcount_max;
@@ -228,10 +232,10 @@ static bool can_count(const struct plan *plan, const struct piece *q,
 
 /* The pieces left take less room; the piece above @q, if it is left, takes
  * more. */
-static void take_from_left(struct plan *plan, const struct piece *q)
+static void take_from_left(struct plan *plan, const struct packed_piece *q)
 {
 	const struct packed *p = plan->p;
-	const struct piece *above = q + 1;
+	const struct packed_piece *above = q + 1;
 
 	plan->left -= n_sectors(q);
 	if (q > p->pieces && !q[-1].to)
@@ -240,7 +244,8 @@ static void take_from_left(struct plan *plan, const struct piece *q)
 		plan->left += shared(q, above);
 }
 
-static bool shares(const struct piece *q, const struct piece *above)
+static bool shares(const struct packed_piece *q,
+		   const struct packed_piece *above)
 {
 	return above && last_sector(q) == first_sector(above);
 }
@@ -249,8 +254,9 @@ static bool shares(const struct piece *q, const struct piece *above)
  * @q goes to the end of the row, if it does not lie before that; into the sector
  * of @above, which has just gone there, if they share it now.
  */
-static bool place(struct plan *plan, struct row *row, struct piece *q,
-		  const struct piece *above)
+static bool packed_plan_place(struct plan *plan, struct packed_plan_row *row,
+			      struct packed_piece *q,
+			      const struct packed_piece *above)
 {
 	uint64_t end = row->end + shares(q, above);
 	uint64_t n = n_sectors(q);
@@ -262,7 +268,7 @@ static bool place(struct plan *plan, struct row *row, struct piece *q,
 		return false;
 	q->to = (first << PACKED_SECTOR_BITS) + in_sector;
 	for (uint64_t k = (end - 1) >> plan->shift;; k--) {
-		add_refs(plan, k, q->refs);
+		packed_plan_add_refs(plan, k, q->refs);
 		if (k == first >> plan->shift)
 			break;
 	}
@@ -271,19 +277,19 @@ static bool place(struct plan *plan, struct row *row, struct piece *q,
 	return true;
 }
 
-static void fill(struct plan *plan, struct row *row)
+static void packed_plan_fill(struct plan *plan, struct packed_plan_row *row)
 {
-	struct piece *pieces = plan->p->pieces;
-	const struct piece *above = NULL;
+	struct packed_piece *pieces = plan->p->pieces;
+	const struct packed_piece *above = NULL;
 	uint32_t *link = &plan->head;
 
 	row->end = min_u64(row->end, row->first + plan->left);
 	for (int tries = 0; *link && tries < TRIES;) {
-		struct piece *q = &pieces[*link - 1];
+		struct packed_piece *q = &pieces[*link - 1];
 
 		if (row->end == row->first && !shares(q, above))
 			return;
-		if (place(plan, row, q, above)) {
+		if (packed_plan_place(plan, row, q, above)) {
 			*link = q->below;
 			above = q;
 		} else {
@@ -306,13 +312,13 @@ static int place_all(struct plan *plan, enum packed_aim aim,
 	};
 
 	while (plan->head) {
-		struct row row;
+		struct packed_plan_row row;
 		int rc = next_row(&rows, &row, err);
 
 		if (rc < 0 || row.first == row.end ||
 		    row.first >= last_sector(&plan->p->pieces[plan->head - 1]))
 			return rc;
-		fill(plan, &row);
+		packed_plan_fill(plan, &row);
 	}
 	return 0;
 }
@@ -341,7 +347,7 @@ static void count_leaving(struct packed *p)
 
 	memset(p->leaving, 0, to_size(p->n_ranks * sizeof(*p->leaving)));
 	for (size_t i = 0; i < p->n_pieces; i++) {
-		const struct piece *q = &p->pieces[i];
+		const struct packed_piece *q = &p->pieces[i];
 		uint64_t last = packed_last_cluster(p, q->host_off, q->len);
 
 		for (uint64_t k = q->host_off >> bits; q->to && k <= last; k++)
@@ -357,7 +363,7 @@ static int drop_useless(struct packed *p, size_t *n_moves,
 
 	*n_moves = 0;
 	for (size_t i = 0; i < p->n_pieces; i++) {
-		struct piece *q = &p->pieces[i];
+		struct packed_piece *q = &p->pieces[i];
 		uint64_t last = packed_last_cluster(p, q->host_off, q->len);
 		bool useful = false;
 

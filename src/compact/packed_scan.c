@@ -56,7 +56,7 @@ static int count_ranks(struct packed *p, struct qcow2_error *err)
 	return 0;
 }
 
-static int make_room(struct packed *p, struct qcow2_error *err)
+static int packed_scan_make_room(struct packed *p, struct qcow2_error *err)
 {
 	uint64_t n = p->n_ranks + 1;
 
@@ -77,7 +77,7 @@ enum { VALIDATED_MAX = 4096 };
 
 static int by_place(const void *a, const void *b);
 
-static void piece_validate(const struct piece *q)
+static void packed_scan_piece_validate(const struct packed_piece *q)
 {
 	assert(q->len && q->refs);
 	/* "Pieces only move towards the start of the file", and "a piece keeps
@@ -102,7 +102,7 @@ void packed_validate(const struct packed *p)
 	assert(p->n_tables <= p->tables_max && p->n_pieces <= PIECES_MAX);
 	ranks_validate(p);
 	for (size_t i = 0; i < p->n_pieces && i < VALIDATED_MAX; i++) {
-		piece_validate(&p->pieces[i]);
+		packed_scan_piece_validate(&p->pieces[i]);
 		/* "In order of offset, then length". */
 		assert(i == 0 ||
 		       by_place(&p->pieces[i - 1], &p->pieces[i]) < 0);
@@ -218,8 +218,8 @@ uint64_t packed_last_cluster(const struct packed *p, uint64_t host_off,
 }
 
 /* In use: the sectors of a piece, as far as the file reaches. */
-static int use(struct packed *p, uint64_t host_off, uint32_t len, uint64_t refs,
-	       struct qcow2_error *err)
+static int packed_scan_use(struct packed *p, uint64_t host_off, uint32_t len,
+			   uint64_t refs, struct qcow2_error *err)
 {
 	uint32_t shift = packed_shift(p);
 	uint64_t in_cluster = (UINT64_C(1) << shift) - 1;
@@ -250,11 +250,11 @@ int packed_scan(struct packed *p, struct compact *c, struct qcow2_error *err)
 	int rc;
 
 	assert(!c->pieces);
-	*p = (struct packed){ .c = c, .each = use };
+	*p = (struct packed){ .c = c, .each = packed_scan_use };
 	c->pieces = p;
 	rc = count_ranks(p, err);
 	if (rc == 0)
-		rc = make_room(p, err);
+		rc = packed_scan_make_room(p, err);
 	if (rc == 0)
 		rc = weigh_tables(p, err);
 	return rc < 0 ? rc : compact_each_table(c, each_in_table, err);
@@ -278,8 +278,8 @@ void packed_release(struct packed *p)
 
 static int by_place(const void *a, const void *b)
 {
-	const struct piece *x = a;
-	const struct piece *y = b;
+	const struct packed_piece *x = a;
+	const struct packed_piece *y = b;
 
 	if (x->host_off != y->host_off)
 		return x->host_off > y->host_off ? 1 : -1;
@@ -330,8 +330,9 @@ static bool touches_chosen(const struct packed *p, uint64_t first,
 	return false;
 }
 
-static int collect(struct packed *p, uint64_t host_off, uint32_t len,
-		   uint64_t refs, struct qcow2_error *err)
+static int packed_scan_collect(struct packed *p, uint64_t host_off,
+			       uint32_t len, uint64_t refs,
+			       struct qcow2_error *err)
 {
 	uint64_t first = host_off >> p->c->img->geo.cluster_bits;
 	uint64_t last = packed_last_cluster(p, host_off, len);
@@ -343,9 +344,9 @@ static int collect(struct packed *p, uint64_t host_off, uint32_t len,
 	if (p->n_pieces == PIECES_MAX)
 		keep_last(p);
 	if (host_off >= p->low)
-		p->pieces[p->n_pieces++] = (struct piece){ .host_off = host_off,
-							   .len = len,
-							   .refs = refs };
+		p->pieces[p->n_pieces++] = (struct packed_piece){
+			.host_off = host_off, .len = len, .refs = refs
+		};
 	return 0;
 }
 
@@ -354,7 +355,7 @@ int packed_collect(struct packed *p, enum packed_aim aim,
 {
 	int rc = aim == PACKED_SPARSE ? packed_choose_sparse(p, err) : 0;
 
-	p->each = collect;
+	p->each = packed_scan_collect;
 	p->from = aim == PACKED_GAPS || aim == PACKED_SPARSE ? 0 : p->c->goal;
 	p->n_pieces = 0;
 	p->low = 0;
@@ -366,10 +367,10 @@ int packed_collect(struct packed *p, enum packed_aim aim,
 	return rc;
 }
 
-const struct piece *packed_piece(const struct packed *p, uint64_t host_off,
-				 uint32_t len)
+const struct packed_piece *packed_piece(const struct packed *p,
+					uint64_t host_off, uint32_t len)
 {
-	struct piece key = { .host_off = host_off, .len = len };
+	struct packed_piece key = { .host_off = host_off, .len = len };
 
 	return p->n_pieces ? bsearch(&key, p->pieces, p->n_pieces, sizeof(key),
 				     by_place)

@@ -48,7 +48,8 @@ static void choose_packed(struct choice *c, uint64_t count)
 	c->rank++;
 }
 
-static void choose(struct choice *c, uint64_t cluster, uint64_t count)
+static void packed_sparse_choose(struct choice *c, uint64_t cluster,
+				 uint64_t count)
 {
 	const struct compact *compact = c->p->c;
 
@@ -72,7 +73,7 @@ int packed_choose_sparse(struct packed *p, struct qcow2_error *err)
 		if (rc < 0)
 			return rc;
 		for (uint64_t i = 0; i < n; i++)
-			choose(&c, at + i, values[i]);
+			packed_sparse_choose(&c, at + i, values[i]);
 	}
 	return 0;
 }

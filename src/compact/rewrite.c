@@ -51,8 +51,8 @@ static int make_compressed(struct rewrite *w, uint64_t off,
 
 /* 1 when the disk alone holds the cluster; 0 when a snapshot does too: it would
  * keep the old one, and nothing would be won. */
-static int is_own(const struct image *img, uint64_t host_off,
-		  struct qcow2_error *err)
+static int rewrite_is_own(const struct image *img, uint64_t host_off,
+			  struct qcow2_error *err)
 {
 	uint64_t count;
 	int rc;
@@ -71,7 +71,7 @@ static int rewrite_cluster(struct rewrite *w, const struct image_extent *x,
 	uint32_t size = w->img->geo.cluster_size;
 	struct iovec iov = { w->cluster, size };
 	struct iov_cursor dst = iov_cursor_init(&iov, 1);
-	int rc = is_own(w->img, x->host_off, err);
+	int rc = rewrite_is_own(w->img, x->host_off, err);
 
 	if (rc <= 0)
 		return rc;

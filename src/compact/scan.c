@@ -101,8 +101,8 @@ int compact_each_table(struct compact *c, compact_table_fn *fn,
 /* ---- Scanning ------------------------------------------------------------ */
 
 /* Marks the clusters of [off, end). */
-static void mark(struct compact *c, struct bitset *set, uint64_t off,
-		 uint64_t end)
+static void scan_mark(struct compact *c, struct bitset *set, uint64_t off,
+		      uint64_t end)
 {
 	uint32_t bits = c->img->geo.cluster_bits;
 
@@ -131,7 +131,7 @@ static int scan_entry(struct compact *c, struct l2_entry e, uint64_t at,
 	if (e.desc & L2_COMPRESSED) {
 		struct compressed z = compressed_decode(g, e.desc);
 
-		mark(c, &c->packed, z.host_off, z.host_off + z.len);
+		scan_mark(c, &c->packed, z.host_off, z.host_off + z.len);
 		return 0;
 	}
 	if (!off)
@@ -142,7 +142,7 @@ static int scan_entry(struct compact *c, struct l2_entry e, uint64_t at,
 				    ", where no cluster begins: the image "
 				    "must be repaired first",
 				    off);
-	mark(c, &c->data, off, off + 1);
+	scan_mark(c, &c->data, off, off + 1);
 	return 0;
 }
 
@@ -155,7 +155,7 @@ static int scan_table(struct compact *c, uint64_t table_off,
 
 	if (!table)
 		return error_nomem(err, "an L2 table", g->cluster_size);
-	mark(c, &c->tables, table_off, table_off + 1);
+	scan_mark(c, &c->tables, table_off, table_off + 1);
 	rc = store_pread(c->img->file, table, g->cluster_size, table_off, 0,
 			 err);
 	for (uint64_t i = 0; rc == 0 && i < geometry_l2_entries(g); i++)

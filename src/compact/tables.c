@@ -26,7 +26,7 @@
 
 /* ---- L2 tables ----------------------------------------------------------- */
 
-static int flush(struct compact *c, struct qcow2_error *err)
+static int compact_tables_flush(struct compact *c, struct qcow2_error *err)
 {
 	return commit_flush(&c->img->writer->commit, err);
 }
@@ -99,7 +99,7 @@ static int repoint_tables(struct compact *c, struct qcow2_error *err)
 {
 	const struct snapshots *s = &c->img->snapshots;
 	/* Copies and refcounts, before anything points to them. */
-	int rc = flush(c, err);
+	int rc = compact_tables_flush(c, err);
 
 	if (rc == 0)
 		rc = repoint_disk(c, err);
@@ -253,7 +253,7 @@ static int move_list(struct compact *c, struct qcow2_error *err)
 		return rc < 0 ? rc : 0;
 	rc = switch_list(c, &next, err);
 	free(next.list);
-	return rc < 0 ? rc : flush(c, err);
+	return rc < 0 ? rc : compact_tables_flush(c, err);
 }
 
 int compact_move_snapshots(struct compact *c, struct qcow2_error *err)

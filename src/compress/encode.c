@@ -40,7 +40,7 @@ void encoder_pool_validate(const struct encoder_pool *pool)
 	}
 }
 
-static struct encoder *take(struct encoder_pool *pool)
+static struct encoder *encode_take(struct encoder_pool *pool)
 {
 	SCOPED_LOCK(&pool->lock);
 	SCOPED_VALIDATE(encoder_pool, pool);
@@ -105,7 +105,7 @@ static struct encoder *encoder_new(const struct encoder_pool *pool)
 int encoder_pool_encode(struct encoder_pool *pool, void *dst, size_t dst_len,
 			const void *src, size_t src_len, size_t *out)
 {
-	struct encoder *e = take(pool);
+	struct encoder *e = encode_take(pool);
 
 	if (!e)
 		e = encoder_new(pool);

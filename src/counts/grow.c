@@ -92,8 +92,8 @@ static int write_growth_blocks(struct refcounts *r, struct growth *g,
 	return 0;
 }
 
-static int write_table(struct refcounts *r, const struct growth *g,
-		       struct qcow2_error *err)
+static int grow_write_table(struct refcounts *r, const struct growth *g,
+			    struct qcow2_error *err)
 {
 	uint64_t bytes = g->n_table << r->geo->cluster_bits;
 	CLEANUP_FREE uint8_t *raw = alloc_zeroed(1, bytes);
@@ -107,8 +107,8 @@ static int write_table(struct refcounts *r, const struct growth *g,
 }
 
 /* True when a commit is writing entries of the old one. */
-static bool use_table(struct refcounts *r, struct growth *g,
-		      struct reftable_place to)
+static bool grow_use_table(struct refcounts *r, struct growth *g,
+			   struct reftable_place to)
 {
 	SCOPED_LOCK(&r->lock);
 	SCOPED_VALIDATE(refcounts, r);
@@ -135,7 +135,7 @@ static int switch_table(struct refcounts *r, struct growth *g,
 		rc = r->owner.move_table(r->owner.opaque, to, err);
 	if (rc < 0)
 		return rc;
-	busy = use_table(r, g, to);
+	busy = grow_use_table(r, g, to);
 	refcounts_tell_old(r, (uint64_t)old.clusters << r->geo->cluster_bits,
 			   old.off);
 	/* Nobody reads the old table once the header is durable, but a commit
@@ -164,7 +164,7 @@ static int grow_table(struct refcounts *r, uint64_t index,
 	if (rc == 0)
 		rc = write_growth_blocks(r, &g, err);
 	if (rc == 0)
-		rc = write_table(r, &g, err);
+		rc = grow_write_table(r, &g, err);
 	if (rc == 0)
 		rc = switch_table(r, &g, err);
 	/* Nothing points to it, or nothing is changed any more. */

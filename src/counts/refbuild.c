@@ -83,7 +83,7 @@ static int count_blocks(const struct build *b, uint64_t *n,
 
 /* Table and blocks count themselves, so their number depends on itself; it only
  * grows from round to round, and is soon enough. */
-static int plan(struct build *b, struct qcow2_error *err)
+static int refbuild_plan(struct build *b, struct qcow2_error *err)
 {
 	uint64_t per_cluster =
 		b->geo->cluster_size / REFCOUNT_TABLE_ENTRY_BYTES;
@@ -267,7 +267,7 @@ int refbuild_write(struct qcow2_store *file, const struct geometry *geo,
 				 "there is no room for refcounts "
 				 "at 0x%" PRIx64,
 				 start_off);
-	rc = plan(&b, err);
+	rc = refbuild_plan(&b, err);
 	if (rc == 0)
 		rc = write_all(&b, err);
 	free(b.table);

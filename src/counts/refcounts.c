@@ -16,7 +16,8 @@
 #include "counts/view.h"
 #include "store/store.h"
 
-static int read_table(struct refcounts *r, struct qcow2_error *err)
+static int counts_refcounts_read_table(struct refcounts *r,
+				       struct qcow2_error *err)
 {
 	uint64_t bytes = (uint64_t)r->place.clusters << r->geo->cluster_bits;
 	uint64_t n = bytes / REFCOUNT_TABLE_ENTRY_BYTES;
@@ -51,7 +52,7 @@ int refcounts_open(struct refcounts *r, const struct geometry *g,
 	rc = store_size(file, &r->file_size, err);
 	r->high_water = align_up(r->file_size, g->cluster_size);
 	if (rc == 0)
-		rc = read_table(r, err);
+		rc = counts_refcounts_read_table(r, err);
 	if (rc == 0)
 		rc = cache_init(&r->blocks, file, cache_bytes, slice, err);
 	dirty_init(&r->dirty, &r->blocks);
@@ -119,8 +120,9 @@ void refcounts_release(struct refcounts *r)
 /* ---- One slice ----------------------------------------------------------- */
 
 /* The table entry for a cluster, and the end of what can lie in the file. */
-static uint64_t table_entry(struct refcounts *r, uint64_t cluster_idx,
-			    uint64_t *file_end)
+static uint64_t counts_refcounts_table_entry(struct refcounts *r,
+					     uint64_t cluster_idx,
+					     uint64_t *file_end)
 {
 	uint64_t i = cluster_idx >> r->geo->refcount_block_bits;
 	SCOPED_LOCK(&r->lock);
@@ -141,7 +143,8 @@ int refcounts_view(struct refcounts *r, uint64_t cluster_idx, struct view *v,
 		   struct qcow2_error *err)
 {
 	uint64_t file_end;
-	uint64_t entry = table_entry(r, cluster_idx, &file_end);
+	uint64_t entry =
+		counts_refcounts_table_entry(r, cluster_idx, &file_end);
 	uint64_t block;
 	uint64_t n = UINT64_C(1) << r->geo->refcount_block_bits;
 	uint64_t in_block = cluster_idx & (n - 1);

@@ -29,8 +29,8 @@ static int copy_clusters(struct refcounts *r, uint64_t n, uint64_t from,
 }
 
 /* After a failure both blocks are the same, and both counted. */
-static int point_to(struct refcounts *r, uint64_t index, uint64_t host_off,
-		    struct qcow2_error *err)
+static int relocate_point_to(struct refcounts *r, uint64_t index,
+			     uint64_t host_off, struct qcow2_error *err)
 {
 	int rc = refcounts_write_entry(r, index, host_off, err);
 
@@ -46,7 +46,7 @@ static void use_block(struct refcounts *r, uint64_t index, uint64_t host_off)
 	r->table[index] = host_off;
 }
 
-static void use_table(struct refcounts *r, struct reftable_place to)
+static void relocate_use_table(struct refcounts *r, struct reftable_place to)
 {
 	SCOPED_LOCK(&r->lock);
 	SCOPED_VALIDATE(refcounts, r);
@@ -67,7 +67,7 @@ int refcounts_relocate_block(struct refcounts *r, uint64_t index,
 		rc = copy_clusters(r, 1, old, host_off, err);
 	if (rc < 0)
 		return rc;
-	rc = point_to(r, index, host_off, err);
+	rc = relocate_point_to(r, index, host_off, err);
 	if (rc < 0)
 		return rc;
 	cache_forget(&r->blocks, size, host_off);
@@ -93,7 +93,7 @@ int refcounts_relocate_table(struct refcounts *r, uint64_t host_off,
 	rc = r->owner.move_table(r->owner.opaque, to, err);
 	if (rc < 0)
 		return rc;
-	use_table(r, to);
+	relocate_use_table(r, to);
 	refcounts_tell_old(r, bytes, old.off);
 	return 0;
 }

@@ -55,8 +55,9 @@ static int free_metadata(struct refcounts *r, uint64_t n, uint64_t host_off,
 	return refcounts_decrement(r, n, host_off >> bits, err);
 }
 
-static int free_old(struct refcounts *r, const struct replaced *old,
-		    struct qcow2_error *err)
+static int counts_replace_free_old(struct refcounts *r,
+				   const struct replaced *old,
+				   struct qcow2_error *err)
 {
 	int rc = free_metadata(r, old->place.clusters, old->place.off, err);
 
@@ -74,7 +75,7 @@ int refcounts_replace(struct refcounts *r, const struct header *h,
 	int rc = reopen(r, h, &old, err);
 
 	if (rc == 0)
-		rc = free_old(r, &old, err);
+		rc = counts_replace_free_old(r, &old, err);
 	free(old.table);
 	return rc;
 }

@@ -69,18 +69,19 @@ static int claim_gap(struct refcounts *r, uint64_t n, struct claim *out,
 
 /* A place at the end of the file, and the blocks that regions of it lack,
  * which come right behind it. */
-struct row {
+struct row_plan {
 	uint64_t first; /* cluster index */
 	uint64_t n;
 	uint64_t n_blocks;
 };
 
-static uint64_t row_end(const struct row *row)
+static uint64_t row_end(const struct row_plan *row)
 {
 	return row->first + row->n + row->n_blocks;
 }
 
-static uint64_t missing_blocks(const struct refcounts *r, const struct row *row)
+static uint64_t missing_blocks(const struct refcounts *r,
+			       const struct row_plan *row)
 {
 	uint32_t bits = r->geo->refcount_block_bits;
 	uint64_t n = 0;
@@ -104,12 +105,12 @@ static uint64_t row_place(const struct refcounts *r)
 }
 
 /* Blocks describe themselves too: a few rounds settle their number. */
-static void plan_row(struct refcounts *r, uint64_t n, struct row *row)
+static void plan_row(struct refcounts *r, uint64_t n, struct row_plan *row)
 {
 	SCOPED_LOCK(&r->lock);
 	uint64_t blocks = 0;
 
-	*row = (struct row){ row_place(r), n, 0 };
+	*row = (struct row_plan){ row_place(r), n, 0 };
 	do {
 		row->n_blocks = blocks;
 		blocks = missing_blocks(r, row);
@@ -117,7 +118,7 @@ static void plan_row(struct refcounts *r, uint64_t n, struct row *row)
 }
 
 /* The table grows so far that the row has room behind the new one. */
-static int grow_for_row(struct refcounts *r, const struct row *row,
+static int grow_for_row(struct refcounts *r, const struct row_plan *row,
 			struct qcow2_error *err)
 {
 	uint32_t bits = r->geo->refcount_block_bits;
@@ -131,7 +132,7 @@ static int grow_for_row(struct refcounts *r, const struct row *row,
  * the end itself, and the row behind it: where that is more than the table
  * was made for it grows again.  Each is longer than the last, so that the limit
  * of tables ends this. */
-static int place_row(struct refcounts *r, uint64_t n, struct row *row,
+static int place_row(struct refcounts *r, uint64_t n, struct row_plan *row,
 		     struct qcow2_error *err)
 {
 	uint64_t limit = HOST_OFF_MAX >> r->geo->cluster_bits;
@@ -160,7 +161,7 @@ static bool has_block(const struct refcounts *r, uint64_t index)
 }
 
 /* Walks the regions of the row; @index of the next one, [*from, *to) in it. */
-static bool next_region(const struct refcounts *r, const struct row *row,
+static bool next_region(const struct refcounts *r, const struct row_plan *row,
 			uint64_t *index, uint64_t *from, uint64_t *to)
 {
 	uint32_t bits = r->geo->refcount_block_bits;
@@ -174,7 +175,7 @@ static bool next_region(const struct refcounts *r, const struct row *row,
 }
 
 /* Writes the blocks that are missing; all their clusters are the row's. */
-static int write_row_blocks(struct refcounts *r, const struct row *row,
+static int write_row_blocks(struct refcounts *r, const struct row_plan *row,
 			    struct qcow2_error *err)
 {
 	uint64_t place = row->first + row->n;
@@ -195,7 +196,7 @@ static int write_row_blocks(struct refcounts *r, const struct row *row,
 }
 
 /* O11: all blocks are durable before the first table entry. */
-static int link_row_blocks(struct refcounts *r, const struct row *row,
+static int link_row_blocks(struct refcounts *r, const struct row_plan *row,
 			   struct qcow2_error *err)
 {
 	uint64_t place = row->first + row->n;
@@ -213,7 +214,7 @@ static int link_row_blocks(struct refcounts *r, const struct row *row,
 
 /* Counts the clusters that lie in regions with blocks of their own; 1 when
  * somebody was faster. */
-static int take_described(struct refcounts *r, const struct row *row,
+static int take_described(struct refcounts *r, const struct row_plan *row,
 			  struct qcow2_error *err)
 {
 	uint64_t index, from, to = row->first;
@@ -230,7 +231,7 @@ static int take_described(struct refcounts *r, const struct row *row,
 static int claim_end(struct refcounts *r, uint64_t n, struct claim *out,
 		     struct qcow2_error *err)
 {
-	struct row row;
+	struct row_plan row;
 	SCOPED_LOCK(&r->grow_lock);
 	int rc = refcounts_check(r, err);
 

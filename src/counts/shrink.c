@@ -101,7 +101,8 @@ static void set_end(struct refcounts *r, struct reftable_place to)
 	cut_range(&r->changes.writing, r->n_table);
 }
 
-static int cut_table(struct refcounts *r, bool *more, struct qcow2_error *err)
+static int counts_shrink_cut_table(struct refcounts *r, bool *more,
+				   struct qcow2_error *err)
 {
 	uint32_t bits = r->geo->cluster_bits;
 	uint64_t n = r->n_table;
@@ -133,7 +134,7 @@ int refcounts_shrink(struct refcounts *r, bool *more, struct qcow2_error *err)
 	int rc = drop_blocks(r, &touched, err);
 
 	*more = touched != 0;
-	return rc < 0 ? rc : cut_table(r, more, err);
+	return rc < 0 ? rc : counts_shrink_cut_table(r, more, err);
 }
 
 /* ---- The end of the file ------------------------------------------------- */

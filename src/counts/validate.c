@@ -16,7 +16,7 @@ static void range_validate(const struct table_range *t, uint64_t n_table)
 	assert(implies(t->first == t->end, t->end == 0));
 }
 
-static void table_validate(const struct refcounts *r)
+static void counts_validate_table_validate(const struct refcounts *r)
 {
 	uint64_t bytes = (uint64_t)r->place.clusters << r->geo->cluster_bits;
 
@@ -71,7 +71,7 @@ void refcounts_validate(const struct refcounts *r)
 		none_validate(r);
 		return;
 	}
-	table_validate(r);
+	counts_validate_table_validate(r);
 	blocks_validate(r);
 }
 

@@ -14,23 +14,24 @@ static uint32_t log2_u32(uint32_t v)
 	return 31 - (uint32_t)__builtin_clz(v);
 }
 
-static uint64_t cluster_bytes(const struct create_layout *l)
+static uint64_t layout_cluster_bytes(const struct create_layout *l)
 {
 	return UINT64_C(1) << l->cluster_bits;
 }
 
-static uint64_t clusters_of(const struct create_layout *l, uint64_t bytes)
+static uint64_t layout_clusters_of(const struct create_layout *l,
+				   uint64_t bytes)
 {
-	return div_round_up(bytes, cluster_bytes(l));
+	return div_round_up(bytes, layout_cluster_bytes(l));
 }
 
 static uint64_t l2_table_entries(const struct create_layout *l)
 {
-	return cluster_bytes(l) / l->l2_entry_bytes;
+	return layout_cluster_bytes(l) / l->l2_entry_bytes;
 }
 
-static int check_size(const struct create_layout *l, uint64_t size,
-		      struct qcow2_error *err)
+static int layout_check_size(const struct create_layout *l, uint64_t size,
+			     struct qcow2_error *err)
 {
 	uint64_t max = geometry_size_max(l->cluster_bits, l->l2_entry_bytes);
 
@@ -41,7 +42,7 @@ static int check_size(const struct create_layout *l, uint64_t size,
 		"size is %" PRIu64 " bytes, the limit "
 		"with cluster_size %" PRIu64 "%s is %" PRIu64
 		"; use a larger cluster_size",
-		size, cluster_bytes(l),
+		size, layout_cluster_bytes(l),
 		l->l2_entry_bytes == L2_ENTRY_BYTES ? "" : " and extended_l2",
 		max);
 }
@@ -53,8 +54,9 @@ static int check_size(const struct create_layout *l, uint64_t size,
  */
 static void solve_refcounts(struct create_layout *l, uint64_t n_others)
 {
-	uint64_t per_block = cluster_bytes(l) * 8 >> l->refcount_order;
-	uint64_t per_table = cluster_bytes(l) / REFCOUNT_TABLE_ENTRY_BYTES;
+	uint64_t per_block = layout_cluster_bytes(l) * 8 >> l->refcount_order;
+	uint64_t per_table =
+		layout_cluster_bytes(l) / REFCOUNT_TABLE_ENTRY_BYTES;
 	uint64_t n_blocks = 1;
 	uint64_t n_table = 1;
 
@@ -91,8 +93,8 @@ static int check_limits(const struct create_layout *l, uint64_t data_end,
 	return 0;
 }
 
-static void place(struct create_layout *l, uint64_t n_l1_clusters,
-		  bool external_data)
+static void layout_place(struct create_layout *l, uint64_t n_l1_clusters,
+			 bool external_data)
 {
 	uint64_t next = 1;
 
@@ -125,12 +127,12 @@ int create_layout_solve(struct create_layout *l,
 					  ? L2_ENTRY_BYTES_EXTENDED
 					  : L2_ENTRY_BYTES,
 	};
-	rc = check_size(l, opts->virtual_size, err);
+	rc = layout_check_size(l, opts->virtual_size, err);
 	if (rc < 0)
 		return rc;
-	n_guest = clusters_of(l, opts->virtual_size);
+	n_guest = layout_clusters_of(l, opts->virtual_size);
 	l->n_l1_entries = div_round_up(n_guest, l2_table_entries(l));
-	n_l1_clusters = clusters_of(l, l->n_l1_entries * L1_ENTRY_BYTES);
+	n_l1_clusters = layout_clusters_of(l, l->n_l1_entries * L1_ENTRY_BYTES);
 	l->n_l2_entries = mapped ? n_guest : 0;
 	l->n_l2_tables = mapped ? l->n_l1_entries : 0;
 	n_others = 1 + n_l1_clusters + l->n_l2_tables +
@@ -139,6 +141,6 @@ int create_layout_solve(struct create_layout *l,
 	rc = check_limits(l, l->n_l2_entries << l->cluster_bits, err);
 	if (rc < 0)
 		return rc;
-	place(l, n_l1_clusters, external_data);
+	layout_place(l, n_l1_clusters, external_data);
 	return 0;
 }

@@ -47,8 +47,8 @@ static void fill_defaults(struct qcow2_create_opts *o)
 		o->refcount_bits = REFCOUNT_BITS_V2;
 }
 
-static int check_numbers(const struct qcow2_create_opts *o,
-			 struct qcow2_error *err)
+static int opts_check_numbers(const struct qcow2_create_opts *o,
+			      struct qcow2_error *err)
 {
 	if (o->flags & ~CREATE_FLAGS_KNOWN)
 		return error_set(err, -EINVAL,
@@ -152,8 +152,8 @@ static int check_contradictions(const struct qcow2_create_opts *o,
 	return 0;
 }
 
-static int check_name(const char *option, const char *name, size_t max,
-		      struct qcow2_error *err)
+static int opts_check_name(const char *option, const char *name, size_t max,
+			   struct qcow2_error *err)
 {
 	size_t len = strlen(name);
 
@@ -181,8 +181,8 @@ static int check_backing_format(const char *name, struct qcow2_error *err)
 			 TEXT(name, strlen(name)));
 }
 
-static int check_backing(const struct qcow2_create_opts *o,
-			 struct qcow2_error *err)
+static int opts_check_backing(const struct qcow2_create_opts *o,
+			      struct qcow2_error *err)
 {
 	int rc;
 
@@ -191,8 +191,8 @@ static int check_backing(const struct qcow2_create_opts *o,
 				 "backing_format needs backing_file");
 	if (!o->backing_file)
 		return 0;
-	rc = check_name("backing_file", o->backing_file, BACKING_NAME_BYTES_MAX,
-			err);
+	rc = opts_check_name("backing_file", o->backing_file,
+			     BACKING_NAME_BYTES_MAX, err);
 	if (rc < 0)
 		return rc;
 	if (!o->backing_format)
@@ -217,8 +217,8 @@ static int check_data_file(const struct qcow2_create_opts *o,
 
 	if (!o->data_file)
 		return 0;
-	rc = check_name("data_file", o->data_file, DATA_FILE_NAME_BYTES_MAX,
-			err);
+	rc = opts_check_name("data_file", o->data_file,
+			     DATA_FILE_NAME_BYTES_MAX, err);
 	if (rc < 0)
 		return rc;
 	if (names_protocol(o->data_file))
@@ -248,8 +248,8 @@ static int check_all(const struct qcow2_create_opts *o, struct qcow2_error *err)
 {
 	static int (*const checks[])(const struct qcow2_create_opts *,
 				     struct qcow2_error *) = {
-		check_numbers,        check_enums,   check_v2,
-		check_contradictions, check_backing, check_data_file,
+		opts_check_numbers,   check_enums,        check_v2,
+		check_contradictions, opts_check_backing, check_data_file,
 	};
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {

@@ -13,8 +13,8 @@
 #define ZEROS_BYTES ((size_t)4 << 20)
 
 /* Sets the size, if this is a store whose size can be set. */
-static int set_size(struct qcow2_store *store, uint64_t size,
-		    struct qcow2_error *err)
+static int space_set_size(struct qcow2_store *store, uint64_t size,
+			  struct qcow2_error *err)
 {
 	struct qcow2_error reason = { 0 };
 	int rc = store_truncate(store, size, &reason);
@@ -44,7 +44,7 @@ static int reach_size(struct qcow2_store *store, uint64_t size,
 {
 	static const uint8_t zero;
 	uint64_t now;
-	int rc = set_size(store, size, err);
+	int rc = space_set_size(store, size, err);
 
 	if (!rc)
 		rc = store_size(store, &now, err);
@@ -61,7 +61,7 @@ int create_space_empty(struct qcow2_store *store, uint64_t size, bool *zeroed,
 	int rc = store_size(store, &old, err);
 
 	if (!rc && old)
-		rc = set_size(store, 0, err);
+		rc = space_set_size(store, 0, err);
 	if (!rc && old)
 		rc = store_size(store, &kept, err);
 	if (!rc && kept)
@@ -74,8 +74,8 @@ int create_space_empty(struct qcow2_store *store, uint64_t size, bool *zeroed,
 	return reach_size(store, size, err);
 }
 
-static int write_zeros(struct qcow2_store *store, uint64_t size,
-		       struct qcow2_error *err)
+static int space_write_zeros(struct qcow2_store *store, uint64_t size,
+			     struct qcow2_error *err)
 {
 	CLEANUP_FREE uint8_t *zeros = calloc(1, ZEROS_BYTES);
 
@@ -96,7 +96,7 @@ int create_space_fill(struct qcow2_store *store, uint64_t size, bool zeroed,
 {
 	switch (mode) {
 	case QCOW2_PREALLOC_FULL:
-		return write_zeros(store, size, err);
+		return space_write_zeros(store, size, err);
 	case QCOW2_PREALLOC_FALLOC:
 		/* Zeroing without giving space back reserves it. */
 		return store_zero(store, size, 0, 0, err);

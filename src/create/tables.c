@@ -29,8 +29,8 @@ struct sequence {
 
 /* Entries wider than a number keep their other half zero: in an extended L2
  * entry, no subcluster is allocated. */
-static void fill(uint8_t *buf, size_t n, const struct sequence *s,
-		 uint64_t from)
+static void create_tables_fill(uint8_t *buf, size_t n, const struct sequence *s,
+			       uint64_t from)
 {
 	uint64_t value = s->first + from * s->step;
 
@@ -48,7 +48,7 @@ static int write_sequence(struct qcow2_store *file, uint8_t *buf,
 		size_t n = (size_t)min_u64(per_write, s->n - i);
 		int rc;
 
-		fill(buf, n, s, i);
+		create_tables_fill(buf, n, s, i);
 		rc = store_pwrite(file, buf, n * s->entry_bytes,
 				  s->host_off + i * s->entry_bytes, 0, err);
 		if (rc < 0)

@@ -11,7 +11,7 @@
 #define EXTRA_BYTES_MAX 4096
 #define ENTRY_BYTES_MAX (BITMAP_DIR_ENTRY_BYTES + EXTRA_BYTES_MAX + 65535 + 8)
 
-struct walk {
+struct dump_bitmaps_walk {
 	struct dump *d;
 	uint8_t *buf; /* ENTRY_BYTES_MAX; what the bitmap points into */
 	uint64_t off; /* of the entry */
@@ -21,7 +21,7 @@ struct walk {
 	struct bitmap b;
 };
 
-static void walk_release(struct walk *w)
+static void dump_bitmaps_walk_release(struct dump_bitmaps_walk *w)
 {
 	free(w->buf);
 }
@@ -45,7 +45,7 @@ static uint64_t entry_bytes(const struct bitmap *b)
 }
 
 /* Decodes what is in the buffer, the beginning of an entry at least. */
-static void decode(struct walk *w, uint64_t bytes)
+static void dump_bitmaps_decode(struct dump_bitmaps_walk *w, uint64_t bytes)
 {
 	struct reader r = reader_init(w->buf, (size_t)bytes);
 	struct fault f;
@@ -55,7 +55,8 @@ static void decode(struct walk *w, uint64_t bytes)
 }
 
 /* 1 and w->b, or 0 where the directory ends. */
-static int walk_next(struct walk *w, struct qcow2_error *err)
+static int dump_bitmaps_walk_next(struct dump_bitmaps_walk *w,
+				  struct qcow2_error *err)
 {
 	uint64_t left = w->off < w->end ? w->end - w->off : 0;
 	uint64_t bytes = BITMAP_DIR_ENTRY_BYTES;
@@ -67,14 +68,14 @@ static int walk_next(struct walk *w, struct qcow2_error *err)
 	rc = dump_read(w->d, w->buf, (size_t)bytes, w->off, 1, err);
 	if (rc < 0)
 		return rc;
-	decode(w, bytes);
+	dump_bitmaps_decode(w, bytes);
 	bytes = entry_bytes(&w->b);
 	if (bytes > left || bytes > ENTRY_BYTES_MAX)
 		return 1;
 	rc = dump_read(w->d, w->buf, (size_t)bytes, w->off, 1, err);
 	if (rc < 0)
 		return rc;
-	decode(w, bytes);
+	dump_bitmaps_decode(w, bytes);
 	return 1;
 }
 
@@ -116,7 +117,8 @@ static void add_whole(struct dump *d, const struct bitmap *b)
 						  d->file_size, &f));
 }
 
-static int tell(struct dump *d, const struct walk *w, struct qcow2_error *err)
+static int dump_bitmaps_tell(struct dump *d, const struct dump_bitmaps_walk *w,
+			     struct qcow2_error *err)
 {
 	const struct bitmap *b = &w->b;
 	struct record *r = &d->record;
@@ -137,8 +139,9 @@ static int tell(struct dump *d, const struct walk *w, struct qcow2_error *err)
 	return dump_tell(d, err);
 }
 
-static int tell_unread(struct dump *d, const struct walk *w,
-		       struct qcow2_error *err)
+static int dump_bitmaps_tell_unread(struct dump *d,
+				    const struct dump_bitmaps_walk *w,
+				    struct qcow2_error *err)
 {
 	struct record *r = &d->record;
 	uint32_t n = d->extensions.bitmaps.n_bitmaps;
@@ -155,8 +158,8 @@ static int tell_unread(struct dump *d, const struct walk *w,
 
 int dump_bitmaps(struct dump *d, struct qcow2_error *err)
 {
-	CLEANUP(walk_release)
-	struct walk w = {
+	CLEANUP(dump_bitmaps_walk_release)
+	struct dump_bitmaps_walk w = {
 		.d = d,
 		.off = d->extensions.bitmaps.directory_off,
 		.end = directory_end(d),
@@ -166,10 +169,10 @@ int dump_bitmaps(struct dump *d, struct qcow2_error *err)
 	w.buf = malloc(ENTRY_BYTES_MAX);
 	if (!w.buf)
 		return error_nomem(err, "a bitmap", ENTRY_BYTES_MAX);
-	while (rc == 0 && (rc = walk_next(&w, err)) > 0) {
-		rc = tell(d, &w, err);
+	while (rc == 0 && (rc = dump_bitmaps_walk_next(&w, err)) > 0) {
+		rc = dump_bitmaps_tell(d, &w, err);
 		w.off += entry_bytes(&w.b);
 		w.index++;
 	}
-	return rc < 0 ? rc : tell_unread(d, &w, err);
+	return rc < 0 ? rc : dump_bitmaps_tell_unread(d, &w, err);
 }

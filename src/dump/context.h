@@ -28,7 +28,7 @@
 #define HEADER_WORDS (HEADER_LENGTH_V3 / 4)
 
 /* An L1 table, of the disk or of a snapshot. */
-struct l1_place {
+struct dump_l1_place {
 	uint64_t off;
 	uint32_t n;
 	uint64_t disk_size;
@@ -54,7 +54,7 @@ struct dump {
 	struct geometry geo;
 	struct extensions extensions;  /* as far as they can be decoded */
 	struct fault extensions_fault; /* and why no further */
-	struct l1_place l1;
+	struct dump_l1_place l1;
 };
 
 static inline int dump_tell(struct dump *d, struct qcow2_error *err)

@@ -47,7 +47,7 @@ static int check_found(const struct dump *d, struct qcow2_error *err)
 			    defect_info((int)bad)->text);
 }
 
-static int run(struct dump *d, struct qcow2_error *err)
+static int dump_run(struct dump *d, struct qcow2_error *err)
 {
 	const struct qcow2_dump_opts *o = d->teller.opts;
 	int rc = dump_open(d, err);
@@ -74,7 +74,7 @@ int dump_store(struct qcow2_store *file, const struct qcow2_dump_opts *opts,
 		return error_nomem(err, "the dump", sizeof(*d));
 	d->file = file;
 	d->teller.opts = opts;
-	rc = run(d, err);
+	rc = dump_run(d, err);
 	free(d->head);
 	free(d);
 	return rc;

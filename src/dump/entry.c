@@ -54,8 +54,8 @@ static int tell_data(struct dump *d, struct l2_entry e, uint64_t guest_off,
 	return dump_tell(d, err);
 }
 
-static int follow(struct dump *d, struct l2_entry e, uint64_t guest_off,
-		  struct qcow2_error *err)
+static int dump_entry_follow(struct dump *d, struct l2_entry e,
+			     uint64_t guest_off, struct qcow2_error *err)
 {
 	enum cluster_kind kind = l2_cluster_kind(&d->geo, e);
 	int rc;
@@ -89,5 +89,5 @@ int dump_entry(struct dump *d, struct qcow2_error *err)
 		rc = dump_l2_entry(d, table, index,
 				   geometry_l2_index(&d->geo, guest_off), &e,
 				   &there, err);
-	return rc < 0 || !there ? rc : follow(d, e, guest_off, err);
+	return rc < 0 || !there ? rc : dump_entry_follow(d, e, guest_off, err);
 }

@@ -68,7 +68,8 @@ static bool holds(const struct extension *e, uint64_t off)
 	return off >= e->off && off - e->off < UINT64_C(8) + e->len;
 }
 
-static void add_defects(struct dump *d, const struct extension *e)
+static void dump_extensions_add_defects(struct dump *d,
+					const struct extension *e)
 {
 	const struct extensions *x = &d->extensions;
 	const struct fault *f = &d->extensions_fault;
@@ -85,8 +86,8 @@ static void add_defects(struct dump *d, const struct extension *e)
 		record_defect(r, DEFECT_EXTENSION_BITMAPS);
 }
 
-static int tell(struct dump *d, const struct extension *e,
-		struct qcow2_error *err)
+static int dump_extensions_tell(struct dump *d, const struct extension *e,
+				struct qcow2_error *err)
 {
 	struct record *r = &d->record;
 
@@ -95,7 +96,7 @@ static int tell(struct dump *d, const struct extension *e,
 	record_hex(r, "type", e->type);
 	record_number(r, "length", e->len);
 	add_content(r, e);
-	add_defects(d, e);
+	dump_extensions_add_defects(d, e);
 	return dump_tell(d, err);
 }
 
@@ -135,7 +136,7 @@ static int tell_luks(struct dump *d, const struct extension *e,
 static int tell_all(struct dump *d, const struct extension *e,
 		    struct qcow2_error *err)
 {
-	int rc = tell(d, e, err);
+	int rc = dump_extensions_tell(d, e, err);
 
 	if (rc == 0 && e->type == EXT_FEATURE_NAMES)
 		rc = tell_feature_names(d, e, err);

@@ -51,7 +51,7 @@ static uint64_t value_of(const struct dump *d, const struct field *f)
 }
 
 /* The fields of a header depend on its version, and on its length. */
-static bool is_there(const struct dump *d, const struct field *f)
+static bool dump_header_is_there(const struct dump *d, const struct field *f)
 {
 	uint64_t end = d->no_header ? d->head_len : d->header.header_length;
 
@@ -121,7 +121,7 @@ int dump_fields(struct dump *d, bool all, struct qcow2_error *err)
 	for (unsigned i = 0; i < N_FIELDS; i++) {
 		int rc = 0;
 
-		if (!is_there(d, &fields[i]))
+		if (!dump_header_is_there(d, &fields[i]))
 			continue;
 		make_field(d, &fields[i]);
 		if (all || d->record.n_defects)

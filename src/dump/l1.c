@@ -20,8 +20,8 @@ int dump_l1_place(struct dump *d, struct qcow2_error *err)
 	return dump_tell(d, err);
 }
 
-static int tell_entry(struct dump *d, const struct table *t,
-		      const struct row *row, struct qcow2_error *err)
+static int dump_l1_tell_entry(struct dump *d, const struct table *t,
+			      const struct row *row, struct qcow2_error *err)
 {
 	struct record *r = &d->record;
 	uint64_t entry = row->entry.desc;
@@ -57,7 +57,7 @@ int dump_l1(struct dump *d, struct qcow2_error *err)
 	if (rc == 0 && t.n > L1_ENTRIES_MAX)
 		return table_tell_unread(d, &t, 0, t.n, err);
 	while (rc == 0 && (rc = table_next(d, &t, &row, err)) > 0)
-		rc = tell_entry(d, &t, &row, err);
+		rc = dump_l1_tell_entry(d, &t, &row, err);
 	return rc < 0 ? rc : table_tell_missing(d, &t, err);
 }
 
@@ -74,5 +74,5 @@ int dump_l1_entry(struct dump *d, uint64_t index, uint64_t *entry, bool *there,
 	*entry = row.entry.desc;
 	if (rc == 0)
 		return table_tell_unread(d, &t, index, 1, err);
-	return rc < 0 ? rc : tell_entry(d, &t, &row, err);
+	return rc < 0 ? rc : dump_l1_tell_entry(d, &t, &row, err);
 }

@@ -60,8 +60,9 @@ static void add_entry(struct dump *d, struct l2_entry e, uint64_t guest_off)
 							      : d->file_size));
 }
 
-static int tell_entry(struct dump *d, const struct table *t, uint64_t l1_index,
-		      const struct row *row, struct qcow2_error *err)
+static int dump_l2_tell_entry(struct dump *d, const struct table *t,
+			      uint64_t l1_index, const struct row *row,
+			      struct qcow2_error *err)
 {
 	struct l2_entry e = row->entry;
 	uint64_t guest_off = l1_index * geometry_l2_reach(&d->geo) +
@@ -86,7 +87,7 @@ static int dump_table(struct dump *d, uint64_t off, uint64_t l1_index,
 
 	init_table(&t, d, off);
 	while ((rc = table_next(d, &t, &row, err)) > 0) {
-		rc = tell_entry(d, &t, l1_index, &row, err);
+		rc = dump_l2_tell_entry(d, &t, l1_index, &row, err);
 		if (rc < 0)
 			return rc;
 	}
@@ -119,5 +120,5 @@ int dump_l2_entry(struct dump *d, uint64_t table, uint64_t l1_index,
 	*e = row.entry;
 	if (rc == 0)
 		return table_tell_unread(d, &t, index, 1, err);
-	return rc < 0 ? rc : tell_entry(d, &t, l1_index, &row, err);
+	return rc < 0 ? rc : dump_l2_tell_entry(d, &t, l1_index, &row, err);
 }

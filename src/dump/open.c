@@ -9,7 +9,7 @@
 
 /* ---- Decode -------------------------------------------------------------- */
 
-static void mark(struct dump *d, uint64_t off, enum defect bad)
+static void dump_open_mark(struct dump *d, uint64_t off, enum defect bad)
 {
 	if (off / 4 < HEADER_WORDS && !d->bad[off / 4])
 		d->bad[off / 4] = bad;
@@ -51,14 +51,14 @@ static bool make_possible(struct dump *d, uint64_t off)
 	}
 }
 
-static void decode(struct dump *d)
+static void dump_open_decode(struct dump *d)
 {
 	struct fault f;
 
 	while (header_decode(&d->header, d->head, d->head_len, &f)) {
 		uint64_t off = place_of(&f);
 
-		mark(d, off, f.defect);
+		dump_open_mark(d, off, f.defect);
 		d->no_header = f.defect == DEFECT_HEADER_TOO_SHORT &&
 			       off != HEADER_OFF_HEADER_LENGTH;
 		if (d->no_header || !make_possible(d, off))
@@ -113,7 +113,7 @@ static bool take_out(struct header *h, uint64_t off)
 }
 
 /* Each fault that is taken out leaves the ones behind it. */
-static void validate(struct dump *d)
+static void dump_open_validate(struct dump *d)
 {
 	struct header h = d->header;
 	struct fault f;
@@ -121,14 +121,14 @@ static void validate(struct dump *d)
 	for (unsigned i = 0; i < HEADER_WORDS; i++) {
 		if (!header_validate(&h, d->file_size, &f))
 			return;
-		mark(d, f.off, f.defect);
+		dump_open_mark(d, f.off, f.defect);
 		if (!take_out(&h, f.off))
 			return;
 	}
 }
 
 /* Some of what extensions are held against is in the header. */
-static void decode_extensions(struct dump *d)
+static void dump_open_decode_extensions(struct dump *d)
 {
 	struct fault *f = &d->extensions_fault;
 
@@ -138,7 +138,7 @@ static void decode_extensions(struct dump *d)
 	if (f->defect == DEFECT_HEADER_CRYPT_METHOD ||
 	    (f->defect == DEFECT_EXTENSION_DATA_FILE &&
 	     f->off == HEADER_OFF_INCOMPAT))
-		mark(d, f->off, f->defect);
+		dump_open_mark(d, f->off, f->defect);
 }
 
 /* ------------------------------------------------------------------------- */
@@ -157,16 +157,16 @@ int dump_open(struct dump *d, struct qcow2_error *err)
 	if (rc < 0)
 		return rc;
 	memcpy(d->found, d->head, min_u64(d->head_len, sizeof(d->found)));
-	decode(d);
+	dump_open_decode(d);
 	if (d->no_header)
 		return 0;
 	geometry_init(&d->geo, &d->header);
 	d->head_len = (size_t)min_u64(d->head_len, d->geo.cluster_size);
-	d->l1 = (struct l1_place){ d->header.l1_off, d->header.l1_size,
-				   d->header.size };
+	d->l1 = (struct dump_l1_place){ d->header.l1_off, d->header.l1_size,
+					d->header.size };
 	if (d->no_cluster_bits)
 		return 0;
-	validate(d);
-	decode_extensions(d);
+	dump_open_validate(d);
+	dump_open_decode_extensions(d);
 	return 0;
 }

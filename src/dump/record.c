@@ -17,8 +17,8 @@ void record_begin(struct record *r, const char *kind, uint64_t host_off)
 	r->used = 0;
 }
 
-static void add(struct record *r, const char *name, uint32_t type,
-		uint64_t value, const char *text)
+static void record_add(struct record *r, const char *name, uint32_t type,
+		       uint64_t value, const char *text)
 {
 	assert(r->n_fields < RECORD_FIELDS_MAX);
 	r->fields[r->n_fields++] = (struct qcow2_dump_field){
@@ -31,22 +31,22 @@ static void add(struct record *r, const char *name, uint32_t type,
 
 void record_number(struct record *r, const char *name, uint64_t value)
 {
-	add(r, name, QCOW2_DUMP_NUMBER, value, NULL);
+	record_add(r, name, QCOW2_DUMP_NUMBER, value, NULL);
 }
 
 void record_hex(struct record *r, const char *name, uint64_t value)
 {
-	add(r, name, QCOW2_DUMP_HEX, value, NULL);
+	record_add(r, name, QCOW2_DUMP_HEX, value, NULL);
 }
 
 void record_flag(struct record *r, const char *name, bool value)
 {
-	add(r, name, QCOW2_DUMP_FLAG, value, NULL);
+	record_add(r, name, QCOW2_DUMP_FLAG, value, NULL);
 }
 
 void record_word(struct record *r, const char *name, const char *word)
 {
-	add(r, name, QCOW2_DUMP_TEXT, 0, word);
+	record_add(r, name, QCOW2_DUMP_TEXT, 0, word);
 }
 
 void record_text(struct record *r, const char *name, const void *text,
@@ -60,7 +60,7 @@ void record_text(struct record *r, const char *name, const void *text,
 		return;
 	assert(room >= 4);
 	r->used += text_escape(dst, room, text, len) + 1;
-	add(r, name, QCOW2_DUMP_TEXT, 0, dst);
+	record_add(r, name, QCOW2_DUMP_TEXT, 0, dst);
 }
 
 void record_bytes(struct record *r, const char *name, const uint8_t *bytes,
@@ -78,7 +78,7 @@ void record_bytes(struct record *r, const char *name, const uint8_t *bytes,
 	}
 	strcpy(dst + 2 * shown, shown < len ? "..." : "");
 	r->used += strlen(dst) + 1;
-	add(r, name, QCOW2_DUMP_TEXT, 0, dst);
+	record_add(r, name, QCOW2_DUMP_TEXT, 0, dst);
 }
 
 void record_defect(struct record *r, enum defect defect)

@@ -13,7 +13,7 @@
 #define ENTRY_BYTES_MAX \
 	(SNAPSHOT_HEADER_BYTES + SNAPSHOT_EXTRA_BYTES_MAX + 2 * 65535 + 8)
 
-struct walk {
+struct dump_snapshots_walk {
 	struct dump *d;
 	uint8_t *buf; /* ENTRY_BYTES_MAX; what the snapshot points into */
 	uint64_t off; /* of the entry */
@@ -24,14 +24,15 @@ struct walk {
 	struct snapshot s;
 };
 
-static void walk_release(struct walk *w)
+static void dump_snapshots_walk_release(struct dump_snapshots_walk *w)
 {
 	free(w->buf);
 }
 
-static int walk_begin(struct walk *w, struct dump *d, struct qcow2_error *err)
+static int walk_begin(struct dump_snapshots_walk *w, struct dump *d,
+		      struct qcow2_error *err)
 {
-	*w = (struct walk){
+	*w = (struct dump_snapshots_walk){
 		.d = d,
 		.next = d->header.snapshots_off,
 		.n = (uint32_t)min_u64(d->header.n_snapshots, SNAPSHOTS_MAX),
@@ -43,7 +44,7 @@ static int walk_begin(struct walk *w, struct dump *d, struct qcow2_error *err)
 
 /* Whether the entry at w->off ends in the file and in a table of the allowed
  * length. */
-static bool has_room(const struct walk *w, uint64_t bytes)
+static bool has_room(const struct dump_snapshots_walk *w, uint64_t bytes)
 {
 	uint64_t begin = w->d->header.snapshots_off;
 
@@ -52,7 +53,8 @@ static bool has_room(const struct walk *w, uint64_t bytes)
 }
 
 /* The names lie behind the extra data, however much of that there is. */
-static int read_rest(struct walk *w, uint64_t bytes, struct qcow2_error *err)
+static int read_rest(struct dump_snapshots_walk *w, uint64_t bytes,
+		     struct qcow2_error *err)
 {
 	struct dump *d = w->d;
 	struct fault f;
@@ -69,7 +71,8 @@ static int read_rest(struct walk *w, uint64_t bytes, struct qcow2_error *err)
 }
 
 /* 1 and w->s, or 0 at the end, or where the table cannot be followed. */
-static int walk_next(struct walk *w, struct qcow2_error *err)
+static int dump_snapshots_walk_next(struct dump_snapshots_walk *w,
+				    struct qcow2_error *err)
 {
 	uint64_t bytes = SNAPSHOT_HEADER_BYTES;
 	int rc;
@@ -108,8 +111,8 @@ static void add_sizes(struct record *r, const struct snapshot *s)
 		     s->unknown_extra_len);
 }
 
-static void add_defects(struct record *r, const struct dump *d,
-			const struct walk *w)
+static void dump_snapshots_add_defects(struct record *r, const struct dump *d,
+				       const struct dump_snapshots_walk *w)
 {
 	record_defect(r, w->bad);
 	if (w->bad)
@@ -121,7 +124,9 @@ static void add_defects(struct record *r, const struct dump *d,
 		record_defect(r, DEFECT_SNAPSHOT_L1_EMPTY);
 }
 
-static int tell(struct dump *d, const struct walk *w, struct qcow2_error *err)
+static int dump_snapshots_tell(struct dump *d,
+			       const struct dump_snapshots_walk *w,
+			       struct qcow2_error *err)
 {
 	const struct snapshot *s = &w->s;
 	struct record *r = &d->record;
@@ -140,13 +145,14 @@ static int tell(struct dump *d, const struct walk *w, struct qcow2_error *err)
 	record_number(r, "extra-data-size", s->extra_len);
 	if (!w->bad)
 		add_sizes(r, s);
-	add_defects(r, d, w);
+	dump_snapshots_add_defects(r, d, w);
 	return dump_tell(d, err);
 }
 
 /* Entries that there should be, and that cannot be found. */
-static int tell_unread(struct dump *d, const struct walk *w,
-		       struct qcow2_error *err)
+static int dump_snapshots_tell_unread(struct dump *d,
+				      const struct dump_snapshots_walk *w,
+				      struct qcow2_error *err)
 {
 	struct record *r = &d->record;
 
@@ -162,14 +168,14 @@ static int tell_unread(struct dump *d, const struct walk *w,
 
 int dump_snapshots(struct dump *d, struct qcow2_error *err)
 {
-	CLEANUP(walk_release) struct walk w;
+	CLEANUP(dump_snapshots_walk_release) struct dump_snapshots_walk w;
 	int rc = walk_begin(&w, d, err);
 
 	if (rc == 0)
 		rc = dump_snapshots_place(d, err);
-	while (rc == 0 && (rc = walk_next(&w, err)) > 0)
-		rc = tell(d, &w, err);
-	return rc < 0 ? rc : tell_unread(d, &w, err);
+	while (rc == 0 && (rc = dump_snapshots_walk_next(&w, err)) > 0)
+		rc = dump_snapshots_tell(d, &w, err);
+	return rc < 0 ? rc : dump_snapshots_tell_unread(d, &w, err);
 }
 
 /* ---- One of them --------------------------------------------------------- */
@@ -179,26 +185,26 @@ static bool is_called(const char *text, uint16_t len, const char *wanted)
 	return text && strlen(wanted) == len && memcmp(text, wanted, len) == 0;
 }
 
-static void choose(struct dump *d, const struct snapshot *s)
+static void dump_snapshots_choose(struct dump *d, const struct snapshot *s)
 {
-	d->l1 = (struct l1_place){ s->l1_off, s->l1_size, s->disk_size };
+	d->l1 = (struct dump_l1_place){ s->l1_off, s->l1_size, s->disk_size };
 }
 
 /* An id goes before a name, as everywhere. */
 int dump_choose_snapshot(struct dump *d, struct qcow2_error *err)
 {
 	const char *wanted = d->teller.opts->snapshot;
-	CLEANUP(walk_release) struct walk w;
+	CLEANUP(dump_snapshots_walk_release) struct dump_snapshots_walk w;
 	bool found = false;
 	int rc = walk_begin(&w, d, err);
 
-	while (rc == 0 && (rc = walk_next(&w, err)) > 0) {
+	while (rc == 0 && (rc = dump_snapshots_walk_next(&w, err)) > 0) {
 		bool is_id = is_called(w.s.id, w.s.id_len, wanted);
 
 		rc = 0;
 		if (is_id ||
 		    (!found && is_called(w.s.name, w.s.name_len, wanted)))
-			choose(d, &w.s);
+			dump_snapshots_choose(d, &w.s);
 		found = found || is_id ||
 			is_called(w.s.name, w.s.name_len, wanted);
 		if (is_id)

@@ -56,8 +56,8 @@ static struct l2_entry entry_in_piece(const struct table *t, uint64_t i)
 
 /* Pieces begin where a whole one would, so that entries do not begin within a
  * byte. */
-static int load(struct dump *d, struct table *t, uint64_t index,
-		struct qcow2_error *err)
+static int dump_table_load(struct dump *d, struct table *t, uint64_t index,
+			   struct qcow2_error *err)
 {
 	uint64_t per_piece = TABLE_PIECE_BYTES * UINT64_C(8) / t->bits;
 	uint64_t n;
@@ -79,7 +79,7 @@ int table_next(struct dump *d, struct table *t, struct row *row,
 	row->index = t->next;
 	for (; t->next < t->n_there; t->next++) {
 		struct l2_entry e;
-		int rc = load(d, t, t->next, err);
+		int rc = dump_table_load(d, t, t->next, err);
 
 		if (rc < 0)
 			return rc;

@@ -244,9 +244,9 @@ static unsigned type_bit(uint32_t type)
 	}
 }
 
-static enum defect take(struct extensions *x, const struct header *h,
-			const struct extension *e, uint64_t file_size,
-			struct fault *fault)
+static enum defect extension_take(struct extensions *x, const struct header *h,
+				  const struct extension *e, uint64_t file_size,
+				  struct fault *fault)
 {
 	switch (e->type) {
 	case EXT_BACKING_FORMAT:
@@ -324,7 +324,7 @@ enum defect extensions_decode(struct extensions *x, const struct header *h,
 		if (seen & type_bit(e.type))
 			x->repeated_off = e.off;
 		seen |= type_bit(e.type);
-		bad = take(x, h, &e, file_size, fault);
+		bad = extension_take(x, h, &e, file_size, fault);
 		if (bad)
 			return bad;
 		x->n_total++;

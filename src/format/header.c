@@ -8,7 +8,7 @@
 #include "base/range.h"
 #include "format/geometry.h"
 
-static uint64_t cluster_size(const struct header *h)
+static uint64_t format_header_cluster_size(const struct header *h)
 {
 	return UINT64_C(1) << h->cluster_bits;
 }
@@ -79,10 +79,10 @@ static enum defect check_v3(const struct header *h, struct fault *fault)
 		return fault_set(fault, DEFECT_HEADER_LENGTH, "header_length",
 				 HEADER_OFF_HEADER_LENGTH, h->header_length,
 				 HEADER_LENGTH_V3_MIN);
-	if (h->header_length > cluster_size(h))
+	if (h->header_length > format_header_cluster_size(h))
 		return fault_set(fault, DEFECT_HEADER_LENGTH, "header_length",
 				 HEADER_OFF_HEADER_LENGTH, h->header_length,
-				 cluster_size(h));
+				 format_header_cluster_size(h));
 	if (h->refcount_order > REFCOUNT_ORDER_MAX)
 		return fault_set(fault, DEFECT_HEADER_REFCOUNT_ORDER,
 				 "refcount_order", HEADER_OFF_REFCOUNT_ORDER,
@@ -233,10 +233,10 @@ static enum defect validate_snapshots(const struct header *h,
 
 static enum defect validate_backing(const struct header *h, struct fault *fault)
 {
-	if (h->backing_off > cluster_size(h))
+	if (h->backing_off > format_header_cluster_size(h))
 		return fault_set(fault, DEFECT_HEADER_BACKING_NAME,
 				 "backing_file_offset", HEADER_OFF_BACKING_OFF,
-				 h->backing_off, cluster_size(h));
+				 h->backing_off, format_header_cluster_size(h));
 	if (!header_has_backing(h))
 		return DEFECT_NONE;
 	if (h->backing_len > BACKING_NAME_BYTES_MAX)
@@ -247,10 +247,10 @@ static enum defect validate_backing(const struct header *h, struct fault *fault)
 		return fault_set(fault, DEFECT_HEADER_BACKING_NAME,
 				 "backing_file_offset", HEADER_OFF_BACKING_OFF,
 				 h->backing_off, h->header_length);
-	if (h->backing_len > cluster_size(h) - h->backing_off)
+	if (h->backing_len > format_header_cluster_size(h) - h->backing_off)
 		return fault_set(fault, DEFECT_HEADER_BACKING_NAME,
 				 "backing_file_offset", HEADER_OFF_BACKING_OFF,
-				 h->backing_off, cluster_size(h));
+				 h->backing_off, format_header_cluster_size(h));
 	if (header_has_data_file(h) &&
 	    (h->autoclear_features & AUTOCLEAR_DATA_FILE_RAW))
 		return fault_set(fault, DEFECT_HEADER_DATA_FILE_BACKING,

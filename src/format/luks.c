@@ -107,8 +107,8 @@ static enum defect check_texts(const struct luks_header *l, struct fault *fault)
 	return DEFECT_NONE;
 }
 
-static enum defect check_numbers(const struct luks_header *l,
-				 struct fault *fault)
+static enum defect format_luks_check_numbers(const struct luks_header *l,
+					     struct fault *fault)
 {
 	if (l->key_bytes == 0 || l->key_bytes > LUKS_KEY_BYTES_MAX)
 		return fault_set(fault, DEFECT_LUKS_HEADER, "key_bytes",
@@ -126,13 +126,13 @@ static enum defect check_numbers(const struct luks_header *l,
 	return DEFECT_NONE;
 }
 
-static enum defect check(const struct luks_header *l, uint64_t area_len,
-			 struct fault *fault)
+static enum defect format_luks_check(const struct luks_header *l,
+				     uint64_t area_len, struct fault *fault)
 {
 	enum defect bad = check_texts(l, fault);
 
 	if (!bad)
-		bad = check_numbers(l, fault);
+		bad = format_luks_check_numbers(l, fault);
 	for (unsigned i = 0; !bad && i < LUKS_SLOTS; i++)
 		bad = check_slot(l, i, area_len, fault);
 	return bad;
@@ -156,7 +156,7 @@ enum defect luks_decode(struct luks_header *l, const void *buf, size_t len,
 	if (version != LUKS_VERSION)
 		return fault_set(fault, DEFECT_LUKS_HEADER, "version",
 				 LUKS_OFF_VERSION, version, LUKS_VERSION);
-	return check(l, area_len, fault);
+	return format_luks_check(l, area_len, fault);
 }
 
 size_t luks_encode(const struct luks_header *l, void *buf, size_t len)

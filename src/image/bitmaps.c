@@ -40,8 +40,8 @@ static uint32_t public_flags(const struct bitmap *b)
 	return flags;
 }
 
-static int add(struct bitmaps *b, const struct bitmap *entry,
-	       struct qcow2_error *err)
+static int image_bitmaps_add(struct bitmaps *b, const struct bitmap *entry,
+			     struct qcow2_error *err)
 {
 	struct bitmap_entry *e = &b->list[b->n];
 
@@ -72,7 +72,7 @@ static int decode_all(struct bitmaps *b, const struct geometry *g,
 						    file_size, &fault);
 		if (b->defect)
 			return 0;
-		rc = add(b, &entry, err);
+		rc = image_bitmaps_add(b, &entry, err);
 		if (rc < 0)
 			return rc;
 	}
@@ -83,8 +83,9 @@ static int decode_all(struct bitmaps *b, const struct geometry *g,
 
 /* The list, and the directory as it is in the file: the names are what stays of
  * it, and take no more. */
-static int take(struct metadata_budget *budget, const struct bitmaps_ext *x,
-		struct qcow2_error *err)
+static int image_bitmaps_take(struct metadata_budget *budget,
+			      const struct bitmaps_ext *x,
+			      struct qcow2_error *err)
 {
 	return metadata_budget_take(budget,
 				    x->directory_size +
@@ -114,7 +115,7 @@ int bitmaps_open(struct bitmaps *b, const struct geometry *g,
 		b->defect = DEFECT_BITMAP_DIRECTORY;
 		return 0;
 	}
-	rc = take(budget, &x->bitmaps, err);
+	rc = image_bitmaps_take(budget, &x->bitmaps, err);
 	if (rc < 0)
 		return rc;
 	b->directory_off = off;

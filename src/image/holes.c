@@ -42,8 +42,8 @@ static bool recall(struct holes *p, uint64_t *len, uint64_t host_off,
 	return true;
 }
 
-static void remember(struct holes *p, uint64_t len, uint64_t host_off,
-		     bool is_data)
+static void holes_remember(struct holes *p, uint64_t len, uint64_t host_off,
+			   bool is_data)
 {
 	SCOPED_LOCK(&p->lock);
 	SCOPED_VALIDATE(holes, p);
@@ -68,13 +68,13 @@ int holes_extent(struct holes *p, struct qcow2_store *data, uint64_t *len,
 	if (rc < 0)
 		return rc;
 	if (lasting)
-		remember(p, ask, host_off, *is_data);
+		holes_remember(p, ask, host_off, *is_data);
 	*len = min_u64(*len, ask);
 	return 0;
 }
 
 /* The state of a count, which reads one refcount block at a time. */
-struct count {
+struct holes_count {
 	const struct geometry *g;
 	struct qcow2_store *file;
 	uint64_t file_size;
@@ -84,7 +84,7 @@ struct count {
 	uint8_t *block;
 };
 
-static void count_block(struct count *c, uint64_t first_cluster)
+static void count_block(struct holes_count *c, uint64_t first_cluster)
 {
 	uint64_t n = UINT64_C(1) << c->g->refcount_block_bits;
 
@@ -94,8 +94,8 @@ static void count_block(struct count *c, uint64_t first_cluster)
 			     0;
 }
 
-static int count_entry(struct count *c, uint64_t index, uint64_t entry,
-		       struct qcow2_error *err)
+static int holes_count_entry(struct holes_count *c, uint64_t index,
+			     uint64_t entry, struct qcow2_error *err)
 {
 	uint64_t off;
 	int rc;
@@ -109,8 +109,8 @@ static int count_entry(struct count *c, uint64_t index, uint64_t entry,
 	return rc;
 }
 
-static int count_used(struct count *c, const struct header *h,
-		      struct qcow2_error *err)
+static int holes_count_used(struct holes_count *c, const struct header *h,
+			    struct qcow2_error *err)
 {
 	uint64_t n_blocks = min_u64(
 		((uint64_t)h->refcount_table_clusters << c->g->cluster_bits) /
@@ -131,14 +131,14 @@ static int count_used(struct count *c, const struct header *h,
 			 h->refcount_table_off, 0, err);
 	for (uint64_t i = 0;
 	     rc == 0 && i < n_blocks && c->n_used < c->threshold; i++)
-		rc = count_entry(c, i, get_be64(table + 8 * i), err);
+		rc = holes_count_entry(c, i, get_be64(table + 8 * i), err);
 	return rc;
 }
 
 static int detect(const struct geometry *g, const struct header *h,
 		  struct qcow2_store *file, bool *yes, struct qcow2_error *err)
 {
-	struct count c = { .g = g, .file = file };
+	struct holes_count c = { .g = g, .file = file };
 	uint64_t allocated, n_real;
 	int rc = store_size(file, &c.file_size, err);
 
@@ -152,7 +152,7 @@ static int detect(const struct geometry *g, const struct header *h,
 	*yes = false;
 	if (c.end_cluster < c.threshold)
 		return 0;
-	rc = count_used(&c, h, err);
+	rc = holes_count_used(&c, h, err);
 	*yes = c.n_used >= c.threshold;
 	return rc;
 }

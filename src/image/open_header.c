@@ -24,7 +24,7 @@ enum { FIRST_READ_BYTES = 4096 };
 
 /* ---- Its bytes ----------------------------------------------------------- */
 
-static uint64_t cluster_bytes(const uint8_t *first)
+static uint64_t open_header_cluster_bytes(const uint8_t *first)
 {
 	uint32_t bits = get_be32(first + HEADER_OFF_CLUSTER_BITS);
 
@@ -39,7 +39,7 @@ static uint64_t bytes_to_decode(const struct image *img, const uint8_t *first)
 {
 	bool is_v2 = get_be32(first + HEADER_OFF_VERSION) == 2;
 	uint64_t fixed = is_v2 ? HEADER_LENGTH_V2 : HEADER_LENGTH_V3_MIN;
-	uint64_t size = cluster_bytes(first);
+	uint64_t size = open_header_cluster_bytes(first);
 
 	if (img->metadata_only && img->sizes.file >= fixed)
 		return size;
@@ -76,7 +76,8 @@ static int read_cluster0(struct image *img, struct qcow2_error *err)
 
 /* ---- Decoding ------------------------------------------------------------ */
 
-static bool is_there(const struct image *img, uint64_t off, uint64_t bytes)
+static bool open_header_is_there(const struct image *img, uint64_t off,
+				 uint64_t bytes)
 {
 	uint64_t end;
 
@@ -93,9 +94,10 @@ static void note_tables(struct image *img)
 	uint64_t refcounts = (uint64_t)h->refcount_table_clusters
 			     << h->cluster_bits;
 
-	if (!is_there(img, h->l1_off, (uint64_t)h->l1_size * L1_ENTRY_BYTES))
+	if (!open_header_is_there(img, h->l1_off,
+				  (uint64_t)h->l1_size * L1_ENTRY_BYTES))
 		img->lacks |= QCOW2_LACKS_L1_TABLE;
-	if (!is_there(img, h->refcount_table_off, refcounts))
+	if (!open_header_is_there(img, h->refcount_table_off, refcounts))
 		img->lacks |= QCOW2_LACKS_REFCOUNT_TABLE;
 }
 
@@ -118,7 +120,7 @@ static enum defect set_snapshots_apart(struct image *img, uint64_t file_size,
 	return DEFECT_NONE;
 }
 
-static int decode_header(struct image *img, struct qcow2_error *err)
+static int open_header_decode_header(struct image *img, struct qcow2_error *err)
 {
 	struct header *h = &img->header;
 	uint64_t size = img->metadata_only ? FILE_SIZE_UNKNOWN
@@ -171,8 +173,9 @@ static void note_names(struct image *img, const struct extensions *x)
 }
 
 /* An unknown feature explains whatever else looks wrong, so it comes first. */
-static int decode_extensions(struct image *img, struct extensions *x,
-			     struct qcow2_error *err)
+static int open_header_decode_extensions(struct image *img,
+					 struct extensions *x,
+					 struct qcow2_error *err)
 {
 	const struct header *h = &img->header;
 	size_t there =
@@ -201,6 +204,6 @@ int open_header(struct image *img, struct extensions *x,
 	int rc = read_cluster0(img, err);
 
 	if (rc == 0)
-		rc = decode_header(img, err);
-	return rc < 0 ? rc : decode_extensions(img, x, err);
+		rc = open_header_decode_header(img, err);
+	return rc < 0 ? rc : open_header_decode_extensions(img, x, err);
 }

@@ -44,18 +44,18 @@ static bool map_zeros(const struct geometry *g, const struct map_window *w,
 }
 
 /* One cluster's share of a run: from @guest_off to where the kind changes. */
-struct piece {
+struct image_read_piece {
 	enum subcluster_kind kind;
 	uint64_t len;
 	uint64_t host_off;
 };
 
-static struct piece entry_piece(const struct geometry *g, struct l2_entry e,
-				uint64_t guest_off)
+static struct image_read_piece
+entry_piece(const struct geometry *g, struct l2_entry e, uint64_t guest_off)
 {
 	uint64_t in_cluster = geometry_in_cluster(g, guest_off);
 	unsigned sub = (unsigned)(in_cluster >> g->subcluster_bits);
-	struct piece p;
+	struct image_read_piece p;
 	unsigned n = l2_subcluster_run(g, e, sub, &p.kind);
 
 	p.len = ((uint64_t)(sub + n) << g->subcluster_bits) - in_cluster;
@@ -64,7 +64,8 @@ static struct piece entry_piece(const struct geometry *g, struct l2_entry e,
 }
 
 /* Does @p, which begins at @len of @x, go on where @x ends? */
-static bool piece_continues(const struct image_extent *x, const struct piece *p)
+static bool piece_continues(const struct image_extent *x,
+			    const struct image_read_piece *p)
 {
 	if (p->kind != x->kind || p->kind == SUBCLUSTER_COMPRESSED)
 		return false;
@@ -73,7 +74,7 @@ static bool piece_continues(const struct image_extent *x, const struct piece *p)
 }
 
 /* Extends @x by @p, a piece of @e; false when the run ends before or with it. */
-static bool piece_add(struct image_extent *x, const struct piece *p,
+static bool piece_add(struct image_extent *x, const struct image_read_piece *p,
 		      struct l2_entry e)
 {
 	if (x->len && !piece_continues(x, p))
@@ -106,7 +107,7 @@ static int map_window(struct image *img, const struct map_window *w,
 		uint64_t i = (at - base) >> g->cluster_bits;
 		struct l2_entry e;
 		enum defect bad;
-		struct piece p;
+		struct image_read_piece p;
 
 		if (i >= w->n_entries)
 			break;

@@ -24,7 +24,7 @@ enum {
 /* So many entries of each list. */
 enum { VALIDATED_MAX = 4096 };
 
-static void table_validate(const struct repeated_table *t)
+static void repeats_table_validate(const struct repeated_table *t)
 {
 	assert(t->n_refs >= 2);
 	assert(t->kind == SUBCLUSTER_UNALLOCATED_PLAIN ||
@@ -35,7 +35,7 @@ void repeats_validate(const struct repeats *r)
 {
 	assert(implies(r->n, r->list) && implies(r->n_holes, r->holes));
 	for (size_t i = 0; i < r->n && i < VALIDATED_MAX; i++) {
-		table_validate(&r->list[i]);
+		repeats_table_validate(&r->list[i]);
 		assert(implies(i,
 			       r->list[i - 1].host_off < r->list[i].host_off));
 	}
@@ -53,7 +53,7 @@ static bool is_rising(const uint64_t *offs, size_t n)
 	return true;
 }
 
-static size_t count_same(const uint64_t *offs, size_t n, size_t i)
+static size_t repeats_count_same(const uint64_t *offs, size_t n, size_t i)
 {
 	size_t k = i + 1;
 
@@ -101,8 +101,8 @@ static enum subcluster_kind kind_of(const struct repeats_source *src,
 }
 
 /* Returns the steps that all references to the table make. */
-static uint64_t look_at(struct repeated_table *t,
-			const struct repeats_source *src, uint8_t *buf)
+static uint64_t repeats_look_at(struct repeated_table *t,
+				const struct repeats_source *src, uint8_t *buf)
 {
 	uint64_t size = src->geo->cluster_size;
 
@@ -180,16 +180,16 @@ static bool is_in_hole(const struct repeats *r, uint64_t off, uint64_t end)
 
 /* ---- All of them --------------------------------------------------------- */
 
-static int find(struct repeats *r, const struct repeats_source *src,
-		const uint64_t *offs, size_t n, uint8_t *buf,
-		struct qcow2_error *err)
+static int repeats_lookup(struct repeats *r, const struct repeats_source *src,
+			  const uint64_t *offs, size_t n, uint8_t *buf,
+			  struct qcow2_error *err)
 {
 	uint64_t per_read = geometry_l2_entries(src->geo) / ZEROS_PER_STEP + 1;
 	uint64_t size = src->geo->cluster_size;
 	size_t capacity = 0;
 
 	for (size_t i = 0; i < n && r->n_steps <= REPEATED_STEPS_MAX;) {
-		size_t n_refs = count_same(offs, n, i);
+		size_t n_refs = repeats_count_same(offs, n, i);
 		struct repeated_table t = { offs[i], n_refs,
 					    SUBCLUSTER_INVALID };
 		struct repeated_table *list = r->list;
@@ -197,7 +197,7 @@ static int find(struct repeats *r, const struct repeats_source *src,
 		i += n_refs;
 		if (n_refs == 1 || is_in_hole(r, t.host_off, t.host_off + size))
 			continue;
-		r->n_steps += per_read + look_at(&t, src, buf);
+		r->n_steps += per_read + repeats_look_at(&t, src, buf);
 		if (t.kind == SUBCLUSTER_INVALID)
 			continue;
 		if (r->n == capacity) {
@@ -221,7 +221,7 @@ static int find_repeated(struct repeats *r, const struct repeats_source *src,
 
 	if (!buf)
 		return error_nomem(err, "an L2 table", src->geo->cluster_size);
-	return find(r, src, offs, n, buf, err);
+	return repeats_lookup(r, src, offs, n, buf, err);
 }
 
 int repeats_find(struct repeats *r, const struct repeats_source *src,

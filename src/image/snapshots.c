@@ -21,7 +21,7 @@
 /* Twice the largest entry: every entry fits into a refilled window. */
 enum { WINDOW_BYTES = 512 * 1024 };
 
-struct window {
+struct image_snapshots_window {
 	struct qcow2_store *file;
 	uint64_t file_size;
 	uint64_t host_off; /* of buf[0] */
@@ -31,7 +31,8 @@ struct window {
 };
 
 /* Moves the window so that it begins at the next entry. */
-static int window_refill(struct window *w, struct qcow2_error *err)
+static int window_refill(struct image_snapshots_window *w,
+			 struct qcow2_error *err)
 {
 	uint64_t left;
 
@@ -45,7 +46,8 @@ static int window_refill(struct window *w, struct qcow2_error *err)
 }
 
 /* Makes a whole entry available, as far as the file has it. */
-static int window_entry(struct window *w, struct qcow2_error *err)
+static int window_entry(struct image_snapshots_window *w,
+			struct qcow2_error *err)
 {
 	size_t left = w->len - w->pos;
 	uint64_t need = SNAPSHOT_HEADER_BYTES;
@@ -119,8 +121,8 @@ void snapshot_info_release(struct snapshot_info *info)
 	info->id = NULL;
 }
 
-static int read_entry(struct snapshots *s, struct window *w, uint64_t disk_size,
-		      struct qcow2_error *err)
+static int read_entry(struct snapshots *s, struct image_snapshots_window *w,
+		      uint64_t disk_size, struct qcow2_error *err)
 {
 	struct snapshot entry;
 	struct fault fault;
@@ -139,9 +141,11 @@ static int read_entry(struct snapshots *s, struct window *w, uint64_t disk_size,
 	return rc;
 }
 
-static int check_table(struct snapshots *s, const struct header *h,
-		       const struct window *w, uint64_t budget_bytes,
-		       struct qcow2_error *err)
+static int image_snapshots_check_table(struct snapshots *s,
+				       const struct header *h,
+				       const struct image_snapshots_window *w,
+				       uint64_t budget_bytes,
+				       struct qcow2_error *err)
 {
 	uint64_t used = w->host_off + w->pos - h->snapshots_off;
 
@@ -165,9 +169,9 @@ int snapshots_open(struct snapshots *s, const struct header *h,
 		   uint64_t budget_bytes, struct qcow2_error *err)
 {
 	CLEANUP_FREE uint8_t *buf = NULL;
-	struct window w = { .file = file,
-			    .file_size = file_size,
-			    .host_off = h->snapshots_off };
+	struct image_snapshots_window w = { .file = file,
+					    .file_size = file_size,
+					    .host_off = h->snapshots_off };
 	int rc = 0;
 
 	if (h->n_snapshots == 0)
@@ -190,7 +194,8 @@ int snapshots_open(struct snapshots *s, const struct header *h,
 	while (rc == 0 && s->n < h->n_snapshots) {
 		rc = read_entry(s, &w, h->size, err);
 		if (rc == 0)
-			rc = check_table(s, h, &w, budget_bytes, err);
+			rc = image_snapshots_check_table(s, h, &w, budget_bytes,
+							 err);
 	}
 	return rc;
 }
@@ -248,7 +253,8 @@ int snapshots_unreadable(const struct snapshots *s, struct qcow2_error *err)
 
 /* ---- The table ----------------------------------------------------------- */
 
-static struct snapshot entry_of(const struct snapshot_info *info)
+static struct snapshot
+image_snapshots_entry_of(const struct snapshot_info *info)
 {
 	return (struct snapshot){
 		.l1_off = info->l1_off,
@@ -273,7 +279,7 @@ uint64_t snapshots_bytes(const struct snapshots *s)
 	uint64_t bytes = 0;
 
 	for (uint32_t i = 0; i < s->n; i++) {
-		struct snapshot entry = entry_of(&s->list[i]);
+		struct snapshot entry = image_snapshots_entry_of(&s->list[i]);
 
 		bytes += snapshot_encoded_bytes(&entry);
 	}
@@ -286,7 +292,7 @@ void snapshots_encode(const struct snapshots *s, uint8_t *buf, uint64_t bytes)
 
 	VALIDATE(snapshots, s);
 	for (uint32_t i = 0; i < s->n; i++) {
-		struct snapshot entry = entry_of(&s->list[i]);
+		struct snapshot entry = image_snapshots_entry_of(&s->list[i]);
 
 		snapshot_encode(&w, &entry);
 	}

@@ -11,7 +11,8 @@
 #include "store/publish.h"
 #include "store/store.h"
 
-static int refuse(const char *name, const char *what, struct qcow2_error *err)
+static int apart_refuse(const char *name, const char *what,
+			struct qcow2_error *err)
 {
 	return error_set(err, -EINVAL, "%s: %s reads from this very file",
 			 TEXT(name, strlen(name)), what);
@@ -24,7 +25,7 @@ int apart_check_publish(const struct publish *target, const struct disk *d,
 
 	if (!d || !old || !disk_reads(d, old))
 		return 0;
-	return refuse(store_name(old), what, err);
+	return apart_refuse(store_name(old), what, err);
 }
 
 int apart_check_disk(const struct disk *target, const struct disk *d,
@@ -32,7 +33,7 @@ int apart_check_disk(const struct disk *target, const struct disk *d,
 {
 	const char *name = disk_layer_filename(target, 0);
 
-	return disk_reads_top(d, target) ? refuse(name, what, err) : 0;
+	return disk_reads_top(d, target) ? apart_refuse(name, what, err) : 0;
 }
 
 int apart_check_backing(const struct publish *file, const char *image_path,

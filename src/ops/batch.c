@@ -38,7 +38,8 @@ static bool same_window(const struct batch *b, uint64_t off1, uint64_t off2)
 	return off1 / b->window_bytes == off2 / b->window_bytes;
 }
 
-static void piece_validate(const struct batch *b, const struct piece *p)
+static void batch_piece_validate(const struct batch *b,
+				 const struct batch_piece *p)
 {
 	assert(p->len && !(p->reads & ~(READ_FIRST | READ_SECOND)));
 	if (!p->reads)
@@ -55,9 +56,9 @@ void batch_validate(const struct batch *b)
 
 	assert(b->n <= BATCH_PIECES && b->window_bytes);
 	for (unsigned i = 0; i < b->n; i++) {
-		const struct piece *p = &b->pieces[i];
+		const struct batch_piece *p = &b->pieces[i];
 
-		piece_validate(b, p);
+		batch_piece_validate(b, p);
 		assert(i == 0 || p[-1].off + p[-1].len <= p->off);
 		n_read += p->reads ? p->len : 0;
 	}
@@ -93,8 +94,8 @@ uint64_t batch_room(const struct batch *b, uint64_t pos, unsigned reads)
 }
 
 /* Whether the piece [off, off+len) becomes part of @last. */
-static bool joins(const struct batch *b, const struct piece *last, uint64_t len,
-		  uint64_t off, unsigned reads)
+static bool joins(const struct batch *b, const struct batch_piece *last,
+		  uint64_t len, uint64_t off, unsigned reads)
 {
 	uint64_t gap = off - (last->off + last->len);
 
@@ -109,7 +110,7 @@ static bool joins(const struct batch *b, const struct piece *last, uint64_t len,
 
 void batch_add(struct batch *b, uint64_t len, uint64_t off, unsigned reads)
 {
-	struct piece *last = b->n ? &b->pieces[b->n - 1] : NULL;
+	struct batch_piece *last = b->n ? &b->pieces[b->n - 1] : NULL;
 	SCOPED_VALIDATE(batch, b);
 
 	assert(len && !(reads & ~(READ_FIRST | READ_SECOND)));
@@ -122,11 +123,11 @@ void batch_add(struct batch *b, uint64_t len, uint64_t off, unsigned reads)
 		last->reads |= reads;
 		return;
 	}
-	b->pieces[b->n++] = (struct piece){ off, len, reads };
+	b->pieces[b->n++] = (struct batch_piece){ off, len, reads };
 }
 
 /* The last byte of a piece: the kernel reads ahead, and would have the first. */
-static bool has_to_wait(const struct piece *p, struct disk *d)
+static bool has_to_wait(const struct batch_piece *p, struct disk *d)
 {
 	uint64_t size = disk_size(d);
 	uint64_t last = p->off + p->len - 1;

@@ -33,7 +33,7 @@
 /* Zeros of this length become holes, unless the caller says otherwise. */
 #define SPARSE_BYTES_DEFAULT 4096
 
-struct piece {
+struct batch_piece {
 	uint64_t off;
 	uint64_t len;
 	unsigned reads; /* which disks; 0: nothing to read, make it zero */
@@ -45,7 +45,7 @@ struct batch {
 	uint64_t covered;    /* guest bytes the walk went on, for progress */
 	unsigned n;
 	unsigned n_steps; /* extents looked at */
-	struct piece pieces[BATCH_PIECES];
+	struct batch_piece pieces[BATCH_PIECES];
 };
 
 /* A batch belongs to one worker. */

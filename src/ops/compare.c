@@ -165,7 +165,7 @@ static uint64_t first_difference(const uint8_t *a, const uint8_t *b, size_t len,
 	return UINT64_MAX;
 }
 
-static void compare_piece(struct compare *c, const struct piece *p,
+static void compare_piece(struct compare *c, const struct batch_piece *p,
 			  uint8_t *bufs)
 {
 	const uint8_t *read[2];

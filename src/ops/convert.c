@@ -88,8 +88,8 @@ static int convert_next(struct convert *c, struct batch *b,
 	return 0;
 }
 
-static int convert_piece(struct convert *c, const struct piece *p, uint8_t *buf,
-			 struct qcow2_error *err)
+static int convert_piece(struct convert *c, const struct batch_piece *p,
+			 uint8_t *buf, struct qcow2_error *err)
 {
 	int rc;
 

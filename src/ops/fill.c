@@ -36,13 +36,14 @@ void fill_validate(const struct fill *f)
 
 /* ---- The walk ------------------------------------------------------------ */
 
-enum part {
+enum fill_part {
 	PART_SHARED, /* dst shows it already */
 	PART_ZERO,
 	PART_DATA,
 };
 
-static enum part part_of(const struct fill *f, const struct qcow2_extent *x)
+static enum fill_part part_of(const struct fill *f,
+			      const struct qcow2_extent *x)
 {
 	if (f->sparse_bytes == QCOW2_CONVERT_NOT_SPARSE)
 		return PART_DATA;
@@ -54,7 +55,7 @@ static enum part part_of(const struct fill *f, const struct qcow2_extent *x)
 }
 
 /* A shared extent comes alone: a batch that is not empty ends before it. */
-static void take_shared(struct fill *f, struct room *r,
+static void take_shared(struct fill *f, struct fill_room *r,
 			const struct qcow2_extent *x)
 {
 	r->is_full = true;
@@ -67,7 +68,7 @@ static void take_shared(struct fill *f, struct room *r,
 
 /* A cluster of several extents is passed over or zeroed where all of them are,
  * and read otherwise. */
-static int part_of_cluster(struct fill *f, enum part *part,
+static int part_of_cluster(struct fill *f, enum fill_part *part,
 			   struct qcow2_error *err)
 {
 	uint64_t end = min_u64(f->pos + f->unit, f->size);
@@ -88,11 +89,12 @@ static int part_of_cluster(struct fill *f, enum part *part,
 
 /* Passes over whole clusters at the walk's place that need no reading, or puts
  * those that do into the batch.  The place is at the start of a cluster. */
-static int fill_step(struct fill *f, struct room *r, struct qcow2_error *err)
+static int fill_step(struct fill *f, struct fill_room *r,
+		     struct qcow2_error *err)
 {
 	struct batch *b = &r->batch;
 	struct qcow2_extent x;
-	enum part part;
+	enum fill_part part;
 	uint64_t end;
 	int rc = extents_at(&f->extents, f->pos, &x, err);
 
@@ -135,7 +137,8 @@ static bool is_in_window(const struct batch *b, uint64_t pos)
 }
 
 /* The next batch; it covers nothing when the walk is at its end. */
-static int fill_next(struct fill *f, struct room *r, struct qcow2_error *err)
+static int fill_next(struct fill *f, struct fill_room *r,
+		     struct qcow2_error *err)
 {
 	struct batch *b = &r->batch;
 	uint64_t begin;
@@ -160,7 +163,7 @@ static int fill_next(struct fill *f, struct room *r, struct qcow2_error *err)
 
 /* ---- Workers ------------------------------------------------------------- */
 
-static int fill_loop(struct workers *w, struct fill *f, struct room *r,
+static int fill_loop(struct workers *w, struct fill *f, struct fill_room *r,
 		     struct qcow2_error *err)
 {
 	while (!workers_stopped(w)) {
@@ -191,8 +194,9 @@ static int fill_work(struct workers *w, unsigned index, void *opaque,
 		alloc_aligned(BUFFER_ALIGN, f->window_bytes);
 	CLEANUP_FREE uint8_t *encoded =
 		f->compress ? alloc_bytes(f->window_bytes) : NULL;
-	CLEANUP_FREE struct run *runs = calloc(fill_runs_max(f), sizeof(*runs));
-	CLEANUP_FREE struct room *r = calloc(1, sizeof(*r));
+	CLEANUP_FREE struct fill_run *runs =
+		calloc(fill_runs_max(f), sizeof(*runs));
+	CLEANUP_FREE struct fill_room *r = calloc(1, sizeof(*r));
 	int rc;
 
 	(void)index;
@@ -228,8 +232,8 @@ static int fill_run(struct fill *f, const struct qcow2_convert_opts *opts,
 	return rc;
 }
 
-static int fill(struct fill *f, const struct qcow2_convert_opts *opts,
-		struct qcow2_error *err)
+static int fill_all(struct fill *f, const struct qcow2_convert_opts *opts,
+		    struct qcow2_error *err)
 {
 	int rc;
 
@@ -259,7 +263,7 @@ int ops_fill(struct disk *src, struct disk *dst, struct disk *backing,
 			  .is_new = true,
 			  .in_order = true };
 
-	return fill(&f, opts, err);
+	return fill_all(&f, opts, err);
 }
 
 int ops_fill_existing(struct disk *src, struct disk *dst, struct disk *backing,
@@ -273,5 +277,5 @@ int ops_fill_existing(struct disk *src, struct disk *dst, struct disk *backing,
 			  .writes_zeros = !is_zero,
 			  .in_order = disk_gives_places(dst) };
 
-	return fill(&f, opts, err);
+	return fill_all(&f, opts, err);
 }

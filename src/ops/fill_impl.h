@@ -59,7 +59,7 @@ enum run_kind {
 };
 
 /* Guest bytes that are written in one way. */
-struct run {
+struct fill_run {
 	uint64_t off;
 	uint64_t len;
 	const uint8_t *from; /* not for zeros */
@@ -79,11 +79,11 @@ struct placed {
 #define PLACED_MAX 256
 
 /* A worker's batch and its buffers. */
-struct room {
+struct fill_room {
 	uint8_t *plain;   /* one window */
 	uint8_t *encoded; /* likewise; clusters at the places they have in
 				 * plain */
-	struct run *runs;
+	struct fill_run *runs;
 	size_t n_runs;
 	size_t n_placed;
 	struct placed placed[PLACED_MAX];
@@ -95,13 +95,13 @@ struct room {
 };
 
 /* A room belongs to one worker. */
-void fill_room_validate(const struct fill *f, const struct room *r);
+void fill_room_validate(const struct fill *f, const struct fill_room *r);
 
 /* How many runs a batch can come to. */
 size_t fill_runs_max(const struct fill *f);
 
 /* Reads the batch and cuts it into runs. */
-int fill_runs(struct fill *f, struct room *r, struct qcow2_error *err);
+int fill_runs(struct fill *f, struct fill_room *r, struct qcow2_error *err);
 
 /* Finds the layers of src that can share blocks with dst.  -ENOMEM. */
 int fill_share_init(struct fill *f, const struct qcow2_convert_opts *opts,
@@ -109,10 +109,11 @@ int fill_share_init(struct fill *f, const struct qcow2_convert_opts *opts,
 /* How much of @x, which begins with a cluster of dst, dst can share. */
 uint64_t fill_share_len(const struct fill *f, const struct qcow2_extent *x);
 /* Gives places in r->placed, which are part of r->shared, their contents. */
-int fill_share_placed(struct fill *f, struct room *r, struct qcow2_error *err);
+int fill_share_placed(struct fill *f, struct fill_room *r,
+		      struct qcow2_error *err);
 
 /* Waits for the batch's turn and writes its runs. */
-int fill_place(struct workers *w, struct fill *f, struct room *r,
+int fill_place(struct workers *w, struct fill *f, struct fill_room *r,
 	       struct qcow2_error *err);
 
 /* All pieces to be read lie in one window, at their places in it. */

@@ -8,7 +8,7 @@
 /* ---- Writing to places --------------------------------------------------- */
 
 /* Bytes that lie side by side in the file go out in one write. */
-static int write_next(struct fill *f, const struct room *r, size_t *i,
+static int write_next(struct fill *f, const struct fill_room *r, size_t *i,
 		      struct qcow2_error *err)
 {
 	const struct placed *p = &r->placed[*i];
@@ -26,7 +26,8 @@ static int write_next(struct fill *f, const struct room *r, size_t *i,
 	return disk_write_placed(f->dst, iov, n, host_off, err);
 }
 
-static int write_placed(struct fill *f, struct room *r, struct qcow2_error *err)
+static int write_placed(struct fill *f, struct fill_room *r,
+			struct qcow2_error *err)
 {
 	size_t i = 0;
 	int rc = 0;
@@ -41,7 +42,7 @@ static int write_placed(struct fill *f, struct room *r, struct qcow2_error *err)
 	return rc;
 }
 
-static int add_placed(struct fill *f, struct room *r, struct placed p,
+static int add_placed(struct fill *f, struct fill_room *r, struct placed p,
 		      struct qcow2_error *err)
 {
 	int rc;
@@ -81,8 +82,8 @@ static int put_zeros_over(struct fill *f, uint64_t len, uint64_t off,
 	return 0;
 }
 
-static int put_zeros(struct fill *f, uint64_t len, uint64_t off,
-		     struct qcow2_error *err)
+static int fill_place_put_zeros(struct fill *f, uint64_t len, uint64_t off,
+				struct qcow2_error *err)
 {
 	if (f->writes_zeros)
 		return disk_zero(f->dst, len, off, QCOW2_ZERO_MAY_UNMAP, err);
@@ -97,8 +98,8 @@ static int write_now(struct fill *f, const uint8_t *from, uint64_t len,
 	return disk_pwritev(f->dst, &iov, 1, off, 0, err);
 }
 
-static int put_bytes(struct fill *f, struct room *r, const struct run *run,
-		     struct qcow2_error *err)
+static int put_bytes(struct fill *f, struct fill_room *r,
+		     const struct fill_run *run, struct qcow2_error *err)
 {
 	uint64_t done = 0;
 	int rc = f->is_new ? 0
@@ -124,8 +125,8 @@ static int put_bytes(struct fill *f, struct room *r, const struct run *run,
 }
 
 /* The cluster as it was is at its place in the window. */
-static int put_encoded(struct fill *f, struct room *r, const struct run *run,
-		       struct qcow2_error *err)
+static int put_encoded(struct fill *f, struct fill_room *r,
+		       const struct fill_run *run, struct qcow2_error *err)
 {
 	struct placed p = { .len = run->n_from, .from = run->from };
 	int rc = 0;
@@ -142,12 +143,13 @@ static int put_encoded(struct fill *f, struct room *r, const struct run *run,
 				  run->off, err);
 }
 
-static int put_run(struct fill *f, struct room *r, const struct run *run,
-		   struct qcow2_error *err)
+static int fill_place_put_run(struct fill *f, struct fill_room *r,
+			      const struct fill_run *run,
+			      struct qcow2_error *err)
 {
 	switch (run->kind) {
 	case RUN_ZERO:
-		return put_zeros(f, run->len, run->off, err);
+		return fill_place_put_zeros(f, run->len, run->off, err);
 	case RUN_ENCODED:
 		return put_encoded(f, r, run, err);
 	default:
@@ -156,7 +158,8 @@ static int put_run(struct fill *f, struct room *r, const struct run *run,
 }
 
 /* The places of what is shared; where one cannot be had it is copied. */
-static int put_shared(struct fill *f, struct room *r, struct qcow2_error *err)
+static int put_shared(struct fill *f, struct fill_room *r,
+		      struct qcow2_error *err)
 {
 	uint64_t end = r->shared.off + r->shared.len;
 	uint64_t off = r->shared.off;
@@ -180,7 +183,7 @@ static int put_shared(struct fill *f, struct room *r, struct qcow2_error *err)
 	return rc;
 }
 
-int fill_place(struct workers *w, struct fill *f, struct room *r,
+int fill_place(struct workers *w, struct fill *f, struct fill_room *r,
 	       struct qcow2_error *err)
 {
 	int rc = 0;
@@ -192,7 +195,7 @@ int fill_place(struct workers *w, struct fill *f, struct room *r,
 		rc = put_shared(f, r, err);
 	for (size_t i = 0; rc == 0 && i < r->n_runs; i++)
 		if (!workers_stopped(w))
-			rc = put_run(f, r, &r->runs[i], err);
+			rc = fill_place_put_run(f, r, &r->runs[i], err);
 	if (f->in_order)
 		turns_pass(&f->turns);
 	return rc < 0 ? rc : write_placed(f, r, err);

@@ -16,11 +16,11 @@ size_t fill_runs_max(const struct fill *f)
 	return (size_t)(f->window_bytes / least) + BATCH_PIECES;
 }
 
-void fill_room_validate(const struct fill *f, const struct room *r)
+void fill_room_validate(const struct fill *f, const struct fill_room *r)
 {
 	assert(r->n_runs <= fill_runs_max(f) && r->n_placed <= PLACED_MAX);
 	for (size_t i = 0; i < r->n_runs; i++) {
-		const struct run *run = &r->runs[i];
+		const struct fill_run *run = &r->runs[i];
 
 		assert(run->len && !run->from == (run->kind == RUN_ZERO));
 		assert(implies(run->kind == RUN_BYTES,
@@ -31,21 +31,21 @@ void fill_room_validate(const struct fill *f, const struct room *r)
 	}
 }
 
-static void add_run(struct room *r, struct run run)
+static void add_run(struct fill_room *r, struct fill_run run)
 {
 	if (run.len)
 		r->runs[r->n_runs++] = run;
 }
 
-static void add_bytes(struct room *r, const uint8_t *from, uint64_t len,
+static void add_bytes(struct fill_room *r, const uint8_t *from, uint64_t len,
 		      uint64_t off)
 {
-	add_run(r, (struct run){ off, len, from, (size_t)len, RUN_BYTES });
+	add_run(r, (struct fill_run){ off, len, from, (size_t)len, RUN_BYTES });
 }
 
-static void add_zeros(struct room *r, uint64_t len, uint64_t off)
+static void add_zeros(struct fill_room *r, uint64_t len, uint64_t off)
 {
-	add_run(r, (struct run){ off, len, NULL, 0, RUN_ZERO });
+	add_run(r, (struct fill_run){ off, len, NULL, 0, RUN_ZERO });
 }
 
 static bool passes_over(const struct fill *f, const void *buf, uint64_t len)
@@ -55,8 +55,8 @@ static bool passes_over(const struct fill *f, const void *buf, uint64_t len)
 }
 
 /* Over zeros: without those at least sparse_bytes long. */
-static void cut_sparse(const struct fill *f, struct room *r, const uint8_t *buf,
-		       uint64_t len, uint64_t off)
+static void cut_sparse(const struct fill *f, struct fill_room *r,
+		       const uint8_t *buf, uint64_t len, uint64_t off)
 {
 	uint64_t begin = 0; /* of what is to be written */
 	uint64_t zeros = 0; /* of the zeros that end at `at` */
@@ -83,7 +83,7 @@ static void cut_sparse(const struct fill *f, struct room *r, const uint8_t *buf,
 }
 
 /* Over other contents: whole clusters, zeros where they are zero. */
-static void cut_clusters(const struct fill *f, struct room *r,
+static void cut_clusters(const struct fill *f, struct fill_room *r,
 			 const uint8_t *buf, uint64_t len, uint64_t off)
 {
 	uint64_t n;
@@ -107,8 +107,8 @@ static void cut_clusters(const struct fill *f, struct room *r,
 	}
 }
 
-static int encode(struct fill *f, struct room *r, const struct piece *p,
-		  struct qcow2_error *err)
+static int encode(struct fill *f, struct fill_room *r,
+		  const struct batch_piece *p, struct qcow2_error *err)
 {
 	uint64_t at = fill_place_of(f, p->off);
 	uint64_t end = at + p->len;
@@ -133,16 +133,16 @@ static int encode(struct fill *f, struct room *r, const struct piece *p,
 		rc = disk_encode(f->dst, r->encoded + at, r->plain + at, &len,
 				 err);
 		if (len)
-			add_run(r, (struct run){ off, n, r->encoded + at, len,
-						 RUN_ENCODED });
+			add_run(r, (struct fill_run){ off, n, r->encoded + at,
+						      len, RUN_ENCODED });
 		else
 			add_bytes(r, r->plain + at, n, off);
 	}
 	return rc;
 }
 
-static int cut_piece(struct fill *f, struct room *r, const struct piece *p,
-		     struct qcow2_error *err)
+static int cut_piece(struct fill *f, struct fill_room *r,
+		     const struct batch_piece *p, struct qcow2_error *err)
 {
 	uint8_t *buf = r->plain + fill_place_of(f, p->off);
 	int rc;
@@ -163,7 +163,7 @@ static int cut_piece(struct fill *f, struct room *r, const struct piece *p,
 	return 0;
 }
 
-int fill_runs(struct fill *f, struct room *r, struct qcow2_error *err)
+int fill_runs(struct fill *f, struct fill_room *r, struct qcow2_error *err)
 {
 	int rc = 0;
 

@@ -48,7 +48,7 @@ uint64_t fill_share_len(const struct fill *f, const struct qcow2_extent *x)
 	return len;
 }
 
-static int copy(struct fill *f, struct room *r, const struct placed *p,
+static int copy(struct fill *f, struct fill_room *r, const struct placed *p,
 		struct qcow2_error *err)
 {
 	int rc = 0;
@@ -67,7 +67,8 @@ static int copy(struct fill *f, struct room *r, const struct placed *p,
 	return rc;
 }
 
-int fill_share_placed(struct fill *f, struct room *r, struct qcow2_error *err)
+int fill_share_placed(struct fill *f, struct fill_room *r,
+		      struct qcow2_error *err)
 {
 	struct qcow2_store *from = disk_extent_store(f->src, &r->shared);
 	struct qcow2_store *to = disk_place_store(f->dst);

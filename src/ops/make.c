@@ -113,7 +113,7 @@ int make_empty(const char *path, const struct qcow2_create_opts *create,
 /* A copy in the making. */
 struct making {
 	const char *path;
-	struct copy c;
+	struct make_copy_opts c;
 	struct qcow2_store *file;
 	struct qcow2_store *data; /* NULL: inside the image */
 };
@@ -172,7 +172,7 @@ static int make_in(struct making *m, struct qcow2_error *err)
 	return rc < 0 ? rc : closed;
 }
 
-static bool wants_sync(const struct copy *c)
+static bool wants_sync(const struct make_copy_opts *c)
 {
 	return !(c->opts->flags & QCOW2_CONVERT_NO_SYNC);
 }
@@ -239,7 +239,7 @@ static uint64_t count_bytes(void *opaque)
 
 static struct publish_opts publish_opts_of(struct making *m, unsigned how)
 {
-	const struct copy *c = &m->c;
+	const struct make_copy_opts *c = &m->c;
 	bool writes_all = c->opts->sparse_bytes == QCOW2_CONVERT_NOT_SPARSE ||
 			  c->create->preallocation > QCOW2_PREALLOC_METADATA;
 
@@ -252,7 +252,7 @@ static struct publish_opts publish_opts_of(struct making *m, unsigned how)
 	};
 }
 
-int make_copy(const char *path, const struct copy *copy, unsigned how,
+int make_copy(const char *path, const struct make_copy_opts *copy, unsigned how,
 	      struct qcow2_error *err)
 {
 	struct making m = { .path = path, .c = *copy };

@@ -19,14 +19,14 @@ int make_empty(const char *path, const struct qcow2_create_opts *create,
 	       unsigned how, struct qcow2_error *err);
 
 /* With the contents of a disk. */
-struct copy {
+struct make_copy_opts {
 	struct disk *src;
 	struct disk *below; /* the backing file, open; or NULL */
 	const struct qcow2_convert_opts *opts;
 	const struct qcow2_create_opts *create;
 };
 
-int make_copy(const char *path, const struct copy *copy, unsigned how,
+int make_copy(const char *path, const struct make_copy_opts *copy, unsigned how,
 	      struct qcow2_error *err);
 
 #endif

@@ -24,8 +24,8 @@
  * truncating it for the rewriting of an old file, and writes it all to the
  * disk when it is closed.
  */
-static int empty(struct qcow2_store *store, bool *emptied,
-		 struct qcow2_error *err)
+static int target_empty(struct qcow2_store *store, bool *emptied,
+			struct qcow2_error *err)
 {
 	uint64_t size;
 	int rc = store_size(store, &size, err);
@@ -76,7 +76,7 @@ int target_init(struct target *t, struct qcow2_store *store,
 		.unit_bytes =
 			min_u64(sparse_bytes & -sparse_bytes, UNIT_BYTES_MAX),
 	};
-	rc = empty(store, &emptied, err);
+	rc = target_empty(store, &emptied, err);
 	if (rc < 0)
 		return rc;
 	if (!emptied)
@@ -124,9 +124,9 @@ static bool is_hole(const struct target *t, size_t pos, size_t zeros,
 }
 
 /* Writes the data [from, pos), then sees to the zeros behind it. */
-static int put_run(struct target *t, const uint8_t *buf, uint64_t off,
-		   size_t from, size_t pos, size_t zeros,
-		   struct qcow2_error *err)
+static int target_put_run(struct target *t, const uint8_t *buf, uint64_t off,
+			  size_t from, size_t pos, size_t zeros,
+			  struct qcow2_error *err)
 {
 	int rc = store_pwrite(t->store, buf + from, pos - from, off + from, 0,
 			      err);
@@ -149,7 +149,7 @@ int target_write(struct target *t, const uint8_t *buf, size_t len, uint64_t off,
 		int rc;
 
 		if (is_hole(t, pos, zeros, len)) {
-			rc = put_run(t, buf, off, from, pos, zeros, err);
+			rc = target_put_run(t, buf, off, from, pos, zeros, err);
 			if (rc < 0)
 				return rc;
 			from = pos + zeros;
@@ -159,5 +159,5 @@ int target_write(struct target *t, const uint8_t *buf, size_t len, uint64_t off,
 			pos += (size_t)(t->unit_bytes -
 					(off + pos) % t->unit_bytes);
 	}
-	return from < len ? put_run(t, buf, off, from, len, 0, err) : 0;
+	return from < len ? target_put_run(t, buf, off, from, len, 0, err) : 0;
 }

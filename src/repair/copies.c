@@ -15,15 +15,16 @@ static bool is_conflict(uint32_t word)
 
 static int compare_from(const void *a, const void *b)
 {
-	uint64_t x = ((const struct copy *)a)->from;
-	uint64_t y = ((const struct copy *)b)->from;
+	uint64_t x = ((const struct cluster_copy *)a)->from;
+	uint64_t y = ((const struct cluster_copy *)b)->from;
 
 	return (x > y) - (x < y);
 }
 
-static struct copy *find(const struct copies *copies, uint64_t cluster_idx)
+static struct cluster_copy *copies_find(const struct copies *copies,
+					uint64_t cluster_idx)
 {
-	struct copy key = { .from = cluster_idx };
+	struct cluster_copy key = { .from = cluster_idx };
 
 	if (!copies->n)
 		return NULL;
@@ -32,13 +33,14 @@ static struct copy *find(const struct copies *copies, uint64_t cluster_idx)
 
 /* A table that may be written: no data lies in its cluster, or only what the
  * table itself claims. */
-static bool may_change(void *opaque, struct repair *r, uint64_t table_off)
+static bool copies_may_change(void *opaque, struct repair *r,
+			      uint64_t table_off)
 {
-	const struct copy *own;
+	const struct cluster_copy *own;
 
 	if (repair_is_sole(r, table_off))
 		return true;
-	own = find(opaque, check_cluster(&r->c, table_off));
+	own = copies_find(opaque, check_cluster(&r->c, table_off));
 	return own && own->n_refs && own->n_refs == own->n_own;
 }
 
@@ -51,15 +53,15 @@ static bool any_table(void *opaque, struct repair *r, uint64_t table_off)
 }
 
 /* The cluster that a plain entry claims and shares with another purpose. */
-static struct copy *copy_of(const struct copies *copies, const struct repair *r,
-			    struct l2_entry e)
+static struct cluster_copy *copy_of(const struct copies *copies,
+				    const struct repair *r, struct l2_entry e)
 {
 	uint64_t off = l2_host_off(e);
 
 	if (!off || (e.desc & L2_COMPRESSED) || r->c.geo.has_data_file ||
 	    !is_aligned(off, r->c.geo.cluster_size))
 		return NULL;
-	return find(copies, check_cluster(&r->c, off));
+	return copies_find(copies, check_cluster(&r->c, off));
 }
 
 /* ---- The plan ------------------------------------------------------------ */
@@ -82,11 +84,11 @@ static size_t count_conflicts(const struct repair *r, struct copies *copies)
 	return n;
 }
 
-static int count_entry(void *opaque, struct repair *r,
-		       const struct table_entry *at, struct l2_entry *e,
-		       struct qcow2_error *err)
+static int copies_count_entry(void *opaque, struct repair *r,
+			      const struct table_entry *at, struct l2_entry *e,
+			      struct qcow2_error *err)
 {
-	struct copy *copy = copy_of(opaque, r, *e);
+	struct cluster_copy *copy = copy_of(opaque, r, *e);
 
 	(void)err;
 	if (!copy)
@@ -102,7 +104,7 @@ static int want_entry(void *opaque, struct repair *r,
 		      struct qcow2_error *err)
 {
 	struct copies *copies = opaque;
-	struct copy *copy = copy_of(copies, r, *e);
+	struct cluster_copy *copy = copy_of(copies, r, *e);
 
 	(void)err;
 	if (!copy)
@@ -122,7 +124,7 @@ int copies_plan(struct repair *r, struct copies *copies,
 {
 	struct tables_fix fix = { .opaque = copies,
 				  .may_change = any_table,
-				  .l2 = count_entry };
+				  .l2 = copies_count_entry };
 	bool changed = false;
 	int rc;
 
@@ -136,7 +138,7 @@ int copies_plan(struct repair *r, struct copies *copies,
 		return budget_error(&r->c.budget, "the list of overlaps", err);
 	count_conflicts(r, copies);
 	rc = tables_fix(r, &fix, &changed, err);
-	fix.may_change = may_change;
+	fix.may_change = copies_may_change;
 	fix.l2 = want_entry;
 	if (rc == 0)
 		rc = tables_fix(r, &fix, &changed, err);
@@ -162,7 +164,7 @@ void copies_validate(const struct copies *copies)
 
 	assert(implies(copies->n, copies->all));
 	for (size_t i = 0; i < copies->n; i++) {
-		const struct copy *one = &copies->all[i];
+		const struct cluster_copy *one = &copies->all[i];
 
 		/* "By `from`". */
 		assert(i == 0 || one[-1].from < one->from);
@@ -214,7 +216,7 @@ int copies_write(struct repair *r, const struct copies *copies,
 	if (!buf)
 		return budget_error(&r->c.budget, "a cluster", err);
 	for (size_t i = 0; rc == 0 && i < copies->n; i++) {
-		const struct copy *copy = &copies->all[i];
+		const struct cluster_copy *copy = &copies->all[i];
 
 		if (!copy->to)
 			continue;
@@ -231,7 +233,7 @@ static int link_entry(void *opaque, struct repair *r,
 		      const struct table_entry *at, struct l2_entry *e,
 		      struct qcow2_error *err)
 {
-	const struct copy *copy = copy_of(opaque, r, *e);
+	const struct cluster_copy *copy = copy_of(opaque, r, *e);
 
 	(void)err;
 	(void)at;
@@ -247,7 +249,7 @@ int copies_link(struct repair *r, const struct copies *copies,
 {
 	struct copies list = *copies;
 	const struct tables_fix fix = { .opaque = &list,
-					.may_change = may_change,
+					.may_change = copies_may_change,
 					.l2 = link_entry };
 	bool changed = false;
 

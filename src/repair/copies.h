@@ -18,7 +18,7 @@
 #include "base/validate.h"
 #include "repair/context.h"
 
-struct copy {
+struct cluster_copy {
 	uint64_t from;    /* cluster index */
 	uint64_t n_refs;  /* data entries that point here, each as often as
 			      * its table is used */
@@ -28,7 +28,7 @@ struct copy {
 };
 
 struct copies {
-	struct copy *all; /* by `from`; from the budget of the check */
+	struct cluster_copy *all; /* by `from`; from the budget of the check */
 	size_t n;
 	size_t n_wanted;  /* copies that are made */
 	uint64_t *counts; /* the refcount of each, in their order */

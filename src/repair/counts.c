@@ -49,7 +49,7 @@ static bool is_done(uint32_t word, enum direction direction)
 	return stored != STORED_MANY && (uint32_t)stored <= count;
 }
 
-static enum stored digest(uint64_t refcount)
+static enum stored repair_counts_digest(uint64_t refcount)
 {
 	return refcount > 1 ? STORED_MANY : (enum stored)refcount;
 }
@@ -76,7 +76,7 @@ static int fix_run(struct repair *r, uint64_t block_off, uint64_t i,
 		if (old == new)
 			continue;
 		refcount_put(buf, k, order, new);
-		refs_set_stored(&words[k], digest(new));
+		refs_set_stored(&words[k], repair_counts_digest(new));
 		r->made_sole |= new == 1;
 		changed = true;
 	}
@@ -136,7 +136,8 @@ static int fix_all(struct repair *r, enum direction direction,
 }
 
 /* The comparison once more, aloud. */
-static int tell(struct repair *r, enum defect defect, struct qcow2_error *err)
+static int repair_counts_tell(struct repair *r, enum defect defect,
+			      struct qcow2_error *err)
 {
 	struct defect_set only = set_of(defect);
 	struct qcow2_check_result counted = { 0 };
@@ -156,7 +157,7 @@ static int tell(struct repair *r, enum defect defect, struct qcow2_error *err)
 
 int repair_raise(struct repair *r, struct qcow2_error *err)
 {
-	int rc = tell(r, DEFECT_REFCOUNT_TOO_LOW, err);
+	int rc = repair_counts_tell(r, DEFECT_REFCOUNT_TOO_LOW, err);
 
 	if (rc == 0)
 		rc = fix_all(r, RAISE, err);
@@ -171,7 +172,7 @@ int repair_lower(struct repair *r, bool aloud, struct qcow2_error *err)
 	if (r->c.report.incomplete)
 		return 0;
 	if (aloud)
-		rc = tell(r, DEFECT_REFCOUNT_LEAK, err);
+		rc = repair_counts_tell(r, DEFECT_REFCOUNT_LEAK, err);
 	if (rc == 0)
 		rc = fix_all(r, LOWER, err);
 	return rc < 0 ? rc : repair_barrier(r, err);

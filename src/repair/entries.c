@@ -18,8 +18,9 @@
 
 /* ---- L1 ------------------------------------------------------------------ */
 
-static int fix_l1(void *opaque, struct repair *r, const struct table_entry *at,
-		  uint64_t *entry, struct qcow2_error *err)
+static int repair_entries_fix_l1(void *opaque, struct repair *r,
+				 const struct table_entry *at, uint64_t *entry,
+				 struct qcow2_error *err)
 {
 	const struct geometry *g = &r->c.geo;
 	uint64_t cleared = *entry & ~L1_RESERVED_MASK;
@@ -109,8 +110,9 @@ static enum defect defect_of(const struct repair *r,
 						: r->c.file_size);
 }
 
-static int fix_l2(void *opaque, struct repair *r, const struct table_entry *at,
-		  struct l2_entry *e, struct qcow2_error *err)
+static int repair_entries_fix_l2(void *opaque, struct repair *r,
+				 const struct table_entry *at,
+				 struct l2_entry *e, struct qcow2_error *err)
 {
 	enum defect first = defect_of(r, at, *e);
 	enum defect bad = first;
@@ -160,7 +162,8 @@ static bool is_needed(const struct repair *r)
 
 int repair_entries(struct repair *r, struct qcow2_error *err)
 {
-	const struct tables_fix fix = { .l1 = fix_l1, .l2 = fix_l2 };
+	const struct tables_fix fix = { .l1 = repair_entries_fix_l1,
+					.l2 = repair_entries_fix_l2 };
 	bool changed = false;
 	int rc;
 

@@ -35,8 +35,9 @@ static bool is_known(const struct repair *r, uint64_t host_off)
 		       r->c.geo.refcount_max;
 }
 
-static int fix_l1(void *opaque, struct repair *r, const struct table_entry *at,
-		  uint64_t *entry, struct qcow2_error *err)
+static int flags_fix_l1(void *opaque, struct repair *r,
+			const struct table_entry *at, uint64_t *entry,
+			struct qcow2_error *err)
 {
 	uint64_t off = l1_table_off(*entry);
 	uint64_t want = *entry & ~ENTRY_COPIED;
@@ -74,8 +75,9 @@ static bool wants_copied(const struct flags *f, const struct repair *r,
 	return g->has_data_file || is_known(r, off);
 }
 
-static int fix_l2(void *opaque, struct repair *r, const struct table_entry *at,
-		  struct l2_entry *e, struct qcow2_error *err)
+static int flags_fix_l2(void *opaque, struct repair *r,
+			const struct table_entry *at, struct l2_entry *e,
+			struct qcow2_error *err)
 {
 	bool copied;
 
@@ -97,8 +99,8 @@ int repair_flags(struct repair *r, bool later, struct qcow2_error *err)
 {
 	struct flags f = { later };
 	const struct tables_fix fix = { .opaque = &f,
-					.l1 = fix_l1,
-					.l2 = fix_l2 };
+					.l1 = flags_fix_l1,
+					.l2 = flags_fix_l2 };
 	bool changed = false;
 	int rc = tables_fix(r, &fix, &changed, err);
 

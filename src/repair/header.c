@@ -11,18 +11,19 @@
 #define PART_BYTES (HEADER_OFF_HEADER_LENGTH - PART_OFF)
 #define PART_BYTES_V2 (HEADER_LENGTH_V2 - PART_OFF)
 
-struct part {
+struct repair_header_part {
 	uint8_t bytes[PART_BYTES];
 	size_t len;
 };
 
-static int part_read(struct repair *r, struct part *p, struct qcow2_error *err)
+static int part_read(struct repair *r, struct repair_header_part *p,
+		     struct qcow2_error *err)
 {
 	p->len = r->c.header.version >= 3 ? PART_BYTES : PART_BYTES_V2;
 	return store_pread(r->file, p->bytes, p->len, PART_OFF, 0, err);
 }
 
-static int part_write(struct repair *r, const struct part *p,
+static int part_write(struct repair *r, const struct repair_header_part *p,
 		      struct qcow2_error *err)
 {
 	int rc = store_pwrite(r->file, p->bytes, p->len, PART_OFF, 0, err);
@@ -30,12 +31,13 @@ static int part_write(struct repair *r, const struct part *p,
 	return rc < 0 ? rc : store_flush(r->file, err);
 }
 
-static uint8_t *field(struct part *p, enum header_field off)
+static uint8_t *field(struct repair_header_part *p, enum header_field off)
 {
 	return p->bytes + (off - PART_OFF);
 }
 
-static bool clear(struct part *p, enum header_field off, uint64_t bits)
+static bool clear(struct repair_header_part *p, enum header_field off,
+		  uint64_t bits)
 {
 	uint64_t old;
 
@@ -49,7 +51,7 @@ static bool clear(struct part *p, enum header_field off, uint64_t bits)
 int repair_switch(struct repair *r, const struct header_switch *s,
 		  struct qcow2_error *err)
 {
-	struct part p;
+	struct repair_header_part p;
 	int rc = part_read(r, &p, err);
 
 	if (rc < 0)
@@ -70,7 +72,7 @@ int repair_switch(struct repair *r, const struct header_switch *s,
 int repair_clear_bits(struct repair *r, uint64_t incompatible,
 		      uint64_t autoclear, struct qcow2_error *err)
 {
-	struct part p;
+	struct repair_header_part p;
 	int rc = part_read(r, &p, err);
 	bool change;
 
@@ -83,7 +85,7 @@ int repair_clear_bits(struct repair *r, uint64_t incompatible,
 
 int repair_set_snapshots(struct repair *r, uint32_t n, struct qcow2_error *err)
 {
-	struct part p;
+	struct repair_header_part p;
 	int rc = part_read(r, &p, err);
 
 	if (rc < 0)

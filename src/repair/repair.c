@@ -93,7 +93,7 @@ void repair_tell(struct repair *r, enum defect defect, uint64_t host_off,
 
 /* ---- Looking ------------------------------------------------------------- */
 
-static void forget(struct repair *r)
+static void repair_forget(struct repair *r)
 {
 	if (r->has_check)
 		check_end(&r->c);
@@ -103,7 +103,7 @@ static void forget(struct repair *r)
 int repair_look(struct repair *r, struct check_mode mode, bool aloud,
 		struct qcow2_error *err)
 {
-	forget(r);
+	repair_forget(r);
 	r->n_checks++;
 	r->found = (struct qcow2_check_result){ 0 };
 	check_begin(&r->c, r->file, aloud ? &r->aloud : &r->silent, &r->found);
@@ -228,7 +228,7 @@ static int repair_finish(struct repair *r, struct qcow2_error *err)
 	return repair_look(r, usual_mode(r), true, err);
 }
 
-static int run(struct repair *r, struct qcow2_error *err)
+static int repair_run(struct repair *r, struct qcow2_error *err)
 {
 	int rc;
 
@@ -260,8 +260,8 @@ int repair_store(struct qcow2_store *file, const struct qcow2_check_opts *opts,
 	r.silent.opaque = &r;
 	r.aloud = r.silent;
 	r.aloud.report = on_report;
-	rc = run(&r, err);
-	forget(&r);
+	rc = repair_run(&r, err);
+	repair_forget(&r);
 	if (rc < 0)
 		return rc;
 	r.found.struct_size = result->struct_size;

@@ -233,7 +233,8 @@ static int write_snapshots(const struct replacement *n, struct qcow2_error *err)
 }
 
 /* Snapshot table, copies, refcounts: durable when it returns. */
-static int write_new(struct replacement *n, struct qcow2_error *err)
+static int repair_replace_write_new(struct replacement *n,
+				    struct qcow2_error *err)
 {
 	struct refbuild_source source = { n, source_next, source_get };
 	struct repair *r = n->r;
@@ -291,7 +292,8 @@ static struct defect_set what_is_told(const struct replacement *n)
 }
 
 /* The image as it still is, aloud: what the switch is about to mend. */
-static int tell(const struct replacement *n, struct qcow2_error *err)
+static int repair_replace_tell(const struct replacement *n,
+			       struct qcow2_error *err)
 {
 	struct defect_set only = what_is_told(n);
 	struct qcow2_check_result counted = { 0 };
@@ -338,7 +340,8 @@ static int judge_l1(const struct repair *r, struct qcow2_error *err)
 
 /* Writes and switches, if the image as it would be can be followed to its end,
  * and there is anything to do. */
-static int carry_out(struct replacement *n, bool *done, struct qcow2_error *err)
+static int repair_replace_carry_out(struct replacement *n, bool *done,
+				    struct qcow2_error *err)
 {
 	struct repair *r = n->r;
 	int rc;
@@ -346,9 +349,9 @@ static int carry_out(struct replacement *n, bool *done, struct qcow2_error *err)
 	if (r->c.report.incomplete ||
 	    (!n->refcounts && !n->snapshots && !n->copies.n_wanted))
 		return 0;
-	rc = write_new(n, err);
+	rc = repair_replace_write_new(n, err);
 	if (rc == 0)
-		rc = tell(n, err);
+		rc = repair_replace_tell(n, err);
 	if (rc == 0)
 		rc = repair_switch(r, &n->header, err);
 	if (rc < 0)
@@ -361,7 +364,7 @@ static int carry_out(struct replacement *n, bool *done, struct qcow2_error *err)
 	return rc < 0 ? rc : repair_barrier(r, err);
 }
 
-static int plan(struct replacement *n, struct qcow2_error *err)
+static int repair_replace_plan(struct replacement *n, struct qcow2_error *err)
 {
 	struct repair *r = n->r;
 	uint32_t bits = r->c.geo.cluster_bits;
@@ -419,9 +422,9 @@ static int replace_once(struct repair *r, bool *done, struct qcow2_error *err)
 	if (rc == 0 && doubted)
 		rc = judge_l1(r, err);
 	if (rc == 0)
-		rc = plan(&n, err);
+		rc = repair_replace_plan(&n, err);
 	if (rc == 0)
-		rc = carry_out(&n, done, err);
+		rc = repair_replace_carry_out(&n, done, err);
 	moved = n.copies.n_wanted;
 	snapshots_drop(r, &n.table);
 	copies_drop(r, &n.copies);

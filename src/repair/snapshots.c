@@ -76,8 +76,8 @@ int snapshots_shorten(struct repair *r, struct qcow2_error *err)
 }
 
 /* Room for one more entry of any length. */
-static int make_room(struct repair *r, struct new_snapshots *s,
-		     struct qcow2_error *err)
+static int repair_snapshots_make_room(struct repair *r, struct new_snapshots *s,
+				      struct qcow2_error *err)
 {
 	size_t room = s->capacity ? s->capacity * 2
 				  : 2 * (size_t)SNAPSHOT_ENTRY_BYTES_MAX;
@@ -112,7 +112,7 @@ static int append(struct repair *r, struct new_snapshots *out,
 		  const struct snapshot *s, struct qcow2_error *err)
 {
 	struct byte_writer w;
-	int rc = make_room(r, out, err);
+	int rc = repair_snapshots_make_room(r, out, err);
 
 	if (rc < 0)
 		return rc;

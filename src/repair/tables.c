@@ -12,7 +12,7 @@
 #define SECTORS_MAX (PIECE_BYTES_MAX / SECTOR_BYTES)
 
 /* A piece of a table of which some sectors have changed. */
-struct piece {
+struct repair_tables_piece {
 	uint64_t host_off;
 	size_t len;
 	uint8_t *buf;
@@ -23,13 +23,14 @@ struct piece {
 struct tables_walk {
 	struct repair *r;
 	const struct tables_fix *fix;
-	struct piece *piece;
+	struct repair_tables_piece *piece;
 	bool changed;
 };
 
 /* ---- Pieces -------------------------------------------------------------- */
 
-static void piece_begin(struct piece *p, uint64_t host_off, size_t len)
+static void piece_begin(struct repair_tables_piece *p, uint64_t host_off,
+			size_t len)
 {
 	p->host_off = host_off;
 	p->len = len;
@@ -37,7 +38,8 @@ static void piece_begin(struct piece *p, uint64_t host_off, size_t len)
 }
 
 /* The bytes to change at @at; @from: what the piece was read as. */
-static uint8_t *piece_change(struct piece *p, const uint8_t *from, size_t at)
+static uint8_t *piece_change(struct repair_tables_piece *p, const uint8_t *from,
+			     size_t at)
 {
 	if (!p->loaded) {
 		memcpy(p->buf, from, p->len);
@@ -49,7 +51,7 @@ static uint8_t *piece_change(struct piece *p, const uint8_t *from, size_t at)
 }
 
 /* The beginning of sector @n_sectors, or the end of the piece. */
-static size_t piece_end(const struct piece *p, size_t n_sectors)
+static size_t piece_end(const struct repair_tables_piece *p, size_t n_sectors)
 {
 	return n_sectors * SECTOR_BYTES < p->len ? n_sectors * SECTOR_BYTES
 						 : p->len;
@@ -58,7 +60,7 @@ static size_t piece_end(const struct piece *p, size_t n_sectors)
 /* Neighbouring sectors are written together; each is whole or not at all. */
 static int piece_write(const struct tables_walk *w, struct qcow2_error *err)
 {
-	const struct piece *p = w->piece;
+	const struct repair_tables_piece *p = w->piece;
 	size_t n = to_size(div_round_up(p->len, SECTOR_BYTES));
 	int rc = 0;
 
@@ -77,7 +79,8 @@ static int piece_write(const struct tables_walk *w, struct qcow2_error *err)
 
 /* ---- L1 ------------------------------------------------------------------ */
 
-static bool may_change(const struct tables_walk *w, uint64_t host_off)
+static bool repair_tables_may_change(const struct tables_walk *w,
+				     uint64_t host_off)
 {
 	if (w->fix->may_change)
 		return w->fix->may_change(w->fix->opaque, w->r, host_off);
@@ -178,7 +181,7 @@ static int walk_l2(struct tables_walk *w, const struct l2_table *table,
 	const uint8_t *p;
 	int rc;
 
-	if (!may_change(w, table->host_off) ||
+	if (!repair_tables_may_change(w, table->host_off) ||
 	    bulk_read(&w->r->c.bulk, len, BULK_BYTES, table->host_off, &p,
 		      NULL) < 0 ||
 	    !p || is_zero(p, len))
@@ -193,7 +196,7 @@ static int walk_l2(struct tables_walk *w, const struct l2_table *table,
 
 /* ---------------------------------------------------------------------------- */
 
-static int walk(struct tables_walk *w, struct qcow2_error *err)
+static int repair_tables_walk(struct tables_walk *w, struct qcow2_error *err)
 {
 	const struct check *c = &w->r->c;
 	int rc = 0;
@@ -217,7 +220,7 @@ int tables_fix(struct repair *r, const struct tables_fix *fix, bool *changed,
 	w.piece = budget_alloc(&r->c.budget, sizeof(*w.piece));
 	if (buf && w.piece) {
 		w.piece->buf = buf;
-		rc = walk(&w, err);
+		rc = repair_tables_walk(&w, err);
 	} else {
 		rc = budget_error(&r->c.budget, "a table", err);
 	}

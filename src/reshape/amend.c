@@ -97,9 +97,9 @@ static int check_text(const char *what, const char *text, size_t max,
 			 what, len, max);
 }
 
-static int check_backing(const struct image *img,
-			 const struct qcow2_amend_opts *o,
-			 struct qcow2_error *err)
+static int amend_check_backing(const struct image *img,
+			       const struct qcow2_amend_opts *o,
+			       struct qcow2_error *err)
 {
 	int rc;
 
@@ -135,8 +135,9 @@ static struct qcow2_resize_opts resize_opts(const struct qcow2_amend_opts *o)
 }
 
 /* The size is changed when the version may have been changed already. */
-static int check_size(const struct image *img, const struct qcow2_amend_opts *o,
-		      struct qcow2_error *err)
+static int amend_check_size(const struct image *img,
+			    const struct qcow2_amend_opts *o,
+			    struct qcow2_error *err)
 {
 	struct qcow2_resize_opts resize = resize_opts(o);
 	uint32_t version = version_after(img, o) > img->geo.version
@@ -148,16 +149,17 @@ static int check_size(const struct image *img, const struct qcow2_amend_opts *o,
 	return image_resize_check(img, o->size, &resize, version, err);
 }
 
-static int check(const struct image *img, const struct qcow2_amend_opts *o,
-		 struct qcow2_error *err)
+static int amend_check(const struct image *img,
+		       const struct qcow2_amend_opts *o,
+		       struct qcow2_error *err)
 {
 	int rc = check_version(img, o, err);
 
 	if (rc == 0)
 		rc = check_raw(img, o, err);
 	if (rc == 0)
-		rc = check_size(img, o, err);
-	return rc < 0 ? rc : check_backing(img, o, err);
+		rc = amend_check_size(img, o, err);
+	return rc < 0 ? rc : amend_check_backing(img, o, err);
 }
 
 /* ---- One after the other ------------------------------------------------- */
@@ -174,8 +176,8 @@ static int set_backing(struct image *img, const struct qcow2_amend_opts *o,
 	return header_cluster_write(img, &to, err);
 }
 
-static int set_size(struct image *img, const struct qcow2_amend_opts *o,
-		    struct qcow2_error *err)
+static int amend_set_size(struct image *img, const struct qcow2_amend_opts *o,
+			  struct qcow2_error *err)
 {
 	struct qcow2_resize_opts resize = resize_opts(o);
 
@@ -248,7 +250,7 @@ int image_amend(struct image *img, const struct qcow2_amend_opts *o,
 {
 	uint32_t version = version_after(img, o);
 	struct amend_progress p = { o->progress, o->opaque, 0, 1 };
-	int rc = check(img, o, err);
+	int rc = amend_check(img, o, err);
 
 	if (rc == 0 && (version != img->geo.version ||
 			bits_after(img, o) != img->geo.refcount_bits))
@@ -260,7 +262,7 @@ int image_amend(struct image *img, const struct qcow2_amend_opts *o,
 	if (rc == 0)
 		rc = set_raw(img, o, err);
 	if (rc == 0)
-		rc = set_size(img, o, err);
+		rc = amend_set_size(img, o, err);
 	if (rc == 0)
 		rc = set_order(img, o, &p, err);
 	if (rc == 0)

@@ -50,7 +50,7 @@ struct new_place {
 	uint32_t order;
 };
 
-static void set_place(struct header *h, void *opaque)
+static void amend_refcounts_set_place(struct header *h, void *opaque)
 {
 	const struct new_place *p = opaque;
 
@@ -82,8 +82,8 @@ static int use_new(struct image *img, const struct new_place *p,
 	int broken;
 
 	if (rc == 0)
-		rc = header_sector_update(img, set_place, (void *)(uintptr_t)p,
-					  err);
+		rc = header_sector_update(img, amend_refcounts_set_place,
+					  (void *)(uintptr_t)p, err);
 	if (rc < 0) {
 		guard_remove(&img->writer->guard, SECTIONS,
 			     p->built.end_off - p->built.table_off,

@@ -68,8 +68,9 @@ static int needs_3(const char *what, struct qcow2_error *err)
 
 /* Readers of version 2 look for neither in an entry: to them the disk has the
  * size of today, and the state 32 bits. */
-static int check_snapshots(const struct image *img, uint64_t disk_size,
-			   struct qcow2_error *err)
+static int amend_version_check_snapshots(const struct image *img,
+					 uint64_t disk_size,
+					 struct qcow2_error *err)
 {
 	for (uint32_t i = 0; i < img->snapshots.n; i++) {
 		const struct snapshot_info *s = &img->snapshots.list[i];
@@ -117,7 +118,7 @@ int amend_check_downgrade(const struct image *img, uint64_t disk_size,
 			err, -ENOTSUP,
 			"persistent bitmaps have no place in version 2 "
 			"(compat=0.10): remove them first");
-	return check_snapshots(img, disk_size, err);
+	return amend_version_check_snapshots(img, disk_size, err);
 }
 
 int amend_downgrade(struct image *img, struct amend_progress *p,

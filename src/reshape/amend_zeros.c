@@ -87,8 +87,8 @@ static int add_snapshot(struct table_list *l, struct image *img,
 	return rc;
 }
 
-static int collect(struct table_list *l, struct image *img,
-		   struct qcow2_error *err)
+static int amend_zeros_collect(struct table_list *l, struct image *img,
+			       struct qcow2_error *err)
 {
 	struct tree t = { 0 };
 	int rc = tree_of_image(&t, img, err);
@@ -115,8 +115,8 @@ struct expansion {
 
 /* The host cluster of a zero cluster may hold data for a table of somebody
  * else's; only one that all of its references are ours of can have zeros. */
-static int is_own(const struct expansion *x, uint64_t host_off, bool *own,
-		  struct qcow2_error *err)
+static int amend_zeros_is_own(const struct expansion *x, uint64_t host_off,
+			      bool *own, struct qcow2_error *err)
 {
 	uint64_t count = 0;
 	int rc = host_off ? refcounts_get(&x->img->writer->refs,
@@ -164,7 +164,7 @@ static int expand_entry(const struct expansion *x, struct l2_entry *e,
 	uint64_t host = l2_host_off(*e);
 	struct claim claim;
 	bool own;
-	int rc = is_own(x, host, &own, err);
+	int rc = amend_zeros_is_own(x, host, &own, err);
 
 	*gone = host != 0;
 	if (rc < 0)
@@ -187,8 +187,8 @@ static int expand_entry(const struct expansion *x, struct l2_entry *e,
 
 /* ---- One table ----------------------------------------------------------- */
 
-static int change_entry(const struct expansion *x, struct slice *s, uint64_t i,
-			struct qcow2_error *err)
+static int amend_zeros_change_entry(const struct expansion *x, struct slice *s,
+				    uint64_t i, struct qcow2_error *err)
 {
 	struct commit *c = &x->img->writer->commit;
 	struct l2_entry e = l2_get(&x->img->geo, s->data, i);
@@ -230,14 +230,14 @@ static int expand_table(struct image *img, uint64_t off, uint64_t n_refs,
 		if (rc < 0)
 			return rc;
 		for (uint64_t i = 0; rc == 0 && i < n; i++)
-			rc = change_entry(&x, s, i, err);
+			rc = amend_zeros_change_entry(&x, s, i, err);
 		cache_put(l2, s);
 	}
 	return rc;
 }
 
 /* How many entries of the list from @i on are the same. */
-static uint64_t count_same(const struct table_list *l, size_t i)
+static uint64_t amend_zeros_count_same(const struct table_list *l, size_t i)
 {
 	uint64_t n = 1;
 
@@ -250,12 +250,12 @@ int amend_expand_zeros(struct image *img, struct amend_progress *p,
 		       struct qcow2_error *err)
 {
 	struct table_list l = { 0 };
-	int rc = collect(&l, img, err);
+	int rc = amend_zeros_collect(&l, img, err);
 
 	p->total = l.n + 1;
 	p->done = 0;
 	for (size_t i = 0; rc == 0 && i < l.n;) {
-		uint64_t n = count_same(&l, i);
+		uint64_t n = amend_zeros_count_same(&l, i);
 
 		rc = expand_table(img, l.offs[i], n, err);
 		i += to_size(n);

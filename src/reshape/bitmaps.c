@@ -188,8 +188,8 @@ static bool cut_bits(uint8_t *buf, size_t len, uint64_t n_bits)
 	return cut;
 }
 
-static int cut_cluster(struct work *w, uint64_t i, uint64_t n_bits,
-		       struct qcow2_error *err)
+static int reshape_bitmaps_cut_cluster(struct work *w, uint64_t i,
+				       uint64_t n_bits, struct qcow2_error *err)
 {
 	struct image *img = w->r->img;
 	uint32_t size = img->geo.cluster_size;
@@ -223,7 +223,9 @@ static int cut_end(struct work *w, struct qcow2_error *err)
 	uint64_t in_cluster = (uint64_t)w->r->img->geo.cluster_size * 8;
 	uint64_t rest = n_bits % in_cluster;
 
-	return rest ? cut_cluster(w, n_bits / in_cluster, rest, err) : 0;
+	return rest ? reshape_bitmaps_cut_cluster(w, n_bits / in_cluster, rest,
+						  err)
+		    : 0;
 }
 
 /* ---- One bitmap ---------------------------------------------------------- */
@@ -244,7 +246,7 @@ static int drop_tail(struct work *w, struct qcow2_error *err)
 	return rc;
 }
 
-static int read_table(struct work *w, struct qcow2_error *err)
+static int reshape_bitmaps_read_table(struct work *w, struct qcow2_error *err)
 {
 	size_t bytes = to_size(w->n_old * BITMAP_TABLE_ENTRY_BYTES);
 	CLEANUP_FREE uint8_t *raw = malloc(bytes + 1);
@@ -260,7 +262,7 @@ static int read_table(struct work *w, struct qcow2_error *err)
 	return rc;
 }
 
-static int write_table(struct work *w, struct qcow2_error *err)
+static int reshape_bitmaps_write_table(struct work *w, struct qcow2_error *err)
 {
 	const struct geometry *g = &w->r->img->geo;
 	uint64_t bytes = w->n_new * BITMAP_TABLE_ENTRY_BYTES;
@@ -295,13 +297,13 @@ static int resize_one(struct bitmaps_resize *r, struct reader *in,
 	w.n_new = bitmap_table_entries(&r->img->geo, r->size,
 				       w.bitmap.granularity_bits);
 	w.changes = w.n_new != w.n_old;
-	rc = read_table(&w, err);
+	rc = reshape_bitmaps_read_table(&w, err);
 	if (rc == 0)
 		rc = cut_end(&w, err);
 	if (rc == 0)
 		rc = drop_tail(&w, err);
 	if (rc == 0 && w.changes)
-		rc = write_table(&w, err);
+		rc = reshape_bitmaps_write_table(&w, err);
 	bitmap_encode(out, &w.bitmap);
 	r->changes = r->changes || w.changes;
 	free(w.table);
@@ -312,7 +314,8 @@ static int resize_one(struct bitmaps_resize *r, struct reader *in,
 
 /* The old directory is known to the guard as what it is; it must be nothing
  * else. */
-static int check_directory(struct bitmaps_resize *r, struct qcow2_error *err)
+static int reshape_bitmaps_check_directory(struct bitmaps_resize *r,
+					   struct qcow2_error *err)
 {
 	const struct bitmaps *all = &r->img->bitmaps;
 	struct guard *guard = &r->img->writer->guard;
@@ -336,7 +339,7 @@ static int write_directory(struct bitmaps_resize *r, const uint8_t *buf,
 			   struct qcow2_error *err)
 {
 	const struct bitmaps *all = &r->img->bitmaps;
-	int rc = check_directory(r, err);
+	int rc = reshape_bitmaps_check_directory(r, err);
 
 	r->place = (struct bitmaps_ext){
 		.n_bitmaps = all->n,

@@ -256,8 +256,9 @@ static int write_behind(struct image *img, const struct layout *l,
 
 /* Decodes the new bytes, as if they had been read, into the state that the
  * image keeps in memory: so nothing is written that could not be opened. */
-static int decode(const struct image *img, struct layout *l, struct header *h,
-		  struct names *names, struct qcow2_error *err)
+static int header_cluster_decode(const struct image *img, struct layout *l,
+				 struct header *h, struct names *names,
+				 struct qcow2_error *err)
 {
 	struct extensions x;
 	struct fault fault;
@@ -282,7 +283,7 @@ static int write_cluster(struct image *img, struct layout *l,
 {
 	struct names names, old_names = img->names;
 	struct header h;
-	int rc = decode(img, l, &h, &names, err);
+	int rc = header_cluster_decode(img, l, &h, &names, err);
 
 	if (rc < 0)
 		return rc;

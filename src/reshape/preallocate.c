@@ -19,8 +19,8 @@
 
 #define ZEROS_BYTES (UINT64_C(1) << 20)
 
-static int put_zeros(struct qcow2_store *store, uint64_t len, uint64_t off,
-		     struct qcow2_error *err)
+static int preallocate_put_zeros(struct qcow2_store *store, uint64_t len,
+				 uint64_t off, struct qcow2_error *err)
 {
 	CLEANUP_FREE uint8_t *zeros =
 		alloc_zeroed(1, min_u64(len, ZEROS_BYTES));
@@ -41,7 +41,7 @@ int preallocate_space(struct qcow2_store *store, uint64_t len, uint64_t off,
 	if (len == 0)
 		return 0;
 	if (mode == QCOW2_PREALLOC_FULL)
-		return put_zeros(store, len, off, err);
+		return preallocate_put_zeros(store, len, off, err);
 	/* Zeroing without giving space back reserves it. */
 	return store_zero(store, len, off,
 			  mode == QCOW2_PREALLOC_FALLOC ? 0 : QCOW2_STORE_UNMAP,
@@ -69,8 +69,9 @@ static uint64_t count_without(struct image *img, const struct map_window *w,
 	return i;
 }
 
-static int fill(struct image *img, const struct claim *c,
-		enum qcow2_preallocation mode, struct qcow2_error *err)
+static int preallocate_fill(struct image *img, const struct claim *c,
+			    enum qcow2_preallocation mode,
+			    struct qcow2_error *err)
 {
 	uint64_t len = c->n_clusters << img->geo.cluster_bits;
 	int rc;
@@ -112,8 +113,8 @@ static int link_clusters(struct image *img, const struct map_window *w,
 	return 0;
 }
 
-static int place(struct image *img, uint64_t n, uint64_t off, struct claim *out,
-		 struct qcow2_error *err)
+static int preallocate_place(struct image *img, uint64_t n, uint64_t off,
+			     struct claim *out, struct qcow2_error *err)
 {
 	struct allocation a;
 	int rc;
@@ -132,11 +133,11 @@ static int allocate_run(struct image *img, const struct map_window *w,
 			enum qcow2_preallocation mode, struct qcow2_error *err)
 {
 	struct claim claim;
-	int rc = place(img, *n, off, &claim, err);
+	int rc = preallocate_place(img, *n, off, &claim, err);
 
 	if (rc < 0)
 		return rc;
-	rc = fill(img, &claim, mode, err);
+	rc = preallocate_fill(img, &claim, mode, err);
 	if (rc == 0)
 		rc = link_clusters(img, w, &claim, off, err);
 	if (rc < 0 && !img->geo.has_data_file)

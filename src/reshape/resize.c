@@ -32,8 +32,8 @@ enum { TABLES_AT_ONCE = 16 };
 
 /* ---- What is refused ----------------------------------------------------- */
 
-static int check_size(const struct image *img, uint64_t size,
-		      struct qcow2_error *err)
+static int reshape_resize_check_size(const struct image *img, uint64_t size,
+				     struct qcow2_error *err)
 {
 	uint64_t max = geometry_size_max(img->geo.cluster_bits,
 					 img->geo.l2_entry_bytes);
@@ -50,8 +50,9 @@ static int check_size(const struct image *img, uint64_t size,
 }
 
 /* A snapshot of version 2 need not say how large its disk was. */
-static int check_snapshots(const struct image *img, uint32_t version,
-			   struct qcow2_error *err)
+static int reshape_resize_check_snapshots(const struct image *img,
+					  uint32_t version,
+					  struct qcow2_error *err)
 {
 	if (version >= 3 || img->header.n_snapshots == 0)
 		return 0;
@@ -80,12 +81,12 @@ int image_resize_check(const struct image *img, uint64_t size,
 		       const struct qcow2_resize_opts *opts, uint32_t version,
 		       struct qcow2_error *err)
 {
-	int rc = check_size(img, size, err);
+	int rc = reshape_resize_check_size(img, size, err);
 
 	if (rc == 0)
 		rc = resize_check_opts(opts, size, img->virtual_size, err);
 	if (rc == 0)
-		rc = check_snapshots(img, version, err);
+		rc = reshape_resize_check_snapshots(img, version, err);
 	return rc < 0 ? rc : bitmaps_resize_check(img, size, err);
 }
 
@@ -142,8 +143,9 @@ static int cover_below(struct image *img, uint64_t end, uint64_t *off,
 }
 
 /* The rest of the last cluster of the old disk. */
-static int zero_rest(struct image *img, uint64_t end, uint64_t off,
-		     enum qcow2_preallocation mode, struct qcow2_error *err)
+static int reshape_resize_zero_rest(struct image *img, uint64_t end,
+				    uint64_t off, enum qcow2_preallocation mode,
+				    struct qcow2_error *err)
 {
 	CLEANUP_FREE uint8_t *zeros = NULL;
 	struct iovec iov;
@@ -165,8 +167,8 @@ static int make_zeros(struct image *img, uint64_t old,
 {
 	uint64_t off = align_up(old, img->geo.cluster_size);
 	uint64_t end = align_up(img->virtual_size, img->geo.cluster_size);
-	int rc =
-		zero_rest(img, min_u64(off, img->virtual_size), old, mode, err);
+	int rc = reshape_resize_zero_rest(img, min_u64(off, img->virtual_size),
+					  old, mode, err);
 
 	if (rc == 0 && off < end)
 		rc = cover_below(img, end, &off, err);
@@ -223,7 +225,7 @@ static int fill_new_area(struct image *img, uint64_t old,
 
 /* ---- The size ------------------------------------------------------------ */
 
-static void set_size(struct header *h, void *opaque)
+static void reshape_resize_set_size(struct header *h, void *opaque)
 {
 	h->size = *(const uint64_t *)opaque;
 }
@@ -235,7 +237,8 @@ static int write_size(struct image *img, struct bitmaps_resize *b,
 	int rc;
 
 	if (!b->changes)
-		return header_sector_update(img, set_size, &b->size, err);
+		return header_sector_update(img, reshape_resize_set_size,
+					    &b->size, err);
 	to.header.size = b->size;
 	to.bitmaps = &b->place;
 	rc = header_cluster_write(img, &to, err);
@@ -257,8 +260,9 @@ int resize_switch(struct image *img, uint64_t size, struct qcow2_error *err)
 	return rc;
 }
 
-static int grow(struct image *img, uint64_t size,
-		const struct qcow2_resize_opts *opts, struct qcow2_error *err)
+static int reshape_resize_grow(struct image *img, uint64_t size,
+			       const struct qcow2_resize_opts *opts,
+			       struct qcow2_error *err)
 {
 	enum qcow2_preallocation mode = mode_of(img, opts);
 	uint64_t old = img->virtual_size;
@@ -294,6 +298,7 @@ int image_resize(struct image *img, uint64_t size,
 				      : proof_make(img, err);
 	if (rc < 0)
 		return rc;
-	return size < img->virtual_size ? image_shrink(img, size, err)
-					: grow(img, size, opts, err);
+	return size < img->virtual_size
+		       ? image_shrink(img, size, err)
+		       : reshape_resize_grow(img, size, opts, err);
 }

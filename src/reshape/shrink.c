@@ -29,8 +29,10 @@ enum { FREED_MAX = 1 << 20 };
 
 /* ---- The table in which the disk ends ------------------------------------ */
 
-static struct change cut_cluster(const struct image *img, struct l2_entry old,
-				 uint64_t guest_off, unsigned flags)
+static struct change reshape_shrink_cut_cluster(const struct image *img,
+						struct l2_entry old,
+						uint64_t guest_off,
+						unsigned flags)
 {
 	(void)img;
 	(void)guest_off;
@@ -43,7 +45,7 @@ static struct change cut_cluster(const struct image *img, struct l2_entry old,
 /* ---- Tables behind it ---------------------------------------------------- */
 
 /* An L2 table, read past the cache: nothing in it is waiting to be written. */
-struct table {
+struct reshape_shrink_table {
 	uint8_t *bytes;
 	uint64_t host_off;
 	uint64_t guest_off; /* of its first entry */
@@ -51,8 +53,10 @@ struct table {
 };
 
 /* Damage is found before anything is freed.  *n_freed: runs that will be. */
-static int check_table(struct image *img, const struct table *t,
-		       uint64_t *n_freed, struct qcow2_error *err)
+static int reshape_shrink_check_table(struct image *img,
+				      const struct reshape_shrink_table *t,
+				      uint64_t *n_freed,
+				      struct qcow2_error *err)
 {
 	const struct geometry *g = &img->geo;
 	uint64_t n = geometry_l2_entries(g);
@@ -70,7 +74,8 @@ static int check_table(struct image *img, const struct table *t,
 	return 0;
 }
 
-static void free_entries(struct image *img, const struct table *t)
+static void free_entries(struct image *img,
+			 const struct reshape_shrink_table *t)
 {
 	const struct geometry *g = &img->geo;
 	uint64_t n = geometry_l2_entries(g);
@@ -80,8 +85,10 @@ static void free_entries(struct image *img, const struct table *t)
 		entry_free(img, l2_get(g, t->bytes, i), true);
 }
 
-static int read_table(struct image *img, const struct tree *cut, uint64_t index,
-		      struct table *t, struct qcow2_error *err)
+static int reshape_shrink_read_table(struct image *img, const struct tree *cut,
+				     uint64_t index,
+				     struct reshape_shrink_table *t,
+				     struct qcow2_error *err)
 {
 	uint64_t entry = map_l1_entry(&img->map, index);
 	int rc = tables_check_entry(img, index, entry, err);
@@ -97,16 +104,17 @@ static int read_table(struct image *img, const struct tree *cut, uint64_t index,
 
 /* The L1 entry goes in the same commit as all that the table pointed to: there
  * is none in between, since the image is ours. */
-static int cut_table(struct image *img, const struct tree *cut, uint64_t index,
-		     struct table *t, uint64_t *n_freed,
-		     struct qcow2_error *err)
+static int reshape_shrink_cut_table(struct image *img, const struct tree *cut,
+				    uint64_t index,
+				    struct reshape_shrink_table *t,
+				    uint64_t *n_freed, struct qcow2_error *err)
 {
 	struct commit *c = &img->writer->commit;
-	int rc = read_table(img, cut, index, t, err);
+	int rc = reshape_shrink_read_table(img, cut, index, t, err);
 
 	*n_freed = 0;
 	if (rc == 0 && t->host_off && !t->is_empty)
-		rc = check_table(img, t, n_freed, err);
+		rc = reshape_shrink_check_table(img, t, n_freed, err);
 	if (rc == 0)
 		rc = commit_begin(c, *n_freed + 1, err);
 	if (rc < 0)
@@ -127,7 +135,7 @@ static int cut_tables(struct image *img, const struct tree *cut, uint64_t first,
 		      struct qcow2_error *err)
 {
 	CLEANUP_FREE uint8_t *bytes = malloc(img->geo.cluster_size);
-	struct table t = { .bytes = bytes };
+	struct reshape_shrink_table t = { .bytes = bytes };
 	uint64_t n_waiting = 0;
 	int rc = 0;
 
@@ -138,7 +146,7 @@ static int cut_tables(struct image *img, const struct tree *cut, uint64_t first,
 
 		if (!map_l1_entry(&img->map, i))
 			continue;
-		rc = cut_table(img, cut, i, &t, &n_freed, err);
+		rc = reshape_shrink_cut_table(img, cut, i, &t, &n_freed, err);
 		n_waiting += n_freed + 1;
 		if (rc == 0 && n_waiting >= FREED_MAX) {
 			rc = image_flush(img, err);
@@ -152,8 +160,8 @@ static int cut_tables(struct image *img, const struct tree *cut, uint64_t first,
 
 /* Collects the tables below the L1 entries that go, before anything changes: so
  * if there are too many, the error leaves the disk as it was. */
-static int look(struct image *img, uint64_t size, struct tree *cut,
-		struct qcow2_error *err)
+static int reshape_shrink_look(struct image *img, uint64_t size,
+			       struct tree *cut, struct qcow2_error *err)
 {
 	uint64_t first = geometry_l1_entries(&img->geo, size);
 	int rc = tree_read(cut, img, l1_entries_in_file(img),
@@ -175,7 +183,7 @@ static int cut_entries(struct image *img, const struct tree *cut, uint64_t size,
 	if (rc == 0)
 		rc = change_clusters(img, n_tables * geometry_l2_reach(g),
 				     align_up(size, g->cluster_size),
-				     cut_cluster, 0, err);
+				     reshape_shrink_cut_cluster, 0, err);
 	if (rc == 0)
 		rc = cut_tables(img, cut, n_tables, err);
 	if (rc == 0)
@@ -212,7 +220,8 @@ static void own_data(struct image *img, uint64_t end, uint64_t *off,
  * Data in a shared or compressed cluster is copied, as for any other write.  A
  * data file is cut off itself.
  */
-static int zero_rest(struct image *img, uint64_t size, struct qcow2_error *err)
+static int reshape_shrink_zero_rest(struct image *img, uint64_t size,
+				    struct qcow2_error *err)
 {
 	uint64_t end = align_up(size, img->geo.cluster_size);
 	uint64_t off = size, len;
@@ -262,7 +271,7 @@ static int shrink(struct image *img, const struct tree *cut, uint64_t size,
 	img->virtual_size = size;
 	rc = cut_entries(img, cut, size, err);
 	if (rc == 0)
-		rc = zero_rest(img, size, err);
+		rc = reshape_shrink_zero_rest(img, size, err);
 	if (rc == 0 && img->geo.has_data_file)
 		rc = store_truncate(img->data, size, err);
 	if (rc == 0)
@@ -276,7 +285,7 @@ int image_shrink(struct image *img, uint64_t size, struct qcow2_error *err)
 	int rc = image_flush(img, err);
 
 	if (rc == 0)
-		rc = look(img, size, &cut, err);
+		rc = reshape_shrink_look(img, size, &cut, err);
 	if (rc == 0)
 		rc = shrink(img, &cut, size, err);
 	tree_release(&cut);

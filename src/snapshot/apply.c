@@ -61,7 +61,7 @@ static void application_validate(const struct application *a)
 
 /* QEMU refuses for the same reason: bitmaps say what has changed since some
  * time, and nobody knows what changes now. */
-static int check_bitmaps(const struct image *img, struct qcow2_error *err)
+static int apply_check_bitmaps(const struct image *img, struct qcow2_error *err)
 {
 	if (!img->bitmaps.n || !atomic_load(&img->writer->bitmaps_valid))
 		return 0;
@@ -108,8 +108,8 @@ static int difference(struct tree *out, const struct tree *t,
 	return 0;
 }
 
-static int find(struct application *a, const char *id_or_name,
-		const struct snapshot_info **out, struct qcow2_error *err)
+static int apply_find(struct application *a, const char *id_or_name,
+		      const struct snapshot_info **out, struct qcow2_error *err)
 {
 	struct image *img = a->img;
 	uint32_t index;
@@ -120,12 +120,12 @@ static int find(struct application *a, const char *id_or_name,
 	*out = &img->snapshots.list[index];
 	a->disk_size = (*out)->disk_size;
 	rc = snapshot_check_view(&img->geo, *out, image_file_end(img), err);
-	return rc < 0 ? rc : check_bitmaps(img, err);
+	return rc < 0 ? rc : apply_check_bitmaps(img, err);
 }
 
 /* After the proof, which may change flags in the tables that are read here. */
-static int look(struct application *a, const struct snapshot_info *s,
-		struct qcow2_error *err)
+static int apply_look(struct application *a, const struct snapshot_info *s,
+		      struct qcow2_error *err)
 {
 	struct image *img = a->img;
 	int rc = tree_read(&a->tree, img, s->l1_size, s->l1_off, err);
@@ -146,7 +146,7 @@ static int look(struct application *a, const struct snapshot_info *s,
 
 /* A sound snapshot has no COPIED flags; one that has would let the disk write
  * into it. */
-static int clear_copied(struct application *a, struct qcow2_error *err)
+static int apply_clear_copied(struct application *a, struct qcow2_error *err)
 {
 	for (uint64_t i = 0; i < a->tree.n_l1; i++)
 		a->tree.l1[i] &= ~ENTRY_COPIED;
@@ -184,7 +184,7 @@ static void unguard_tables(struct application *a, const struct tree *t,
 
 /* ---- Without room -------------------------------------------------------- */
 
-static uint64_t entry_of(const struct tree *t, uint64_t i)
+static uint64_t apply_entry_of(const struct tree *t, uint64_t i)
 {
 	return i < t->n_l1 ? t->l1[i] : 0;
 }
@@ -201,7 +201,7 @@ static bool fits_in_place(const struct application *a)
 	    img->header.l1_size != n)
 		return false;
 	for (uint64_t i = 0; i < n; i++) {
-		if (entry_of(&a->tree, i) == entry_of(&a->old, i))
+		if (apply_entry_of(&a->tree, i) == apply_entry_of(&a->old, i))
 			continue;
 		if (sector != UINT64_MAX && sector != i / PER_SECTOR)
 			return false;
@@ -235,22 +235,22 @@ static int set_entries(struct application *a, const struct tree *to,
 	if (rc < 0)
 		return rc;
 	for (uint64_t i = 0; i < map->l1.n_entries; i++)
-		if (entry_of(to, i) != map_l1_entry(map, i))
-			commit_set_l1(c, i, entry_of(to, i));
+		if (apply_entry_of(to, i) != map_l1_entry(map, i))
+			commit_set_l1(c, i, apply_entry_of(to, i));
 	commit_order(c);
 	commit_end(c);
 	map_forget_walk(map);
 	return 0;
 }
 
-static int prepare(struct application *a, struct qcow2_error *err)
+static int apply_prepare(struct application *a, struct qcow2_error *err)
 {
 	struct image *img = a->img;
 	int rc = tree_add_references(img, &a->gained, err);
 
 	a->counted = rc == 0;
 	if (rc == 0)
-		rc = clear_copied(a, err);
+		rc = apply_clear_copied(a, err);
 	if (rc == 0)
 		rc = guard_tables(a, err);
 	if (rc == 0)
@@ -268,7 +268,7 @@ static int prepare(struct application *a, struct qcow2_error *err)
 }
 
 /* A header that may show the snapshot's disk keeps all that it has. */
-static void undo(struct application *a)
+static void apply_undo(struct application *a)
 {
 	unguard_tables(a, &a->tree, &a->old);
 	l1_table_drop(a->img, a->tree.n_l1, a->l1_off);
@@ -300,7 +300,7 @@ static int switch_in_place(struct application *a, struct qcow2_error *err)
 		set_entries(a, &a->old, NULL);
 		if (commit_flush(c, NULL) < 0)
 			a->counted = false;
-		undo(a);
+		apply_undo(a);
 	}
 	return rc;
 }
@@ -315,7 +315,7 @@ static int switch_disk(struct application *a, struct qcow2_error *err)
 		return switch_in_place(a, err);
 	rc = header_sector_update(img, set_disk, a, err);
 	if (rc < 0) {
-		undo(a);
+		apply_undo(a);
 		return rc;
 	}
 	l1_use(img, &a->memory);
@@ -339,19 +339,19 @@ static int apply(struct application *a, const char *id_or_name,
 	uint64_t old_off = img->header.l1_off;
 	uint64_t old_n = l1_entries_in_file(img);
 	const struct snapshot_info *s = NULL;
-	int rc = find(a, id_or_name, &s, err);
+	int rc = apply_find(a, id_or_name, &s, err);
 
 	if (rc == 0)
 		rc = proof_require_frozen(img, err);
 	if (rc == 0)
-		rc = look(a, s, err);
+		rc = apply_look(a, s, err);
 	if (rc == 0)
 		rc = features_before_guest_change(img, err);
 	if (rc < 0)
 		return rc;
-	rc = prepare(a, err);
+	rc = apply_prepare(a, err);
 	if (rc < 0) {
-		undo(a);
+		apply_undo(a);
 		return rc;
 	}
 	rc = switch_disk(a, err);

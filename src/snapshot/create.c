@@ -150,7 +150,8 @@ static int make_entry(struct creation *c, const char *name,
 
 /* ---- Tables -------------------------------------------------------------- */
 
-static int write_table(struct creation *c, struct qcow2_error *err)
+static int snapshot_create_write_table(struct creation *c,
+				       struct qcow2_error *err)
 {
 	const struct snapshots *old = &c->img->snapshots;
 	int rc;
@@ -171,7 +172,8 @@ static int write_table(struct creation *c, struct qcow2_error *err)
 	return snapshot_table_write(c->img, &c->next, &c->table, err);
 }
 
-static int clear_copied(struct creation *c, struct qcow2_error *err)
+static int snapshot_create_clear_copied(struct creation *c,
+					struct qcow2_error *err)
 {
 	int rc = 0;
 
@@ -182,7 +184,7 @@ static int clear_copied(struct creation *c, struct qcow2_error *err)
 
 /* ---- All of it ----------------------------------------------------------- */
 
-static int prepare(struct creation *c, struct qcow2_error *err)
+static int snapshot_create_prepare(struct creation *c, struct qcow2_error *err)
 {
 	int rc = tree_add_references(c->img, &c->tree, err);
 
@@ -191,12 +193,12 @@ static int prepare(struct creation *c, struct qcow2_error *err)
 		rc = fresh_l1_write(c->img, c->tree.l1, c->tree.n_l1,
 				    &c->l1_off, err);
 	if (rc == 0)
-		rc = write_table(c, err);
-	return rc < 0 ? rc : clear_copied(c, err);
+		rc = snapshot_create_write_table(c, err);
+	return rc < 0 ? rc : snapshot_create_clear_copied(c, err);
 }
 
 /* Nothing durable knows of the snapshot, unless the header is unsettled. */
-static int undo(struct creation *c)
+static int snapshot_create_undo(struct creation *c)
 {
 	uint64_t n_lost;
 	int rc, restored;
@@ -216,9 +218,10 @@ static int undo(struct creation *c)
 	return rc < 0 ? rc : restored;
 }
 
-static int carry_out(struct creation *c, struct qcow2_error *err)
+static int snapshot_create_carry_out(struct creation *c,
+				     struct qcow2_error *err)
 {
-	int rc = prepare(c, err);
+	int rc = snapshot_create_prepare(c, err);
 
 	if (rc == 0)
 		creation_validate(c);
@@ -227,7 +230,7 @@ static int carry_out(struct creation *c, struct qcow2_error *err)
 	if (rc == 0)
 		c->info.id = NULL;
 	else
-		c->unfinished = undo(c);
+		c->unfinished = snapshot_create_undo(c);
 	return rc;
 }
 
@@ -246,7 +249,7 @@ static int create(struct creation *c, const char *name,
 		rc = features_begin_dirty(img, DIRTY_OPERATION, err);
 	if (rc < 0)
 		return rc;
-	rc = carry_out(c, err);
+	rc = snapshot_create_carry_out(c, err);
 	if (rc == 0 && opts->vm_state_size)
 		rc = vmstate_drop(img, err);
 	if (c->unfinished) {

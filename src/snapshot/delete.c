@@ -75,8 +75,8 @@ static int allow_restore(struct image *img, struct qcow2_error *err)
 	return rc;
 }
 
-static int find(struct deletion *d, const char *id_or_name, uint32_t *index,
-		struct qcow2_error *err)
+static int delete_find(struct deletion *d, const char *id_or_name,
+		       uint32_t *index, struct qcow2_error *err)
 {
 	int rc = snapshot_index(d->img, id_or_name, index, err);
 
@@ -87,7 +87,8 @@ static int find(struct deletion *d, const char *id_or_name, uint32_t *index,
 }
 
 /* After the proof, which may change flags in the tables that are read here. */
-static int look(struct deletion *d, uint32_t index, struct qcow2_error *err)
+static int delete_look(struct deletion *d, uint32_t index,
+		       struct qcow2_error *err)
 {
 	int rc = tree_read(&d->tree, d->img, d->info.l1_size, d->info.l1_off,
 			   err);
@@ -112,8 +113,8 @@ static void punch_clusters(struct image *img, uint64_t n, uint64_t first)
 }
 
 /* Gives back the space of the clusters of one run that are free now. */
-static int punch_run(struct image *img, const struct tree_run *run,
-		     struct qcow2_error *err)
+static int delete_punch_run(struct image *img, const struct tree_run *run,
+			    struct qcow2_error *err)
 {
 	uint64_t end = run->first + run->n;
 	uint64_t from = run->first;
@@ -143,14 +144,14 @@ static int punch_runs(void *opaque, const struct tree_run *runs, size_t n,
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < n; i++)
-		rc = punch_run(opaque, &runs[i], err);
+		rc = delete_punch_run(opaque, &runs[i], err);
 	return rc;
 }
 
 /* The removal is durable, writers wait, and what the disk needs has its
  * refcount: so nobody misses these bytes.  Failing to costs space and nothing
  * else. */
-static void punch(struct deletion *d)
+static void delete_punch(struct deletion *d)
 {
 	if (d->img->writer->policy.snapshot)
 		tree_walk(d->img, &d->tree, punch_runs, d->img, NULL);
@@ -169,7 +170,7 @@ static int lost_clusters(struct image *img, uint64_t n, struct qcow2_error *err)
 	return features_mark_corrupt(img, -EIO);
 }
 
-static int forget(struct deletion *d, struct qcow2_error *err)
+static int delete_forget(struct deletion *d, struct qcow2_error *err)
 {
 	struct image *img = d->img;
 	uint64_t n_lost = 0;
@@ -188,11 +189,11 @@ static int forget(struct deletion *d, struct qcow2_error *err)
 	if (n_lost)
 		return lost_clusters(img, n_lost, err);
 	if (rc == 0 && low)
-		punch(d);
+		delete_punch(d);
 	return rc;
 }
 
-static int carry_out(struct deletion *d, struct qcow2_error *err)
+static int delete_carry_out(struct deletion *d, struct qcow2_error *err)
 {
 	struct image *img = d->img;
 	struct fresh_table table;
@@ -210,7 +211,7 @@ static int carry_out(struct deletion *d, struct qcow2_error *err)
 		return rc;
 	}
 	d->switched = true;
-	return forget(d, err);
+	return delete_forget(d, err);
 }
 
 static int delete (struct deletion *d, const char *id_or_name,
@@ -218,19 +219,19 @@ static int delete (struct deletion *d, const char *id_or_name,
 {
 	struct image *img = d->img;
 	uint32_t index = 0;
-	int rc = find(d, id_or_name, &index, err);
+	int rc = delete_find(d, id_or_name, &index, err);
 
 	if (rc == 0)
 		rc = proof_require_frozen(img, err);
 	if (rc == 0)
-		rc = look(d, index, err);
+		rc = delete_look(d, index, err);
 	if (rc == 0)
 		rc = features_begin_dirty(img, DIRTY_OPERATION, err);
 	if (rc < 0) {
 		d->info.id = NULL;
 		return rc;
 	}
-	rc = carry_out(d, err);
+	rc = delete_carry_out(d, err);
 	if (rc < 0 && d->switched) {
 		unfinished_leave(img, rc);
 		return rc;

@@ -114,7 +114,7 @@ struct place {
 	uint64_t host_off;
 };
 
-static void set_place(struct header *h, void *opaque)
+static void snapshot_table_set_place(struct header *h, void *opaque)
 {
 	const struct place *p = opaque;
 
@@ -142,7 +142,8 @@ int snapshot_table_switch(struct image *img, struct snapshots *s,
 	int rc = commit_flush(&img->writer->commit, err);
 
 	if (rc == 0)
-		rc = header_sector_update(img, set_place, &to, err);
+		rc = header_sector_update(img, snapshot_table_set_place, &to,
+					  err);
 	if (rc < 0) {
 		table_drop(img, t);
 		*t = (struct fresh_table){ 0 };

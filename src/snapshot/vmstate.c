@@ -79,7 +79,8 @@ int image_vmstate_read(struct image *img, void *buf, size_t len, uint64_t off,
 
 /* ---- Writing ------------------------------------------------------------- */
 
-static int make_room(struct image *img, uint64_t end, struct qcow2_error *err)
+static int vmstate_make_room(struct image *img, uint64_t end,
+			     struct qcow2_error *err)
 {
 	uint64_t reach = geometry_l2_reach(&img->geo);
 	uint64_t max = L1_TABLE_BYTES_MAX / L1_ENTRY_BYTES;
@@ -102,8 +103,9 @@ static int make_room(struct image *img, uint64_t end, struct qcow2_error *err)
 	return rc;
 }
 
-static int write_clusters(struct image *img, const uint8_t *buf, uint64_t len,
-			  uint64_t off, struct qcow2_error *err)
+static int vmstate_write_clusters(struct image *img, const uint8_t *buf,
+				  uint64_t len, uint64_t off,
+				  struct qcow2_error *err)
 {
 	struct iovec iov = { (void *)(uintptr_t)buf, to_size(len) };
 	struct iov_cursor src = iov_cursor_init(&iov, 1);
@@ -127,7 +129,8 @@ static int write_part(struct image *img, const uint8_t *buf, uint64_t len,
 	if (rc < 0)
 		return rc;
 	memcpy(cluster + in_cluster, buf, to_size(len));
-	return write_clusters(img, cluster, size, off - in_cluster, err);
+	return vmstate_write_clusters(img, cluster, size, off - in_cluster,
+				      err);
 }
 
 static int write_pieces(struct image *img, const uint8_t *buf, uint64_t len,
@@ -142,8 +145,9 @@ static int write_pieces(struct image *img, const uint8_t *buf, uint64_t len,
 		if (here == size && len >= size)
 			here = align_down(len, size);
 		here = min_u64(here, len);
-		rc = here % size ? write_part(img, buf, here, off, err)
-				 : write_clusters(img, buf, here, off, err);
+		rc = here % size
+			     ? write_part(img, buf, here, off, err)
+			     : vmstate_write_clusters(img, buf, here, off, err);
 		buf += here;
 		off += here;
 		len -= here;
@@ -162,7 +166,7 @@ int image_vmstate_write(struct image *img, const void *buf, size_t len,
 		return 0;
 	rc = proof_make(img, err);
 	if (rc == 0)
-		rc = make_room(img, off + len, err);
+		rc = vmstate_make_room(img, off + len, err);
 	return rc < 0 ? rc : write_pieces(img, buf, len, off, err);
 }
 

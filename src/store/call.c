@@ -56,8 +56,8 @@ static const char *words(int rc, struct qcow2_error *reason)
 	return reason->message[0] ? reason->message : error_words(-rc);
 }
 
-static int fail(const struct qcow2_store *s, int rc, const char *what,
-		const char *why, struct qcow2_error *err)
+static int call_fail(const struct qcow2_store *s, int rc, const char *what,
+		     const char *why, struct qcow2_error *err)
 {
 	return error_set(err, rc, "%s: cannot %s: %s", s->label, what, why);
 }
@@ -72,7 +72,8 @@ static int fail_range(const struct qcow2_store *s, int rc, const char *what,
 			 s->label, what, len, off, why);
 }
 
-static int check_change(const struct qcow2_store *s, struct qcow2_error *err)
+static int call_check_change(const struct qcow2_store *s,
+			     struct qcow2_error *err)
 {
 	if (s->read_only)
 		return error_set(err, -EBADF, "%s: is open read-only",
@@ -96,8 +97,8 @@ static uint64_t vector_len(const struct iovec *iov, int iovcnt)
 
 /* Everything that a store does with bytes ends here, and is counted: one call of
  * @kind and @len bytes.  To wait, or not to have the operation, is no failure. */
-static int count(struct qcow2_store *s, int rc, enum store_number kind,
-		 uint64_t len)
+static int call_count(struct qcow2_store *s, int rc, enum store_number kind,
+		      uint64_t len)
 {
 	if (rc == 0)
 		tally_count(&s->done, kind, len);
@@ -120,7 +121,7 @@ int store_preadv(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
 		return rc;
 	reason_clear(&reason);
 	rc = s->ops.preadv(s->self, iov, iovcnt, off, flags, &reason);
-	rc = count(s, answer(rc, "preadv", &reason), STORE_READS, len);
+	rc = call_count(s, answer(rc, "preadv", &reason), STORE_READS, len);
 	return rc < 0 ? fail_range(s, rc, "read", len, off, words(rc, &reason),
 				   err)
 		      : 0;
@@ -161,14 +162,14 @@ int store_pwritev(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
 
 	assert(range_is_sane(off, len));
 	assert((flags & ~WRITE_FLAGS) == 0);
-	rc = check_change(s, err);
+	rc = call_check_change(s, err);
 	if (rc < 0 || len == 0)
 		return rc;
 	reason_clear(&reason);
 	rc = s->ops.pwritev
 		     ? s->ops.pwritev(s->self, iov, iovcnt, off, flags, &reason)
 		     : -ENOTSUP;
-	rc = count(s, answer(rc, "pwritev", &reason), STORE_WRITES, len);
+	rc = call_count(s, answer(rc, "pwritev", &reason), STORE_WRITES, len);
 	return rc < 0 ? fail_range(s, rc, "write", len, off, words(rc, &reason),
 				   err)
 		      : 0;
@@ -195,7 +196,7 @@ int store_flush(struct qcow2_store *s, struct qcow2_error *err)
 	rc = s->ops.flush ? s->ops.flush(s->self, &reason) : -ENOTSUP;
 	rc = answer(rc, "flush", &reason);
 	tally_add(&s->done, rc < 0 ? STORE_FAILED : STORE_FLUSHES, 1);
-	return rc < 0 ? fail(s, rc, "flush", words(rc, &reason), err) : 0;
+	return rc < 0 ? call_fail(s, rc, "flush", words(rc, &reason), err) : 0;
 }
 
 /* Zeroing never changes the size, so the plain writes stop at the end. */
@@ -229,13 +230,13 @@ int store_zero(struct qcow2_store *s, uint64_t len, uint64_t off,
 
 	assert(range_is_sane(off, len));
 	assert((flags & ~ZERO_FLAGS) == 0);
-	rc = check_change(s, err);
+	rc = call_check_change(s, err);
 	if (rc < 0 || len == 0)
 		return rc;
 	reason_clear(&reason);
 	rc = s->ops.zero ? s->ops.zero(s->self, len, off, flags, &reason)
 			 : -ENOTSUP;
-	rc = count(s, answer(rc, "zero", &reason), STORE_ZEROES, len);
+	rc = call_count(s, answer(rc, "zero", &reason), STORE_ZEROES, len);
 	if (rc == -ENOTSUP && !(flags & QCOW2_STORE_NO_FALLBACK))
 		return write_zeros_inside(s, len, off, flags & WRITE_FLAGS,
 					  err);
@@ -251,7 +252,7 @@ int store_truncate(struct qcow2_store *s, uint64_t size,
 	int rc;
 
 	assert(range_is_sane(size, 0));
-	rc = check_change(s, err);
+	rc = call_check_change(s, err);
 	if (rc < 0)
 		return rc;
 	reason_clear(&reason);
@@ -279,7 +280,8 @@ int store_size(struct qcow2_store *s, uint64_t *size, struct qcow2_error *err)
 	rc = answer(rc, "size", &reason);
 	rc = answer_number(rc, number, "size", &reason);
 	if (rc < 0)
-		return fail(s, rc, "find the size", words(rc, &reason), err);
+		return call_fail(s, rc, "find the size", words(rc, &reason),
+				 err);
 	*size = number;
 	return 0;
 }
@@ -300,8 +302,8 @@ int store_allocated(struct qcow2_store *s, uint64_t *bytes,
 	rc = answer(rc, "allocated", &reason);
 	rc = answer_number(rc, number, "allocated", &reason);
 	if (rc < 0)
-		return fail(s, rc, "find the space in use", words(rc, &reason),
-			    err);
+		return call_fail(s, rc, "find the space in use",
+				 words(rc, &reason), err);
 	*bytes = number;
 	return 0;
 }

@@ -281,7 +281,8 @@ static int adopt_fd(struct file *f, int fd, const char *name,
 }
 
 /* Programs that have the old contents open object by their locks. */
-static int empty(struct file *f, const char *name, struct qcow2_error *err)
+static int store_file_empty(struct file *f, const char *name,
+			    struct qcow2_error *err)
 {
 	struct stat st;
 	int rc;
@@ -299,8 +300,8 @@ static int empty(struct file *f, const char *name, struct qcow2_error *err)
 	return file_lock(f, QCOW2_STORE_UNLOCK, err);
 }
 
-static int prepare(struct file *f, int fd, const char *name, unsigned flags,
-		   struct qcow2_error *err)
+static int store_file_prepare(struct file *f, int fd, const char *name,
+			      unsigned flags, struct qcow2_error *err)
 {
 	struct stat st;
 	int rc;
@@ -326,7 +327,7 @@ static int prepare(struct file *f, int fd, const char *name, unsigned flags,
 	/* As file_impl.h says. */
 	assert(f->fd > STDERR_FILENO);
 	assert(f->align && is_aligned(f->align, f->align));
-	return flags & QCOW2_STORE_CREATE ? empty(f, name, err) : 0;
+	return flags & QCOW2_STORE_CREATE ? store_file_empty(f, name, err) : 0;
 }
 
 int store_file_from_fd(int fd, const char *name, unsigned flags,
@@ -337,7 +338,7 @@ int store_file_from_fd(int fd, const char *name, unsigned flags,
 
 	if (!f)
 		return error_nomem(err, "an open file", sizeof(*f));
-	rc = prepare(f, fd, name, flags, err);
+	rc = store_file_prepare(f, fd, name, flags, err);
 	if (rc == 0)
 		rc = store_new(&file_ops, f, name, !(flags & QCOW2_STORE_RDWR),
 			       out, err);
@@ -370,7 +371,7 @@ int store_file_open(const char *path, unsigned flags, struct qcow2_store **out,
 	int fd;
 
 	/* Opening alone can rewind a tape or wake the other end of a pipe;
-	 * prepare() looks again at what really was opened. */
+	 * store_file_prepare() looks again at what really was opened. */
 	if (stat(path, &st) == 0) {
 		rc = file_check_kind(&st, path, err);
 		if (rc < 0)

@@ -61,7 +61,7 @@ bool file_is_aligned(const struct file *f, const struct iovec *iov, int iovcnt,
 }
 
 /* The part of a transfer that one filling of the bounce buffer serves. */
-struct window {
+struct file_direct_window {
 	uint8_t *buf; /* holds [pos, pos + n), whole blocks */
 	uint64_t pos;
 	uint64_t n;
@@ -77,10 +77,11 @@ static uint64_t bounce_size(const struct file *f, uint64_t off, uint64_t end)
 }
 
 /* The window at @at of the transfer [.., end). */
-static struct window window_at(const struct file *f, uint8_t *buf, uint64_t at,
-			       uint64_t end, uint64_t size)
+static struct file_direct_window window_at(const struct file *f, uint8_t *buf,
+					   uint64_t at, uint64_t end,
+					   uint64_t size)
 {
-	struct window w = { .buf = buf, .from = at };
+	struct file_direct_window w = { .buf = buf, .from = at };
 
 	w.pos = align_down(at, f->align);
 	w.n = min_u64(align_up(end, f->align) - w.pos, size);
@@ -106,7 +107,7 @@ int file_direct_read(struct file *f, const struct iovec *iov, int iovcnt,
 	if (!buf)
 		return -ENOMEM;
 	while (off < end) {
-		struct window w = window_at(f, buf, off, end, size);
+		struct file_direct_window w = window_at(f, buf, off, end, size);
 		int rc = read_blocks(f, w.buf, w.n, w.pos);
 
 		if (rc < 0)
@@ -118,7 +119,7 @@ int file_direct_read(struct file *f, const struct iovec *iov, int iovcnt,
 }
 
 /* Old contents of the first and the last block, where they must survive. */
-static int read_edges(struct file *f, const struct window *w)
+static int read_edges(struct file *f, const struct file_direct_window *w)
 {
 	uint64_t last = w->n - f->align;
 	int rc = 0;
@@ -145,7 +146,7 @@ static int write_windows(struct file *f, uint8_t *buf, uint64_t size,
 			 struct iov_cursor *c, uint64_t off, uint64_t end)
 {
 	while (off < end) {
-		struct window w = window_at(f, buf, off, end, size);
+		struct file_direct_window w = window_at(f, buf, off, end, size);
 		struct iovec iov = { .iov_base = buf, .iov_len = (size_t)w.n };
 		int rc = read_edges(f, &w);
 

@@ -111,7 +111,7 @@ static int take_bits(const struct file *f, unsigned bits, unsigned *got)
 	return 0;
 }
 
-static int fail(int rc, int byte, struct qcow2_error *err)
+static int file_lock_fail(int rc, int byte, struct qcow2_error *err)
 {
 	static const char *const names[N_PERMISSIONS] = {
 		"consistent read", "write", "write unchanged", "resize"
@@ -135,10 +135,10 @@ static int test_bits(const struct file *f, unsigned bits,
 		int rc = bits & USE(p) ? test_byte(f, KEEP_BASE + p) : 0;
 
 		if (rc < 0)
-			return fail(rc, KEEP_BASE + p, err);
+			return file_lock_fail(rc, KEEP_BASE + p, err);
 		rc = bits & KEEP(p) ? test_byte(f, USE_BASE + p) : 0;
 		if (rc < 0)
-			return fail(rc, USE_BASE + p, err);
+			return file_lock_fail(rc, USE_BASE + p, err);
 	}
 	return 0;
 }
@@ -161,7 +161,7 @@ int file_lock(void *self, enum qcow2_store_lock lock, struct qcow2_error *err)
 		return 0;
 	rc = take_bits(f, want & ~f->locked, &got);
 	if (rc < 0)
-		fail(rc, USE_BASE, err);
+		file_lock_fail(rc, USE_BASE, err);
 	else
 		rc = test_bits(f, want, err);
 	if (rc < 0) {

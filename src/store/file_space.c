@@ -47,7 +47,7 @@ static int try_fallocate(struct file *f, int mode, atomic_int *can,
 	return rc;
 }
 
-static int punch(struct file *f, uint64_t len, uint64_t off)
+static int file_space_punch(struct file *f, uint64_t len, uint64_t off)
 {
 	return try_fallocate(f, PUNCH, &f->can_punch, len, off);
 }
@@ -63,13 +63,13 @@ static int zero_regular(struct file *f, uint64_t len, uint64_t off,
 	int rc = -ENOTSUP;
 
 	if (flags & QCOW2_STORE_UNMAP)
-		rc = punch(f, len, off);
+		rc = file_space_punch(f, len, off);
 	if (rc == -ENOTSUP)
 		rc = zero_range(f, len, off);
 	if (rc != -ENOTSUP || (flags & QCOW2_STORE_UNMAP))
 		return rc;
 	/* A hole reads as zeros too; the space is then reserved anew. */
-	rc = punch(f, len, off);
+	rc = file_space_punch(f, len, off);
 	if (rc < 0)
 		return rc;
 	rc = call_fallocate(f, FALLOC_FL_KEEP_SIZE, len, off);
@@ -86,13 +86,13 @@ static int zero_blocks(struct file *f, uint64_t len, uint64_t off,
 	if (len == 0)
 		return 0;
 	if (flags & QCOW2_STORE_UNMAP)
-		rc = punch(f, len, off);
+		rc = file_space_punch(f, len, off);
 	if (rc == -ENOTSUP && !(flags & QCOW2_STORE_NO_FALLBACK))
 		rc = zero_range(f, len, off);
 	return rc;
 }
 
-static int write_zeros(struct file *f, uint64_t len, uint64_t off)
+static int file_space_write_zeros(struct file *f, uint64_t len, uint64_t off)
 {
 	CLEANUP_FREE void *zeros = NULL;
 	struct iovec iov;
@@ -119,9 +119,9 @@ static int zero_device(struct file *f, uint64_t off, uint64_t end,
 		rc = zero_blocks(f, past - first, first, flags);
 	}
 	if (rc == 0)
-		rc = write_zeros(f, first - off, off);
+		rc = file_space_write_zeros(f, first - off, off);
 	if (rc == 0)
-		rc = write_zeros(f, end - past, past);
+		rc = file_space_write_zeros(f, end - past, past);
 	return rc;
 }
 
@@ -135,7 +135,7 @@ static int zero_any(struct file *f, uint64_t len, uint64_t off, unsigned flags)
 	if ((flags & QCOW2_STORE_UNMAP) && !f->is_device) {
 		FILE_BLOCKS = file_blocks_share(f);
 
-		rc = punch(f, len, off);
+		rc = file_space_punch(f, len, off);
 		if (rc != -ENOTSUP)
 			return rc;
 	}

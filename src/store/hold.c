@@ -18,7 +18,7 @@ static void holders_validate(const struct qcow2_store *s)
 	assert(implies(s->has_writer, s->n_readers == 0));
 }
 
-static int refuse(const struct qcow2_store *s, struct qcow2_error *err)
+static int hold_refuse(const struct qcow2_store *s, struct qcow2_error *err)
 {
 	if (s->has_writer)
 		return error_reason(err, -EBUSY, QCOW2_REASON_LOCKED,
@@ -63,7 +63,7 @@ static int join(struct qcow2_store *s, unsigned how, struct qcow2_error *err)
 
 	if (s->has_writer || (writes && s->n_readers) ||
 	    s->n_readers == UINT32_MAX)
-		return refuse(s, err);
+		return hold_refuse(s, err);
 	if (!s->n_readers)
 		rc = take_lock(s, writes, err);
 	if (rc < 0)
@@ -101,7 +101,7 @@ bool store_is_unlocked(struct qcow2_store *s)
 	return (s->has_writer || s->n_readers) && s->is_unlocked;
 }
 
-static void leave(struct qcow2_store *s, bool writes)
+static void hold_leave(struct qcow2_store *s, bool writes)
 {
 	SCOPED_LOCK(&s->hold_lock);
 
@@ -125,6 +125,6 @@ void store_release(struct store_hold *h)
 		return;
 	h->store = NULL;
 	if (store_is_here(s))
-		leave(s, h->how & HOLD_WRITE);
+		hold_leave(s, h->how & HOLD_WRITE);
 	store_unref(s);
 }

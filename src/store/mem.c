@@ -239,7 +239,7 @@ static int mem_allocated(void *self, uint64_t *bytes, struct qcow2_error *err)
 }
 
 /* Returns the end of the run of existing pages that starts at page @number. */
-static uint64_t run_end(const struct mem *m, uint64_t number, uint64_t end)
+static uint64_t mem_run_end(const struct mem *m, uint64_t number, uint64_t end)
 {
 	while (number * PAGE_BYTES < end && pages_get(&m->pages, number))
 		number++;
@@ -263,7 +263,7 @@ static int mem_extent(void *self, uint64_t *len, uint64_t off, int *is_data,
 		return 0;
 	}
 	*is_data = 1;
-	*len = min_u64(run_end(m, next, end), end) - off;
+	*len = min_u64(mem_run_end(m, next, end), end) - off;
 	return 0;
 }
 

@@ -21,7 +21,7 @@ static unsigned level_shift(unsigned level)
 	return (level - 1) * NODE_SHIFT;
 }
 
-static unsigned slot_of(uint64_t number, unsigned level)
+static unsigned pages_slot_of(uint64_t number, unsigned level)
 {
 	return (unsigned)(number >> level_shift(level)) & (NODE_SLOTS - 1);
 }
@@ -39,7 +39,8 @@ uint8_t *pages_get(const struct pages *p, uint64_t number)
 	if (!is_covered(p, number))
 		return NULL;
 	for (unsigned level = p->height; level && at; level--)
-		at = ((struct pages_node *)at)->child[slot_of(number, level)];
+		at = ((struct pages_node *)at)
+			     ->child[pages_slot_of(number, level)];
 	return at;
 }
 
@@ -78,13 +79,13 @@ uint8_t *pages_make(struct pages *p, uint64_t number)
 		return NULL;
 	n = p->root;
 	for (unsigned level = p->height; level > 1; level--) {
-		slot = slot_of(number, level);
+		slot = pages_slot_of(number, level);
 		if (!n->child[slot] &&
 		    !node_set(n, slot, calloc(1, sizeof(*n))))
 			return NULL;
 		n = n->child[slot];
 	}
-	slot = slot_of(number, 1);
+	slot = pages_slot_of(number, 1);
 	if (!n->child[slot]) {
 		if (!node_set(n, slot, calloc(1, PAGE_BYTES)))
 			return NULL;

@@ -25,8 +25,8 @@ static unsigned store_flags(const struct publish_opts *opts)
 	       (opts->flags & PUBLISH_DIRECT ? QCOW2_STORE_DIRECT : 0);
 }
 
-static int fail(int rc, const char *path, const char *what,
-		struct qcow2_error *err)
+static int publish_fail(int rc, const char *path, const char *what,
+			struct qcow2_error *err)
 {
 	errno = -rc;
 	return file_fail(path, what, err);
@@ -65,8 +65,8 @@ static int begin_new(struct publish *p, const char *path,
 				 TEXT(path, strlen(path)));
 	fd = temp_open(p->final_path, MODE_NEW, &p->temp_path);
 	if (fd < 0)
-		return fail(fd, p->final_path,
-			    "create a temporary file beside it", err);
+		return publish_fail(fd, p->final_path,
+				    "create a temporary file beside it", err);
 	return use_temp(p, fd, path, opts, err);
 }
 
@@ -95,7 +95,8 @@ static int use_or_stay(struct publish *p, int fd, const char *path,
 	free(p->temp_path);
 	p->temp_path = NULL;
 	if (reason < 0)
-		return fail(reason, path, "look at its attributes", err);
+		return publish_fail(reason, path, "look at its attributes",
+				    err);
 	stay_in_place(p, reason);
 	return 0;
 }
@@ -111,8 +112,8 @@ static int begin_temp(struct publish *p, const char *path,
 		return use_or_stay(p, fd, path, st, opts, err);
 	reason = choose_without(fd, opts);
 	if (reason < 0)
-		return fail(fd, p->final_path,
-			    "create a temporary file beside it", err);
+		return publish_fail(fd, p->final_path,
+				    "create a temporary file beside it", err);
 	stay_in_place(p, reason);
 	return 0;
 }
@@ -140,7 +141,7 @@ static int begin_over_file(struct publish *p, const char *path,
 		return file_fail(path, "look at the file", err);
 	reason = choose_before(fd, &st, p->final_path, opts);
 	if (reason < 0)
-		return fail(reason, path, "look at its directory", err);
+		return publish_fail(reason, path, "look at its directory", err);
 	if (reason == QCOW2_IN_PLACE_NO)
 		return begin_temp(p, path, &st, opts, err);
 	if (opts->flags & PUBLISH_REPLACE)
@@ -186,8 +187,8 @@ static int begin(struct publish *p, const char *path,
 			       : file_fail(path, "look at the file", err);
 }
 
-static int tell(const struct publish *p, struct qcow2_placement *out,
-		struct qcow2_error *err)
+static int publish_tell(const struct publish *p, struct qcow2_placement *out,
+			struct qcow2_error *err)
 {
 	struct qcow2_placement full = {
 		.struct_size = sizeof(full),
@@ -207,7 +208,7 @@ void publish_validate(const struct publish *p)
 	assert(p->hold.store == p->store);
 	assert(p->replaced_hold.store == p->replaced);
 	assert(p->replaced != p->store);
-	/* What is written in place is the old file and has its name. */
+	/* A file written in place is the old file and has its name. */
 	assert(implies(p->in_place, !p->replaced && !p->temp_path));
 }
 
@@ -219,7 +220,7 @@ int publish_begin(struct publish *p, const char *path,
 	*p = (struct publish){ 0 };
 	rc = begin(p, path, opts, err);
 	if (rc == 0)
-		rc = tell(p, opts->placement, err);
+		rc = publish_tell(p, opts->placement, err);
 	if (rc < 0)
 		publish_abort(p);
 	else
@@ -283,12 +284,13 @@ static int give_name(struct publish *p, bool sync, struct qcow2_error *err)
 				 "stays, and the finished file is discarded",
 				 TEXT(p->final_path, strlen(p->final_path)));
 	if (rc < 0)
-		return fail(rc, p->final_path,
-			    "give the finished file its name", err);
+		return publish_fail(rc, p->final_path,
+				    "give the finished file its name", err);
 	rc = sync ? sync_dir(p) : 0;
 	if (rc == 0)
 		return 0;
-	return fail(rc, p->final_path, "make its new name durable", err);
+	return publish_fail(rc, p->final_path, "make its new name durable",
+			    err);
 }
 
 int publish_commit(struct publish *p, bool sync, struct qcow2_error *err)

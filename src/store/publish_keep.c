@@ -53,7 +53,7 @@ static bool copy_one(const struct xattrs *x, const char *name)
 	return fsetxattr(x->to, name, x->value, (size_t)n, 0) == 0;
 }
 
-static bool copy_all(struct xattrs *x)
+static bool publish_keep_copy_all(struct xattrs *x)
 {
 	list(x, x->from);
 	for (char *name = x->names; name < x->names + x->len;
@@ -90,7 +90,7 @@ static int keep_xattrs(int to, int from)
 		return -ENOMEM;
 	x.value = room + XATTR_BYTES_MAX;
 	x.other = room + 2 * XATTR_BYTES_MAX;
-	return copy_all(&x) && remove_others(&x);
+	return publish_keep_copy_all(&x) && remove_others(&x);
 }
 
 static bool keep_owner_and_mode(int to, const struct stat *old)

@@ -74,7 +74,7 @@ static inline bool store_identity_equal(struct store_identity a,
 	return a.device == b.device && a.number == b.number;
 }
 
-/* What was asked of it since store_new(). */
+/* Requests since store_new(). */
 void store_get_stats(const struct qcow2_store *s, struct qcow2_file_stats *out);
 
 /* For implementations: the `self` of a store that was made with @ops, NULL for

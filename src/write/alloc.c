@@ -83,7 +83,7 @@ static int claim_run(struct alloc *a, uint64_t want, struct alloc_run *out,
 }
 
 /* The first @n clusters of a run. */
-static struct claim cut(struct alloc *a, struct claim *from, uint64_t n)
+static struct claim alloc_cut(struct alloc *a, struct claim *from, uint64_t n)
 {
 	struct claim c = *from;
 
@@ -104,8 +104,8 @@ static uint64_t grow_window(struct alloc *a, uint64_t want)
 }
 
 /* Takes from the runs that are there.  *low says that another run is due. */
-static bool take(struct alloc *a, uint64_t want, struct alloc_run *out,
-		 bool *low)
+static bool alloc_take(struct alloc *a, uint64_t want, struct alloc_run *out,
+		       bool *low)
 {
 	SCOPED_LOCK(&a->lock);
 	SCOPED_VALIDATE(alloc, a);
@@ -115,7 +115,7 @@ static bool take(struct alloc *a, uint64_t want, struct alloc_run *out,
 		a->runs[1].claim.n_clusters = 0;
 	}
 	out->generation = a->runs[0].generation;
-	out->claim = cut(a, &a->runs[0].claim, want);
+	out->claim = alloc_cut(a, &a->runs[0].claim, want);
 	*low = a->runs[1].claim.n_clusters == 0 &&
 	       a->runs[0].claim.n_clusters <= a->window / 2;
 	return out->claim.n_clusters != 0;
@@ -158,7 +158,7 @@ int alloc_clusters(struct alloc *a, uint64_t want, struct allocation *out,
 	 * no hole of what was claimed ahead. */
 	if (large)
 		alloc_give_back(a);
-	if (large || !take(a, want, &run, &low))
+	if (large || !alloc_take(a, want, &run, &low))
 		rc = claim_run(a, want, &run, err);
 	if (rc < 0)
 		return rc;

@@ -9,7 +9,7 @@
 
 /* One L2 table, and the part of it that has changed and is not written yet:
  * whole slices of the cache. */
-struct table {
+struct copied_flags_table {
 	struct image *img;
 	uint8_t *bytes;
 	uint64_t host_off;
@@ -17,7 +17,8 @@ struct table {
 	uint64_t end;
 };
 
-static int write_changed(struct table *t, struct qcow2_error *err)
+static int copied_flags_write_changed(struct copied_flags_table *t,
+				      struct qcow2_error *err)
 {
 	uint64_t from = t->from;
 	uint64_t len = t->end - from;
@@ -30,15 +31,15 @@ static int write_changed(struct table *t, struct qcow2_error *err)
 }
 
 /* Entries come in order. */
-static int change_entry(struct table *t, uint64_t i, struct l2_entry e,
-			struct qcow2_error *err)
+static int copied_flags_change_entry(struct copied_flags_table *t, uint64_t i,
+				     struct l2_entry e, struct qcow2_error *err)
 {
 	uint64_t slice = t->img->map.l2.slice_bytes;
 	uint64_t at = align_down(i * t->img->geo.l2_entry_bytes, slice);
 	int rc = 0;
 
 	if (at > t->end || t->from == t->end) {
-		rc = write_changed(t, err);
+		rc = copied_flags_write_changed(t, err);
 		t->from = at;
 	}
 	t->end = at + slice;
@@ -72,7 +73,9 @@ static int clear_table(void *opaque, uint8_t *bytes, uint64_t index,
 {
 	struct image *img = opaque;
 	const struct geometry *g = &img->geo;
-	struct table t = { .img = img, .bytes = bytes, .host_off = host_off };
+	struct copied_flags_table t = { .img = img,
+					.bytes = bytes,
+					.host_off = host_off };
 	uint64_t n = geometry_l2_entries(g);
 	int rc = 0;
 
@@ -86,9 +89,9 @@ static int clear_table(void *opaque, uint8_t *bytes, uint64_t index,
 		if (!has_flag(e))
 			continue;
 		e.desc &= ~ENTRY_COPIED;
-		rc = change_entry(&t, i, e, err);
+		rc = copied_flags_change_entry(&t, i, e, err);
 	}
-	return rc < 0 ? rc : write_changed(&t, err);
+	return rc < 0 ? rc : copied_flags_write_changed(&t, err);
 }
 
 int copied_flags_clear_tables(struct image *img, struct tree *tree,
@@ -124,8 +127,8 @@ struct restore {
 
 /* The refcount of a cluster in use; 0 is made 1 again before anybody can claim
  * the cluster. */
-static int count_of(struct restore *r, uint64_t host_off, uint64_t *value,
-		    struct qcow2_error *err)
+static int copied_flags_count_of(struct restore *r, uint64_t host_off,
+				 uint64_t *value, struct qcow2_error *err)
 {
 	struct refcounts *refs = &r->img->writer->refs;
 	uint64_t idx = host_off >> r->img->geo.cluster_bits;
@@ -148,12 +151,12 @@ static int check_compressed(struct restore *r, struct l2_entry e,
 	int rc = 0;
 
 	for (; rc == 0 && at < end; at += img->geo.cluster_size)
-		rc = count_of(r, at, &value, err);
+		rc = copied_flags_count_of(r, at, &value, err);
 	return rc;
 }
 
-static int restore_entry(struct restore *r, struct table *t, uint64_t i,
-			 struct qcow2_error *err)
+static int restore_entry(struct restore *r, struct copied_flags_table *t,
+			 uint64_t i, struct qcow2_error *err)
 {
 	struct l2_entry e = l2_get(&r->img->geo, t->bytes, i);
 	uint64_t desc = e.desc & ~ENTRY_COPIED;
@@ -168,7 +171,7 @@ static int restore_entry(struct restore *r, struct table *t, uint64_t i,
 	/* Entries that point nowhere are not for us to judge. */
 	if (!l2_host_off(e) || l2_host_off(e) >= image_file_end(r->img))
 		return 0;
-	rc = count_of(r, l2_host_off(e), &value, err);
+	rc = copied_flags_count_of(r, l2_host_off(e), &value, err);
 	/* Also in a table whose own refcount is higher: a crash may have left it
 	 * so, and one that others have too counts for each of its clusters. */
 	if (rc == 0 && value == 1)
@@ -176,10 +179,10 @@ static int restore_entry(struct restore *r, struct table *t, uint64_t i,
 	if (rc < 0 || desc == e.desc)
 		return rc;
 	e.desc = desc;
-	return change_entry(t, i, e, err);
+	return copied_flags_change_entry(t, i, e, err);
 }
 
-static int restore_entries(struct restore *r, struct table *t,
+static int restore_entries(struct restore *r, struct copied_flags_table *t,
 			   struct qcow2_error *err)
 {
 	const struct geometry *g = &r->img->geo;
@@ -189,20 +192,20 @@ static int restore_entries(struct restore *r, struct table *t,
 	for (uint64_t i = l2_next_used(g, t->bytes, 0, n); rc == 0 && i < n;
 	     i = l2_next_used(g, t->bytes, i + 1, n))
 		rc = restore_entry(r, t, i, err);
-	return rc < 0 ? rc : write_changed(t, err);
+	return rc < 0 ? rc : copied_flags_write_changed(t, err);
 }
 
 static int restore_table(void *opaque, uint8_t *bytes, uint64_t index,
 			 uint64_t host_off, struct qcow2_error *err)
 {
 	struct restore *r = opaque;
-	struct table t = { .img = r->img,
-			   .bytes = bytes,
-			   .host_off = host_off };
+	struct copied_flags_table t = { .img = r->img,
+					.bytes = bytes,
+					.host_off = host_off };
 	uint64_t entry = r->tree.l1[index];
 	uint64_t want = entry & ~ENTRY_COPIED;
 	uint64_t value;
-	int rc = count_of(r, host_off, &value, err);
+	int rc = copied_flags_count_of(r, host_off, &value, err);
 
 	if (rc == 0 && value == 1)
 		want |= ENTRY_COPIED;

@@ -20,7 +20,7 @@ static bool has_host(const struct geometry *g, struct l2_entry e)
 
 /* Whether nobody else has the entry's host cluster.  An external data file has
  * no refcounts: there each cluster has its one place. */
-static bool is_own(const struct image *img, struct l2_entry e)
+static bool write_entry_is_own(const struct image *img, struct l2_entry e)
 {
 	const struct geometry *g = &img->geo;
 
@@ -29,7 +29,7 @@ static bool is_own(const struct image *img, struct l2_entry e)
 }
 
 /* Host clusters in a row; none when n is 0. */
-struct run {
+struct write_entry_run {
 	uint64_t host_off;
 	uint64_t n;
 };
@@ -46,30 +46,32 @@ uint64_t entry_compressed_end(const struct image *img, struct compressed c)
 }
 
 /* Those of the image file that the entry has a reference to. */
-static struct run clusters_of(const struct image *img, struct l2_entry e)
+static struct write_entry_run write_entry_clusters_of(const struct image *img,
+						      struct l2_entry e)
 {
 	const struct geometry *g = &img->geo;
 	uint64_t first = l2_host_off(e);
 	uint64_t end = first + g->cluster_size;
 
 	if (g->has_data_file)
-		return (struct run){ 0 };
+		return (struct write_entry_run){ 0 };
 	if (e.desc & L2_COMPRESSED) {
 		struct compressed c = compressed_decode(g, e.desc);
 
 		first = align_down(c.host_off, g->cluster_size);
 		end = entry_compressed_end(img, c);
 	} else if (!first) {
-		return (struct run){ 0 };
+		return (struct write_entry_run){ 0 };
 	}
-	return (struct run){ first, (end - first) >> g->cluster_bits };
+	return (struct write_entry_run){ first,
+					 (end - first) >> g->cluster_bits };
 }
 
 /* Metadata is nobody's data: what replaces the entry would free it. */
 static int check_owner(struct image *img, struct l2_entry e,
 		       struct qcow2_error *err)
 {
-	struct run r = clusters_of(img, e);
+	struct write_entry_run r = write_entry_clusters_of(img, e);
 
 	return r.n ? overlap_check(img, r.n << img->geo.cluster_bits,
 				   r.host_off, err)
@@ -100,7 +102,7 @@ uint64_t entry_in_place(const struct image *img, struct l2_entry e,
 	enum subcluster_kind kind;
 	unsigned n;
 
-	if (!is_own(img, e))
+	if (!write_entry_is_own(img, e))
 		return 0;
 	n = l2_subcluster_run(g, e, sub, &kind);
 	if (kind != SUBCLUSTER_NORMAL)
@@ -150,14 +152,14 @@ void entry_plan_init(const struct image *img, struct entry_plan *p,
 	const struct geometry *g = &img->geo;
 
 	*p = (struct entry_plan){ .old = e, .guest_off = guest_off };
-	p->keeps_host = is_own(img, e);
+	p->keeps_host = write_entry_is_own(img, e);
 	p->reads_zero = plan_reads_zero(img, e, guest_off);
 	p->copy_all = !g->extended_l2 || (e.desc & L2_COMPRESSED);
 }
 
 /* The subcluster at @guest_off holds its data already, in its place. */
-static bool is_there(const struct image *img, const struct entry_plan *p,
-		     uint64_t guest_off)
+static bool write_entry_is_there(const struct image *img,
+				 const struct entry_plan *p, uint64_t guest_off)
 {
 	return p->keeps_host && entry_in_place(img, p->old, guest_off) != 0;
 }
@@ -179,7 +181,7 @@ uint64_t entry_copy_begin(const struct image *img, const struct entry_plan *p,
 
 	if (p->copy_all)
 		return p->guest_off;
-	if (is_there(img, p, data_off))
+	if (write_entry_is_there(img, p, data_off))
 		return data_off;
 	if (moves)
 		begin = min_u64(begin,
@@ -197,7 +199,7 @@ uint64_t entry_copy_end(const struct image *img, const struct entry_plan *p,
 
 	if (data_end >= end || p->copy_all)
 		return max_u64(end, data_end);
-	if (is_there(img, p, data_end - 1))
+	if (write_entry_is_there(img, p, data_end - 1))
 		return data_end;
 	end = align_up(data_end, UINT64_C(1) << bits);
 	if (moves)
@@ -240,7 +242,7 @@ struct l2_entry entry_new(const struct image *img, const struct entry_plan *p,
 
 void entry_free(struct image *img, struct l2_entry old, bool punch)
 {
-	struct run r = clusters_of(img, old);
+	struct write_entry_run r = write_entry_clusters_of(img, old);
 
 	if (r.n)
 		commit_free(&img->writer->commit,

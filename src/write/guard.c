@@ -58,7 +58,7 @@ void guard_release(struct guard *g)
 }
 
 /* The slot with the number, or the empty slot where the search ends. */
-static _Atomic uint64_t *find(struct guard_table *t, uint64_t cluster_idx)
+static _Atomic uint64_t *guard_find(struct guard_table *t, uint64_t cluster_idx)
 {
 	uint64_t i = hash(cluster_idx) & t->mask;
 
@@ -89,7 +89,7 @@ void guard_validate(const struct guard *g)
 		n += v != 0;
 		if (v)
 			assert(v & CLUSTER_MASK &&
-			       find(t, v & CLUSTER_MASK) == &t->slots[i]);
+			       guard_find(t, v & CLUSTER_MASK) == &t->slots[i]);
 	}
 	if (t->mask < SLOTS_VALIDATED_MAX)
 		assert(n == g->n_used);
@@ -99,7 +99,7 @@ void guard_validate(const struct guard *g)
 
 /* ---- Under the lock ------------------------------------------------------ */
 
-static int grow(struct guard *g, struct qcow2_error *err)
+static int guard_grow(struct guard *g, struct qcow2_error *err)
 {
 	struct guard_table *old = atomic_load(&g->table);
 	struct guard_table *t = table_new(old->mask + 1);
@@ -114,7 +114,7 @@ static int grow(struct guard *g, struct qcow2_error *err)
 
 		if (v >> SECTION_SHIFT == 0)
 			continue;
-		*find(t, v & CLUSTER_MASK) = v;
+		*guard_find(t, v & CLUSTER_MASK) = v;
 		g->n_used++;
 	}
 	atomic_store(&g->table, t);
@@ -129,10 +129,10 @@ static int add_one(struct guard *g, uint32_t sections, uint64_t cluster_idx,
 	int rc = 0;
 
 	if (2 * (g->n_used + 1) > t->mask)
-		rc = grow(g, err);
+		rc = guard_grow(g, err);
 	if (rc < 0 || cluster_idx == 0)
 		return rc;
-	slot = find(atomic_load(&g->table), cluster_idx);
+	slot = guard_find(atomic_load(&g->table), cluster_idx);
 	g->n_used += *slot == 0;
 	atomic_store(slot,
 		     *slot | cluster_idx | (uint64_t)sections << SECTION_SHIFT);
@@ -168,7 +168,7 @@ void guard_remove(struct guard *g, uint32_t sections, uint64_t len,
 	SCOPED_VALIDATE(guard, g);
 
 	for (uint64_t i = first; len && i <= last; i++) {
-		_Atomic uint64_t *slot = find(atomic_load(&g->table), i);
+		_Atomic uint64_t *slot = guard_find(atomic_load(&g->table), i);
 
 		if (*slot)
 			atomic_store(slot, without(*slot, sections));
@@ -195,7 +195,7 @@ bool guard_hits(struct guard *g, uint64_t len, uint64_t host_off)
 
 	tally_add(&g->asked, 0, 1);
 	for (uint64_t i = host_off >> g->cluster_bits; i <= last; i++) {
-		uint64_t in = i ? *find(t, i) >> SECTION_SHIFT
+		uint64_t in = i ? *guard_find(t, i) >> SECTION_SHIFT
 				: QCOW2_OVERLAP_MAIN_HEADER;
 
 		if (in & g->sections)

@@ -100,8 +100,9 @@ int header_sector_write(struct image *img, const uint8_t sector[SECTOR_BYTES],
 }
 
 /* Brings img->header to the disk, or *old back to both. */
-static int write_changed(struct image *img, const struct header *old,
-			 struct qcow2_error *err)
+static int header_sector_write_changed(struct image *img,
+				       const struct header *old,
+				       struct qcow2_error *err)
 {
 	uint8_t buf[HEADER_LENGTH_V3];
 	int rc;
@@ -126,7 +127,7 @@ int header_sector_update_locked(struct image *img, header_change_fn *change,
 	/* These are the image's as long as it is open. */
 	assert(img->header.cluster_bits == old.cluster_bits &&
 	       img->header.version == old.version);
-	return write_changed(img, &old, err);
+	return header_sector_write_changed(img, &old, err);
 }
 
 int header_sector_update(struct image *img, header_change_fn *change,

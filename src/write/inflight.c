@@ -51,7 +51,8 @@ void inflight_release(struct inflight *f)
 	}
 }
 
-static struct inflight_shard *shard_of(struct inflight *f, uint64_t off)
+static struct inflight_shard *inflight_shard_of(struct inflight *f,
+						uint64_t off)
 {
 	return &f->shards[shard_index(off)];
 }
@@ -70,7 +71,7 @@ static bool overlaps_any(const struct inflight_shard *s,
 bool inflight_enter(struct inflight *f, struct inflight_range *r, uint64_t off,
 		    uint64_t end, bool wait)
 {
-	struct inflight_shard *s = shard_of(f, off);
+	struct inflight_shard *s = inflight_shard_of(f, off);
 	SCOPED_LOCK(&s->lock);
 	SCOPED_VALIDATE(inflight_shard, s);
 
@@ -85,7 +86,8 @@ bool inflight_enter(struct inflight *f, struct inflight_range *r, uint64_t off,
 	return true;
 }
 
-static void shard_remove(struct inflight_shard *s, struct inflight_range *r)
+static void inflight_shard_remove(struct inflight_shard *s,
+				  struct inflight_range *r)
 {
 	struct inflight_range **p = &s->ranges;
 	SCOPED_LOCK(&s->lock);
@@ -101,13 +103,13 @@ static void shard_remove(struct inflight_shard *s, struct inflight_range *r)
 
 void inflight_leave(struct inflight *f, struct inflight_range *r)
 {
-	shard_remove(shard_of(f, r->off), r);
+	inflight_shard_remove(inflight_shard_of(f, r->off), r);
 }
 
 bool inflight_widen(struct inflight *f, struct inflight_range *r, uint64_t off,
 		    uint64_t end)
 {
-	struct inflight_shard *s = shard_of(f, off);
+	struct inflight_shard *s = inflight_shard_of(f, off);
 	SCOPED_LOCK(&s->lock);
 	SCOPED_VALIDATE(inflight_shard, s);
 
@@ -144,5 +146,5 @@ void inflight_freeze(struct inflight *f, struct inflight_freeze *z)
 void inflight_thaw(struct inflight *f, struct inflight_freeze *z)
 {
 	for (unsigned i = 0; i < INFLIGHT_SHARDS; i++)
-		shard_remove(&f->shards[i], &z->all[i]);
+		inflight_shard_remove(&f->shards[i], &z->all[i]);
 }

@@ -21,8 +21,8 @@ uint64_t l1_entries_in_file(const struct image *img)
 }
 
 /* The entries of memory, and behind them those of the file. */
-static int fill(const struct image *img, struct l1_switch *s,
-		struct qcow2_error *err)
+static int l1_grow_fill(const struct image *img, struct l1_switch *s,
+			struct qcow2_error *err)
 {
 	const struct l1_table *old = &img->map.l1;
 	uint64_t in_file = min_u64(l1_entries_in_file(img), s->to.n_entries);
@@ -62,7 +62,7 @@ static int guard_new(struct image *img, const struct l1_switch *s,
 	return rc;
 }
 
-static void point_to(struct header *h, void *opaque)
+static void l1_grow_point_to(struct header *h, void *opaque)
 {
 	const struct l1_table *to = opaque;
 
@@ -76,8 +76,8 @@ void l1_use(struct image *img, struct l1_switch *s)
 	map_forget_walk(&img->map);
 }
 
-static int free_old(struct image *img, uint64_t bytes, uint64_t host_off,
-		    struct qcow2_error *err)
+static int l1_grow_free_old(struct image *img, uint64_t bytes,
+			    uint64_t host_off, struct qcow2_error *err)
 {
 	struct commit *c = &img->writer->commit;
 	uint64_t n = geometry_clusters(&img->geo, bytes);
@@ -105,8 +105,8 @@ static void drop_table(struct image *img, const struct l1_switch *s)
 }
 
 /* Everything up to the header; nothing of it shows after a crash. */
-static int write_table(struct image *img, struct l1_switch *s,
-		       struct qcow2_error *err)
+static int l1_grow_write_table(struct image *img, struct l1_switch *s,
+			       struct qcow2_error *err)
 {
 	uint64_t bytes = s->to.n_entries * L1_ENTRY_BYTES;
 	struct claim claim;
@@ -129,25 +129,25 @@ static int write_table(struct image *img, struct l1_switch *s,
 	return rc;
 }
 
-static int move_table(struct image *img, struct l1_switch *s,
-		      struct qcow2_error *err)
+static int l1_grow_move_table(struct image *img, struct l1_switch *s,
+			      struct qcow2_error *err)
 {
 	uint64_t bytes = l1_entries_in_file(img) * L1_ENTRY_BYTES;
 	uint64_t old_off = img->header.l1_off;
-	int rc = write_table(img, s, err);
+	int rc = l1_grow_write_table(img, s, err);
 
 	if (rc < 0)
 		return rc;
-	rc = header_sector_update(img, point_to, &s->to, err);
+	rc = header_sector_update(img, l1_grow_point_to, &s->to, err);
 	if (rc < 0) {
 		drop_table(img, s);
 		return rc;
 	}
 	l1_use(img, s);
-	return free_old(img, bytes, old_off, err);
+	return l1_grow_free_old(img, bytes, old_off, err);
 }
 
-static int check_size(uint64_t n_entries, struct qcow2_error *err)
+static int l1_grow_check_size(uint64_t n_entries, struct qcow2_error *err)
 {
 	if (n_entries <= L1_TABLE_BYTES_MAX / L1_ENTRY_BYTES)
 		return 0;
@@ -162,7 +162,7 @@ int l1_lengthen(struct image *img, uint64_t n_entries, struct qcow2_error *err)
 {
 	bool moves = n_entries > l1_entries_in_file(img);
 	struct l1_switch s;
-	int rc = check_size(n_entries, err);
+	int rc = l1_grow_check_size(n_entries, err);
 
 	if (rc < 0 || n_entries <= img->map.l1.n_entries)
 		return rc;
@@ -171,11 +171,11 @@ int l1_lengthen(struct image *img, uint64_t n_entries, struct qcow2_error *err)
 		rc = l1_switch_init(&s, n_entries, img->map.l1.host_off, err);
 	if (rc < 0)
 		return rc;
-	rc = fill(img, &s, err);
+	rc = l1_grow_fill(img, &s, err);
 	if (rc == 0)
 		rc = guard_new(img, &s, err);
 	if (rc == 0 && moves)
-		rc = move_table(img, &s, err);
+		rc = l1_grow_move_table(img, &s, err);
 	else if (rc == 0)
 		l1_use(img, &s);
 	l1_switch_release(&s);
@@ -196,15 +196,15 @@ int l1_shorten(struct image *img, uint64_t n_entries, struct qcow2_error *err)
 	rc = l1_switch_init(&s, n_entries, n_entries ? off : 0, err);
 	if (rc < 0)
 		return rc;
-	rc = fill(img, &s, err);
+	rc = l1_grow_fill(img, &s, err);
 	if (rc == 0)
-		rc = header_sector_update(img, point_to, &s.to, err);
+		rc = header_sector_update(img, l1_grow_point_to, &s.to, err);
 	if (rc == 0) {
 		l1_use(img, &s);
 		new_bytes = align_up(new_bytes, cluster);
 		if (new_bytes < old_bytes)
-			rc = free_old(img, old_bytes - new_bytes,
-				      off + new_bytes, err);
+			rc = l1_grow_free_old(img, old_bytes - new_bytes,
+					      off + new_bytes, err);
 	}
 	l1_switch_release(&s);
 	return rc;

@@ -13,8 +13,8 @@
 #include "write/features.h"
 #include "write/writer.h"
 
-static int add(struct image *img, uint32_t section, uint64_t len,
-	       uint64_t host_off, struct qcow2_error *err)
+static int overlap_add(struct image *img, uint32_t section, uint64_t len,
+		       uint64_t host_off, struct qcow2_error *err)
 {
 	return guard_add(&img->writer->guard, section, len, host_off, err);
 }
@@ -22,21 +22,23 @@ static int add(struct image *img, uint32_t section, uint64_t len,
 static int add_tables(struct image *img, struct qcow2_error *err)
 {
 	const struct header *h = &img->header;
-	int rc = add(img, QCOW2_OVERLAP_ACTIVE_L1,
-		     (uint64_t)h->l1_size * L1_ENTRY_BYTES, h->l1_off, err);
+	int rc = overlap_add(img, QCOW2_OVERLAP_ACTIVE_L1,
+			     (uint64_t)h->l1_size * L1_ENTRY_BYTES, h->l1_off,
+			     err);
 
 	if (rc == 0)
-		rc = add(img, QCOW2_OVERLAP_REFCOUNT_TABLE,
-			 (uint64_t)h->refcount_table_clusters
-				 << img->geo.cluster_bits,
-			 h->refcount_table_off, err);
+		rc = overlap_add(img, QCOW2_OVERLAP_REFCOUNT_TABLE,
+				 (uint64_t)h->refcount_table_clusters
+					 << img->geo.cluster_bits,
+				 h->refcount_table_off, err);
 	if (rc == 0 && h->n_snapshots)
-		rc = add(img, QCOW2_OVERLAP_SNAPSHOT_TABLE,
-			 img->snapshots.table_bytes, h->snapshots_off, err);
+		rc = overlap_add(img, QCOW2_OVERLAP_SNAPSHOT_TABLE,
+				 img->snapshots.table_bytes, h->snapshots_off,
+				 err);
 	return rc < 0 ? rc
-		      : add(img, QCOW2_OVERLAP_BITMAP_DIRECTORY,
-			    img->bitmaps.directory_bytes,
-			    img->bitmaps.directory_off, err);
+		      : overlap_add(img, QCOW2_OVERLAP_BITMAP_DIRECTORY,
+				    img->bitmaps.directory_bytes,
+				    img->bitmaps.directory_off, err);
 }
 
 static int add_l2_tables(struct image *img, struct qcow2_error *err)
@@ -47,7 +49,8 @@ static int add_l2_tables(struct image *img, struct qcow2_error *err)
 		uint64_t off = l1_table_off(map_l1_entry(&img->map, i));
 
 		if (off)
-			rc = add(img, QCOW2_OVERLAP_ACTIVE_L2, 1, off, err);
+			rc = overlap_add(img, QCOW2_OVERLAP_ACTIVE_L2, 1, off,
+					 err);
 	}
 	return rc;
 }
@@ -59,7 +62,8 @@ static int add_refcount_blocks(struct image *img, struct qcow2_error *err)
 	int rc = 0;
 
 	for (uint64_t i = 0; rc == 0 && refcounts_next_block(r, &i, &off); i++)
-		rc = add(img, QCOW2_OVERLAP_REFCOUNT_BLOCK, 1, off, err);
+		rc = overlap_add(img, QCOW2_OVERLAP_REFCOUNT_BLOCK, 1, off,
+				 err);
 	return rc;
 }
 
@@ -81,8 +85,8 @@ static int add_snapshot_l2(struct image *img, const struct snapshot_info *s,
 			uint64_t off = l1_table_off(get_be64(raw + i));
 
 			if (off)
-				rc = add(img, QCOW2_OVERLAP_INACTIVE_L2, 1, off,
-					 err);
+				rc = overlap_add(img, QCOW2_OVERLAP_INACTIVE_L2,
+						 1, off, err);
 		}
 	}
 	return rc;
@@ -98,8 +102,9 @@ static int add_snapshots(struct image *img, struct qcow2_error *err)
 
 		if (s->l1_size > L1_TABLE_BYTES_MAX / L1_ENTRY_BYTES)
 			continue;
-		rc = add(img, QCOW2_OVERLAP_INACTIVE_L1,
-			 (uint64_t)s->l1_size * L1_ENTRY_BYTES, s->l1_off, err);
+		rc = overlap_add(img, QCOW2_OVERLAP_INACTIVE_L1,
+				 (uint64_t)s->l1_size * L1_ENTRY_BYTES,
+				 s->l1_off, err);
 		/* Tables that cannot be found cannot be guarded either. */
 		if (rc == 0 && (want & QCOW2_OVERLAP_INACTIVE_L2))
 			rc = snapshot_check_view(&img->geo, s, img->sizes.file,

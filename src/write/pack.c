@@ -20,14 +20,14 @@ static uint32_t cluster_bits(const struct pack *p)
 	return p->alloc->refs->geo->cluster_bits;
 }
 
-static uint64_t cluster_size(const struct pack *p)
+static uint64_t pack_cluster_size(const struct pack *p)
 {
 	return p->alloc->refs->geo->cluster_size;
 }
 
 void pack_validate(const struct pack *p)
 {
-	uint64_t size = cluster_size(p);
+	uint64_t size = pack_cluster_size(p);
 
 	assert(is_aligned(p->apart, size));
 	assert(is_aligned(p->end, size));
@@ -53,7 +53,7 @@ static bool share_open(struct pack *p)
 	return refcounts_increment(p->alloc->refs, 1, open, NULL) == 0;
 }
 
-static void use(struct pack *p, uint64_t next, uint64_t end)
+static void pack_use(struct pack *p, uint64_t next, uint64_t end)
 {
 	p->next = next;
 	p->end = end;
@@ -86,7 +86,7 @@ static int reserve_new(struct pack *p, uint32_t len, uint64_t *host_off,
 	if (p->next && p->next < p->end && p->next + len > p->end &&
 	    p->end == a.claim.host_off && p->end != p->apart && share_open(p))
 		*host_off = p->next;
-	use(p, *host_off + len, a.claim.host_off + cluster_size(p));
+	pack_use(p, *host_off + len, a.claim.host_off + pack_cluster_size(p));
 	return 0;
 }
 
@@ -106,7 +106,7 @@ int pack_reserve(struct pack *p, uint32_t len, uint64_t *host_off,
 	SCOPED_LOCK(&p->lock);
 	SCOPED_VALIDATE(pack, p);
 
-	assert(len && len <= cluster_size(p));
+	assert(len && len <= pack_cluster_size(p));
 	leave_durable_sector(p);
 	if (reserve_inside(p, len, host_off))
 		return 0;

@@ -12,8 +12,8 @@
 
 /* Space that was used before, as all of a block device counts, has old contents
  * around the data.  A new data file has none. */
-static int zero_around(struct image *img, const struct run *r,
-		       struct qcow2_error *err)
+static int place_zero_around(struct image *img, const struct run *r,
+			     struct qcow2_error *err)
 {
 	uint64_t host_off = r->a.claim.host_off;
 	uint64_t head = r->data_off - r->guest_off;
@@ -39,7 +39,7 @@ static int place_fresh(struct image *img, const struct look *l, uint64_t *here,
 
 	if (rc < 0)
 		return rc;
-	rc = zero_around(img, &r, err);
+	rc = place_zero_around(img, &r, err);
 	if (rc == 0)
 		rc = run_link(img, &r, false, err);
 	if (rc < 0) {

@@ -120,8 +120,8 @@ static int put_right(struct image *img, const struct proof_findings *f,
 
 /* ---- The pass ------------------------------------------------------------ */
 
-static int refuse(struct image *img, const struct proof_findings *f,
-		  struct qcow2_error *err)
+static int write_proof_refuse(struct image *img, const struct proof_findings *f,
+			      struct qcow2_error *err)
 {
 	struct proof *p = &img->writer->proof;
 
@@ -171,7 +171,7 @@ static int prove(struct image *img, struct qcow2_error *err)
 	if (rc < 0)
 		p->why = why;
 	if (rc < 0 && (f.corrupt || f.too_narrow)) {
-		rc = refuse(img, &f, err);
+		rc = write_proof_refuse(img, &f, err);
 	} else if (rc < 0) {
 		p->state = PROOF_FAILED;
 		rc = 0;

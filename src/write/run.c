@@ -18,7 +18,7 @@ enum {
 	READ_THROUGH_MAX = 16 * 1024,
 };
 
-static uint64_t run_end(const struct image *img, const struct run *r)
+static uint64_t run_guest_end(const struct image *img, const struct run *r)
 {
 	return r->guest_off + (r->n_clusters << img->geo.cluster_bits);
 }
@@ -68,7 +68,7 @@ int run_place(struct image *img, const struct look *was, struct run *r,
 	} else {
 		rc = claim_place(img, r, err);
 	}
-	r->data_len = min_u64(was->len, run_end(img, r) - r->data_off);
+	r->data_len = min_u64(was->len, run_guest_end(img, r) - r->data_off);
 	return rc;
 }
 
@@ -151,7 +151,7 @@ static struct around around_of(const struct image *img, const struct run *r)
 	a.head_off = entry_copy_begin(img, &was->first, r->data_off);
 	a.head_len = r->data_off - a.head_off;
 	/* Otherwise the data may go on behind the run. */
-	if (data_end < run_end(img, r))
+	if (data_end < run_guest_end(img, r))
 		a.tail_len =
 			entry_copy_end(img, &was->last, data_end) - data_end;
 	if (a.head_len && a.tail_len && r->data_len <= READ_THROUGH_MAX)
@@ -254,8 +254,8 @@ int run_link(struct image *img, const struct run *r, bool ordered,
 	const struct geometry *g = &img->geo;
 	struct commit *c = &img->writer->commit;
 	struct map_window w;
-	int rc = map_window_get(&img->map, run_end(img, r), r->guest_off, 0, &w,
-				err);
+	int rc = map_window_get(&img->map, run_guest_end(img, r), r->guest_off,
+				0, &w, err);
 
 	if (rc < 0)
 		return rc;

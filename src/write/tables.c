@@ -23,8 +23,8 @@ static bool is_ready(const struct image *img, uint64_t index)
 
 /* Fills the cluster of the new table: from the old table, or with zeros unless
  * it has them already. */
-static int fill(struct image *img, uint64_t old_off, const struct claim *c,
-		struct qcow2_error *err)
+static int write_tables_fill(struct image *img, uint64_t old_off,
+			     const struct claim *c, struct qcow2_error *err)
 {
 	uint32_t size = img->geo.cluster_size;
 	CLEANUP_FREE uint8_t *table = NULL;
@@ -92,7 +92,7 @@ static int make(struct image *img, uint64_t index, struct qcow2_error *err)
 		return rc;
 	rc = overlap_check(img, img->geo.cluster_size, a.claim.host_off, err);
 	if (rc == 0)
-		rc = fill(img, l1_table_off(old), &a.claim, err);
+		rc = write_tables_fill(img, l1_table_off(old), &a.claim, err);
 	if (rc == 0)
 		rc = guard_add(&img->writer->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
 			       a.claim.host_off, err);

@@ -131,7 +131,8 @@ bool tree_points_nowhere(const struct tree *t, const struct geometry *g,
 
 /* ---- Runs ---------------------------------------------------------------- */
 
-static bool continues(const struct tree_run *last, const struct tree_run *run)
+static bool tree_continues(const struct tree_run *last,
+			   const struct tree_run *run)
 {
 	return last->first + last->n == run->first &&
 	       last->n + run->n <= RUN_CLUSTERS_MAX;
@@ -144,7 +145,7 @@ static size_t sort_and_merge(struct tree_run *runs, size_t n)
 
 	sort_by_number(runs, n, sizeof(*runs));
 	for (size_t i = 1; i < n; i++) {
-		if (continues(&runs[last], &runs[i]))
+		if (tree_continues(&runs[last], &runs[i]))
 			runs[last].n += runs[i].n;
 		else
 			runs[++last] = runs[i];
@@ -184,7 +185,7 @@ static bool runs_append(struct tree_runs *r, const struct tree_run *runs,
 
 /* ---- Walking ------------------------------------------------------------- */
 
-struct walk {
+struct tree_walk_runs {
 	struct image *img;
 	tree_fn *fn;
 	void *opaque;
@@ -195,7 +196,7 @@ struct walk {
 };
 
 /* Runs that cannot be kept are found again by another walk. */
-static void keep_batch(struct walk *w, size_t n)
+static void keep_batch(struct tree_walk_runs *w, size_t n)
 {
 	if (!w->keep || runs_append(w->keep, w->runs, n))
 		return;
@@ -203,7 +204,7 @@ static void keep_batch(struct walk *w, size_t n)
 	w->keep = NULL;
 }
 
-static int end_batch(struct walk *w, struct qcow2_error *err)
+static int end_batch(struct tree_walk_runs *w, struct qcow2_error *err)
 {
 	size_t n = sort_and_merge(w->runs, w->n);
 
@@ -213,14 +214,14 @@ static int end_batch(struct walk *w, struct qcow2_error *err)
 }
 
 /* Adds [host_off, end), both cluster aligned. */
-static int add(struct walk *w, uint64_t host_off, uint64_t end,
-	       struct qcow2_error *err)
+static int tree_add(struct tree_walk_runs *w, uint64_t host_off, uint64_t end,
+		    struct qcow2_error *err)
 {
 	uint32_t bits = w->img->geo.cluster_bits;
 	struct tree_run run = { host_off >> bits, (end - host_off) >> bits };
 	struct tree_run *last = w->n ? &w->runs[w->n - 1] : NULL;
 
-	if (last && continues(last, &run)) {
+	if (last && tree_continues(last, &run)) {
 		last->n += run.n;
 		return 0;
 	}
@@ -228,8 +229,8 @@ static int add(struct walk *w, uint64_t host_off, uint64_t end,
 	return w->n == BATCH_RUNS ? end_batch(w, err) : 0;
 }
 
-static int bad_entry(enum defect defect, uint64_t host_off, uint64_t value,
-		     struct qcow2_error *err)
+static int tree_bad_entry(enum defect defect, uint64_t host_off, uint64_t value,
+			  struct qcow2_error *err)
 {
 	return error_defect(err, -EIO, (int)defect, host_off,
 			    "%s (entry 0x%" PRIx64 ")",
@@ -237,8 +238,9 @@ static int bad_entry(enum defect defect, uint64_t host_off, uint64_t value,
 }
 
 /* @at: where the entry lies, for messages. */
-static int walk_entry(struct walk *w, struct l2_entry e, uint64_t guest_off,
-		      uint64_t at, struct qcow2_error *err)
+static int tree_walk_entry(struct tree_walk_runs *w, struct l2_entry e,
+			   uint64_t guest_off, uint64_t at,
+			   struct qcow2_error *err)
 {
 	const struct geometry *g = &w->img->geo;
 	uint64_t file_end = image_file_end(w->img);
@@ -248,7 +250,7 @@ static int walk_entry(struct walk *w, struct l2_entry e, uint64_t guest_off,
 					      image_data_end(w->img));
 
 	if (bad)
-		return bad_entry(bad, at, e.desc, err);
+		return tree_bad_entry(bad, at, e.desc, err);
 	if (e.desc & L2_COMPRESSED) {
 		struct compressed c = compressed_decode(g, e.desc);
 
@@ -257,26 +259,27 @@ static int walk_entry(struct walk *w, struct l2_entry e, uint64_t guest_off,
 	} else if (!first) {
 		return 0;
 	} else if (end > align_up(file_end, g->cluster_size)) {
-		return bad_entry(DEFECT_L2_ENTRY_BEYOND_EOF, at, e.desc, err);
+		return tree_bad_entry(DEFECT_L2_ENTRY_BEYOND_EOF, at, e.desc,
+				      err);
 	}
 	w->copied |= !(e.desc & L2_COMPRESSED) && (e.desc & ENTRY_COPIED);
-	return add(w, first, end, err);
+	return tree_add(w, first, end, err);
 }
 
-static int walk_table(void *opaque, uint8_t *table, uint64_t index,
-		      uint64_t table_off, struct qcow2_error *err)
+static int tree_walk_table(void *opaque, uint8_t *table, uint64_t index,
+			   uint64_t table_off, struct qcow2_error *err)
 {
-	struct walk *w = opaque;
+	struct tree_walk_runs *w = opaque;
 	const struct geometry *g = &w->img->geo;
 	uint64_t base = index << (g->l2_bits + g->cluster_bits);
 	uint64_t n = table ? geometry_l2_entries(g) : 0;
 	uint64_t i = n ? l2_next_used(g, table, 0, n) : 0;
-	int rc = add(w, table_off, table_off + g->cluster_size, err);
+	int rc = tree_add(w, table_off, table_off + g->cluster_size, err);
 
 	for (; rc == 0 && i < n; i = l2_next_used(g, table, i + 1, n))
-		rc = walk_entry(w, l2_get(g, table, i),
-				base + (i << g->cluster_bits),
-				table_off + i * g->l2_entry_bytes, err);
+		rc = tree_walk_entry(w, l2_get(g, table, i),
+				     base + (i << g->cluster_bits),
+				     table_off + i * g->l2_entry_bytes, err);
 	return rc;
 }
 
@@ -295,11 +298,11 @@ int tree_walk(struct image *img, struct tree *t, tree_fn *fn, void *opaque,
 	      struct qcow2_error *err)
 {
 	CLEANUP_FREE struct tree_run *runs = malloc(BATCH_RUNS * sizeof(*runs));
-	struct walk w = { .img = img,
-			  .fn = fn,
-			  .opaque = opaque,
-			  .runs = runs,
-			  .keep = t->keep ? &t->kept : NULL };
+	struct tree_walk_runs w = { .img = img,
+				    .fn = fn,
+				    .opaque = opaque,
+				    .runs = runs,
+				    .keep = t->keep ? &t->kept : NULL };
 	int rc;
 
 	if (t->kept.n)
@@ -307,7 +310,7 @@ int tree_walk(struct image *img, struct tree *t, tree_fn *fn, void *opaque,
 	if (!runs)
 		return error_nomem(err, "reading L2 tables",
 				   BATCH_RUNS * sizeof(*runs));
-	rc = tree_each_table(img, t, walk_table, &w, err);
+	rc = tree_each_table(img, t, tree_walk_table, &w, err);
 	if (rc == 0)
 		rc = end_batch(&w, err);
 	t->has_copied = w.copied;
@@ -343,7 +346,8 @@ static int group_of(struct image *img, const struct tree *t, uint64_t i,
 			l1_entry_defect(g, entry, image_file_end(img));
 
 		if (bad && bad != DEFECT_L1_ENTRY_RESERVED)
-			return bad_entry(bad, l1_table_off(entry), entry, err);
+			return tree_bad_entry(bad, l1_table_off(entry), entry,
+					      err);
 		if (l1_table_off(entry) != off + (*n << g->cluster_bits))
 			break;
 	}
@@ -395,7 +399,7 @@ int tree_each_table(struct image *img, struct tree *t, tree_table_fn *fn,
 
 /* ---- Counting ------------------------------------------------------------ */
 
-struct count {
+struct tree_count {
 	struct image *img;
 	uint64_t n_runs;   /* that have been counted */
 	uint64_t limit;    /* stop after so many */
@@ -406,7 +410,7 @@ struct count {
 
 /* Changed refcounts stay in memory until they are written.  Looking how many
  * they are costs as much as changing a few. */
-static int write_some(struct count *c, const struct tree_run *run,
+static int write_some(struct tree_count *c, const struct tree_run *run,
 		      struct qcow2_error *err)
 {
 	struct writer *writer = c->img->writer;
@@ -423,7 +427,7 @@ static int write_some(struct count *c, const struct tree_run *run,
 static int increment(void *opaque, const struct tree_run *runs, size_t n,
 		     struct qcow2_error *err)
 {
-	struct count *c = opaque;
+	struct tree_count *c = opaque;
 
 	for (size_t i = 0; i < n; i++) {
 		int rc = refcounts_increment(&c->img->writer->refs, runs[i].n,
@@ -442,7 +446,7 @@ static int increment(void *opaque, const struct tree_run *runs, size_t n,
 static int decrement(void *opaque, const struct tree_run *runs, size_t n,
 		     struct qcow2_error *err)
 {
-	struct count *c = opaque;
+	struct tree_count *c = opaque;
 
 	for (size_t i = 0; i < n && c->n_runs < c->limit; i++, c->n_runs++) {
 		struct qcow2_error *e = c->first_error ? NULL : c->err;
@@ -463,8 +467,8 @@ static int decrement(void *opaque, const struct tree_run *runs, size_t n,
 int tree_add_references(struct image *img, struct tree *t,
 			struct qcow2_error *err)
 {
-	struct count c = { .img = img };
-	struct count undo = { .img = img };
+	struct tree_count c = { .img = img };
+	struct tree_count undo = { .img = img };
 	int rc = tree_walk(img, t, increment, &c, err);
 
 	if (rc < 0 && c.n_runs) {
@@ -477,7 +481,7 @@ int tree_add_references(struct image *img, struct tree *t,
 int tree_drop_references(struct image *img, struct tree *t,
 			 struct qcow2_error *err)
 {
-	struct count c = { .img = img, .limit = UINT64_MAX, .err = err };
+	struct tree_count c = { .img = img, .limit = UINT64_MAX, .err = err };
 	int rc = tree_walk(img, t, decrement, &c, err);
 
 	return c.first_error ? c.first_error : rc;

@@ -58,8 +58,9 @@ static int write_in_place(struct image *img, struct iov_cursor *src,
 	return 0;
 }
 
-static int write_new(struct image *img, struct iov_cursor *src, struct look *l,
-		     uint64_t *done, struct qcow2_error *err)
+static int write_new_clusters(struct image *img, struct iov_cursor *src,
+			      struct look *l, uint64_t *done,
+			      struct qcow2_error *err)
 {
 	int rc = tables_make(img, l->off, err);
 
@@ -89,7 +90,7 @@ static int write_looked(struct image *img, struct iov_cursor *src, uint64_t len,
 		else if (flags & QCOW2_NOWAIT)
 			rc = would_allocate(err);
 		else
-			rc = write_new(img, src, l, &done, err);
+			rc = write_new_clusters(img, src, l, &done, err);
 		len -= done;
 		if (rc < 0 || len == 0)
 			return rc;
@@ -116,9 +117,9 @@ static int busy(struct qcow2_error *err)
 }
 
 /* Enters whole clusters, waits for others that are in them, and looks again. */
-static int write_clusters(struct image *img, struct iov_cursor *src,
-			  uint64_t len, uint64_t off, unsigned flags,
-			  struct qcow2_error *err)
+static int write_whole_clusters(struct image *img, struct iov_cursor *src,
+				uint64_t len, uint64_t off, unsigned flags,
+				struct qcow2_error *err)
 {
 	uint32_t cluster = img->geo.cluster_size;
 	struct inflight *f = &img->writer->inflight;
@@ -162,7 +163,8 @@ static int write_region(struct image *img, struct iov_cursor *src, uint64_t len,
 	else
 		again = rc == 0;
 	inflight_leave(f, &range);
-	return again ? write_clusters(img, src, len, off, flags, err) : rc;
+	return again ? write_whole_clusters(img, src, len, off, flags, err)
+		     : rc;
 }
 
 int write_regions(struct image *img, struct iov_cursor *src, uint64_t len,

@@ -108,8 +108,8 @@ static void set_table(struct header *h, void *opaque)
 }
 
 /* O12: the header points to the new refcount table, durably. */
-static int move_table(void *opaque, struct reftable_place to,
-		      struct qcow2_error *err)
+static int writer_move_table(void *opaque, struct reftable_place to,
+			     struct qcow2_error *err)
 {
 	return header_sector_update(opaque, set_table, &to, err);
 }
@@ -206,12 +206,13 @@ static void writer_init(struct image *img, const struct qcow2_open_opts *opts,
 	inflight_init(&writer->inflight);
 	pthread_mutex_init(&writer->snapshot_lock, NULL);
 	pthread_mutex_init(&writer->table_lock, NULL);
-	refcounts_set_owner(&writer->refs, (struct refcounts_owner){
-						   .move_table = move_table,
-						   .new_metadata = new_metadata,
-						   .old_metadata = old_metadata,
-						   .opaque = img,
-					   });
+	refcounts_set_owner(&writer->refs,
+			    (struct refcounts_owner){
+				    .move_table = writer_move_table,
+				    .new_metadata = new_metadata,
+				    .old_metadata = old_metadata,
+				    .opaque = img,
+			    });
 	c->geo = &img->geo;
 	c->file = img->file;
 	c->data = img->data;
@@ -288,7 +289,7 @@ int writer_open(struct image *img, const struct qcow2_open_opts *opts,
 /* On a full host this makes the space for the tables that show earlier writes.
  * No pointer leads to free clusters, so the cut need not wait.  Nothing is lost
  * if it fails: the last cut reports the error. */
-static void make_room(struct image *img)
+static void writer_make_room(struct image *img)
 {
 	struct writer *writer = img->writer;
 
@@ -306,7 +307,7 @@ int writer_close(struct image *img, struct qcow2_error *err)
 		return 0;
 	pack_release(&writer->pack);
 	alloc_release(&writer->alloc);
-	make_room(img);
+	writer_make_room(img);
 	rc = commit_drain(&writer->commit, err);
 	if (rc == 0)
 		rc = unfinished_recover(img, err);

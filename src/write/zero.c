@@ -135,8 +135,9 @@ static bool shows_zeros(struct image *img, uint64_t end, uint64_t off)
 
 /* The cluster or subcluster in which [off, end) lies becomes zeros by flag where
  * everything else in it reads as zeros; else *done is false. */
-static int zero_around(struct image *img, uint64_t end, uint64_t off,
-		       unsigned flags, bool *done, struct qcow2_error *err)
+static int zero_around_clusters(struct image *img, uint64_t end, uint64_t off,
+				unsigned flags, bool *done,
+				struct qcow2_error *err)
 {
 	uint64_t unit = UINT64_C(1) << img->geo.subcluster_bits;
 	struct sub_range all = { align_down(off, unit), align_up(end, unit) };
@@ -170,7 +171,7 @@ static int write_zeros_part(struct image *img, uint64_t end, uint64_t off,
 		return 0;
 	rc = reads_zero(img, end - off, off, &done, err);
 	if (rc == 0 && !done)
-		rc = zero_around(img, end, off, flags, &done, err);
+		rc = zero_around_clusters(img, end, off, flags, &done, err);
 	if (rc < 0 || done)
 		return rc;
 	if (flags & QCOW2_ZERO_NO_FALLBACK)
