@@ -288,8 +288,8 @@ TEST(pieces_that_are_not_as_they_should_be_are_found)
 	struct image img = { .geo = { .cluster_bits = 12 } };
 	struct compact c = { .img = &img, .n_file = 100 };
 	uint64_t refs[2] = { 2, 1 }, leaving[2] = { 1, 1 };
-	struct piece list[] = { { 8192, 1, 4096, 100, 0 },
-				{ 8300, 1, 0, 100, 0 } };
+	struct packed_piece list[] = { { 8192, 1, 4096, 100, 0 },
+				       { 8300, 1, 0, 100, 0 } };
 	struct packed p = { .c = &c,
 			    .n_ranks = 2,
 			    .used = { .n_bits = 24 },

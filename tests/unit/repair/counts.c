@@ -206,7 +206,7 @@ TEST(a_clean_image_is_not_written_to)
 TEST(copies_that_are_not_as_they_should_be_are_found)
 {
 	uint64_t count = 1;
-	struct copy list[] = { { 1, 2, 0, 1, 9 }, { 4, 1, 1, 0, 0 } };
+	struct cluster_copy list[] = { { 1, 2, 0, 1, 9 }, { 4, 1, 1, 0, 0 } };
 	struct copies c = { list, 2, 1, &count };
 
 	copies_validate(&c);
