@@ -156,7 +156,8 @@ int dump_open(struct dump *d, struct qcow2_error *err)
 	rc = store_pread(d->file, d->head, d->head_len, 0, 0, err);
 	if (rc < 0)
 		return rc;
-	memcpy(d->found, d->head, min_u64(d->head_len, sizeof(d->found)));
+	memcpy(d->found, d->head,
+	       (size_t)min_u64(d->head_len, sizeof(d->found)));
 	dump_open_decode(d);
 	if (d->no_header)
 		return 0;

@@ -52,8 +52,8 @@ void record_word(struct record *r, const char *name, const char *word)
 void record_text(struct record *r, const char *name, const void *text,
 		 size_t len)
 {
-	size_t room = min_u64(sizeof(r->room) - r->used,
-			      4 * RECORD_TEXT_BYTES_MAX + 4);
+	size_t room = (size_t)min_u64(sizeof(r->room) - r->used,
+				      4 * RECORD_TEXT_BYTES_MAX + 4);
 	char *dst = r->room + r->used;
 
 	if (!text)
@@ -66,7 +66,7 @@ void record_text(struct record *r, const char *name, const void *text,
 void record_bytes(struct record *r, const char *name, const uint8_t *bytes,
 		  size_t len)
 {
-	size_t shown = min_u64(len, RECORD_BYTES_MAX);
+	size_t shown = (size_t)min_u64(len, RECORD_BYTES_MAX);
 	char *dst = r->room + r->used;
 
 	if (!len)

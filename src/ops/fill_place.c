@@ -47,7 +47,7 @@ static int add_placed(struct fill *f, struct fill_room *r, struct placed p,
 {
 	int rc;
 
-	assert(p.len && p.host_off);
+	assert(p.len);
 	rc = r->n_placed == PLACED_MAX ? write_placed(f, r, err) : 0;
 	if (rc == 0)
 		r->placed[r->n_placed++] = p;
