@@ -398,10 +398,10 @@ static bool is_mine(const struct totals *t, uint64_t number)
 	return number % t->n_parts == t->part;
 }
 
-/* More orders than nearly all pairs have. */
+/* More orders than most pairs have; of the others a sample. */
 static uint64_t usual_limit(bool triples)
 {
-	return triples ? TEST_AMOUNT(4000, 1000) : TEST_AMOUNT(2000, 300);
+	return triples ? TEST_AMOUNT(4000, 500) : TEST_AMOUNT(1000, 100);
 }
 
 /* All interleavings; beyond the limit, as many at random. */
