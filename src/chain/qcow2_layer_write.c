@@ -31,7 +31,8 @@ static int qcow2_layer_start(struct layer *l,
 {
 	int rc = writer_open(l->image, opts, err);
 
-	if (rc == 0 && l->below)
+	/* A writer that opened in part is there until the image closes. */
+	if (l->image->writer && l->below)
 		qcow2_layer_set_below(l, l->below);
 	return rc;
 }
