@@ -32,12 +32,13 @@ bool command_run(struct command *cmd, const struct injector *in,
 	return false;
 }
 
+/* Another sample with each seed. */
 static bool is_mine(struct command *cmd)
 {
 	uint64_t turn = cmd->turn++;
 
 	return turn % cmd->n_parts == cmd->part &&
-	       turn / cmd->n_parts % cmd->sample == 0 &&
+	       (turn / cmd->n_parts + cmd->seed) % cmd->sample == 0 &&
 	       cmd->violations < VIOLATIONS_MAX;
 }
 
@@ -107,11 +108,11 @@ static void parse(struct command *cmd, int argc, char **argv)
 	}
 }
 
-/* 5 goes with no number of plans, so that each of them is met.  A workload that
+/* No power of 5 shares a factor with the number of plans, so each is met.  A workload that
  * is asked for is not left out. */
 static unsigned usual_sample(const struct command *cmd)
 {
-	return cmd->ops ? 1 : TEST_AMOUNT(1, 5);
+	return cmd->ops ? 1 : TEST_AMOUNT(5, 25);
 }
 
 int command_main(int argc, char **argv, const char *const *plans,

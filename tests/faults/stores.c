@@ -4,7 +4,7 @@
  *	faults-stores [--seed N] [--part I/N] [--sample N]
  *		      [--config NAME] [--plan NAME] [--ops TEXT] [--nth N]
  *
- * --sample is one in N of the part, else all of it, or one in 5 under a
+ * --sample is one in N of the part, else one in 5, or in 25 under a
  * sanitizer.
  */
 #include <errno.h>

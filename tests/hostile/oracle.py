@@ -51,29 +51,31 @@ class Runner:
                                 f'exitcode={SANITIZER_EXIT}')
         return env
 
-    def limits(self, cpu):
-        def apply():
-            n = cpu * (20 if self.sanitized else 1)
-            resource.setrlimit(resource.RLIMIT_CPU, (n, n + 1))
-            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            if not self.sanitized:
-                resource.setrlimit(resource.RLIMIT_AS,
-                                   (ADDRESS_SPACE, ADDRESS_SPACE))
-        return apply
+    def limited(self, argv, cpu):
+        """argv within the limits.  The shell sets them: for a preexec_fn,
+        Python copies all of itself with fork, which takes longer than most
+        commands do."""
+        n = cpu * (20 if self.sanitized else 1)
+        limits = f'ulimit -c 0; ulimit -Ht {n + 1}; ulimit -St {n}; '
+        if not self.sanitized:
+            limits += f'ulimit -v {ADDRESS_SPACE >> 10}; '
+        return ['/bin/sh', '-c', limits + 'exec "$@"', 'sh', *argv]
 
     def run(self, argv, cwd, cpu=None, trace=None, limits=None):
         """Runs argv; None for the code when it had to be killed.  `trace`:
-        file for strace's log."""
+        file for strace's log; `limits`: sets other limits in the child."""
         if trace and self.strace:
             argv = [self.strace, '-f', '-qq', '-s', '4096', '-e',
                     'trace=open,openat,openat2,connect,execve', '-o', trace,
                     *argv]
+        if not limits:
+            argv = self.limited(argv, cpu or CPU_SECONDS)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         with subprocess.Popen(
                 argv, cwd=cwd, stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 env=self.environment(bool(trace)),
-                preexec_fn=limits or self.limits(cpu or CPU_SECONDS)) as p:
+                preexec_fn=limits, close_fds=False) as p:
             try:
                 out, err = p.communicate(timeout=WALL_SECONDS)
                 code = p.returncode

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Runs every command over every hostile image.
+"""Runs commands over every hostile image.
 
   run.py --command BUILD/cli/qcow2 --libread BUILD/tests/hostile/libread
          [--slice I/N] [--sanitized] [--keep DIR] [-v] [CASE...]
 
 A case passes when each command gives the verdict that the case expects and
-keeps to the rules of oracle.py.
+keeps to the rules of oracle.py.  Each image is checked, and read through the
+library; of the other commands, repairs and changes it gets a sample (see
+sample.py).  Cases that are named on the command line get all.
 """
 
 import argparse
@@ -19,9 +21,15 @@ import tempfile
 import oracle
 from generate import all_cases
 
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../support'))
+from sample import Sample  # pylint: disable=wrong-import-position
+
 # What the steps of cases may change.
 WRITTEN = (4096, 8192)
 FIRST_WRITTEN = 1 << 20
+
+# Every image gets these.
+ALWAYS = ('check', 'read')
 
 # Whatever an image is, these say what is in it.
 DUMPS = {
@@ -46,10 +54,11 @@ class Failure:
 class Bench:
     """The programs under test, and the rules."""
 
-    def __init__(self, args):
+    def __init__(self, args, sample=None):
         self.command = os.path.abspath(args.command)
         self.libread = os.path.abspath(args.libread)
         self.verbose = args.verbose
+        self.sample = sample
         self.runner = oracle.Runner(args.sanitized)
         self.n_runs = 0
 
@@ -83,7 +92,8 @@ class Bench:
         # Who allows all names still gets files only, and literal names.
         if case.row in ('N3', 'N4', 'N6'):
             every.append('convert-any')
-        return every
+        return [name for name in every
+                if name in ALWAYS or self.sample.takes(case.ident, name)]
 
 
 def verdict_of(name, code):
@@ -171,13 +181,16 @@ class Run:
         self.target_dir = os.path.join(root, 'target')
         self.before = oracle.fingerprint(self.image)
 
+    def takes(self, *what):
+        return self.bench.sample.takes(self.case.ident, *what)
+
     def fail(self, command, complaints):
         self.failures += [Failure(self.case, command, c) for c in complaints]
 
     def dumps(self):
         """Nothing keeps the metadata from being printed, but that there is
         no header, or more than one call prints."""
-        for name in DUMPS:
+        for name in filter(self.takes, DUMPS):
             r = self.bench.runner.run(
                 self.bench.argv(name, self.image, None), self.cwd,
                 self.case.cpu)
@@ -243,6 +256,8 @@ class Run:
         """The steps of the case, on a copy and on one that was repaired: each
         ends well, and what they do not write reads as before."""
         for repaired in self.case.ways if self.case.steps else ():
+            if not self.takes('steps', repaired):
+                continue
             copy = self.copy('written.qcow2')
             if repaired:
                 self.mend(copy, 'all')
@@ -287,6 +302,8 @@ class Run:
         """A copy is repaired: that ends, costs no more than the image has,
         loses nothing that could be read, and is done after one time."""
         for mode in ('leaks', 'all'):
+            if not self.takes('repair', mode):
+                continue
             copy = self.copy('mended.qcow2')
             size = os.path.getsize(copy)
             first = self.mend(copy, mode)
@@ -382,7 +399,9 @@ def main():
     ap.add_argument('-v', '--verbose', action='store_true')
     ap.add_argument('cases', nargs='*')
     args = ap.parse_args()
-    bench = Bench(args)
+    sample = Sample(share=1 if args.cases else None)
+    print(sample, flush=True)
+    bench = Bench(args, sample)
     if not bench.runner.strace:
         print('strace cannot be used here: opens are watched by inotify only')
     if args.keep:

@@ -8,7 +8,7 @@ already, where what is compared is the disk.
 
 Usage: convert_qcow2.py COMMAND [SLICE SLICES]
 
-QCOW2_TEST_SAMPLE=N takes every Nth combination only, TEST_FULL all ways to
+A sample of the combinations is taken, see sample.py; TEST_FULL tries all ways to
 convert with every source and target instead of one after the other.
 """
 
@@ -22,6 +22,9 @@ import tempfile
 
 from convert_sources import make_sources, run
 from matrix import scratch
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
+from sample import Sample  # pylint: disable=wrong-import-position
 
 SKIP = 77
 EXISTING_BYTES = 12 << 20
@@ -160,8 +163,9 @@ def combinations(sources):
 
 
 def check_all(qcow2, part, parts):
-    sample = int(os.environ.get("QCOW2_TEST_SAMPLE", "1"))
-    chosen = list(combinations(make_sources()))[part * sample::parts * sample]
+    sample = Sample()
+    print(sample, flush=True)
+    chosen = sample.of(list(combinations(make_sources())))[part::parts]
     failed = 0
     for source, target, way in chosen:
         try:

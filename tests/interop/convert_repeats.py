@@ -4,7 +4,7 @@ each time, and whatever stood at the target's name.
 
 Usage: convert_repeats.py COMMAND
 
-QCOW2_TEST_SAMPLE=N takes every Nth way to convert only.
+A sample of the ways to convert is taken; see sample.py.
 """
 
 import hashlib
@@ -16,6 +16,9 @@ import sys
 import tempfile
 
 from matrix import scratch
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
+from sample import Sample  # pylint: disable=wrong-import-position
 
 SIZE = 24 << 20
 THREADS = ["1", "2", "8", "8"]
@@ -92,12 +95,13 @@ def check(qcow2, source, options):
 
 def main():
     qcow2 = os.path.abspath(sys.argv[1])
-    sample = int(os.environ.get("QCOW2_TEST_SAMPLE", "1"))
+    sample = Sample()
+    print(sample, flush=True)
     failed = 0
     with tempfile.TemporaryDirectory(dir=scratch()) as where:
         os.chdir(where)
         make_sources(qcow2)
-        chosen = list(cases(has_fast_levels(qcow2)))[::sample]
+        chosen = sample.of(list(cases(has_fast_levels(qcow2))))
         for options in chosen:
             for source in ["s.raw", "s.qcow2"]:
                 failed += check(qcow2, source, options)

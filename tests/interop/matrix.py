@@ -10,8 +10,8 @@ same JSON, compare the same verdict, and every internal snapshot reads the same.
 Usage: matrix.py COMMAND [SLICE SLICES]
 
 QCOW2_TEST_MIB is the size of the file system in MiB (16), TEST_SEED the seed
-of the writes, QCOW2_TEST_KEEP a directory that keeps the images of what
-failed, QCOW2_TEST_SAMPLE=N takes every Nth combination only.
+of the writes and of the sample that is taken (QCOW2_TEST_SAMPLE, see
+sample.py), QCOW2_TEST_KEEP a directory that keeps the images of what failed.
 """
 
 import os
@@ -19,11 +19,13 @@ import pathlib
 import shutil
 import sys
 import tempfile
-import time
 import traceback
 
 import agree
 import images
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
+from sample import Sample  # pylint: disable=wrong-import-position
 
 SKIPPED = 77
 
@@ -64,12 +66,11 @@ def main():
     if not images.tools_present():
         print("qemu-img, qemu-io or mkfs.ext4 is missing")
         return SKIPPED
-    seed = int(os.environ.get("TEST_SEED", time.time_ns() % 1000000))
+    sample = Sample()
     size_mib = int(os.environ.get("QCOW2_TEST_MIB", "16"))
-    sample = int(os.environ.get("QCOW2_TEST_SAMPLE", "1"))
-    print(f"TEST_SEED={seed}")
+    print(sample, flush=True)
 
-    chosen = images.combinations()[part * sample::parts * sample]
+    chosen = sample.of(images.combinations())[part::parts]
     failed = agreed = 0
     with tempfile.TemporaryDirectory(dir=scratch()) as name:
         root = pathlib.Path(name)
@@ -78,8 +79,8 @@ def main():
             work = root / str(combination)
             work.mkdir()
             try:
-                agreed += check_combination(combination, disk, command, seed,
-                                            work)
+                agreed += check_combination(combination, disk, command,
+                                            sample.seed, work)
             except (agree.Disagreement, images.Failed) as problem:
                 failed += 1
                 print(f"FAILED {combination}: {problem}", flush=True)

@@ -1,0 +1,37 @@
+"""How much of a long list one run does.
+
+QCOW2_TEST_SAMPLE=N takes one thing in N, others with each TEST_SEED, so
+that many runs see all of them; 1 takes everything.
+"""
+
+import hashlib
+import os
+import random
+import time
+
+SHARE = 4
+
+
+class Sample:
+    def __init__(self, seed=None, share=None):
+        self.seed = seed if seed is not None else int(
+            os.environ.get('TEST_SEED', time.time_ns() % 1000000))
+        self.share = share or int(
+            os.environ.get('QCOW2_TEST_SAMPLE') or SHARE)
+
+    def __str__(self):
+        return f'TEST_SEED={self.seed} QCOW2_TEST_SAMPLE={self.share}'
+
+    def takes(self, *name):
+        """Whether the thing of this name is in the sample."""
+        if self.share == 1:
+            return True
+        text = ' '.join(str(part) for part in (self.seed, *name))
+        digest = hashlib.blake2b(text.encode(), digest_size=4).digest()
+        return int.from_bytes(digest, 'big') % self.share == 0
+
+    def of(self, things):
+        """One in N of a list, in its order."""
+        n = -(-len(things) // self.share)
+        chosen = random.Random(self.seed).sample(range(len(things)), n)
+        return [things[i] for i in sorted(chosen)]
