@@ -21,7 +21,7 @@
  *
  * The caller has exclusive access to the image: nothing reads or writes it
  * meanwhile.  Memory is three bits for each cluster that refcount blocks
- * describe, 24 MiB for the moves of a round, and what compact/packed.h says.
+ * describe, 24 MiB at most for the moves of a round, and what compact/packed.h says.
  */
 #ifndef COMPACT_COMPACT_H
 #define COMPACT_COMPACT_H
@@ -60,6 +60,7 @@ struct move {
 struct moves {
 	struct move *list;
 	size_t n;
+	size_t max; /* the list has room for */
 };
 
 /* Of many moves it looks at the first. */

@@ -26,7 +26,8 @@ enum { VALIDATED_MAX = 4096 };
 
 void moves_validate(const struct moves *m)
 {
-	assert(m->n <= MOVES_MAX && implies(m->n, m->list));
+	assert(m->n <= m->max && m->max <= MOVES_MAX);
+	assert(implies(m->max, m->list));
 	for (size_t i = 0; i < m->n && i < VALIDATED_MAX; i++) {
 		const struct move *one = &m->list[i];
 
@@ -78,7 +79,7 @@ static int add_move(struct compact *c, uint64_t from, struct qcow2_error *err)
 	struct move m = { .from = from };
 	int rc = next_hole(c, err);
 
-	assert(list->n < MOVES_MAX);
+	assert(list->n < list->max);
 	if (rc < 0 || c->hole >= min_u64(c->goal, from))
 		return rc;
 	m.to = c->hole;
@@ -95,7 +96,8 @@ static int move_collect(struct compact *c, const struct bitset *which,
 	uint64_t from = c->goal;
 	int rc = 1;
 
-	for (; rc > 0 && from < which->n_bits && c->moves.n < MOVES_MAX; from++)
+	for (; rc > 0 && from < which->n_bits && c->moves.n < c->moves.max;
+	     from++)
 		if (bitset_test(which, from))
 			rc = add_move(c, from, err);
 	return rc < 0 ? rc : 0;
@@ -122,11 +124,14 @@ static int copy_run(struct compact *c, const struct move *first, uint64_t n,
 static int move_copy_all(struct compact *c, struct qcow2_error *err)
 {
 	const struct moves *m = &c->moves;
-	uint64_t max = max_u64(COPY_BYTES >> c->img->geo.cluster_bits, 1);
-	CLEANUP_FREE uint8_t *buf =
-		alloc_bytes(max << c->img->geo.cluster_bits);
+	uint64_t once = max_u64(COPY_BYTES >> c->img->geo.cluster_bits, 1);
+	uint64_t max = min_u64(once, m->n);
+	CLEANUP_FREE uint8_t *buf = NULL;
 	int rc = 0;
 
+	if (max == 0)
+		return 0;
+	buf = alloc_bytes(max << c->img->geo.cluster_bits);
 	if (!buf)
 		return error_nomem(err, "moving clusters", COPY_BYTES);
 	for (size_t i = 0; rc == 0 && i < m->n;) {
@@ -147,12 +152,18 @@ static int move_copy_all(struct compact *c, struct qcow2_error *err)
 
 static int no_moves(struct compact *c, struct qcow2_error *err)
 {
-	c->moves.n = 0;
-	if (!c->moves.list)
-		c->moves.list = malloc(MOVES_MAX * sizeof(*c->moves.list));
-	return c->moves.list ? 0
-			     : error_nomem(err, "the list of moves",
-					   MOVES_MAX * sizeof(*c->moves.list));
+	struct moves *m = &c->moves;
+	size_t max = to_size(min_u64(c->n_file, MOVES_MAX));
+
+	m->n = 0;
+	if (m->list)
+		return 0;
+	m->list = malloc(max * sizeof(*m->list));
+	if (!m->list)
+		return error_nomem(err, "the list of moves",
+				   max * sizeof(*m->list));
+	m->max = max;
+	return 0;
 }
 
 int compact_begin_moves(struct compact *c, const struct bitset *which,
@@ -192,7 +203,7 @@ int compact_begin_row(struct compact *c, uint64_t n, uint64_t from,
 	uint64_t to;
 	int rc = no_moves(c, err);
 
-	if (rc < 0 || from + n <= c->goal || n > MOVES_MAX)
+	if (rc < 0 || from + n <= c->goal || n > c->moves.max)
 		return rc;
 	rc = refcounts_find_row(r, n, c->goal, &to, err);
 	if (rc == 0)

@@ -91,8 +91,9 @@ struct packed {
 	uint8_t *buf;                /* one cluster */
 	struct packed_piece *pieces; /* in order of offset, then length */
 	size_t n_pieces;
-	uint64_t n_fresh; /* free clusters that they go to */
-	uint64_t from;    /* pieces that reach this cluster are collected, */
+	size_t pieces_max; /* the list has room for */
+	uint64_t n_fresh;  /* free clusters that they go to */
+	uint64_t from;     /* pieces that reach this cluster are collected, */
 	struct bitset chosen; /* that touch one of these, by rank, if it is
 				 * not empty, */
 	uint64_t low;         /* and do not begin before this offset */

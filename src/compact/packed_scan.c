@@ -19,6 +19,7 @@
 
 enum {
 	PIECES_MAX = 512 * 1024,
+	PIECES_MIN = 512, /* PIECES_MAX by some power of two */
 	RANK_BLOCK = 512, /* clusters between two known ranks */
 	WORD_BITS = 64,
 };
@@ -64,12 +65,10 @@ static int packed_scan_make_room(struct packed *p, struct qcow2_error *err)
 	p->leaving = alloc_zeroed(n, sizeof(*p->leaving));
 	p->coming = alloc_zeroed(n, sizeof(*p->coming));
 	p->buf = malloc(p->c->img->geo.cluster_size);
-	p->pieces = malloc(PIECES_MAX * sizeof(*p->pieces));
-	if (!p->refs || !p->leaving || !p->coming || !p->buf || !p->pieces ||
+	if (!p->refs || !p->leaving || !p->coming || !p->buf ||
 	    !bitset_init(&p->used, n << packed_shift(p)))
 		return error_nomem(err, "compressed data",
-				   PIECES_MAX * sizeof(*p->pieces) +
-					   n * sizeof(*p->refs) * 3);
+				   n * sizeof(*p->refs) * 3);
 	return 0;
 }
 
@@ -99,7 +98,8 @@ static void ranks_validate(const struct packed *p)
 void packed_validate(const struct packed *p)
 {
 	assert(p->c->pieces == p);
-	assert(p->n_tables <= p->tables_max && p->n_pieces <= PIECES_MAX);
+	assert(p->n_tables <= p->tables_max && p->n_pieces <= p->pieces_max);
+	assert(p->pieces_max <= PIECES_MAX);
 	ranks_validate(p);
 	for (size_t i = 0; i < p->n_pieces && i < VALIDATED_MAX; i++) {
 		packed_scan_piece_validate(&p->pieces[i]);
@@ -330,6 +330,19 @@ static bool touches_chosen(const struct packed *p, uint64_t first,
 	return false;
 }
 
+/* Makes room for one more. */
+static int grow_pieces(struct packed *p, struct qcow2_error *err)
+{
+	size_t max = p->pieces_max ? 2 * p->pieces_max : PIECES_MIN;
+	struct packed_piece *more = realloc(p->pieces, max * sizeof(*more));
+
+	if (!more)
+		return error_nomem(err, "compressed data", max * sizeof(*more));
+	p->pieces = more;
+	p->pieces_max = max;
+	return 0;
+}
+
 static int packed_scan_collect(struct packed *p, uint64_t host_off,
 			       uint32_t len, uint64_t refs,
 			       struct qcow2_error *err)
@@ -337,17 +350,20 @@ static int packed_scan_collect(struct packed *p, uint64_t host_off,
 	uint64_t first = host_off >> p->c->img->geo.cluster_bits;
 	uint64_t last = packed_last_cluster(p, host_off, len);
 
-	(void)err;
+	int rc = 0;
+
 	if (host_off < p->low || last < p->from || last >= p->c->n_file ||
 	    (p->chosen.words && !touches_chosen(p, first, last)))
 		return 0;
 	if (p->n_pieces == PIECES_MAX)
 		keep_last(p);
-	if (host_off >= p->low)
+	else if (p->n_pieces == p->pieces_max)
+		rc = grow_pieces(p, err);
+	if (rc == 0 && host_off >= p->low)
 		p->pieces[p->n_pieces++] = (struct packed_piece){
 			.host_off = host_off, .len = len, .refs = refs
 		};
-	return 0;
+	return rc;
 }
 
 int packed_collect(struct packed *p, enum packed_aim aim,

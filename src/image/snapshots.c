@@ -186,7 +186,8 @@ int snapshots_open(struct snapshots *s, const struct header *h,
 			"a table of %" PRIu32 " snapshots at %" PRIu64
 			" does not fit into the file",
 			h->n_snapshots, h->snapshots_off);
-	w.buf = buf = malloc(WINDOW_BYTES);
+	w.buf = buf = malloc(
+		to_size(min_u64(WINDOW_BYTES, file_size - h->snapshots_off)));
 	s->list = calloc(h->n_snapshots, sizeof(*s->list));
 	if (!buf || !s->list)
 		return error_nomem(err, "the snapshot list",

@@ -229,7 +229,7 @@ TEST(what_was_read_there_before_is_not_believed)
 TEST(moves_that_are_not_as_they_should_be_are_found)
 {
 	struct move list[] = { { 10, 3, 1 }, { 12, 5, 1 } };
-	struct moves m = { list, 2 };
+	struct moves m = { list, 2, 2 };
 
 	moves_validate(&m);
 	ASSERT_ABORTS(m.list = NULL; moves_validate(&m));
@@ -296,7 +296,8 @@ TEST(pieces_that_are_not_as_they_should_be_are_found)
 			    .refs = refs,
 			    .leaving = leaving,
 			    .pieces = list,
-			    .n_pieces = 2 };
+			    .n_pieces = 2,
+			    .pieces_max = 2 };
 
 	c.pieces = &p;
 	packed_validate(&p);
