@@ -32,6 +32,7 @@ END
 # A table of the one mistake on stdin.
 make_table() {
 	echo 'wrong: a mistake'
+	echo 'in random'
 	echo '@ src/a.c'
 	cat
 }
