@@ -13,36 +13,8 @@ import unittest
 
 import case
 import images
+from io_answers import commands, explained, untimed
 from io_scripts import KINDS, ODD_BUT_RIGHT, WRITES, WRONG
-
-TIMES = [
-    (re.compile(r"(\d+ ops;) .*"), r"\1"),
-    (re.compile(r"^(\d+,\d+),\d+:\d\d:\d\d\.\d\d,[\d.]+,[\d.]+$"), r"\1"),
-    # The synopsis and the summary of a command have our words.
-    (re.compile(r"^(\w+) .*-- .*\w\w \w.*"), r"\1"),
-]
-
-
-def untimed(text):
-    lines = []
-    for line in text.splitlines():
-        for pattern, replacement in TIMES:
-            if not line.startswith("Parsing"):
-                line = pattern.sub(replacement, line)
-        lines.append(line)
-    return lines
-
-
-def explained(text):
-    """Standard error: what the shell says itself; elsewhere our words."""
-    return [line for line in text.splitlines()
-            if not line.startswith("qemu-io: ") and
-            not line.startswith("WARNING") and not line.startswith("   ") and
-            not line.startswith("Is another process")]
-
-
-def commands(script):
-    return [word for line in script for word in ("-c", line)]
 
 
 @unittest.skipUnless(case.QEMU_IO, "qemu-io is not installed")
@@ -52,6 +24,7 @@ class Same(case.Case):
 
     @classmethod
     def prepare(cls):
+        cls.beginnings = {}
         os.makedirs("template")
         os.chdir("template")
         images.make("base.qcow2", io=["write -P 1 64k 256k",
@@ -66,15 +39,23 @@ class Same(case.Case):
         open("empty", "wb").close()
         os.chdir("..")
 
+    def beginning(self, options, size):
+        """A directory with the template and a disk; made once."""
+        made = self.beginnings.get((options, size))
+        if not made:
+            made = f"beginning-{len(self.beginnings)}"
+            shutil.copytree("template", made)
+            subprocess.run([case.QEMU_IMG, "create", "-q", "-f", "qcow2",
+                            *options, "disk", size], cwd=made, check=True)
+            length = os.stat(f"{made}/disk").st_size
+            os.truncate(f"{made}/disk", (length + 65535) & ~65535)
+            self.beginnings[options, size] = made
+        return made
+
     def start(self, *options, size="4M"):
         for side in ["theirs", "ours"]:
             shutil.rmtree(side, ignore_errors=True)
-            shutil.copytree("template", side)
-            if options is not None:
-                subprocess.run([case.QEMU_IMG, "create", "-q", "-f", "qcow2",
-                                *options, "disk", size], cwd=side, check=True)
-                length = os.stat(f"{side}/disk").st_size
-                os.truncate(f"{side}/disk", (length + 65535) & ~65535)
+            shutil.copytree(self.beginning(options, size), side)
 
     def run_in(self, side, args, **more):
         program = case.QEMU_IO if side == "theirs" else \

@@ -79,15 +79,18 @@ class Sequences(Both):
         return result.status
 
     def test_every_step_ends_alike(self):
-        for kind, options in KINDS.items():
+        for n, (kind, options) in enumerate(KINDS.items()):
             with self.subTest(kind):
                 for name in ("ours", "theirs"):
                     images.make(f"{name}.qcow2", *options)
-                for step in self.STEPS:
+                for i, step in enumerate(self.STEPS, 1):
                     ours = self.step("ours.qcow2", self.drop_in, step)
                     theirs = self.step("theirs.qcow2", self.theirs, step)
                     self.assertEqual(ours, theirs, step)
-                    self.compare(step)
+                    # Each step for some kind: looking at the images takes
+                    # longer than changing them.
+                    if (i + n) % len(KINDS) < 2 or i == len(self.STEPS):
+                        self.compare(step)
 
     def test_the_tools_take_turns_on_one_image(self):
         for kind in ("plain", "v2", "small", "sub"):
@@ -99,7 +102,7 @@ class Sequences(Both):
                     run = self.drop_in if i % 2 else self.theirs
                     self.step("both.qcow2", run, step)
                     self.step("theirs.qcow2", self.theirs, step)
-                    if i % 4 > 1:
+                    if i % 4 == 3:
                         self.compare(step, "both.qcow2")
 
     def compare(self, step, name="ours.qcow2"):

@@ -8,7 +8,8 @@ what qemu-img refuses and accept what it accepts.
 
 Usage: create.py COMMAND   (the qcow2 command)
 Environment: TEST_FULL=1 tries every refcount width and size with every shape
-instead of taking turns.
+instead of taking turns.  Of those a sample is taken, see sample.py; what is odd
+is tried each time.
 """
 import itertools
 import json
@@ -20,6 +21,9 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 import create_cases
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
+from sample import Sample  # pylint: disable=wrong-import-position
 
 SKIP = 77
 # For programs that hang, also on a busy machine.
@@ -163,7 +167,9 @@ def main():
         sys.exit(SKIP)
     command = os.path.abspath(sys.argv[1])
     full = bool(os.environ.get("TEST_FULL"))
-    cases = list(itertools.chain(create_cases.matrix(full),
+    sample = Sample()
+    print(sample, flush=True)
+    cases = list(itertools.chain(sample.of(list(create_cases.matrix(full))),
                                  create_cases.odd()))
     failed = 0
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:

@@ -401,7 +401,7 @@ static bool is_mine(const struct totals *t, uint64_t number)
 /* More orders than most pairs have; of the others a sample. */
 static uint64_t usual_limit(bool triples)
 {
-	return triples ? TEST_AMOUNT(4000, 500) : TEST_AMOUNT(1000, 100);
+	return triples ? TEST_AMOUNT(2000, 300) : TEST_AMOUNT(300, 50);
 }
 
 /* All interleavings; beyond the limit, as many at random. */

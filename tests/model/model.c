@@ -5,8 +5,8 @@
  *	model [OPTION...]
  *
  *	--seed N       of everything random; else TEST_SEED, else the clock
- *	--ops N        about so many operations; 0: for ever; else 12500, or
- *	               5000 under a sanitizer
+ *	--ops N        about so many operations; 0: for ever; else 6000, or
+ *	               2000 under a sanitizer
  *	--sequence N   only the sequence with this seed
  *	--length N     operations of a sequence at most
  *	--no-qemu      never ask qemu-img
@@ -33,7 +33,7 @@
 #include "model/shrink.h"
 #include "support/amount.h"
 
-enum { DEFAULT_OPS = TEST_AMOUNT(12500, 5000), FAILURES_MAX = 3 };
+enum { DEFAULT_OPS = TEST_AMOUNT(6000, 2000), FAILURES_MAX = 3 };
 
 struct model {
 	uint64_t seed;

@@ -9,7 +9,7 @@ import os
 import random
 import time
 
-SHARE = 4
+SHARE = 8
 
 
 class Sample:
