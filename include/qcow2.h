@@ -784,6 +784,9 @@ struct qcow2_extent {
 };
 
 #define QCOW2_MAP_TOP_ONLY 0x1u /* do not look below the top layer */
+/* Leave host offsets out, so that an extent goes on where the host's does not:
+ * for callers that want to know what the disk has, not where it is. */
+#define QCOW2_MAP_MERGE 0x2u
 
 /*
  * The extent that begins at guest offset `off`: as long as everything in

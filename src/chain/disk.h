@@ -120,7 +120,7 @@ bool disk_reads(const struct disk *d, struct qcow2_store *file);
 bool disk_reads_top(const struct disk *d, const struct disk *written);
 
 /* The maximal extent that begins at @off and is at most @len bytes (not 0);
- * see qcow2_map().  flags: QCOW2_MAP_TOP_ONLY. */
+ * see qcow2_map().  flags: QCOW2_MAP_*. */
 int disk_map(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 	     struct qcow2_extent *out, struct qcow2_error *err);
 

@@ -19,8 +19,9 @@ static bool is_open_question(const struct qcow2_extent *x)
 }
 
 /* Returns the state of the bytes at @off in the layers from @l down. */
-static int map_from(struct layer *l, uint64_t len, uint64_t off, unsigned flags,
-		    struct qcow2_extent *out, struct qcow2_error *err)
+static int map_placed(struct layer *l, uint64_t len, uint64_t off,
+		      unsigned flags, struct qcow2_extent *out,
+		      struct qcow2_error *err)
 {
 	for (;; l = l->below) {
 		int rc = l->ops->map(l, len, off, out, err);
@@ -39,6 +40,19 @@ static int map_from(struct layer *l, uint64_t len, uint64_t off, unsigned flags,
 		}
 		len = min_u64(out->len, l->below->size - off);
 	}
+}
+
+/* The same, without the place when nobody asks for it. */
+static int map_from(struct layer *l, uint64_t len, uint64_t off, unsigned flags,
+		    struct qcow2_extent *out, struct qcow2_error *err)
+{
+	int rc = map_placed(l, len, off, flags, out, err);
+
+	if (rc == 0 && (flags & QCOW2_MAP_MERGE)) {
+		out->flags &= ~QCOW2_EXTENT_HOST_OFF;
+		out->host_off = 0;
+	}
+	return rc;
 }
 
 bool layer_reads_zero(struct layer *l, uint64_t len, uint64_t off)

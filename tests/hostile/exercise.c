@@ -169,6 +169,7 @@ void exercise_image(struct qcow2_image *img, struct tally *t)
 	exercise_bounds(img, buf);
 	exercise_map(img, 0, buf, t);
 	exercise_map(img, QCOW2_MAP_TOP_ONLY, buf, t);
+	exercise_map(img, QCOW2_MAP_MERGE, buf, t);
 	exercise_reads(img, buf, t);
 	free(buf);
 }

@@ -176,6 +176,32 @@ TEST_WITH(maps_merge_and_end_at_the_asked_length, setup, teardown)
 	assert_int_equal(qcow2_map(f->img, SIZE, 1, 0, &x, NULL), -EINVAL);
 }
 
+/* Two clusters whose places in the file are the wrong way round. */
+TEST_WITH(merged_extents_go_on_where_the_host_does_not, setup, teardown)
+{
+	struct fixture *f = *state;
+	struct l2_entry first = { 0, 0 }, second = { 0, 0 };
+	struct qcow2_extent x;
+
+	second.desc = builder_add_data(&f->b, f->data) | ENTRY_COPIED;
+	first.desc = builder_add_data(&f->b, f->data) | ENTRY_COPIED;
+	builder_set_entry(&f->b, CLUSTER, first);
+	builder_set_entry(&f->b, 2 * CLUSTER, second);
+	builder_finish(&f->b);
+	assert_int_equal(qcow2_close(f->img, NULL), 0);
+	assert_int_equal(qcow2_open_store(f->b.file, NULL, &f->img, NULL), 0);
+	assert_int_equal(
+		qcow2_map(f->img, SIZE - CLUSTER, CLUSTER, 0, &x, NULL), 0);
+	assert_int_equal(x.len, CLUSTER);
+	assert_int_equal(qcow2_map(f->img, SIZE - CLUSTER, CLUSTER,
+				   QCOW2_MAP_MERGE, &x, NULL),
+			 0);
+	assert_int_equal(x.len, 2 * CLUSTER);
+	assert_int_equal(x.flags, QCOW2_EXTENT_DATA | QCOW2_EXTENT_PRESENT);
+	assert_int_equal(x.host_off, 0);
+	assert_int_equal(qcow2_map(f->img, 1, 0, 0x4, &x, NULL), -EINVAL);
+}
+
 TEST_WITH(metadata_only_images_do_not_read, setup, teardown)
 {
 	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
