@@ -28,6 +28,21 @@ static int copy_clusters(struct refcounts *r, uint64_t n, uint64_t from,
 	return refcounts_barrier(r, err);
 }
 
+/* The new place is metadata from here on, unless the copy fails: then nothing
+ * points to it, nor ever will. */
+static int copy_to_new(struct refcounts *r, uint64_t n, uint64_t from,
+		       uint64_t to, struct qcow2_error *err)
+{
+	uint64_t bytes = n << r->geo->cluster_bits;
+	int rc = refcounts_tell_new(r, bytes, to, err);
+
+	if (rc == 0)
+		rc = copy_clusters(r, n, from, to, err);
+	if (rc < 0)
+		refcounts_tell_old(r, bytes, to);
+	return rc;
+}
+
 /* After a failure both blocks are the same, and both counted. */
 static int relocate_point_to(struct refcounts *r, uint64_t index,
 			     uint64_t host_off, struct qcow2_error *err)
@@ -61,10 +76,8 @@ int refcounts_relocate_block(struct refcounts *r, uint64_t index,
 	SCOPED_LOCK(&r->grow_lock);
 	uint32_t size = r->geo->cluster_size;
 	uint64_t old = refcount_block_off(r->table[index]);
-	int rc = refcounts_tell_new(r, size, host_off, err);
+	int rc = copy_to_new(r, 1, old, host_off, err);
 
-	if (rc == 0)
-		rc = copy_clusters(r, 1, old, host_off, err);
 	if (rc < 0)
 		return rc;
 	rc = relocate_point_to(r, index, host_off, err);
@@ -84,10 +97,8 @@ int refcounts_relocate_table(struct refcounts *r, uint64_t host_off,
 	struct reftable_place old = r->place;
 	struct reftable_place to = { host_off, old.clusters };
 	uint64_t bytes = (uint64_t)old.clusters << r->geo->cluster_bits;
-	int rc = refcounts_tell_new(r, bytes, host_off, err);
+	int rc = copy_to_new(r, old.clusters, old.off, host_off, err);
 
-	if (rc == 0)
-		rc = copy_clusters(r, old.clusters, old.off, host_off, err);
 	if (rc < 0)
 		return rc;
 	rc = r->owner.move_table(r->owner.opaque, to, err);

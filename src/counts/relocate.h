@@ -13,7 +13,8 @@
  *
  * Order: the copy, then what points to it, each durable before the next step.
  * After a write that failed either copy may count until the next commit says
- * that the old one does; so both places keep their refcounts.
+ * that the old one does; so both places keep their refcounts, and both are told
+ * to be metadata.  After a copy that failed only the old one is.
  */
 int refcounts_relocate_block(struct refcounts *r, uint64_t index,
 			     uint64_t host_off, struct qcow2_error *err);
