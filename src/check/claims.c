@@ -15,8 +15,8 @@ static bool fits(const struct check *c, const struct use_claim *claim)
 int claim_clusters(struct check *c, const struct use_claim *claim,
 		   struct qcow2_error *err)
 {
-	uint64_t last = check_cluster(c, claim->off + claim->len - 1);
 	int answer = 0;
+	uint64_t last;
 
 	assert(claim->n && claim->beyond != DEFECT_NONE);
 	if (!fits(c, claim)) {
@@ -26,6 +26,9 @@ int claim_clusters(struct check *c, const struct use_claim *claim,
 			      use_name(claim->use), claim->off, claim->len);
 		return 1;
 	}
+	if (!claim->len)
+		return 0;
+	last = check_cluster(c, claim->off + claim->len - 1);
 	for (uint64_t i = check_cluster(c, claim->off); i <= last; i++) {
 		uint32_t *word = refs_at(&c->refs, i);
 		enum use old;

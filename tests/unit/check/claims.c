@@ -2,6 +2,7 @@
  * Two claims to one cluster, through whole images: each pair is found at the
  * cluster they share.
  */
+#include "check/context.h"
 #include "format/defect.h"
 #include "rig.h"
 
@@ -125,5 +126,30 @@ TEST(two_tables_in_one_place_are_one_overlap)
 	rig_put64(r, r->header.snapshots_off, r->l1_off);
 	/* Both have two clusters.  The second table is not followed. */
 	EXPECT(r, { DEFECT_CLUSTER_OVERLAP, r->l1_off });
+	rig_free(r);
+}
+
+TEST(nothing_is_a_claim_to_no_cluster)
+{
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+	struct use_claim claim = { .use = USE_DATA,
+				   .n = 1,
+				   .beyond = DEFECT_L2_ENTRY_BEYOND_EOF };
+	struct qcow2_check_result result = QCOW2_CHECK_RESULT_INIT;
+	struct check c;
+
+	rig_small(r);
+	rig_finish(r);
+	check_begin(&c, r->store, NULL, &result);
+	assert_int_equal(check_open(&c, 0, NULL), 0);
+	assert_int_equal(claim_clusters(&c, &claim, NULL), 0);
+	claim.off = r->cs + 1;
+	assert_int_equal(claim_clusters(&c, &claim, NULL), 0);
+	assert_int_equal(refs_get(&c.refs, 0), 0);
+	assert_int_equal(refs_get(&c.refs, 1), 0);
+	claim.off = UINT64_MAX;
+	assert_int_equal(claim_clusters(&c, &claim, NULL), 1);
+	assert_int_equal(c.report.result->corruptions, 1);
+	check_end(&c);
 	rig_free(r);
 }
