@@ -451,7 +451,7 @@ struct qcow2_image;
  * header on: see qcow2_info.lacks; what needs the rest fails with -EIO. */
 #define QCOW2_OPEN_METADATA_ONLY 0x10u
 /* Needs METADATA_ONLY: the backing chain is opened after all, its layers for
- * their metadata only too. */
+ * their metadata only too, and qcow2_map() goes down it. */
 #define QCOW2_OPEN_METADATA_CHAIN 0x20u
 /* A flush writes metadata out, but asks no file that the library opened to make
  * anything durable: fast, and when the host crashes the image may be lost. */

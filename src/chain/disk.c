@@ -138,7 +138,8 @@ static void link_layers(struct disk *d)
 		struct qcow2_reference ref;
 
 		l->below = i + 1 < d->n_layers ? l + 1 : NULL;
-		l->below_unknown = d->metadata_only && layer_backing(l, &ref);
+		l->below_unknown = d->metadata_only && !l->below &&
+				   layer_backing(l, &ref);
 	}
 }
 
@@ -152,7 +153,7 @@ void disk_validate(const struct disk *d)
 
 		assert(l->depth == i);
 		assert(l->below == (last ? NULL : l + 1));
-		assert(implies(l->below_unknown, d->metadata_only));
+		assert(implies(l->below_unknown, d->metadata_only && last));
 		layer_validate(l);
 	}
 }

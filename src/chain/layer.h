@@ -33,8 +33,9 @@ struct layer {
 	uint32_t cluster_size;     /* the unit in which jobs split their work */
 	uint32_t depth;            /* 0: the top */
 	struct layer *below;       /* NULL: this one is the last */
-	bool below_unknown; /* it names a backing file, which nobody asks: the
-			     * disk was opened for its metadata only */
+	bool below_unknown; /* the last one, it names a backing file that is
+			     * not open: the disk was opened for its metadata
+			     * only */
 	struct gate_dir dir;
 	struct store_hold hold; /* of the store; none without locks */
 	/* Of a qcow2 layer: */

@@ -107,6 +107,63 @@ TEST(an_unopened_base_leaves_the_map_open)
 	rig_close(&r);
 }
 
+/* Opens a file that the caller has in memory, whatever its name. */
+static int give_store(void *opaque, const struct qcow2_reference *ref,
+		      struct qcow2_store **out, struct qcow2_error *err)
+{
+	(void)ref, (void)err;
+	*out = qcow2_store_ref(opaque);
+	return 0;
+}
+
+static void open_above(struct rig *r, struct qcow2_store *base, uint32_t flags)
+{
+	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
+	struct qcow2_gate gate = QCOW2_GATE_INIT;
+
+	rig_init(r);
+	r->image.backing_file = "base.img";
+	r->image.backing_format = "qcow2";
+	builder_finish(&r->image);
+	gate.open = give_store;
+	gate.opaque = base;
+	opts.gate = &gate;
+	opts.flags = flags;
+	ok(disk_open_store(r->image.file, &opts, &r->disk, NULL));
+}
+
+/* A base that is open is asked for its map, though not for its data. */
+TEST(an_opened_base_answers_the_map_of_metadata)
+{
+	uint8_t cluster[CLUSTER] = { 1 };
+	struct qcow2_extent x;
+	struct l2_entry e = { 0 };
+	struct rig base;
+	struct rig r;
+
+	rig_init(&base);
+	e.desc = builder_add_data(&base.image, cluster) | ENTRY_COPIED;
+	builder_set_entry(&base.image, 0, e);
+	builder_finish(&base.image);
+	open_above(&r, base.image.file,
+		   QCOW2_OPEN_METADATA_ONLY | QCOW2_OPEN_METADATA_CHAIN);
+	assert_int_equal(disk_layer_count(r.disk), 2);
+	ok(disk_map(r.disk, SIZE, 0, 0, &x, NULL));
+	assert_int_equal(x.depth, 1);
+	assert_int_equal(x.len, CLUSTER);
+	assert_true(x.flags & QCOW2_EXTENT_DATA);
+	assert_int_equal(x.host_off, e.desc & ~ENTRY_COPIED);
+	ok(disk_map(r.disk, SIZE - CLUSTER, CLUSTER, 0, &x, NULL));
+	assert_int_equal(x.len, SIZE - CLUSTER);
+	assert_int_equal(x.flags, QCOW2_EXTENT_ZERO);
+	rig_close(&r);
+	open_above(&r, base.image.file, QCOW2_OPEN_METADATA_ONLY);
+	ok(disk_map(r.disk, SIZE, 0, 0, &x, NULL));
+	assert_int_equal(x.flags, 0);
+	rig_close(&r);
+	builder_release(&base.image);
+}
+
 TEST(its_extents_are_in_the_file_that_has_the_data)
 {
 	uint8_t cluster[CLUSTER];
