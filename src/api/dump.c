@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 #include "base/options.h"
-#include "store/hold.h"
 
 static bool has_index(uint32_t what)
 {
@@ -68,14 +67,11 @@ int qcow2_dump_store(struct qcow2_store *store,
 		     const struct qcow2_dump_opts *opts,
 		     struct qcow2_error *err)
 {
-	CLEANUP_HOLD struct store_hold hold = { 0 };
 	struct qcow2_dump_opts own;
 	int rc;
 
 	if (!store)
 		return error_set(err, -EINVAL, "store must not be NULL");
 	rc = api_dump_take_opts(opts, &own, err);
-	if (rc == 0 && !(own.flags & QCOW2_DUMP_NO_LOCK))
-		rc = store_hold(&hold, store, HOLD_READ, err);
 	return rc < 0 ? rc : dump_store(store, &own, err);
 }

@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "dump/context.h"
+#include "store/hold.h"
 #include "store/store.h"
 
 typedef int step_fn(struct dump *d, struct qcow2_error *err);
@@ -64,8 +65,9 @@ static int dump_run(struct dump *d, struct qcow2_error *err)
 	return rc < 0 ? rc : steps[o->what](d, err);
 }
 
-int dump_store(struct qcow2_store *file, const struct qcow2_dump_opts *opts,
-	       struct qcow2_error *err)
+static int dump_held(struct qcow2_store *file,
+		     const struct qcow2_dump_opts *opts,
+		     struct qcow2_error *err)
 {
 	struct dump *d = calloc(1, sizeof(*d));
 	int rc;
@@ -78,4 +80,15 @@ int dump_store(struct qcow2_store *file, const struct qcow2_dump_opts *opts,
 	free(d->head);
 	free(d);
 	return rc;
+}
+
+int dump_store(struct qcow2_store *file, const struct qcow2_dump_opts *opts,
+	       struct qcow2_error *err)
+{
+	CLEANUP_HOLD struct store_hold hold = { 0 };
+	int rc = 0;
+
+	if (!(opts->flags & QCOW2_DUMP_NO_LOCK))
+		rc = store_hold(&hold, file, HOLD_READ, err);
+	return rc < 0 ? rc : dump_held(file, opts, err);
 }

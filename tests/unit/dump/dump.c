@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lines.h"
+#include "store/hold.h"
 
 /* Where anything is damaged anything may be told, but each dump ends, and a
  * dump of the header always says something. */
@@ -111,5 +112,26 @@ TEST(there_is_an_end_to_what_is_told)
 	assert_int_equal(err.reason, QCOW2_REASON_BUDGET);
 	opts.index = 1;
 	assert_int_equal(qcow2_dump_store(r->store, &opts, &err), 0);
+	rig_free(r);
+}
+
+TEST(under_a_writer_it_is_refused_unless_it_takes_no_lock)
+{
+	struct qcow2_dump_opts opts = QCOW2_DUMP_OPTS_INIT;
+	struct rig *r = rig_new(&(struct rig_opts){ 0 });
+	struct store_hold writer = { 0 };
+	struct lines *l;
+
+	rig_finish(r);
+	assert_int_equal(store_hold(&writer, r->store, HOLD_WRITE, NULL), 0);
+	l = lines_of(r->store, &opts);
+	assert_int_equal(l->rc, -EBUSY);
+	assert_int_equal(l->n, 0);
+	lines_free(l);
+	opts.flags = QCOW2_DUMP_NO_LOCK;
+	l = lines_of(r->store, &opts);
+	assert_int_equal(l->rc, 0);
+	lines_free(l);
+	store_release(&writer);
 	rig_free(r);
 }
