@@ -10,9 +10,7 @@
 #include "base/options.h"
 #include "ops/compare.h"
 #include "ops/convert.h"
-#include "store/hold.h"
 #include "store/publish.h"
-#include "store/store.h"
 
 #define COMPARE_FLAGS_KNOWN QCOW2_COMPARE_STRICT
 #define CONVERT_FLAGS_KNOWN                                 \
@@ -152,7 +150,6 @@ int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
 			    const struct qcow2_convert_opts *opts,
 			    struct qcow2_error *err)
 {
-	CLEANUP_HOLD struct store_hold hold = { 0 };
 	struct qcow2_convert_opts own;
 	int rc;
 
@@ -165,10 +162,6 @@ int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
 		return error_set(err, -EINVAL,
 				 "QCOW2_CONVERT_DIRECT is for paths: an open "
 				 "store has decided already");
-	if (rc == 0)
-		rc = store_check_writable(target, err);
-	if (rc == 0)
-		rc = store_hold(&hold, target, HOLD_WRITE, err);
 	return rc < 0 ? rc
 		      : ops_convert_raw_store(img->disk, target, &own, err);
 }

@@ -24,6 +24,7 @@
 #include "ops/room.h"
 #include "ops/target.h"
 #include "ops/workers.h"
+#include "store/hold.h"
 #include "store/store.h"
 
 struct convert {
@@ -207,8 +208,13 @@ int ops_convert_raw_store(struct disk *src, struct qcow2_store *target,
 			  const struct qcow2_convert_opts *opts,
 			  struct qcow2_error *err)
 {
-	int rc = copy_out(src, target, opts, err);
+	CLEANUP_HOLD struct store_hold hold = { 0 };
+	int rc = store_check_writable(target, err);
 
+	if (rc == 0)
+		rc = store_hold(&hold, target, HOLD_WRITE, err);
+	if (rc == 0)
+		rc = copy_out(src, target, opts, err);
 	if (rc < 0 || (opts->flags & QCOW2_CONVERT_NO_SYNC))
 		return rc;
 	return store_flush(target, err);

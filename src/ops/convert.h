@@ -11,6 +11,7 @@ int ops_convert_raw(struct disk *src, const char *path,
 		    const struct qcow2_convert_opts *opts, unsigned how,
 		    struct qcow2_error *err);
 
+/* Holds @target for writing meanwhile. */
 int ops_convert_raw_store(struct disk *src, struct qcow2_store *target,
 			  const struct qcow2_convert_opts *opts,
 			  struct qcow2_error *err);

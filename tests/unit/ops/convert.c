@@ -11,6 +11,7 @@
 
 #include "fake_disk.h"
 #include "sink.h"
+#include "store/hold.h"
 #include "store/mem.h"
 #include "store/store.h"
 #include "watch.h"
@@ -89,6 +90,27 @@ TEST_SLOW(a_device_full_of_garbage_becomes_the_disk)
 		sink_release(&s, target);
 		fake_free(d);
 	}
+}
+
+TEST(a_target_in_use_is_left_alone)
+{
+	struct qcow2_convert_opts opts = threads(1);
+	struct disk *d = fake_new(65536);
+	struct store_hold reader = { 0 };
+	struct qcow2_store *target;
+	struct sink s;
+
+	fake_add(d, 65536, FAKE_DATA);
+	sink_init(&s, &target);
+	assert_int_equal(store_hold(&reader, target, HOLD_READ, NULL), 0);
+	assert_int_equal(ops_convert_raw_store(d, target, &opts, NULL), -EBUSY);
+	assert_int_equal(s.n_writes + s.n_truncates, 0);
+	store_release(&reader);
+	assert_int_equal(ops_convert_raw_store(d, target, &opts, NULL), 0);
+	assert_int_equal(store_hold(&reader, target, HOLD_READ, NULL), 0);
+	store_release(&reader);
+	sink_release(&s, target);
+	fake_free(d);
 }
 
 TEST(zeros_of_the_map_are_neither_read_nor_written)
