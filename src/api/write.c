@@ -81,9 +81,7 @@ int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
 		rc = api_write_check_flags(flags, QCOW2_FUA, err);
 	if (rc < 0)
 		return rc;
-	rc = disk_write_compressed(img->disk, buf, len, off, err);
-	if (rc == 0 && (flags & QCOW2_FUA))
-		rc = disk_flush(img->disk, err);
+	rc = disk_write_compressed(img->disk, buf, len, off, flags, err);
 	return requests_count(&img->requests, rc, REQUEST_WRITE_COMPRESSED,
 			      len);
 }

@@ -49,7 +49,8 @@ int disk_zero(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 int disk_discard(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 		 struct qcow2_error *err);
 int disk_write_compressed(struct disk *d, const void *buf, uint64_t len,
-			  uint64_t off, struct qcow2_error *err);
+			  uint64_t off, unsigned flags,
+			  struct qcow2_error *err);
 int disk_flush(struct disk *d, struct qcow2_error *err);
 /* Both are alone on the disk; see qcow2_resize() and qcow2_amend(). */
 int disk_resize(struct disk *d, uint64_t size,

@@ -84,12 +84,14 @@ static int check_encodes(const struct disk *d, struct qcow2_error *err)
 }
 
 int disk_write_compressed(struct disk *d, const void *buf, uint64_t len,
-			  uint64_t off, struct qcow2_error *err)
+			  uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	struct layer *top = &d->layers[0];
 	int rc = check_encodes(d, err);
 
-	return rc < 0 ? rc : top->ops->encode->write(top, buf, len, off, err);
+	if (rc == 0)
+		rc = top->ops->encode->write(top, buf, len, off, err);
+	return rc == 0 && (flags & QCOW2_FUA) ? disk_flush(d, err) : rc;
 }
 
 int disk_encode(struct disk *d, void *dst, const void *src, size_t *n,

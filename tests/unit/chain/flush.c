@@ -122,6 +122,31 @@ static void write_at(struct fixture *f, uint64_t off)
 	ok(qcow2_pwrite(f->img, &byte, 1, off, 0, NULL));
 }
 
+/* Barriers of one compressed cluster that is written with @flags. */
+static unsigned cost_of_compressed(struct fixture *f, uint64_t off,
+				   unsigned flags)
+{
+	static const char cluster[CLUSTER];
+	unsigned before = n_barriers;
+
+	ok(qcow2_write_compressed(f->img, cluster, CLUSTER, off, flags, NULL));
+	return n_barriers - before;
+}
+
+TEST_WITH(a_compressed_write_is_durable_if_asked_for, setup, teardown)
+{
+	struct fixture *f = *state;
+
+	open_image(f, f->base, QCOW2_FORMAT_QCOW2);
+	/* The first change may cost some by itself. */
+	cost_of_compressed(f, CLUSTER, 0);
+	ok(qcow2_flush(f->img, NULL));
+	assert_int_equal(cost_of_compressed(f, 2 * CLUSTER, 0), 0);
+	assert_true(cost_of_compressed(f, 3 * CLUSTER, QCOW2_FUA) > 0);
+	ok(qcow2_flush(f->img, NULL));
+	ok(qcow2_close(f->img, NULL));
+}
+
 /* A write in place changes no metadata: one barrier, whoever asks for it. */
 TEST_WITH(a_write_in_place_needs_one, setup, teardown)
 {

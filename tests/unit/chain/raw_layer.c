@@ -174,8 +174,8 @@ TEST(compression_is_refused)
 	size_t n;
 
 	rig_open(&r, QCOW2_OPEN_RDWR);
-	refused(disk_write_compressed(r.disk, cluster, 512, 0, &err), -ENOTSUP,
-		&err, message);
+	refused(disk_write_compressed(r.disk, cluster, 512, 0, 0, &err),
+		-ENOTSUP, &err, message);
 	refused(disk_encode(r.disk, dst, cluster, &n, &err), -ENOTSUP, &err,
 		message);
 	refused(disk_write_encoded(r.disk, dst, 8, cluster, 0, &err), -ENOTSUP,
