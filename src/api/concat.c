@@ -1,5 +1,5 @@
 /*
- * qcow2_concat(): several disks as one.
+ * qcow2_concat(): argument checks.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -8,14 +8,12 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "chain/concat.h"
-#include "store/store.h"
 
 int qcow2_concat(struct qcow2_image *const *imgs, uint32_t n,
 		 struct qcow2_image **out, struct qcow2_error *err)
 {
-	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
-	CLEANUP_STORE struct qcow2_store *store = NULL;
 	CLEANUP_FREE struct disk **disks = NULL;
+	struct disk *together;
 	int rc;
 
 	if (!imgs || !n || !out)
@@ -30,7 +28,6 @@ int qcow2_concat(struct qcow2_image *const *imgs, uint32_t n,
 			return rc;
 		disks[i] = imgs[i]->disk;
 	}
-	rc = concat_new(disks, n, &store, err);
-	opts.format = QCOW2_FORMAT_RAW;
-	return rc < 0 ? rc : qcow2_open_store(store, &opts, out, err);
+	rc = concat_open(disks, n, &together, err);
+	return rc < 0 ? rc : handle_new(together, out, err);
 }

@@ -2,8 +2,23 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "base/error.h"
+
+int handle_new(struct disk *disk, struct qcow2_image **out,
+	       struct qcow2_error *err)
+{
+	struct qcow2_image *img = calloc(1, sizeof(*img));
+
+	if (!img) {
+		disk_close(disk, NULL);
+		return error_nomem(err, "the image handle", sizeof(*img));
+	}
+	img->disk = disk;
+	*out = img;
+	return 0;
+}
 
 int handle_check(const struct qcow2_image *img, struct qcow2_error *err)
 {

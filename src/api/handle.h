@@ -14,6 +14,10 @@ struct qcow2_image {
 	struct requests requests;
 };
 
+/* Makes the handle of an opened disk, or closes the disk. */
+int handle_new(struct disk *disk, struct qcow2_image **out,
+	       struct qcow2_error *err);
+
 /* Every function that takes an image begins with this: -EINVAL when it is NULL,
  * -ECHILD in a child of the process that opened it. */
 int handle_check(const struct qcow2_image *img, struct qcow2_error *err);

@@ -134,21 +134,6 @@ static int take_open_opts(const struct qcow2_open_opts *opts,
 	return rc;
 }
 
-/* Makes the handle of an opened disk, or closes the disk. */
-static int image_new(struct disk *disk, struct qcow2_image **out,
-		     struct qcow2_error *err)
-{
-	struct qcow2_image *img = calloc(1, sizeof(*img));
-
-	if (!img) {
-		disk_close(disk, NULL);
-		return error_nomem(err, "the image handle", sizeof(*img));
-	}
-	img->disk = disk;
-	*out = img;
-	return 0;
-}
-
 int qcow2_open_path(const char *path, const struct qcow2_open_opts *opts,
 		    struct qcow2_image **out, struct qcow2_error *err)
 {
@@ -162,7 +147,7 @@ int qcow2_open_path(const char *path, const struct qcow2_open_opts *opts,
 	rc = take_open_opts(opts, &own, &gate, err);
 	if (rc == 0)
 		rc = disk_open_path(path, &own, &disk, err);
-	return rc < 0 ? rc : image_new(disk, out, err);
+	return rc < 0 ? rc : handle_new(disk, out, err);
 }
 
 int qcow2_open_store(struct qcow2_store *store,
@@ -180,7 +165,7 @@ int qcow2_open_store(struct qcow2_store *store,
 	rc = take_open_opts(opts, &own, &gate, err);
 	if (rc == 0)
 		rc = disk_open_store(store, &own, &disk, err);
-	return rc < 0 ? rc : image_new(disk, out, err);
+	return rc < 0 ? rc : handle_new(disk, out, err);
 }
 
 int qcow2_close(struct qcow2_image *img, struct qcow2_error *err)

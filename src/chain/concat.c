@@ -140,8 +140,8 @@ bool concat_reads(struct qcow2_store *s, struct qcow2_store *file)
 	return false;
 }
 
-int concat_new(struct disk *const *disks, uint32_t n, struct qcow2_store **out,
-	       struct qcow2_error *err)
+static int concat_new(struct disk *const *disks, uint32_t n,
+		      struct qcow2_store **out, struct qcow2_error *err)
 {
 	struct concat *c = calloc(1, sizeof(*c) + n * sizeof(c->parts[0]));
 	int rc = 0;
@@ -166,4 +166,15 @@ int concat_new(struct disk *const *disks, uint32_t n, struct qcow2_store **out,
 	if (rc < 0)
 		free(c);
 	return rc;
+}
+
+int concat_open(struct disk *const *disks, uint32_t n, struct disk **out,
+		struct qcow2_error *err)
+{
+	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
+	CLEANUP_STORE struct qcow2_store *store = NULL;
+	int rc = concat_new(disks, n, &store, err);
+
+	opts.format = QCOW2_FORMAT_RAW;
+	return rc < 0 ? rc : disk_open_store(store, &opts, out, err);
 }
