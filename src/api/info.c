@@ -4,13 +4,8 @@
 #include "api/handle.h"
 #include "base/options.h"
 #include "base/text.h"
+#include "compress/encode.h"
 #include "format/defect.h"
-
-#ifdef HAVE_ISAL
-static const int has_fast_levels = 1;
-#else
-static const int has_fast_levels;
-#endif
 
 const char *qcow2_version(void)
 {
@@ -24,7 +19,8 @@ uint32_t qcow2_version_number(void)
 
 int qcow2_supports(uint32_t capability)
 {
-	return capability == QCOW2_CAP_FAST_LEVELS && has_fast_levels;
+	return capability == QCOW2_CAP_FAST_LEVELS &&
+	       encoder_has_level(CODEC_ZLIB, ENCODE_LEVEL_MAX_FAST);
 }
 
 uint32_t qcow2_defect_count(void)
