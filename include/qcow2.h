@@ -3,49 +3,51 @@
  *
  * Conventions, true for every function below unless it says otherwise:
  *
- *  - Functions that can fail return 0 or a negative errno value.  Where the
- *    last parameter is a `struct qcow2_error *`, it may be NULL; on failure it
- *    is filled with the code, the broken rule of the format (if that was the
- *    reason), the place in the image file and one line for people.  It holds
- *    plain data: nothing to free.  On success it is left as it was.
+ *  - Functions that can fail return 0 or a negative errno value.  A last
+ *    parameter of type `struct qcow2_error *` may be NULL.  On failure the
+ *    function fills it with the code, the broken rule of the format (if that
+ *    was the reason), the place in the image file and one line for people.  It
+ *    holds plain data, so there is nothing to free.  On success it is left as
+ *    it was.
  *  - Offsets, lengths and sizes are in bytes.  Guest offsets count from the
  *    start of the virtual disk, host offsets from the start of the image file.
  *  - Argument order is object, buffer, length, offset, flags, out, err.
- *  - Option structures start with their own size: initialise them with the
- *    matching _INIT macro.  Zero is the default of every field.  Structures of
- *    older, smaller versions of this header are accepted; flag bits that this
- *    version does not know are refused with -EINVAL.
+ *  - Option structures start with their own size: the caller must initialise
+ *    them with the matching _INIT macro.  Zero is the default of every field.
+ *    Structures of older, smaller versions of this header are accepted; flag
+ *    bits that this version does not know are refused with -EINVAL.
  *  - Any number of threads may use one image or store at the same time, and ask
- *    about it what they like.  Only these want the object to themselves, with no
- *    other call running on it: qcow2_close(), qcow2_resize(), qcow2_amend(),
- *    qcow2_compact(), qcow2_snapshot_apply(), qcow2_vmstate_write(), and
- *    qcow2_store_unref() of the last reference.  Strings that the library lends
- *    live as long as it says where they are lent.
+ *    about it what they like.  Only these calls need the object to themselves,
+ *    with no other call running on it: qcow2_close(), qcow2_resize(),
+ *    qcow2_amend(), qcow2_compact(), qcow2_snapshot_apply(),
+ *    qcow2_vmstate_write(), and qcow2_store_unref() of the last reference.  The
+ *    comment of a function that lends a string says how long the string lives.
  *  - The library makes threads of its own inside qcow2_convert(),
  *    qcow2_convert_raw(), qcow2_convert_raw_store(), qcow2_convert_into() and
- *    qcow2_compare(), as many as their n_threads says; and where much metadata
- *    is checked one more, which reads ahead: inside qcow2_check_path(),
- *    qcow2_check_store(), qcow2_compact(), and opening an image for writing
- *    that was not closed properly.  All are ended before the function returns,
- *    and all signals are blocked in them.
- *  - Fork.  Images and stores belong to the process that made them.  In a
- *    child every function that takes one fails with -ECHILD, and those that
- *    cannot fail tell what was so at the fork.  qcow2_close() and
- *    qcow2_store_unref() may be called in a child, and need not be: they give
- *    its copies of the descriptors back and do nothing else, so that nothing is
- *    written, unlocked or removed behind the parent's back (the memory of an
- *    image stays: other threads may have been changing it at the fork).  A
- *    callback that forks returns in the parent only.  So a program that goes
- *    into the background does so before it opens images.  (Before Linux 4.14,
- *    or where there was no memory for a page per store, a child that has its
- *    parent's process id, in another PID namespace, is not told apart.)
- *  - A NULL handle, buffer, name or out is -EINVAL, and 0 or NULL from
- *    functions that do not return errors.
- *  - Nothing an image names is opened unless the caller's gate agrees (see
- *    struct qcow2_gate); the default gate refuses.
+ *    qcow2_compare(), as many as their n_threads says.  If there is much
+ *    metadata to check, it makes one more, which reads ahead, inside
+ *    qcow2_check_path(), qcow2_check_store(), qcow2_compact(), and the opening
+ *    for writing of an image that was not closed properly.  All threads end
+ *    before the function returns, and all signals are blocked in them.
+ *  - Fork.  Images and stores belong to the process that made them.  In a child
+ *    every function that takes one fails with -ECHILD, and functions that
+ *    cannot fail return what was true at the fork.  A child may call
+ *    qcow2_close() and qcow2_store_unref(), but need not: they close its copies
+ *    of the descriptors and do nothing else, so that nothing is written,
+ *    unlocked or removed behind the parent's back (the memory of an image
+ *    stays: other threads may have been changing it at the fork).  A callback
+ *    that forks must return in the parent only.  So a program that goes into
+ *    the background must do so before it opens images. (Before Linux 4.14, or
+ *    if there was no memory for a page per store, the library does not
+ *    recognise a child that has its parent's process id, in another PID
+ *    namespace.)
+ *  - For a NULL handle, buffer, name or out a function returns -EINVAL, or 0 or
+ *    NULL if it does not return errors.
+ *  - The library opens no file that an image names unless the caller's gate
+ *    agrees (see struct qcow2_gate); the default gate refuses.
  *  - The library has no global state, never exits and never prints.  It changes
  *    no signal's disposition: a program that runs under a limit of file sizes
- *    (RLIMIT_FSIZE) ignores SIGXFSZ, as for write(2), to get -EFBIG.
+ *    (RLIMIT_FSIZE) must ignore SIGXFSZ, as for write(2), to get -EFBIG.
  *
  * Format references are to the qcow2 specification (docs/interop/qcow2 in the
  * QEMU documentation) by its section names.
@@ -62,10 +64,10 @@ extern "C" {
 #endif
 
 /*
- * What every function below is declared with: exported, however the code around
- * it is compiled.  A shared object that embeds the static library and is not to
- * offer these functions itself defines QCOW2_API before it includes this file,
- * as __attribute__((visibility("hidden"))).
+ * Every function below is declared with this: it is exported, however the code
+ * around it is compiled.  A shared object that embeds the static library and
+ * must not offer these functions itself defines QCOW2_API before it includes
+ * this file, as __attribute__((visibility("hidden"))).
  */
 #ifndef QCOW2_API
 #ifdef __GNUC__
@@ -80,8 +82,8 @@ extern "C" {
 #define QCOW2_VERSION_PATCH 0
 #define QCOW2_VERSION_STRING "0.1.0"
 
-/* The version of this header as one number that grows, and a question for #if:
- * is it this one or a later one? */
+/* The version of this header as one number that grows, and a test for #if: is
+ * it this version or a later one? */
 #define QCOW2_VERSION_NUMBER                                        \
 	(QCOW2_VERSION_MAJOR * 1000000 + QCOW2_VERSION_MINOR * 1000 + \
 	 QCOW2_VERSION_PATCH)
@@ -90,28 +92,30 @@ extern "C" {
 	 (major) * 1000000 + (minor) * 1000 + (patch))
 
 /* The version of the library that is running, as "major.minor.patch" and as
- * QCOW2_VERSION_NUMBER.  The string is static.  Cannot fail; any thread. */
+ * QCOW2_VERSION_NUMBER.  The string is static.  Neither call can fail; any
+ * thread may make them. */
 QCOW2_API
 const char *qcow2_version(void);
 QCOW2_API
 uint32_t qcow2_version_number(void);
 
-/* What depends on how the library was built, or came with a later version. */
+/* Abilities that depend on how the library was built, or came with a later
+ * version. */
 enum qcow2_capability {
 	QCOW2_CAP_FAST_LEVELS = 1, /* QCOW2_LEVEL_FAST() */
 	QCOW2_CAP_ENCRYPTION = 2,  /* encrypted images open with a passphrase */
 	QCOW2_CAP_BITMAP_TRACKING = 3, /* writing keeps persistent bitmaps */
 };
 
-/* 1 when the library that is running has this capability, else 0.  Any number
- * may be asked: what a library does not know it does not have. */
+/* Returns 1 when the library that is running has this capability, else 0.  The
+ * caller may ask for any number: the answer to an unknown one is 0. */
 QCOW2_API
 int qcow2_supports(uint32_t capability);
 
 /*
- * The progress of a long job: called now and then, from one thread at a time,
- * which may be one that the job made, with 0 <= done <= total.  Return non-zero
- * to stop the job with -ECANCELED.
+ * Takes the progress of a long job.  The job calls it now and then, from one
+ * thread at a time, which may be one that the job made, with 0 <= done <=
+ * total.  It returns non-zero to stop the job with -ECANCELED.
  */
 typedef int qcow2_progress_fn(void *opaque, uint64_t done, uint64_t total);
 
@@ -119,16 +123,16 @@ typedef int qcow2_progress_fn(void *opaque, uint64_t done, uint64_t total);
 /* Errors                                                                    */
 
 /*
- * What went wrong.  `code` is the negative errno that the function returned.
- * `defect` names the rule of the format that the image broke (QCOW2_DEFECT_*
- * numbers, see qcow2_defect_name()), 0 where no such rule is involved.
- * `host_off` is where in the image file the bad bytes are, UINT64_MAX when
- * that is unknown or has no meaning.  `layer` says in which image of the chain:
- * 0 is the top; known where opening, reading or mapping one failed, else
- * QCOW2_LAYER_UNKNOWN.  `reason` says what kind of failure it is where a program
- * may want to act on it and the errno value is shared with others.  `message` is
- * UTF-8 without control characters, NUL-terminated; text from images and paths
- * in it is escaped.
+ * Describes a failure.  `code` is the negative errno that the function
+ * returned.  `defect` names the rule of the format that the image broke
+ * (QCOW2_DEFECT_* numbers, see qcow2_defect_name()); it is 0 if no such rule is
+ * involved.  `host_off` is the place of the bad bytes in the image file, or
+ * UINT64_MAX if that is unknown or has no meaning.  `layer` says in which image
+ * of the chain they are, 0 being the top; it is known if opening, reading or
+ * mapping an image failed, else it is QCOW2_LAYER_UNKNOWN. `reason` gives the
+ * kind of failure if a program may want to act on it and other failures share
+ * the errno value.  `message` is UTF-8 without control characters,
+ * NUL-terminated; text from images and paths in it is escaped.
  */
 struct qcow2_error {
 	int32_t code;
@@ -143,16 +147,16 @@ struct qcow2_error {
 
 #define QCOW2_LAYER_UNKNOWN UINT32_MAX
 
-/* The same call may succeed later, when its cause is gone: there is room again,
- * a lock or memory is free. */
+/* The same call may succeed later, when the cause of the failure is gone: there
+ * is room again, or a lock or memory is free. */
 #define QCOW2_ERROR_RETRY 0x1u
 
 enum qcow2_reason {
 	QCOW2_REASON_NONE = 0,      /* no more than code and defect say */
 	QCOW2_REASON_LOCKED = 1,    /* somebody else has the image open */
-	QCOW2_REASON_REFERENCE = 2, /* the gate does not open what it names */
-	QCOW2_REASON_BACKING_FORMAT = 3, /* the image does not say it, and
-					  * the options do not either */
+	QCOW2_REASON_REFERENCE = 2, /* the gate refuses a file it names */
+	QCOW2_REASON_BACKING_FORMAT = 3, /* neither the image nor the options
+					  * say it */
 	QCOW2_REASON_REPAIR = 4,    /* the image has to be repaired first */
 	QCOW2_REASON_BUDGET = 5,    /* struct qcow2_budget forbids it */
 };
@@ -166,10 +170,10 @@ enum qcow2_severity {
 };
 
 /*
- * The stable name of a defect, such as "l2-entry-unaligned", its one-line
- * explanation, and its severity.  Any number may be asked: unknown ones give
- * NULL, NULL and QCOW2_SEVERITY_NONE.  Known numbers run from 1 without gaps.
- * The strings are static.
+ * These return the stable name of a defect, such as "l2-entry-unaligned", its
+ * one-line explanation, and its severity.  The caller may pass any number:
+ * unknown ones give NULL, NULL and QCOW2_SEVERITY_NONE.  Known numbers run from
+ * 1 without gaps.  The strings are static.
  */
 QCOW2_API
 const char *qcow2_defect_name(int defect);
@@ -178,16 +182,16 @@ const char *qcow2_defect_text(int defect);
 QCOW2_API
 enum qcow2_severity qcow2_defect_severity(int defect);
 
-/* How many defects there are: the known numbers are 1 to this one. */
+/* Returns how many defects there are: the known numbers are 1 to this one. */
 QCOW2_API
 uint32_t qcow2_defect_count(void);
 
 /*
  * Makes untrusted text safe to print: copies `len` bytes of `src` into `dst`
- * (`dst_size` bytes; 0: nothing is written) with control characters, invalid UTF-8,
- * bidirectional overrides and backslashes written as \xHH.  The result is
- * always terminated; what does not fit is cut and ends in "...".  Returns the
- * length of the result.
+ * (`dst_size` bytes; 0: nothing is written) with control characters, invalid
+ * UTF-8, bidirectional overrides and backslashes written as \xHH.  The result
+ * is always terminated; a result that does not fit is cut and ends in "...".
+ * Returns the length of the result.
  */
 QCOW2_API
 size_t qcow2_escape(char *dst, size_t dst_size, const void *src, size_t len);
@@ -196,14 +200,14 @@ size_t qcow2_escape(char *dst, size_t dst_size, const void *src, size_t len);
 /* Stores: where host bytes live                                             */
 
 /*
- * A store is a growable array of host bytes: a file, a block device, memory,
- * or whatever the caller implements with struct qcow2_store_ops.  Stores are
+ * A store is a growable array of host bytes: a file, a block device, memory, or
+ * anything that the caller implements with struct qcow2_store_ops.  Stores are
  * reference counted; images keep a reference to the stores they use.
  *
- * A store knows who uses it.  Any number of images, checks and jobs may read
- * one, or a single one may write to it; whoever comes too many gets -EBUSY, as
- * another program does by the lock.  The lock is held as long as somebody uses
- * the store, and not by the store's being open.  QCOW2_OPEN_NO_LOCK and
+ * A store knows its users.  Any number of images, checks and jobs may read one,
+ * or a single one may write to it; a further user gets -EBUSY, as another
+ * program does by the lock.  The store holds the lock as long as somebody uses
+ * it, not as long as it is open.  Users with QCOW2_OPEN_NO_LOCK and
  * QCOW2_CHECK_NO_LOCK neither ask nor count.
  */
 struct qcow2_store;
@@ -213,7 +217,8 @@ struct qcow2_store;
 #define QCOW2_STORE_UNMAP 0x2u /* zero: give the space back if possible */
 #define QCOW2_STORE_NO_FALLBACK 0x4u /* zero: -ENOTSUP rather than write zeros */
 
-/* What qcow2_store_ops.lock may be asked to hold; see qcow2_open_opts. */
+/* The locks that qcow2_store_ops.lock may be asked to hold; see
+ * qcow2_open_opts. */
 enum qcow2_store_lock {
 	QCOW2_STORE_UNLOCK = 0,
 	QCOW2_STORE_LOCK_READ = 1,  /* others may read, nobody may write */
@@ -221,26 +226,26 @@ enum qcow2_store_lock {
 };
 
 /*
- * The operations of a store, for qcow2_store_new().  All may be called by
- * several threads at once, also by threads that the library made.  `self` is the
- * pointer given to qcow2_store_new().  None may call the image or store that it
- * serves.
+ * The operations of a store, for qcow2_store_new().  Several threads may call
+ * each at once, also threads that the library made.  `self` is the pointer
+ * given to qcow2_store_new().  None may call the image or store that it serves.
  *
- * Those with an `err`, which is never NULL, return 0 or a negative errno, and
- * may say why they failed in err->message (as in struct qcow2_error: printable);
- * nothing there means the text of the errno value.  Any other answer, such as
- * the number of bytes, is -EIO for whoever needed it.  A NULL member means
- * -ENOTSUP, except where stated.
+ * Operations with an `err`, which is never NULL, return 0 or a negative errno,
+ * and may say why they failed in err->message (as in struct qcow2_error:
+ * printable); an empty message stands for the text of the errno value.  If an
+ * operation returns anything else, such as the number of bytes, the call that
+ * needed it fails with -EIO. A NULL member means -ENOTSUP, unless its comment
+ * says otherwise.
  *
  * Reading needs preadv and size.  Writing needs pwritev, flush and truncate as
- * well: without pwritev a store is read-only, and opening it for writing is
- * -EROFS; without one of the others it is -ENOTSUP.
+ * well: without pwritev a store is read-only, and opening it for writing fails
+ * with -EROFS; without one of the others it fails with -ENOTSUP.
  */
 struct qcow2_store_ops {
 	size_t struct_size;
 
-	/* For messages and qcow2_layer_filename(); copied.  NULL: "custom
-	 * store". */
+	/* The name for messages and qcow2_layer_filename().  The library copies
+	 * it.  NULL: "custom store". */
 	const char *name;
 
 	/* Fills the whole vector from `off`; bytes past the end of the store
@@ -251,53 +256,56 @@ struct qcow2_store_ops {
 	 * Flags: QCOW2_STORE_NOWAIT. */
 	int (*pwritev)(void *self, const struct iovec *iov, int iovcnt,
 		       uint64_t off, unsigned flags, struct qcow2_error *err);
-	/* Makes durable everything completed before the call. */
+	/* Makes durable everything that completed before the call. */
 	int (*flush)(void *self, struct qcow2_error *err);
 	/* Makes [off, off+len) read as zeros; never changes the size.  Without
 	 * QCOW2_STORE_UNMAP the host space stays or becomes reserved, if the
-	 * store can do that.  -ENOTSUP: zeros are written instead, unless
-	 * flags has QCOW2_STORE_NO_FALLBACK. */
+	 * store can do that.  On -ENOTSUP the library writes zeros instead,
+	 * unless flags has QCOW2_STORE_NO_FALLBACK. */
 	int (*zero)(void *self, uint64_t len, uint64_t off, unsigned flags,
 		    struct qcow2_error *err);
 	/* Sets the size; new bytes read as zeros.  A store whose size is fixed
-	 * answers -ENOTSUP: an image cannot outgrow it then. */
+	 * returns -ENOTSUP: an image cannot outgrow it then. */
 	int (*truncate)(void *self, uint64_t size, struct qcow2_error *err);
-	/* The current size in bytes, at most 2^63-1.  Required. */
+	/* Sets *size to the current size in bytes, at most 2^63-1.
+	 * Required. */
 	int (*size)(void *self, uint64_t *size, struct qcow2_error *err);
-	/* The bytes of host space really in use.  NULL: the size. */
+	/* Sets *bytes to the host space really in use.  NULL: the size. */
 	int (*allocated)(void *self, uint64_t *bytes, struct qcow2_error *err);
-	/* Describes [off, off+*len): sets *is_data and shortens *len to where
-	 * the answer changes, not to 0.  A hole reads as zeros.  NULL: all
-	 * data. */
+	/* Describes [off, off+*len): sets *is_data and shortens *len to the
+	 * place where the answer changes, never to 0.  A hole reads as zeros.
+	 * NULL: all data. */
 	int (*extent)(void *self, uint64_t *len, uint64_t off, int *is_data,
 		      struct qcow2_error *err);
 	/* Excludes other programs; the users of this store exclude each other
-	 * without it.  Asked when the first user comes and when the last has
-	 * gone.  -EBUSY when another program is in the way; -ENOTSUP where
-	 * there are no locks: the store is used without (see `unlocked` in
-	 * struct qcow2_info); any other failure is one of whoever wanted to use
-	 * the store.  NULL: succeeds and does nothing. */
+	 * without it.  The library calls it when the first user comes and when
+	 * the last has gone.  It returns -EBUSY when another program is in the
+	 * way, and -ENOTSUP if there are no locks: the store is then used
+	 * without (see `unlocked` in struct qcow2_info).  On any other failure
+	 * the call that wanted to use the store fails.  NULL: succeeds and does
+	 * nothing. */
 	int (*lock)(void *self, enum qcow2_store_lock lock,
 		    struct qcow2_error *err);
-	/* A file descriptor whose bytes are the store's, for copies within the
-	 * kernel; -1 when there is none.  NULL: -1. */
+	/* Returns a file descriptor whose bytes are the store's, for copies
+	 * within the kernel, or -1 when there is none.  NULL: -1. */
 	int (*fd)(void *self);
-	/* Two numbers that only this has, however often it is opened: of files,
-	 * device and inode.  By them a chain that contains itself is found, and
-	 * copies onto themselves.  0, or a negative errno when there are none.
-	 * NULL: the store is like no other. */
+	/* Sets two numbers that only this store has, however often it is
+	 * opened: for files, device and inode.  The library finds by them a
+	 * chain that contains itself, and copies onto themselves.  Returns 0,
+	 * or a negative errno when there are none.  NULL: the store is like no
+	 * other. */
 	int (*identity)(void *self, uint64_t *device, uint64_t *number);
-	/* Called once, when the last reference goes, but not in a forked child.
-	 * NULL: nothing. */
+	/* Ends the store.  Called once, when the last reference goes, but not
+	 * in a forked child.  NULL: does nothing. */
 	void (*close)(void *self);
 };
 
 #define QCOW2_STORE_OPS_INIT { sizeof(struct qcow2_store_ops), NULL, NULL, \
 	NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 
-/* Makes a store of the caller's operations; `ops` is copied, `self` is handed
- * to each of them.  *out has one reference.  -EINVAL for a missing required
- * member, -ENOMEM. */
+/* Makes a store of the caller's operations; it copies `ops` and hands `self` to
+ * each of them. *out has one reference.  Returns -EINVAL for a missing required
+ * member, or -ENOMEM. */
 QCOW2_API
 int qcow2_store_new(const struct qcow2_store_ops *ops, void *self,
 		    struct qcow2_store **out, struct qcow2_error *err);
@@ -305,23 +313,23 @@ int qcow2_store_new(const struct qcow2_store_ops *ops, void *self,
 #define QCOW2_STORE_RDWR 0x1u /* open for writing too */
 #define QCOW2_STORE_CREATE 0x2u /* create; an existing regular file is emptied */
 #define QCOW2_STORE_DIRECT 0x4u /* O_DIRECT; any alignment is still accepted */
-/* A flush does nothing: what is written reaches the disk when the host likes,
- * in any order. */
+/* A flush does nothing: writes reach the disk when the host likes, in any
+ * order. */
 #define QCOW2_STORE_NO_FLUSH 0x8u
 
-/* Opens a regular file or block device.  Directories, pipes, sockets and
- * character devices are refused with -EINVAL without blocking on them. */
+/* Opens a regular file or block device.  Returns -EINVAL for directories,
+ * pipes, sockets and character devices, without blocking on them. */
 QCOW2_API
 int qcow2_store_open_file(const char *path, unsigned flags,
 			  struct qcow2_store **out, struct qcow2_error *err);
 
-/* The same for an open descriptor, which the store owns after success and
+/* Does the same for an open descriptor, which the store owns after success and
  * closes at the end; `name` is for messages. */
 QCOW2_API
 int qcow2_store_open_fd(int fd, const char *name, unsigned flags,
 			struct qcow2_store **out, struct qcow2_error *err);
 
-/* An empty store in memory; holes cost nothing. */
+/* Makes an empty store in memory; holes cost nothing. */
 QCOW2_API
 int qcow2_store_new_memory(struct qcow2_store **out, struct qcow2_error *err);
 
@@ -330,8 +338,8 @@ struct qcow2_store *qcow2_store_ref(struct qcow2_store *store);
 QCOW2_API
 void qcow2_store_unref(struct qcow2_store *store); /* NULL is fine */
 
-/* Plain access to a store: the wrappers of the operations above.  No lock is
- * taken, and none is asked for. */
+/* Plain access to a store: these wrap the operations above.  They neither take
+ * a lock nor ask for one. */
 QCOW2_API
 int qcow2_store_pread(struct qcow2_store *store, void *buf, size_t len,
 		      uint64_t off, unsigned flags, struct qcow2_error *err);
@@ -344,7 +352,7 @@ int qcow2_store_size(struct qcow2_store *store, uint64_t *size,
 QCOW2_API
 int qcow2_store_truncate(struct qcow2_store *store, uint64_t size,
 			 struct qcow2_error *err);
-/* Nothing to do for a read-only store, nor when nothing was written to a file
+/* Does nothing for a read-only store, or when nothing was written to a file
  * since the last flush. */
 QCOW2_API
 int qcow2_store_flush(struct qcow2_store *store, struct qcow2_error *err);
@@ -353,22 +361,24 @@ int qcow2_store_flush(struct qcow2_store *store, struct qcow2_error *err);
 /* External references and budgets                                           */
 
 enum qcow2_format {
-	QCOW2_FORMAT_DEFAULT = 0, /* qcow2; what a field's comment says else */
+	QCOW2_FORMAT_DEFAULT = 0, /* qcow2, or as a field's comment says */
 	QCOW2_FORMAT_QCOW2 = 1,
 	QCOW2_FORMAT_RAW = 2,
-	/* Look at the first bytes.  Only for reading: guests can write a qcow2
-	 * header into a raw disk.  Refused together with QCOW2_OPEN_RDWR. */
+	/* The library looks at the first bytes.  Only for reading: guests can
+	 * write a qcow2 header into a raw disk.  It refuses this with
+	 * QCOW2_OPEN_RDWR. */
 	QCOW2_FORMAT_PROBE = 3,
 };
 
 enum qcow2_external {
 	QCOW2_EXTERNAL_NONE = 0, /* open nothing that an image names */
-	/* Plain relative names in the directory of the image that names them,
-	 * or below it; regular files only; no symlink leads out. */
+	/* Open plain relative names in the directory of the image that names
+	 * them, or below it; regular files only; no symlink leads out. */
 	QCOW2_EXTERNAL_DIR = 1,
-	/* As DIR, and also names that lie below one of allow_dirs. */
+	/* As DIR, and also open names that lie below one of allow_dirs. */
 	QCOW2_EXTERNAL_ALLOW = 2,
-	/* Any path, block devices too.  Names stay literal paths, never URLs. */
+	/* Open any path, block devices too.  Names stay literal paths, never
+	 * URLs. */
 	QCOW2_EXTERNAL_ANY = 3,
 };
 
@@ -385,9 +395,9 @@ enum qcow2_reference_kind {
 struct qcow2_reference {
 	size_t struct_size;
 	uint32_t kind;       /* QCOW2_REFERENCE_BACKING or _DATA_FILE */
-	/* How the file will be used: QCOW2_STORE_RDWR, _DIRECT, _NO_FLUSH, as
-	 * for qcow2_store_open_file().  One that will be written to is no use
-	 * when it is opened read-only: opening the image is -EROFS then. */
+	/* How the library will use the file: QCOW2_STORE_RDWR, _DIRECT,
+	 * _NO_FLUSH, as for qcow2_store_open_file().  If it will write to the
+	 * file and gets it read-only, opening the image fails with -EROFS. */
 	uint32_t flags;
 	const char *name;    /* as stored in the image */
 	const char *format;  /* as stored, NULL if none; data files: "raw" */
@@ -397,11 +407,12 @@ struct qcow2_reference {
 };
 
 /*
- * Who decides what is opened because an image names it.  With `open` set, the
- * mode is ignored and the callback decides: it returns 0 and a store (whose
- * reference passes to the library) to allow, or a negative errno to refuse, and
- * may say why in `err`, which is never NULL.  Anything else is -EIO.  It is
- * called by the thread that opens the image, and may open other images.
+ * Decides which files are opened because an image names them.  If `open` is
+ * set, the library ignores the mode and the callback decides: it returns 0 and
+ * a store (whose reference passes to the library) to allow, or a negative errno
+ * to refuse, and may say why in `err`, which is never NULL. Any other value
+ * means -EIO. The thread that opens the image calls it, and it may open other
+ * images.
  */
 struct qcow2_gate {
 	size_t struct_size;
@@ -416,15 +427,15 @@ struct qcow2_gate {
 #define QCOW2_GATE_INIT { sizeof(struct qcow2_gate), QCOW2_EXTERNAL_NONE, 0, \
 			  NULL, NULL, NULL }
 
-/* Ceilings on what an image may cost; 0 takes the default. */
+/* Limits on the cost of an image; 0 takes the default. */
 struct qcow2_budget {
 	/* Memory for the metadata of one image: header cluster, L1 table,
 	 * snapshots, bitmap directory and, for writing, the refcount table as
-	 * large as they are; caches get what is left, at most.  256 MiB. */
+	 * large as they are; caches get the rest at most.  Default 256 MiB. */
 	uint64_t metadata_bytes;
 	/* The same for all images of a chain together: each of chain_depth
 	 * images gets an equal share, which bounds a check of one of them as
-	 * well.  No limit. */
+	 * well.  Default: no limit. */
 	uint64_t total_bytes;
 	uint64_t virtual_bytes;    /* largest virtual size accepted; no limit */
 	uint32_t chain_depth;      /* images in a chain, top included; 64 */
@@ -440,40 +451,43 @@ struct qcow2_budget {
 /* One virtual disk: a qcow2 or raw image with its backing chain. */
 struct qcow2_image;
 
-/* For writing too; not a snapshot's view, nor with METADATA_ONLY. */
+/* Opens for writing too; not a snapshot's view, nor with METADATA_ONLY. */
 #define QCOW2_OPEN_RDWR 0x1u
-#define QCOW2_OPEN_NO_BACKING 0x2u /* unallocated reads as zeros */
+#define QCOW2_OPEN_NO_BACKING 0x2u /* unallocated areas read as zeros */
 #define QCOW2_OPEN_NO_LOCK 0x4u /* also when others write; contents may tear */
 #define QCOW2_OPEN_DIRECT 0x8u /* O_DIRECT on all files */
-/* Information, map and check only: the data file and the backing chain are
- * not opened, encrypted images need no passphrase, and reading data fails with
- * -EPERM.  The first bytes of an image are enough for it, from the 104 of its
- * header on: see qcow2_info.lacks; what needs the rest fails with -EIO. */
+/* Information, map and check only: the data file and the backing chain are not
+ * opened, encrypted images need no passphrase, and reading data fails with
+ * -EPERM.  The first bytes of an image, 104 or more, are enough: see
+ * qcow2_info.lacks.  Calls that need the rest fail with -EIO. */
 #define QCOW2_OPEN_METADATA_ONLY 0x10u
-/* Needs METADATA_ONLY: the backing chain is opened after all, its layers for
+/* Needs METADATA_ONLY: the backing chain is opened all the same, its layers for
  * their metadata only too, and qcow2_map() goes down it. */
 #define QCOW2_OPEN_METADATA_CHAIN 0x20u
 /* A flush writes metadata out, but asks no file that the library opened to make
- * anything durable: fast, and when the host crashes the image may be lost. */
+ * anything durable.  This is fast, but when the host crashes the image may be
+ * lost. */
 #define QCOW2_OPEN_NO_FLUSH 0x40u
-/* With RDWR: the caller knows that no refcount of the image is too low, and that
- * no entry points past the end of the file: where that is not so, data is lost.
- * Without it all metadata is read once, before the first change: see
- * qcow2_open_path(). */
+/* With RDWR: the caller promises that no refcount of the image is too low, and
+ * that no entry points past the end of the file; if that is false, data is
+ * lost.  Without the flag all metadata is read once, before the first change:
+ * see qcow2_open_path(). */
 #define QCOW2_OPEN_TRUST_REFCOUNTS 0x80u
-/* -ENOTSUP where the host has no locks for a file; without this flag the image is
- * opened all the same, and qcow2_info.unlocked says so. */
+/* Opening fails with -ENOTSUP if the host has no locks for a file; without this
+ * flag the image is opened all the same, and qcow2_info.unlocked says so. */
 #define QCOW2_OPEN_NEED_LOCK 0x100u
-/* With RDWR: an image that was not closed properly is refused (-EROFS) instead
- * of having its refcounts repaired, which takes time and cannot be stopped. */
+/* With RDWR: opening refuses an image that was not closed properly (-EROFS)
+ * instead of repairing its refcounts, which takes time and cannot be
+ * stopped. */
 #define QCOW2_OPEN_NO_REPAIR 0x200u
 
 struct qcow2_open_opts {
 	size_t struct_size;
 	uint32_t flags;             /* QCOW2_OPEN_* */
 	uint32_t format;            /* QCOW2_FORMAT_*; DEFAULT is QCOW2 */
-	/* Format of the backing file where the image does not say (images of
-	 * today always do); DEFAULT refuses to guess.  PROBE looks. */
+	/* Format of the backing file if the image does not say it (images of
+	 * today always do); DEFAULT refuses to guess.  PROBE looks at the first
+	 * bytes. */
 	uint32_t backing_format;
 	uint32_t reserved;          /* must be 0 */
 	const char *snapshot;       /* view of this internal snapshot (id, else
@@ -486,17 +500,17 @@ struct qcow2_open_opts {
 				     * fits theirs; default 4096 or the
 				     * cluster size */
 	uint64_t refcount_cache_bytes; /* default 4 MiB */
-	const void *passphrase;     /* for encrypted images; this version opens
-				     * none and says so (-ENOTSUP) */
+	const void *passphrase;     /* for encrypted images; this version
+				     * refuses those (-ENOTSUP) */
 	size_t passphrase_len;
-	uint32_t discard;           /* QCOW2_DISCARD_*: which freed clusters
+	uint32_t discard;           /* QCOW2_DISCARD_*: these freed clusters
 				     * give their space back to the host */
 	uint32_t lazy_refcounts;    /* QCOW2_LAZY_* */
-	uint32_t overlap_check;     /* QCOW2_OVERLAP_*: what a write of guest
-				     * data must not hit; 0 is CACHED */
+	uint32_t overlap_check;     /* QCOW2_OVERLAP_*: a write of guest data
+				     * must not hit these; 0 is CACHED */
 	uint32_t cache_clean_sec;   /* tables not used for so long leave the
-				     * caches; looked at when a cache is used.
-				     * 0: only when others need the room */
+				     * caches at the next use of a cache. 0:
+				     * only when others need the room */
 };
 
 /* Lazy refcounts: a flush writes no refcounts; the dirty bit says so, and after
@@ -517,11 +531,11 @@ struct qcow2_open_opts {
 #define QCOW2_OVERLAP_INACTIVE_L2 0x80u /* read when the image is opened */
 #define QCOW2_OVERLAP_BITMAP_DIRECTORY 0x100u
 #define QCOW2_OVERLAP_NONE 0x80000000u  /* alone: no checks */
-#define QCOW2_OVERLAP_CONSTANT 0x12bu   /* what never moves */
-#define QCOW2_OVERLAP_CACHED 0x17fu     /* what is in memory anyhow */
+#define QCOW2_OVERLAP_CONSTANT 0x12bu   /* all that never moves */
+#define QCOW2_OVERLAP_CACHED 0x17fu     /* all that is in memory anyhow */
 #define QCOW2_OVERLAP_ALL 0x1ffu
 
-/* Freed clusters are always used again; these punch holes as well. */
+/* Freed clusters are always used again; these flags punch holes as well. */
 #define QCOW2_DISCARD_REQUEST 0x1u  /* guest discards, unmapping zeroes */
 #define QCOW2_DISCARD_SNAPSHOT 0x2u /* deleting snapshots */
 #define QCOW2_DISCARD_OTHER 0x4u    /* clusters that a write replaces */
@@ -537,45 +551,46 @@ struct qcow2_open_opts {
  * Opens the image at `path` with its backing chain and data file as far as
  * the gate and the flags allow.  `opts` may be NULL for the defaults.
  *
- * Returns 0 and the image in *out; -EINVAL for an image that breaks the
- * format (err->defect says which rule), -ENOTSUP for one that uses a feature
- * this version does not have, -EPERM when the gate refuses a reference,
- * -EBUSY when another program holds a conflicting lock (-ENOLCK and the like
- * when locks ought to work and do not) or another user of the same store is in
- * the way, -EROFS to write to a store that is open for reading only, -ELOOP for
- * a chain that contains itself, -E2BIG when a budget is exceeded, -ENOENT for an
- * unknown snapshot, -ENOMEM, or what the host answered.
+ * Returns 0 and the image in *out; -EINVAL for an image that breaks the format
+ * (err->defect says which rule), -ENOTSUP for one that uses a feature this
+ * version does not have, -EPERM when the gate refuses a reference, -EBUSY when
+ * another program holds a conflicting lock (-ENOLCK and the like when locks
+ * ought to work and do not) or another user of the same store is in the way,
+ * -EROFS for writing to a store that is open for reading only, -ELOOP for a
+ * chain that contains itself, -E2BIG when a budget is exceeded, -ENOENT for an
+ * unknown snapshot, -ENOMEM, or the error of the host.
  *
- * An image whose dirty or corrupt bit is set opens for reading.  For writing, a
- * dirty one has its refcounts repaired first, as by qcow2_check_path(), which
- * QCOW2_OPEN_NO_LOCK and QCOW2_OPEN_NO_REPAIR forbid; a corrupt one, or one that
- * has more wrong with it than refcounts, is refused with -EROFS.
+ * An image whose dirty or corrupt bit is set opens for reading.  To open a
+ * dirty one for writing the library repairs its refcounts first, as by
+ * qcow2_check_path(), which QCOW2_OPEN_NO_LOCK and QCOW2_OPEN_NO_REPAIR forbid.
+ * It refuses a corrupt one, or one with other faults than refcounts, with
+ * -EROFS.
  *
  * Refcounts of an image may be too low: host crashes leave that behind, and
- * some programs write it.  Data would be lost where space is reused on their
- * word.  So the first call that changes the image reads all metadata first, once
- * per opening: about as long as qcow2_check_path() takes, on the calling thread,
- * while other writers wait.  It needs the memory of a check, within budget.metadata_bytes;
- * where that is not given, within 256 MiB, and 5 bytes for each cluster of the
- * file but no more than the file's allocated size; always within the image's
- * share of budget.total_bytes.  With QCOW2_NOWAIT that call returns -EAGAIN
- * instead.  Refcounts that are too low are raised (refcounts_raised in struct
- * qcow2_info counts them).  An image with damage that raising does not cure is
- * marked corrupt and the call fails with -EIO; err->defect says which rule is
- * broken.
- * Where the metadata cannot be read or exceeds the budget, writing goes on, what
- * the file held is copied instead of overwritten, the file grows instead of
- * reusing space, and taking, applying and deleting
- * snapshots, shrinking, compacting and amending version or refcount_bits fail.
- * QCOW2_OPEN_TRUST_REFCOUNTS leaves all of that out: for images that nobody but
- * this library has written, or that have been checked.
+ * some programs write it.  Data would be lost if space were reused on their
+ * word.  So the first call that changes the image reads all metadata first,
+ * once per opening.  This takes about as long as qcow2_check_path(), on the
+ * calling thread, while other writers wait.  It needs the memory of a check,
+ * within budget.metadata_bytes; if that is not given, within 256 MiB, and 5
+ * bytes for each cluster of the file but no more than the file's allocated
+ * size; always within the image's share of budget.total_bytes.  With
+ * QCOW2_NOWAIT that call returns -EAGAIN instead.  It raises refcounts that are
+ * too low (refcounts_raised in struct qcow2_info counts them). If the image has
+ * damage that raising does not cure, it marks the image corrupt and fails with
+ * -EIO; err->defect says which rule is broken.  If the metadata cannot be read
+ * or exceeds the budget, writing goes on: the library copies what the file held
+ * instead of overwriting it, and the file grows instead of reusing space.  But
+ * taking, applying and deleting snapshots, shrinking, compacting and amending
+ * version or refcount_bits fail then.  QCOW2_OPEN_TRUST_REFCOUNTS leaves all of
+ * that out.  It is for images that only this library has written, or that have
+ * been checked.
  */
 QCOW2_API
 int qcow2_open_path(const char *path, const struct qcow2_open_opts *opts,
 		    struct qcow2_image **out, struct qcow2_error *err);
 
-/* The same over a store, of which it takes its own reference.  Relative names
- * in the image then have no directory: mode DIR refuses them. */
+/* Does the same over a store, of which it takes its own reference.  Relative
+ * names in the image then have no directory: mode DIR refuses them. */
 QCOW2_API
 int qcow2_open_store(struct qcow2_store *store,
 		     const struct qcow2_open_opts *opts,
@@ -583,26 +598,27 @@ int qcow2_open_store(struct qcow2_store *store,
 
 /*
  * Closes the image and all it opened, after a flush of its own.  No other call
- * may be running on it.  The image is gone whatever is returned: where that
- * flush fails (-ENOSPC, -EDQUOT, -EIO) what no flush before returned 0 for is
- * lost, and some space leaks, but nothing else.  Who wants to make room and try
- * again calls qcow2_flush() first.  NULL is fine.  In a forked child it returns
- * 0, having written nothing.
+ * may be running on it.  The image is gone whatever the call returns: if that
+ * flush fails (-ENOSPC, -EDQUOT, -EIO), changes that no earlier flush returned
+ * 0 for are lost, and some space leaks, but nothing else.  A caller that wants
+ * to make room and try again must call qcow2_flush() first.  `img` may be NULL.
+ * In a forked child the call returns 0 and writes nothing.
  */
 QCOW2_API
 int qcow2_close(struct qcow2_image *img, struct qcow2_error *err);
 
-/* The virtual size in bytes (of the snapshot's disk in a snapshot view). */
+/* Returns the virtual size in bytes (of the snapshot's disk in a snapshot
+ * view). */
 QCOW2_API
 uint64_t qcow2_size(const struct qcow2_image *img);
 
 #define QCOW2_NOWAIT 0x1u /* -EAGAIN rather than wait for a disk or a peer */
 
 /*
- * Reads guest bytes.  [off, off+len) must lie inside the virtual disk
- * (-EINVAL).  Whole or not at all: on failure the buffer's contents are
- * undefined.  -EIO when the image is damaged at that place (err->defect),
- * -EAGAIN under QCOW2_NOWAIT when metadata or data is not in memory.
+ * Reads guest bytes. [off, off+len) must lie inside the virtual disk (-EINVAL).
+ * It reads all or nothing: on failure the buffer's contents are undefined.
+ * Returns -EIO when the image is damaged at that place (err->defect), -EAGAIN
+ * under QCOW2_NOWAIT when metadata or data is not in memory.
  */
 QCOW2_API
 int qcow2_pread(struct qcow2_image *img, void *buf, size_t len, uint64_t off,
@@ -621,18 +637,18 @@ int qcow2_preadv(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 /*
  * Writes guest bytes.  [off, off+len) must lie inside the virtual disk
  * (-EINVAL); the image must be open for writing (-EBADF).  Overlapping writes
- * of several threads take effect one after the other, in each 2 MiB of the disk
- * (from a multiple of 2 MiB on) for itself.  Durable after the next
+ * of several threads take effect one after the other, separately in each 2 MiB
+ * of the disk (from a multiple of 2 MiB on).  They are durable after the next
  * qcow2_flush() that succeeds; after a crash before that, every sector has its
  * old or its new contents.
  *
- * -ENOSPC, -EDQUOT and -EFBIG when there is no room: after making some the same
- * call can be made again.  -EIO when the image is damaged at
- * that place (it is marked corrupt then, and takes no more writes) or the host
- * failed, -EAGAIN under QCOW2_NOWAIT when an overlapping write is under way,
- * new clusters are needed, or metadata is not in memory.
- * On failure sectors of the range may have old or new contents, and nothing
- * outside it has changed.
+ * Returns -ENOSPC, -EDQUOT or -EFBIG when there is no room: the caller may make
+ * some and repeat the call.  Returns -EIO when the image is damaged at that
+ * place (it is marked corrupt then, and takes no more writes) or the host
+ * failed, and -EAGAIN under QCOW2_NOWAIT when an overlapping write is under
+ * way, new clusters are needed, or metadata is not in memory.  On failure
+ * sectors of the range may have old or new contents, and nothing outside it has
+ * changed.
  */
 QCOW2_API
 int qcow2_pwrite(struct qcow2_image *img, const void *buf, size_t len,
@@ -642,19 +658,20 @@ int qcow2_pwritev(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 		  uint64_t off, unsigned flags, struct qcow2_error *err);
 
 /*
- * Makes guest bytes read as zeros, by metadata where whole clusters (or
- * subclusters) are concerned and with written zeros elsewhere.  Flags:
- * QCOW2_ZERO_*, QCOW2_FUA, QCOW2_NOWAIT; the rest as for qcow2_pwrite().
+ * Makes guest bytes read as zeros: by metadata for whole clusters (or
+ * subclusters), and with written zeros elsewhere.  Flags: QCOW2_ZERO_*,
+ * QCOW2_FUA, QCOW2_NOWAIT; the rest is as for qcow2_pwrite().
  */
 QCOW2_API
 int qcow2_zero(struct qcow2_image *img, uint64_t len, uint64_t off,
 	       unsigned flags, struct qcow2_error *err);
 
 /*
- * Says that the contents of guest bytes do not matter any more.  Whole
- * clusters read as zeros afterwards (in version 2 images those that a backing
- * file reaches stay as they are); parts of clusters stay as they are.  Flags:
- * QCOW2_FUA, QCOW2_NOWAIT; others are -EINVAL.  The rest as for qcow2_pwrite().
+ * Says that the contents of guest bytes do not matter any more.  Whole clusters
+ * read as zeros afterwards (in version 2 images those that a backing file
+ * reaches stay as they are); parts of clusters stay as they are.  Flags:
+ * QCOW2_FUA, QCOW2_NOWAIT; others are -EINVAL.  The rest is as for
+ * qcow2_pwrite().
  */
 QCOW2_API
 int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
@@ -664,8 +681,8 @@ int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
  * Writes clusters compressed with the image's codec.  `off` must be a multiple
  * of the cluster size, and so must `len` unless the range ends with the disk.
  * A cluster that does not become smaller is stored plain.  Overlapping writes
- * take effect cluster by cluster.  Flags: QCOW2_FUA;
- * the rest as for qcow2_pwrite(); -ENOTSUP with an external data file.
+ * take effect cluster by cluster.  Flags: QCOW2_FUA; the rest is as for
+ * qcow2_pwrite().  Returns -ENOTSUP with an external data file.
  */
 QCOW2_API
 int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
@@ -675,16 +692,16 @@ int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
 /*
  * Makes everything durable that completed before the call.
  *
- * A write of metadata that failed (-ENOSPC, -EDQUOT, -EFBIG, -EIO and what else
- * the host answers) loses nothing: what was to be written waits in memory, the
- * message says so, and the next flush tries all of it again.  So after making
- * room a caller flushes, and everything that was acknowledged is durable once
+ * A write of metadata that failed (-ENOSPC, -EDQUOT, -EFBIG, -EIO and other
+ * errors of the host) loses nothing: the changes wait in memory, the message
+ * says so, and the next flush tries all of them again.  So after making room
+ * the caller must flush, and everything that was acknowledged is durable once
  * the flush returns 0.  Reads and writes go on meanwhile; a write fails too,
  * with the same error, while so much waits that a flush has to come first.
  *
- * When the host's own flush failed once, or damage was found, the image takes no
- * more writes and every later flush fails too, until it is opened again: what
- * reached the disk is not known.
+ * When the host's own flush failed once, or damage was found, the image takes
+ * no more writes and every later flush fails too, until it is opened again:
+ * nobody knows what reached the disk.
  */
 QCOW2_API
 int qcow2_flush(struct qcow2_image *img, struct qcow2_error *err);
@@ -699,33 +716,33 @@ int qcow2_flush(struct qcow2_image *img, struct qcow2_error *err);
  * Each operation is durable when it returns 0.  A crash leaves it done or not
  * done, and lost space at worst.  Creating and deleting may run while other
  * threads read, write and ask for information: writers wait until it is done,
- * and who asks is told of the snapshots before or after.
+ * and the others get the snapshots from before or after.
  */
 struct qcow2_snapshot_opts {
 	size_t struct_size;
 	uint32_t flags;             /* must be 0 */
-	uint32_t date_sec;          /* since 1970-01-01 UTC; with date_nsec 0
+	uint32_t date_sec;          /* since 1970-01-01 UTC; if date_nsec is 0
 				     * too: now */
 	uint32_t date_nsec;
 	uint32_t reserved;          /* must be 0 */
 	uint64_t vm_clock_ns;
 	uint64_t icount;            /* UINT64_MAX: not recorded */
 	uint64_t vm_state_size;     /* bytes that qcow2_vmstate_write() wrote
-				     * for it; they are its alone then */
-	const char *id;             /* NULL: one more than the largest number
-				     * that is an id */
+				     * for it; only it has them then */
+	const char *id;             /* NULL: one more than the largest id that
+				     * is a number */
 };
 
 #define QCOW2_SNAPSHOT_OPTS_INIT { sizeof(struct qcow2_snapshot_opts), 0, 0, \
 				   0, 0, 0, 0, 0, NULL }
 
 /*
- * Keeps the disk as it is under a name, which others may have too.  `opts` may
- * be NULL.  -EINVAL for a name or id that is empty or not UTF-8, -EEXIST for an
- * id that exists, -ENAMETOOLONG for a name of more than 255 bytes, -EFBIG at the
- * limit of snapshots or of their table, -ERANGE when a refcount is too narrow to
- * count one more, -ENOSPC, -EIO when the image is damaged; the image has no new
- * snapshot then.
+ * Keeps the disk as it is under a name, which other snapshots may have too.
+ * `opts` may be NULL.  Returns -EINVAL for a name or id that is empty or not
+ * UTF-8, -EEXIST for an id that exists, -ENAMETOOLONG for a name of more than
+ * 255 bytes, -EFBIG at the limit of snapshots or of their table, -ERANGE when a
+ * refcount is too narrow to count one more, -ENOSPC, or -EIO when the image is
+ * damaged; the image has no new snapshot then.
  */
 QCOW2_API
 int qcow2_snapshot_create(struct qcow2_image *img, const char *name,
@@ -733,28 +750,29 @@ int qcow2_snapshot_create(struct qcow2_image *img, const char *name,
 			  struct qcow2_error *err);
 
 /*
- * Makes the disk what the snapshot is, its size too; the snapshot stays.  Finds
- * it by id, then by name (-ENOENT).  -ENOTSUP when the image has persistent
- * bitmaps, which would no longer match the disk.  No other call may be running
- * on the image, as for qcow2_close().
+ * Gives the disk the snapshot's contents and size; the snapshot stays.  The
+ * call finds it by id, then by name (-ENOENT).  Returns -ENOTSUP when the image
+ * has persistent bitmaps, which would no longer match the disk.  No other call
+ * may be running on the image, as for qcow2_close().
  */
 QCOW2_API
 int qcow2_snapshot_apply(struct qcow2_image *img, const char *id_or_name,
 			 struct qcow2_error *err);
 
-/* Forgets a snapshot, found likewise, and frees what only it used, by the
- * discard policy for snapshots. */
+/* Forgets a snapshot, found in the same way, and frees what only it used, by
+ * the discard policy for snapshots. */
 QCOW2_API
 int qcow2_snapshot_delete(struct qcow2_image *img, const char *id_or_name,
 			  struct qcow2_error *err);
 
 /*
- * The VM state that belongs to the disk: what was written before
- * qcow2_snapshot_create() is kept with the snapshot, and qcow2_snapshot_apply()
- * brings it back.  Offsets count from its own start, and it ends where the L1
- * table would exceed its limit (-EFBIG).  Reading works in a snapshot's view
- * too; what was never written reads as zeros.  Durable after qcow2_flush().
- * While VM state is written no other call may be running on the image.
+ * These write and read the VM state that belongs to the disk.
+ * qcow2_snapshot_create() keeps the state written before it with the snapshot,
+ * and qcow2_snapshot_apply() brings it back.  Offsets count from the state's
+ * own start, and it ends where the L1 table would exceed its limit (-EFBIG).
+ * Reading works in a snapshot's view too; bytes never written read as zeros.
+ * The state is durable after qcow2_flush().  While VM state is written no other
+ * call may be running on the image.
  */
 QCOW2_API
 int qcow2_vmstate_write(struct qcow2_image *img, const void *buf, size_t len,
@@ -769,15 +787,15 @@ int qcow2_vmstate_read(struct qcow2_image *img, void *buf, size_t len,
 #define QCOW2_EXTENT_DATA 0x1u       /* stored somewhere; read it */
 #define QCOW2_EXTENT_ZERO 0x2u       /* reads as zeros */
 #define QCOW2_EXTENT_PRESENT 0x4u    /* a layer of the chain says so itself;
-				      * without it nothing is allocated */
+				      * without the flag nothing is allocated */
 #define QCOW2_EXTENT_COMPRESSED 0x8u
 #define QCOW2_EXTENT_HOST_OFF 0x10u  /* host_off is valid */
 
 struct qcow2_extent {
 	uint64_t off;      /* guest */
 	uint64_t len;
-	uint64_t host_off; /* in the file qcow2_layer_filename(depth) names, or
-			    * that layer's data file if it has one */
+	uint64_t host_off; /* in the file that qcow2_layer_filename(depth)
+			    * names, or that layer's data file if it has one */
 	uint32_t flags;    /* QCOW2_EXTENT_* */
 	uint32_t depth;    /* layer that decides: 0 is the top */
 	uint64_t reserved[2]; /* 0 */
@@ -789,15 +807,16 @@ struct qcow2_extent {
 #define QCOW2_MAP_MERGE 0x2u
 
 /*
- * The extent that begins at guest offset `off`: as long as everything in
- * struct qcow2_extent stays the same (host offsets contiguous), at most `len`
- * bytes.  Call it again with off + out->len to walk the disk; a walk costs
- * time in proportion to the metadata that exists, not to the disk.
- * [off, off+len) must lie inside the disk and len must not be 0 (-EINVAL);
- * -EIO for damaged metadata; -E2BIG, for every extent, when entries of an L1
- * table share so many L2 tables that a walk would take out of proportion to the
- * file; QCOW2_MAP_* in flags.  All functions that go through a whole disk give
- * that error, before they change anything.
+ * Fills *out with the extent that begins at guest offset `off`.  It goes on as
+ * long as everything in struct qcow2_extent stays the same (host offsets
+ * contiguous), for at most `len` bytes.  To walk the disk the caller calls it
+ * again with off + out->len; a walk costs time in proportion to the metadata
+ * that exists, not to the disk. [off, off+len) must lie inside the disk and len
+ * must not be 0 (-EINVAL). flags takes QCOW2_MAP_*.  Returns -EIO for damaged
+ * metadata, and -E2BIG, for every extent, when entries of an L1 table share so
+ * many L2 tables that a walk would take time out of proportion to the file.
+ * All functions that go through a whole disk return that error, before they
+ * change anything.
  */
 QCOW2_API
 int qcow2_map(struct qcow2_image *img, uint64_t len, uint64_t off,
@@ -819,10 +838,10 @@ enum qcow2_encryption {
 };
 
 /*
- * What the header of one layer says.  Strings belong to the image, live until
- * it is closed, are NUL-terminated and not escaped; NULL when absent.
- * For a raw layer only format, virtual_size, file_size, allocated_bytes and
- * filename mean something.
+ * The contents of the header of one layer.  Strings belong to the image, live
+ * until it is closed, are NUL-terminated and not escaped; they are NULL when
+ * absent.  For a raw layer only format, virtual_size, file_size,
+ * allocated_bytes and filename mean something.
  */
 struct qcow2_info {
 	size_t struct_size;
@@ -844,27 +863,30 @@ struct qcow2_info {
 	uint8_t extended_l2;
 	uint8_t data_file_raw;
 	uint8_t has_data_file;
-	uint8_t self_contained;    /* names no other file */
+	uint8_t self_contained;    /* it names no other file */
 	uint8_t unlocked;          /* open with a lock, but the host has none
 				    * for this file or its data file: other
 				    * programs are not kept out */
 	uint32_t n_snapshots;
-	uint32_t n_bitmaps;        /* 0 too when the directory is damaged */
+	uint32_t n_bitmaps;        /* also 0 when the directory is damaged */
 	const char *filename;
 	const char *backing_file;
 	const char *backing_format;
-	const char *data_file;     /* NULL also when the bit is set, unnamed */
+	const char *data_file;     /* also NULL when the bit is set without
+				    * name */
 	uint64_t refcounts_raised; /* refcounts of this image that were too low
 				    * and have been raised since it was
 				    * opened for writing */
-	uint32_t lacks;            /* QCOW2_LACKS_*: what cannot be read of it */
+	uint32_t lacks;            /* QCOW2_LACKS_*: parts that cannot be
+				    * read */
 	uint32_t reserved2;
 };
 
-/* Parts of an image that lie past the end of its file, of which there may be the
- * beginning only.  Except SNAPSHOT_TABLE, which is set for a damaged table too
- * (n_snapshots is 0 then), they occur with METADATA_ONLY alone. */
-#define QCOW2_LACKS_NAMES 0x1u  /* there may be names that are not told */
+/* Parts of an image that lie past the end of its file, if the file holds only
+ * the beginning of the image.  They occur with METADATA_ONLY alone, except
+ * SNAPSHOT_TABLE, which is set for a damaged table too (n_snapshots is 0
+ * then). */
+#define QCOW2_LACKS_NAMES 0x1u  /* names may be missing here */
 #define QCOW2_LACKS_L1_TABLE 0x2u
 #define QCOW2_LACKS_REFCOUNT_TABLE 0x4u
 #define QCOW2_LACKS_SNAPSHOT_TABLE 0x8u
@@ -874,22 +896,24 @@ struct qcow2_info {
 	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, \
 	0, 0, 0 }
 
-/* Number of layers that are open: 1 + backing files. */
+/* Returns the number of layers that are open: 1 + backing files. */
 QCOW2_API
 uint32_t qcow2_layer_count(const struct qcow2_image *img);
 
-/* Fills *out for layer `depth` (0 is the top).  out->struct_size must be set;
- * -EINVAL otherwise or when there is no such layer. */
+/* Fills *out for layer `depth` (0 is the top).  The caller must set
+ * out->struct_size.  Returns -EINVAL otherwise or when there is no such
+ * layer. */
 QCOW2_API
 int qcow2_get_info(struct qcow2_image *img, uint32_t depth,
 		   struct qcow2_info *out, struct qcow2_error *err);
 
-/* The path layer `depth` was opened by, resolved against the image that named
- * it; NULL when there is no such layer. */
+/* Returns the path by which layer `depth` was opened, resolved against the
+ * image that named it; NULL when there is no such layer. */
 QCOW2_API
 const char *qcow2_layer_filename(const struct qcow2_image *img, uint32_t depth);
 
-/* The path of that layer's external data file when one is open, else NULL. */
+/* Returns the path of that layer's external data file when one is open, else
+ * NULL. */
 QCOW2_API
 const char *qcow2_layer_data_filename(const struct qcow2_image *img,
 				      uint32_t depth);
@@ -911,10 +935,11 @@ struct qcow2_snapshot_info {
 	NULL, NULL, 0, 0, 0, 0, 0, 0 }
 
 /*
- * Snapshot `index`, 0 to n_snapshots - 1, in table order; else -EINVAL.  The
- * same with err->defect where the snapshot table cannot be read
- * (QCOW2_LACKS_SNAPSHOT_TABLE).  The strings live until that snapshot is
- * deleted: a caller that cannot know when asks for its own list.
+ * Fills *out for snapshot `index`, 0 to n_snapshots - 1, in table order.
+ * Returns -EINVAL for another index, and -EINVAL with err->defect if the
+ * snapshot table cannot be read (QCOW2_LACKS_SNAPSHOT_TABLE).  The strings live
+ * until that snapshot is deleted: a caller that cannot know when must ask for
+ * its own list.
  */
 QCOW2_API
 int qcow2_get_snapshot(struct qcow2_image *img, uint32_t index,
@@ -922,11 +947,12 @@ int qcow2_get_snapshot(struct qcow2_image *img, uint32_t index,
 		       struct qcow2_error *err);
 
 /*
- * All snapshots of the top layer as they are now, a copy that changes no more:
- * for one thread that watches while others make and delete snapshots.  An image
- * that can have none, such as a raw one, has an empty list; one whose snapshot
- * table cannot be read has no list: -EINVAL, and err->defect says what is wrong
- * with the table.  -ENOMEM.  Does no I/O.
+ * A copy of all snapshots of the top layer as they are now, which changes no
+ * more.  It is for a thread that watches while others make and delete
+ * snapshots.  An image that can have none, such as a raw one, has an empty
+ * list.  An image whose snapshot table cannot be read has no list: the call
+ * returns -EINVAL, and err->defect says what is wrong with the table.  It may
+ * return -ENOMEM, and does no I/O.
  */
 struct qcow2_snapshot_list;
 
@@ -936,13 +962,13 @@ int qcow2_snapshot_list_new(struct qcow2_image *img,
 			    struct qcow2_error *err);
 QCOW2_API
 uint32_t qcow2_snapshot_list_count(const struct qcow2_snapshot_list *list);
-/* Number `index`, 0 to count - 1, in table order; else -EINVAL.  The strings
- * live as long as the list. */
+/* Fills *out for number `index`, 0 to count - 1, in table order; else returns
+ * -EINVAL.  The strings live as long as the list. */
 QCOW2_API
 int qcow2_snapshot_list_get(const struct qcow2_snapshot_list *list,
 			    uint32_t index, struct qcow2_snapshot_info *out,
 			    struct qcow2_error *err);
-/* The list needs no image: it may be freed after qcow2_close().  NULL is fine. */
+/* Frees the list, also after qcow2_close().  `list` may be NULL. */
 QCOW2_API
 void qcow2_snapshot_list_free(struct qcow2_snapshot_list *list);
 
@@ -961,7 +987,8 @@ struct qcow2_bitmap_info {
 #define QCOW2_BITMAP_INFO_INIT { sizeof(struct qcow2_bitmap_info), NULL, 0, \
 				 0, 0 }
 
-/* Bitmap `index`, 0 to n_bitmaps - 1, in directory order; else -EINVAL. */
+/* Fills *out for bitmap `index`, 0 to n_bitmaps - 1, in directory order; else
+ * returns -EINVAL. */
 QCOW2_API
 int qcow2_get_bitmap(struct qcow2_image *img, uint32_t index,
 		     struct qcow2_bitmap_info *out, struct qcow2_error *err);
@@ -993,14 +1020,14 @@ struct qcow2_luks_info {
 #define QCOW2_LUKS_INFO_INIT { sizeof(struct qcow2_luks_info), NULL, NULL, \
 	NULL, NULL, 0, 0, 0, { { 0, 0, 0, 0, 0, { 0, 0 } } } }
 
-/* -ENOENT when the image is not LUKS-encrypted, -EIO/-EINVAL when the header
- * is unreadable or broken. */
+/* Returns -ENOENT when the image is not LUKS-encrypted, -EIO when the header is
+ * unreadable, -EINVAL when it is broken. */
 QCOW2_API
 int qcow2_get_luks(struct qcow2_image *img, struct qcow2_luks_info *out,
 		   struct qcow2_error *err);
 
-/* The name that the image's feature name table gives to a feature bit, NULL if
- * none.  type: 0 incompatible, 1 compatible, 2 autoclear; bit: 0 to 63. */
+/* Returns the name that the image's feature name table gives to a feature bit,
+ * or NULL. type: 0 incompatible, 1 compatible, 2 autoclear; bit: 0 to 63. */
 QCOW2_API
 const char *qcow2_feature_name(struct qcow2_image *img, unsigned type,
 			       unsigned bit);
@@ -1008,28 +1035,28 @@ const char *qcow2_feature_name(struct qcow2_image *img, unsigned type,
 /* ------------------------------------------------------------------------- */
 /* Statistics                                                                */
 
-/* Requests of one kind that callers made of an image.  What a function refuses
- * because of its arguments (-EINVAL) counts nowhere. */
+/* Requests of one kind that callers made of an image.  A request that a
+ * function refuses because of its arguments (-EINVAL) counts nowhere. */
 struct qcow2_request_stats {
-	uint64_t done;       /* those that returned 0 */
-	uint64_t bytes;      /* their lengths together; of flushes 0 */
-	uint64_t failed;     /* those that failed otherwise than by: */
+	uint64_t done;       /* requests that returned 0 */
+	uint64_t bytes;      /* their lengths together; 0 for flushes */
+	uint64_t failed;     /* requests that failed, but not by: */
 	uint64_t again;      /* -EAGAIN */
 	uint64_t reserved[2]; /* 0 */
 };
 
-/* Requests that the library made of a store; those that failed are in `failed`
- * and nowhere else. */
+/* Requests that the library made of a store; failed ones are in `failed` and
+ * nowhere else. */
 struct qcow2_file_stats {
 	uint64_t reads;
 	uint64_t read_bytes;
 	uint64_t writes;
 	uint64_t write_bytes;
-	uint64_t zeroes;     /* zeroed or punched by one call; what was written
-			      * as zeros instead is in `writes` */
+	uint64_t zeroes;     /* calls that zero or punch; zeros written instead
+			      * are in `writes` */
 	uint64_t zero_bytes;
-	uint64_t barriers;   /* flushes, also where the store had nothing to
-			      * do or was opened not to */
+	uint64_t barriers;   /* flushes, also if the store had nothing to do or
+			      * was opened not to */
 	uint64_t failed;
 	uint64_t reserved[2]; /* 0 */
 };
@@ -1037,52 +1064,54 @@ struct qcow2_file_stats {
 /* A cache of tables, in slices of some KiB. */
 struct qcow2_cache_stats {
 	uint64_t hits;       /* a slice was there, or already being read */
-	uint64_t misses;     /* a slice had to be read; those that were read
-			      * ahead with it do not count */
-	uint64_t evictions;  /* slices that went to make room, or were not used
+	uint64_t misses;     /* a slice had to be read; slices read ahead with
+			      * it do not count */
+	uint64_t evictions;  /* slices that left to make room, or were not used
 			      * for cache_clean_sec */
-	uint64_t bytes;      /* that slices take now */
-	uint64_t bytes_max;  /* that they may take, as long as none is in use */
+	uint64_t bytes;      /* bytes that slices take now */
+	uint64_t bytes_max;  /* bytes they may take, as long as none is in
+			      * use */
 	uint64_t reserved[3]; /* 0 */
 };
 
 /*
- * What has been done with one layer.  All but `bytes`, `bytes_max` and
- * `waiting_bytes` only grow, and are counted since the image was opened, opening
- * included; those of a store that the caller made (qcow2_open_store(), a gate),
- * since it was made, and for all its users together.  The refcount cache, and
- * clusters allocated and freed, are counted anew after qcow2_amend() has changed
- * refcount_bits.
+ * The work done with one layer.  All but `bytes`, `bytes_max` and
+ * `waiting_bytes` only grow, and count since the image was opened, opening
+ * included.  The numbers of a store that the caller made (qcow2_open_store(), a
+ * gate) count since it was made, and for all its users together.  The numbers
+ * of the refcount cache, and of clusters allocated and freed, start anew after
+ * qcow2_amend() has changed refcount_bits.
  */
 struct qcow2_stats {
 	size_t struct_size;
-	/* Calls of the functions of these names, 0 below the top layer.  What
-	 * jobs such as qcow2_convert() read and write is not in them. */
+	/* Calls of the functions of these names, 0 below the top layer.  They
+	 * do not count the reads and writes of jobs such as qcow2_convert(). */
 	struct qcow2_request_stats read;
 	struct qcow2_request_stats write;
 	struct qcow2_request_stats write_compressed;
 	struct qcow2_request_stats zero;
 	struct qcow2_request_stats discard;
 	struct qcow2_request_stats flush;
-	/* The image file or raw file, and the external data file.  What the
-	 * host copies by itself, for qcow2_convert(), is not in them. */
+	/* The image file or raw file, and the external data file.  They do not
+	 * count what the host copies by itself, for qcow2_convert(). */
 	struct qcow2_file_stats file;
 	struct qcow2_file_stats data_file;
 	struct qcow2_cache_stats l2_cache;
 	uint64_t decompressed_clusters;
-	/* From here on all is the writer's: 0 in a layer that is read only. */
+	/* All below belongs to the writer: it is 0 in a layer that is read
+	 * only. */
 	struct qcow2_cache_stats refcount_cache;
-	uint64_t copied_bytes;       /* of the disk: written to new clusters
+	uint64_t copied_bytes;       /* of the disk: copied to new clusters
 				      * beside what the caller wrote */
-	uint64_t allocated_clusters; /* of the image file: that came into use,
-				      * also for metadata, or ahead of need */
-	uint64_t freed_clusters;     /* that nothing uses any more, also those
-				      * that were not needed after all */
+	uint64_t allocated_clusters; /* of the image file: came into use, also
+				      * for metadata, or ahead of need */
+	uint64_t freed_clusters;     /* nothing uses them any more; also
+				      * clusters not needed after all */
 	uint64_t waiting_bytes;      /* now: freed by the disk, and not yet free
-				      * for others, since a commit or a reader
+				      * for others, because a commit or a reader
 				      * is under way */
-	uint64_t commits;            /* of metadata, also those that had
-				      * nothing to write, or failed */
+	uint64_t commits;            /* of metadata, also if they had nothing to
+				      * write, or failed */
 	uint64_t overlap_checks;     /* questions to the overlap guard */
 };
 
@@ -1097,14 +1126,14 @@ struct qcow2_stats {
 	0, QCOW2_CACHE_STATS_INIT, 0, 0, 0, 0, 0, 0 }
 
 /*
- * Fills *out for layer `depth` (0 is the top).  out->struct_size must be set;
- * -EINVAL otherwise or when there is no such layer.
+ * Fills *out for layer `depth` (0 is the top).  The caller must set
+ * out->struct_size.  Returns -EINVAL otherwise or when there is no such layer.
  *
- * Any thread may ask while others use the image.  What a call did is counted when
- * it returns; what runs meanwhile may be counted in one number and not yet in
- * another.  Costs some microseconds, does no I/O and waits for none.  There is
- * nothing to reset: who wants to know what happened between two moments
- * subtracts.
+ * Any thread may ask while others use the image.  A call counts when it
+ * returns; a call that runs meanwhile may count in one number and not yet in
+ * another.  This costs some microseconds, does no I/O and waits for none.
+ * There is nothing to reset: to know what happened between two moments, the
+ * caller subtracts.
  */
 QCOW2_API
 int qcow2_get_stats(struct qcow2_image *img, uint32_t depth,
@@ -1114,24 +1143,24 @@ int qcow2_get_stats(struct qcow2_image *img, uint32_t depth,
 /* Create                                                                    */
 
 /*
- * Where a file that a function makes at a path goes.
+ * Says where a function puts the file that it makes at a path.
  *
- * One that is not there yet appears under its name when it is complete.  One
- * that is there is replaced by the complete new one, which keeps the old one's
- * owner, group, mode, access lists, security label and other extended
- * attributes.  Until then, and on any failure, the old one is untouched, and
- * where the host has files without a name (O_TMPFILE) nothing of the new one is
- * left even of a program that is killed.  A file that got the name since, or
- * took the old one's place, stays: the new one is discarded with -EEXIST.
+ * A file that is not there yet appears under its name when it is complete.  A
+ * file that is there is replaced by the complete new one, which keeps the old
+ * one's owner, group, mode, access lists, security label and other extended
+ * attributes.  Until then, and on any failure, the old one is untouched.  If
+ * the host has files without a name (O_TMPFILE), nothing of the new one is left
+ * even when the program is killed.  A file that got the name since, or took the
+ * old one's place, stays: the new one is discarded with -EEXIST.
  *
- * Where that is impossible, or would lose something, the file that is there is
- * written in place: its old contents are lost when that begins, and a failure
- * leaves part of the new ones.  QCOW2_*_IN_PLACE asks for that;
- * QCOW2_*_REPLACE forbids it: what cannot be replaced is refused with -EINVAL,
- * and other names (hard links) keep the old file.  Programs that have it open
- * without a lock keep the old file, too.
+ * If that is impossible, or would lose something, the function writes the file
+ * that is there in place: its old contents are lost when that begins, and a
+ * failure leaves part of the new ones.  QCOW2_*_IN_PLACE asks for that.
+ * QCOW2_*_REPLACE forbids it: the function refuses a file that it cannot
+ * replace with -EINVAL, and other names (hard links) keep the old file.
+ * Programs that have it open without a lock keep the old file, too.
  *
- * Filled before the work begins.
+ * The function fills it before the work begins.
  */
 struct qcow2_placement {
 	size_t struct_size;
@@ -1143,7 +1172,7 @@ struct qcow2_placement {
 #define QCOW2_PLACEMENT_INIT { sizeof(struct qcow2_placement), 0, 0, { 0, 0 } }
 
 enum qcow2_placed {
-	QCOW2_PLACED_NOWHERE = 0,  /* it failed before */
+	QCOW2_PLACED_NOWHERE = 0,  /* the call failed before */
 	QCOW2_PLACED_NEW = 1,      /* there was no file of that name */
 	QCOW2_PLACED_REPLACED = 2,
 	QCOW2_PLACED_IN_PLACE = 3,
@@ -1155,8 +1184,8 @@ enum qcow2_in_place {
 	QCOW2_IN_PLACE_DEVICE = 2,     /* a block device */
 	QCOW2_IN_PLACE_DESCRIPTOR = 3, /* /proc/self/fd/N, /dev/stdout */
 	QCOW2_IN_PLACE_MOUNT = 4,      /* a file that is a mount point */
-	QCOW2_IN_PLACE_DIRECTORY = 5,  /* which cannot be written to, or is
-					* sticky and the file another's */
+	QCOW2_IN_PLACE_DIRECTORY = 5,  /* it cannot be written to, or is sticky
+					* and the file another's */
 	QCOW2_IN_PLACE_LINKS = 6,      /* it has other names */
 	QCOW2_IN_PLACE_ATTRIBUTES = 7, /* owner, group, mode or an extended
 					* attribute cannot be kept */
@@ -1174,7 +1203,8 @@ enum qcow2_preallocation {
 #define QCOW2_CREATE_LAZY_REFCOUNTS 0x2u
 #define QCOW2_CREATE_DATA_FILE_RAW 0x4u
 #define QCOW2_CREATE_EXCL 0x8u /* -EEXIST where there is a file already */
-/* A virtual_size of 0 is meant: a disk of no bytes, to be resized later. */
+/* The caller means a virtual_size of 0: a disk of no bytes, to be resized
+ * later. */
 #define QCOW2_CREATE_SIZE_ZERO 0x10u
 #define QCOW2_CREATE_IN_PLACE 0x20u /* see struct qcow2_placement; paths only */
 #define QCOW2_CREATE_REPLACE 0x40u
@@ -1192,7 +1222,8 @@ struct qcow2_create_opts {
 	const char *backing_file;   /* recorded, not opened; NULL: none */
 	const char *backing_format; /* required with backing_file */
 	const char *data_file;      /* recorded; created as raw file */
-	/* Where the image went; qcow2_create_path() only.  NULL: not asked. */
+	/* Receives how the image was placed; qcow2_create_path() only.  NULL:
+	 * not asked. */
 	struct qcow2_placement *placement;
 };
 
@@ -1201,23 +1232,24 @@ struct qcow2_create_opts {
 	NULL }
 
 /*
- * Makes an image at `path`; struct qcow2_placement says how, and what is there
- * already.  What is written in place gets its header last.  The data file, if
- * any, is made in the same way at its path relative to the image's directory,
- * and appears first.  -EINVAL for a size that is not set, for options that
- * contradict each other or a limit of the format, and for a backing file or data
- * file that is the image itself, by whatever name; -EFBIG for a virtual size
- * that needs more than 32 MiB of L1 table, or what the host answered; on failure
- * `path` is untouched unless it was written in place.  What lies below the
- * backing file is not looked at.
+ * Makes an image at `path`; struct qcow2_placement says how, and what becomes
+ * of a file that is there already.  A file written in place gets its header
+ * last.  The data file, if any, is made in the same way at its path relative to
+ * the image's directory, and appears first.  Returns -EINVAL for a size that is
+ * not set, for options that contradict each other or a limit of the format, and
+ * for a backing file or data file that is the image itself, by whatever name;
+ * -EFBIG for a virtual size that needs more than 32 MiB of L1 table; or the
+ * error of the host.  On failure `path` is untouched unless it was written in
+ * place.  The function does not look below the backing file.
  */
 QCOW2_API
 int qcow2_create_path(const char *path, const struct qcow2_create_opts *opts,
 		      struct qcow2_error *err);
 
-/* The same into stores, which are emptied first.  `data` is the external data
- * file's, required exactly when opts->data_file is set.  -EBUSY when another
- * program, or another user of a store, is in the way. */
+/* Does the same into stores, which it empties first.  `data` is the store of
+ * the external data file, required exactly when opts->data_file is set.
+ * Returns -EBUSY when another program, or another user of a store, is in the
+ * way. */
 QCOW2_API
 int qcow2_create_store(struct qcow2_store *store, struct qcow2_store *data,
 		       const struct qcow2_create_opts *opts,
@@ -1226,13 +1258,13 @@ int qcow2_create_store(struct qcow2_store *store, struct qcow2_store *data,
 /* ------------------------------------------------------------------------- */
 /* Resize and amend                                                          */
 
-#define QCOW2_RESIZE_SHRINK 0x1u /* what lies beyond the new end may be lost */
+#define QCOW2_RESIZE_SHRINK 0x1u /* data beyond the new end may be lost */
 
 struct qcow2_resize_opts {
 	size_t struct_size;
 	uint32_t flags;             /* QCOW2_RESIZE_* */
-	/* QCOW2_PREALLOC_*, of what the disk grows by; METADATA is for qcow2
-	 * only. */
+	/* QCOW2_PREALLOC_*, for the area that the disk grows by; METADATA is
+	 * for qcow2 only. */
 	uint32_t preallocation;
 };
 
@@ -1240,21 +1272,22 @@ struct qcow2_resize_opts {
 				 QCOW2_PREALLOC_OFF }
 
 /*
- * Gives the disk another size, a multiple of 512.  What it grows by reads as
- * zeros, over a longer backing file too.  The image is open for writing
- * (-EBADF), and no other call may be running on it, as for qcow2_close().
- * Snapshots keep the size they have; persistent bitmaps get the disk's, with
- * bits of 0 for what it grows by.  `opts` may be NULL.
+ * Gives the disk another size, a multiple of 512.  The area that it grows by
+ * reads as zeros, over a longer backing file too.  The image must be open for
+ * writing (-EBADF), and no other call may be running on it, as for
+ * qcow2_close().  Snapshots keep the size they have; persistent bitmaps get the
+ * disk's, with bits of 0 for the new area.  `opts` may be NULL.
  *
- * Durable when it returns.  After a crash the disk has its old or its new size;
- * with the new, larger one it has been made completely.
+ * The change is durable when the call returns.  After a crash the disk has its
+ * old or its new size; if it has a new, larger one, that has been made
+ * completely.
  *
- * -EINVAL for a smaller size without QCOW2_RESIZE_SHRINK, preallocation of a
- * smaller disk, or a size that is no multiple of 512; -EFBIG for one that needs
- * more than 32 MiB of L1 table, or a bitmap beyond its limits; -ENOTSUP for an
- * image of version 2 with snapshots, and for bitmaps in use; -EIO for damaged
- * bitmaps; -ENOSPC and whatever the host answered.  A disk that could not be
- * grown keeps its size; one that fails while it shrinks has the new size, and
+ * Returns -EINVAL for a smaller size without QCOW2_RESIZE_SHRINK, preallocation
+ * of a smaller disk, or a size that is no multiple of 512; -EFBIG for one that
+ * needs more than 32 MiB of L1 table, or a bitmap beyond its limits; -ENOTSUP
+ * for an image of version 2 with snapshots, and for bitmaps in use; -EIO for
+ * damaged bitmaps; -ENOSPC and other errors of the host.  A disk that could not
+ * grow keeps its size; one that fails while it shrinks has the new size, and
  * clusters may leak.
  */
 QCOW2_API
@@ -1262,7 +1295,7 @@ int qcow2_resize(struct qcow2_image *img, uint64_t size,
 		 const struct qcow2_resize_opts *opts,
 		 struct qcow2_error *err);
 
-/* What qcow2_amend() is to change; everything else stays. */
+/* qcow2_amend() changes these; everything else stays. */
 #define QCOW2_AMEND_VERSION 0x1u
 #define QCOW2_AMEND_REFCOUNT_BITS 0x2u
 #define QCOW2_AMEND_LAZY_REFCOUNTS 0x4u
@@ -1279,7 +1312,7 @@ struct qcow2_amend_opts {
 	uint32_t version;           /* 2 or 3 */
 	uint32_t refcount_bits;     /* 1,2,4,...,64; version 2: only 16 */
 	uint32_t lazy_refcounts;    /* 0 or 1 */
-	uint32_t data_file_raw;     /* 0; 1 where it is set already */
+	uint32_t data_file_raw;     /* 0; or 1 if it is set already */
 	uint64_t size;
 	const char *backing_file;   /* recorded, not opened; NULL: none */
 	const char *backing_format; /* required with backing_file */
@@ -1291,21 +1324,22 @@ struct qcow2_amend_opts {
 	0, 0, 0, NULL, NULL, NULL, NULL }
 
 /*
- * Changes what the image is; its disk, and its snapshots', read as before, but
- * for another size or backing file.  The image is open for writing (-EBADF), no
- * other call may be running on it, as for qcow2_close(), and strings that
- * qcow2_get_info() gave are gone.  Another backing file, and lazy refcounts,
- * take effect when the image is opened anew: nothing else should be done with
- * it until then.
+ * Changes properties of the image; its disk, and its snapshots' disks, read as
+ * before, but for another size or backing file.  The image must be open for
+ * writing (-EBADF), no other call may be running on it, as for qcow2_close(),
+ * and strings that qcow2_get_info() gave are gone afterwards.  Another backing
+ * file, and lazy refcounts, take effect when the image is opened anew: the
+ * caller should do nothing else with it until then.
  *
- * Durable when it returns.  The changes are made one after the other; after a
- * crash or a failure each of them has been made entirely or not at all.
+ * The changes are durable when the call returns.  It makes them one after the
+ * other; after a crash or a failure each of them has been made entirely or not
+ * at all.
  *
- * -EINVAL for contradictions; -ENOTSUP for what version 2 has no place for
- * (external data files, extended L2 entries, zstd, bitmaps); -ERANGE for a
- * refcount that the new width cannot hold; -ENOSPC also when the first cluster
- * has no room to change the header safely; -ECANCELED when the progress
- * function stopped it; and what qcow2_resize() returns.
+ * Returns -EINVAL for contradictions; -ENOTSUP for things that version 2 has no
+ * place for (external data files, extended L2 entries, zstd, bitmaps); -ERANGE
+ * for a refcount that the new width cannot hold; -ENOSPC also when the first
+ * cluster has no room to change the header safely; -ECANCELED when the progress
+ * function stopped it; and the errors of qcow2_resize().
  */
 QCOW2_API
 int qcow2_amend(struct qcow2_image *img, const struct qcow2_amend_opts *opts,
@@ -1316,7 +1350,7 @@ int qcow2_amend(struct qcow2_image *img, const struct qcow2_amend_opts *opts,
 
 #define QCOW2_COMPACT_DRY_RUN 0x1u  /* only say what would move */
 #define QCOW2_COMPACT_ZEROS 0x2u    /* clusters of zeros take no space */
-/* Data is compressed where that helps; not what a snapshot has too. */
+/* Data is compressed if that helps, except data that a snapshot has too. */
 #define QCOW2_COMPACT_COMPRESS 0x4u
 
 struct qcow2_compact_opts {
@@ -1333,13 +1367,14 @@ struct qcow2_compact_opts {
 struct qcow2_compact_result {
 	size_t struct_size;
 	uint64_t clusters_total;    /* in use */
-	uint64_t clusters_movable;  /* behind where the file could end */
+	uint64_t clusters_movable;  /* behind the place where the file could
+				     * end */
 	uint64_t clusters_moved;
 	uint64_t clusters_zeroed;
 	uint64_t clusters_compressed;
 	uint64_t file_size_before;
 	uint64_t file_size_after;   /* DRY_RUN: about what it would be */
-	uint64_t clusters_leaked;   /* stay where they are: check -r leaks first */
+	uint64_t clusters_leaked;   /* they do not move: check -r leaks first */
 };
 
 #define QCOW2_COMPACT_RESULT_INIT { sizeof(struct qcow2_compact_result), \
@@ -1347,19 +1382,20 @@ struct qcow2_compact_result {
 
 /*
  * Makes the image file smaller without a second copy of it: clusters move from
- * its end into free space, and what is free is given back to the host.  The
- * disk and its snapshots read as before.  Compressed data also fills the gaps
- * that discards and rewrites left in it.  Tables and compressed data stay where
- * they are if no row of free clusters or sectors is long enough.  The image is
- * open for writing (-EBADF), for DRY_RUN also for reading only, and no other
- * call may be running on it, as for qcow2_close().
+ * its end into free space, and the host gets free space back.  The disk and its
+ * snapshots read as before.  Compressed data also fills the gaps that discards
+ * and rewrites left in it.  Tables and compressed data stay where they are if
+ * no row of free clusters or sectors is long enough.  The image must be open
+ * for writing (-EBADF), or for DRY_RUN at least for reading, and no other call
+ * may be running on it, as for qcow2_close().
  *
- * May be stopped anywhere, by the progress function (-ECANCELED), a failure or
- * a crash: the image is sound then, with leaked clusters at worst after a
- * failure or a crash, and the next call goes on.  -EINVAL when the image has to
- * be repaired first (err->defect: the first thing that is wrong); -ENOTSUP to
- * compress with an external data file; -EFBIG when refcount blocks describe more
- * than 2^34 clusters.  Memory is three bits for each cluster that they describe.
+ * The progress function (-ECANCELED), a failure or a crash may stop it
+ * anywhere: the image is sound then, with leaked clusters at worst after a
+ * failure or a crash, and the next call goes on.  Returns -EINVAL when the
+ * image has to be repaired first (err->defect: the first thing that is wrong);
+ * -ENOTSUP for compressing with an external data file; -EFBIG when refcount
+ * blocks describe more than 2^34 clusters.  It takes three bits of memory for
+ * each cluster that they describe.
  */
 QCOW2_API
 int qcow2_compact(struct qcow2_image *img,
@@ -1370,12 +1406,12 @@ int qcow2_compact(struct qcow2_image *img,
 /* ------------------------------------------------------------------------- */
 /* Check                                                                     */
 
-/* What was done about a finding. */
+/* The action taken on a finding. */
 #define QCOW2_ACTION_NONE 0u     /* nothing: not asked for, or not possible */
 #define QCOW2_ACTION_REPAIRED 1u /* repaired, unless the call fails */
 #define QCOW2_ACTION_FAILED 2u   /* still there, though it was to be repaired */
 
-/* One finding of qcow2_check.  Valid only during the callback. */
+/* One finding of the check.  It is valid only during the callback. */
 struct qcow2_finding {
 	int32_t defect;
 	uint32_t severity;          /* QCOW2_SEVERITY_* */
@@ -1386,10 +1422,10 @@ struct qcow2_finding {
 };
 
 #define QCOW2_CHECK_NO_LOCK 0x1u /* also when others write: may see tears */
-/* Repair: refcounts that are higher than references; and the COPIED flags when
+/* Repairs refcounts that are higher than references, and the COPIED flags when
  * nothing else is wrong. */
 #define QCOW2_CHECK_REPAIR_LEAKS 0x2u
-/* Repair: whatever can be, without guessing what data was meant. */
+/* Repairs all that it can, without guessing what data was meant. */
 #define QCOW2_CHECK_REPAIR_ALL 0x4u
 
 struct qcow2_check_opts {
@@ -1409,7 +1445,7 @@ struct qcow2_check_result {
 	size_t struct_size;
 	uint64_t corruptions;
 	uint64_t leaks;             /* leaked clusters */
-	uint64_t check_errors;      /* what could not be checked */
+	uint64_t check_errors;      /* parts that could not be checked */
 	uint64_t total_clusters;    /* guest clusters of the virtual disk */
 	uint64_t allocated_clusters;
 	uint64_t fragmented_clusters;
@@ -1418,8 +1454,7 @@ struct qcow2_check_result {
 	uint64_t leaks_fixed;       /* by the repair of this call */
 	uint64_t corruptions_fixed;
 	uint32_t unlocked;          /* 1: the host has no locks for this file,
-				     * so that other programs were not kept
-				     * out */
+				     * so other programs were not kept out */
 	uint32_t reserved;          /* 0 */
 };
 
@@ -1427,26 +1462,25 @@ struct qcow2_check_result {
 	0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /*
- * Checks the consistency of a qcow2 image without changing it: the refcounts
- * are rebuilt from every reference and compared, and every table is checked
- * against the rules of the format.  Each finding goes to opts->report.
- * Returns 0 when the check ran to its end, whatever it found; -EINVAL etc.
- * when the image cannot be opened at all.  Time is proportional to the
- * metadata that exists; memory to the clusters of the image file: 4 bytes for
- * each cluster in use, and what opts->budget allows at most.  Where there is
- * much to read a thread reads ahead while this one looks.
+ * Checks the consistency of a qcow2 image without changing it: it rebuilds the
+ * refcounts from every reference, compares them, and checks every table against
+ * the rules of the format.  Each finding goes to opts->report.  Returns 0 when
+ * the check ran to its end, whatever it found; -EINVAL etc. when the image
+ * cannot be opened at all.  Time is proportional to the metadata that exists;
+ * memory to the clusters of the image file: 4 bytes for each cluster in use,
+ * and at most what opts->budget allows.  If there is much to read, a thread
+ * reads ahead while this one looks.
  *
- * With QCOW2_CHECK_REPAIR_* what was found is repaired, and the image checked
+ * With QCOW2_CHECK_REPAIR_* it repairs what it found, and checks the image
  * again: the result tells what is left, and leaks_fixed and corruptions_fixed
- * what was repaired.  A finding is reported once: when it is repaired, or when
- * it is left.  The image must not be open elsewhere, nor in this program
- * (-EBUSY): a write lock is taken, and -EINVAL is the answer to
- * QCOW2_CHECK_NO_LOCK.  A repair that is interrupted,
- * or fails, leaves the image as it was or better, and another one continues
- * it.  The dirty and the corrupt bit go last, when nothing but leaks is left.
- * Repairing makes the file longer by no more than new refcounts, one copy of
- * each cluster that serves as data and as something else, and a new snapshot
- * table.
+ * count what was repaired.  It reports a finding once: when it is repaired, or
+ * when it is left.  The image must not be open elsewhere, nor in this program
+ * (-EBUSY): the call takes a write lock, and refuses QCOW2_CHECK_NO_LOCK with
+ * -EINVAL.  A repair that is interrupted, or fails, leaves the image as it was
+ * or better, and another one continues it.  The dirty and the corrupt bit go
+ * last, when nothing but leaks is left.  Repairing makes the file longer by no
+ * more than new refcounts, one copy of each cluster that serves as data and as
+ * something else, and a new snapshot table.
  */
 QCOW2_API
 int qcow2_check_path(const char *path, const struct qcow2_check_opts *opts,
@@ -1462,13 +1496,15 @@ int qcow2_check_store(struct qcow2_store *store,
 /* Dump                                                                      */
 
 enum qcow2_dump_what {
-	QCOW2_DUMP_HEADER = 0,    /* its extensions, and where all else is */
+	QCOW2_DUMP_HEADER = 0,    /* and its extensions, and the places of all
+				   * else */
 	QCOW2_DUMP_L1 = 1,
 	QCOW2_DUMP_L2 = 2,        /* the table of one entry of the L1 table */
 	QCOW2_DUMP_REFCOUNTS = 3, /* the table, and its blocks */
 	QCOW2_DUMP_SNAPSHOTS = 4,
 	QCOW2_DUMP_BITMAPS = 5,   /* the directory */
-	QCOW2_DUMP_ENTRY = 6,     /* from a guest offset to its refcount */
+	QCOW2_DUMP_ENTRY = 6,     /* all that leads from a guest offset to its
+				   * refcount */
 };
 
 /* How the value of a field is best shown to people. */
@@ -1481,21 +1517,22 @@ enum qcow2_dump_type {
 
 struct qcow2_dump_field {
 	const char *name;         /* static: lower case and '-' or '_' */
-	const char *text;         /* of QCOW2_DUMP_TEXT, escaped; else NULL */
-	uint64_t value;           /* of the other types; else 0 */
+	const char *text;         /* for QCOW2_DUMP_TEXT, escaped; else NULL */
+	uint64_t value;           /* for the other types; else 0 */
 	uint32_t type;            /* QCOW2_DUMP_NUMBER, _HEX, _FLAG, _TEXT */
 	uint32_t reserved[3];     /* 0 */
 };
 
 /*
  * One thing in the metadata: a field of the header, an entry of a table, or a
- * row of equal entries, which have a field "count".  Fields have different
- * names, and which there are depends on the kind and on what is there;
- * later versions add fields and kinds.  Valid only during the callback.
+ * row of equal entries, which have a field "count".  All fields of a record
+ * have different names; their set depends on the kind and on what is there.
+ * Later versions add fields and kinds.  A record is valid only during the
+ * callback.
  */
 struct qcow2_dump_record {
 	const char *kind;         /* static, such as "l1-entry" */
-	uint64_t host_off;        /* where it is; UINT64_MAX: nowhere */
+	uint64_t host_off;        /* its place; UINT64_MAX: nowhere */
 	const struct qcow2_dump_field *fields;
 	const int32_t *defects;   /* the rules that it breaks, in itself */
 	uint32_t n_fields;
@@ -1509,15 +1546,15 @@ struct qcow2_dump_opts {
 	size_t struct_size;
 	uint32_t flags;             /* QCOW2_DUMP_NO_LOCK */
 	uint32_t what;              /* QCOW2_DUMP_HEADER to _ENTRY */
-	/* Of L2, which L1 entry; of L1 and REFCOUNTS, the first entry of the
-	 * table that is told.  Else 0. */
+	/* For L2 the number of the L1 entry; for L1 and REFCOUNTS the first
+	 * entry of the table to report.  Else 0. */
 	uint64_t index;
-	uint64_t offset;            /* of ENTRY: guest offset, below 2^63 */
-	/* Of L1, L2 and ENTRY: id or name of the snapshot whose L1 table is
+	uint64_t offset;            /* for ENTRY: guest offset, below 2^63 */
+	/* For L1, L2 and ENTRY: id or name of the snapshot whose L1 table is
 	 * taken.  NULL: the active one. */
 	const char *snapshot;
-	/* Called for each record, in order.  Anything but 0 stops the dump with
-	 * -ECANCELED. */
+	/* Called for each record, in order.  It returns 0 to go on; anything
+	 * else stops the dump with -ECANCELED. */
 	int (*report)(void *opaque, const struct qcow2_dump_record *record);
 	void *opaque;
 };
@@ -1526,30 +1563,30 @@ struct qcow2_dump_opts {
 	QCOW2_DUMP_HEADER, 0, 0, NULL, NULL, NULL }
 
 /*
- * Tells what is in the metadata of a qcow2 image, however damaged it is, for
- * bug reports.  Only what is asked for is read, besides the first cluster and,
- * for a snapshot, the snapshot table; nothing that the image names is opened,
- * nothing is changed, and no key, salt, digest or guest data is told.
+ * Reports the metadata of a qcow2 image, however damaged it is, for bug
+ * reports.  It reads only what the caller asks for, besides the first cluster
+ * and, for a snapshot, the snapshot table.  It opens nothing that the image
+ * names, changes nothing, and reports no key, salt, digest or guest data.
  *
- * What breaks a rule of the format is told all the same, with the rule: by
- * itself, that is, and not against the rest of the image, which is what
- * qcow2_check_store() does (QCOW2_DUMP_ENTRY holds COPIED flags against
+ * It reports things that break a rule of the format all the same, with the
+ * rule.  It judges each by itself, not against the rest of the image as
+ * qcow2_check_store() does (but QCOW2_DUMP_ENTRY holds COPIED flags against
  * refcounts).  A dump of anything but the header begins with the fields of the
- * header that break one.  What cannot be read for that is told by a record of
- * the kind "unread": entries past the end of the file, and tables that are
- * longer than the format's limits.
+ * header that break a rule.  A record of the kind "unread" stands for what
+ * cannot be read: entries past the end of the file, and tables that are longer
+ * than the format's limits.
  *
- * Memory is about 2.5 MiB.  One dump tells up to 2^22 records, and reads up to
- * 2^28 bytes or entries of tables; then it fails with -E2BIG
- * (QCOW2_REASON_BUDGET), after it told what came before, and index says where
- * another one goes on.  It holds the store for reading as long as it runs and
+ * It takes about 2.5 MiB of memory.  One dump reports up to 2^22 records, and
+ * reads up to 2^28 bytes or entries of tables; then it fails with -E2BIG
+ * (QCOW2_REASON_BUDGET), after it reported what came before, and with index
+ * another one can go on.  It holds the store for reading as long as it runs and
  * waits for the store only; any number may run at the same time.
  *
- * Returns 0 when everything was told; -EINVAL for options that make no sense,
- * and, but for the header, when the file is shorter than a header or
+ * Returns 0 when it reported everything; -EINVAL for options that make no
+ * sense, and, except for the header, when the file is shorter than a header or
  * cluster_bits is out of range (err->defect); -ENOENT when there is no such
  * snapshot; -EBUSY when somebody writes to the image; -ENOMEM; -ECANCELED; and
- * the failures of the store.
+ * the errors of the store.
  */
 QCOW2_API
 int qcow2_dump_store(struct qcow2_store *store,
@@ -1594,7 +1631,7 @@ struct qcow2_compare_result {
 	QCOW2_IDENTICAL, 0, 0, 0, 0 }
 
 /*
- * Compares what two disks read as.  Where one is longer, the rest must read as
+ * Compares what two disks read as.  If one is longer, its rest must read as
  * zeros.  Returns 0 and the answer in *result, or the error of a failed read.
  */
 QCOW2_API
@@ -1607,10 +1644,10 @@ int qcow2_compare(struct qcow2_image *a, struct qcow2_image *b,
 #define QCOW2_CONVERT_NO_REFLINK 0x2u /* never share or offload, always copy */
 #define QCOW2_CONVERT_DIRECT 0x4u /* O_DIRECT on the target */
 #define QCOW2_CONVERT_COMPRESS 0x8u /* compressed clusters; to qcow2 only */
-/* qcow2_convert_into() only: the target reads as zeros, so that none need be
+/* qcow2_convert_into() only: the target reads as zeros, so none need be
  * written.  Refused for targets with a backing file. */
 #define QCOW2_CONVERT_TARGET_IS_ZERO 0x10u
-/* Of functions that take a path; see struct qcow2_placement. */
+/* For functions that take a path; see struct qcow2_placement. */
 #define QCOW2_CONVERT_IN_PLACE 0x20u
 #define QCOW2_CONVERT_REPLACE 0x40u
 #define QCOW2_CONVERT_EXCL 0x80u /* -EEXIST where there is a file already */
@@ -1627,18 +1664,17 @@ struct qcow2_convert_opts {
 	qcow2_progress_fn *progress;
 	void *opaque;
 	/* To qcow2 only: the image that the target's backing_file names, opened
-	 * by the caller (for reading, with its own backing chain); NULL when
-	 * there is none, or with qcow2_convert_into() when all is to be
-	 * written. */
+	 * by the caller (for reading, with its own backing chain).  NULL when
+	 * there is none, or when qcow2_convert_into() must write all. */
 	struct qcow2_image *backing;
 	uint32_t compress_level;    /* zlib 1 to 9 or QCOW2_LEVEL_FAST(), zstd
 				     * 1 to 19; 0: usual, zlib 6, zstd 3 */
-	uint32_t preallocation;     /* QCOW2_PREALLOC_*: of raw targets, OFF,
-				     * FALLOC or FULL; of others OFF, since
+	uint32_t preallocation;     /* QCOW2_PREALLOC_*: for raw targets OFF,
+				     * FALLOC or FULL; for others OFF, since
 				     * qcow2_create_opts says it */
-	uint64_t bytes_per_sec;     /* go no faster; 0: as fast as it goes */
-	/* Where the target went, of functions that take a path.  NULL: not
-	 * asked. */
+	uint64_t bytes_per_sec;     /* the limit; 0: as fast as it goes */
+	/* Receives how the target was placed, for functions that take a path.
+	 * NULL: not asked. */
 	struct qcow2_placement *placement;
 };
 
@@ -1647,8 +1683,8 @@ struct qcow2_convert_opts {
 /*
  * The fast levels of zlib's format, 1 to 3, each a little slower and better
  * than the one before: several times as fast as zlib's level 1.  Every reader
- * of zlib clusters reads them.  -ENOTSUP in a library that was built without
- * ISA-L.  Processors of another kind may make other bytes at these levels.
+ * of zlib clusters reads them.  A library that was built without ISA-L returns
+ * -ENOTSUP.  Processors of another kind may make other bytes at these levels.
  */
 #define QCOW2_LEVEL_FAST(n) (0x100u + (n))
 
@@ -1658,18 +1694,19 @@ struct qcow2_convert_opts {
 /*
  * Writes what `img` reads as to a raw file or block device at `path`; struct
  * qcow2_placement says how, and what becomes of it on a failure (-ENOSPC, -EIO,
- * cancel).  -EINVAL when `img` reads from that very file.  A block device must
- * be large enough (-ENOSPC).  Uses up to n_threads threads while it runs and at
- * most 64 MiB + 8 MiB per thread of memory besides the image's own caches.
+ * cancel).  Returns -EINVAL when `img` reads from that very file.  A block
+ * device must be large enough (-ENOSPC).  It uses up to n_threads threads while
+ * it runs and at most 64 MiB + 8 MiB per thread of memory besides the image's
+ * own caches.
  */
 QCOW2_API
 int qcow2_convert_raw(struct qcow2_image *img, const char *path,
 		      const struct qcow2_convert_opts *opts,
 		      struct qcow2_error *err);
 
-/* The same into a store, which is truncated to the disk's size first.  -EBUSY
- * when another program, or another user of the store, is in the way: `img`
- * itself is one where it reads from that store. */
+/* Does the same into a store, which it truncates to the disk's size first.
+ * Returns -EBUSY when another program, or another user of the store, is in the
+ * way: `img` itself is one if it reads from that store. */
 QCOW2_API
 int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
 			    const struct qcow2_convert_opts *opts,
@@ -1677,17 +1714,17 @@ int qcow2_convert_raw_store(struct qcow2_image *img, struct qcow2_store *target,
 
 /*
  * Writes what `img` reads as into a new qcow2 image at `path`, made with
- * `create` (NULL: the defaults; virtual_size 0: the size of `img`).  What reads
- * as zeros is left out, and over opts->backing also what `img` itself takes
- * from that very file.  The same image and options give the same bytes
- * whatever n_threads is.  The target is placed as by
- * qcow2_convert_raw(), and its data file, if any, before it.  -EINVAL when `create`
- * names a backing file and opts->backing is NULL, or the other way round, when
+ * `create` (NULL: the defaults; virtual_size 0: the size of `img`).  It leaves
+ * out areas that read as zeros, and over opts->backing also those that `img`
+ * itself takes from that very file.  The same image and options give the same
+ * bytes whatever n_threads is.  The target is placed as by qcow2_convert_raw(),
+ * and its data file, if any, before it.  Returns -EINVAL when `create` names a
+ * backing file and opts->backing is NULL, or the other way round, when
  * virtual_size is smaller than `img`, or when `img` or opts->backing reads from
- * a file that is to be made.  Where the host can, blocks of plain
- * clusters are shared with the target instead of copied.  Memory is bounded as
- * for qcow2_convert_raw(); compression has its state besides, the most with
- * zstd: up to 40 MiB a thread for clusters of 2 MiB at level 19.
+ * a file that is to be made.  If the host can, blocks of plain clusters are
+ * shared with the target instead of copied.  Memory is bounded as for
+ * qcow2_convert_raw(); compression has its state besides, the most with zstd:
+ * up to 40 MiB a thread for clusters of 2 MiB at level 19.
  */
 QCOW2_API
 int qcow2_convert(struct qcow2_image *img, const char *path,
@@ -1697,16 +1734,16 @@ int qcow2_convert(struct qcow2_image *img, const char *path,
 
 /*
  * Writes what `img` reads as over the beginning of `target`, an image of either
- * format that is open for writing and at least as large (-ENOSPC).  Zeros are
- * written too, as by qcow2_zero() with QCOW2_ZERO_MAY_UNMAP, unless the target
- * is known to be zero; what lies behind stays.  With opts->backing, which is
- * what the target's backing file is, the target keeps what it has where `img`
- * takes its contents from that very file.  Flushed at the end unless
+ * format that is open for writing and at least as large (-ENOSPC).  It writes
+ * zeros too, as by qcow2_zero() with QCOW2_ZERO_MAY_UNMAP, unless the target is
+ * known to be zero; the rest behind stays. opts->backing must be the target's
+ * backing file; the target then keeps what it has in areas that `img` takes
+ * from that very file.  The call flushes at the end unless
  * QCOW2_CONVERT_NO_SYNC says otherwise.
  *
- * Nothing is atomic here: when it fails, or the system does, part of the target
- * has been written.  QCOW2_CONVERT_DIRECT is -EINVAL: an open image has decided
- * already.
+ * Nothing is atomic here: when the call fails, or the system does, part of the
+ * target has been written.  The call refuses QCOW2_CONVERT_DIRECT with -EINVAL:
+ * an open image has decided that already.
  */
 QCOW2_API
 int qcow2_convert_into(struct qcow2_image *img, struct qcow2_image *target,
@@ -1714,10 +1751,11 @@ int qcow2_convert_into(struct qcow2_image *img, struct qcow2_image *target,
 		       struct qcow2_error *err);
 
 /*
- * A read-only disk that reads as the `n` disks in `imgs`, one after the other;
- * each begins at a multiple of 512, with zeros before it where the one before
- * has another size.  They stay the caller's, and open until it is closed.
- * -EFBIG when they are too large together.
+ * Makes a read-only disk that reads as the `n` disks in `imgs`, one after the
+ * other; each begins at a multiple of 512, with zeros before it if the one
+ * before has another size.  The disks stay the caller's, which must keep them
+ * open until it has closed the new one.  Returns -EFBIG when they are too large
+ * together.
  */
 QCOW2_API
 int qcow2_concat(struct qcow2_image *const *imgs, uint32_t n,
@@ -1727,9 +1765,10 @@ int qcow2_concat(struct qcow2_image *const *imgs, uint32_t n,
 /* For other languages                                                       */
 
 /*
- * What the _INIT macros do, for languages that do not reach them: fills the
- * structure, of which the caller knows `size` bytes, with the defaults, and
- * sets its struct_size.  A size that holds no struct_size leaves it alone.
+ * These do the same as the _INIT macros, for languages that do not reach them:
+ * each fills the structure, of which the caller knows `size` bytes, with the
+ * defaults, and sets its struct_size.  If `size` is too small for struct_size,
+ * it changes nothing.
  */
 QCOW2_API
 void qcow2_open_opts_init(struct qcow2_open_opts *s, size_t size);
