@@ -19,7 +19,7 @@ struct amend_options {
 static const struct option_spec amend_table[] = {
 	{ "options", 'o', "KEY=VALUE,...", create_add_list,
 	  offsetof(struct amend_options, lists),
-	  "what to change; 'help' lists it; a comma in a value is written "
+	  "options to change; 'help' lists them; a comma in a value is written "
 	  "twice" },
 	{ "format", 'f', "FMT", set_format,
 	  offsetof(struct amend_options, format),
@@ -43,7 +43,7 @@ static const struct option_spec amend_table[] = {
 
 static const struct example amend_examples[] = {
 	{ "amend -o compat=1.1,lazy_refcounts=on disk.qcow2",
-	  "bring an image of long ago up to date" },
+	  "bring an old image up to date" },
 	{ "amend -p -o refcount_bits=64 disk.qcow2",
 	  "allow more than 65535 snapshots to share a cluster" },
 	{ NULL, NULL },

@@ -57,7 +57,8 @@ static const struct option_spec check_table[] = {
 	  "accepted for scripts, without effect" },
 	{ "repair", 'r', "leaks|all", set_repair,
 	  offsetof(struct check_options, repair),
-	  "repair leaked clusters, or all that can be; then check again" },
+	  "repair leaked clusters, or all that can be repaired; then check "
+	  "again" },
 	{ "findings", 0, NULL, set_flag,
 	  offsetof(struct check_options, findings),
 	  "with --output json: list the findings there" },
@@ -71,7 +72,7 @@ static const struct option_spec check_table[] = {
 static const struct example check_examples[] = {
 	{ "check disk.qcow2", "is the image consistent?" },
 	{ "check --output json disk.qcow2", "the same for a program" },
-	{ "check -r all disk.qcow2", "repair what is inconsistent" },
+	{ "check -r all disk.qcow2", "repair the inconsistent parts" },
 	{ NULL, NULL },
 };
 

@@ -21,7 +21,7 @@ struct compact_options {
 static const struct option_spec compact_table[] = {
 	{ "dry-run", 'n', NULL, set_flag,
 	  offsetof(struct compact_options, dry_run),
-	  "change nothing; say what could be given back" },
+	  "change nothing; say how much space could be given back" },
 	{ "zeros", 0, NULL, set_flag, offsetof(struct compact_options, zeros),
 	  "also turn clusters of zeros into zero clusters" },
 	{ "compress", 'c', NULL, set_flag,
@@ -46,7 +46,8 @@ static const struct option_spec compact_table[] = {
 };
 
 static const struct example compact_examples[] = {
-	{ "compact --dry-run disk.qcow2", "how much would come back?" },
+	{ "compact --dry-run disk.qcow2",
+	  "how much space would be given back?" },
 	{ "compact --zeros disk.qcow2",
 	  "make the file as small as the disk in it" },
 	{ NULL, NULL },

@@ -34,7 +34,7 @@ static const struct option_spec compare_table[] = {
 	  "format of the second image" },
 	{ "strict", 's', NULL, set_flag,
 	  offsetof(struct compare_options, strict),
-	  "sizes and what is allocated must agree too" },
+	  "sizes and allocation must agree too" },
 	{ "source-cache", 'T', "CACHE", set_cache,
 	  offsetof(struct compare_options, cache),
 	  "how images are read: none and directsync go around the page "

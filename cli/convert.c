@@ -51,7 +51,7 @@ static const struct option_spec convert_table[] = {
 	{ "threads", 'm', "N", set_size,
 	  offsetof(struct convert_options, n_threads),
 	  "read and write up to N pieces at a time; threads beyond one per "
-	  "processor work where others wait for a device" },
+	  "processor work while others wait for a device" },
 	{ "cache", 't', "CACHE", set_cache,
 	  offsetof(struct convert_options, cache),
 	  "how the target is written: none and directsync go around the page "
@@ -66,15 +66,14 @@ static const struct option_spec convert_table[] = {
 	  "write into a target that is there already and large enough" },
 	{ "target-is-zero", 0, NULL, set_flag,
 	  offsetof(struct convert_options, target_is_zero),
-	  "with -n: the target reads as zeros, so that none need be written" },
+	  "with -n: the target reads as zeros, so none need be written" },
 	OPTION_IN_PLACE(struct convert_options, placing),
 	OPTION_REPLACE(struct convert_options, placing),
 	{ "rate-limit", 'r', "RATE", set_size,
 	  offsetof(struct convert_options, rate),
 	  "go no faster than this many bytes a second" },
 	{ "copy-offload", 'C', NULL, set_nothing, 0,
-	  "accepted for scripts; blocks are shared where they can be, "
-	  "unasked" },
+	  "accepted for scripts; blocks are shared unasked if they can be" },
 	{ "out-of-order", 'W', NULL, set_nothing, 0,
 	  "accepted for scripts; changes nothing" },
 	OPTION_PROGRESS,
@@ -151,11 +150,12 @@ static int check_target(const struct cli *cli, const struct convert_options *o)
 	const char *option = convert_target_option(&o->target);
 
 	if (!is_to_qcow2(o) && option && strcmp(option, "-o") != 0) {
-		cli_error(cli, option, "raw files do not have that: -O qcow2");
+		cli_error(cli, option,
+			  "raw files do not have that; say -O qcow2");
 		return -1;
 	}
 	if (o->existing_target && o->target.lists.n) {
-		cli_error(cli, "-o", "with -n the target is what it is");
+		cli_error(cli, "-o", "with -n the target keeps its properties");
 		return -1;
 	}
 	if (o->existing_target && (o->placing.in_place || o->placing.replace)) {

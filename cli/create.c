@@ -27,11 +27,12 @@ struct create_options {
 static const struct option_spec create_table[] = {
 	{ "format", 'f', "FMT", set_text,
 	  offsetof(struct create_options, format),
-	  "what to make: qcow2 or raw" },
+	  "format of the new image: qcow2 or raw" },
 	{ "backing-file", 'b', "FILE", set_text,
 	  offsetof(struct create_options, backing_file),
-	  "the new image shows what is in FILE until it is overwritten; a "
-	  "relative name counts from the new image's directory" },
+	  "the new image shows the contents of FILE until they are "
+	  "overwritten; a relative name counts from the new image's "
+	  "directory" },
 	{ "backing-file-format", 'F', "FMT", set_text,
 	  offsetof(struct create_options, backing_format),
 	  "format of the backing file" },

@@ -35,7 +35,7 @@ static const struct key_spec keys[N_CREATE_KEYS] = {
 	[KEY_EXTENDED_L2] = { "extended_l2", TYPE_BOOL, false, "off",
 			      "allocate 32nds of clusters" },
 	[KEY_PREALLOCATION] = { "preallocation", TYPE_TEXT, true, NULL,
-				"what to allocate now: off, metadata (qcow2), "
+				"space to allocate now: off, metadata (qcow2), "
 				"falloc, full" },
 	[KEY_COMPRESSION_TYPE] = { "compression_type", TYPE_TEXT, false, "zlib",
 				   "zlib or zstd" },

@@ -29,6 +29,7 @@ static const struct option_spec dump_table[] = {
 static const struct example dump_examples[] = {
 	{ "dump disk.qcow2",
 	  "the header, its extensions, and where everything else is" },
+	{ "dump disk.qcow2 header", "the same" },
 	{ "dump disk.qcow2 l1", "the L1 table" },
 	{ "dump disk.qcow2 l2 3", "the L2 table of entry 3 of the L1 table" },
 	{ "dump disk.qcow2 refcounts", "the refcount table and its blocks" },

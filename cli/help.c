@@ -109,6 +109,7 @@ static int print_help(const struct cli *cli, const struct help_options *o,
 
 	if (name && !cmd) {
 		cli_error(cli, name, "no such subcommand in this version");
+		cli_hint(cli, "'%s help' lists them", cli->as->name);
 		return 1;
 	}
 	if (o->common.output == OUTPUT_JSON)

@@ -130,7 +130,7 @@ static int dispatch(const struct cli *cli, int argc, char **argv)
 	if (cmd)
 		return run(cli, cmd, argc, argv);
 	if (argc < 2) {
-		cli_error(cli, NULL, "which subcommand?");
+		cli_error(cli, NULL, "missing subcommand");
 		cli_hint(cli, "'%s help' lists them", cli->as->name);
 		return 1;
 	}

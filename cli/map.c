@@ -35,7 +35,7 @@ static const struct option_spec map_table[] = {
 
 static const struct example map_examples[] = {
 	{ "map --output json disk.qcow2",
-	  "what is stored where, through the whole backing chain" },
+	  "where all data is, through the whole backing chain" },
 	{ "map -s 1G -l 64M disk.raw", "a part of it, data only" },
 	{ NULL, NULL },
 };

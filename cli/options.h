@@ -131,23 +131,23 @@ const char *format_name(enum qcow2_format format);
 #define OPTION_EXTERNAL \
 	{ "external", 0, "none|dir|allow:DIR|any", set_external, \
 	  offsetof(struct common, external), \
-	  "which files named by an image are opened: none; those in or " \
-	  "below the image's directory; those, and what is below DIR (may " \
-	  "be repeated); any" }
+	  "open these files that an image names: none; those in or below " \
+	  "the image's directory; also those below DIR (may be repeated); " \
+	  "any" }
 #define OPTION_MAX_DEPTH \
 	{ "max-depth", 0, "N", set_max_depth, \
 	  offsetof(struct common, max_depth), \
-	  "open chains of up to N images, the top one included; 1024 " \
-	  "where nothing is said" }
+	  "open chains of up to N images, the top one included; the " \
+	  "default is 1024" }
 #define OPTION_TRUST_REFCOUNTS \
 	{ "trust-refcounts", 0, NULL, set_flag, \
 	  offsetof(struct common, trust_refcounts), \
 	  "do not read all metadata before the first change: the caller " \
-	  "knows that no refcount is too low; where one is, data is lost" }
+	  "promises that no refcount is too low; if one is, data is lost" }
 #define OPTION_BACKING_FORMAT \
 	{ "backing-format", 0, "raw|qcow2|probe", set_format, \
 	  offsetof(struct common, backing_format), \
-	  "format of a backing file where the image does not say; probe " \
+	  "format of a backing file if the image does not say it; probe " \
 	  "looks at its first bytes" }
 #define OPTION_PROGRESS \
 	{ "progress", 'p', NULL, set_flag, \

@@ -23,8 +23,8 @@ struct placing {
 #define OPTION_REPLACE(type, field)                                          \
 	{                                                                    \
 		"replace", 0, NULL, set_flag, offsetof(type, field.replace), \
-			"replace a file that is there, whatever else that "  \
-			"loses, or fail"                                     \
+			"replace a file that is there, even if that loses "  \
+			"something else, or fail"                            \
 	}
 
 /* Returns 0, or -1 after saying what is wrong. */

@@ -43,10 +43,10 @@ static const struct option_spec resize_table[] = {
 	  "format of the image: qcow2 (the default) or raw" },
 	{ "preallocation", 0, "MODE", set_preallocation,
 	  offsetof(struct resize_options, preallocation),
-	  "allocate what the disk grows by: off, metadata (qcow2), falloc, "
-	  "full" },
+	  "allocate the area that the disk grows by: off, metadata (qcow2), "
+	  "falloc, full" },
 	{ "shrink", 0, NULL, set_flag, offsetof(struct resize_options, shrink),
-	  "allow a smaller size; what lies beyond it is lost" },
+	  "allow a smaller size; data beyond it is lost" },
 	OPTION_QUIET,
 	OPTION_EXTERNAL,
 	OPTION_MAX_DEPTH,
@@ -60,7 +60,7 @@ static const struct option_spec resize_table[] = {
 static const struct example resize_examples[] = {
 	{ "resize disk.qcow2 +10G", "make a disk larger" },
 	{ "resize --shrink disk.qcow2 20G",
-	  "make it smaller, after what is in it was made smaller" },
+	  "make it smaller, after its contents were made smaller" },
 	{ NULL, NULL },
 };
 

@@ -71,8 +71,8 @@ static const struct option_spec snapshot_table[] = {
 	  "keep the disk as it is now" },
 	{ "apply", 'a', "SNAPSHOT", set_apply,
 	  offsetof(struct snapshot_options, choice),
-	  "make the disk what the snapshot with this id or name is; what it "
-	  "holds now is lost" },
+	  "bring the disk back to the snapshot with this id or name; its "
+	  "present contents are lost" },
 	{ "delete", 'd', "NAME", set_delete,
 	  offsetof(struct snapshot_options, choice),
 	  "forget the snapshot with this name" },

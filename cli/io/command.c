@@ -23,16 +23,16 @@ static const char read_more[] =
 	"Reads bytes of the disk.\n"
 	"  -b  from the state of a virtual machine instead\n" MACHINE
 	"  -l  how many bytes -P looks at\n"
-	"  -p  nothing, for old scripts\n" EXPECT QUIET
-	"  -s  where, from the first byte read, -P begins to look\n" DUMP;
+	"  -p  accepted for old scripts, without effect\n" EXPECT QUIET
+	"  -s  how far after the first byte read -P begins to look\n" DUMP;
 
 static const char write_more[] =
 	"Writes bytes of the disk.\n"
 	"  -b  into the state of a virtual machine instead\n"
 	"  -c  compressed\n" MACHINE FUA
 	"  -n  with -z: fail rather than write data\n"
-	"  -p  nothing, for old scripts\n" PATTERN QUIET
-	"  -s  the bytes to write are those of this file, repeated\n" ZERO;
+	"  -p  accepted for old scripts, without effect\n" PATTERN QUIET
+	"  -s  write the bytes of this file, repeated\n" ZERO;
 
 static const char readv_more[] =
 	"Reads into as many buffers as there are lengths.\n" MACHINE EXPECT
@@ -43,13 +43,14 @@ static const char writev_more[] =
 		PATTERN QUIET;
 
 static const char aio_read_more[] =
-	"Begins to read and does not wait; aio_flush does. What came of it is "
-	"told\nlater and does not change the exit status.\n" MACHINE INVALID
-		EXPECT QUIET DUMP;
+	"Begins to read and does not wait; aio_flush does. The result is told\n"
+	"later and does not change the exit status.\n" MACHINE INVALID EXPECT
+		QUIET DUMP;
 
 static const char aio_write_more[] =
-	"Begins to write and does not wait; aio_flush does. What came of it is "
-	"told\nlater and does not change the exit status.\n" MACHINE FUA INVALID
+	"Begins to write and does not wait; aio_flush does. The result is "
+	"told\n"
+	"later and does not change the exit status.\n" MACHINE FUA INVALID
 		PATTERN QUIET ZERO;
 
 static const char discard_more[] =
@@ -57,7 +58,7 @@ static const char discard_more[] =
 
 static const char open_more[] =
 	"Opens a disk for the other commands.\n"
-	"  -C  what is read from a backing file is copied into the image\n"
+	"  -C  copy data read from a backing file into the image\n"
 	"  -d  ignore, or unmap: whether discards free space of the host\n"
 	"  -i  accepted, without effect: threads, native or io_uring\n"
 	"  -k  the same as -i native\n"
@@ -75,15 +76,15 @@ static const char reopen_more[] = "Opens the same disk again, in another way.\n"
 				  "  -w  for writing\n";
 
 static const char stats_more[] =
-	"Tells what has been done with the disk since it was opened, or since "
-	"the last\nstats -r of the same layer. Layer 0, if not given, is the "
-	"image itself, 1 its\nbacking file.\n"
+	"Counts the work done with the disk since it was opened, or since the\n"
+	"last stats -r of the same layer. Layer 0, if not given, is the image\n"
+	"itself, 1 its backing file.\n"
 	"  -j  as an object of JSON, on one line\n"
-	"  -r  and counts from 0 again; sizes of what there is now stay\n";
+	"  -r  then count from 0 again; present sizes stay\n";
 
 static const char truncate_more[] =
 	"Gives the disk another size.\n"
-	"  -m  what it grows by: off, metadata, falloc or full\n";
+	"  -m  space to allocate as it grows: off, metadata, falloc or full\n";
 
 /* ------------------------------------------------------------------------- */
 /* What needs no disk                                                        */
@@ -159,7 +160,7 @@ const struct io_command io_commands[] = {
 	{ "abort", NULL, 0, 0, IO_NO_FILE, NULL,
 	  "end at once by abort(3), closing nothing", NULL, run_abort },
 	{ "aio_flush", NULL, 0, 0, IO_COLLECTS, NULL,
-	  "wait for what aio_read and aio_write began", NULL,
+	  "wait for the transfers that aio_read and aio_write began", NULL,
 	  io_run_aio_flush },
 	{ "aio_read", NULL, 2, -1, 0, "[-Ciqv] [-P pattern] off len [len..]",
 	  "begin to read a number of bytes", aio_read_more, io_run_aio_read },
@@ -168,19 +169,20 @@ const struct io_command io_commands[] = {
 	  "begin to write a number of bytes", aio_write_more,
 	  io_run_aio_write },
 	{ "alloc", "a", 1, 2, 0, "offset [count]",
-	  "how many of these bytes the image itself has", NULL, io_run_alloc },
+	  "count those of these bytes that the image itself has", NULL,
+	  io_run_alloc },
 	{ "close", "c", 0, 0, 0, NULL, "close the disk", NULL, io_run_close },
 	{ "discard", "d", 2, -1, IO_WRITES | IO_COLLECTS, "[-Cq] off len",
 	  "discard a number of bytes", discard_more, io_run_discard },
-	{ "flush", "f", 0, 0, IO_COLLECTS, NULL,
-	  "make durable what was written", NULL, io_run_flush },
+	{ "flush", "f", 0, 0, IO_COLLECTS, NULL, "make all writes durable",
+	  NULL, io_run_flush },
 	{ "help", "?", 0, 1, IO_NO_FILE, "[command]",
 	  "tell about all commands, or about one", NULL, io_run_help },
 	{ "info", "i", 0, 0, 0, NULL, "tell about the image", NULL,
 	  io_run_info },
-	{ "length", "l", 0, 0, 0, NULL, "the size of the disk", NULL,
+	{ "length", "l", 0, 0, 0, NULL, "print the size of the disk", NULL,
 	  io_run_length },
-	{ "map", NULL, 0, 0, 0, NULL, "what the image itself has", NULL,
+	{ "map", NULL, 0, 0, 0, NULL, "show what the image itself has", NULL,
 	  io_run_map },
 	{ "open", "o", 1, -1, IO_NO_FILE,
 	  "[-rsCnkU] [-i mode] [-t cache] [-d discard] [-o options] [path]",
@@ -201,8 +203,7 @@ const struct io_command io_commands[] = {
 	{ "sleep", NULL, 1, 1, IO_NO_FILE | IO_COLLECTS, "milliseconds",
 	  "do nothing for that long", NULL, run_sleep },
 	{ "stats", NULL, 0, -1, 0, "[-jr] [layer]",
-	  "how much has been read, written and done", stats_more,
-	  io_run_stats },
+	  "count reads, writes and other work", stats_more, io_run_stats },
 	{ "truncate", "t", 1, 3, IO_WRITES | IO_COLLECTS, "[-m prealloc] size",
 	  "change the size of the disk", truncate_more, io_run_truncate },
 	{ "write", "w", 2, -1, IO_WRITES | IO_COLLECTS,

@@ -152,15 +152,14 @@ static int warn_of_guess(const struct io_shell *sh, const char *path)
 {
 	if (sh->cli->as->extras) {
 		cli_error(sh->cli, path,
-			  "seems to be raw, and the format of "
-			  "what is written to is not guessed");
+			  "seems to be raw, and the format is not guessed for "
+			  "writing");
 		cli_hint(sh->cli, "say -f raw, or -r to read only");
 		return -1;
 	}
 	cli_error(sh->cli, path,
-		  "warning: taken for raw, as -f does not say; "
-		  "writing what looks like another format to "
-		  "its start will fail");
+		  "warning: taken for raw, since -f is not given; writing the "
+		  "beginning of another format to its start will fail");
 	return 0;
 }
 

@@ -66,11 +66,11 @@ static const struct option_spec io_table[] = {
 	{ "read-only", 'r', NULL, set_flag, IO_FIELD(read_only),
 	  "open it for reading only" },
 	{ "snapshot", 's', NULL, set_flag, IO_FIELD(overlay),
-	  "changes go to a temporary image and are lost" },
+	  "write changes to a temporary image, which is lost at the end" },
 	{ "nocache", 'n', NULL, set_none, IO_FIELD(cache),
 	  "the same as -t none" },
 	{ "copy-on-read", 'C', NULL, set_flag, IO_FIELD(copy_on_read),
-	  "what is read from a backing file is copied into the image" },
+	  "copy data read from a backing file into the image" },
 	{ "misalign", 'm', NULL, set_flag, IO_FIELD(misalign),
 	  "use buffers at odd addresses" },
 	{ "native-aio", 'k', NULL, set_native, IO_FIELD(aio),
@@ -103,8 +103,8 @@ static const struct option_spec io_table[] = {
 
 static const struct example io_examples[] = {
 	{ "io -c 'write -P 0x5a 0 64k' -c 'read -P 0x5a 0 64k' disk.qcow2",
-	  "write a pattern, and see that it is there" },
-	{ "io -r -c map disk.qcow2", "what the image itself has" },
+	  "write a pattern, and check that it is there" },
+	{ "io -r -c map disk.qcow2", "show what the image itself has" },
 	{ "io -c help", "which commands are there?" },
 	{ NULL, NULL },
 };

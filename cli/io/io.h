@@ -1,21 +1,21 @@
 /*
  * The shell of `io`: commands that read and write one disk, a line each.
  *
- *	io.c           the subcommand: options, where lines come from
- *	io_lines.c     lines from a descriptor
- *	io_command.c   a line into words, words to a command; help
- *	io_file.c      open, reopen, close: the disk and how it is opened
- *	io_keys.c      -o of open and reopen, --image-opts
- *	io_overlay.c   -s: changes go to a temporary image
- *	io_request.c   one transfer: its buffers, doing it, telling about it
- *	io_guard.c     transfers that need care: copy on read, guessed raw
- *	io_read.c      read, readv
- *	io_write.c     write, writev
- *	io_queue.c     transfers under way in threads of their own
- *	io_aio.c       aio_read, aio_write, aio_flush
- *	io_state.c     what looks at the disk or changes it as a whole
- *	io_stats.c     stats
- *	io_text.c      numbers from words and into text
+ *	io.c        the subcommand: options, where lines come from
+ *	lines.c     lines from a descriptor
+ *	command.c   a line into words, words to a command; help
+ *	file.c      open, reopen, close: the disk and how it is opened
+ *	keys.c      -o of open and reopen, --image-opts
+ *	overlay.c   -s: changes go to a temporary image
+ *	request.c   one transfer: its buffers, doing it, telling about it
+ *	guard.c     transfers that need care: copy on read, guessed raw
+ *	read.c      read, readv
+ *	write.c     write, writev
+ *	queue.c     transfers under way in threads of their own
+ *	aio.c       aio_read, aio_write, aio_flush
+ *	state.c     commands that look at the disk or change it as a whole
+ *	stats.c     stats
+ *	text.c      numbers from words and into text
  */
 #ifndef CLI_IO_IO_H
 #define CLI_IO_IO_H
