@@ -129,7 +129,7 @@ typedef int qcow2_progress_fn(void *opaque, uint64_t done, uint64_t total);
  * involved.  `host_off` is the place of the bad bytes in the image file, or
  * UINT64_MAX if that is unknown or has no meaning.  `layer` says in which image
  * of the chain they are, 0 being the top; it is known if opening, reading or
- * mapping an image failed, else it is QCOW2_LAYER_UNKNOWN. `reason` gives the
+ * mapping an image failed, else it is QCOW2_LAYER_UNKNOWN.  `reason` gives the
  * kind of failure if a program may want to act on it and other failures share
  * the errno value.  `message` is UTF-8 without control characters,
  * NUL-terminated; text from images and paths in it is escaped.
@@ -234,7 +234,7 @@ enum qcow2_store_lock {
  * and may say why they failed in err->message (as in struct qcow2_error:
  * printable); an empty message stands for the text of the errno value.  If an
  * operation returns anything else, such as the number of bytes, the call that
- * needed it fails with -EIO. A NULL member means -ENOTSUP, unless its comment
+ * needed it fails with -EIO.  A NULL member means -ENOTSUP, unless its comment
  * says otherwise.
  *
  * Reading needs preadv and size.  Writing needs pwritev, flush and truncate as
@@ -410,8 +410,8 @@ struct qcow2_reference {
  * Decides which files are opened because an image names them.  If `open` is
  * set, the library ignores the mode and the callback decides: it returns 0 and
  * a store (whose reference passes to the library) to allow, or a negative errno
- * to refuse, and may say why in `err`, which is never NULL. Any other value
- * means -EIO. The thread that opens the image calls it, and it may open other
+ * to refuse, and may say why in `err`, which is never NULL.  Any other value
+ * means -EIO.  The thread that opens the image calls it, and it may open other
  * images.
  */
 struct qcow2_gate {
@@ -1202,7 +1202,7 @@ enum qcow2_preallocation {
 #define QCOW2_CREATE_EXTENDED_L2 0x1u
 #define QCOW2_CREATE_LAZY_REFCOUNTS 0x2u
 #define QCOW2_CREATE_DATA_FILE_RAW 0x4u
-#define QCOW2_CREATE_EXCL 0x8u /* -EEXIST where there is a file already */
+#define QCOW2_CREATE_EXCL 0x8u /* -EEXIST if there is a file already */
 /* The caller means a virtual_size of 0: a disk of no bytes, to be resized
  * later. */
 #define QCOW2_CREATE_SIZE_ZERO 0x10u
@@ -1609,7 +1609,7 @@ struct qcow2_compare_opts {
 	size_t struct_size;
 	uint32_t flags;             /* QCOW2_COMPARE_* */
 	uint32_t n_threads;         /* at most; those beyond one per processor
-				     * work where others wait for a device.
+				     * work while others wait for a device.
 				     * 0: one per processor */
 	qcow2_progress_fn *progress;
 	void *opaque;
@@ -1650,13 +1650,13 @@ int qcow2_compare(struct qcow2_image *a, struct qcow2_image *b,
 /* For functions that take a path; see struct qcow2_placement. */
 #define QCOW2_CONVERT_IN_PLACE 0x20u
 #define QCOW2_CONVERT_REPLACE 0x40u
-#define QCOW2_CONVERT_EXCL 0x80u /* -EEXIST where there is a file already */
+#define QCOW2_CONVERT_EXCL 0x80u /* -EEXIST if there is a file already */
 
 struct qcow2_convert_opts {
 	size_t struct_size;
 	uint32_t flags;             /* QCOW2_CONVERT_* */
 	uint32_t n_threads;         /* at most; those beyond one per processor
-				     * work where others wait for a device.
+				     * work while others wait for a device.
 				     * 0: one per processor */
 	/* Runs of zeros at least this long become holes: a multiple of 512 up
 	 * to 16 MiB.  Default 4096.  QCOW2_CONVERT_NOT_SPARSE writes it all. */
