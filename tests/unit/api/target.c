@@ -181,6 +181,43 @@ TEST_WITH(nothing_is_converted_into_what_it_reads_from, setup, teardown)
 	ok(qcow2_close(src, &err));
 }
 
+static void refuse_into(struct qcow2_image *src, const char *path,
+			uint32_t flags, int want, const char *text)
+{
+	struct qcow2_open_opts o = QCOW2_OPEN_OPTS_INIT;
+	struct qcow2_convert_opts c = QCOW2_CONVERT_OPTS_INIT;
+	struct qcow2_gate gate = QCOW2_GATE_INIT;
+	struct qcow2_image *target;
+
+	gate.mode = QCOW2_EXTERNAL_DIR;
+	o.gate = &gate;
+	o.flags = want == -EBADF ? 0 : QCOW2_OPEN_RDWR;
+	c.flags = flags;
+	ok(qcow2_open_path(path, &o, &target, &err));
+	assert_int_equal(qcow2_convert_into(src, target, &c, &err), want);
+	assert_non_null(strstr(err.message, text));
+	ok(qcow2_close(target, &err));
+}
+
+TEST_WITH(an_open_target_is_looked_at_before_it_is_written, setup, teardown)
+{
+	struct qcow2_create_opts small = QCOW2_CREATE_OPTS_INIT;
+	struct qcow2_image *src = look("a");
+
+	small.virtual_size = DISK_BYTES / 2;
+	ok(qcow2_create_path("small", &small, &err));
+	refuse_into(src, "small", 0, -ENOSPC, "smaller than input file");
+	refuse_into(src, "other", QCOW2_CONVERT_DIRECT, -EINVAL, "for paths");
+	refuse_into(src, "other", 0, -EBADF, "not open for writing");
+	assert_int_equal(qcow2_convert_into(src, src, NULL, &err), -EINVAL);
+	assert_non_null(strstr(err.message, "the same image"));
+	ok(qcow2_close(src, &err));
+	src = look("other");
+	refuse_into(src, "middle", QCOW2_CONVERT_TARGET_IS_ZERO, -EINVAL,
+		    "not taken to be zero");
+	ok(qcow2_close(src, &err));
+}
+
 /* D16 */
 TEST_WITH(a_forgotten_size_replaces_nothing, setup, teardown)
 {
