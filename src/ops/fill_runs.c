@@ -171,6 +171,6 @@ int fill_runs(struct fill *f, struct fill_room *r, struct qcow2_error *err)
 	for (unsigned i = 0; rc == 0 && i < r->batch.n; i++)
 		rc = cut_piece(f, r, &r->batch.pieces[i], err);
 	if (rc == 0)
-		fill_room_validate(f, r);
+		IF_VALIDATING(fill_room_validate(f, r));
 	return rc;
 }

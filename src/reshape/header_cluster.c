@@ -20,6 +20,7 @@
 #include "base/cursor.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/validate.h"
 #include "format/extension.h"
 #include "format/fault_error.h"
 #include "image/image.h"
@@ -138,7 +139,7 @@ static int layout_init(struct layout *l, struct image *img,
 	if (rc == 0)
 		rc = take_rest(l, &img->header, err);
 	if (rc == 0)
-		layout_validate(l);
+		IF_VALIDATING(layout_validate(l));
 	return rc;
 }
 

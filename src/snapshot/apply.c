@@ -20,6 +20,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/validate.h"
 #include "commit/l1_switch.h"
 #include "image/image.h"
 #include "snapshot/ops.h"
@@ -310,7 +311,7 @@ static int switch_disk(struct application *a, struct qcow2_error *err)
 	struct image *img = a->img;
 	int rc;
 
-	application_validate(a);
+	IF_VALIDATING(application_validate(a));
 	if (a->in_place)
 		return switch_in_place(a, err);
 	rc = header_sector_update(img, set_disk, a, err);

@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "base/validate.h"
 #include "image/image.h"
 #include "snapshot/ops.h"
 #include "snapshot/table.h"
@@ -224,7 +225,7 @@ static int snapshot_create_carry_out(struct creation *c,
 	int rc = snapshot_create_prepare(c, err);
 
 	if (rc == 0)
-		creation_validate(c);
+		IF_VALIDATING(creation_validate(c));
 	if (rc == 0)
 		rc = snapshot_table_switch(c->img, &c->next, &c->table, err);
 	if (rc == 0)

@@ -13,6 +13,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/validate.h"
 #include "image/image.h"
 #include "snapshot/ops.h"
 #include "snapshot/table.h"
@@ -203,7 +204,7 @@ static int delete_carry_out(struct deletion *d, struct qcow2_error *err)
 		d->info.id = NULL;
 		return rc;
 	}
-	deletion_validate(d);
+	IF_VALIDATING(deletion_validate(d));
 	refcounts_watch(&img->writer->refs);
 	rc = snapshot_table_switch(img, &d->next, &table, err);
 	if (rc < 0) {
