@@ -74,11 +74,11 @@ void check_validate(const struct check *c)
 {
 	assert(c->file && c->report.opts && c->report.result);
 	assert(c->l1_tables.n <= c->l1_tables.capacity);
-	assert(implies(c->refblocks.n, c->refblocks.offs));
 	assert(c->refs.budget == &c->budget &&
 	       c->l2_tables.budget == &c->budget);
 	budget_validate(&c->budget);
 	refs_validate(&c->refs);
+	refblocks_validate(c);
 	l2set_validate(&c->l2_tables);
 }
 

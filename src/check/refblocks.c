@@ -1,5 +1,6 @@
 #include "check/refblocks.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 #include "base/bytes.h"
@@ -27,6 +28,25 @@ static uint64_t clusters_of_block(const struct check *c, uint64_t i)
 		return 0;
 	return min_u64(n_file - first, UINT64_C(1)
 					       << c->geo.refcount_block_bits);
+}
+
+enum { VALIDATED_MAX = 4096 };
+
+/* "Blocks that count clusters of the file": so few, and where they are clusters
+ * themselves. */
+void refblocks_validate(const struct check *c)
+{
+	const struct refblocks *b = &c->refblocks;
+
+	assert(implies(b->n, b->offs));
+	assert(implies(b->n > 1, clusters_of_block(c, b->n - 2)));
+	for (size_t i = 0; i < b->n && i < VALIDATED_MAX; i++) {
+		uint64_t off = b->offs[i];
+
+		assert(off == REFBLOCK_UNKNOWN ||
+		       (off < c->file_size &&
+			is_aligned(off, c->geo.cluster_size)));
+	}
 }
 
 static void set_block(struct check *c, uint64_t i, uint64_t off)
@@ -249,6 +269,7 @@ int refblocks_load(struct check *c, struct qcow2_error *err)
 		rc = refblocks_read_table(c, err);
 	if (rc >= 0)
 		rc = load_blocks(c, err);
+	IF_VALIDATING(refblocks_validate(c));
 	return rc;
 }
 

@@ -26,6 +26,9 @@ struct refblocks {
 	size_t n;
 };
 
+/* The caller's thread alone is at work for the check, as for check_validate(). */
+void refblocks_validate(const struct check *c);
+
 /* Counts and checks the table and its entries, and loads the digest. */
 int refblocks_load(struct check *c, struct qcow2_error *err);
 void refblocks_release(struct check *c);

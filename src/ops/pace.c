@@ -1,5 +1,7 @@
 #include "ops/pace.h"
 
+#include <assert.h>
+
 #define NS_PER_SEC 1000000000
 #define NAP_SEC 0.1 /* so soon is a wish to stop heard */
 
@@ -19,6 +21,14 @@ static double passed_sec(const struct pace *p)
 	       (double)(now.tv_nsec - p->begin.tv_nsec) / NS_PER_SEC;
 }
 
+void pace_validate(const struct pace *p)
+{
+	assert(implies(!p->bytes_per_sec, !atomic_load(&p->bytes)));
+	assert(p->begin.tv_nsec >= 0 && p->begin.tv_nsec < NS_PER_SEC);
+	/* It has begun. */
+	assert(passed_sec(p) >= 0);
+}
+
 static void nap(double sec)
 {
 	struct timespec t = {
@@ -36,6 +46,7 @@ int pace_add(struct pace *p, uint64_t bytes, const struct workers *w,
 	double left;
 	int rc = 0;
 
+	VALIDATE(pace, p);
 	if (!p->bytes_per_sec)
 		return 0;
 	due = (double)(atomic_fetch_add(&p->bytes, bytes) + bytes) /
@@ -45,5 +56,6 @@ int pace_add(struct pace *p, uint64_t bytes, const struct workers *w,
 		nap(left);
 		rc = progress_add(progress, 0, err);
 	}
+	VALIDATE(pace, p);
 	return rc;
 }

@@ -8,14 +8,18 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "base/validate.h"
 #include "ops/progress.h"
 #include "ops/workers.h"
 
 struct pace {
 	uint64_t bytes_per_sec; /* 0: as fast as it goes */
 	struct timespec begin;
-	_Atomic uint64_t bytes;
+	_Atomic uint64_t bytes; /* counted so far; 0 without a rate */
 };
+
+/* Other threads may count meanwhile. */
+VALIDATOR(pace);
 
 void pace_init(struct pace *p, uint64_t bytes_per_sec);
 

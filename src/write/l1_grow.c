@@ -1,5 +1,6 @@
 #include "write/l1_grow.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -9,11 +10,21 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/validate.h"
 #include "commit/l1_switch.h"
 #include "image/image.h"
 #include "store/store.h"
 #include "write/header_sector.h"
 #include "write/writer.h"
+
+/* One table, in the file and in memory, where it may end sooner. */
+void l1_grow_validate(const struct image *img)
+{
+	const struct l1_table *l1 = &img->map.l1;
+
+	assert(l1->n_entries <= img->header.l1_size);
+	assert(l1->host_off == img->header.l1_off);
+}
 
 uint64_t l1_entries_in_file(const struct image *img)
 {
@@ -164,6 +175,7 @@ int l1_lengthen(struct image *img, uint64_t n_entries, struct qcow2_error *err)
 	struct l1_switch s;
 	int rc = l1_grow_check_size(n_entries, err);
 
+	IF_VALIDATING(l1_grow_validate(img));
 	if (rc < 0 || n_entries <= img->map.l1.n_entries)
 		return rc;
 	rc = commit_flush(&img->writer->commit, err);
@@ -179,6 +191,7 @@ int l1_lengthen(struct image *img, uint64_t n_entries, struct qcow2_error *err)
 	else if (rc == 0)
 		l1_use(img, &s);
 	l1_switch_release(&s);
+	IF_VALIDATING(l1_grow_validate(img));
 	return rc;
 }
 
@@ -191,6 +204,7 @@ int l1_shorten(struct image *img, uint64_t n_entries, struct qcow2_error *err)
 	struct l1_switch s;
 	int rc;
 
+	IF_VALIDATING(l1_grow_validate(img));
 	if (new_bytes >= old_bytes)
 		return 0;
 	rc = l1_switch_init(&s, n_entries, n_entries ? off : 0, err);
@@ -207,5 +221,6 @@ int l1_shorten(struct image *img, uint64_t n_entries, struct qcow2_error *err)
 					      off + new_bytes, err);
 	}
 	l1_switch_release(&s);
+	IF_VALIDATING(l1_grow_validate(img));
 	return rc;
 }

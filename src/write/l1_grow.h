@@ -11,6 +11,9 @@
 struct image;
 struct l1_switch;
 
+/* The image has a writer, and no request is under way. */
+void l1_grow_validate(const struct image *img);
+
 /* Entries that the table in the file has; the one in memory ends with the
  * disk. */
 uint64_t l1_entries_in_file(const struct image *img);

@@ -17,6 +17,7 @@
 #include "store/store.h"
 #include "write/features.h"
 #include "write/header_sector.h"
+#include "write/l1_grow.h"
 #include "write/overlap.h"
 #include "write/unfinished.h"
 
@@ -52,6 +53,7 @@ void writer_idle_validate(const struct image *img)
 	image_validate(img);
 	writer_validate(img->writer);
 	features_validate(img);
+	l1_grow_validate(img);
 	assert(img->sizes.file_end ==
 	       refcounts_high_water_mark(&img->writer->refs));
 	/* "No guest data has changed": the bit is there to say so. */

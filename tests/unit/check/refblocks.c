@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "check/context.h"
 #include "format/defect.h"
 #include "format/refcount.h"
 #include "rig.h"
@@ -139,4 +140,29 @@ TEST(the_largest_refcounts_are_read_as_they_are)
 		free(o);
 		rig_free(r);
 	}
+}
+
+/* ---- Their validator ----------------------------------------------------- */
+
+TEST(blocks_that_cannot_be_where_they_are_said_to_be_are_found)
+{
+	struct qcow2_check_result result = { .struct_size = sizeof(result) };
+	struct small s;
+	struct rig *r = many_blocks(&s);
+	struct check c;
+	uint64_t *offs;
+
+	check_begin(&c, r->store, NULL, &result);
+	assert_int_equal(check_run(&c, NULL), 0);
+	offs = c.refblocks.offs;
+	assert_true(c.refblocks.n > 2);
+	refblocks_validate(&c);
+	ASSERT_ABORTS(c.refblocks.offs = NULL; refblocks_validate(&c));
+	ASSERT_ABORTS(c.file_size /= 2; refblocks_validate(&c));
+	ASSERT_ABORTS(offs[0] = 1; refblocks_validate(&c));
+	ASSERT_ABORTS(offs[1] = c.file_size; refblocks_validate(&c));
+	offs[1] = REFBLOCK_UNKNOWN;
+	refblocks_validate(&c);
+	check_end(&c);
+	rig_free(r);
 }

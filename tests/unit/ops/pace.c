@@ -62,3 +62,17 @@ TEST(who_wants_to_stop_does_not_wait)
 	assert_true(now_sec() - begin < 60);
 	progress_release(&progress);
 }
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_pace_that_has_not_begun_is_found)
+{
+	struct pace p;
+
+	pace_init(&p, 1000);
+	pace_validate(&p);
+	ASSERT_ABORTS(p.begin.tv_sec += 3600; pace_validate(&p));
+	ASSERT_ABORTS(p.begin.tv_nsec = 1000000000; pace_validate(&p));
+	ASSERT_ABORTS(p.begin.tv_nsec = -1; pace_validate(&p));
+	ASSERT_ABORTS(p.bytes = 1; p.bytes_per_sec = 0; pace_validate(&p));
+}

@@ -3,6 +3,8 @@
  */
 #include "disk_rig.h"
 
+#include "write/l1_grow.h"
+
 TEST(a_writer_whose_parts_disagree_is_found)
 {
 	struct disk_rig t;
@@ -36,4 +38,17 @@ TEST(a_proof_that_is_not_as_it_should_be_is_found)
 	ASSERT_ABORTS(p.state = PROOF_FAILED; proof_validate(&p));
 	ASSERT_ABORTS(p.state = PROOF_MADE; p.why.code = -EIO;
 		      proof_validate(&p));
+}
+
+TEST(a_table_that_is_not_the_one_in_the_file_is_found)
+{
+	struct disk_rig t;
+
+	disk_init(&t, (struct disk_want){ 0 });
+	l1_grow_validate(t.img);
+	ASSERT_ABORTS(t.img->map.l1.host_off += CLUSTER;
+		      l1_grow_validate(t.img));
+	ASSERT_ABORTS(t.img->map.l1.n_entries++; l1_grow_validate(t.img));
+	ASSERT_ABORTS(t.img->header.l1_size = 0; writer_idle_validate(t.img));
+	disk_release(&t);
 }
