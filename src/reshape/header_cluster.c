@@ -20,10 +20,10 @@
 #include "base/cursor.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/validate.h"
 #include "format/extension.h"
 #include "format/fault_error.h"
 #include "image/image.h"
+#include "reshape/header_layout.h"
 #include "store/store.h"
 #include "write/header_sector.h"
 #include "write/writer.h"
@@ -33,24 +33,6 @@
 #define FEATURE_NAMES_CLUSTER_MIN 8192u
 /* Offsets that are looked at, in larger clusters too. */
 #define WINDOW_BYTES (UINT64_C(1) << 16)
-
-/* A range of the old cluster that means something. */
-struct used {
-	size_t off;
-	size_t end;
-};
-
-struct layout {
-	const struct header_cluster *to;
-	uint8_t *old;
-	uint8_t *new;
-	size_t len;        /* of both: the window */
-	struct used lists; /* header and extensions of the old cluster */
-	struct used name;
-	uint8_t *rest; /* extensions but the backing format, and the
-				* end mark */
-	size_t rest_len;
-};
 
 struct header_cluster header_cluster_of(const struct image *img)
 {
@@ -114,7 +96,7 @@ static int take_rest(struct layout *l, const struct header *old,
 	return 0;
 }
 
-static void layout_validate(const struct layout *l)
+void layout_validate(const struct layout *l)
 {
 	assert(l->rest && l->rest_len && l->len >= l->to->header.header_length);
 	/* What the old cluster has a meaning for lies in the window. */
@@ -139,7 +121,7 @@ static int layout_init(struct layout *l, struct image *img,
 	if (rc == 0)
 		rc = take_rest(l, &img->header, err);
 	if (rc == 0)
-		IF_VALIDATING(layout_validate(l));
+		VALIDATE(layout, l);
 	return rc;
 }
 

@@ -20,34 +20,17 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/validate.h"
-#include "commit/l1_switch.h"
 #include "image/image.h"
+#include "snapshot/context.h"
 #include "snapshot/ops.h"
-#include "snapshot/table.h"
 #include "write/copied_flags.h"
 #include "write/features.h"
 #include "write/header_sector.h"
 #include "write/l1_grow.h"
-#include "write/tree.h"
 #include "write/writer.h"
 
-struct application {
-	struct image *img;
-	struct tree old;  /* the active disk's */
-	struct tree tree; /* the snapshot's, as long as the disk needs */
-	/* Of these two what the other does not have at the same place. */
-	struct tree lost;
-	struct tree gained;
-	uint64_t disk_size;
-	uint64_t l1_off;         /* of the new table; 0: none yet */
-	bool counted;            /* `gained` has one reference more */
-	bool in_place;           /* the old table becomes the new one */
-	struct l1_switch memory; /* the new table, then the old one */
-};
-
 /* Before the switch. */
-static void application_validate(const struct application *a)
+void application_validate(const struct application *a)
 {
 	tree_validate(&a->tree);
 	tree_validate(&a->old);
@@ -311,7 +294,7 @@ static int switch_disk(struct application *a, struct qcow2_error *err)
 	struct image *img = a->img;
 	int rc;
 
-	IF_VALIDATING(application_validate(a));
+	VALIDATE(application, a);
 	if (a->in_place)
 		return switch_in_place(a, err);
 	rc = header_sector_update(img, set_disk, a, err);

@@ -17,33 +17,18 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/text.h"
-#include "base/validate.h"
 #include "image/image.h"
+#include "snapshot/context.h"
 #include "snapshot/ops.h"
-#include "snapshot/table.h"
 #include "snapshot/vmstate.h"
 #include "write/copied_flags.h"
 #include "write/features.h"
 #include "write/header_sector.h"
-#include "write/tree.h"
 #include "write/unfinished.h"
 #include "write/writer.h"
 
-struct creation {
-	struct image *img;
-	struct snapshot entry;
-	char id[SNAPSHOT_ID_BYTES_MAX + 1];
-	struct snapshot_info info; /* owned until the list has it */
-	struct snapshots next;     /* the list with it */
-	struct tree tree;          /* the disk's */
-	bool counted;              /* the tree has one reference more */
-	int unfinished;            /* -errno: it could not be undone; 0 */
-	uint64_t l1_off;           /* of the copy of its L1 table */
-	struct fresh_table table;
-};
-
 /* Before the switch: "the list with it". */
-static void creation_validate(const struct creation *c)
+void creation_validate(const struct creation *c)
 {
 	const struct snapshots *now = &c->img->snapshots;
 
@@ -225,7 +210,7 @@ static int snapshot_create_carry_out(struct creation *c,
 	int rc = snapshot_create_prepare(c, err);
 
 	if (rc == 0)
-		IF_VALIDATING(creation_validate(c));
+		VALIDATE(creation, c);
 	if (rc == 0)
 		rc = snapshot_table_switch(c->img, &c->next, &c->table, err);
 	if (rc == 0)

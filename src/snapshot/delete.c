@@ -13,29 +13,19 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/validate.h"
 #include "image/image.h"
+#include "snapshot/context.h"
 #include "snapshot/ops.h"
-#include "snapshot/table.h"
 #include "store/store.h"
 #include "write/copied_flags.h"
 #include "write/features.h"
-#include "write/tree.h"
 #include "write/unfinished.h"
 #include "write/writer.h"
 
 enum { AT_ONCE = 64 };
 
-struct deletion {
-	struct image *img;
-	struct snapshot_info info; /* the list's, until that is replaced */
-	struct snapshots next;     /* the list without it */
-	struct tree tree;          /* the snapshot's */
-	bool switched;             /* the header does not have it any more */
-};
-
 /* Before the switch: "the list without it". */
-static void deletion_validate(const struct deletion *d)
+void deletion_validate(const struct deletion *d)
 {
 	tree_validate(&d->tree);
 	snapshots_validate(&d->next);
@@ -204,7 +194,7 @@ static int delete_carry_out(struct deletion *d, struct qcow2_error *err)
 		d->info.id = NULL;
 		return rc;
 	}
-	IF_VALIDATING(deletion_validate(d));
+	VALIDATE(deletion, d);
 	refcounts_watch(&img->writer->refs);
 	rc = snapshot_table_switch(img, &d->next, &table, err);
 	if (rc < 0) {

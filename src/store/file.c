@@ -56,6 +56,17 @@ int file_check_kind(const struct stat *st, const char *name,
 			 NAME(name), kind);
 }
 
+void file_validate(const struct file *f)
+{
+	assert(f->fd > STDERR_FILENO);
+	assert(f->align && (f->align & (f->align - 1)) == 0);
+	/* What a flush has covered was changed before, and no more. */
+	assert(f->n_flushed <= atomic_load(&f->n_changes));
+	assert(f->flush_rc <= 0);
+	assert((unsigned)atomic_load(&f->can_punch) <= FILE_CANNOT);
+	assert((unsigned)atomic_load(&f->can_zero_range) <= FILE_CANNOT);
+}
+
 static int file_flush(void *self, struct qcow2_error *err)
 {
 	struct file *f = self;
@@ -64,9 +75,8 @@ static int file_flush(void *self, struct qcow2_error *err)
 		atomic_load_explicit(&f->n_changes, memory_order_acquire);
 
 	(void)err;
-	/* A flush covers what was changed before, and no more. */
-	assert(f->n_flushed <= n_changes);
-	assert(f->flush_rc <= 0);
+	/* It costs nothing beside a flush. */
+	file_validate(f);
 	if (f->no_flush)
 		return 0;
 	if (f->flush_rc < 0 ||
@@ -324,9 +334,7 @@ static int store_file_prepare(struct file *f, int fd, const char *name,
 	f->is_device = S_ISBLK(st.st_mode);
 	f->is_ram = lives_in_memory(f->fd);
 	f->align = f->is_device ? device_align(f->fd) : direct_align(f->fd);
-	/* As file_impl.h says. */
-	assert(f->fd > STDERR_FILENO);
-	assert(f->align && is_aligned(f->align, f->align));
+	file_validate(f);
 	return flags & QCOW2_STORE_CREATE ? store_file_empty(f, name, err) : 0;
 }
 

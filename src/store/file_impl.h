@@ -19,6 +19,8 @@
 
 #include <qcow2.h>
 
+#include "base/validate.h"
+
 /* Tells whether a kernel feature works on this file.  Learned once; two threads
  * that learn at the same time learn the same. */
 enum file_ability {
@@ -59,6 +61,9 @@ struct file {
 	pthread_mutex_t lock_lock; /* guards `locked` */
 	unsigned locked;           /* LOCK_* bits of file_lock.c */
 };
+
+/* The caller must hold flush_lock. */
+VALIDATOR(file);
 
 /* file_io.c.  The whole vector or an error; reads end in zeros. */
 int file_preadv(void *self, const struct iovec *iov, int iovcnt, uint64_t off,

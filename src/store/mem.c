@@ -16,14 +16,8 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/text.h"
-#include "store/pages.h"
+#include "store/mem_impl.h"
 #include "store/store.h"
-
-struct mem {
-	pthread_rwlock_t lock; /* guards all below */
-	struct pages pages;
-	uint64_t size;
-};
 
 static void rwlock_release(pthread_rwlock_t **lock)
 {
@@ -72,9 +66,9 @@ static void read_one(const struct mem *m, uint8_t *buf, uint64_t len,
 	}
 }
 
-/* Under the lock.  Nothing is kept behind the end, so that a file that grows
+/* Nothing is kept behind the end, so that a file that grows
  * again has zeros there. */
-static void mem_validate(const struct mem *m)
+void mem_validate(const struct mem *m)
 {
 	uint64_t end = m->size / PAGE_BYTES;
 	const uint8_t *last = pages_get(&m->pages, end);
@@ -132,7 +126,7 @@ static int mem_pwritev(void *self, const struct iovec *iov, int iovcnt,
 		rc = write_one(m, iov[i].iov_base, iov[i].iov_len, off);
 		off += iov[i].iov_len;
 	}
-	IF_VALIDATING(mem_validate(m));
+	VALIDATE(mem, m);
 	return rc;
 }
 
@@ -201,7 +195,7 @@ static int mem_zero(void *self, uint64_t len, uint64_t off, unsigned flags,
 		free_range(m, off, end);
 	else
 		clear_range(m, off, end);
-	IF_VALIDATING(mem_validate(m));
+	VALIDATE(mem, m);
 	return 0;
 }
 
@@ -214,7 +208,7 @@ static int mem_truncate(void *self, uint64_t size, struct qcow2_error *err)
 	if (size < m->size)
 		free_range(m, size, align_up(m->size, PAGE_BYTES));
 	m->size = size;
-	IF_VALIDATING(mem_validate(m));
+	VALIDATE(mem, m);
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/process.h"
 #include "base/tally.h"
+#include "base/validate.h"
 
 /* Numbers of qcow2_store.done; bytes follow what they are of. */
 enum store_number {
@@ -47,5 +48,8 @@ struct qcow2_store {
 
 	struct tally done; /* by enum store_number; needs no lock */
 };
+
+/* hold.c: the caller must hold hold_lock. */
+void holders_validate(const struct qcow2_store *s);
 
 #endif

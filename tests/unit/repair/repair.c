@@ -8,6 +8,7 @@
 #include "check/check.h"
 #include "format/defect.h"
 #include "mend.h"
+#include "repair/context.h"
 #include "stores/fault.h"
 #include "stores/record.h"
 
@@ -229,4 +230,30 @@ TEST(an_l1_table_that_is_the_refcount_table_is_not_believed)
 	rig_put64(r, HEADER_OFF_REFCOUNT_TABLE_OFF, r->l1_off);
 	mend(r, REPAIR_ALL);
 	rig_free(r);
+}
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_repair_that_is_not_as_it_should_be_is_found)
+{
+	struct qcow2_check_result result = { .struct_size = sizeof(result) };
+	struct rig *rig = rich();
+	struct repair r = { .file = rig->store,
+			    .what = REPAIR_REFCOUNTS,
+			    .has_check = true,
+			    .n_checks = 1 };
+
+	check_begin(&r.c, rig->store, NULL, &result);
+	assert_int_equal(check_run(&r.c, NULL), 0);
+	repair_validate(&r);
+	ASSERT_ABORTS(r.what = (enum repair_what)99; repair_validate(&r));
+	ASSERT_ABORTS(r.permille = 1001; repair_validate(&r));
+	ASSERT_ABORTS(r.n_checks = 0; repair_validate(&r));
+	ASSERT_ABORTS(r.c.file = NULL; repair_validate(&r));
+	check_end(&r.c);
+	/* What is left of a check is nobody's. */
+	r.has_check = false;
+	r.c.file = NULL;
+	repair_validate(&r);
+	rig_free(rig);
 }

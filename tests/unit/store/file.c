@@ -4,6 +4,9 @@
 
 #include "store_test.h"
 
+#include "store/file_impl.h"
+#include "store/store_impl.h"
+
 /* The kernel reports a lost page once; this plays it. */
 static int fdatasync_errno;
 static int fdatasync_calls;
@@ -318,5 +321,25 @@ TEST(an_interrupted_flush_is_repeated)
 	change(s, 0);
 	ok(store_flush(s, NULL));
 	assert_int_equal(fdatasync_calls, 2);
+	store_unref(s);
+}
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(a_file_that_is_not_as_it_should_be_is_found)
+{
+	struct qcow2_store *s = open_temp(".", 0);
+	struct file *f = s->self;
+
+	ok(store_pwrite(s, "x", 1, 0, 0, NULL));
+	ok(store_flush(s, NULL));
+	file_validate(f);
+	ASSERT_ABORTS(f->fd = STDERR_FILENO; file_validate(f));
+	ASSERT_ABORTS(f->align = 0; file_validate(f));
+	ASSERT_ABORTS(f->align = 513; file_validate(f));
+	ASSERT_ABORTS(f->n_flushed++; file_validate(f));
+	ASSERT_ABORTS(f->flush_rc = 1; file_validate(f));
+	ASSERT_ABORTS(f->can_punch = FILE_CANNOT + 1; file_validate(f));
+	ASSERT_ABORTS(f->can_zero_range = -1; file_validate(f));
 	store_unref(s);
 }

@@ -6,6 +6,7 @@
 #include "store_test.h"
 
 #include "store/hold.h"
+#include "store/store_impl.h"
 
 /* A store that notes the lock it was asked for last. */
 struct lockable {
@@ -166,4 +167,19 @@ TEST_WITH(a_host_may_say_of_its_locks_what_it_likes, setup, teardown)
 	f->l.rc = -ENOTSUP;
 	ok(store_hold(&f->a, f->s, HOLD_WRITE, &f->err));
 	assert_true(store_is_unlocked(f->s));
+}
+
+/* ---- Their validator ----------------------------------------------------- */
+
+TEST_WITH(a_writer_among_readers_is_found, setup, teardown)
+{
+	struct fixture *f = *state;
+
+	holders_validate(f->s);
+	ok(store_hold(&f->a, f->s, HOLD_READ, &f->err));
+	holders_validate(f->s);
+	ASSERT_ABORTS(f->s->has_writer = true; holders_validate(f->s));
+	store_release(&f->a);
+	ok(store_hold(&f->a, f->s, HOLD_WRITE, &f->err));
+	ASSERT_ABORTS(f->s->n_readers++; holders_validate(f->s));
 }

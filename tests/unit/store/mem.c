@@ -3,6 +3,9 @@
 
 #include "store_test.h"
 
+#include "store/mem_impl.h"
+#include "store/store_impl.h"
+
 #define TIB (UINT64_C(1) << 40)
 
 static struct qcow2_store *make(void)
@@ -200,5 +203,22 @@ TEST(many_threads_may_use_it)
 		ok(store_pread(s, &c, 1, i * SLOT + SLOT / 2, 0, NULL));
 		assert_int_equal(c, i % N_THREADS + 1);
 	}
+	store_unref(s);
+}
+
+/* ---- Its validator ------------------------------------------------------- */
+
+TEST(bytes_kept_behind_the_end_are_found)
+{
+	struct qcow2_store *s = make();
+	struct mem *m = s->self;
+
+	ok(store_pwrite(s, "xyz", 3, PAGE_BYTES, 0, NULL));
+	mem_validate(m);
+	ASSERT_ABORTS(pages_get(&m->pages, 1)[3] = 1; mem_validate(m));
+	ASSERT_ABORTS(m->size--; mem_validate(m));
+	ASSERT_ABORTS(m->size = PAGE_BYTES; mem_validate(m));
+	ASSERT_ABORTS(m->size = 0; mem_validate(m));
+	ASSERT_ABORTS(m->size = (uint64_t)INT64_MAX + 1; mem_validate(m));
 	store_unref(s);
 }

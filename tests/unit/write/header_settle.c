@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "disk_rig.h"
 #include "reshape/header_cluster.h"
+#include "reshape/header_layout.h"
 #include "write/features.h"
 #include "write/header_sector.h"
 
@@ -174,4 +175,25 @@ TEST(a_header_that_is_not_as_the_writer_says_is_found)
 	ASSERT_ABORTS(features_end_dirty(t.img, DIRTY_REPAIR, NULL));
 	ASSERT_ABORTS(header_sector_update(t.img, make_long, NULL, NULL));
 	disk_release(&t);
+}
+
+TEST(a_layout_that_leaves_its_window_is_found)
+{
+	struct header_cluster to = { .header.header_length = 104 };
+	uint8_t rest[8];
+	struct layout l = { .to = &to,
+			    .rest = rest,
+			    .rest_len = sizeof(rest),
+			    .len = 512,
+			    .lists = { 0, 200 },
+			    .name = { 200, 512 } };
+
+	layout_validate(&l);
+	ASSERT_ABORTS(l.rest = NULL; layout_validate(&l));
+	ASSERT_ABORTS(l.rest_len = 0; layout_validate(&l));
+	ASSERT_ABORTS(to.header.header_length = 520; layout_validate(&l));
+	ASSERT_ABORTS(l.lists.end = 513; layout_validate(&l));
+	ASSERT_ABORTS(l.lists.off = 201; layout_validate(&l));
+	ASSERT_ABORTS(l.name.end = 513; layout_validate(&l));
+	ASSERT_ABORTS(l.name.off = 513; layout_validate(&l));
 }
