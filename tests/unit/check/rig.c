@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "check/check.h"
+#include "check/context.h"
 #include "format/refcount.h"
 
 static void must(int rc)
@@ -34,8 +35,22 @@ struct rig *rig_new(const struct rig_opts *o)
 	return r;
 }
 
+/* Whatever is wrong with the image, the state of its check is in order. */
+static void validate_check(struct rig *r)
+{
+	struct qcow2_check_result result = { .struct_size = sizeof(result) };
+	struct check c;
+
+	check_begin(&c, r->store, NULL, &result);
+	c.mode.tolerant = true;
+	check_run(&c, NULL);
+	check_validate(&c);
+	check_end(&c);
+}
+
 void rig_free(struct rig *r)
 {
+	validate_check(r);
 	store_unref(r->store);
 	free(r);
 }

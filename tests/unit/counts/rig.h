@@ -131,6 +131,10 @@ static inline void rig_init(struct rig *t)
 
 static inline void rig_release(struct rig *t)
 {
+	commit_validate(&t->commit);
+	cache_validate(&t->l2);
+	grace_validate(&t->grace);
+	refcounts_validate(&t->refs);
 	commit_release(&t->commit);
 	cache_release(&t->l2);
 	free((void *)(uintptr_t)t->l1.entries);

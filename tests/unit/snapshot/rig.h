@@ -13,8 +13,12 @@
 
 #include "support/test.h"
 
+#include "api/handle.h"
+#include "chain/disk_impl.h"
 #include "check/check.h"
+#include "image/image.h"
 #include "store/store.h"
+#include "write/writer.h"
 
 struct rig {
 	struct qcow2_create_opts create;
@@ -39,10 +43,21 @@ static inline void rig_open(struct rig *r)
 		rig_fail("open", &err);
 }
 
+/* The image is what its headers promise; no request is under way. */
+static inline void rig_validate(const struct rig *r)
+{
+	const struct image *img = r->img->disk->layers[0].image;
+
+	disk_validate(r->img->disk);
+	if (img->writer)
+		writer_idle_validate(img);
+}
+
 static inline void rig_close(struct rig *r)
 {
 	struct qcow2_error err;
 
+	rig_validate(r);
 	if (qcow2_close(r->img, &err) < 0)
 		rig_fail("close", &err);
 	r->img = NULL;

@@ -399,6 +399,7 @@ TEST(without_a_proof_no_flag_is_believed)
 		damage(&r, flags_lie);
 		rig_open(&r);
 		proof_of(&r)->state = PROOF_FAILED;
+		proof_of(&r)->why.code = -EFBIG;
 		overwrite(&r);
 		discard(&r);
 		overwrite(&r);
