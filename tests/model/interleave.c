@@ -3,7 +3,7 @@
  *
  *	interleave [--seed N] [--limit N] [--part I/N] [--only N] pairs|triples
  *
- * The limit is for the orders of one pair, else 2000, or 300 under a sanitizer;
+ * The limit is for the orders of one pair, else 100, or 30 under a sanitizer;
  * of triples it is for all, else 4000 or 1000.
  *
  * Whatever the order, the disk must read as if the requests had come one after
@@ -401,7 +401,7 @@ static bool is_mine(const struct totals *t, uint64_t number)
 /* More orders than most pairs have; of the others a sample. */
 static uint64_t usual_limit(bool triples)
 {
-	return triples ? TEST_AMOUNT(2000, 300) : TEST_AMOUNT(300, 50);
+	return triples ? TEST_AMOUNT(1000, 200) : TEST_AMOUNT(100, 30);
 }
 
 /* All interleavings; beyond the limit, as many at random. */
