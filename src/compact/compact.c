@@ -17,8 +17,6 @@
 #include "write/overlap.h"
 #include "write/writer.h"
 
-enum { READ_AT_ONCE = 512 };
-
 /* 8 TiB of clusters of 512 bytes: 6 GiB of sets. */
 #define CLUSTERS_MAX (UINT64_C(1) << 34)
 
@@ -54,25 +52,18 @@ void compact_validate(const struct compact *c)
 static int compact_count_used(const struct compact *c, uint64_t *used,
 			      uint64_t *end, struct qcow2_error *err)
 {
-	uint64_t values[READ_AT_ONCE];
-	uint64_t at = refcounts_next_described(c->refs, 0);
+	struct refcount_walk w;
+	int rc;
 
 	*used = *end = 0;
-	while (at < c->n_file) {
-		uint64_t n = min_u64(READ_AT_ONCE, c->n_file - at);
-		int rc = refcounts_read(c->refs, n, at, values, err);
-
-		if (rc < 0)
-			return rc;
-		for (uint64_t i = 0; i < n; i++) {
-			if (values[i] == 0)
-				continue;
-			++*used;
-			*end = at + i + 1;
-		}
-		at = refcounts_next_described(c->refs, at + n);
+	refcount_walk_init(&w, c->refs, 0, c->n_file);
+	while ((rc = refcount_walk_next(&w, err)) > 0) {
+		if (w.count == 0)
+			continue;
+		++*used;
+		*end = w.cluster_idx + 1;
 	}
-	return 0;
+	return rc;
 }
 
 /* The goal is where the file ends without holes. */
@@ -247,33 +238,24 @@ static int move_all(struct compact *c, struct qcow2_error *err)
 /* Gives back the space of free clusters that stay between others. */
 static int punch_holes(struct compact *c, struct qcow2_error *err)
 {
-	struct image *img = c->img;
-	uint32_t bits = img->geo.cluster_bits;
-	uint64_t values[READ_AT_ONCE];
-	uint64_t at = refcounts_next_described(c->refs, 0);
-	uint64_t free_from = at;
+	uint32_t bits = c->img->geo.cluster_bits;
+	uint64_t free_from = refcounts_next_described(c->refs, 0);
+	struct refcount_walk w;
+	int rc;
 
-	while (at < c->n_file) {
-		uint64_t n = min_u64(READ_AT_ONCE, c->n_file - at);
-		int rc = refcounts_read(c->refs, n, at, values, err);
-
-		if (rc < 0)
-			return rc;
-		for (uint64_t i = 0; i < n; i++) {
-			if (values[i] == 0)
-				continue;
-			if (at + i > free_from)
-				store_zero(img->file,
-					   (at + i - free_from) << bits,
-					   free_from << bits,
-					   QCOW2_STORE_UNMAP |
-						   QCOW2_STORE_NO_FALLBACK,
-					   NULL);
-			free_from = at + i + 1;
-		}
-		at = refcounts_next_described(c->refs, at + n);
+	refcount_walk_init(&w, c->refs, free_from, c->n_file);
+	while ((rc = refcount_walk_next(&w, err)) > 0) {
+		if (w.count == 0)
+			continue;
+		if (w.cluster_idx > free_from)
+			store_zero(c->img->file,
+				   (w.cluster_idx - free_from) << bits,
+				   free_from << bits,
+				   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK,
+				   NULL);
+		free_from = w.cluster_idx + 1;
 	}
-	return 0;
+	return rc;
 }
 
 static int compact_finish(struct compact *c, struct qcow2_error *err)

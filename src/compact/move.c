@@ -19,7 +19,6 @@
 enum {
 	MOVES_MAX = 1024 * 1024,
 	COPY_BYTES = 1024 * 1024,
-	READ_AT_ONCE = 512,
 };
 
 enum { VALIDATED_MAX = 4096 };
@@ -45,20 +44,16 @@ void moves_validate(const struct moves *m)
 /* Moves c->hole to the first free cluster, or to the goal. */
 static int next_hole(struct compact *c, struct qcow2_error *err)
 {
-	const struct refcounts *r = &c->img->writer->refs;
-	uint64_t values[READ_AT_ONCE];
+	struct refcount_walk w;
+	int rc;
 
-	while (c->hole < c->goal) {
-		uint64_t n = min_u64(READ_AT_ONCE, c->goal - c->hole);
-		int rc = refcounts_read(&c->img->writer->refs, n, c->hole,
-					values, err);
-
-		if (rc < 0)
-			return rc;
-		for (uint64_t i = 0; i < n; i++, c->hole++)
-			if (values[i] == 0 && refcounts_has_block(r, c->hole))
-				return 0;
-	}
+	refcount_walk_init(&w, &c->img->writer->refs, c->hole, c->goal);
+	do
+		rc = refcount_walk_next(&w, err);
+	while (rc > 0 && w.count);
+	if (rc < 0)
+		return rc;
+	c->hole = rc > 0 ? w.cluster_idx : c->goal;
 	return 0;
 }
 

@@ -12,11 +12,10 @@
 #include "counts/used.h"
 #include "write/writer.h"
 
-enum { READ_AT_ONCE = 512, WORD_BITS = 64 };
+enum { WORD_BITS = 64 };
 
 struct choice {
 	struct packed *p;
-	uint64_t rank; /* of the next cluster with compressed data */
 	uint64_t room; /* sectors */
 };
 
@@ -35,45 +34,38 @@ static uint64_t sectors_used(const struct packed *p, uint64_t rank)
 	return used;
 }
 
-static void choose_packed(struct choice *c, uint64_t count)
+static void choose_packed(struct choice *c, uint64_t cluster, uint64_t count)
 {
 	struct packed *p = c->p;
-	uint64_t used = sectors_used(p, c->rank);
+	uint64_t rank = packed_rank(p, cluster);
+	uint64_t used = sectors_used(p, rank);
 
 	if (4 * used < UINT64_C(3) << packed_shift(p) && used <= c->room &&
-	    count == p->refs[c->rank]) {
-		bitset_set(&p->chosen, c->rank);
+	    count == p->refs[rank]) {
+		bitset_set(&p->chosen, rank);
 		c->room -= used;
 	}
-	c->rank++;
 }
 
 static void packed_sparse_choose(struct choice *c, uint64_t cluster,
 				 uint64_t count)
 {
-	const struct compact *compact = c->p->c;
-
-	if (bitset_test(&compact->packed, cluster))
-		choose_packed(c, count);
-	else if (count == 0 && refcounts_has_block(compact->refs, cluster))
+	if (bitset_test(&c->p->c->packed, cluster))
+		choose_packed(c, cluster, count);
+	else if (count == 0)
 		c->room += UINT64_C(1) << packed_shift(c->p);
 }
 
 int packed_choose_sparse(struct packed *p, struct qcow2_error *err)
 {
 	struct choice c = { .p = p };
-	uint64_t values[READ_AT_ONCE];
+	struct refcount_walk w;
+	int rc;
 
 	if (!bitset_init(&p->chosen, p->n_ranks))
 		return error_nomem(err, "sparse clusters", p->n_ranks / 8);
-	for (uint64_t at = 0; at < p->c->n_file; at += READ_AT_ONCE) {
-		uint64_t n = min_u64(READ_AT_ONCE, p->c->n_file - at);
-		int rc = refcounts_read(p->c->refs, n, at, values, err);
-
-		if (rc < 0)
-			return rc;
-		for (uint64_t i = 0; i < n; i++)
-			packed_sparse_choose(&c, at + i, values[i]);
-	}
-	return 0;
+	refcount_walk_init(&w, p->c->refs, 0, p->c->n_file);
+	while ((rc = refcount_walk_next(&w, err)) > 0)
+		packed_sparse_choose(&c, w.cluster_idx, w.count);
+	return rc;
 }

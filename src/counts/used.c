@@ -97,3 +97,44 @@ int refcounts_used_end(struct refcounts *r, uint64_t first, uint64_t end,
 	*used_end = first;
 	return 0;
 }
+
+/* ---- A walk -------------------------------------------------------------- */
+
+void refcount_walk_init(struct refcount_walk *w, struct refcounts *r,
+			uint64_t first, uint64_t end)
+{
+	w->refs = r;
+	w->next = w->read_from = w->read_end = first;
+	w->end = end;
+}
+
+/* Within one block, so that all that is read is described. */
+static int refcount_walk_read(struct refcount_walk *w, struct qcow2_error *err)
+{
+	uint32_t bits = w->refs->geo->refcount_block_bits;
+	uint64_t from = refcounts_next_described(w->refs, w->next);
+	uint64_t end, n;
+	int rc;
+
+	if (from >= w->end)
+		return 0;
+	end = min_u64(((from >> bits) + 1) << bits, w->end);
+	n = min_u64(REFCOUNT_WALK_READ, end - from);
+	rc = refcounts_read(w->refs, n, from, w->values, err);
+	if (rc < 0)
+		return rc;
+	w->next = w->read_from = from;
+	w->read_end = from + n;
+	return 1;
+}
+
+int refcount_walk_next(struct refcount_walk *w, struct qcow2_error *err)
+{
+	int rc = w->next < w->read_end ? 1 : refcount_walk_read(w, err);
+
+	if (rc <= 0)
+		return rc;
+	w->cluster_idx = w->next++;
+	w->count = w->values[w->cluster_idx - w->read_from];
+	return 1;
+}

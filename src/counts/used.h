@@ -43,4 +43,34 @@ uint64_t refcounts_described_end(struct refcounts *r);
 int refcounts_used_end(struct refcounts *r, uint64_t first, uint64_t end,
 		       uint64_t *used_end, struct qcow2_error *err);
 
+/*
+ * A walk over those clusters of [first, end) that refcount blocks describe.
+ * Many refcounts are read at once: it may miss what changes meanwhile.
+ *
+ *	refcount_walk_init(&w, r, first, end);
+ *	while ((rc = refcount_walk_next(&w, err)) > 0)
+ *		use(w.cluster_idx, w.count);
+ */
+enum { REFCOUNT_WALK_READ = 512 };
+
+struct refcount_walk {
+	/* Where it has got to. */
+	uint64_t cluster_idx;
+	uint64_t count;
+
+	/* Its own. */
+	struct refcounts *refs;
+	uint64_t end;
+	uint64_t next;      /* cluster index */
+	uint64_t read_from; /* cluster index of values[0] */
+	uint64_t read_end;
+	uint64_t values[REFCOUNT_WALK_READ];
+};
+
+void refcount_walk_init(struct refcount_walk *w, struct refcounts *r,
+			uint64_t first, uint64_t end);
+
+/* 1, 0 behind the last, or a negative errno. */
+int refcount_walk_next(struct refcount_walk *w, struct qcow2_error *err);
+
 #endif

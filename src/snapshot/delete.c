@@ -13,6 +13,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "counts/used.h"
 #include "image/image.h"
 #include "snapshot/context.h"
 #include "snapshot/ops.h"
@@ -21,8 +22,6 @@
 #include "write/features.h"
 #include "write/unfinished.h"
 #include "write/writer.h"
-
-enum { AT_ONCE = 64 };
 
 /* Before the switch: "the list without it". */
 void deletion_validate(const struct deletion *d)
@@ -109,24 +108,19 @@ static int delete_punch_run(struct image *img, const struct tree_run *run,
 {
 	uint64_t end = run->first + run->n;
 	uint64_t from = run->first;
-	uint64_t counts[AT_ONCE];
+	struct refcount_walk w;
+	int rc;
 
-	for (uint64_t i = run->first; i < end; i++) {
-		uint64_t at = (i - run->first) % AT_ONCE;
-		int rc = at ? 0
-			    : refcounts_read(&img->writer->refs,
-					     min_u64(end - i, AT_ONCE), i,
-					     counts, err);
-
-		if (rc < 0)
-			return rc;
-		if (!counts[at])
+	refcount_walk_init(&w, &img->writer->refs, from, end);
+	while ((rc = refcount_walk_next(&w, err)) > 0) {
+		if (w.count == 0)
 			continue;
-		punch_clusters(img, i - from, from);
-		from = i + 1;
+		punch_clusters(img, w.cluster_idx - from, from);
+		from = w.cluster_idx + 1;
 	}
-	punch_clusters(img, end - from, from);
-	return 0;
+	if (rc == 0)
+		punch_clusters(img, end - from, from);
+	return rc;
 }
 
 static int punch_runs(void *opaque, const struct tree_run *runs, size_t n,

@@ -98,6 +98,93 @@ TEST(refcounts_that_cannot_be_read_are_an_error)
 	rig_release(&t);
 }
 
+/* Checks that the walk goes over clusters [from, to) next. */
+static void expect_walked(struct rig *t, struct refcount_walk *w, uint64_t from,
+			  uint64_t to)
+{
+	for (uint64_t i = from; i < to; i++) {
+		assert_int_equal(refcount_walk_next(w, NULL), 1);
+		assert_int_equal(w->cluster_idx, i);
+		assert_int_equal(w->count, rig_count(t, i * SMALL));
+	}
+}
+
+static void expect_end(struct refcount_walk *w)
+{
+	assert_int_equal(refcount_walk_next(w, NULL), 0);
+	assert_int_equal(refcount_walk_next(w, NULL), 0);
+}
+
+TEST(a_walk_goes_over_all_that_is_described_and_nothing_else)
+{
+	struct refcount_walk w;
+	struct rig t;
+
+	init(&t);
+	assert_int_equal(refcounts_set(&t.refs, 3, 40 * PER_BLOCK + 9, NULL),
+			 0);
+	refcount_walk_init(&w, &t.refs, 0, LONG_FILE / SMALL);
+	expect_walked(&t, &w, 0, PER_BLOCK);
+	expect_walked(&t, &w, 40 * PER_BLOCK, 41 * PER_BLOCK);
+	expect_end(&w);
+	rig_release(&t);
+}
+
+TEST(a_walk_keeps_within_its_range)
+{
+	struct refcount_walk w;
+	struct rig t;
+
+	init(&t);
+	refcount_walk_init(&w, &t.refs, 5, 40 * PER_BLOCK + 7);
+	expect_walked(&t, &w, 5, PER_BLOCK);
+	expect_walked(&t, &w, 40 * PER_BLOCK, 40 * PER_BLOCK + 7);
+	expect_end(&w);
+	refcount_walk_init(&w, &t.refs, PER_BLOCK, 40 * PER_BLOCK);
+	expect_end(&w);
+	refcount_walk_init(&w, &t.refs, 5, 5);
+	expect_end(&w);
+	refcount_walk_init(&w, &t.refs, UINT64_MAX, LONG_FILE / SMALL);
+	expect_end(&w);
+	rig_release(&t);
+}
+
+/* A block of 4096 clusters takes several reads. */
+TEST(a_walk_goes_on_behind_what_it_read_at_once)
+{
+	enum { N = 3 * REFCOUNT_WALK_READ + 1 };
+	struct refcount_walk w;
+	struct rig t;
+
+	rig_init_with(&t, RIG_CLUSTER, 8, 0);
+	for (uint64_t i = 30; i < N; i += 37)
+		assert_int_equal(refcounts_set(&t.refs, i % 200, i, NULL), 0);
+	refcount_walk_init(&w, &t.refs, 0, N);
+	for (uint64_t i = 0; i < N; i++) {
+		assert_int_equal(refcount_walk_next(&w, NULL), 1);
+		assert_int_equal(w.cluster_idx, i);
+		if (i >= 30 && i % 37 == 30)
+			assert_int_equal(w.count, i % 200);
+	}
+	expect_end(&w);
+	rig_release(&t);
+}
+
+TEST(a_walk_that_cannot_read_says_so_and_can_go_on)
+{
+	struct refcount_walk w;
+	struct rig t;
+
+	init(&t);
+	refcount_walk_init(&w, &t.refs, 40 * PER_BLOCK, LONG_FILE / SMALL);
+	rig_fail(&t, STORE_OP_READ, 1);
+	assert_int_equal(refcount_walk_next(&w, NULL), -EIO);
+	fault_arm(&t.fault, NULL);
+	expect_walked(&t, &w, 40 * PER_BLOCK, 41 * PER_BLOCK);
+	expect_end(&w);
+	rig_release(&t);
+}
+
 /* Nothing is claimed where nobody knows what lies there; the end of such a file
  * is too far for a block of refcounts. */
 TEST(a_claim_does_not_step_through_a_long_tail)
