@@ -147,7 +147,7 @@ static int raw_layer_resize(struct layer *l, uint64_t size,
 		rc = store_truncate(l->store, size, err);
 	if (rc == 0 && size > l->size &&
 	    opts->preallocation != QCOW2_PREALLOC_OFF) {
-		rc = preallocate_space(l->store, size - l->size, l->size,
+		rc = store_preallocate(l->store, size - l->size, l->size,
 				       opts->preallocation, err);
 		if (rc < 0)
 			store_truncate(l->store, l->size, NULL);

@@ -5,12 +5,8 @@
 #include <errno.h>
 
 #include "base/checked.h"
-#include "base/cleanup.h"
-#include "base/error.h"
 #include "create/plan.h"
 #include "store/store.h"
-
-#define ZEROS_BYTES ((size_t)4 << 20)
 
 /* Sets the size, if this is a store whose size can be set. */
 static int space_set_size(struct qcow2_store *store, uint64_t size,
@@ -74,37 +70,13 @@ int create_space_empty(struct qcow2_store *store, uint64_t size, bool *zeroed,
 	return reach_size(store, size, err);
 }
 
-static int space_write_zeros(struct qcow2_store *store, uint64_t size,
-			     struct qcow2_error *err)
-{
-	CLEANUP_FREE uint8_t *zeros = calloc(1, ZEROS_BYTES);
-
-	if (!zeros)
-		return error_nomem(err, "zeros to write", ZEROS_BYTES);
-	for (uint64_t off = 0; off < size; off += ZEROS_BYTES) {
-		size_t len = (size_t)min_u64(ZEROS_BYTES, size - off);
-		int rc = store_pwrite(store, zeros, len, off, 0, err);
-
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
-}
-
 int create_space_fill(struct qcow2_store *store, uint64_t size, bool zeroed,
 		      enum qcow2_preallocation mode, struct qcow2_error *err)
 {
-	switch (mode) {
-	case QCOW2_PREALLOC_FULL:
-		return space_write_zeros(store, size, err);
-	case QCOW2_PREALLOC_FALLOC:
-		/* Zeroing without giving space back reserves it. */
-		return store_zero(store, size, 0, 0, err);
-	case QCOW2_PREALLOC_OFF:
-	case QCOW2_PREALLOC_METADATA:
-		break;
-	}
-	if (zeroed)
+	bool reserves = mode == QCOW2_PREALLOC_FULL ||
+			mode == QCOW2_PREALLOC_FALLOC;
+
+	if (zeroed && !reserves)
 		return 0;
-	return store_zero(store, size, 0, QCOW2_STORE_UNMAP, err);
+	return store_preallocate(store, size, 0, mode, err);
 }

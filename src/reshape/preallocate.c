@@ -2,13 +2,7 @@
  * Preallocation of what a disk grows by (O37): refcounts and contents, then
  * entries; the size that shows them comes last, from the caller.
  */
-#include <errno.h>
-#include <stdlib.h>
-
 #include "base/checked.h"
-#include "base/cleanup.h"
-#include "base/error.h"
-#include "base/memory.h"
 #include "image/image.h"
 #include "reshape/resize.h"
 #include "store/store.h"
@@ -16,37 +10,6 @@
 #include "write/overlap.h"
 #include "write/tables.h"
 #include "write/writer.h"
-
-#define ZEROS_BYTES (UINT64_C(1) << 20)
-
-static int preallocate_put_zeros(struct qcow2_store *store, uint64_t len,
-				 uint64_t off, struct qcow2_error *err)
-{
-	CLEANUP_FREE uint8_t *zeros =
-		alloc_zeroed(1, min_u64(len, ZEROS_BYTES));
-	int rc = 0;
-
-	if (!zeros)
-		return error_nomem(err, "zeros to write", ZEROS_BYTES);
-	for (uint64_t done = 0; rc == 0 && done < len; done += ZEROS_BYTES)
-		rc = store_pwrite(store, zeros,
-				  (size_t)min_u64(ZEROS_BYTES, len - done),
-				  off + done, 0, err);
-	return rc;
-}
-
-int preallocate_space(struct qcow2_store *store, uint64_t len, uint64_t off,
-		      enum qcow2_preallocation mode, struct qcow2_error *err)
-{
-	if (len == 0)
-		return 0;
-	if (mode == QCOW2_PREALLOC_FULL)
-		return preallocate_put_zeros(store, len, off, err);
-	/* Zeroing without giving space back reserves it. */
-	return store_zero(store, len, off,
-			  mode == QCOW2_PREALLOC_FALLOC ? 0 : QCOW2_STORE_UNMAP,
-			  err);
-}
 
 /* Entries from @off on, in the window and before @end, that have no cluster of
  * their own. */
@@ -82,7 +45,7 @@ static int preallocate_fill(struct image *img, const struct claim *c,
 	rc = overlap_check(img, len, c->host_off, err);
 	if (rc < 0 || (c->reads_zero && mode == QCOW2_PREALLOC_METADATA))
 		return rc;
-	return preallocate_space(img->file, len, c->host_off, mode, err);
+	return store_preallocate(img->file, len, c->host_off, mode, err);
 }
 
 static int link_clusters(struct image *img, const struct map_window *w,

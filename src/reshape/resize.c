@@ -195,7 +195,7 @@ static int grow_data_file(struct image *img, uint64_t size, uint64_t old,
 		return rc;
 	if (mode == QCOW2_PREALLOC_METADATA)
 		size = min_u64(now, size);
-	return old < size ? preallocate_space(img->data, size - old, old, mode,
+	return old < size ? store_preallocate(img->data, size - old, old, mode,
 					      err)
 			  : 0;
 }

@@ -43,8 +43,4 @@ int image_shrink(struct image *img, uint64_t size, struct qcow2_error *err);
 int image_preallocate(struct image *img, uint64_t end, uint64_t off,
 		      enum qcow2_preallocation mode, struct qcow2_error *err);
 
-/* Makes [off, off + len) of a store read as zeros, with host space likewise. */
-int preallocate_space(struct qcow2_store *store, uint64_t len, uint64_t off,
-		      enum qcow2_preallocation mode, struct qcow2_error *err);
-
 #endif

@@ -99,6 +99,11 @@ int store_flush(struct qcow2_store *s, struct qcow2_error *err);
  * of the store, unless QCOW2_STORE_NO_FALLBACK asks for -ENOTSUP instead. */
 int store_zero(struct qcow2_store *s, uint64_t len, uint64_t off,
 	       unsigned flags, struct qcow2_error *err);
+/* Makes the range read as zeros, with host space as the preallocation mode wants
+ * it; without any (OFF, METADATA), space that is there is given back. */
+int store_preallocate(struct qcow2_store *s, uint64_t len, uint64_t off,
+		      enum qcow2_preallocation mode, struct qcow2_error *err);
+
 /* The flags of a store's reads and writes for those of a guest's request. */
 static inline unsigned store_nowait(unsigned flags)
 {
