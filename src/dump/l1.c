@@ -21,12 +21,14 @@ int dump_l1_place(struct dump *d, struct qcow2_error *err)
 }
 
 static int dump_l1_tell_entry(struct dump *d, const struct table *t,
-			      const struct row *row, struct qcow2_error *err)
+			      uint64_t of, const struct row *row,
+			      struct qcow2_error *err)
 {
 	struct record *r = &d->record;
 	uint64_t entry = row->entry.desc;
 	uint64_t reserved = entry & L1_RESERVED_MASK;
 
+	(void)of;
 	record_begin(r, entry ? "l1-entry" : "l1-empty",
 		     table_place(t, row->index));
 	record_row(r, row);
@@ -49,16 +51,13 @@ static int dump_l1_tell_entry(struct dump *d, const struct table *t,
 int dump_l1(struct dump *d, struct qcow2_error *err)
 {
 	struct table t;
-	struct row row;
 	int rc = dump_l1_place(d, err);
 
 	table_init(&t, d, d->l1.off, d->l1.n, 64);
 	table_skip_to(&t, d->teller.opts->index);
 	if (rc == 0 && t.n > L1_ENTRIES_MAX)
 		return table_tell_unread(d, &t, 0, t.n, err);
-	while (rc == 0 && (rc = table_next(d, &t, &row, err)) > 0)
-		rc = dump_l1_tell_entry(d, &t, &row, err);
-	return rc < 0 ? rc : table_tell_missing(d, &t, err);
+	return rc < 0 ? rc : table_tell_rows(d, &t, dump_l1_tell_entry, 0, err);
 }
 
 int dump_l1_entry(struct dump *d, uint64_t index, uint64_t *entry, bool *there,
@@ -74,5 +73,5 @@ int dump_l1_entry(struct dump *d, uint64_t index, uint64_t *entry, bool *there,
 	*entry = row.entry.desc;
 	if (rc == 0)
 		return table_tell_unread(d, &t, index, 1, err);
-	return rc < 0 ? rc : dump_l1_tell_entry(d, &t, &row, err);
+	return rc < 0 ? rc : dump_l1_tell_entry(d, &t, 0, &row, err);
 }

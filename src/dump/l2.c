@@ -82,16 +82,9 @@ static int dump_table(struct dump *d, uint64_t off, uint64_t l1_index,
 		      struct qcow2_error *err)
 {
 	struct table t;
-	struct row row;
-	int rc;
 
 	init_table(&t, d, off);
-	while ((rc = table_next(d, &t, &row, err)) > 0) {
-		rc = dump_l2_tell_entry(d, &t, l1_index, &row, err);
-		if (rc < 0)
-			return rc;
-	}
-	return rc < 0 ? rc : table_tell_missing(d, &t, err);
+	return table_tell_rows(d, &t, dump_l2_tell_entry, l1_index, err);
 }
 
 int dump_l2(struct dump *d, struct qcow2_error *err)

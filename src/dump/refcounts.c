@@ -94,25 +94,19 @@ static int dump_block(struct dump *d, uint64_t index, uint64_t off,
 		      struct qcow2_error *err)
 {
 	struct table t;
-	struct row row;
-	int rc;
 
 	init_block(&t, d, off);
-	while ((rc = table_next(d, &t, &row, err)) > 0) {
-		rc = tell_counts(d, &t, index << d->geo.refcount_block_bits,
-				 &row, err);
-		if (rc < 0)
-			return rc;
-	}
-	return rc < 0 ? rc : table_tell_missing(d, &t, err);
+	return table_tell_rows(d, &t, tell_counts,
+			       index << d->geo.refcount_block_bits, err);
 }
 
 /* A block that several entries in a row name is told once. */
-static int dump_table_entry(struct dump *d, const struct table *t,
+static int dump_table_entry(struct dump *d, const struct table *t, uint64_t of,
 			    const struct row *row, struct qcow2_error *err)
 {
 	int rc;
 
+	(void)of;
 	make_table_entry(d, t, row);
 	rc = dump_tell(d, err);
 	if (rc < 0 || !block_is_there(d, row->entry.desc))
@@ -125,16 +119,13 @@ int dump_refcounts(struct dump *d, struct qcow2_error *err)
 {
 	uint64_t n_max = REFCOUNT_TABLE_BYTES_MAX / REFCOUNT_TABLE_ENTRY_BYTES;
 	struct table t;
-	struct row row;
 	int rc = dump_refcounts_place(d, err);
 
 	table_init(&t, d, d->header.refcount_table_off, table_entries(d), 64);
 	table_skip_to(&t, d->teller.opts->index);
 	if (rc == 0 && t.n > n_max)
 		return table_tell_unread(d, &t, 0, t.n, err);
-	while (rc == 0 && (rc = table_next(d, &t, &row, err)) > 0)
-		rc = dump_table_entry(d, &t, &row, err);
-	return rc < 0 ? rc : table_tell_missing(d, &t, err);
+	return rc < 0 ? rc : table_tell_rows(d, &t, dump_table_entry, 0, err);
 }
 
 /* ---- One cluster --------------------------------------------------------- */

@@ -115,13 +115,27 @@ int table_tell_unread(struct dump *d, const struct table *t, uint64_t index,
 	return dump_tell(d, err);
 }
 
-int table_tell_missing(struct dump *d, const struct table *t,
-		       struct qcow2_error *err)
+static int table_tell_missing(struct dump *d, const struct table *t,
+			      struct qcow2_error *err)
 {
 	uint64_t first = max_u64(t->next, t->n_there);
 
 	return first < t->n ? table_tell_unread(d, t, first, t->n - first, err)
 			    : 0;
+}
+
+int table_tell_rows(struct dump *d, struct table *t, table_row_fn *tell,
+		    uint64_t of, struct qcow2_error *err)
+{
+	struct row row;
+	int rc;
+
+	while ((rc = table_next(d, t, &row, err)) > 0) {
+		rc = tell(d, t, of, &row, err);
+		if (rc < 0)
+			return rc;
+	}
+	return rc < 0 ? rc : table_tell_missing(d, t, err);
 }
 
 void record_row(struct record *r, const struct row *row)

@@ -51,9 +51,14 @@ uint64_t table_place(const struct table *t, uint64_t index);
 int table_next(struct dump *d, struct table *t, struct row *row,
 	       struct qcow2_error *err);
 
-/* Tells of entries that the file does not have, if there are any. */
-int table_tell_missing(struct dump *d, const struct table *t,
-		       struct qcow2_error *err);
+/* Tells one row of a table; @of: what the caller of the walk gave. */
+typedef int table_row_fn(struct dump *d, const struct table *t, uint64_t of,
+			 const struct row *row, struct qcow2_error *err);
+
+/* Tells all rows from the next one on, and then of entries that the file does
+ * not have, if there are any. */
+int table_tell_rows(struct dump *d, struct table *t, table_row_fn *tell,
+		    uint64_t of, struct qcow2_error *err);
 /* Tells of @count entries from @index on that are not read: the file ends before
  * them, or the table does, or it is too long. */
 int table_tell_unread(struct dump *d, const struct table *t, uint64_t index,
