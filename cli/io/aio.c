@@ -25,41 +25,19 @@ int io_run_aio_read(struct io_shell *sh, const struct io_command *self,
 {
 	/* qemu-io's word, which scripts look for. */
 	struct io_request r = io_request_make(IO_READ, "readv");
-	int c;
+	struct transfer_options o;
+	int rc = io_take_options(self, "CiP:qv", &o, &r, argc, argv);
 
-	IO_OPTIONS_BEGIN();
-	while ((c = getopt(argc, argv, "CiP:qv")) >= 0) {
-		if (c == '?')
-			return io_usage(self);
-		if (c == 'i') {
-			printf("injecting invalid read request\n");
-			return 0;
-		}
-		if (c == 'P' && io_parse_pattern(optarg, &r.verify) < 0)
-			return -1;
-		r.machine |= c == 'C';
-		r.quiet |= c == 'q';
-		r.dump |= c == 'v';
-	}
-	if (optind > argc - 2)
-		return io_usage(self);
-	if (io_parse_size(argv[optind], &r.off) < 0 ||
-	    io_request_split(sh, &r, argv + optind + 1, argc - optind - 1,
-			     0xab) < 0)
-		return -1;
-	return submit(sh, &r);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	rc = io_take_pieces(sh, self, &o, &r, argc, argv);
+	return rc < 0 ? rc : submit(sh, &r);
 }
-
-struct aio_write_options {
-	bool zero;
-	bool unmap;
-	int byte;
-};
 
 /* The buffers of what is written, or the range of zeros. */
 static int prepare_write(struct io_shell *sh, const struct io_command *self,
-			 const struct aio_write_options *o,
-			 struct io_request *r, int argc, char **argv)
+			 const struct transfer_options *o, struct io_request *r,
+			 int argc, char **argv)
 {
 	if (optind > argc - 2)
 		return io_usage(self);
@@ -73,42 +51,23 @@ static int prepare_write(struct io_shell *sh, const struct io_command *self,
 	}
 	if (o->unmap)
 		r->flags |= QCOW2_ZERO_MAY_UNMAP;
-	if (o->zero) {
-		r->kind = IO_ZERO;
-		return io_parse_range(argv + optind, r, UINT64_MAX, "");
-	}
-	if (io_parse_size(argv[optind], &r->off) < 0)
-		return -1;
-	return io_request_split(sh, r, argv + optind + 1, argc - optind - 1,
-				o->byte);
+	if (!o->zero)
+		return io_take_pieces(sh, self, o, r, argc, argv);
+	r->kind = IO_ZERO;
+	return io_parse_range(argv + optind, r, UINT64_MAX, "");
 }
 
 int io_run_aio_write(struct io_shell *sh, const struct io_command *self,
 		     int argc, char **argv)
 {
 	struct io_request r = io_request_make(IO_WRITE, "aio_write");
-	struct aio_write_options o = { false, false, 0xcd };
-	int c;
+	struct transfer_options o;
+	int rc = io_take_options(self, "CfiP:quz", &o, &r, argc, argv);
 
-	IO_OPTIONS_BEGIN();
-	while ((c = getopt(argc, argv, "CfiP:quz")) >= 0) {
-		if (c == '?')
-			return io_usage(self);
-		if (c == 'i') {
-			printf("injecting invalid write request\n");
-			return 0;
-		}
-		if (c == 'P' && io_parse_pattern(optarg, &o.byte) < 0)
-			return -1;
-		r.machine |= c == 'C';
-		r.quiet |= c == 'q';
-		r.flags |= c == 'f' ? QCOW2_FUA : 0;
-		o.zero |= c == 'z';
-		o.unmap |= c == 'u';
-	}
-	if (prepare_write(sh, self, &o, &r, argc, argv) < 0)
-		return -1;
-	return submit(sh, &r);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	rc = prepare_write(sh, self, &o, &r, argc, argv);
+	return rc < 0 ? rc : submit(sh, &r);
 }
 
 int io_run_aio_flush(struct io_shell *sh, const struct io_command *self,

@@ -9,6 +9,7 @@
  *	overlay.c   -s: changes go to a temporary image
  *	request.c   one transfer: its buffers, doing it, telling about it
  *	guard.c     transfers that need care: copy on read, guessed raw
+ *	options.c   options of transfers
  *	read.c      read, readv
  *	write.c     write, writev
  *	queue.c     transfers under way in threads of their own
@@ -211,6 +212,33 @@ int io_request_fill_from(const struct io_shell *sh, struct io_request *r,
  * their sum.  -1 after saying what is wrong. */
 int io_request_split(const struct io_shell *sh, struct io_request *r,
 		     char *const *words, int n_words, int byte);
+
+/* The options of one transfer, as far as the request itself has no place for
+ * them. */
+struct transfer_options {
+	bool state;       /* -b: of a virtual machine */
+	bool compress;    /* -c */
+	bool no_fallback; /* -n */
+	bool unmap;       /* -u */
+	bool zero;        /* -z */
+	bool has_byte;    /* -P */
+	bool has_part;    /* -s or -l of a read */
+	bool has_len;     /* -l */
+	int byte;         /* what buffers are filled with */
+	const char *path; /* -s of a write; NULL: not given */
+	uint64_t part_off;
+	uint64_t part_len;
+};
+
+/* getopt() with @letters, by r->kind, into @o and @r.  0; 1 when the command has
+ * nothing more to do; -1 after saying what is wrong. */
+int io_take_options(const struct io_command *self, const char *letters,
+		    struct transfer_options *o, struct io_request *r, int argc,
+		    char **argv);
+/* The words behind the options: an offset, and lengths for io_request_split(). */
+int io_take_pieces(const struct io_shell *sh, const struct io_command *self,
+		   const struct transfer_options *o, struct io_request *r,
+		   int argc, char **argv);
 
 /* Does it; only r->rc, r->err and r->seconds change in @r (and the buffers).
  * Many threads may be in here. */
