@@ -8,10 +8,13 @@
 #define BASE_IOV_H
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/uio.h>
+
+#include "base/checked.h"
 
 /* Segments of a vector that a function keeps on its stack; longer ones go in
  * several pieces. */
@@ -23,12 +26,17 @@ struct iov_cursor {
 	size_t seg_off; /* bytes of the current segment already used */
 };
 
+/* The caller must have made sure that the sum fits. */
 static inline uint64_t iov_len(const struct iovec *iov, int iovcnt)
 {
 	uint64_t len = 0;
 
-	for (int i = 0; i < iovcnt; i++)
-		len += iov[i].iov_len;
+	assert(iovcnt >= 0);
+	for (int i = 0; i < iovcnt; i++) {
+		bool ok = checked_add(len, iov[i].iov_len, &len);
+
+		assert(ok);
+	}
 	return len;
 }
 

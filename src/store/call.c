@@ -81,20 +81,6 @@ static int call_check_change(const struct qcow2_store *s,
 	return store_check_here(s, err);
 }
 
-/* Length of a vector; its sum fits a range. */
-static uint64_t vector_len(const struct iovec *iov, int iovcnt)
-{
-	uint64_t sum = 0;
-
-	assert(iovcnt >= 0);
-	for (int i = 0; i < iovcnt; i++) {
-		bool ok = checked_add(sum, iov[i].iov_len, &sum);
-
-		assert(ok);
-	}
-	return sum;
-}
-
 /* Everything that a store does with bytes ends here, and is counted: one call of
  * @kind and @len bytes.  To wait, or not to have the operation, is no failure. */
 static int call_count(struct qcow2_store *s, int rc, enum store_number kind,
@@ -110,7 +96,7 @@ static int call_count(struct qcow2_store *s, int rc, enum store_number kind,
 int store_preadv(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
 		 uint64_t off, unsigned flags, struct qcow2_error *err)
 {
-	uint64_t len = vector_len(iov, iovcnt);
+	uint64_t len = iov_len(iov, iovcnt);
 	struct qcow2_error reason;
 	int rc;
 
@@ -156,7 +142,7 @@ int store_read_cursor(struct qcow2_store *s, struct iov_cursor *dst,
 int store_pwritev(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
 		  uint64_t off, unsigned flags, struct qcow2_error *err)
 {
-	uint64_t len = vector_len(iov, iovcnt);
+	uint64_t len = iov_len(iov, iovcnt);
 	struct qcow2_error reason;
 	int rc;
 
