@@ -158,7 +158,7 @@ static int warn_of_guess(const struct io_shell *sh, const char *path)
 		return -1;
 	}
 	cli_error(sh->cli, path,
-		  "warning: taken for raw, since -f is not given; writing the "
+		  "warning: taken for raw, as -f does not say; writing the "
 		  "beginning of another format to its start will fail");
 	return 0;
 }
