@@ -41,7 +41,7 @@ static int open_external(void *opaque, const struct qcow2_reference *ref,
 		ref->kind == QCOW2_REFERENCE_BACKING ? x->backing : x->data;
 
 	(void)err;
-	/* An image that got a backing file only now finds an empty one. */
+	/* An image that has only now got a backing file finds an empty one. */
 	*out = file ? store_ref(file) : cow_new();
 	return 0;
 }
@@ -109,7 +109,7 @@ static int write_op(struct qcow2_image *img, const struct op *op,
 	return rc;
 }
 
-/* Names, because an id is found before a name. */
+/* Asks by name, because the library looks for an id before a name. */
 static const char *const names[MODEL_SNAPSHOTS] = { "s0", "s1", "s2" };
 
 const char *base_snapshot_name(unsigned i)

@@ -1,6 +1,6 @@
 /*
- * What a trial starts from: an image of one configuration in memory, and what
- * its disk holds.
+ * The start of a trial: an image of one configuration in memory, and the
+ * contents of its disk.
  */
 #ifndef CRASH_BASE_H
 #define CRASH_BASE_H
@@ -17,7 +17,7 @@ enum { BASE_FILES = 2 }; /* the image and its data file */
 enum base_backing { BACKING_NONE, BACKING_QCOW2, BACKING_RAW };
 enum base_data { DATA_INSIDE, DATA_FILE, DATA_FILE_RAW };
 
-/* Which host clusters are taken before the trial begins. */
+/* The host clusters that are taken before the trial begins. */
 enum base_fill {
 	FILL_NONE,
 	FILL_BLOCK, /* all but a few that the refcount blocks describe */
@@ -74,7 +74,8 @@ struct base {
 struct base base_new(const struct config *config);
 void base_free(struct base *b);
 
-/* The same with other files, which it takes, and what their disk holds. */
+/* The same with other files, which the base takes over, and the contents of
+ * their disk. */
 struct base base_derive(const struct base *from,
 			struct qcow2_store *files[BASE_FILES],
 			const struct model *model, uint64_t leaks);
@@ -90,7 +91,7 @@ int base_perform(const struct base *b,
 		 struct qcow2_image **img, const struct op *op, uint32_t value,
 		 struct qcow2_error *err);
 
-/* What snapshot @i of a model is called. */
+/* The name of snapshot @i of a model. */
 const char *base_snapshot_name(unsigned i);
 
 /* Clusters that the allocator claims ahead, and the limit of leaks from it. */

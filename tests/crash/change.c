@@ -41,7 +41,7 @@ __attribute__((format(printf, 2, 3))) static bool wrong(struct change_trial *t,
 	return false;
 }
 
-/* What a sector holds that the disk had before, or that it grew by. */
+/* The contents of a sector that the disk had before, or that it grew by. */
 static bool sector_is_right(const struct base *b, const uint8_t *sector,
 			    uint32_t lba)
 {
@@ -84,7 +84,7 @@ static bool contents_are_right(struct change_trial *t, struct qcow2_image *img)
 	struct qcow2_error err = { 0 };
 	struct qcow2_extent x;
 
-	/* What the backing file showed is gone then. */
+	/* The disk no longer shows the backing file then. */
 	if (strstr(t->change, "no backing"))
 		return true;
 	for (uint64_t at = 0; at < size; at += x.len) {
@@ -197,7 +197,8 @@ static bool make_change(struct change_trial *t,
 	       wrong(t, "closing: %s", err.message);
 }
 
-/* What a crash left goes on as if nothing had been: the change is made. */
+/* The image that a crash left goes on as if nothing had been: the change is
+ * made. */
 static bool goes_on(struct change_trial *t,
 		    struct qcow2_store *files[BASE_FILES], uint64_t max_leaks)
 {
@@ -300,7 +301,7 @@ static void facts_of(const struct base *b, struct qcow2_store *const *files,
 	qcow2_close(img, NULL);
 }
 
-/* Clusters of both disks: all of them may have been on the way in or out. */
+/* Clusters of both disks: a crash can find all of them on the way in or out. */
 static uint64_t leak_limit(const struct change_trial *t)
 {
 	uint64_t cluster = t->base->config->cluster;

@@ -1,9 +1,11 @@
 /*
- * Changes of what a disk is, which no guest makes: its size, its options.
+ * Changes of the disk itself, which no guest makes: of its size and its
+ * options.
  *
  * After a crash the disk must be entirely as before the change or as after it,
- * and its sectors must hold what they held; what it grew by reads as zeros.
- * From every state the change must succeed when it is asked for once more.
+ * and its sectors must hold what they held; the part that it grew by reads as
+ * zeros.  From every state the change must succeed when it is asked for once
+ * more.
  */
 #ifndef CRASH_CHANGE_H
 #define CRASH_CHANGE_H

@@ -9,7 +9,8 @@
 #include "crash/change.h"
 #include "crash/model.h"
 
-/* Longer than one sector has room for, and as long as the one before. */
+/* This name is longer than one sector has room for, and as long as the one
+ * before. */
 #define LONG_100                                      \
 	"another-name-that-would-fit-into-the-place-" \
 	"of-the-old-one-if-a-header-could-be-changed-where-it-is-/"

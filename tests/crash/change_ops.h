@@ -1,5 +1,5 @@
 /*
- * Changes in words, and what can be seen of them from outside.
+ * Changes in words, and the properties of an image that show from outside.
  */
 #ifndef CRASH_CHANGE_OPS_H
 #define CRASH_CHANGE_OPS_H
@@ -9,7 +9,7 @@
 
 #include <qcow2.h>
 
-/* What a change may change: compared as text. */
+/* The properties that a change may change, compared as text. */
 struct change_facts {
 	uint64_t size;
 	char text[1600];

@@ -93,7 +93,7 @@ static bool is_wanted(const struct run *r, const struct config *c)
 
 /* ---- Slices -------------------------------------------------------------- */
 
-/* All of it, whatever the limit. */
+/* Runs all of it, whatever the limit. */
 static void run_list(struct run *r, const struct scenario *list, unsigned n)
 {
 	uint64_t goal = r->goal;
@@ -123,7 +123,7 @@ static void run_scenarios(struct run *r)
 	run_list(r, scenarios, n_scenarios);
 }
 
-/* What comes between the operations of a sequence. */
+/* The operations between two of a sequence. */
 enum { GAPS = 3 };
 
 static void add_gap(struct workload *w, unsigned gap)
@@ -156,8 +156,8 @@ static uint64_t n_sequences(const struct workload *menu, unsigned n)
 	return all;
 }
 
-/* Every sequence once, in an order that the seed decides; the configurations
- * take turns, so that a limit cuts all of them alike. */
+/* Runs every sequence once, in an order that the seed decides.  The
+ * configurations take turns, so that a limit cuts all of them alike. */
 static void run_sequences(struct run *r, unsigned n)
 {
 	struct base *bases = calloc(n_configs, sizeof(*bases));
@@ -237,7 +237,7 @@ static void run_compactions(struct run *r)
 	run_random_until(r, "kkkkrsaxb");
 }
 
-/* What is not a crash of a workload. */
+/* Slices that are not about crashes of a workload. */
 static void note_special(struct run *r, const struct base *b, bool ok,
 			 const struct failure *f)
 {

@@ -16,7 +16,7 @@
 #include "stores/record.h"
 #include "support/test.h"
 
-/* What a crash left of one event. */
+/* The effect of a crash on one event. */
 enum fate {
 	FATE_LOST,
 	FATE_KEPT,
@@ -52,8 +52,8 @@ void pending_init(struct pending *p,
 		  struct qcow2_store *const files[BASE_FILES]);
 void pending_release(struct pending *p);
 
-/* A change: one more that may be lost.  A flush: what ended before it in its
- * file cannot be lost any more. */
+/* A change is one more event that may be lost.  After a flush, the events that
+ * ended before it in its file cannot be lost any more. */
 void pending_add(struct pending *p, const struct record_event *ev);
 
 /* The files as the choice leaves them; the caller drops them. */
@@ -74,7 +74,7 @@ struct visitor {
 
 /* States in which the last event survived at least in part. */
 bool enumerate_last(struct pending *p, const struct visitor *v);
-/* More of the states before a flush, where there were too many for all. */
+/* More of the states before a flush, for a flush that had too many for all. */
 bool enumerate_epoch(struct pending *p, const struct visitor *v);
 /* States of any kind. */
 bool enumerate_all(struct pending *p, const struct visitor *v);

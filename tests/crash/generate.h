@@ -1,6 +1,6 @@
 /*
- * Workloads that nobody wrote: random ones, and the operations from which
- * small ones are put together exhaustively.
+ * Workloads that nobody wrote: random ones, and the operations that make up the
+ * exhaustive small ones.
  */
 #ifndef CRASH_GENERATE_H
 #define CRASH_GENERATE_H

@@ -1,5 +1,5 @@
 /*
- * What each sector of the guest's disk may hold: the last value that a
+ * The values that each sector of the guest's disk may hold: the last one that a
  * completed flush covers, or any submitted after it.
  *
  * A value is a number; sectors carry it together with their own address, so
@@ -28,7 +28,8 @@ struct model_sector {
 	uint32_t values[MODEL_VALUES_MAX]; /* the durable one first */
 };
 
-/* How the disk's clusters behave, and what can be done to the image. */
+/* The behaviour of the disk's clusters, and the operations that the image
+ * allows. */
 struct model_rules {
 	uint32_t cluster_sectors;
 	uint32_t backing_sectors;
@@ -87,12 +88,12 @@ uint32_t value_read(const uint8_t *sector, uint32_t lba);
 
 bool model_allows_size(const struct model *m, uint64_t n_sectors, bool exact);
 
-/* The first of @n sectors of @disk that holds what it must not; @n if none.
- * With @exact, only the newest value will do. */
+/* The first of @n sectors of @disk that holds a value it must not; @n if none
+ * does.  With @exact, only the newest value is allowed. */
 uint32_t model_compare(const struct model *m, const uint8_t *disk, uint32_t n,
 		       bool exact);
 
-/* Makes what was seen the only values. */
+/* Makes the values that were seen the only ones. */
 void model_observe(struct model *m, const uint8_t *disk, uint32_t n);
 
 /* ---- Between model.c and model_changes.c --------------------------------- */

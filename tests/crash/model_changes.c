@@ -6,7 +6,7 @@
 
 #include "crash/model.h"
 
-/* ---- What makes sense ---------------------------------------------------- */
+/* ---- Operations that make sense ------------------------------------------ */
 
 static uint32_t min_u32(uint32_t a, uint32_t b)
 {
@@ -65,7 +65,7 @@ static bool makes_sense(const struct model *m, const struct op *op)
 	}
 }
 
-/* Inside the disk; what is compressed is whole clusters. */
+/* Operations end inside the disk; compressed writes are whole clusters. */
 static struct op fit_range(const struct model *m, struct op op)
 {
 	uint32_t unit = m->rules.cluster_sectors;
@@ -132,7 +132,8 @@ static void forget(struct model_snapshot *s)
 
 /* ---- Changes ------------------------------------------------------------- */
 
-/* With the old size the disk has all it had; what it grows by is zeros. */
+/* With the old size the disk has all that it had; the part that it grows by is
+ * zeros. */
 static void resize(struct model *m, uint32_t n)
 {
 	for (uint32_t i = m->n_sectors; i < n; i++)

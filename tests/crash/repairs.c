@@ -177,7 +177,7 @@ const unsigned n_repair_cases = sizeof(repair_cases) / sizeof(repair_cases[0]);
 
 /* ---- Judging ------------------------------------------------------------- */
 
-/* What is wrong with an image. */
+/* The defects of an image. */
 struct harm {
 	uint64_t too_low; /* findings of refcounts that are */
 	uint64_t others;  /* all others but flags */
@@ -261,8 +261,8 @@ static void count_harm(void *opaque, const struct qcow2_finding *f)
 		     f->defect != DEFECT_COPIED_FLAG;
 }
 
-/* What is unknown is not counted: that depends on the length of the file.  An
- * image that only a repair can open is harmed in one way, and that is the
+/* Refcounts that are unknown are not counted: they depend on the length of the
+ * file.  An image that only a repair can open is harmed in one way, the
  * worst. */
 static struct harm harm_of(struct qcow2_store *file)
 {
@@ -371,7 +371,7 @@ static bool enumerate(struct repair_trial *t, struct record_log *log)
 	return enumerate_all(&t->pending, &v);
 }
 
-/* Records a repair of a copy, and what the disk reads as after it. */
+/* Records a repair of a copy, and the contents of the disk after it. */
 static bool record(struct repair_trial *t, struct record_log *log)
 {
 	struct qcow2_store *files[BASE_FILES] = { NULL };

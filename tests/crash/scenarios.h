@@ -1,6 +1,6 @@
 /*
- * Workloads with a story: where others lost data, and where the order of our
- * own steps is most delicate.
+ * Workloads with a story: cases in which other programs lost data, and cases in
+ * which the order of our own steps is most delicate.
  */
 #ifndef CRASH_SCENARIOS_H
 #define CRASH_SCENARIOS_H
@@ -14,7 +14,7 @@ struct scenario {
 extern const struct scenario scenarios[];
 extern const unsigned n_scenarios;
 
-/* Those in which images are changed, by what they do. */
+/* The stories in which images are changed, grouped by the change. */
 extern const struct scenario compactions[];
 extern const unsigned n_compactions;
 extern const struct scenario changes[];

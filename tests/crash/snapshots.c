@@ -102,8 +102,8 @@ wrong(struct snapshot_trial *t, const char *fmt, ...)
 
 /* ---- The world ----------------------------------------------------------- */
 
-/* VM state that the disk still has beside the snapshot is nobody's any more,
- * so there only a snapshot's counts. */
+/* VM state that the disk still has beside the snapshot belongs to nobody any
+ * more, so only a snapshot's VM state counts there. */
 static int hash_view(struct qcow2_image *img, bool vm, uint64_t *hash,
 		     struct qcow2_error *err)
 {
@@ -204,7 +204,7 @@ static void note(void *opaque, const struct qcow2_finding *f)
 		snprintf(x->first, sizeof(x->first), "%s", f->message);
 }
 
-/* Version 2 has no dirty bit: there a flag may disagree with a refcount. */
+/* Version 2 has no dirty bit, so a flag may disagree with a refcount there. */
 static bool is_sound(struct snapshot_trial *t,
 		     struct qcow2_store *const files[BASE_FILES],
 		     uint64_t max_leaks)
@@ -358,7 +358,8 @@ static bool goes_on(struct snapshot_trial *t,
 {
 	struct crash_world then;
 
-	/* What is to be repaired first is the repair's to judge. */
+	/* An image that needs a repair first is left to the trials of
+	 * repairs. */
 	if (is_dirty(t->base, files[0]) && !can_be_written(t, files))
 		return true;
 	if (same_world(now, &t->before)) {

@@ -1,9 +1,9 @@
 /*
  * Crashes while an internal snapshot is created, applied or deleted.
  *
- * The disk, the list of snapshots, what each of them reads as and its VM state
- * must all be as before the operation or all as after it.  From every state the
- * image goes on: the operation is made again, and guests write.
+ * The disk, the list of snapshots, the contents of each of them and its VM
+ * state must all be as before the operation or all as after it.  From every
+ * state the image goes on: the operation is made again, and guests write.
  */
 #ifndef CRASH_SNAPSHOTS_H
 #define CRASH_SNAPSHOTS_H

@@ -21,8 +21,8 @@
 
 /* ---- Readers under way --------------------------------------------------- */
 
-/* Happens once, in the middle of a read: all in one thread, which works because
- * nobody holds a lock while data is read. */
+/* The intruder acts once, in the middle of a read.  One thread does it all,
+ * which works because nobody holds a lock while data is read. */
 struct intrusion {
 	const struct base *base;
 	struct qcow2_store *files[BASE_FILES];
@@ -82,7 +82,8 @@ static void open_hooked(struct intrusion *x)
 	(void)rc;
 }
 
-/* The read's own clusters go, are flushed away, and others are written. */
+/* The clusters of the read are freed, a flush makes that durable, and other
+ * clusters are written. */
 static void plan_intrusion(struct intrusion *x, struct test_rng *rng,
 			   const struct op *read)
 {
@@ -147,8 +148,8 @@ static void read_around(struct intrusion *x, const struct op *read)
 	int rc;
 
 	assert(disk);
-	/* Tables come into the cache before: nobody can intrude on their
-	 * loading, which all wait for. */
+	/* The tables come into the cache before: nobody can intrude on their
+	 * loading, because everybody waits for it. */
 	rc = qcow2_pread(x->img, disk, bytes, 0, 0, &err);
 	x->armed = true;
 	if (rc == 0)
@@ -231,7 +232,7 @@ static bool is_marked(void *opaque, const struct choice *choice)
 	return marked;
 }
 
-/* Writes and expects to fail for the damage, twice. */
+/* Writes and expects the error of the damage, twice. */
 static bool fails_and_stays_so(struct qcow2_store *file, const struct base *b,
 			       char *why)
 {

@@ -1,5 +1,5 @@
 /*
- * What the enumeration of crashes alone cannot show.
+ * The cases that the enumeration of crashes alone cannot show.
  */
 #ifndef CRASH_SPECIAL_H
 #define CRASH_SPECIAL_H

@@ -1,7 +1,7 @@
 /*
- * Stories: guests write, and in between the image is changed.  Most leave what
- * was written before a change unflushed, and write again right after it, into
- * what the change has freed.
+ * Stories: guests write, and in between the image is changed.  Most stories
+ * leave data from before a change unflushed, and write again right after the
+ * change, to the clusters that it has freed.
  */
 #include "crash/scenarios.h"
 

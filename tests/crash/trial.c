@@ -16,7 +16,7 @@
 
 #define VALUE_FIRST 0x1000u
 
-/* Opening, the operations, closing: where each ends among the events. */
+/* Opening, the operations, closing: the event at which each of them ends. */
 enum { STEPS_MAX = WORKLOAD_OPS_MAX + 2 };
 
 struct trial {
@@ -53,7 +53,8 @@ static bool run_failed(struct trial *t, const char *what,
 	return false;
 }
 
-/* What was written before the failure, and a sector of that, is recorded. */
+/* The recorder has the writes before the failure, and one sector of each failed
+ * one. */
 static int flush_without_room(struct trial *t, struct qcow2_image *img,
 			      uint32_t nth, struct qcow2_error *err)
 {
@@ -150,8 +151,8 @@ static bool record(struct trial *t)
 
 /* ---- Judging ------------------------------------------------------------- */
 
-/* I9: what operations touched that no flush, and no commit after it, has
- * settled; runs claimed ahead; a few tables. */
+/* I9: the clusters that operations touched and that no flush, and no commit
+ * after it, has settled; runs claimed ahead; a few tables. */
 static uint64_t leak_limit(const struct trial *t)
 {
 	return t->base->leaks + 2 * base_ahead(t->base) +
@@ -162,7 +163,7 @@ static bool trial_at(const struct trial_env *env, const struct base *b,
 		     const struct workload *w, unsigned depth,
 		     struct failure *failure);
 
-/* What guests do, and one of the changes that were being made. */
+/* The operations of guests, and one of the changes that were being made. */
 static struct workload more_work(const struct trial *t, uint64_t hash)
 {
 	struct test_rng rng = test_rng_init(hash ^ t->env->seed);
@@ -206,7 +207,7 @@ static bool go_on(struct trial *t, struct qcow2_store *files[BASE_FILES],
 	unsigned again = t->env->effort.again_one_in;
 	bool ok;
 
-	/* Opening is a repair then, which may crash too. */
+	/* Opening is then a repair, which may crash too. */
 	if (again && verify_is_dirty(files[0]))
 		again = again / 4 + 1;
 	if (again && hash % again == 0)
@@ -368,7 +369,8 @@ static bool enumerate_step(struct trial *t, unsigned step)
 	       enumerate_all(&t->pending, &v);
 }
 
-/* Closed and nothing lost: every sector is the newest, nothing leaks. */
+/* The image was closed and nothing was lost: every sector is the newest,
+ * nothing leaks. */
 static bool judge_end(struct trial *t)
 {
 	struct choice all = { t->pending.fates, TEAR_FIRST, 0 };

@@ -1,12 +1,12 @@
 /*
- * A trial: one workload on one base, and every legal state of the files after
- * a crash at any moment of it.
+ * A trial: one workload on one base, and every legal state of the files after a
+ * crash at any moment of it.
  *
- * The files are recorded while the workload runs.  A flush makes durable what
- * had ended before it in its own file; of all else any subset may survive, and
- * of the last write any of its sectors.  Up to `all_max` events are taken in
- * all combinations; beyond, in order, one alone, all but one, in pairs and at
- * random.
+ * The files are recorded while the workload runs.  A flush makes the events
+ * durable that had ended before it in its own file; of all others any subset
+ * may survive, and of the last write any of its sectors.  Up to `all_max`
+ * events are taken in all combinations; beyond, in order, one alone, all but
+ * one, in pairs and at random.
  */
 #ifndef CRASH_TRIAL_H
 #define CRASH_TRIAL_H
@@ -51,7 +51,7 @@ struct failure {
 bool trial_run(const struct trial_env *env, const struct base *b,
 	       const struct workload *w, struct failure *failure);
 
-/* Removes what the failure does not need from the workload. */
+/* Removes every operation that the failure does not need from the workload. */
 void trial_shrink(const struct trial_env *env, const struct base *b,
 		  struct workload *w, struct failure *failure);
 

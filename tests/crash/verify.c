@@ -31,7 +31,7 @@ __attribute__((format(printf, 2, 3))) static bool fail(char why[WHY_BYTES],
 
 /* ---- Contents ------------------------------------------------------------ */
 
-/* What whoever opens the files sees. */
+/* The contents that a program sees when it opens the files. */
 struct sight {
 	uint8_t *disk;
 	uint32_t n_sectors;
@@ -118,7 +118,7 @@ static bool compare(const struct model *m, const struct sight *found,
 
 /* ---- Snapshots ----------------------------------------------------------- */
 
-/* The one that the base was made with. */
+/* The snapshot that the base was made with. */
 static bool compare_first_snapshot(const struct base *b,
 				   struct qcow2_store *const files[BASE_FILES],
 				   char *why)
@@ -194,8 +194,8 @@ static bool compare_snapshots(const struct base *b,
 }
 
 /* A raw data file reads like the disk once everything is written.  Subclusters
- * that have never been written read as zeros whatever the file has, so there a
- * write that a crash cut short shows in the file only. */
+ * that have never been written read as zeros whatever the file holds, so a
+ * write to them that a crash cut short shows in the file only. */
 static bool must_match_raw(const struct base *b)
 {
 	return b->config->data == DATA_FILE_RAW &&
@@ -282,8 +282,8 @@ static bool check(struct qcow2_store *const files[BASE_FILES], bool flags_lie,
 	return true;
 }
 
-/* Refcounts that were too low before the crash may be so still: whoever goes on
- * with the image proves them first, and then it must be sound. */
+/* Refcounts that were too low before the crash may still be too low.  The next
+ * program that opens the image proves them first, and then it must be sound. */
 static bool settle(const struct base *b,
 		   struct qcow2_store *const files[BASE_FILES], char *why)
 {
@@ -314,7 +314,7 @@ static bool look_again(const struct base *b,
 	return ok;
 }
 
-/* O22: a bit that says that somebody else's data matches the disk is gone
+/* O22: the bit that says that somebody else's data matches the disk is cleared
  * before the disk changes. */
 static bool check_autoclear(const struct base *b, struct qcow2_store *file,
 			    const struct sight *found, char *why)
@@ -328,7 +328,8 @@ static bool check_autoclear(const struct base *b, struct qcow2_store *file,
 	return fail(why, "the disk changed under a valid autoclear bit");
 }
 
-/* What was seen, and what the header says, is the truth from now on. */
+/* From now on the contents that were seen, and those that the header tells, are
+ * the truth. */
 static struct model observe(const struct model *m, const struct sight *found,
 			    struct qcow2_store *file)
 {

@@ -23,8 +23,8 @@ bool verify_state(const struct base *b,
 		  const struct model *m, bool exact, uint64_t max_leaks,
 		  struct model *now, char why[WHY_BYTES]);
 
-/* Opens the files for writing, goes on with @w, closes them and judges what
- * became of them; changes the files. */
+/* Opens the files for writing, goes on with @w, closes them and judges the
+ * result; changes the files. */
 bool verify_goes_on(const struct base *b, const struct workload *w,
 		    char why[WHY_BYTES]);
 
