@@ -141,7 +141,7 @@ TEST(a_wrong_argument_changes_nothing)
 	}
 }
 
-/* D16: whoever has no time for a repair can say so. */
+/* D16: a caller that has no time for a repair can say so. */
 TEST(a_dirty_image_is_refused_where_no_repair_is_wanted)
 {
 	struct fixture *f = *state;
@@ -156,7 +156,7 @@ TEST(a_dirty_image_is_refused_where_no_repair_is_wanted)
 	assert_true(is_unchanged(f, 0));
 }
 
-/* What the table tries to provoke would happen: there is something to repair. */
+/* The calls of the table would do something: there is something to repair. */
 TEST(the_same_repair_with_right_arguments_changes_the_image)
 {
 	struct fixture *f = *state;

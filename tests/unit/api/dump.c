@@ -12,7 +12,7 @@ static int refuse(void *opaque, const struct qcow2_dump_record *record)
 	return 1;
 }
 
-/* What would have no effect is a mistake, and nothing is read for it. */
+/* An option that would have no effect is refused, before anything is read. */
 TEST(options_that_make_no_sense_are_refused)
 {
 	static const struct {

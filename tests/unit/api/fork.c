@@ -1,6 +1,6 @@
 /*
- * What a forked child may do with the images and stores of its parent: nothing
- * but give them back (D1 of the list in tests/regressions.md).
+ * A forked child may do nothing with the images and stores of its parent but
+ * give them back (D1 of the list in tests/regressions.md).
  */
 #include <dirent.h>
 #include <errno.h>
@@ -104,7 +104,7 @@ static int open_descriptors(void)
 	return n;
 }
 
-/* What @fn returns in a child, which waits for a byte before it goes on. */
+/* A child process: it waits for a byte, then exits with the result of @fn. */
 struct child {
 	pid_t pid;
 	int go;
@@ -143,8 +143,8 @@ static int close_it(struct fixture *f)
 	return qcow2_close(f->img, NULL) ? 1 : 0;
 }
 
-/* The child's tables are those of before: written back, they lost whatever the
- * parent had flushed since. */
+/* The child's tables are older than the parent's: written back, they lost all
+ * that the parent had flushed since. */
 TEST_WITH(a_forked_childs_close_writes_nothing, setup, teardown)
 {
 	struct fixture *f = *state;
@@ -178,7 +178,7 @@ TEST_WITH(a_forked_child_has_nothing_to_write_back, setup, teardown)
 	ok(qcow2_open_path(f->path, &f->rdwr, &f->img, NULL));
 }
 
-/* Locks belong to what parent and child share. */
+/* Parent and child share the file, and with it the locks. */
 TEST_WITH(a_forked_childs_close_keeps_the_parents_lock, setup, teardown)
 {
 	struct fixture *f = *state;
@@ -197,7 +197,7 @@ static int close_counted(struct fixture *f)
 
 	if (qcow2_close(f->img, NULL))
 		return 1;
-	/* Of the file, and of its directory. */
+	/* The descriptors of the file and of its directory. */
 	return before - open_descriptors() == 2 ? 0 : 2;
 }
 
@@ -389,7 +389,7 @@ static int use_store(struct qcow2_store *s)
 	return n_closes ? 97 : 0;
 }
 
-/* Whatever a caller's close does, it would do for the parent. */
+/* The close of a custom store would act for the parent too. */
 TEST_WITH(a_custom_store_is_not_closed_in_a_child, setup, teardown)
 {
 	const struct qcow2_store_ops ops = { .struct_size = sizeof(ops),

@@ -1,5 +1,5 @@
 /*
- * The public functions hold their arguments against what qcow2.h promises.
+ * The public functions check their arguments as qcow2.h promises.
  */
 #include <errno.h>
 #include <stdlib.h>

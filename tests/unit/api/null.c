@@ -129,7 +129,7 @@ TEST(no_buffer)
 	REFUSED(qcow2_vmstate_write(f->img, NULL, 1, 0, NULL));
 	REFUSED(qcow2_store_pread(f->store, NULL, 1, 0, 0, NULL));
 	REFUSED(qcow2_store_pwrite(f->store, NULL, 1, 0, 0, NULL));
-	/* Nothing needs no place. */
+	/* A transfer of nothing needs no buffer. */
 	ok(qcow2_pread(f->img, NULL, 0, 0, 0, NULL));
 	ok(qcow2_pwrite(f->img, NULL, 0, 0, 0, NULL));
 	ok(qcow2_preadv(f->img, NULL, 0, 0, 0, NULL));

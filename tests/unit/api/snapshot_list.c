@@ -1,5 +1,5 @@
 /*
- * Watching an image while snapshots come and go: D10 of the list in
+ * A list is read while snapshots come and go: D10 of the list in
  * tests/regressions.md.  The thread sanitizer runs this too.
  */
 #include <errno.h>
@@ -98,8 +98,8 @@ TEST(a_raw_disk_has_an_empty_list)
 	qcow2_store_unref(memory);
 }
 
-/* A list has the same snapshots in all its places, by names that agree with
- * their ids. */
+/* A list has the same snapshots in all its places: each name agrees with its
+ * id. */
 static bool is_sane(const struct qcow2_snapshot_list *list)
 {
 	for (uint32_t i = 0; i < qcow2_snapshot_list_count(list); i++) {

@@ -1,5 +1,5 @@
 /*
- * What an image says that it has done.
+ * The counters of an image.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -212,7 +212,7 @@ TEST_WITH(what_is_copied_and_decompressed_is_counted, setup, teardown)
 	assert_int_equal(s.decompressed_clusters, 1);
 }
 
-/* What a discard frees waits for the commit that makes it durable. */
+/* Clusters that a discard frees wait for the commit that makes it durable. */
 TEST_WITH(freed_clusters_wait_for_a_commit, setup, teardown)
 {
 	struct fixture *f = *state;
@@ -234,8 +234,8 @@ TEST_WITH(freed_clusters_wait_for_a_commit, setup, teardown)
 	assert_int_equal(after.allocated_clusters, before.allocated_clusters);
 }
 
-/* An image that has no cluster but those of its header and tables has as many in
- * use as it was given since, less what it gave back. */
+/* In an image with no clusters but those of its header and tables, the clusters
+ * in use are those allocated since, less those freed. */
 TEST_WITH(allocated_less_freed_is_in_use, setup, teardown)
 {
 	struct fixture *f = *state;
@@ -251,7 +251,7 @@ TEST_WITH(allocated_less_freed_is_in_use, setup, teardown)
 	ok(qcow2_close(f->img, NULL));
 	ok(qcow2_open_store(f->store, NULL, &f->img, NULL));
 	ok(qcow2_check_store(f->store, NULL, &r, NULL));
-	/* 30 of data, an L2 table; what was claimed ahead has gone back. */
+	/* 30 of data, an L2 table; clusters claimed ahead have gone back. */
 	assert_int_equal(r.allocated_clusters, 30);
 	assert_true(s.allocated_clusters - s.freed_clusters >= 31);
 	assert_true(s.freed_clusters >= 10);

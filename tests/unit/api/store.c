@@ -60,7 +60,7 @@ static struct qcow2_image *open_writer(struct fixture *f)
 	return img;
 }
 
-/* Whether another program could open the path now; for reading, or writing. */
+/* Opens the path as another program would, for reading or writing. */
 static int open_elsewhere(struct fixture *f, uint32_t flags)
 {
 	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
@@ -124,7 +124,7 @@ TEST_WITH(readers_of_one_store_share_it, setup, teardown)
 	ok(open_elsewhere(f, QCOW2_OPEN_RDWR));
 }
 
-/* D3: the check took the lock down to a reader's, and others came in. */
+/* D3: the check made the writer's lock a reader's, and others came in. */
 TEST_WITH(a_check_leaves_the_writers_lock_alone, setup, teardown)
 {
 	struct fixture *f = *state;
@@ -239,7 +239,7 @@ TEST_WITH(converting_into_a_store_in_use_is_refused, setup, teardown)
 	ok(qcow2_open_store(memory, &raw, &source, NULL));
 	assert_int_equal(qcow2_convert_raw_store(source, f->store, NULL, NULL),
 			 -EBUSY);
-	/* Nor into the store that is read. */
+	/* The store that is read cannot be the target either. */
 	assert_int_equal(qcow2_convert_raw_store(img, f->store, NULL, NULL),
 			 -EBUSY);
 	assert_int_equal(get(img), 5);
@@ -249,7 +249,7 @@ TEST_WITH(converting_into_a_store_in_use_is_refused, setup, teardown)
 	qcow2_store_unref(memory);
 }
 
-/* Who knows better may go without. */
+/* A caller that knows better may go without the lock. */
 TEST_WITH(no_lock_neither_asks_nor_takes, setup, teardown)
 {
 	struct fixture *f = *state;
@@ -403,7 +403,7 @@ TEST_WITH(the_gate_hears_how_a_file_will_be_used, setup, teardown)
 					  QCOW2_STORE_DIRECT);
 }
 
-/* D7: the answers of a gate that cannot be. */
+/* D7: the gate gives answers that make no sense. */
 TEST_WITH(a_gate_that_answers_nonsense_is_an_error, setup, teardown)
 {
 	static const int answers[] = { 1, 4096, -70000, INT32_MIN };
@@ -482,7 +482,7 @@ static struct qcow2_store_ops behind_ops(void)
 	return ops;
 }
 
-/* What the header says is enough is enough. */
+/* The functions that the header calls enough are enough. */
 TEST_WITH(the_minimum_of_a_writable_store_is_enough, setup, teardown)
 {
 	struct fixture *f = *state;
@@ -530,7 +530,7 @@ TEST_WITH(what_writing_needs_is_asked_at_open, setup, teardown)
 	qcow2_store_unref(s);
 }
 
-/* D7: what pread() answers, and a binding's author writes first. */
+/* D7: it returns what pread() does, which authors of bindings write first. */
 static int counting_preadv(void *self, const struct iovec *iov, int iovcnt,
 			   uint64_t off, unsigned flags,
 			   struct qcow2_error *err)

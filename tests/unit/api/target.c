@@ -1,7 +1,7 @@
 /*
- * What a new file may not be (F10 of the list in tests/regressions.md).  The
- * sources are opened without locks: those would stop it too, where there are
- * any.
+ * Files that a new file must not be (F10 of the list in tests/regressions.md).
+ * The sources are opened without locks: those would stop it too, where there
+ * are any.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -53,7 +53,7 @@ static int teardown(void **state)
 	return chdir("..") || rmdir(home);
 }
 
-/* Another one when the file was replaced; 0 when there is none. */
+/* The number changes when the file is replaced; 0 when there is none. */
 static ino_t inode_of(const char *path)
 {
 	struct stat st;

@@ -18,7 +18,7 @@ TEST(a_failure_is_one_statement)
 	assert_string_equal(err.message, "size is 7");
 }
 
-/* What a caller can act on is not left over from an earlier failure. */
+/* No field that a caller can act on is left over from an earlier failure. */
 TEST(a_failure_fills_every_field)
 {
 	static const uint32_t zeros[3];

@@ -37,18 +37,18 @@ TEST(the_length_is_the_sum)
 	}
 }
 
-/* Pieces follow each other without gap, whatever is asked for. */
 TEST(a_length_past_all_numbers_is_noticed)
 {
 	const struct iovec iov[] = { { NULL, SIZE_MAX }, { NULL, SIZE_MAX } };
 
 	assert_int_equal(iov_len(iov, 1), SIZE_MAX);
 	ASSERT_ABORTS(iov_len(iov, -1));
-	/* Where sizes have fewer bits than the sum, all of them fit. */
+	/* If sizes have fewer bits than the sum, all of them fit. */
 	if (SIZE_MAX == UINT64_MAX)
 		ASSERT_ABORTS(iov_len(iov, 2));
 }
 
+/* Pieces follow each other without a gap, for any length asked for. */
 TEST(pieces_cover_the_vector_in_order)
 {
 	struct test_rng rng = test_rng_init(test_seed());

@@ -6,7 +6,7 @@
 #include "support/namespace.h"
 #include "support/test.h"
 
-/* What a child sees, and a child of it. */
+/* The mark as a child sees it, or a child of that child. */
 static bool seen_by_child(struct process_mark *m, int depth)
 {
 	pid_t pid = fork();
@@ -37,7 +37,7 @@ TEST(a_mark_is_left_behind_by_fork)
 	process_mark_release(&m);
 }
 
-/* As a grandchild may, once its grandparent is gone. */
+/* A grandchild may get the number once its grandparent is gone. */
 TEST(a_child_that_got_the_same_process_id_is_not_here)
 {
 	struct process_mark m;
@@ -89,7 +89,7 @@ TEST(a_child_with_the_same_process_id_is_not_here)
 	assert_int_equal(rc, 0);
 }
 
-/* As where the kernel has no such pages. */
+/* Some kernels have no such pages. */
 TEST(without_a_page_the_process_id_tells)
 {
 	struct process_mark m;

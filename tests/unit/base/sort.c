@@ -9,8 +9,8 @@ enum { N_MAX = 3000, WORDS_MAX = 3 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Every item says in its other words what number it had, and a count that
- * tells whether it is still there exactly once. */
+/* The other words of an item tell its number; sum() tells whether each
+ * item is still there exactly once. */
 static void fill(struct test_rng *rng, uint64_t *items, size_t n, size_t words,
 		 uint64_t mask)
 {
@@ -48,7 +48,7 @@ struct odd_item {
 	uint32_t same; /* as the low half of it */
 } __attribute__((packed));
 
-/* D6: where 64-bit numbers are aligned to four bytes, items have such sizes. */
+/* D6: items have such sizes where 64-bit numbers are aligned to four bytes. */
 TEST(items_of_twelve_bytes_come_in_order)
 {
 	struct test_rng rng = test_rng_init(test_seed());

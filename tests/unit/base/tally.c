@@ -57,7 +57,7 @@ TEST(many_threads_lose_nothing)
 	assert_int_equal(tally_sum(&t, 3), 7 * N_THREADS * N_EACH);
 }
 
-/* A line of 64 bytes has numbers of one slot, wherever the tally lies. */
+/* A line of 64 bytes has numbers of one slot, at any place of the tally. */
 TEST(slots_share_no_cache_line)
 {
 	static const struct tally t;

@@ -167,8 +167,8 @@ static void *hammer(void *arg)
 	return NULL;
 }
 
-/* What was written past the cache is seen in it; what is not cached is left to
- * be read. */
+/* The cache shows bytes that were written past it; slices that are not cached
+ * are left to be read. */
 TEST(an_update_changes_what_is_cached_and_nothing_else)
 {
 	struct counting counting = { 0 };

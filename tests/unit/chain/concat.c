@@ -1,5 +1,5 @@
 /*
- * Several disks as one: what lies where, and what is between them.
+ * Several disks as one: the place of each, and the gaps between them.
  */
 #include <errno.h>
 #include <stdlib.h>

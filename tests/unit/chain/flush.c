@@ -20,7 +20,7 @@
 
 static unsigned n_barriers;
 
-/* In place of the C library's. */
+/* Replaces that of the C library. */
 int fdatasync(int fd)
 {
 	n_barriers++;
@@ -147,7 +147,7 @@ TEST_WITH(a_compressed_write_is_durable_if_asked_for, setup, teardown)
 	ok(qcow2_close(f->img, NULL));
 }
 
-/* A write in place changes no metadata: one barrier, whoever asks for it. */
+/* A write in place changes no metadata: it always needs one barrier. */
 TEST_WITH(a_write_in_place_needs_one, setup, teardown)
 {
 	struct fixture *f = *state;

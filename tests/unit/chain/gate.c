@@ -1,5 +1,5 @@
 /*
- * What the gate opens and what it does not, in a directory made for it.
+ * The gate opens some names and refuses others, in a directory made for it.
  */
 #include "chain/gate.h"
 

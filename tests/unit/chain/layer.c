@@ -1,6 +1,6 @@
 /*
- * Layers of a kind that there is nowhere but here: the chain asks their table
- * and nothing else.
+ * Layers of a kind that exists only here: the chain asks their table and
+ * nothing else.
  */
 #include "chain/layer.h"
 

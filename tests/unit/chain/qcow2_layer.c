@@ -107,7 +107,7 @@ TEST(an_unopened_base_leaves_the_map_open)
 	rig_close(&r);
 }
 
-/* Opens a file that the caller has in memory, whatever its name. */
+/* Opens a file that the caller has in memory, under any name. */
 static int give_store(void *opaque, const struct qcow2_reference *ref,
 		      struct qcow2_store **out, struct qcow2_error *err)
 {

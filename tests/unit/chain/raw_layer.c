@@ -1,6 +1,5 @@
 /*
- * A raw layer, as the top of a disk: what it can do, and how it refuses what
- * it cannot.
+ * A raw layer as the top of a disk: its abilities, and its refusals.
  */
 #include <errno.h>
 #include <string.h>

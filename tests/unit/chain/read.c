@@ -130,7 +130,7 @@ static void add_layer(struct model *m)
 	};
 	uint64_t old_size = m->size;
 
-	/* Now shorter, now longer than what is below. */
+	/* The disk is shorter or longer than the one below it. */
 	o.size = 1 + test_rng_below(&m->rng, 600 * 1024);
 	if (o.version == 3)
 		o.incompatible_features = random_features(
@@ -163,7 +163,7 @@ static void add_raw(struct model *m)
 			 0);
 }
 
-/* The gate: hands out what the model made, whatever the name. */
+/* The gate: hands out what the model made, under any name. */
 static int open_below(void *opaque, const struct qcow2_reference *ref,
 		      struct qcow2_store **out, struct qcow2_error *err)
 {

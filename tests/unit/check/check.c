@@ -1,6 +1,6 @@
 /*
- * Whole checks: what is clean, what hostile images may cost, and what happens
- * when the store, the budget or the caller says no.
+ * Whole checks: images that are clean, the cost of hostile ones, and failures
+ * of the store, the budget or the caller.
  */
 #include "check/check.h"
 
@@ -79,7 +79,7 @@ TEST(an_empty_disk_is_clean)
 	r->header.size = 0;
 	r->header.l1_size = 0;
 	rig_finish(r);
-	/* The cluster of a table without entries is nobody's. */
+	/* The cluster of a table without entries has no reference. */
 	rig_poke_refcount(r, r->l1_off, 0);
 	EXPECT_CLEAN(r);
 	o = check_rig(r);
@@ -88,7 +88,7 @@ TEST(an_empty_disk_is_clean)
 	rig_free(r);
 }
 
-/* ---- What hostile images may cost ---------------------------------------- */
+/* ---- The cost of hostile images ------------------------------------------ */
 
 struct cost {
 	uint64_t reads;
@@ -305,7 +305,7 @@ TEST(one_block_for_all_clusters_is_read_once)
 	rig_free(r);
 }
 
-/* ---- When something says no ---------------------------------------------- */
+/* ---- Failures ------------------------------------------------------------ */
 
 TEST(every_failed_read_is_an_error_or_counted)
 {
@@ -492,7 +492,7 @@ TEST(nobody_has_to_listen)
 	rig_free(r);
 }
 
-/* Whatever is in the metadata, the check ends and says something sane. */
+/* With any damage to the metadata the check ends and says something sane. */
 TEST_SLOW(random_damage_is_survived)
 {
 	struct test_rng rng = test_rng_init(test_seed());

@@ -12,8 +12,8 @@ TEST(guest_data_in_the_header_is_an_overlap)
 	struct small s = rig_small(r);
 
 	rig_finish(r);
-	/* Offset 0 cannot be written as a pointer, an odd one can: it covers
-	 * the header cluster and the next. */
+	/* Offset 0 cannot be written as a pointer, but an odd one can: it
+	 * covers the header cluster and the next. */
 	rig_entry(r, s.l2, 0, 512 | ENTRY_COPIED, 0);
 	EXPECT(r, { DEFECT_L2_ENTRY_UNALIGNED, s.l2 },
 	       { DEFECT_CLUSTER_OVERLAP, 0 }, { DEFECT_CLUSTER_OVERLAP, s.l2 },

@@ -1,5 +1,6 @@
 /*
- * What cannot be opened is refused with its reason, and nothing is reported.
+ * An image that cannot be opened is refused with the reason, and nothing is
+ * reported.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -178,7 +179,7 @@ TEST(a_malformed_feature_table_is_a_note)
 	rig_free(r);
 }
 
-/* Each by the defect of its own name, none of which keeps anybody out. */
+/* Each is a note of its own defect, and none keeps anybody out. */
 TEST(names_filled_up_with_nuls_are_notes)
 {
 	static const struct {

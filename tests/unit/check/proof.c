@@ -112,7 +112,7 @@ TEST(a_count_above_two_is_compared_exactly)
 	rig_free(r);
 }
 
-/* Whose bit was cleared by the writer himself a moment ago. */
+/* The writer itself cleared the bit of these a moment ago. */
 TEST(stale_bitmaps_count_if_asked)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
@@ -155,7 +155,7 @@ TEST(what_raising_does_not_cure_is_corrupt)
 	rig_free(r);
 }
 
-/* Whoever writes drops such bitmaps anyway. */
+/* A writer drops such bitmaps anyway. */
 TEST(bitmaps_that_cannot_be_followed_do_not_matter)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
@@ -175,7 +175,7 @@ TEST(bitmaps_that_cannot_be_followed_do_not_matter)
 	rig_free(r);
 }
 
-/* What check calls sound is no reason to refuse a write. */
+/* An image that the check calls sound gives no reason to refuse a write. */
 static void expect_no_reason(struct rig *r)
 {
 	struct verdict v = prove(r);

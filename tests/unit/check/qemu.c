@@ -1,7 +1,8 @@
 /*
- * Against qemu-img: the same numbers for images that it made, and the same
- * verdict for images that were broken at random, save for the differences that
- * docs/check-differences.md lists.  Skipped where qemu-img is not installed.
+ * Comparison with qemu-img: the same numbers for images that it made, and the
+ * same verdict for images that were broken at random, save for the differences
+ * that docs/check-differences.md lists.  Skipped where qemu-img is not
+ * installed.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,7 +22,7 @@
 #define N_ROUNDS 60
 #define IMAGE_BYTES_MAX (4u << 20)
 
-/* What qemu-img answered. */
+/* The answer of qemu-img. */
 struct theirs {
 	int status; /* exit status; 1 is an error of any kind */
 	uint64_t corruptions;
@@ -289,7 +290,7 @@ static void spill(const struct dir *d, const char *name, struct bytes b)
 	fclose(f);
 }
 
-/* Words of metadata: used, and not what qemu-io fills data with. */
+/* Words of metadata: in use, and other than the fill that qemu-io writes. */
 static bool is_metadata(struct bytes b, size_t at)
 {
 	uint64_t v = get_be64(b.p + at);
@@ -297,7 +298,7 @@ static bool is_metadata(struct bytes b, size_t at)
 	return v != 0 && b.p[at] != 0xcd;
 }
 
-/* Behind the header, whose rules other tests hold. */
+/* Spares the header, whose rules other tests hold. */
 static void damage(struct test_rng *rng, struct bytes b)
 {
 	size_t at;

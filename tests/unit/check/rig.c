@@ -35,7 +35,7 @@ struct rig *rig_new(const struct rig_opts *o)
 	return r;
 }
 
-/* Whatever is wrong with the image, the state of its check is in order. */
+/* The state of the check is in order with anything wrong in the image. */
 static void validate_check(struct rig *r)
 {
 	struct qcow2_check_result result = { .struct_size = sizeof(result) };

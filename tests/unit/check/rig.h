@@ -56,7 +56,7 @@ struct rig {
 	struct crypto_ext crypto;
 };
 
-/* What one check said. */
+/* The outcome of one check. */
 struct outcome {
 	int rc;
 	struct qcow2_error err;

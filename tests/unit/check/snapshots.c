@@ -111,7 +111,7 @@ TEST(extra_data_is_required_in_version_3_only)
 	rig_free(v3.r);
 }
 
-/* What lies behind is unknown, so nothing is called a leak. */
+/* The rest of the table is unknown, so nothing is called a leak. */
 TEST(too_much_extra_data_ends_the_table)
 {
 	struct shot t = fresh(3);

@@ -40,7 +40,7 @@ TEST(a_flush_is_one_barrier)
 	rig_release(&t);
 }
 
-/* Data may have been overwritten in place, of which a commit knows nothing. */
+/* A commit knows nothing of data that was overwritten in place. */
 TEST(a_flush_with_nothing_to_write_is_a_barrier_too)
 {
 	struct rig t;

@@ -172,8 +172,8 @@ TEST(a_cluster_freed_twice_is_punched_the_second_time)
 	rig_release(&t);
 }
 
-/* The open cluster of compressed data may have another piece in it by the time
- * that the hole is made: the data was gone. */
+/* The open cluster of compressed data may get another piece before the hole is
+ * made: that data was lost. */
 TEST(what_may_get_references_is_not_punched)
 {
 	struct rig t;

@@ -42,7 +42,7 @@ TEST(a_steady_stream_of_requests_does_not_hold_it_for_ever)
 	grace_init(&g);
 	old = grace_enter(&g);
 	ticket = grace_ticket(&g);
-	/* There is never a moment without a request. */
+	/* There is always a request. */
 	for (unsigned i = 0; i < 10 && !over; i++) {
 		new = grace_enter(&g);
 		over = grace_is_over(&g, ticket);

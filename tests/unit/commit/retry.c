@@ -1,5 +1,5 @@
 /*
- * D5: what a commit does when the host has no room, or fails.
+ * D5: a commit on a host that has no room, or fails.
  */
 #include "commit/commit.h"
 
@@ -162,7 +162,7 @@ TEST(what_was_freed_waits_until_a_commit_succeeds)
 	rig_release(&t);
 }
 
-/* More changes come while nothing can be written: they all arrive. */
+/* All changes arrive that come while nothing can be written. */
 TEST(changes_after_a_failed_write_arrive_too)
 {
 	struct slice *s;
@@ -183,7 +183,7 @@ TEST(changes_after_a_failed_write_arrive_too)
 	rig_release(&t);
 }
 
-/* What could not be written must not grow without limit. */
+/* Changes that could not be written must not grow without limit. */
 TEST(room_is_made_before_more_becomes_dirty)
 {
 	struct slice *s;

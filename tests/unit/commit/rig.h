@@ -1,5 +1,6 @@
 /*
- * What the tests of commit/ share: entries that change over the rig of counts/.
+ * The common part of the tests of commit/: entries that change over the rig of
+ * counts/.
  */
 #ifndef UNIT_COMMIT_RIG_H
 #define UNIT_COMMIT_RIG_H
