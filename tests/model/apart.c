@@ -1,6 +1,6 @@
 /*
- * A trial in a process of its own: what crashes or hangs there is a verdict
- * here.
+ * A trial in a process of its own: a crash or a hang of that process is a
+ * verdict here.
  */
 #include <errno.h>
 #include <signal.h>

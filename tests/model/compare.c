@@ -114,7 +114,7 @@ static bool all_zeros(const uint8_t *p, uint64_t len)
 	return len == 0 || (p[0] == 0 && memcmp(p, p + 1, len - 1) == 0);
 }
 
-/* Where the map says it lies it must lie. */
+/* The host file must have the bytes at the place that the map tells. */
 static bool host_is_right(struct run *r, const struct qcow2_extent *x,
 			  const uint8_t *want, uint64_t len, uint64_t off)
 {
@@ -145,8 +145,8 @@ static bool piece_is_right(struct run *r, const struct qcow2_extent *x,
 	return true;
 }
 
-/* Outside of the windows the image itself has nothing, unless it was made
- * so, or was made to cover something when it grew. */
+/* Outside of the windows the image itself has nothing, unless it was made with
+ * contents, or was made to cover the backing file when it grew. */
 static bool outside_is_right(struct run *r, const struct qcow2_extent *x,
 			     uint64_t len, uint64_t off)
 {
@@ -155,7 +155,7 @@ static bool outside_is_right(struct run *r, const struct qcow2_extent *x,
 	uint64_t c = r->state.now.cluster;
 	const uint8_t *near;
 
-	/* The rest of a cluster is copied with what is written in it. */
+	/* A write copies the rest of its cluster. */
 	oracle_run(&r->now, 1, align_down(off, c), &near);
 	if (!near)
 		oracle_run(&r->now, 1,

@@ -9,7 +9,7 @@
 #define KIB UINT64_C(1024)
 #define MIB (KIB * KIB)
 
-/* How much of a disk operations may touch. */
+/* The most bytes of a disk that operations may touch. */
 #define WINDOW_MAX (6 * MIB)
 #define GROWTH_MAX (2 * MIB)
 
@@ -135,7 +135,7 @@ static void choose_maker(struct config *c, struct test_rng *rng, bool with_qemu)
 	if (with_qemu && small && !c->data && !c->backing && !c->prealloc &&
 	    one_in(rng, 8))
 		c->maker = MAKER_CONVERT;
-	/* Sizes that are no whole sectors are possible, but nobody makes
+	/* Sizes that are no whole sectors are possible, but only we make
 	 * them. */
 	if (c->maker == MAKER_OURS && !c->data && !c->prealloc &&
 	    c->size > 1024 && one_in(rng, 8))
@@ -213,7 +213,7 @@ bool config_simplify(struct config *c, unsigned step)
 	case 9:
 		c->plain_base = true;
 		return true;
-	/* The last one, which old programs do not know, goes first. */
+	/* The last option, which old programs do not know, goes first. */
 	case 10:
 		c->discard &= ~QCOW2_DISCARD_NO_UNREF;
 		return true;

@@ -1,5 +1,5 @@
 /*
- * What kind of image a sequence of operations runs on.
+ * The kind of image that a sequence of operations runs on.
  */
 #ifndef MODEL_CONFIG_H
 #define MODEL_CONFIG_H
@@ -59,7 +59,7 @@ struct config {
 /* @with_qemu: qemu-img is there to make images. */
 struct config config_random(uint64_t seed, bool with_qemu);
 
-/* Compressed clusters and snapshots are refused for some; qemu-img counts on
+/* Some images refuse compressed clusters and snapshots.  qemu-img relies on
  * wide refcounts, and rounds sizes to sectors when it takes a snapshot. */
 static inline bool config_has_compression(const struct config *c)
 {
@@ -77,7 +77,7 @@ bool config_simplify(struct config *c, unsigned step);
 
 /* The creation options as in `-o`. */
 void config_print(const struct config *c, char *text, size_t size);
-/* The same for a summary, with what is no creation option. */
+/* The same for a summary, with the settings that are no creation options. */
 void config_describe(const struct config *c, char *text, size_t size);
 
 #endif

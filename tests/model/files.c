@@ -84,7 +84,7 @@ static int dump_one(struct files *f, unsigned file, struct qcow2_error *err)
 	return rc < 0 ? rc : copy_store(f->stores[file], to, err);
 }
 
-/* A store keeps its file locked; qemu-img wants it to itself. */
+/* A store keeps its file locked, and qemu-img needs it unlocked. */
 static void let_go(struct files *f)
 {
 	for (unsigned i = 0; i < FILE_BACKING; i++) {

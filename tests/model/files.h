@@ -31,14 +31,14 @@ void files_release(struct files *f);
 int files_open(struct files *f, bool writable, const char *snapshot,
 	       struct qcow2_image **out, struct qcow2_error *err);
 
-/* Writes all files into the scratch directory, or closes those that are there
- * already: files_load() opens them again. */
+/* Writes all files into the scratch directory, or closes the files that are
+ * there already: files_load() opens them again. */
 int files_dump(struct files *f, struct qcow2_error *err);
 /* Reads the image back after qemu-img has changed it. */
 int files_load(struct files *f, struct qcow2_error *err);
 
-/* What the files hold now, but for the backing file; thawing, when the image is
- * closed, makes them hold it again.  @frozen is consumed. */
+/* The contents of the files, except the backing file.  Thawing restores them,
+ * when the image is closed; it consumes @frozen. */
 int files_freeze(struct files *f, struct qcow2_store *frozen[N_FILES],
 		 struct qcow2_error *err);
 int files_thaw(struct files *f, struct qcow2_store *frozen[N_FILES],

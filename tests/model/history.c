@@ -96,8 +96,8 @@ static void add_times(struct order *o)
 				o->edges[a * o->n + b] = true;
 }
 
-/* Who wrote last what the sector reads as comes after all others.  Where
- * several can have, nothing follows. */
+/* The last writer of the value that the sector has now comes after all others.
+ * If there are several candidates, nothing follows. */
 static void add_sector(struct order *o, uint32_t sector, uint32_t value)
 {
 	const struct history *h = o->h;
@@ -127,7 +127,7 @@ static bool comes_first(const struct order *o, const bool *gone, unsigned node)
 	return true;
 }
 
-/* Takes away whoever has nobody before him, until nobody is left. */
+/* Takes away each request that has none before it, until nothing changes. */
 static bool has_no_circle(const struct order *o)
 {
 	bool *gone = calloc(o->n + 1, sizeof(*gone));

@@ -1,10 +1,11 @@
 /*
- * What several threads did to a disk, and whether some order explains what was
- * read.
+ * The requests of several threads to a disk, and the question whether some
+ * order explains everything that was read.
  *
- * Every request takes a number from a clock when it begins and when it ends.
- * A request that ended before another began comes before it; so does one whose
- * sectors another has overwritten.  No circle may follow from that.
+ * Every request takes a number from a clock when it begins and when it ends.  A
+ * request that ended before another began comes before it, and so does a
+ * request whose sectors another has overwritten.  These rules must not form a
+ * circle.
  */
 #ifndef MODEL_HISTORY_H
 #define MODEL_HISTORY_H
@@ -32,11 +33,12 @@ struct history {
 	struct event events[HISTORY_EVENTS];
 };
 
-/* Is the disk explained, that reads as @after now?  If not, *sector. */
+/* Returns whether the history explains a disk that reads as @after now; if not,
+ * sets *sector. */
 bool history_explains(const struct history *h, const uint32_t *after,
 		      uint32_t *sector);
 
-/* Could a read between @begin and @end have seen @value? */
+/* Returns whether a read between @begin and @end could have seen @value. */
 bool history_allows(const struct history *h, uint32_t sector, uint32_t value,
 		    uint64_t begin, uint64_t end);
 

@@ -13,9 +13,10 @@
 /* Header clusters that hold more than any name can be. */
 enum { ROOMY_CLUSTER = 4096 };
 
-/* ---- What may be refused for other reasons ------------------------------- */
+/* ---- Refusals for other reasons ------------------------------------------ */
 
-/* A refcount that is too narrow: some cluster must have one that shows it. */
+/* A refusal because refcounts are too narrow: some cluster must have one that
+ * shows it. */
 static bool narrow_is_right(struct run *r, const struct op *op)
 {
 	uint32_t bits = r->state.now.refcount_bits;
@@ -30,7 +31,8 @@ static bool narrow_is_right(struct run *r, const struct op *op)
 	    !run_succeeds(r, judge_highest_refcount(r, &highest, &err),
 			  "refcounts", &err))
 		return false;
-	/* A snapshot counts no cluster more than once again. */
+	/* A snapshot adds no more than one reference for each that a cluster
+	 * has. */
 	if (op->kind == OP_AMEND ? highest <= max : highest <= max / 2)
 		return run_wrong(r,
 				 "refcounts of %" PRIu32 " bits are refused,"
@@ -288,7 +290,8 @@ bool run_view(struct run *r, const struct kept *k)
 	return run_succeeds(r, qcow2_close(img, &err), "close", &err) && ok;
 }
 
-/* Whoever looks at the file beside us sees what has been flushed. */
+/* A program that opens the file beside us sees the contents of the last
+ * flush. */
 static bool views(struct run *r)
 {
 	bool ok = run_flush(r);
@@ -352,7 +355,7 @@ static bool amend(struct run *r, const struct op *op, bool *refused)
 	       reopened(r);
 }
 
-/* So that nothing shines through. */
+/* Writes all of the range, so that nothing shines through. */
 static bool write_all(struct run *r)
 {
 	uint64_t end = min_u64(r->now.size, r->state.now.backing_size);
@@ -501,7 +504,8 @@ static bool run_one(struct run *r, const struct op *op, bool *refused)
 	case OP_BACKING:
 		return rebase(r, op, refused);
 	case OP_COMPACT:
-		/* A dry run puts nothing right, and refuses what is wrong. */
+		/* A dry run repairs nothing, and refuses an image with
+		 * defects. */
 		return low_settle(r) && compact(r, op, refused);
 	case OP_CHECK:
 		return run_close(r) && judge_check(r, op->flags, JUDGE_CLEAN) &&
@@ -511,7 +515,7 @@ static bool run_one(struct run *r, const struct op *op, bool *refused)
 	}
 }
 
-/* What is durable with the operation, the disk's contents too. */
+/* Operations that also make the disk's contents durable. */
 static bool flushes(const struct run *r, const struct op *op)
 {
 	return op->kind == OP_SNAPSHOT || op->kind == OP_APPLY ||

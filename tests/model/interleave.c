@@ -3,11 +3,11 @@
  *
  *	interleave [--seed N] [--limit N] [--part I/N] [--only N] pairs|triples
  *
- * The limit is for the orders of one pair, else 100, or 30 under a sanitizer;
- * of triples it is for all, else 4000 or 1000.
+ * The limit counts the orders of one pair, or the triples.  Without --limit it
+ * is 100 and 1000, or 30 and 200 under a sanitizer.
  *
- * Whatever the order, the disk must read as if the requests had come one after
- * the other, a read must have seen each sector as it was at some time, and the
+ * In every order the disk must read as if the requests had come one after the
+ * other, a read must have seen each sector as it was at some time, and the
  * closed image must be sound.
  */
 #include <assert.h>
@@ -315,7 +315,7 @@ static bool scene_play(struct scene *s, struct choices *c, struct test_rng *rng)
 	return ok;
 }
 
-/* ---- What is played ------------------------------------------------------ */
+/* ---- Scenes -------------------------------------------------------------- */
 
 static const struct request kinds[] = {
 	{ .op = { .kind = OP_WRITE } },
@@ -345,7 +345,7 @@ static const struct {
 	{ { 0, 16 }, { 8, 8 } },   /* apart: freed here, allocated there */
 };
 
-/* What becomes of freed clusters. */
+/* The ways in which freed clusters can be treated. */
 static const uint32_t policies[] = {
 	0,
 	QCOW2_DISCARD_REQUEST | QCOW2_DISCARD_OTHER,
@@ -398,7 +398,7 @@ static bool is_mine(const struct totals *t, uint64_t number)
 	return number % t->n_parts == t->part;
 }
 
-/* More orders than most pairs have; of the others a sample. */
+/* This is more orders than most pairs have; the other pairs get a sample. */
 static uint64_t usual_limit(bool triples)
 {
 	return triples ? TEST_AMOUNT(1000, 200) : TEST_AMOUNT(100, 30);

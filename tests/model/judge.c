@@ -26,8 +26,8 @@ struct findings {
 };
 
 /* A snapshot that is being deleted leaves its clusters to the disk before the
- * disk's entries say so.  Nobody is harmed by a kill between the two: who
- * writes there copies first.  Version 3 has the dirty bit meanwhile. */
+ * disk's entries say so.  A kill between the two does no harm: a writer copies
+ * the cluster first.  Version 3 has the dirty bit meanwhile. */
 static bool is_flag_off(const struct qcow2_finding *f)
 {
 	return f->defect == DEFECT_COPIED_FLAG &&
@@ -151,8 +151,8 @@ bool judge_image(struct run *r)
 
 /* ---- QEMU ---------------------------------------------------------------- */
 
-/* The oracle as a raw file.  Outside of the windows it has what the backing
- * file has there: nothing. */
+/* The oracle as a raw file.  Outside of the windows it has the same as the
+ * backing file: nothing. */
 static int dump_oracle(struct run *r, const char *path, struct qcow2_error *err)
 {
 	CLEANUP_STORE struct qcow2_store *raw = NULL;
@@ -204,8 +204,8 @@ static bool qemu_reads_snapshot(struct run *r, unsigned i)
 	       compare_file(r, "view", &r->snapshots[i]);
 }
 
-/* The disk becomes the snapshot's, in the copy that is shown to it.  Giving the
- * disk the snapshot's size, it loses clusters of VM state. */
+/* The copy that is shown to QEMU gets the snapshot as its disk.  QEMU loses
+ * clusters of VM state when it gives the disk the snapshot's size. */
 static bool qemu_applies_snapshot(struct run *r, unsigned i)
 {
 	char name[16];
@@ -220,7 +220,7 @@ static bool qemu_applies_snapshot(struct run *r, unsigned i)
 	       compare_file(r, "view", &r->snapshots[i]);
 }
 
-/* It cannot always make a disk larger over a backing file. */
+/* QEMU cannot always make a disk larger over a backing file. */
 static bool qemu_can_apply(const struct run *r, const struct kept *k)
 {
 	return r->state.now.version >= 3 && !r->state.had_vmstate &&
@@ -228,7 +228,7 @@ static bool qemu_can_apply(const struct run *r, const struct kept *k)
 	       (k->size < r->now.size || !r->state.now.backing);
 }
 
-/* It reads a snapshot with the size that the disk has now. */
+/* QEMU reads a snapshot with the size that the disk has now. */
 static bool qemu_reads_snapshots(struct run *r)
 {
 	uint64_t size = r->now.size;
@@ -252,7 +252,7 @@ bool judge_qemu(struct run *r)
 	if (!run_succeeds(r, files_dump(&r->files, &err), "dump", &err) ||
 	    !qemu_says(r, check))
 		return false;
-	/* It rounds sizes to sectors; such a disk ends elsewhere there. */
+	/* QEMU rounds sizes to sectors, so such a disk ends elsewhere there. */
 	return r->now.size % 512 ||
 	       (qemu_reads_disk(r) && qemu_reads_snapshots(r));
 }

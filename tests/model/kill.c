@@ -1,6 +1,6 @@
 /*
- * Ending without closing: what has been flushed is there when the image is
- * opened anew, and of what was not each sector is old or new.
+ * Ending without closing: an image that is opened anew has everything that was
+ * flushed, and each sector that was not is old or new.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -13,7 +13,7 @@
 
 enum { SECTOR = 512 };
 
-/* What a range held before an operation that is not durable yet. */
+/* The contents of a range before an operation that is not durable yet. */
 struct undo {
 	struct undo *older;
 	bool durable; /* a write with FUA: what is older is gone */
@@ -66,8 +66,8 @@ static bool sector_equals(const struct found *f, uint64_t sector)
 	return memcmp(f->bytes + at, f->now + at, len) == 0;
 }
 
-/* Sectors of [@off, @off + @len) of the window that hold what the oracle has
- * now are fine; without a second chance the others never will be. */
+/* Sectors of [@off, @off + @len) of the window are fine if they hold the value
+ * that the oracle has now; without a second chance the others never will be. */
 static void look(struct found *f, uint64_t len, uint64_t off, bool last_chance)
 {
 	uint64_t end = div_round_up(off + len, SECTOR);
@@ -137,7 +137,7 @@ static bool judge_window(struct run *r, unsigned i)
 
 /* ---- Killing ------------------------------------------------------------- */
 
-/* The image is closed on other files than those that are kept. */
+/* Closes the image on other files than those that are kept. */
 static bool abandon(struct run *r)
 {
 	struct qcow2_store *frozen[N_FILES] = { NULL };

@@ -1,5 +1,5 @@
 /*
- * F01: refcounts that are too low.  Whatever is done afterwards, the disk and its
+ * F01: refcounts that are too low.  After any operation the disk and its
  * snapshots have the bytes that they must have.
  */
 #include "api/handle.h"
@@ -72,8 +72,9 @@ static int read_entry(struct low *l, uint64_t index, uint64_t *block)
 	return rc;
 }
 
-/* Another block may count the cluster of a block that went: 0 then, lest the
- * cluster is a leak that nobody but this test has made. */
+/* Another block may count the cluster of a block that was taken away.  Its
+ * refcount becomes 0, or the cluster would be a leak that only this test has
+ * made. */
 static int forget_cluster(struct low *l, uint64_t cluster)
 {
 	CLEANUP_FREE uint8_t *bytes = malloc(l->geo.cluster_size);

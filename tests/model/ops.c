@@ -59,7 +59,7 @@ uint64_t op_random_place(const struct window *w, uint64_t unit,
 	return min_u64(at, w->off + w->len);
 }
 
-/* As much of a window as the disk has, and a little anyhow. */
+/* The part of a window that the disk has, and a little of it in any case. */
 static struct window there(const struct config *c, const struct window *w)
 {
 	struct window cut = *w;
@@ -89,7 +89,7 @@ static void random_range(const struct config *c, struct test_rng *rng,
 	op->len = end > op->off ? end - op->off : 1;
 }
 
-/* Compressed writes want whole clusters, up to the end of the disk. */
+/* Compressed writes must be whole clusters, up to the end of the disk. */
 static bool widen(const struct config *c, struct op *op)
 {
 	uint64_t off = align_down(op->off, c->cluster);

@@ -36,7 +36,7 @@ enum op_kind {
 	OP_NONE,  /* makes no sense as things are */
 };
 
-/* What OP_BACKING does. */
+/* The effects of OP_BACKING. */
 enum backing_change {
 	BACKING_RENAME, /* another name for the same file */
 	BACKING_RENAME_LONG,
@@ -46,7 +46,7 @@ enum backing_change {
 	BACKING_CHANGES,
 };
 
-/* What a write writes. */
+/* The contents of a write. */
 enum fill {
 	FILL_BYTE,   /* one byte, all over */
 	FILL_STAMP,  /* sectors that differ, and can be compressed */
@@ -102,15 +102,16 @@ static inline bool op_has_range(const struct op *op)
 /* Operations on the image as a whole. */
 struct op op_random_image(const struct config *c, struct test_rng *rng,
 			  bool with_qemu);
-/* Near a multiple of @unit inside of the window, or at its ends. */
+/* A place near a multiple of @unit inside of the window, or at its ends. */
 uint64_t op_random_place(const struct window *w, uint64_t unit,
 			 struct test_rng *rng);
 
-/* The operation on a disk of which only the first @c->size bytes are there;
- * OP_NONE when nothing is left. */
+/* The operation on a disk of which only the first @c->size bytes exist; OP_NONE
+ * when nothing is left. */
 struct op op_clip(const struct config *c, struct op op);
 
-/* What the operation writes at guest bytes [@off, @off + @len). */
+/* The bytes that the operation writes at [@off, @off + @len) of the guest's
+ * disk. */
 void op_fill(const struct op *op, uint8_t *buf, uint64_t len, uint64_t off);
 
 /* The parts into which a vectored operation is cut: their number, at most

@@ -22,7 +22,7 @@ void oracle_base(const struct config *c, uint8_t *buf, uint64_t len,
 			buf[i] = 0;
 }
 
-/* What is there before the first operation. */
+/* The contents before the first operation. */
 static uint64_t base_end(const struct config *c)
 {
 	if (c->maker == MAKER_CONVERT)
@@ -122,8 +122,8 @@ static uint8_t *bytes_at(struct oracle *o, const struct op *op)
 	return (uint8_t *)(uintptr_t)oracle_at(o, op->len, op->off);
 }
 
-/* Whole clusters only; without a zero flag (version 2) only where nothing
- * shines through. */
+/* Only whole clusters change; without a zero flag (version 2) only those
+ * through which nothing shines. */
 static void apply_discard(struct oracle *o, const struct op *op)
 {
 	const struct config *c = o->config;

@@ -1,5 +1,5 @@
 /*
- * What a disk must read as: arrays of bytes.
+ * The bytes that a disk must have, as arrays.
  */
 #ifndef MODEL_ORACLE_H
 #define MODEL_ORACLE_H
@@ -20,7 +20,7 @@ struct oracle oracle_new(const struct config *c);
 struct oracle oracle_copy(const struct oracle *o);
 void oracle_free(struct oracle *o);
 
-/* What a disk grows by is zeros. */
+/* A disk grows by zeros. */
 void oracle_resize(struct oracle *o, uint64_t size);
 
 /* The part of a window that this disk has. */
@@ -28,14 +28,14 @@ uint64_t oracle_window(const struct oracle *o, const struct window *w);
 
 void oracle_apply(struct oracle *o, const struct op *op);
 
-/* What must be read at @off; [off, off+len) lies in one window. */
+/* The bytes that must be read at @off; [off, off+len) lies in one window. */
 const uint8_t *oracle_at(const struct oracle *o, uint64_t len, uint64_t off);
 /* The longest part of [off, off+len) from @off on that lies in one window,
  * or in none: then *bytes is NULL. */
 uint64_t oracle_run(const struct oracle *o, uint64_t len, uint64_t off,
 		    const uint8_t **bytes);
 
-/* Contents of the backing file, and of images that are made full. */
+/* The contents of the backing file, and of images that are made full. */
 enum { BASE_PATTERN = 0xb5 };
 void oracle_base(const struct config *c, uint8_t *buf, uint64_t len,
 		 uint64_t off);

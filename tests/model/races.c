@@ -1,8 +1,8 @@
 /*
  * The race that loses data elsewhere, deliberately: a request has looked a
  * cluster up and is on its way to the disk; another frees that cluster, by a
- * discard, by zeroing, or by writing it anew; a third gets the cluster.  What
- * the third wrote must stay, and what the first reads must be its own.
+ * discard, by zeroing, or by writing it anew; a third gets the cluster.  The
+ * data of the third must stay, and the first must read its own.
  */
 #include "support/test.h"
 
@@ -21,7 +21,7 @@
 
 enum { CLUSTER = 4096, N_CLUSTERS = 64, OLD = 0x11, NEW = 0x22, OTHER = 0x33 };
 
-/* How the first cluster of the disk loses its place. */
+/* The ways in which the first cluster of the disk loses its place. */
 enum freeing { BY_DISCARD, BY_UNMAP, BY_COMPRESSING, N_FREEINGS };
 
 struct rig {
@@ -56,7 +56,7 @@ static void rig_open(struct rig *r, enum freeing freeing, uint32_t discard)
 			 0);
 	store_unref(inner);
 	assert_int_equal(files_open(&r->files, true, NULL, &r->img, NULL), 0);
-	/* Otherwise the claims ahead would be used up first. */
+	/* Otherwise the test would use up the claims ahead first. */
 	r->img->disk->layers[0].image->writer->alloc.ahead = 1;
 }
 

@@ -72,7 +72,7 @@ static int change(struct run *r, const struct op *op, unsigned flags,
 	return qcow2_discard(r->img, op->len, op->off, flags, err);
 }
 
-/* What may be refused is asked for again, in a way that may not. */
+/* A request that may be refused is repeated in a way that may not. */
 static bool run_change(struct run *r, const struct op *op)
 {
 	unsigned flags = op->flags;

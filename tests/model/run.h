@@ -1,10 +1,10 @@
 /*
  * Runs a sequence and judges it.
  *
- * Everything read on the way must be what the oracle says.  At the end the
- * image is closed; our check finds nothing wrong and nothing leaked, and the
- * image reads right when it is opened again, every snapshot too.  If asked,
- * qemu-img must say the same of it.
+ * Everything that is read on the way must match the oracle.  At the end the
+ * image is closed; our check must find no defect and no leak, and the image and
+ * every snapshot must read right when it is opened again.  If asked, qemu-img
+ * must say the same of it.
  */
 #ifndef MODEL_RUN_H
 #define MODEL_RUN_H
@@ -28,8 +28,8 @@ enum { WHY_BYTES = 512, VERDICT_OPS = 4096 };
 struct verdict {
 	bool ok;
 	char why[WHY_BYTES];
-	/* Where the disk reads wrong, for a script; len 0: it is something
-	 * else. */
+	/* The place where the disk reads wrong, for a script; len 0: the
+	 * failure is another one. */
 	uint64_t off;
 	uint64_t len;
 	uint8_t expected;                 /* all over that range */

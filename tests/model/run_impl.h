@@ -1,7 +1,7 @@
 /*
- * What the parts of a run share: run.c does what guests do, image_ops.c what is
- * done to the image as a whole, kill.c ends without closing, compare.c and
- * judge.c hold it against what must be there.
+ * The parts of a run: run.c makes the operations of guests, image_ops.c those
+ * on the image as a whole, kill.c ends without closing, compare.c and judge.c
+ * compare the image with the contents that it must have.
  */
 #ifndef MODEL_RUN_IMPL_H
 #define MODEL_RUN_IMPL_H
@@ -33,19 +33,19 @@ bool run_succeeds(struct run *r, int rc, const char *what,
 		  const struct qcow2_error *err);
 
 bool run_open(struct run *r);
-/* What a kill has lost is found here. */
+/* Closing finds the losses of a kill. */
 bool run_close(struct run *r);
 bool run_flush(struct run *r);
 
 /* ---- image_ops.c --------------------------------------------------------- */
 
-/* Whether it was refused goes to *refused. */
+/* Sets *refused to whether the image refused it. */
 bool run_image_op(struct run *r, const struct op *op, bool *refused);
 void run_drop_snapshots(struct run *r);
 /* The snapshot's disk and VM state, through an image that shows them; NULL: the
  * disk itself. */
 bool run_view(struct run *r, const struct kept *k);
-/* The image says of itself what it must. */
+/* Checks the properties that the image tells of itself. */
 bool run_state_matches(struct run *r);
 
 /* ---- compare.c ----------------------------------------------------------- */
@@ -63,7 +63,7 @@ bool compare_map(struct run *r);
 
 /* The operation is about to change the disk. */
 void undo_add(struct run *r, const struct op *op);
-/* All that was done is durable. */
+/* Everything that was done is durable. */
 void undo_clear(struct run *r);
 bool run_kill(struct run *r, const struct op *op);
 
@@ -71,19 +71,20 @@ bool run_kill(struct run *r, const struct op *op);
 
 /* Refcounts of the closed image become lower, here and there. */
 bool low_lower(struct run *r);
-/* Before it is closed: what nobody has put right so far is put right. */
+/* Before the image is closed: repairs the refcounts that nobody has repaired
+ * yet. */
 bool low_settle(struct run *r);
 
 /* ---- judge.c ------------------------------------------------------------- */
 
-/* What a repair may find. */
+/* The findings that a repair may have. */
 enum judge_found {
 	JUDGE_CLEAN,
 	JUDGE_LEAKY, /* clusters that nobody uses */
 	JUDGE_DIRTY, /* all that late refcounts lead to */
 };
 
-/* @repair: QCOW2_CHECK_REPAIR_* or 0.  Nothing must be wrong afterwards. */
+/* @repair: QCOW2_CHECK_REPAIR_* or 0.  Afterwards there must be no defect. */
 bool judge_check(struct run *r, unsigned repair, enum judge_found may);
 /* The closed image, at the end. */
 bool judge_image(struct run *r);

@@ -69,8 +69,8 @@ static void print_make(const struct config *c, FILE *out)
 
 /* ---- Operations ---------------------------------------------------------- */
 
-/* Guests' discards are always heard; whether they reach the file is the first
- * switch. */
+/* Guests' discards always reach the image; the first switch decides whether
+ * they reach the file. */
 static void print_discard(const struct config *c, FILE *out)
 {
 	static const struct {
@@ -89,7 +89,7 @@ static void print_discard(const struct config *c, FILE *out)
 			fprintf(out, ",%s=on", switches[i].option);
 }
 
-/* Opens as the trial did, where that is not the usual way. */
+/* Opens as the trial did, unless that is the usual way. */
 static void print_open(const struct config *c, FILE *out)
 {
 	if (!c->discard && !c->l2_cache_bytes && !c->l2_slice_bytes &&
@@ -204,7 +204,7 @@ static void print_next(const struct trial *t, const struct op *op, size_t i,
 		fputs("\"$QCOW2\" check -q -r all top || :\n", out);
 }
 
-/* Operations are printed as far as they made sense when they were run. */
+/* Operations are printed in the form in which they were run. */
 static void print_ops(const struct trial *t, const struct verdict *v, FILE *out)
 {
 	struct state s = state_new(&t->config);

@@ -13,7 +13,8 @@ bool script_is_inside(const struct op *op)
 		       : op->kind == OP_VMSTATE || op->kind == OP_KILL;
 }
 
-/* One byte instead of what it was, and whole sectors, as QEMU wants them. */
+/* VM state is one byte all over in place of the trial's contents, and in whole
+ * sectors, as QEMU needs it. */
 void script_inside(const struct op *op, FILE *out)
 {
 	if (op->kind == OP_KILL)

@@ -49,7 +49,7 @@ static bool cut_chunks(struct shrink *s, size_t size)
 	bool progress = false;
 	size_t at = s->best->ops.n;
 
-	/* From the end: what comes after the damage goes first. */
+	/* From the end: operations after the damage go first. */
 	while (at > 0) {
 		size_t n = min_u64(size, at);
 		struct trial t = copy(s);

@@ -9,15 +9,15 @@
 
 enum { STAMP_SECTOR = 512 };
 
-/* What a sector can hold that is no stamp of its own. */
+/* Values of a sector that has no stamp of its own. */
 #define STAMP_ZERO 0u
 #define STAMP_FOREIGN UINT32_MAX
 
 /* @number: of the request, 1 and up. */
 void stamp_write(uint8_t *sector, uint32_t lba, uint32_t number);
 
-/* The request that wrote it; STAMP_ZERO for zeros, STAMP_FOREIGN for a torn
- * sector and one that belongs elsewhere. */
+/* The request that wrote the sector; STAMP_ZERO for zeros, STAMP_FOREIGN for a
+ * torn sector and one that belongs elsewhere. */
 uint32_t stamp_read(const uint8_t *sector, uint32_t lba);
 
 #endif

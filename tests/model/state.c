@@ -8,7 +8,8 @@
 #include "base/checked.h"
 
 #define MIB (UINT64_C(1) << 20)
-/* How much may be preallocated, or covered with zeros over the backing file. */
+/* The most bytes that may be preallocated, or covered with zeros over the
+ * backing file. */
 #define GROWTH_MAX (4 * MIB)
 
 struct state state_new(const struct config *c)
@@ -25,7 +26,7 @@ void kept_name(const struct kept *k, char name[16])
 	snprintf(name, 16, "s%" PRIu32, k->number);
 }
 
-/* ---- What makes sense ---------------------------------------------------- */
+/* ---- Operations that make sense ------------------------------------------ */
 
 static bool qemu_can(const struct config *now)
 {
@@ -53,7 +54,7 @@ static struct op fit_snapshot(const struct state *s, struct op op)
 	return op;
 }
 
-/* QEMU would have to give the disk another size, which it cannot always. */
+/* QEMU would have to give the disk another size, which it cannot always do. */
 static struct op fit_kept(const struct state *s, struct op op)
 {
 	op.which = s->n_kept ? op.which % s->n_kept : SNAPSHOT_NOBODY;
@@ -72,7 +73,8 @@ static bool is_cramped(const struct state *s)
 	return s->now.cluster < 4096 && strlen(s->backing_name) > 40;
 }
 
-/* What fails on the way would leave half of the rest. */
+/* An amendment that fails on the way would leave its other changes half
+ * done. */
 static struct op fit_amend(const struct state *s, struct op op)
 {
 	uint32_t version = s->now.version;
@@ -96,7 +98,7 @@ static struct op fit_backing(const struct state *s, struct op op)
 
 	if (s->now.data == DATA_FILE_RAW && !changes)
 		return op;
-	/* Snapshots would read otherwise. */
+	/* Snapshots would change their contents. */
 	if ((changes && s->n_kept) || (op.which == BACKING_ATTACH) == there ||
 	    !s->backing)
 		op.kind = OP_NONE;
@@ -123,7 +125,7 @@ struct op state_fit(const struct state *s, struct op op)
 	}
 }
 
-/* ---- What is refused ----------------------------------------------------- */
+/* ---- Refusals ------------------------------------------------------------ */
 
 static int size_refusal(const struct state *s, const struct op *op,
 			uint32_t version)
@@ -205,7 +207,7 @@ int state_refusal(const struct state *s, const struct op *op)
 	}
 }
 
-/* ---- What has changed ---------------------------------------------------- */
+/* ---- Changes of the state ------------------------------------------------ */
 
 static uint32_t next_id(const struct state *s)
 {

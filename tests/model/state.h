@@ -1,6 +1,6 @@
 /*
- * What the image is while a sequence runs: the configuration as far as
- * operations change it, and the snapshots; and what must be refused.
+ * The state of the image while a sequence runs: the configuration as operations
+ * change it, the snapshots, and the operations that must be refused.
  */
 #ifndef MODEL_STATE_H
 #define MODEL_STATE_H
@@ -39,12 +39,13 @@ struct state state_new(const struct config *c);
 /* The operation as far as it makes sense now; else OP_NONE. */
 struct op state_fit(const struct state *s, struct op op);
 
-/* The error with which it must be refused; 0: it must work.  Refcounts that
- * are too narrow and header clusters that are too small are for others. */
+/* The error with which the operation must be refused; 0: it must work.  Other
+ * code judges refcounts that are too narrow and header clusters that are too
+ * small. */
 int state_refusal(const struct state *s, const struct op *op);
 
 /* Either the operation was done or, with @refused, it was not.  An amendment
- * that is refused late has changed what comes before the refcounts. */
+ * that is refused late has made the changes that come before the refcounts. */
 void state_done(struct state *s, const struct op *op, bool refused);
 
 /* The name that OP_BACKING gives to the backing file; NULL: none. */

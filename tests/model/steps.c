@@ -15,7 +15,7 @@
 #include "base/cleanup.h"
 #include "stores/hook.h"
 
-/* Nobody moves for so long: nobody ever will. */
+/* A thread that has not moved for so long never will. */
 enum { PATIENCE_SEC = 20 };
 
 enum turn { TURN_RUNNING, TURN_STOPPED, TURN_LET_GO, TURN_ENDED };
@@ -37,7 +37,7 @@ struct steps {
 	struct stepper threads[STEPS_THREADS];
 };
 
-/* Whose thread this is; NULL in all others, which never stop. */
+/* The number of this thread; NULL in all others, which never stop. */
 static _Thread_local struct stepper *self;
 
 struct steps *steps_new(void)
@@ -122,7 +122,8 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* Asleep outside of a point: it waits for a lock of the library. */
+/* The thread is asleep outside of a point: it waits for a lock of the
+ * library. */
 static bool is_asleep(const struct stepper *t)
 {
 	char path[64];
@@ -167,7 +168,7 @@ static void settle_one(struct steps *s, unsigned i)
 	}
 }
 
-/* Who waits may have been woken by who came last. */
+/* The thread that came last may have woken one that waits. */
 static void settle(struct steps *s)
 {
 	for (unsigned round = 0; round < 2; round++)

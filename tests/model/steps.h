@@ -5,7 +5,8 @@
  * each read, write, zeroing, truncation and barrier of a store that was made
  * here, and after each write.  When all have stopped, ended, or wait for one
  * another inside of the library, one of those that stopped goes on to its next
- * point.  Which one is a list of choices; all lists are all interleavings.
+ * point.  A list of choices says which one; all lists together are all
+ * interleavings.
  */
 #ifndef MODEL_STEPS_H
 #define MODEL_STEPS_H
@@ -36,8 +37,8 @@ int steps_store_new(struct steps *s, struct qcow2_store *inner,
 /*
  * Runs @fn(@arg, i) for i below @n, each in its thread.  The first choices are
  * those of *c; what follows is chosen by @rng, or the first one each time
- * without it; *c says afterwards what was chosen.  False when all wait for one
- * another for ever: the threads are lost then.
+ * without it; *c says afterwards what was chosen.  Returns false when all wait
+ * for one another for ever; the threads are lost then.
  */
 bool steps_run(struct steps *s, unsigned n, void (*fn)(void *arg, unsigned i),
 	       void *arg, struct choices *c, struct test_rng *rng);

@@ -4,11 +4,11 @@
  *
  *	threads [--seed N] [--rounds N]
  *
- * Without --rounds it is 2000 of them, or 300 under a sanitizer.
+ * Without --rounds it runs 2000 rounds, or 300 under a sanitizer.
  *
- * A round is short: some requests of each thread, then everybody stops, and
- * what was read meanwhile and what the disk holds now must follow from some
- * order of the requests.  Every few rounds the image is closed, checked, and
+ * A round is short: each thread makes some requests, then all stop, and some
+ * order of the requests must explain everything that was read meanwhile and the
+ * contents of the disk now.  Every few rounds the image is closed, checked, and
  * opened again.
  */
 #include <assert.h>
@@ -137,7 +137,7 @@ static int write_stamps(struct rig *r, const struct event *e, bool compress,
 	return qcow2_pwrite(r->img, buf, bytes, off, 0, err);
 }
 
-/* Of what is discarded only whole clusters change. */
+/* A discard changes only whole clusters. */
 static void narrow(const struct rig *r, struct event *e)
 {
 	uint32_t unit = r->config.cluster / STAMP_SECTOR;
