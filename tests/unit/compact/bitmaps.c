@@ -1,6 +1,6 @@
 /*
- * Bitmaps that lie at the end of the file move to its start.  Whatever fails on
- * the way, and wherever a crash comes, they say what they said.
+ * Bitmaps that lie at the end of the file move to its start.  They keep their
+ * bits through any failure and any crash on the way.
  */
 #include "compact/compact.h"
 

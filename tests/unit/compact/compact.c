@@ -1,5 +1,5 @@
 /*
- * What moves in a compaction, kind by kind, and what stays.
+ * The moves of a compaction, kind by kind, and the clusters that stay.
  */
 #include "rig.h"
 
@@ -352,8 +352,8 @@ static uint64_t get64(struct qcow2_store *store, uint64_t off)
 	return get_be64(raw);
 }
 
-/* A block that describes the far end of a sparse file would have sets of
- * terabytes made. */
+/* A block that describes the far end of a sparse file would call for sets of
+ * terabytes. */
 TEST(sets_that_no_memory_holds_are_refused)
 {
 	struct qcow2_create_opts o = { .cluster_size = 2 << 20,

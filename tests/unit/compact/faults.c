@@ -1,8 +1,8 @@
 /*
- * Compaction again and again, and each time another of its calls to the host,
- * or another of its allocations, fails.  That is told; afterwards the disk and
- * its snapshot are what they were, the check finds leaks at most, and the next
- * run does the rest.
+ * Compaction runs again and again, and each time another of its calls to the
+ * host, or another of its allocations, fails.  The failure is told; afterwards
+ * the disk and its snapshot are as before, the check finds leaks at most, and
+ * the next run does the rest.
  */
 #include "rig.h"
 
@@ -16,7 +16,7 @@
 
 struct scene {
 	struct rig r;
-	uint8_t *view; /* what the snapshot is */
+	uint8_t *view; /* the contents of the snapshot */
 };
 
 /* Something of each kind that moves, behind free space. */
@@ -65,7 +65,7 @@ static void expect_all(struct scene *s, struct rig *after)
 	rig_expect_view(after, "then", s->view, s->r.size);
 }
 
-/* Leaks are no news here. */
+/* Leaks are allowed here. */
 static void expect_sound(struct qcow2_store *store)
 {
 	struct qcow2_check_result found = { .struct_size = sizeof(found) };

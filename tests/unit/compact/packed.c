@@ -1,5 +1,5 @@
 /*
- * How compressed data moves in a compaction, and where it does not go.
+ * Moves of compressed data in a compaction, and places where it does not go.
  */
 #include "compact/packed.h"
 
@@ -41,7 +41,7 @@ TEST_SLOW(compressed_data_fills_gaps)
 			compact_discard(&r, i, 1);
 	rig_close(&r);
 	result = compact_all(&r);
-	/* Not a cluster was free. */
+	/* No cluster was free before. */
 	assert_true(result.clusters_moved >= 35);
 	assert_true(result.file_size_after <= 26 * 65536);
 	rig_release(&r);
@@ -143,8 +143,8 @@ static void set_refcount(struct rig *r, uint64_t host_off, uint16_t value)
 			 0);
 }
 
-/* Cluster 60 of the disk is given the bytes of compressed cluster 50, and the
- * entry of that points into it. */
+/* Cluster 60 of the disk gets the bytes of compressed cluster 50, and the entry
+ * of cluster 50 points into it. */
 static void put_inside(struct rig *r)
 {
 	uint64_t packed = packed_at(r, 50);
@@ -167,7 +167,7 @@ static void put_inside(struct rig *r)
 	set_refcount(r, packed, 1);
 }
 
-/* Nobody writes that, but each is readable and every refcount is right. */
+/* No program writes that, but each is readable and every refcount is right. */
 TEST(data_with_compressed_data_inside_stays)
 {
 	uint64_t plain;
@@ -183,7 +183,7 @@ TEST(data_with_compressed_data_inside_stays)
 	put_inside(&r);
 	rig_check(&r);
 	plain = host_of(&r, 60);
-	/* What looks like gaps there is data. */
+	/* The seeming gaps there are data. */
 	compact_run(&r, 0);
 	rig_check(&r);
 	assert_int_equal(host_of(&r, 60), plain);

@@ -27,7 +27,7 @@ static const struct qcow2_create_opts kinds[] = {
 struct story {
 	struct rig r;
 	struct test_rng rng;
-	uint8_t *views[N_SNAPSHOTS]; /* what snapshot "a" ... is; or NULL */
+	uint8_t *views[N_SNAPSHOTS]; /* contents of snapshot "a" ...; or NULL */
 };
 
 static void write_some(struct story *s, uint64_t first, uint64_t n)

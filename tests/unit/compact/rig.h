@@ -93,7 +93,8 @@ static inline struct qcow2_compact_result compact_run(struct rig *r,
 
 	opts.flags = flags;
 	rig_open(r);
-	/* What caches know by now must not be believed afterwards. */
+	/* The caches are filled now, and their contents must not be believed
+	 * afterwards. */
 	rig_expect(r);
 	if (qcow2_compact(r->img, &opts, &result, &err) < 0)
 		rig_fail("compact", &err);
@@ -102,7 +103,7 @@ static inline struct qcow2_compact_result compact_run(struct rig *r,
 	return result;
 }
 
-/* T2: an image that is open for reading is enough to know the same. */
+/* T2: an image that is open for reading is enough to find out the same. */
 static inline void compact_look(struct rig *r,
 				const struct qcow2_compact_result *expected)
 {
@@ -138,7 +139,7 @@ static inline struct qcow2_compact_result compact_predict(struct rig *r)
 	return result;
 }
 
-/* All that every compaction must do, on the closed image. */
+/* The properties of every compaction, on the closed image. */
 static inline struct qcow2_compact_result compact_all(struct rig *r)
 {
 	uint64_t before = compact_size(r->store);
@@ -190,7 +191,7 @@ static inline uint64_t l2_off(struct rig *r, uint64_t index)
 	return l1_table_off(raw64(r, l1_off(r) + 8 * index));
 }
 
-/* Where the L2 entry of a cluster lies; of tables without extended entries. */
+/* The place of a cluster's L2 entry, in tables without extended entries. */
 static inline uint64_t entry_at(struct rig *r, uint64_t cluster)
 {
 	uint64_t per_table = r->create.cluster_size / 8;

@@ -1,5 +1,5 @@
 /*
- * Decoders: what they accept, what they refuse, and that they are reused.
+ * Decoders: they accept some streams, refuse others, and are reused.
  */
 #include "compress/codec.h"
 
@@ -191,8 +191,8 @@ TEST(refuses_huge_zstd_windows)
 	free(plain);
 }
 
-/* What the decoder makes of damage is its business; that it stays inside its
- * buffers is ours. */
+/* The decoder may make anything of damage, but it must stay inside its
+ * buffers. */
 TEST_SLOW(survives_flipped_bits)
 {
 	struct test_rng rng = test_rng_init(test_seed());

@@ -1,5 +1,6 @@
 /*
- * Encoders: what they make is read back, and depends on nothing but the input.
+ * Encoders: their output can be read back, and depends on nothing but the
+ * input.
  */
 #include "compress/encode.h"
 
@@ -62,8 +63,7 @@ static bool has_fast(void)
 	return encoder_has_level(CODEC_ZLIB, ENCODE_LEVEL_FAST + 1);
 }
 
-/* A reader with 4 KiB of memory for what went before, which is refused what
- * lies further back. */
+/* A reader that remembers 4 KiB and refuses a reference further back. */
 static void read_narrowly(const uint8_t *packed, size_t n, const uint8_t *plain)
 {
 	uint8_t out[32];
@@ -222,7 +222,8 @@ static void make_by_threads(int level)
 	free(plain);
 }
 
-/* Whatever an encoder has done before, and whoever shares the pool. */
+/* Neither the past of an encoder nor the users of the pool change the
+ * output. */
 TEST_SLOW(threads_make_the_same_bytes)
 {
 	for (int level = 0; level <= ENCODE_LEVEL_MAX_FAST; level++)

@@ -45,7 +45,7 @@ TEST(the_block_is_durable_before_its_entry)
 	assert_int_equal(record_n_events(t.log), from + 2);
 	assert_int_equal(record_event(t.log, from)->op, STORE_OP_WRITE);
 	assert_int_equal(record_event(t.log, from + 1)->op, STORE_OP_FLUSH);
-	/* That is written with the refcounts of the next commit. */
+	/* The entry is written with the refcounts of the next commit. */
 	assert_int_equal(commit_flush(&t.commit, NULL), 0);
 	assert_int_equal(record_n_events(t.log), from + 4);
 	assert_int_equal(record_event(t.log, from + 2)->op, STORE_OP_WRITE);
@@ -89,7 +89,7 @@ TEST(a_block_is_not_made_behind_its_region)
 	rig_release(&t);
 }
 
-/* T1: such an entry has no offset and is not empty.  Whoever took it for a
+/* T1: such an entry has no offset and is not empty.  Code that took it for a
  * missing block made one, looked again, and so for ever. */
 TEST(an_entry_of_reserved_bits_alone_is_refused)
 {
@@ -188,7 +188,7 @@ TEST(nothing_grows_after_a_barrier_that_failed)
 	expect_broken(STORE_OP_FLUSH, 1, PER_TABLE);
 }
 
-/* D5: also when others come meanwhile. */
+/* D5: also when other entries come meanwhile. */
 TEST(an_entry_that_was_not_written_goes_with_the_next_commit)
 {
 	uint64_t first, second;
@@ -210,7 +210,7 @@ TEST(an_entry_that_was_not_written_goes_with_the_next_commit)
 	rig_release(&t);
 }
 
-/* The header is its caller's business; what was written for it stays free of
+/* The header is the caller's business; clusters written for it stay closed to
  * others until that is settled. */
 TEST(a_table_that_the_header_did_not_get_is_left_behind)
 {

@@ -45,7 +45,7 @@ TEST(what_was_proved_is_claimed_first)
 	rig_release(&t);
 }
 
-/* It is 0 because it was too low, which is for the proof to say. */
+/* It is 0 because it was too low: only the proof can say that. */
 TEST(a_doubted_refcount_of_zero_may_be_lowered)
 {
 	uint64_t gap_off;

@@ -104,7 +104,7 @@ static uint64_t lookup(struct qcow2_store *s, const struct geometry *g,
 	return value;
 }
 
-/* Everything listed, ourselves once each, and nothing else. */
+/* Listed clusters have their counts, ours 1 each, and all others 0. */
 static void expect_counts(struct qcow2_store *s, const struct geometry *g,
 			  const struct refbuild *b, const struct list *l)
 {
@@ -214,8 +214,8 @@ TEST(random_images_keep_all_their_refcounts)
 	}
 }
 
-/* Where the structures count themselves in a block of their own, and where
- * their number pushes their end into the next one. */
+/* In some places the structures count themselves in a block of their own; in
+ * others their number pushes their end into the next one. */
 TEST(they_count_themselves_wherever_they_begin)
 {
 	struct geometry g = geometry_of(9, 6); /* 64 to a block */
@@ -236,7 +236,7 @@ TEST(they_count_themselves_wherever_they_begin)
 	}
 }
 
-/* Blocks come into being for what is counted, however far away it is. */
+/* Blocks are made only for clusters that are counted, however far away. */
 TEST(sparse_files_cost_what_is_in_use)
 {
 	struct geometry g = geometry_of(16, 4);
@@ -276,7 +276,7 @@ TEST(tables_beyond_the_limit_are_refused)
 	store_unref(s);
 }
 
-/* What is in use is not touched, and all is durable at the end. */
+/* Clusters in use are not touched, and all is durable at the end. */
 TEST(nothing_below_the_start_is_written)
 {
 	struct geometry g = geometry_of(12, 3);

@@ -208,8 +208,8 @@ TEST(what_was_taken_is_written)
 	rig_release(&t);
 }
 
-/* What is left when an amended image's new refcounts cannot be opened: who goes
- * on writing is told so, and asks this first. */
+/* This state is left when an amended image's new refcounts cannot be opened: a
+ * writer that goes on is told so, and asks this first. */
 TEST(refcounts_that_are_none_are_clean)
 {
 	struct rig t;

@@ -43,8 +43,7 @@ static void is_told_of_both(relocate_fn *move, uint64_t (*where)(struct rig *))
 	rig_release(&t);
 }
 
-/* Calls of @op: of the copy that fails, nobody is to believe that it is
- * metadata. */
+/* Calls of @op fail: nobody may then believe that the copy is metadata. */
 static void failed_copy(relocate_fn *move, uint64_t (*where)(struct rig *),
 			enum store_op op)
 {

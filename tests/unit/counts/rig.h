@@ -1,6 +1,7 @@
 /*
- * What the tests of counts/ share: the parts that a commit ties together, over a
- * new image whose every store call can be looked at and made to fail.
+ * The common part of the tests of counts/: the parts that a commit ties
+ * together, over a new image whose every store call can be looked at and made
+ * to fail.
  */
 #ifndef UNIT_COUNTS_RIG_H
 #define UNIT_COUNTS_RIG_H
@@ -34,7 +35,7 @@ struct rig {
 	struct cache l2;
 	struct l1_table l1;
 	struct commit commit;
-	/* What the refcounts told. */
+	/* The messages of the refcounts. */
 	unsigned n_new;
 	unsigned n_old;
 	uint64_t new_off;

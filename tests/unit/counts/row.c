@@ -76,8 +76,9 @@ TEST(without_a_gap_the_end_is_taken)
 	rig_release(&t);
 }
 
-/* A long row takes a longer table, which lies at the end and moves the row on:
- * once more out of what the table describes, if that has no room to spare. */
+/* A long row takes a longer table.  The table lies at the end and moves the row
+ * on: once more past the clusters that the table describes, if that has no room
+ * to spare. */
 TEST(a_row_may_take_more_than_the_table_describes)
 {
 	for (uint64_t n = PER_TABLE / 2; n <= 8 * PER_TABLE; n += 509) {

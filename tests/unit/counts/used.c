@@ -59,11 +59,11 @@ TEST(the_last_that_is_used_is_found_from_behind)
 	assert_int_equal(refcounts_set(&t.refs, 1, 40 * PER_BLOCK + 9, NULL),
 			 0);
 	assert_int_equal(used_end(&t, 0, end), 40 * PER_BLOCK + 10);
-	/* What lies at or behind the end does not count. */
+	/* Clusters at or behind the end do not count. */
 	assert_int_equal(used_end(&t, 0, 40 * PER_BLOCK + 10),
 			 40 * PER_BLOCK + 10);
 	assert_int_equal(used_end(&t, 0, 40 * PER_BLOCK + 9), first_end);
-	/* Nor what lies before the first. */
+	/* Nor do those before the first. */
 	assert_int_equal(used_end(&t, 20 * PER_BLOCK, 40 * PER_BLOCK),
 			 20 * PER_BLOCK);
 	assert_int_equal(used_end(&t, 40 * PER_BLOCK + 10, end),
@@ -185,8 +185,8 @@ TEST(a_walk_that_cannot_read_says_so_and_can_go_on)
 	rig_release(&t);
 }
 
-/* Nothing is claimed where nobody knows what lies there; the end of such a file
- * is too far for a block of refcounts. */
+/* Nothing is claimed where nobody knows the contents; the end of such a file is
+ * too far for a block of refcounts. */
 TEST(a_claim_does_not_step_through_a_long_tail)
 {
 	struct claim c;

@@ -64,8 +64,8 @@ static bool has_magic(struct shim *s)
 	return get_be32(magic) == HEADER_MAGIC;
 }
 
-/* Before it is an image again, it is none: over the remains of an old one, on
- * a file and on a device, the n-th call fails. */
+/* The file is no image before it is one again: over the remains of an old one,
+ * on a file and on a device, the n-th call fails. */
 static bool fail_nth(const struct qcow2_create_opts *o, unsigned nth,
 		     bool device, bool fail_data)
 {

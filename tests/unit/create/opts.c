@@ -16,7 +16,7 @@
 		.struct_size = sizeof(struct qcow2_create_opts), __VA_ARGS__ \
 	}
 
-/* What a message must mention, and the code it comes with. */
+/* The code of a refusal, and the word that its message must mention. */
 struct refusal {
 	struct qcow2_create_opts opts;
 	int code;

@@ -1,7 +1,7 @@
 /*
- * What the tests of creation share: a store over a memory store that fails
- * when told to, and that can have the fixed size of a block device; images in
- * memory.
+ * The common part of the tests of creation: a store over a memory store that
+ * fails when told to, and that can have the fixed size of a block device;
+ * images in memory.
  */
 #ifndef UNIT_CREATE_RIG_H
 #define UNIT_CREATE_RIG_H
@@ -22,8 +22,8 @@
 
 struct shim {
 	struct qcow2_store *inner;
-	unsigned calls;   /* that can fail, so far */
-	unsigned fail_at; /* this one does, counted from 1; 0: none */
+	unsigned calls;   /* those that can fail, so far */
+	unsigned fail_at; /* number of the one that does, from 1; 0: none */
 	bool fixed_size;
 	bool no_truncate; /* grows by writes only */
 	unsigned n_flushes;

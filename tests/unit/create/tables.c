@@ -25,8 +25,9 @@ struct subject {
 	const char *what; /* the options, for messages */
 };
 
-/* What comes before the data, in memory that every call uses again: fresh pages
- * for thousands of images would cost most of the time of this test. */
+/* Reads all that comes before the data into memory that every call uses again:
+ * fresh pages for thousands of images would cost most of the time of this
+ * test. */
 static uint8_t *read_metadata(struct qcow2_store *store, uint64_t len)
 {
 	static uint8_t *room;
@@ -109,7 +110,7 @@ static void check_refcount(struct subject *s, const uint8_t *block, uint64_t k,
 			 s->refs[cluster]);
 }
 
-/* A byte is the least that can be asked for zeros at once. */
+/* A byte is the least that can be compared with zeros at once. */
 static void check_refcount_block(struct subject *s, uint64_t off, uint64_t i)
 {
 	const uint8_t *block = s->bytes + off;
@@ -240,7 +241,8 @@ static uint64_t size_limit(const struct qcow2_create_opts *o)
 	return L1_TABLE_BYTES_MAX / 8 * per_table * o->cluster_size;
 }
 
-/* What would only take long: large fills, and large tables more than once. */
+/* Options that would only take long: large fills, and large tables more than
+ * once. */
 static bool is_slow(const struct qcow2_create_opts *o)
 {
 	uint64_t n = o->virtual_size / o->cluster_size;

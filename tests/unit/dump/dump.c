@@ -5,8 +5,8 @@
 #include "lines.h"
 #include "store/hold.h"
 
-/* Where anything is damaged anything may be told, but each dump ends, and a
- * dump of the header always says something. */
+/* A dump of damage may tell anything, but each dump ends, and a dump of the
+ * header always says something. */
 TEST(random_damage_is_told)
 {
 	struct test_rng rng = test_rng_init(test_seed());
@@ -61,7 +61,7 @@ TEST(the_caller_stops_it)
 	rig_free(r);
 }
 
-/* Nobody need listen. */
+/* A caller need not listen. */
 TEST(without_a_callback_it_is_only_read)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
@@ -89,7 +89,7 @@ TEST(an_image_that_somebody_writes_to_is_left_alone)
 	rig_free(r);
 }
 
-/* Entries that all differ are what fills the output. */
+/* Entries that all differ make the longest output. */
 TEST(there_is_an_end_to_what_is_told)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ 0 });
@@ -107,7 +107,7 @@ TEST(there_is_an_end_to_what_is_told)
 	rig_put64(r, HEADER_OFF_L1_OFF, 1 << 20);
 	rig_put32(r, HEADER_OFF_L1_SIZE, (uint32_t)n);
 	opts.what = QCOW2_DUMP_L1;
-	/* One more than there may be: the record of the table itself. */
+	/* One more record than there may be: that of the table itself. */
 	assert_int_equal(qcow2_dump_store(r->store, &opts, &err), -E2BIG);
 	assert_int_equal(err.reason, QCOW2_REASON_BUDGET);
 	opts.index = 1;

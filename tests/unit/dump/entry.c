@@ -95,7 +95,7 @@ TEST(flags_are_held_against_refcounts)
 	rig_free(r);
 }
 
-/* Its flag says nothing, and it lies in as many clusters as it likes. */
+/* Its flag says nothing, and it may lie in any number of clusters. */
 TEST(compressed_data_has_the_refcounts_of_its_clusters)
 {
 	struct small s;
@@ -113,7 +113,7 @@ TEST(compressed_data_has_the_refcounts_of_its_clusters)
 	rig_free(r);
 }
 
-/* Whose end and whose refcounts are not known here. */
+/* The end and the refcounts of a data file are not known here. */
 TEST(a_data_file_has_an_offset_and_no_refcount)
 {
 	struct rig *r = rig_new(&(struct rig_opts){

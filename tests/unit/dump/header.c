@@ -91,7 +91,7 @@ TEST(tells_every_defect_of_the_header)
 	rig_free(r);
 }
 
-/* What is in the file is told, not what was put in its place. */
+/* The dump tells what the file has, not what was put in its place. */
 TEST(goes_on_behind_fields_that_cannot_be)
 {
 	struct rig *r = fresh();
@@ -143,7 +143,7 @@ TEST(without_cluster_bits_there_is_the_header_alone)
 	rig_free(r);
 }
 
-/* However short the file is, what it has is told. */
+/* A file of any length is told as far as it goes. */
 TEST(tells_what_a_cut_file_has)
 {
 	struct rig *r = fresh();

@@ -64,7 +64,7 @@ TEST(tells_what_an_entry_breaks)
 	rig_free(r);
 }
 
-/* The end of an image is what is lost first. */
+/* The end of an image is lost first. */
 TEST(tells_what_a_cut_file_has)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ .size = 600u << 21 });

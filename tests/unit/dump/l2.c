@@ -61,7 +61,7 @@ TEST(tells_subclusters)
 		       " host-offset=0x30000 copied"
 		       " subclusters-allocated=0x2 subclusters-zero=0x2"
 		       " !l2-bitmap-conflict");
-	/* Equal entries are a row whatever they say. */
+	/* Equal entries are a row, whatever they say. */
 	expect_line(l, "l2-entry@0x10050 index=5 count=2"
 		       " guest-offset=0x50000 entry=0x0 kind='unallocated'"
 		       " subclusters-allocated=0x0"

@@ -94,7 +94,7 @@ TEST(a_broken_header_is_told_all_the_same)
 	struct lines *l;
 
 	rig_put(r, r->crypto.off, "X", 1);
-	/* What is text in it may be anything. */
+	/* Text fields may hold any bytes. */
 	rig_put(r, r->crypto.off + 8, "a\n", 2);
 	l = lines_of(r->store, NULL);
 	expect_line(l, "luks@0x5000 cipher='a\\x0as' mode='xts-plain64'"

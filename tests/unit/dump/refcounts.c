@@ -97,7 +97,7 @@ TEST(a_row_of_one_block_is_read_once)
 	rig_free(r);
 }
 
-/* 2^20 blocks of 2 MiB in a sparse file are what nobody should wait for. */
+/* Nobody should wait for 2^20 blocks of 2 MiB in a sparse file. */
 TEST(there_is_an_end_to_what_is_read)
 {
 	struct rig *r = rig_new(&(struct rig_opts){ .cluster_bits = 21 });

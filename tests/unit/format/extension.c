@@ -128,7 +128,7 @@ TEST(a_backing_name_is_text)
 	a.h.backing_off = CLUSTER - 8;
 	a.h.backing_len = 8;
 	assert_int_equal(decode(&a, &x, &fault), 0);
-	/* F13: NULs may fill it up, and not part it. */
+	/* F13: NULs may fill it up, but not divide it. */
 	a.buf[CLUSTER - 1] = 0;
 	assert_int_equal(decode(&a, &x, &fault), 0);
 	a.buf[CLUSTER - 3] = 0;
@@ -207,7 +207,7 @@ TEST(more_extensions_than_any_image_has_are_refused)
 	free(buf);
 }
 
-/* S8: as QEMU reads them. */
+/* S8: QEMU reads them so too. */
 TEST(the_last_of_equal_extensions_counts)
 {
 	static const uint32_t types[] = { EXT_BACKING_FORMAT, EXT_FEATURE_NAMES,

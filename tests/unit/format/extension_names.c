@@ -14,7 +14,7 @@ TEST(a_format_name_is_short_text)
 	assert_int_equal(one(EXT_BACKING_FORMAT, "123456789012345", 15, &x), 0);
 	assert_int_equal(one(EXT_BACKING_FORMAT, "1234567890123456", 16, &x),
 			 DEFECT_EXTENSION_BACKING_FORMAT);
-	/* Without backing file, what is no name is no harm either. */
+	/* Without a backing file, a bad name does no harm either. */
 	assert_int_equal(one(EXT_BACKING_FORMAT, "", 0, &x), 0);
 	assert_null(x.backing_format);
 	assert_int_equal(one(EXT_BACKING_FORMAT, "raw\0qcow2", 9, &x), 0);

@@ -1,5 +1,5 @@
 /*
- * The second half of header.c: what header_validate() refuses.
+ * The second half of header.c: the headers that header_validate() refuses.
  */
 #include "base/bytes.h"
 #include "format/header.h"

@@ -183,7 +183,7 @@ TEST(conflicts_make_the_whole_cluster_invalid)
 	}
 }
 
-/* What the specification says about one subcluster, bit by bit. */
+/* The specification's word on one subcluster, bit by bit. */
 static enum subcluster_kind slow_kind(const struct geometry *g,
 				      struct l2_entry e, unsigned i)
 {

@@ -48,8 +48,8 @@ TEST(compressed_entries_lie_in_the_image)
 	}
 }
 
-/* S8: data that begins in the file is read however many sectors it claims; from
- * a whole cluster on that are not there the check says so. */
+/* S8: data that begins in the file is read, however many sectors it claims; if
+ * a whole cluster of them or more is missing, the check says so. */
 TEST(sectors_that_the_file_lacks_are_no_reason_to_refuse)
 {
 	struct geometry g = gen_geometry(3, 12, 4, 0, 0);
@@ -86,8 +86,8 @@ TEST(the_size_counts_sectors_to_the_end_of_the_last)
 		    (UINT64_C(1) << 54 | 1));
 }
 
-/* At every cluster size: what was encoded covers the data, and by less than a
- * sector too much. */
+/* At every cluster size the encoded descriptor covers the data, and less than a
+ * sector more. */
 TEST(descriptors_hold_what_they_were_made_of)
 {
 	struct test_rng rng = test_rng_init(test_seed());

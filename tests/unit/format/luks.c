@@ -8,7 +8,7 @@ enum { SLOT = 208, SLOT_BYTES = 48 };
 
 #define AREA_LEN (4040 * UINT64_C(512))
 
-/* What QEMU makes of a 512-bit key, with slots 0 and 3 in use. */
+/* The header that QEMU makes for a 512-bit key, with slots 0 and 3 in use. */
 static struct luks_header good_header(void)
 {
 	struct luks_header l = {

@@ -109,7 +109,7 @@ TEST(table_entries_are_aligned_clean_and_in_the_file)
 		DEFECT_REFCOUNT_BLOCK_BEYOND_EOF);
 }
 
-/* T1: what has no offset may still not be empty. */
+/* T1: an entry without an offset may still not be empty. */
 TEST(decodes_where_a_block_lies)
 {
 	struct geometry g = { .cluster_bits = 12, .cluster_size = 4096 };

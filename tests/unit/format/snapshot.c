@@ -257,7 +257,7 @@ TEST(large_vm_states_leave_the_small_field_empty)
 	assert_int_equal(get_be32(buf + 32), UINT32_MAX);
 }
 
-/* An icount of all ones means that there is none, but it has a place where
+/* An icount of all ones means that there is none, but it takes its place when
  * something follows it. */
 TEST(unknown_extra_data_stays_behind_an_absent_icount)
 {

@@ -1,6 +1,6 @@
 /*
- * D13: metadata_bytes is a ceiling.  What an image that is open holds in memory,
- * measured on the heap, stays below it, or the image is refused.
+ * D13: metadata_bytes is a ceiling.  An open image holds less than that in
+ * memory, measured on the heap, or it is refused.
  */
 #include <errno.h>
 #include <malloc.h>

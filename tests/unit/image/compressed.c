@@ -1,5 +1,5 @@
 /*
- * How often compressed clusters are fetched and decoded.
+ * The number of times that compressed clusters are fetched and decoded.
  */
 #include "image/compressed.h"
 

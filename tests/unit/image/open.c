@@ -1,5 +1,5 @@
 /*
- * What opens, what does not, and what the refusal says.
+ * Images that open, images that do not, and the messages of the refusals.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * What a header says is told where the file has no more than that; and what
- * nobody asks for is no reason to refuse a disk.
+ * The header is told where the file has no more than that; and a disk is not
+ * refused for parts that nobody asks for.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -83,7 +83,7 @@ TEST(the_first_bytes_of_an_image_say_what_it_is)
 		assert_int_equal(qcow2_map(img, DISK, 0, 0, &x, &err), -EIO);
 		assert_int_equal(err.defect, DEFECT_HEADER_L1_OFFSET);
 		assert_int_equal(qcow2_close(img, NULL), 0);
-		/* Who wants the data gets no zeros instead. */
+		/* A caller that wants the data gets no zeros instead. */
 		assert_int_equal(open_as(s, 0, NULL, &img, &err), -EINVAL);
 		qcow2_store_unref(s);
 	}
@@ -103,8 +103,8 @@ TEST(fewer_bytes_are_no_image)
 	}
 }
 
-/* F07: a name is told whole or not at all, and who asks whether the image
- * stands alone is not told that it does. */
+/* F07: a name is told whole or not at all, and a caller that asks whether the
+ * image stands alone is not told that it does. */
 TEST(a_name_that_is_cut_off_is_not_told)
 {
 	for (uint64_t size = 104; size < 1024; size++) {
@@ -137,7 +137,7 @@ static void put(struct qcow2_store *s, uint64_t off, uint64_t value)
 	assert_int_equal(store_pwrite(s, raw, sizeof(raw), off, 0, NULL), 0);
 }
 
-/* S8: it is read, and kept from harm. */
+/* S8: the disk is read, and kept from harm. */
 TEST(a_snapshot_table_past_the_end_hides_the_snapshots_only)
 {
 	static const uint64_t places[] = { 0, UINT64_C(1) << 40,

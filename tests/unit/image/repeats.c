@@ -1,6 +1,6 @@
 /*
  * A small file can describe a vast disk whose L1 entries all point to the same
- * L2 table.  How long a walk over it takes is bounded by what the file has.
+ * L2 table.  The length of the file bounds the time of a walk over it.
  */
 #include "image/repeats.h"
 
@@ -16,7 +16,7 @@
 
 enum { CLUSTER_BITS = 12, CLUSTER = 1 << CLUSTER_BITS, ENTRIES = CLUSTER / 8 };
 
-/* What one table reaches over. */
+/* The reach of one table. */
 #define REACH ((uint64_t)ENTRIES * CLUSTER)
 
 struct rig {
@@ -26,7 +26,7 @@ struct rig {
 	uint64_t n_l1;
 };
 
-/* @n_l1 tables' worth of disk, of which none has been made. */
+/* A disk of @n_l1 tables, none of which has been made. */
 static void rig_init(struct rig *r, uint64_t n_l1)
 {
 	const struct builder_opts opts = {
