@@ -50,7 +50,7 @@ static const struct example amend_examples[] = {
 };
 
 /* ------------------------------------------------------------------------- */
-/* What is asked for                                                         */
+/* The changes to make                                                       */
 
 static const bool amendable[N_CREATE_KEYS] = {
 	[KEY_SIZE] = true,           [KEY_COMPAT] = true,
@@ -132,7 +132,7 @@ static int fill(const struct cli *cli, const struct create_plan *plan,
 	if (plan->values[KEY_SIZE].text)
 		opts->set |= QCOW2_AMEND_SIZE;
 	opts->size = plan->values[KEY_SIZE].number;
-	/* As the tool does whose command line this is. */
+	/* The tool that has this command line does so, too. */
 	opts->flags = QCOW2_AMEND_SHRINK;
 	return 0;
 }
@@ -212,7 +212,7 @@ static int amend_run(const struct cli *cli, int argc, char **argv)
 
 	if (first == 0)
 		return status;
-	/* Without a file nor a format nobody knows whose options. */
+	/* Without a file or a format, it is unknown whose options are meant. */
 	if (create_lists_want_help(&o.lists) &&
 	    (first < argc || o.format != QCOW2_FORMAT_DEFAULT) &&
 	    o.format != QCOW2_FORMAT_RAW) {

@@ -10,7 +10,7 @@
 #include "open.h"
 #include "progress.h"
 
-/* What scripts know check's answers by. */
+/* Scripts tell the results of check apart by these. */
 enum check_status {
 	CHECK_CLEAN = 0,
 	CHECK_FAILED = 1,
@@ -91,12 +91,12 @@ static const char *severity_word(enum qcow2_severity severity)
 	}
 }
 
-/* What is under way, for the library's callbacks. */
+/* The state of a run, for the library's callbacks. */
 struct run {
 	struct progress progress;
 	struct json json;
 	bool listing; /* findings go into the JSON output */
-	bool listed;  /* which has begun */
+	bool listed;  /* the list has begun */
 };
 
 static const char *finding_word(const struct qcow2_finding *f)
@@ -141,7 +141,7 @@ static const char *severity_name(enum qcow2_severity severity)
 	}
 }
 
-/* The first one begins the output. */
+/* The first finding begins the output. */
 static void begin_list(struct run *run)
 {
 	if (run->listed)

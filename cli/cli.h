@@ -1,6 +1,6 @@
 /*
- * What every part of the command knows: under which name it runs, and how it
- * speaks to people.
+ * Every part of the command knows these: the name under which it runs, and how
+ * it speaks to people.
  */
 #ifndef CLI_H
 #define CLI_H
@@ -19,11 +19,11 @@ struct command;
  */
 struct personality {
 	const char *name;             /* of the program, in every message */
-	enum qcow2_external external; /* what images may open by default */
+	enum qcow2_external external; /* files images may open by default */
 	/* Format of a backing file where the image does not say. */
 	enum qcow2_format backing_format;
-	const char *create_format;  /* what `create` makes unasked */
-	bool extras;                /* print what qemu-img does not */
+	const char *create_format;  /* format that `create` makes unasked */
+	bool extras;                /* print more than qemu-img does */
 	bool bar;                   /* draw progress on a terminal unasked */
 	const char *version;        /* the line of --version, without (...) */
 	const struct command *only; /* NULL: the first word is a subcommand */
@@ -31,18 +31,18 @@ struct personality {
 
 struct cli {
 	const struct personality *as;
-	const struct command *command; /* that runs; NULL before */
+	const struct command *command; /* the one that runs; NULL before */
 };
 
 /*
- * "PROGRAM: SUBJECT: message" on standard error, after what was printed so
+ * Prints "PROGRAM: SUBJECT: message" on standard error, after the output so
  * far.  @subject is a path or an option and is escaped here; NULL leaves it
  * out.  Other untrusted text in the arguments goes through ESC().
  */
 void cli_error(const struct cli *cli, const char *subject, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);
 
-/* A further line below an error or a warning: what to do about it. */
+/* Prints advice in a further line below an error or a warning. */
 void cli_hint(const struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Reports what the library said about @subject, with a hint where one
@@ -50,7 +50,7 @@ void cli_hint(const struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void cli_report(const struct cli *cli, const char *subject,
 		const struct qcow2_error *err);
 
-/* The hint alone, for what was reported in other words; none where none helps. */
+/* Prints the hint alone, if one helps, after a report in other words. */
 void cli_hint_for(const struct cli *cli, const struct qcow2_error *err);
 
 /* Room for every path and every name of a backing file, fully escaped; longer

@@ -1,7 +1,7 @@
 /*
- * The table of subcommands.  Everything said about a subcommand is said once,
- * here and in its table of options: parsing, --help, the manual page and
- * completions come from it.
+ * The table of subcommands.  Each fact about a subcommand is written once, here
+ * or in its table of options: parsing, --help, the manual page and completions
+ * come from it.
  */
 #ifndef CLI_COMMAND_H
 #define CLI_COMMAND_H
@@ -37,23 +37,23 @@ extern const struct command command_info, command_map, command_compare,
 	command_amend, command_snapshot, command_compact, command_dump,
 	command_io, command_version, command_help;
 
-/* All of them, ends with NULL; the order is that of the help. */
+/* All subcommands, in the order of the help; ends with NULL. */
 extern const struct command *const commands[];
 
 const struct command *command_find(const char *name);
 
 /*
- * What each run() begins with: parses the options into @values and counts the
- * operands.  Returns the index of the first operand (argc if there is none),
- * or 0 when there is nothing more to do but return *status.
+ * Begins each run(): parses the options into @values and counts the operands.
+ * Returns the index of the first operand (argc if there is none), or 0 when
+ * there is nothing more to do but return *status.
  */
 int command_begin(const struct cli *cli, const struct command *cmd, int argc,
 		  char **argv, void *values, int *status);
 
-/* The lines of the exit status. */
+/* Returns the lines of the exit status. */
 const char *command_exit_status(const struct command *cmd);
 
-/* The --help text of one subcommand, on standard output. */
+/* Prints the --help text of one subcommand on standard output. */
 void command_help_text(const struct cli *cli, const struct command *cmd);
 
 #endif

@@ -9,7 +9,7 @@
 #include "open.h"
 #include "progress.h"
 
-/* What scripts know compare's answers by. */
+/* Scripts tell the results of compare apart by these. */
 enum compare_status {
 	COMPARE_IDENTICAL = 0,
 	COMPARE_DIFFERENT = 1,

@@ -265,8 +265,8 @@ static int end_by_signal(const struct cli *cli, const struct placing *p,
 	return 1;
 }
 
-/* Of the options of raw targets only this is not the source's or without
- * effect. */
+/* Takes the only option of raw targets that counts: the others are the source's
+ * or have no effect. */
 static int take_raw_lists(const struct cli *cli, struct convert_options *o,
 			  const struct convert_sources *s, const char *target,
 			  struct qcow2_convert_opts *opts)
@@ -345,7 +345,7 @@ static int convert_image(const struct cli *cli, struct convert_options *o,
 	return 0;
 }
 
-/* The whole of it: sources, perhaps put together, and what becomes of them. */
+/* Opens the sources, perhaps puts them together, and converts them. */
 static int convert_files(const struct cli *cli, struct convert_options *o,
 			 char **paths)
 {

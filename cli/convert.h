@@ -15,10 +15,10 @@ struct convert_target {
 	bool compress;
 };
 
-/* True when anything is set that only qcow2 has; the first option's name. */
+/* Returns the first option given that only qcow2 has, or NULL. */
 const char *convert_target_option(const struct convert_target *t);
 
-/* What is converted. */
+/* The sources of a conversion. */
 struct convert_sources {
 	char **paths;
 	int n;
@@ -30,43 +30,44 @@ struct convert_sources {
 					 * own */
 };
 
-/* Returns 0, or 1 after saying what is wrong; either way to be closed.  A
- * source that reads from @target is refused. */
+/* Returns 0, or 1 after saying what is wrong; the caller must close it either
+ * way.  Refuses a source that reads from @target. */
 int convert_sources_open(const struct cli *cli, const struct common *common,
 			 struct convert_sources *s, const char *target);
 void convert_sources_close(struct convert_sources *s);
 
-/* A file that is also read would be lost: 1 after saying so, else 0. */
+/* Returns 1 after saying so if a source reads @target, which would be lost,
+ * else 0. */
 int convert_check_distinct(const struct cli *cli,
 			   const struct convert_sources *s, const char *target);
 
-/* Makes the image at @path of what the sources read as.  Returns what the
- * library did, which is then explained in @err; 1 after saying what is wrong. */
+/* Makes the image at @path of what the sources read as.  Returns the library's
+ * result, which @err then explains, or 1 after saying what is wrong. */
 int convert_qcow2(const struct cli *cli, const struct common *common,
 		  struct convert_target *t, const struct convert_sources *s,
 		  const char *path, struct qcow2_convert_opts *opts,
 		  struct qcow2_error *err);
 
-/* A size among the target's options is accepted, as qemu-img does, and the
- * source's counts; says so where they differ. */
+/* Accepts a size among the target's options, as qemu-img does, but the source's
+ * counts.  Says so if they differ. */
 void convert_note_size(const struct cli *cli, const struct common *common,
 		       const struct create_plan *plan, struct qcow2_image *img);
 
-/* Where -n writes to. */
+/* The target of -n. */
 struct convert_existing {
 	const char *path;
 	enum qcow2_format format;
 	bool is_zero;
 };
 
-/* As convert_qcow2(). */
+/* Returns as convert_qcow2() does. */
 int convert_existing(const struct cli *cli, const struct common *common,
 		     const struct convert_target *t,
 		     const struct convert_existing *e, struct qcow2_image *img,
 		     struct qcow2_convert_opts *opts, struct qcow2_error *err);
 
-/* The backing file of @plan, as an image at plan->path will find it; NULL when
- * there is none.  Returns 0, or 1 after saying what is wrong. */
+/* Opens the backing file of @plan, as an image at plan->path will find it; sets
+ * NULL when there is none.  Returns 0, or 1 after saying what is wrong. */
 int convert_open_backing(const struct cli *cli, const struct common *common,
 			 const struct create_plan *plan,
 			 struct qcow2_image **out);

@@ -15,7 +15,7 @@ static bool is_same(const char *a, const char *b)
 	       sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
-/* -B says what the target has below it; another file would not do. */
+/* -B must name the backing file that the target has. */
 static int check_backing(const struct cli *cli,
 			 const struct convert_existing *e,
 			 struct qcow2_image *target,
@@ -30,9 +30,9 @@ static int check_backing(const struct cli *cli,
 }
 
 /*
- * What -B names, to leave out what the source takes from it.  Its format is
- * what the target says where -F does not.  A target without a backing file gets
- * everything.
+ * Opens the file that -B names, to leave out what the source takes from it.
+ * Without -F, its format is the one that the target records.  A target without
+ * a backing file gets everything.
  */
 static int open_backing(const struct cli *cli, const struct common *common,
 			const struct convert_target *t,
@@ -77,7 +77,7 @@ int convert_existing(const struct cli *cli, const struct common *common,
 		     struct qcow2_convert_opts *opts, struct qcow2_error *err)
 {
 	struct source dst = { e->path, e->format, QCOW2_OPEN_RDWR, NULL };
-	/* -U is for what is read. */
+	/* -U is for the files that are read. */
 	struct common writing = *common;
 	struct qcow2_image *target;
 	int ret, closed;

@@ -110,7 +110,7 @@ int convert_open_backing(const struct cli *cli, const struct common *common,
 	return ret < 0 ? 1 : 0;
 }
 
-/* The file that a new target replaces would be missing below it. */
+/* The new target replaces @path, which its backing file must not read. */
 static int check_backing(const struct cli *cli, const char *path,
 			 struct qcow2_image *backing)
 {

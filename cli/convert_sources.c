@@ -1,5 +1,5 @@
 /*
- * What convert reads from.
+ * The sources that convert reads.
  */
 #include "convert.h"
 

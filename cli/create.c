@@ -73,7 +73,7 @@ static int refuse(const struct cli *cli, const struct create_plan *plan,
 /* ------------------------------------------------------------------------- */
 /* From the command line to a plan                                           */
 
-/* -b and -F come before what -o says of the same. */
+/* -b and -F override the same options of -o. */
 static int take_backing(const struct cli *cli, const struct create_options *o,
 			struct create_plan *plan)
 {

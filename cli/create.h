@@ -1,5 +1,5 @@
 /*
- * What `create -o` understands.
+ * The options that `create -o` understands.
  */
 #ifndef CLI_CREATE_H
 #define CLI_CREATE_H
@@ -9,7 +9,7 @@
 
 #include "cli.h"
 
-/* In the order in which `create` tells what it makes. */
+/* The keys are in the order in which `create` tells what it makes. */
 enum create_key {
 	KEY_CLUSTER_SIZE,
 	KEY_EXTENDED_L2,
@@ -38,7 +38,7 @@ struct create_plan {
 	const char *path;
 	enum qcow2_format format;
 	struct create_value values[N_CREATE_KEYS];
-	/* Where names are that are not recorded as given. */
+	/* Room for names that are not recorded as given. */
 	char backing_name[CREATE_NAME_ROOM];
 	char data_name[CREATE_NAME_ROOM];
 };
@@ -56,19 +56,19 @@ struct common;
 struct option_value;
 struct placing;
 
-/* For tables of options: the field is a struct create_lists. */
+/* A setter for tables of options: the field is a struct create_lists. */
 int create_add_list(const struct option_value *v);
 bool create_lists_want_help(const struct create_lists *lists);
-/* Reads all of them into @plan, which keeps pointers into @lists.  Returns 0,
- * or -1 after saying what is wrong. */
+/* Reads all lists into @plan, which keeps pointers into @lists.  Returns 0, or
+ * -1 after saying what is wrong. */
 int create_take_lists(const struct cli *cli, struct create_lists *lists,
 		      struct create_plan *plan);
 void create_lists_release(struct create_lists *lists);
 
-/* True when the list @text asks for help rather than sets anything. */
+/* Returns true when the list @text asks for help and not for settings. */
 bool create_wants_help(const char *text);
 void create_print_help(enum qcow2_format format);
-/* The same for those of a qcow2 image that `amend` can change. */
+/* Prints the same help for options of a qcow2 image that `amend` can change. */
 void create_print_amend_help(const bool shown[N_CREATE_KEYS]);
 const char *create_key_name(enum create_key key);
 
@@ -78,27 +78,28 @@ int create_parse(const struct cli *cli, struct create_plan *plan, char *text);
 
 void create_set_size(struct create_plan *plan, uint64_t size);
 
-/* The line that says what is about to be made, as qemu-img prints it. */
+/* Prints the line that tells what is about to be made, as qemu-img does. */
 void create_print_plan(const struct create_plan *plan);
 
-/* The library's options for a qcow2 image.  Returns 0, or -1 after saying
- * what is wrong. */
+/* Fills in the library's options for a qcow2 image.  Returns 0, or -1 after
+ * saying what is wrong. */
 int create_fill_opts(const struct cli *cli, const struct create_plan *plan,
 		     struct qcow2_create_opts *opts);
 
-/* Makes the names of other files in @plan such that QEMU takes them for paths,
- * too.  @may_be_missing: the backing file is not looked at, and a protocol that
- * QEMU knows is meant as one unless a file of that name is there. */
+/* Changes the names of other files in @plan so that QEMU takes them for paths,
+ * too.  With @may_be_missing, the backing file is not looked at, and a protocol
+ * that QEMU knows is meant as one unless a file of that name is there. */
 void create_record_paths(struct create_plan *plan, bool may_be_missing);
 
-/* Whether there is a backing file that fits, and that the image is not below
- * itself; its size is the image's where none is given.  @unsafe: it need not
- * exist.  Returns 0, or -1 after saying what is wrong. */
+/* Checks that there is a backing file that fits, and that the image is not
+ * below itself.  Without a given size, the image takes the backing file's.
+ * With @unsafe, the backing file need not exist.  Returns 0, or -1 after saying
+ * what is wrong. */
 int create_check_backing(const struct cli *cli, const struct common *common,
 			 struct create_plan *plan, bool unsafe);
 
-/* QCOW2_PREALLOC_* of a raw file.  Returns 0, or -1 after saying what is
- * wrong. */
+/* Sets *mode to QCOW2_PREALLOC_* of a raw file.  Returns 0, or -1 after saying
+ * what is wrong. */
 int create_raw_preallocation(const struct cli *cli,
 			     const struct create_plan *plan, uint32_t *mode);
 

@@ -54,8 +54,8 @@ static int take_format(const struct cli *cli, const struct create_plan *plan,
 	return -1;
 }
 
-/* The files that the image consists of, if they are there: they will be
- * replaced, or would be below themselves. */
+/* The files of the image, if they are there: they will be replaced, or would be
+ * below themselves. */
 struct victims {
 	struct stat st[2]; /* image and data file */
 	int n;
@@ -104,7 +104,7 @@ static int check_chain(const struct cli *cli, const struct create_plan *plan,
 	return 0;
 }
 
-/* What need not exist is looked at as far as it does. */
+/* The backing file need not exist: this looks at it as far as it does. */
 static int look_unsafely(const struct cli *cli, const struct common *common,
 			 struct create_plan *plan, struct source *src,
 			 const struct victims *v)
@@ -125,8 +125,8 @@ static int look_unsafely(const struct cli *cli, const struct common *common,
 }
 
 /*
- * A target that is not there yet is in no chain, and then it is enough to look
- * at the backing file alone.  One that is there would be lost.
+ * A target that is not there yet is in no chain, and then a look at the backing
+ * file alone is enough.  A target that is there would be lost.
  */
 static int look_at(const struct cli *cli, const struct common *common,
 		   struct create_plan *plan, const char *path, bool unsafe,

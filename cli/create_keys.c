@@ -23,7 +23,7 @@ struct key_spec {
 	const char *name;
 	enum key_type type;
 	bool for_raw;         /* raw files have it too */
-	const char *standard; /* what is said of qcow2 when it is not given */
+	const char *standard; /* printed for qcow2 when it is not given */
 	const char *help;
 };
 
@@ -169,7 +169,7 @@ static int set_value(const struct cli *cli, struct create_plan *plan, int key,
 	return -1;
 }
 
-/* Options that qemu-img knows and this version does not. */
+/* Returns why an option that qemu-img knows is not in this version. */
 static const char *reason_without(const char *key)
 {
 	if (strncmp(key, "encrypt", 7) == 0)
@@ -177,7 +177,7 @@ static const char *reason_without(const char *key)
 	return "there is no such option here";
 }
 
-/* What others have, and this is said not to have. */
+/* Returns whether an option that only others have is given as off. */
 static bool is_off(const struct create_plan *plan, const struct keyval *kv)
 {
 	bool raw = plan->format == QCOW2_FORMAT_RAW;
@@ -217,7 +217,7 @@ void create_set_size(struct create_plan *plan, uint64_t size)
 /* ------------------------------------------------------------------------- */
 /* Telling                                                                   */
 
-/* Text as -o would take it, with commas doubled. */
+/* Prints text as -o would take it, with commas doubled. */
 static void print_text(const char *text)
 {
 	for (const char *p = ESC(text); *p; p++) {
@@ -265,7 +265,7 @@ struct choice {
 	int value;
 };
 
-/* The value that the text of @key names; *value stays when it is not given. */
+/* Sets *value to the choice that @key's text names, if it is given. */
 static int choose(const struct cli *cli, const struct create_plan *plan,
 		  enum create_key key, const struct choice *choices, int *value)
 {
@@ -319,7 +319,7 @@ static int fill_choices(const struct cli *cli, const struct create_plan *plan,
 	return 0;
 }
 
-/* Zero means the default to the library, and is wrong here when given. */
+/* The library takes 0 for the default, so 0 is wrong here when given. */
 static int fill_number(const struct cli *cli, const struct create_plan *plan,
 		       enum create_key key, uint32_t *field)
 {
@@ -352,7 +352,7 @@ int create_fill_opts(const struct cli *cli, const struct create_plan *plan,
 {
 	opts->virtual_size = plan->values[KEY_SIZE].number;
 	opts->flags = flags_of(plan);
-	/* Without a size nothing comes so far: check_size() in create.c. */
+	/* check_size() in create.c has refused a plan without a size. */
 	if (!opts->virtual_size)
 		opts->flags |= QCOW2_CREATE_SIZE_ZERO;
 	opts->backing_file = plan->values[KEY_BACKING_FILE].text;

@@ -7,8 +7,8 @@
 #include "create.h"
 #include "options.h"
 
-/* As QEMU has it: nothing before the first comma, or after the last one, is no
- * list; two commas are one in a value. */
+/* QEMU takes text for no list when nothing stands before the first comma, or
+ * after the last one; two commas are one in a value. */
 static bool is_list(const char *text)
 {
 	size_t len = strlen(text);

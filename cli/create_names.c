@@ -17,7 +17,7 @@ static bool has_protocol(const char *name)
 	return name[strcspn(name, ":/")] == ':';
 }
 
-/* What nobody calls a file that does not exist. */
+/* Nobody gives such a name to a file that does not exist. */
 static bool is_known_protocol(const char *name)
 {
 	static const char *const known[] = {
@@ -38,7 +38,7 @@ static bool is_known_protocol(const char *name)
 	return false;
 }
 
-/* A name that is too long stays, for the library to say so. */
+/* A name that is too long stays: the library says so. */
 static void make_path(struct create_value *v, char *room)
 {
 	if ((size_t)snprintf(room, CREATE_NAME_ROOM, "./%s", v->text) <
@@ -46,7 +46,7 @@ static void make_path(struct create_value *v, char *room)
 		v->text = room;
 }
 
-/* A file of this very name, beside the image. */
+/* Returns whether a file of this very name is beside the image. */
 static bool is_there(const struct create_plan *plan, const char *name)
 {
 	char *path = path_beside(plan->path, name);
@@ -56,7 +56,7 @@ static bool is_there(const struct create_plan *plan, const char *name)
 	return there;
 }
 
-/* What is read as a file here must be a file to QEMU as well. */
+/* A name that is read as a file here must be a file to QEMU as well. */
 static bool is_path(const struct create_plan *plan, const char *name,
 		    bool may_be_missing)
 {

@@ -93,7 +93,7 @@ static int take_number(const struct cli *cli, const struct part *part,
 	return 0;
 }
 
-/* @words: what is to be dumped and a number, as far as they are there. */
+/* @words: the part to dump and a number, as far as they are given. */
 static int take_words(const struct cli *cli, char **words, int n,
 		      struct qcow2_dump_opts *opts)
 {
@@ -145,7 +145,7 @@ static void print_field(const struct qcow2_dump_field *f, const char *before)
 	}
 }
 
-/* A record is a line; the rules that it breaks have theirs below it. */
+/* Prints a record in a line, and each rule that it breaks in one below. */
 static void print_line(const struct qcow2_dump_record *r)
 {
 	if (r->host_off == UINT64_MAX)
@@ -180,7 +180,7 @@ static void json_defects(struct json *j, const struct qcow2_dump_record *r)
 	json_end(j);
 }
 
-/* One line each, since there may be millions. */
+/* Prints one line for each record, since there may be millions. */
 static void print_json(struct json *j, const struct qcow2_dump_record *r)
 {
 	json_object(j, NULL);
@@ -204,7 +204,7 @@ static void begin_json(struct printer *p)
 	json_list(&p->json, NULL);
 }
 
-/* Nobody waits for the rest of what cannot be written. */
+/* Stops when output cannot be written: nobody waits for the rest. */
 static int print_record(void *opaque, const struct qcow2_dump_record *r)
 {
 	struct printer *p = opaque;

@@ -86,7 +86,7 @@ static void json_command(struct json *j, const struct command *cmd)
 	json_end(j);
 }
 
-/* One subcommand, or a list of all for NULL. */
+/* Prints one subcommand, or a list of all for NULL. */
 static void print_json(const struct command *cmd)
 {
 	struct json j;

@@ -14,7 +14,7 @@ static bool is_shown(const struct option_spec *row)
 	return row->set != set_refuse;
 }
 
-/* @text folded between HELP_COLUMN and HELP_WIDTH; the cursor is at @at. */
+/* Folds and prints @text between HELP_COLUMN and HELP_WIDTH, from @at on. */
 static void print_folded(const char *text, int at)
 {
 	while (*text) {
@@ -52,7 +52,7 @@ static void print_option(const struct option_spec *row)
 	print_folded(row->help, len);
 }
 
-/* Where the program is the subcommand, examples begin after its name. */
+/* If the program is the subcommand, examples begin after its name. */
 static void print_examples(const struct cli *cli, const struct command *cmd)
 {
 	size_t skip = cli->as->only ? strlen(cmd->name) + 1 : 0;

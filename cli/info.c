@@ -42,8 +42,8 @@ static const struct example info_examples[] = {
 /* ------------------------------------------------------------------------- */
 /* Layers                                                                    */
 
-/* A name with a colon before any slash names a protocol to qemu-img, which
- * resolves no such name against a directory. */
+/* A name with a colon before any slash names a protocol to qemu-img, which does
+ * not resolve such a name against a directory. */
 static char *resolve(const char *path, const char *name)
 {
 	bool has_protocol = name[strcspn(name, ":/")] == ':';

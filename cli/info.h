@@ -1,5 +1,5 @@
 /*
- * What `info` knows of one layer, and its two ways to print it.
+ * The facts that `info` has on one layer, and its two ways to print them.
  */
 #ifndef CLI_INFO_H
 #define CLI_INFO_H
@@ -11,32 +11,32 @@ struct layer {
 	struct qcow2_image *img;
 	struct qcow2_info info;
 	const char *path; /* as it was opened */
-	/* Where the backing file is looked for; NULL without one.  Equal to
-	 * info.backing_file where nothing had to be resolved. */
+	/* The place where the backing file is looked for; NULL without one.  It
+	 * equals info.backing_file if nothing had to be resolved. */
 	char *backing_path;
 	bool has_luks; /* `luks` is filled */
 	struct qcow2_luks_info luks;
 };
 
 void info_print_text(const struct cli *cli, const struct layer *layer);
-/* A whole object: at the top, or an item of the open list. */
+/* Prints a whole object, at the top or as an item of the open list. */
 void info_print_json(const struct cli *cli, struct json *j,
 		     const struct layer *layer);
 
-/* On standard error: what cannot be read of the image, if anything. */
+/* Says on standard error what cannot be read of the image, if anything. */
 void info_warn_incomplete(const struct cli *cli, const struct layer *layer);
 
-/* The members that are particular to qcow2, for both. */
+/* Prints the members that are particular to qcow2, for both. */
 void info_print_specific(struct json *j, const struct layer *layer);
 
-/* The same for people, below a heading. */
+/* Prints the same for people, below a heading. */
 void info_print_outline(const struct layer *layer);
 
-/* The table of snapshots; nothing when there are none. */
+/* Prints the table of snapshots, or nothing when there are none. */
 void info_print_snapshots(const struct layer *layer);
 
-/* The names of the parts that the image lacks, one after the other; NULL behind
- * the last. */
+/* Returns the name of part @i of those that the image lacks; NULL behind the
+ * last. */
 const char *info_lacked(const struct qcow2_info *info, unsigned i);
 
 /* Calls @print for every snapshot; stops and returns at the first that cannot

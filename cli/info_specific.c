@@ -1,6 +1,6 @@
 /*
- * What is particular to qcow2 images in `info`: written once, for people as an
- * outline and for programs as JSON.
+ * The members of `info` that are particular to qcow2: the same code prints them
+ * for people as an outline and for programs as JSON.
  */
 #include "info.h"
 

@@ -67,7 +67,7 @@ static void format_date(char *buf, size_t size, uint32_t date_sec)
 		buf[0] = '\0';
 }
 
-/* A table of the same columns as `qemu-img snapshot -l`. */
+/* Prints a row with the same columns as `qemu-img snapshot -l`. */
 static void print_snapshot(void *opaque, const struct qcow2_snapshot_info *s)
 {
 	uint64_t sec = s->vm_clock_ns / 1000000000;
@@ -120,7 +120,7 @@ static void print_lacks(FILE *f, const struct qcow2_info *info)
 		fprintf(f, "%s%s", i ? ", " : "", name);
 }
 
-/* Standard output is qemu-img's under its name. */
+/* Under the name of qemu-img, standard output is the same as qemu-img's. */
 static void print_incomplete(const struct cli *cli, const struct layer *layer)
 {
 	if (!layer->info.lacks)

@@ -16,7 +16,7 @@ void json_init(struct json *j, FILE *out, enum json_style style)
 /* ------------------------------------------------------------------------- */
 /* Text                                                                      */
 
-/* Length of the sequence that the lead byte announces; 0 for none. */
+/* Returns the length of the sequence that @lead announces; 0 for none. */
 static size_t announced(unsigned char lead)
 {
 	if (lead < 0x80)
@@ -34,11 +34,11 @@ static bool is_character(uint32_t cp, size_t len)
 		return false;
 	if (cp > 0x10ffff || (cp >= 0xd800 && cp <= 0xdfff))
 		return false;
-	/* Never characters in any text. */
+	/* These are never characters in any text. */
 	return (cp & 0xfffe) != 0xfffe && !(cp >= 0xfdd0 && cp <= 0xfdef);
 }
 
-/* Reads one character; U+FFFD for a sequence that is none.  Returns the
+/* Reads one character, or U+FFFD for a sequence that is none.  Returns the
  * number of bytes it took, at least 1. */
 static size_t next_char(const char *s, uint32_t *cp)
 {
@@ -58,7 +58,7 @@ static size_t next_char(const char *s, uint32_t *cp)
 	return i;
 }
 
-/* The escape of one letter for @cp, 0 if it has none. */
+/* Returns the escape of one letter for @cp, 0 if it has none. */
 static char short_escape(uint32_t cp)
 {
 	static const char from[] = "\"\\\b\f\n\r\t";
@@ -129,7 +129,7 @@ static void json_key(const struct json *j, const char *key)
 		fprintf(j->out, "\"%s\": ", key);
 }
 
-/* Everything that stands before a value. */
+/* Writes everything that stands before a value. */
 static void begin_item(struct json *j, const char *key)
 {
 	if (j->depth > 0) {

@@ -36,12 +36,12 @@ void json_list(struct json *j, const char *key);
 /* Closes the innermost object or list. */
 void json_end(struct json *j);
 
-/* Any bytes: what is no UTF-8 becomes the replacement character. */
+/* Takes any bytes; those that are no UTF-8 become the replacement character. */
 void json_string(struct json *j, const char *key, const char *value);
 void json_u64(struct json *j, const char *key, uint64_t value);
 void json_bool(struct json *j, const char *key, bool value);
 void json_null(struct json *j, const char *key);
-/* With two decimals. */
+/* Writes two decimals. */
 void json_percent(struct json *j, const char *key, double value);
 
 #endif

@@ -3,8 +3,8 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Ends the value at its comma, undoubling commas in it.  Returns what comes
- * after. */
+/* Ends the value at its comma, undoubling commas in it.  Returns the text
+ * behind the comma. */
 static char *cut_value(char *value)
 {
 	char *from = value, *to = value;

@@ -13,7 +13,7 @@ struct keyval {
 };
 
 /* Takes the first pair off the list at *text, which is changed in place; the
- * pair points into it.  False at the end. */
+ * pair points into it.  Returns false at the end. */
 bool keyval_next(char **text, struct keyval *kv);
 
 #endif

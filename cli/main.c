@@ -82,7 +82,7 @@ int command_begin(const struct cli *cli, const struct command *cmd, int argc,
 	return 0;
 }
 
-/* The same by option, as users of any command expect. */
+/* Maps the options that users of any command expect to subcommands. */
 static const char *command_name(const char *word)
 {
 	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
@@ -92,8 +92,8 @@ static const char *command_name(const char *word)
 	return word;
 }
 
-/* Output that did not arrive is a failure of what only prints.  Of other work
- * the status tells, and scripts take it for that. */
+/* Lost output is a failure of a command that only prints.  The status of other
+ * commands tells of their work, and scripts take it for that. */
 static int finish_output(const struct cli *cli, const struct command *cmd,
 			 int status)
 {
@@ -107,9 +107,9 @@ static int finish_output(const struct cli *cli, const struct command *cmd,
 }
 
 /*
- * What prints ends when nobody reads, as everything in a pipeline does.  What
- * makes or changes files goes on with that: they matter more than what is said
- * of them.
+ * A command that only prints ends when nobody reads, as everything in a
+ * pipeline does.  A command that makes or changes files goes on with its work:
+ * the files matter more than the messages about them.
  */
 static int run(const struct cli *cli, const struct command *cmd, int argc,
 	       char **argv)
@@ -143,8 +143,8 @@ static int dispatch(const struct cli *cli, int argc, char **argv)
 	return run(cli, cmd, argc - 1, argv + 1);
 }
 
-/* A file opened as descriptor 1 would receive what is printed.  Read-only, so
- * that output without a place to go stays an error. */
+/* A file opened as descriptor 1 would receive the output.  The descriptor is
+ * read-only, so that output without a place to go stays an error. */
 static void occupy_standard_descriptors(void)
 {
 	int fd = open("/dev/null", O_RDONLY);

@@ -43,7 +43,7 @@ static const struct example map_examples[] = {
 /* ------------------------------------------------------------------------- */
 /* Printing                                                                  */
 
-/* What differs between neighbours that are printed apart. */
+/* Neighbours that differ in these are printed apart. */
 #define SHOWN_FLAGS                                                     \
 	(QCOW2_EXTENT_DATA | QCOW2_EXTENT_ZERO | QCOW2_EXTENT_PRESENT | \
 	 QCOW2_EXTENT_HOST_OFF)
@@ -112,7 +112,7 @@ static void print_json(struct map_printer *p, const struct qcow2_extent *e)
 	p->first = false;
 }
 
-/* The file that holds the bytes of @e. */
+/* Returns the file that holds the bytes of @e. */
 static const char *extent_file(struct map_printer *p,
 			       const struct qcow2_extent *e)
 {

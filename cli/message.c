@@ -41,12 +41,12 @@ void cli_hint(const struct cli *cli, const char *fmt, ...)
 
 struct hint {
 	uint32_t reason;    /* QCOW2_REASON_* */
-	const char *option; /* that the command must have */
+	const char *option; /* one that the command must have */
 	const char *text;
 };
 
-/* By what failed: an errno value is shared by failures that need different
- * advice. */
+/* A hint goes by the reason: failures that need different advice share an errno
+ * value. */
 static const struct hint hints[] = {
 	{ QCOW2_REASON_REFERENCE, "external",
 	  "to open a file that an image names, say --external=allow:DIR for "

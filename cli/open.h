@@ -20,16 +20,16 @@ struct source {
 int source_open(const struct cli *cli, const struct common *common,
 		const struct source *src, struct qcow2_image **out);
 
-/* The same where it does not matter why not. */
+/* Opens @src in the same way, but does not report why not. */
 int source_try(const struct common *common, const struct source *src,
 	       struct qcow2_image **out);
 
-/* As source_open() for writing, with a discard policy, QCOW2_DISCARD_*. */
+/* Opens as source_open() does, for writing, with a policy QCOW2_DISCARD_*. */
 int source_open_rw(const struct cli *cli, const struct common *common,
 		   const struct source *src, uint32_t discard,
 		   struct qcow2_image **out);
 
-/* That other programs are not kept out of what is written to. */
+/* Warns that other programs are not kept out of a file that is written to. */
 void warn_unlocked(const struct cli *cli, const char *path);
 /* Warns when @img is written to and other programs are not kept out. */
 void image_warn_unlocked(const struct cli *cli, const char *path,
@@ -43,28 +43,28 @@ void image_warn_bitmaps(const struct cli *cli, const char *path,
 void source_tell_raised(const struct cli *cli, const char *path,
 			struct qcow2_image *img);
 
-/* Closes an image that was written to, and tells of that before.  @ret is 0, or
- * -1 when a failure has been reported already; -1 as well when closing fails,
- * which is reported. */
+/* Tells what writing put right, then closes an image that was written to.  @ret
+ * is 0, or -1 when a failure has been reported already.  Returns @ret, or -1
+ * after reporting that closing failed. */
 int source_close(const struct cli *cli, const char *path,
 		 struct qcow2_image *img, int ret);
 
 /*
- * The format of an image that will be written to, where @src does not say: the
- * library never guesses it.  It is qcow2; under the name of the tool whose
- * command line we understand, the first bytes decide, with its warning for raw
- * images.  Returns 0, or -1 after reporting why not.
+ * Chooses the format of an image that will be written to, if @src does not say:
+ * the library never guesses it.  The format is qcow2.  Under the name of the
+ * tool whose command line we understand, the first bytes decide, with that
+ * tool's warning for raw images.  Returns 0, or -1 after reporting why not.
  */
 int source_probe_format(const struct cli *cli, const struct common *common,
 			struct source *src);
 
-/* @name as seen from the directory of the file at @path; allocated, NULL
- * without memory. */
+/* Returns @name as seen from the directory of the file at @path; allocated,
+ * NULL without memory. */
 char *path_beside(const char *path, const char *name);
 
-/* Whether @path, which may be NULL, is a name of the file @st. */
+/* Returns whether @path, which may be NULL, is a name of the file @st. */
 bool path_is_file(const char *path, const struct stat *st);
-/* Whether a layer of @img, or a data file that it opened, is the file @st. */
+/* Returns whether a layer of @img, or a data file that it opened, is @st. */
 bool image_reads_file(struct qcow2_image *img, const struct stat *st);
 
 /*

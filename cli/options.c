@@ -10,7 +10,7 @@
 #define OPTIONS_MAX 48
 #define NAME_MAX_LEN 48
 
-/* What getopt_long wants to see. */
+/* The tables that getopt_long() reads. */
 struct getopt_tables {
 	struct option longs[OPTIONS_MAX + 1];
 	char shorts[2 * OPTIONS_MAX + 2];
@@ -50,7 +50,7 @@ static const struct option_spec *row_of(const struct option_spec *row,
 	return row;
 }
 
-/* The option as it was written, for messages. */
+/* Writes the option as it was written, for messages. */
 static void option_name(char *name, const struct option_spec *row, int value)
 {
 	if (value >= LONG_BASE)
@@ -91,7 +91,7 @@ static int apply(const struct cli *cli, const struct option_spec *row,
 	return row->set(&v);
 }
 
-/* Scripts append to command lines: what is overridden need not be valid. */
+/* Scripts append to command lines, so an overridden value need not be valid. */
 static bool only_last_counts(const struct option_spec *row)
 {
 	return row->set == set_format || row->set == set_known_format ||

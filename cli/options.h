@@ -17,7 +17,7 @@ struct option_value {
 	const char *name;   /* as people know it: "-f" or "--format" */
 	const char *arg;    /* NULL for options without argument */
 	const char *detail; /* the text of the table's row */
-	void *field;        /* where the value goes */
+	void *field;        /* place of the value */
 };
 
 /* Returns 0, or -1 after it said what is wrong. */
@@ -26,7 +26,7 @@ typedef int option_set_fn(const struct option_value *v);
 struct option_spec {
 	const char *name;   /* long, without dashes */
 	char letter;        /* 0: none */
-	const char *arg;    /* what the argument is called; NULL: takes none */
+	const char *arg;    /* name of the argument; NULL: takes none */
 	option_set_fn *set; /* NULL: asks for help */
 	size_t field;       /* offset in the subcommand's structure */
 	const char *help;   /* NULL at the end of the table; for refused
@@ -40,7 +40,7 @@ enum output {
 
 #define ALLOW_DIRS_MAX 16
 
-/* What options in `common` mean, for all subcommands alike. */
+/* The value of --external, for all subcommands alike. */
 struct external {
 	enum qcow2_external mode;
 	/* Borrowed from argv; ends with NULL. */
@@ -54,15 +54,15 @@ struct common {
 	bool force_share;
 	bool progress;
 	int json_progress_fd;             /* -1: none */
-	enum qcow2_format backing_format; /* where images do not say */
+	enum qcow2_format backing_format; /* for images that name none */
 	struct external external;
 	uint32_t max_depth;   /* images in a chain */
 	bool trust_refcounts; /* none is too low */
 };
 
-/* The library's default protects programs that open what strangers send.  People
- * and scripts have chains of hundreds, one image for each backup, and qemu-img
- * reads them; a thousand are opened in a fraction of a second. */
+/* The library's default protects programs that open what strangers send.
+ * People and scripts have chains of hundreds, one image for each backup, and
+ * qemu-img reads them; a thousand are opened in a fraction of a second. */
 #define MAX_DEPTH_DEFAULT 1024
 #define MAX_DEPTH_MAX 65536
 
@@ -76,10 +76,10 @@ struct common {
 
 /*
  * Parses argv by the table.  @values is the subcommand's structure, with its
- * defaults set.  Of formats, caches and kinds of output that are given more than
- * once, the last is judged and set, the others are not looked at.  Returns the index of the first operand (options are moved
- * before the operands), 0 when help was asked for, -1 after saying what is
- * wrong.
+ * defaults set.  If formats, caches or kinds of output are given more than
+ * once, the last is judged and set, and the others are not looked at.  Returns
+ * the index of the first operand (options are moved before the operands), 0
+ * when help was asked for, -1 after saying what is wrong.
  */
 int options_parse(const struct cli *cli, const struct option_spec *options,
 		  int argc, char **argv, void *values);
@@ -99,7 +99,7 @@ int set_compress_level(const struct option_value *v); /* uint64_t */
 int set_nothing(const struct option_value *v);        /* accepted, no effect */
 int set_refuse(const struct option_value *v);         /* not in this version */
 
-/* How host files are cached, by qemu-img's names. */
+/* The ways to cache host files, by qemu-img's names. */
 struct cache_mode {
 	const char *name;
 	bool direct;    /* around the page cache */
@@ -107,10 +107,10 @@ struct cache_mode {
 	bool sync_each; /* every write is durable when it is done */
 };
 
-/* NULL: there is none of that name. */
+/* Returns NULL when there is none of that name. */
 const struct cache_mode *cache_mode_by_name(const char *name);
 
-/* The format called @name: false if there is none of that name here. */
+/* Finds the format called @name; returns false if there is none here. */
 bool format_by_name(const char *name, enum qcow2_format *format);
 const char *format_name(enum qcow2_format format);
 

@@ -26,7 +26,7 @@ static const struct reason {
 	[QCOW2_IN_PLACE_ROOM] = { "room", "there is no room for two files" },
 };
 
-/* NULL where this program has no words for what the library says. */
+/* Returns NULL if this program has no words for what the library says. */
 static const struct reason *reason_of(const struct placing *p)
 {
 	uint32_t r = p->where.reason;

@@ -1,5 +1,5 @@
 /*
- * How the file that a command makes gets to its place.
+ * The ways in which the file that a command makes gets to its place.
  */
 #ifndef CLI_PLACING_H
 #define CLI_PLACING_H
@@ -30,17 +30,17 @@ struct placing {
 /* Returns 0, or -1 after saying what is wrong. */
 int placing_check(const struct cli *cli, const struct placing *p);
 
-/* What is asked for, and where the answer goes. */
+/* Fills @opts with what is asked for and the place for the answer. */
 void placing_fill(struct placing *p, struct qcow2_convert_opts *opts);
 
-/* Members of the object that tells what was made. */
+/* Writes members of the object that tells what was made. */
 void placing_json(struct json *j, const struct placing *p);
 
-/* Says so where a file was written in place unasked. */
+/* Says so if a file was written in place unasked. */
 void placing_note(const struct cli *cli, const struct common *common,
 		  const struct placing *p, const char *path);
 
-/* After a failure of the work: says so where the old contents may be lost. */
+/* Says after a failure of the work if the old contents may be lost. */
 void placing_note_failure(const struct cli *cli, const struct placing *p);
 
 #endif

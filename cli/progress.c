@@ -28,8 +28,8 @@ static void on_usr1(int sig)
 }
 
 /* One wish often comes as two signals, to the process and to its group: the
- * second must not keep the job from cleaning up.  Who sends another one later
- * does not want to wait for that. */
+ * second must not keep the job from cleaning up.  A user who sends another one
+ * later does not want to wait for that. */
 static void on_stop(int sig)
 {
 	sig_atomic_t now = (sig_atomic_t)time(NULL);
@@ -102,8 +102,8 @@ static void show_bar(struct progress *p, double percent)
 	p->bar_visible = true;
 }
 
-/* One write per line, so that lines arrive whole.  A reader that went away is
- * no reason to stop the job. */
+/* Each line is one write, so that lines arrive whole.  A reader that went away
+ * is no reason to stop the job. */
 static void write_line(int fd, const char *line, size_t len)
 {
 	while (write(fd, line, len) < 0 && errno == EINTR)

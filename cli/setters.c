@@ -1,5 +1,5 @@
 /*
- * What option arguments mean.
+ * The setters: they read the arguments of options.
  */
 #include "options.h"
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Value of a digit in @base, or -1. */
+/* Returns the value of a digit in @base, or -1. */
 static int digit(char c, unsigned base)
 {
 	static const char digits[] = "0123456789abcdef";
@@ -30,7 +30,7 @@ static int parse_whole(const char **p, unsigned base, uint64_t *value)
 	return 0;
 }
 
-/* The suffix as a power of two; end of text is bytes. */
+/* Sets the suffix as a power of two; the end of the text means bytes. */
 static int parse_suffix(const char *p, unsigned *shift)
 {
 	static const char suffixes[] = "bkmgtpe";
@@ -47,9 +47,9 @@ static int parse_suffix(const char *p, unsigned *shift)
 }
 
 /*
- * floor(0.digits * 2^shift), exactly for the first 18 digits; what more of them
- * could add is dropped.  Bit by bit, as in a long division: the remainder stays
- * below 10^18.
+ * Returns floor(0.digits * 2^shift), exactly for the first 18 digits; it drops
+ * what more digits could add.  It goes bit by bit, as in a long division: the
+ * remainder stays below 10^18.
  */
 static uint64_t scale_fraction(const char *digits, size_t n, unsigned shift)
 {

@@ -141,8 +141,8 @@ static int create(struct qcow2_image *img, const char *name,
 	return qcow2_snapshot_create(img, name, &opts, err);
 }
 
-/* The id of the first snapshot called @name; NULL when there is none, or when
- * another one has that id too. */
+/* Returns the id of the first snapshot called @name; NULL when there is none,
+ * or when another one has that id too. */
 static const char *id_of(struct qcow2_image *img, const char *name)
 {
 	struct qcow2_snapshot_info s = { .struct_size = sizeof(s) };
@@ -161,7 +161,7 @@ static const char *id_of(struct qcow2_image *img, const char *name)
 	return s.id;
 }
 
-/* By name alone, as scripts expect. */
+/* Deletes by name alone, as scripts expect. */
 static int delete (struct qcow2_image *img, const char *name,
 		   struct qcow2_error *err)
 {
@@ -250,8 +250,8 @@ static int snapshot_run(const struct cli *cli, int argc, char **argv)
 
 	if (first == 0)
 		return status;
-	/* Asked for nothing, qemu-img opens the image for writing and says
-	 * nothing. */
+	/* If no action is asked for, qemu-img opens the image for writing and
+	 * says nothing. */
 	if (o.choice.action == ACTION_LIST ||
 	    (o.choice.action == ACTION_NONE && cli->as->extras))
 		return list(cli, &o, argv[first]);

@@ -1,5 +1,5 @@
 /*
- * Which snapshot -l means.
+ * Finds the snapshot that -l means.
  */
 #include "open.h"
 
@@ -8,7 +8,7 @@
 
 #include "keyval.h"
 
-/* What must be equal; NULL: anything. */
+/* The fields that must be equal; NULL: anything. */
 struct wanted {
 	const char *id;
 	const char *name;
@@ -21,7 +21,7 @@ static bool matches(const struct wanted *w, const struct qcow2_snapshot_info *s)
 	return !w->name || strcmp(w->name, s->name) == 0;
 }
 
-/* The id of the first snapshot that matches; allocated, NULL without one. */
+/* Returns the id of the first match; allocated, NULL without one. */
 static char *find_id(struct qcow2_image *img, const struct wanted *w)
 {
 	struct qcow2_snapshot_info s = { .struct_size = sizeof(s) };

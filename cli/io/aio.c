@@ -23,7 +23,7 @@ static int submit(struct io_shell *sh, struct io_request *r)
 int io_run_aio_read(struct io_shell *sh, const struct io_command *self,
 		    int argc, char **argv)
 {
-	/* qemu-io's word, which scripts look for. */
+	/* Scripts look for qemu-io's word. */
 	struct io_request r = io_request_make(IO_READ, "readv");
 	struct transfer_options o;
 	int rc = io_take_options(self, "CiP:qv", &o, &r, argc, argv);
@@ -34,7 +34,7 @@ int io_run_aio_read(struct io_shell *sh, const struct io_command *self,
 	return rc < 0 ? rc : submit(sh, &r);
 }
 
-/* The buffers of what is written, or the range of zeros. */
+/* Prepares the buffers of a write, or the range of zeros. */
 static int prepare_write(struct io_shell *sh, const struct io_command *self,
 			 const struct transfer_options *o, struct io_request *r,
 			 int argc, char **argv)

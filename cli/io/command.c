@@ -1,5 +1,6 @@
 /*
- * The commands of the shell: from a line to one of them, and what `help` says.
+ * The commands of the shell.  This finds the command of a line, and prints
+ * help.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -87,7 +88,7 @@ static const char truncate_more[] =
 	"  -m  space to allocate as it grows: off, metadata, falloc or full\n";
 
 /* ------------------------------------------------------------------------- */
-/* What needs no disk                                                        */
+/* Commands that need no disk                                                */
 
 static int run_quit(struct io_shell *sh, const struct io_command *self,
 		    int argc, char **argv)
@@ -142,7 +143,7 @@ static int run_sigraise(struct io_shell *sh, const struct io_command *self,
 	return 0;
 }
 
-/* A crash, for those who want to see what is left. */
+/* Crashes, for those who want to see what is left. */
 static int run_abort(struct io_shell *sh, const struct io_command *self,
 		     int argc, char **argv)
 {

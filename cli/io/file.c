@@ -146,8 +146,8 @@ static int check_settings(const struct io_shell *sh,
 	return -1;
 }
 
-/* A guest can write a qcow2 header into a raw disk, and whoever looks next time
- * would follow it. */
+/* A guest can write a qcow2 header into a raw disk, and the next probe would
+ * follow it. */
 static int warn_of_guess(const struct io_shell *sh, const char *path)
 {
 	if (sh->cli->as->extras) {
@@ -163,7 +163,7 @@ static int warn_of_guess(const struct io_shell *sh, const char *path)
 	return 0;
 }
 
-/* Completes what @s leaves to the file itself. */
+/* Chooses the format if @s leaves that to the file itself. */
 static int choose_format(struct io_shell *sh, const char *path,
 			 struct io_settings *s)
 {
@@ -369,7 +369,7 @@ static int take(struct io_shell *sh, int c, struct io_settings *s,
 	return 0;
 }
 
-/* The one name there is; takes o->path over. */
+/* Returns the one name there is; takes o->path over. */
 static char *choose_path(const struct io_shell *sh, struct open_options *o,
 			 const char *operand)
 {

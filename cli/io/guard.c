@@ -12,7 +12,7 @@
 
 static const uint8_t qcow2_magic[4] = { 'Q', 'F', 'I', 0xfb };
 
-/* What the first bytes would be after @r. */
+/* Changes the first bytes, @head, as @r would. */
 static void apply(const struct io_request *r, uint8_t *head, size_t size)
 {
 	const uint8_t *bytes = r->kind == IO_ZERO ? NULL : r->iov[0].iov_base;
@@ -81,13 +81,13 @@ static int copy_range(struct io_shell *sh, uint8_t *buf, uint64_t off,
 	return rc;
 }
 
-/* What holds data or does not: subclusters where there are any. */
+/* Returns the unit that has data or not: subclusters if there are any. */
 static uint64_t copy_unit(const struct qcow2_info *info)
 {
 	return info->extended_l2 ? info->cluster_size / 32 : info->cluster_size;
 }
 
-/* The whole clusters around what is read. */
+/* Copies the whole clusters around the range that is read. */
 static int copy_clusters(struct io_shell *sh, const struct io_request *r,
 			 struct qcow2_error *err)
 {
@@ -115,7 +115,7 @@ int io_copy_on_read(struct io_shell *sh, struct io_request *r)
 {
 	int rc;
 
-	/* What is written between the look and the copy must not be lost. */
+	/* Data written between the look and the copy must not be lost. */
 	pthread_rwlock_wrlock(&sh->copying);
 	rc = copy_clusters(sh, r, &r->err);
 	pthread_rwlock_unlock(&sh->copying);

@@ -127,7 +127,7 @@ static int take_settings(const struct cli *cli, const struct io_options *o,
 	return io_check_aio(cli, s, o->aio);
 }
 
-/* The file that --image-opts names. */
+/* Returns the file that --image-opts names. */
 static char *path_of_opts(const struct cli *cli, const char *operand,
 			  struct io_settings *s)
 {

@@ -37,7 +37,7 @@
 /* ------------------------------------------------------------------------- */
 /* The disk                                                                  */
 
-/* How a disk is opened; `reopen` changes some of it. */
+/* The settings that a disk is opened with; `reopen` changes some of them. */
 struct io_settings {
 	enum qcow2_format format; /* DEFAULT: look */
 	struct cache_mode cache;
@@ -70,25 +70,25 @@ struct io_shell {
 	bool guessed_raw;            /* nobody said that it is raw */
 	bool misalign;               /* of buffers */
 	bool quit;
-	/* What each layer had done at its last `stats -r`, from the top on. */
+	/* The counts of each layer at its last `stats -r`, from the top on. */
 	struct qcow2_stats *stats; /* allocated */
 	size_t n_stats;
 	struct io_queue *queue; /* NULL until the first aio_ command */
-	/* Held alone by reads that copy, shared by what changes the disk. */
+	/* Reads that copy hold it alone; changes of the disk share it. */
 	pthread_rwlock_t copying;
 };
 
-/* What a file is opened with unless somebody says otherwise. */
+/* Sets what a file is opened with unless somebody says otherwise. */
 void io_settings_init(struct io_settings *s);
 
-/* Applies "key=value,..." to @s; a file name that is among them goes to *path
- * (allocated; NULL: there must be none).  @text is changed.  Returns 0, or -1
+/* Applies "key=value,..." to @s.  A file name among the pairs goes to *path
+ * (allocated; NULL: there must be none).  Changes @text.  Returns 0, or -1
  * after saying what is wrong. */
 int io_settings_add(const struct cli *cli, struct io_settings *s, char *text,
 		    char **path);
 
-/* Values of options, for all who have them.  0 or -1 after saying what is
- * wrong. */
+/* Set and check values of options, for all who have them.  Return 0, or -1
+ * after saying what is wrong. */
 int io_set_cache(const struct cli *cli, struct io_settings *s,
 		 const char *name);
 int io_set_discard(const struct cli *cli, struct io_settings *s,
@@ -96,28 +96,30 @@ int io_set_discard(const struct cli *cli, struct io_settings *s,
 int io_check_aio(const struct cli *cli, const struct io_settings *s,
 		 const char *mode);
 
-/* Opens @path, which is taken over, as @s says.  -1 after saying why not. */
+/* Opens @path, which it takes over, as @s says.  Returns 0, or -1 after saying
+ * why not. */
 int io_file_open(struct io_shell *sh, char *path, const struct io_settings *s);
 
-/* Waits for what is under way, and closes; -1 after saying what failed.  Does
- * nothing when none is open. */
+/* Waits for transfers under way, and closes the disk, if one is open.  Returns
+ * 0, or -1 after saying what failed. */
 int io_file_close(struct io_shell *sh);
 
-/* Counts from the opening again: for when the disk is closed. */
+/* Makes `stats` count from the opening again, for when the disk is closed. */
 void io_stats_forget(struct io_shell *sh);
 
-/* A temporary image over @path: a store, or NULL after saying why not. */
+/* Makes a temporary image over @path.  Returns a store, or NULL after saying
+ * why not. */
 struct qcow2_store *io_overlay_new(struct io_shell *sh, const char *path,
 				   const struct io_settings *s);
-/* Opens it. */
+/* Opens @path below its temporary image, and makes that if there is none. */
 int io_overlay_open(struct io_shell *sh, const char *path,
 		    const struct io_settings *s);
 
-/* What @s asks of the library; @gate is filled for it. */
+/* Fills in @opts with what @s asks of the library, and @gate for it. */
 void io_open_opts(const struct io_shell *sh, const struct io_settings *s,
 		  struct qcow2_gate *gate, struct qcow2_open_opts *opts);
 
-/* The format of the file at @path by its first bytes. */
+/* Finds the format of the file at @path by its first bytes. */
 int io_probe(struct io_shell *sh, const char *path, enum qcow2_format *format);
 
 /* ------------------------------------------------------------------------- */
@@ -136,21 +138,21 @@ struct io_command {
 	const char *usage; /* of its arguments, NULL: none */
 	const char *summary;
 	const char *more; /* lines for `help NAME`, NULL: none */
-	/* 0, or -1 for a failure, which has been explained. */
+	/* Returns 0, or -1 after explaining a failure. */
 	int (*run)(struct io_shell *sh, const struct io_command *self, int argc,
 		   char **argv);
 };
 
-/* Ends with a NULL name; sorted. */
+/* The commands, sorted; ends with a NULL name. */
 extern const struct io_command io_commands[];
 
-/* Runs one line, which is changed.  0, or -1 when it failed. */
+/* Runs one line, and changes it.  Returns 0, or -1 when the line failed. */
 int io_run_line(struct io_shell *sh, char *line);
 
-/* Prints the usage line; returns -1, for wrong arguments. */
+/* Prints the usage line, for wrong arguments; returns -1. */
 int io_usage(const struct io_command *self);
 
-/* getopt() over a command's words, from the start. */
+/* Makes getopt() start over, with a command's words. */
 #define IO_OPTIONS_BEGIN() (optind = 0, opterr = 1)
 
 typedef int io_run_fn(struct io_shell *sh, const struct io_command *self,
@@ -182,9 +184,9 @@ struct io_request {
 	unsigned flags;    /* QCOW2_* of the call */
 	struct iovec *iov; /* NULL: nothing to transfer */
 	int iovcnt;
-	uint8_t *memory; /* what the vector points into */
+	uint8_t *memory; /* buffer of the vector */
 
-	/* What is told, and how. */
+	/* The report. */
 	bool quiet;
 	bool machine; /* numbers with commas */
 	bool dump;
@@ -203,13 +205,13 @@ struct io_request {
 struct io_request io_request_make(enum io_kind kind, const char *verb);
 void io_request_release(struct io_request *r);
 
-/* Gives @r one buffer of r->len bytes, filled with @byte; -1 without memory. */
+/* Gives @r one buffer, r->len bytes of @byte; returns -1 without memory. */
 int io_request_fill(const struct io_shell *sh, struct io_request *r, int byte);
-/* The same with the contents of @path, again and again. */
+/* Does the same with the contents of @path, again and again. */
 int io_request_fill_from(const struct io_shell *sh, struct io_request *r,
 			 const char *path);
-/* A buffer in as many pieces as @words, which are their lengths; r->len is
- * their sum.  -1 after saying what is wrong. */
+/* Gives @r a buffer in as many pieces as @words, which are their lengths;
+ * r->len is their sum.  Returns -1 after saying what is wrong. */
 int io_request_split(const struct io_shell *sh, struct io_request *r,
 		     char *const *words, int n_words, int byte);
 
@@ -224,46 +226,49 @@ struct transfer_options {
 	bool has_byte;    /* -P */
 	bool has_part;    /* -s or -l of a read */
 	bool has_len;     /* -l */
-	int byte;         /* what buffers are filled with */
+	int byte;         /* value that fills buffers */
 	const char *path; /* -s of a write; NULL: not given */
 	uint64_t part_off;
 	uint64_t part_len;
 };
 
-/* getopt() with @letters, by r->kind, into @o and @r.  0; 1 when the command has
- * nothing more to do; -1 after saying what is wrong. */
+/* Reads options with getopt() and @letters, by r->kind, into @o and @r.
+ * Returns 0, 1 when the command has nothing more to do, or -1 after saying what
+ * is wrong. */
 int io_take_options(const struct io_command *self, const char *letters,
 		    struct transfer_options *o, struct io_request *r, int argc,
 		    char **argv);
-/* The words behind the options: an offset, and lengths for io_request_split(). */
+/* Reads the words behind the options: an offset, and lengths for
+ * io_request_split(). */
 int io_take_pieces(const struct io_shell *sh, const struct io_command *self,
 		   const struct transfer_options *o, struct io_request *r,
 		   int argc, char **argv);
 
-/* Does it; only r->rc, r->err and r->seconds change in @r (and the buffers).
- * Many threads may be in here. */
+/* Does the transfer; only r->rc, r->err and r->seconds change in @r (and the
+ * buffers).  Many threads may be in here. */
 void io_request_run(struct io_shell *sh, struct io_request *r);
-/* Tells what came of it: 0, -1 when it failed or read the wrong bytes. */
+/* Reports @r; returns -1 when it failed or read the wrong bytes, else 0. */
 int io_request_report(const struct io_shell *sh, const struct io_request *r);
-/* Both, and the end of @r. */
+/* Does both, and releases @r. */
 int io_request_finish(struct io_shell *sh, struct io_request *r);
 
-/* -EPERM for a write that makes a disk that was taken for raw look like
+/* Returns -EPERM for a write that makes a disk that was taken for raw look like
  * something else. */
 int io_guard_raw(struct io_shell *sh, const struct io_request *r);
-/* Reads, after copying what the top image does not have into it. */
+/* Copies what the top image does not have into it, then reads. */
 int io_copy_on_read(struct io_shell *sh, struct io_request *r);
 
 /* ------------------------------------------------------------------------- */
 /* The queue                                                                 */
 
-/* Takes @r, allocated, over; -1 without resources, after saying so. */
+/* Takes @r, allocated, over.  Returns -1 without resources, after saying so. */
 int io_queue_add(struct io_shell *sh, struct io_request *r);
-/* Reports what has been done so far. */
+/* Reports the transfers that are done so far. */
 void io_queue_collect(struct io_shell *sh);
-/* Waits for all of it, and reports. */
+/* Waits for all transfers, and reports them. */
 void io_queue_drain(struct io_shell *sh);
-/* Readable when there is something to collect; -1 before the first request. */
+/* Returns a descriptor that is readable when there is something to collect; -1
+ * before the first request. */
 int io_queue_fd(const struct io_shell *sh);
 void io_queue_free(struct io_shell *sh);
 
@@ -271,17 +276,17 @@ void io_queue_free(struct io_shell *sh);
 /* Text                                                                      */
 
 #define IO_TEXT_MAX 48
-/* "1.5 KiB" with three digits after the point where they are not zero. */
+/* Writes "1.5 KiB" with three digits after the point if they are not zero. */
 const char *io_size_text(double bytes, char *buf);
 
-/* A number of bytes; -1 after saying what is wrong. */
+/* Reads a number of bytes.  Returns -1 after saying what is wrong. */
 int io_parse_size(const char *word, uint64_t *value);
-/* A byte. */
+/* Reads a byte.  Returns -1 after saying what is wrong. */
 int io_parse_pattern(const char *word, int *byte);
-/* The offset, and the length up to @max; @unless is said of the limit. */
+/* Reads the offset, and the length up to @max; @unless is said of the limit. */
 int io_parse_range(char *const *words, struct io_request *r, uint64_t max,
 		   const char *unless);
-/* Both multiples of 512, for what wants that. */
+/* Checks that both are multiples of 512, for commands that want that. */
 int io_check_sectors(const struct io_request *r);
 
 /* ------------------------------------------------------------------------- */
@@ -296,8 +301,8 @@ struct io_lines {
 	size_t size;
 };
 
-/* The next line, without its end and valid until the next call; NULL at the end
- * or on failure.  While there is nothing to read, results are told. */
+/* Returns the next line, without its end and valid until the next call; NULL at
+ * the end or on failure.  Tells results while there is nothing to read. */
 char *io_next_line(struct io_lines *l, struct io_shell *sh);
 void io_lines_release(struct io_lines *l);
 

@@ -1,6 +1,6 @@
 /*
- * "key=value,..." of open, reopen and --image-opts: what QEMU calls these
- * things, as far as they exist here.
+ * "key=value,..." of open, reopen and --image-opts: QEMU's names of these
+ * options, as far as they exist here.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -25,7 +25,7 @@ struct pair {
 		bool total;
 		bool l2;
 		bool refcount;
-	} named; /* which sizes of caches are */
+	} named; /* sizes of caches that are given */
 };
 
 static int wrong_value(const struct pair *p, const char *expected)
@@ -224,7 +224,7 @@ static int wrong_caches(const struct pair *p, const char *why)
 	return -1;
 }
 
-/* What both caches have together is what one has, and the rest. */
+/* One cache gets what the other one leaves of their total. */
 static int share_cache(const struct pair *p)
 {
 	uint64_t total = p->named.total_bytes;
@@ -314,7 +314,7 @@ static int set_overlap_template(struct pair *p)
 	return set_overlap_as(p, &p->overlap_template);
 }
 
-/* "overlap-check.KIND": one kind more or less than the template has. */
+/* Sets "overlap-check.KIND": one kind more or less than the template has. */
 static int set_overlap_kind(struct pair *p, const char *kind)
 {
 	static const char *const kinds[] = {
@@ -339,7 +339,7 @@ static int set_overlap_kind(struct pair *p, const char *kind)
 	return wrong_key(p);
 }
 
-/* What must be off, since it is not there. */
+/* Takes an option that must be off, since it is not there. */
 static int set_absent(struct pair *p)
 {
 	bool on;
@@ -358,7 +358,7 @@ static int set_node_name(struct pair *p)
 	return -1;
 }
 
-/* Whether to fall back to reading is not ours to do: on or off are the same. */
+/* The shell does not choose to fall back to reading: on or off are the same. */
 static int set_auto_read_only(struct pair *p)
 {
 	bool on;

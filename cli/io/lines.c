@@ -1,6 +1,6 @@
 /*
- * Lines from a descriptor, without reading ahead of what is there: while
- * nothing is, results of transfers are told.
+ * Reads lines from a descriptor, without reading ahead of what is there; while
+ * nothing is, it tells the results of transfers.
  */
 #include <errno.h>
 #include <poll.h>
@@ -30,7 +30,7 @@ static void wait_for_input(const struct io_lines *l, struct io_shell *sh)
 	}
 }
 
-/* Makes room behind l->end; false without memory. */
+/* Makes room behind l->end; returns false without memory. */
 static bool make_room(struct io_lines *l)
 {
 	size_t size = l->size ? 2 * l->size : BUFFER_BYTES;

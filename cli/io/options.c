@@ -1,6 +1,6 @@
 /*
- * The options of what reads and writes: one letter means the same in all of
- * them, and each command says which letters it takes.
+ * The options of commands that read and write: one letter means the same in all
+ * of them, and each command says which letters it takes.
  */
 #include <unistd.h>
 
@@ -17,7 +17,7 @@ static int inject(const struct io_request *r)
 	return 1;
 }
 
-/* -s: where the part begins that is compared, or what is written. */
+/* -s: the start of the part that is compared, or the file to write. */
 static int take_source(struct transfer_options *o, const struct io_request *r,
 		       const char *arg)
 {

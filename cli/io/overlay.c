@@ -10,7 +10,7 @@
 
 #include "io/io.h"
 
-/* A file without a name. */
+/* Makes a file without a name. */
 static int make_file(const struct io_shell *sh)
 {
 	const char *dir = getenv("TMPDIR");
@@ -68,7 +68,7 @@ static struct qcow2_store *new_store(struct io_shell *sh, const char *path,
 	return NULL;
 }
 
-/* The directory of @path, which is absolute; allocated. */
+/* Returns the directory of @path, which is absolute; allocated. */
 static char *dir_of(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -78,8 +78,8 @@ static char *dir_of(const char *path)
 
 /*
  * The overlay names its backing file by an absolute path, which needs a gate
- * that lets it through.  What the images below it name has been judged by the
- * caller's own gate before, so that it is enough to allow their directory.
+ * that lets it through.  The caller's own gate has judged the names in the
+ * images below it already, so it is enough to allow their directory.
  */
 static int open_store(struct io_shell *sh, const char *path,
 		      const struct io_settings *s)
@@ -113,7 +113,7 @@ static int open_store(struct io_shell *sh, const char *path,
 	return -1;
 }
 
-/* The disk itself, for reading, by the rules that the caller chose. */
+/* Opens the disk itself, for reading, by the rules that the caller chose. */
 static struct qcow2_image *open_below(struct io_shell *sh, const char *path,
 				      const struct io_settings *s)
 {

@@ -1,7 +1,7 @@
 /*
  * Transfers under way: threads take requests from a queue in order and put
- * them, done, on a list.  Only the shell's own thread prints what came of
- * them, so that lines never mix.
+ * them, done, on a list.  Only the shell's own thread prints their outcome, so
+ * that lines never mix.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -21,7 +21,7 @@ struct list {
 
 struct io_queue {
 	struct io_shell *sh;
-	pthread_mutex_t lock; /* protects what follows */
+	pthread_mutex_t lock; /* protects the rest */
 	pthread_cond_t work;  /* there is a request, or the end */
 	pthread_cond_t done;  /* a request has ended */
 	struct list waiting;
@@ -66,8 +66,8 @@ static void finish(struct io_queue *q, struct io_request *r)
 	q->n_open--;
 	pthread_cond_signal(&q->done);
 	pthread_mutex_unlock(&q->lock);
-	/* It can only fail when the counter is as good as full, and then the
-	 * descriptor is readable. */
+	/* The write can only fail when the counter is as good as full, and then
+	 * the descriptor is readable. */
 	while (write(q->event, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
 }
@@ -120,7 +120,7 @@ static struct io_queue *queue_new(struct io_shell *sh)
 	return q;
 }
 
-/* One more thread, if all are busy; a failure matters only without any. */
+/* Starts a thread if all are busy; a failure matters only without any. */
 static int hire(struct io_queue *q)
 {
 	unsigned n_waiting = 0;
@@ -175,7 +175,7 @@ void io_queue_collect(struct io_shell *sh)
 
 	if (!sh->queue)
 		return;
-	/* Before the list is looked at: what is added later wakes again. */
+	/* The list comes after this, so that a later addition wakes again. */
 	while (read(sh->queue->event, &count, sizeof(count)) < 0 &&
 	       errno == EINTR)
 		;

@@ -5,7 +5,7 @@
 
 #include "io/io.h"
 
-/* The part of what is read that -P looks at. */
+/* Sets the part of the read bytes that -P looks at. */
 static int set_part(const struct transfer_options *o, struct io_request *r)
 {
 	uint64_t len = o->has_len ? o->part_len : 0;

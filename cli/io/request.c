@@ -9,7 +9,7 @@
 
 #include "io/io.h"
 
-/* What reads and writes are told not to rely on. */
+/* -m moves buffers by this: transfers must not rely on alignment. */
 #define MISALIGNMENT 16
 #define BUFFER_ALIGN 4096
 
@@ -49,12 +49,12 @@ static bool fits(const struct io_shell *sh, const struct io_request *r)
 	return is_state(r) || (r->off <= size && r->len <= size - r->off);
 }
 
-/* Room for r->len bytes in @n pieces, which the caller cuts. */
+/* Makes room for r->len bytes in @n pieces, which the caller must cut. */
 static int allocate(const struct io_shell *sh, struct io_request *r, int n)
 {
 	size_t size = (size_t)r->len + MISALIGNMENT;
 
-	/* What does not fit fails anyway, and needs no buffer. */
+	/* A request that does not fit fails anyway, and needs no buffer. */
 	if (!fits(sh, r))
 		return 0;
 	r->iov = calloc((size_t)n, sizeof(*r->iov));
@@ -76,7 +76,7 @@ int io_request_fill(const struct io_shell *sh, struct io_request *r, int byte)
 	return 0;
 }
 
-/* As much of @path as there is room for; 0 bytes when there is nothing. */
+/* Reads as much of @path as there is room for; it must not be empty. */
 static int read_file(const char *path, uint8_t *buf, size_t size, size_t *n)
 {
 	FILE *f = fopen(path, "re");
@@ -217,7 +217,7 @@ static int transfer(struct io_shell *sh, struct io_request *r)
 	return rc;
 }
 
-/* Only ever asked for by the shell's own thread, with nothing under way. */
+/* Only the shell's own thread asks for this, with nothing under way. */
 static int transfer_state(struct io_shell *sh, struct io_request *r)
 {
 	int rc;
@@ -356,7 +356,7 @@ static void dump(const struct io_request *r)
 static int report_failure(const struct io_shell *sh, const struct io_request *r)
 {
 	printf("%s failed: %s\n", r->verb, strerror(-r->rc));
-	/* Damage, and what it is, the number alone does not tell. */
+	/* The number alone does not say that the image is damaged, nor how. */
 	if (r->err.defect)
 		cli_report(sh->cli, sh->path, &r->err);
 	return -1;

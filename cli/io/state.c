@@ -1,5 +1,5 @@
 /*
- * What looks at the disk, or changes it as a whole.
+ * Commands that look at the disk, or change it as a whole.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -154,7 +154,7 @@ int io_run_info(struct io_shell *sh, const struct io_command *self, int argc,
 }
 
 /* ------------------------------------------------------------------------- */
-/* What the image itself has                                                 */
+/* Allocation in the image itself                                            */
 
 /* A raw image has all there is. */
 static int next_extent(struct io_shell *sh, uint64_t off, uint64_t end,

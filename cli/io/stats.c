@@ -1,8 +1,8 @@
 /*
- * stats: how much has been done with a layer of the disk.
+ * stats: the work that was done with a layer of the disk.
  *
- * The library only counts up.  `stats -r` keeps what it printed, and the next
- * `stats` of that layer takes it away.
+ * The library only counts up.  `stats -r` keeps the numbers that it printed,
+ * and the next `stats` of that layer subtracts them.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@
 /* One number of struct qcow2_stats.  Those with the same object are
  * neighbours. */
 struct number {
-	const char *object; /* it is a member of, NULL: the outermost */
+	const char *object; /* object that has it; NULL: the outermost */
 	const char *key;
 	size_t off;
 	bool is_now; /* as large as it is now; the others only grow */
@@ -88,7 +88,7 @@ static void take_away(struct qcow2_stats *s, struct qcow2_stats *before)
 				*number_in(before, &numbers[i]);
 }
 
-/* From the object *@inside to @next, each NULL for the outermost. */
+/* Goes from the object *@inside to @next, each NULL for the outermost. */
 static void enter_object(struct json *j, const char **inside, const char *next)
 {
 	if (*inside && next && strcmp(*inside, next) == 0)
