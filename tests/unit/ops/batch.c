@@ -145,7 +145,7 @@ TEST(a_worker_is_woken_where_reading_has_to_wait)
 	d->has_to_wait = false;
 	batch_wake(&b, &w, d, READ_SECOND);
 	assert_int_equal(w.n_awake, 2);
-	/* Whoever has all of them awake asks no more. */
+	/* No worker is woken when all of them are awake. */
 	w.n_awake = 4;
 	d->has_to_wait = true;
 	batch_wake(&b, &w, d, READ_SECOND);

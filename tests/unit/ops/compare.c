@@ -248,7 +248,7 @@ TEST(strict_minds_what_is_allocated)
 	assert_outcome(compare(a, b, 0, 2), QCOW2_IDENTICAL, 0);
 	assert_outcome(compare(a, b, QCOW2_COMPARE_STRICT, 2),
 		       QCOW2_DIFFERENT_ALLOCATION, MIB + 512 * KIB);
-	/* A difference before it wins. */
+	/* A difference before that place wins. */
 	b->bytes[MIB - 1]++;
 	assert_outcome(compare(a, b, QCOW2_COMPARE_STRICT, 2),
 		       QCOW2_DIFFERENT_CONTENT, MIB - 512);
@@ -271,7 +271,7 @@ TEST(a_failed_read_names_the_image)
 	assert_string_equal(o.err.message, "the fake disk fails");
 	o = compare(b, a, 0, 3);
 	assert_int_equal(o.result.failed_image, 1);
-	/* Both: the first is named. */
+	/* Both fail: the first is named. */
 	a->fail_read_off = 5 * MIB;
 	o = compare(a, b, 0, 3);
 	assert_int_equal(o.result.failed_image, 1);
@@ -323,8 +323,8 @@ TEST(a_damaged_map_names_the_image)
 	fake_free(b);
 }
 
-/* Overlays of one backing file: what both have from the same place of it is
- * not read; what differs around it still counts. */
+/* Overlays of one backing file: bytes that both take from the same place of it
+ * are not read; differences around them still count. */
 TEST(the_same_place_of_the_same_store_is_not_read)
 {
 	struct disk *a = fake_new(65536);

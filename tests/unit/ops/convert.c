@@ -168,7 +168,7 @@ TEST(zeros_on_a_device_are_asked_for_in_long_ranges)
 	s.cannot_zero_all = true;
 	assert_int_equal(ops_convert_raw_store(d, target, &opts, NULL), 0);
 	assert_memory_equal(s.bytes, d->bytes, d->size);
-	/* One for all, and what 512 KiB at a time would make of it. */
+	/* One for all, and as many as zeroing 512 KiB at a time would take. */
 	assert_true(s.n_zeros <= 1 + d->size / (512 * KIB) + 1);
 	assert_int_equal(d->n_reads, 0);
 	sink_release(&s, target);

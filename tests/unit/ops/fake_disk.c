@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/iov.h"
 
-/* As much as a machine of that width has to give away. */
+/* The most that a machine of that width has to give away. */
 #define ADDRESS_SPACE ((size_t)1 << (sizeof(void *) >= 8 ? 36 : 30))
 
 struct disk *fake_new(uint32_t cluster_size)
@@ -207,7 +207,7 @@ struct qcow2_store *disk_extent_store(struct disk *d,
 	return extent->flags & QCOW2_EXTENT_HOST_OFF ? d->store : NULL;
 }
 
-/* Its bytes are in memory, where no target is. */
+/* The bytes of a fake disk are in memory, where no target is. */
 bool disk_reads(const struct disk *d, struct qcow2_store *file)
 {
 	(void)d, (void)file;

@@ -1,7 +1,7 @@
 /*
- * What fills a fake disk: places and bytes go where the test wants them, and a
- * record says in which way.  Stands in for the writing side of chain/ at link
- * time.
+ * The filling side of a fake disk: the test decides where places and bytes go,
+ * and a record says in which way they came.  Stands in for the writing side of
+ * chain/ at link time.
  */
 #ifndef FAKE_TARGET_H
 #define FAKE_TARGET_H
@@ -13,14 +13,14 @@
 #define FAKE_ENCODED_PLACE (UINT64_C(1) << 41)
 
 struct fake_target {
-	/* What it answers. */
+	/* Answers. */
 	bool no_places;
 	uint64_t no_place_off; /* in this cluster alone; or FAKE_NOWHERE */
 	uint64_t place_max;    /* bytes of a place; 0: all */
 	size_t encoded_len;    /* 0: no cluster becomes smaller */
 	int write_rc;
 
-	/* What it was asked. */
+	/* Record of the calls. */
 	unsigned n_places;
 	unsigned n_placed_writes;
 	unsigned n_writes;
@@ -30,7 +30,7 @@ struct fake_target {
 	uint64_t zero_bytes;
 };
 
-/* Of all fake disks: a test fills one. */
+/* One for all fake disks: a test fills one. */
 extern struct fake_target fake_target;
 
 void fake_target_init(void);

@@ -1,5 +1,5 @@
 /*
- * Places for what a batch comes to, and what is written where.
+ * Places for the runs of a batch, and the way each is written.
  */
 #include <errno.h>
 
@@ -118,7 +118,7 @@ TEST(zeros_cost_nothing_where_the_disk_has_them)
 	fill_release(&t);
 }
 
-/* What the backing file has not, or has as zeros, need not be hidden. */
+/* Nothing need be hidden where the backing file has no bytes, or has zeros. */
 TEST(zeros_hide_the_data_of_a_backing_file)
 {
 	struct fill_rig t;
@@ -189,7 +189,7 @@ TEST(what_cannot_be_shared_is_copied)
 	fill_release(&t);
 }
 
-/* Others may have their turn, and are told by the failure that they need not. */
+/* Others may have their turn; the failure tells them that they need not. */
 TEST(a_failure_ends_the_turn)
 {
 	struct qcow2_error err;

@@ -1,5 +1,5 @@
 /*
- * What a batch comes to: bytes, zeros, encoded clusters.
+ * The runs of a batch: bytes, zeros, encoded clusters.
  */
 #include <errno.h>
 
@@ -50,7 +50,7 @@ TEST(short_zeros_are_written)
 	fill_init(&t, 4 * UNIT);
 	t.f.sparse_bytes = 8192;
 	clear(&t, 4096, 4096);
-	/* Not in whole pieces that are looked at. */
+	/* These zeros do not fill whole pieces of those that are looked at. */
 	clear(&t, 8192, 3 * 4096 + 512);
 	read_all(&t);
 	assert_int_equal(t.r->n_runs, 1);
@@ -134,7 +134,7 @@ TEST(clusters_are_encoded_one_by_one)
 	assert_int_equal(t.r->runs[0].n_from, 100);
 	expect_run(&t, 1, RUN_ZERO, UNIT, UNIT);
 	expect_run(&t, 2, RUN_ENCODED, 512, 2 * UNIT);
-	/* What follows the end of the disk in its last cluster is zeros. */
+	/* The last cluster holds zeros behind the end of the disk. */
 	assert_int_equal(t.r->plain[2 * UNIT + 512], 0);
 	assert_int_equal(t.r->plain[3 * UNIT - 1], 0);
 	fill_release(&t);
@@ -153,7 +153,7 @@ TEST(a_cluster_that_becomes_no_smaller_is_bytes)
 	fill_release(&t);
 }
 
-/* Encoded, it would be zeros there. */
+/* An encoded cluster would put zeros there. */
 TEST(what_a_larger_disk_has_in_the_last_cluster_stays)
 {
 	struct fill_rig t;

@@ -65,8 +65,8 @@ TEST(is_not_tried_unless_wanted)
 	fake_free(d);
 }
 
-/* Where the file system shares, the bytes arrive; where it does not, the
- * first refusal is the last attempt. */
+/* If the file system shares blocks, the bytes arrive; if not, the first refusal
+ * is the last attempt. */
 TEST(shares_the_bytes_or_gives_up_for_good)
 {
 	struct disk *d = fake_new(65536);

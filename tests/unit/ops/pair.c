@@ -1,6 +1,6 @@
 /*
- * Which of two files gets to its place first shows where the other cannot: a
- * file of that name appears while they are filled.
+ * The order in which two files get to their places shows when one of them
+ * cannot: a file of that name appears while they are filled.
  */
 #include "ops/pair.h"
 

@@ -29,7 +29,7 @@ TEST(data_counts_and_zeros_of_every_kind_do_not)
 	fake_free(d);
 }
 
-/* No room is the answer that nobody takes for enough. */
+/* The answer is then a number that no free space is enough for. */
 TEST(a_disk_that_cannot_be_mapped_takes_all_there_is)
 {
 	struct disk *d = fake_new(65536);

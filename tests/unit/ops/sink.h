@@ -38,7 +38,7 @@ struct sink {
 };
 
 void sink_init(struct sink *s, struct qcow2_store **store);
-/* Of fixed size, and every byte is something. */
+/* Of fixed size, and full of garbage. */
 void sink_init_device(struct sink *s, uint64_t size,
 		      struct qcow2_store **store);
 void sink_release(struct sink *s, struct qcow2_store *store);

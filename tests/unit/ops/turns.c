@@ -10,7 +10,7 @@ enum { WORKERS = 4, TURNS = 2000 };
 struct scene {
 	struct turns turns;
 	_Atomic uint64_t next_job;
-	uint64_t done; /* written by whoever has the turn */
+	uint64_t done; /* written only by the thread that has the turn */
 	_Atomic unsigned violations;
 	uint64_t stop_at;
 };

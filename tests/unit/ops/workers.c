@@ -85,7 +85,7 @@ TEST(one_failure_stops_the_others_and_is_told)
 	assert_string_equal(err.message, "worker 2 is full");
 }
 
-/* All fail; each says who was first, and there was one first only. */
+/* All fail.  Each tells who was first, and exactly one was first. */
 static int fail_in_order(struct workers *w, unsigned index, void *opaque,
 			 struct qcow2_error *err)
 {
@@ -157,7 +157,7 @@ static int wake_all(struct workers *w, unsigned index, void *opaque,
 	(void)index, (void)opaque, (void)err;
 	while (workers_sleep(w))
 		workers_wake(w);
-	/* And none there is. */
+	/* There is none left to wake. */
 	workers_wake(w);
 	assert_false(workers_sleep(w));
 	return 0;

@@ -1,5 +1,5 @@
 /*
- * Which lock a check takes, and when it repairs.
+ * The lock of a check, and the cases in which it repairs.
  */
 #include "repair/check.h"
 

@@ -44,7 +44,7 @@ TEST(every_width_is_raised_and_lowered)
 	}
 }
 
-/* R26: what is wrong besides leaks stays, and nothing is made worse. */
+/* R26: damage other than leaks stays, and nothing is made worse. */
 TEST(repairing_leaks_leaves_the_rest)
 {
 	struct base b = fresh(4);
@@ -113,8 +113,8 @@ TEST(refcounts_become_as_wide_as_they_must)
 	}
 }
 
-/* S9: in version 2 there is one width: nothing is touched that would have to
- * rely on it. */
+/* S9: version 2 has one width only: the repair touches nothing that would need
+ * another. */
 TEST(what_no_refcount_can_say_is_left)
 {
 	struct rig *r = rig_new(&(struct rig_opts){
@@ -169,7 +169,7 @@ TEST(the_bits_go_last)
 	mend(b.r, REPAIR_REFCOUNTS);
 	assert_int_equal(rig_get64(b.r, HEADER_OFF_INCOMPAT), 0);
 
-	/* What is left may be what the bit warns of. */
+	/* The bit may warn of the damage that is left. */
 	rig_put64(b.r, HEADER_OFF_INCOMPAT, INCOMPAT_DIRTY | INCOMPAT_CORRUPT);
 	rig_entry(b.r, b.s.l2, 5, (UINT64_C(1) << 40), 0);
 	mend_partly(b.r, REPAIR_ALL, 1);
@@ -178,7 +178,7 @@ TEST(the_bits_go_last)
 	rig_free(b.r);
 }
 
-/* Bits of which nobody knows what they promise do not survive a change. */
+/* A bit whose promise nobody knows does not survive a change. */
 TEST(unknown_autoclear_bits_are_cleared)
 {
 	struct base b = fresh(4);

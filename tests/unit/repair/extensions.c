@@ -1,6 +1,6 @@
 /*
- * What the header says beside its tables: after a repair other software opens
- * the image.
+ * The parts of the header beside its tables: other software opens the image
+ * after a repair.
  */
 #include "base/bytes.h"
 #include "check/check.h"
@@ -38,8 +38,8 @@ TEST(a_raw_bit_without_data_file_is_cleared_by_every_repair)
 	}
 }
 
-/* S13: nobody knows what a bit promises that is not known, so no repair may
- * leave it, even one that finds nothing to do. */
+/* S13: nobody knows the promise of an unknown bit, so a repair may not leave
+ * it, even one that finds nothing to do. */
 TEST(unknown_bits_go_from_a_clean_image)
 {
 	struct rig *r = fresh(UINT64_C(1) << 63 | 4);
@@ -107,8 +107,8 @@ TEST(an_empty_l1_table_gets_an_offset)
 	rig_free(r);
 }
 
-/* S11: more entries than there may be, all of them zeros: as many as the limit
- * are kept, and the table stays where it is. */
+/* S11: the entries are more than the limit, and all zeros: as many as the limit
+ * are kept, and the table stays in its place. */
 TEST(too_many_snapshots_are_cut_to_the_limit_in_place)
 {
 	struct rig_opts o = { .version = 2 };

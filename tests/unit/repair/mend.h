@@ -1,5 +1,6 @@
 /*
- * What the tests of repair share: repairing a rig, and saying what came of it.
+ * The common part of the tests of repair: repairing a rig, and telling the
+ * outcome.
  */
 #ifndef UNIT_REPAIR_MEND_H
 #define UNIT_REPAIR_MEND_H
@@ -32,7 +33,7 @@ struct mended mend(struct rig *r, enum repair_what what);
 struct mended mend_partly(struct rig *r, enum repair_what what,
 			  uint64_t corruptions);
 
-/* How often @defect was told with @action. */
+/* The number of times that @defect was told with @action. */
 size_t mended_count(const struct mended *m, int32_t defect, uint32_t action);
 
 /* All bytes of a store. */

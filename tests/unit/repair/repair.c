@@ -1,5 +1,5 @@
 /*
- * Repairs as a whole: what fails, what is damaged at random, what it costs.
+ * Whole repairs: failures, random damage, costs.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -112,7 +112,7 @@ TEST(every_call_may_fail)
 	}
 }
 
-/* What cannot be read this time is not taken for what it is not. */
+/* A repair draws no conclusion from bytes that cannot be read this time. */
 TEST_SLOW(every_read_may_fail)
 {
 	for (size_t i = 0; i < N_DAMAGES; i++) {
@@ -127,8 +127,8 @@ TEST_SLOW(every_read_may_fail)
 	}
 }
 
-/* R26: whatever is broken, repairing once is enough, costs no more than the
- * image is worth, and leaves nothing that -r all should have repaired. */
+/* R26: with any damage, one repair is enough, costs no more than the image is
+ * worth, and leaves nothing that -r all should have repaired. */
 TEST(random_damage_is_settled_at_once)
 {
 	struct test_rng rng = test_rng_init(test_seed());
@@ -211,7 +211,7 @@ TEST(memory_is_bounded)
 	rig_free(r);
 }
 
-/* Of two tables in one place it is told which one is there. */
+/* The repair tells which of two tables in one place is there. */
 TEST(an_l1_table_that_is_the_refcount_table_is_not_believed)
 {
 	struct rig *r = rich();
@@ -251,7 +251,7 @@ TEST(a_repair_that_is_not_as_it_should_be_is_found)
 	ASSERT_ABORTS(r.n_checks = 0; repair_validate(&r));
 	ASSERT_ABORTS(r.c.file = NULL; repair_validate(&r));
 	check_end(&r.c);
-	/* What is left of a check is nobody's. */
+	/* The rest of an ended check belongs to nobody. */
 	r.has_check = false;
 	r.c.file = NULL;
 	repair_validate(&r);

@@ -265,8 +265,8 @@ TEST(a_new_size_is_part_of_it)
 	disk_release(&t);
 }
 
-/* Refcounts of another width that could not be used lie where the file was
- * thought to be zeros. */
+/* Refcounts of another width were written where the file was thought to be
+ * zeros, and could not be used. */
 TEST(what_a_failed_widening_wrote_is_not_taken_for_zeros)
 {
 	struct qcow2_amend_opts wide = { .set = QCOW2_AMEND_REFCOUNT_BITS,
@@ -297,7 +297,7 @@ TEST(what_a_failed_widening_wrote_is_not_taken_for_zeros)
 				disk_expect(&t, 0, CLUSTER - 1,
 					    i * CLUSTER + 1);
 			}
-			/* Leaks are what a failure may cost. */
+			/* A failure may cost leaks, and nothing else. */
 			qcow2_close(t.disk, NULL);
 			store_unref(t.file);
 			store_unref(t.mem);

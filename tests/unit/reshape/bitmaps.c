@@ -1,6 +1,6 @@
 /*
- * The disk changes its size, and a bitmap with it.  Whatever fails on the way,
- * and wherever a crash comes, size and bitmap belong together.
+ * The disk changes its size, and a bitmap with it.  Size and bitmap belong
+ * together after any failure and any crash on the way.
  */
 #include "reshape/bitmaps.h"
 
@@ -184,7 +184,7 @@ TEST(a_bitmap_that_fits_stays_where_it_is)
 	struct rig *r = make(SMALL);
 	struct found before, after;
 
-	/* The first time cuts off what is set behind the end. */
+	/* The first time cuts off the bits that are set behind the end. */
 	assert_int_equal(resize(r->store, SMALL + 512), 0);
 	look(r->store, &before);
 	assert_int_equal(resize(r->store, SMALL + 65536), 0);
@@ -251,8 +251,8 @@ struct crash {
 	uint64_t n_states;
 };
 
-/* What was written up to @end, but for one write that no barrier had made
- * durable; @lost is @end for all of it. */
+/* The file holds all writes up to @end but one, @lost, that no barrier had made
+ * durable; @lost is @end for all of them. */
 static void judge(struct crash *c, size_t end, size_t lost)
 {
 	uint64_t now = end ? record_event(c->log, end - 1)->ended : 0;

@@ -60,7 +60,7 @@ TEST(what_is_cut_off_does_not_come_back)
 	disk_release(&t);
 }
 
-/* What the file has at the place of guest offset @off, whoever reads it. */
+/* The bytes of the file at the place of guest offset @off, past any reader. */
 static void expect_stored(struct disk_rig *t, uint8_t byte, uint64_t len,
 			  uint64_t off)
 {
@@ -75,7 +75,7 @@ static void expect_stored(struct disk_rig *t, uint8_t byte, uint64_t len,
 	free(bytes);
 }
 
-/* T8: QEMU does not zero what a disk grows by inside its last cluster. */
+/* T8: QEMU does not zero the part of the last cluster by which a disk grows. */
 TEST(the_rest_of_the_last_cluster_becomes_zeros)
 {
 	struct disk_rig t;
@@ -169,7 +169,8 @@ static bool knows_tables(struct disk_rig *t)
 	return atomic_load(&t->img->map.repeats) != NULL;
 }
 
-/* Whether tables are shared too often is asked again of another L1 table. */
+/* The question whether tables are shared too often is asked again of another L1
+ * table. */
 TEST(another_l1_table_is_looked_at_again)
 {
 	static const struct {

@@ -26,7 +26,7 @@ enum operation { CREATE, APPLY, DELETE, VM_CREATE, N_OPERATIONS };
 
 struct scene {
 	struct rig r;
-	uint8_t *one; /* what snapshot "one" is */
+	uint8_t *one; /* the contents of snapshot "one" */
 };
 
 static void scene_init(struct scene *s, const struct qcow2_create_opts *kind)
@@ -288,7 +288,7 @@ TEST(want_of_room_is_undone_at_once)
 	}
 }
 
-/* Where all L1 entries that change lie in one sector, no new table is needed. */
+/* No new table is needed if all L1 entries that change lie in one sector. */
 TEST(applying_needs_no_room_for_a_table)
 {
 	for (int k = 0; k < N_KINDS; k++) {

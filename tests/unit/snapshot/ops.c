@@ -78,8 +78,8 @@ TEST_SLOW(applying_brings_the_disk_back)
 	}
 }
 
-/* Tables that both have stay as they are counted: those of all of the disk,
- * then those of a part of it. */
+/* Tables that disk and snapshot share keep their counts: first those of all of
+ * the disk, then those of a part of it. */
 TEST_SLOW(tables_in_common_keep_their_references)
 {
 	for (int i = 0; i < N_KINDS; i++) {
@@ -470,7 +470,7 @@ static void init_uncounted(struct rig *r)
 	}
 }
 
-/* What the disk uses must not become free with it. */
+/* Clusters that the disk uses must not become free with the snapshot. */
 TEST(deleting_never_frees_what_the_disk_uses)
 {
 	struct qcow2_error err = { 0 };
@@ -488,7 +488,7 @@ TEST(deleting_never_frees_what_the_disk_uses)
 	rig_release(&r);
 }
 
-/* F01: who proves them first has nothing to fear. */
+/* F01: a caller that proves the refcounts first has nothing to fear. */
 TEST(refcounts_too_low_are_raised_before_a_snapshot_goes)
 {
 	struct rig r;

@@ -6,7 +6,7 @@
 #include "image/image.h"
 #include "support/test.h"
 
-/* Where tables of these images are. */
+/* The places of tables in these images. */
 enum { OLD_L1 = 3 << 16, NEW_L1 = 7 << 16, NEW_TABLE = 9 << 16 };
 
 static const struct image some_image = {

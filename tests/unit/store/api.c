@@ -1,5 +1,5 @@
 /*
- * The public functions of stores: what they refuse.
+ * The public functions of stores: the arguments that they refuse.
  */
 #include <errno.h>
 
@@ -85,7 +85,7 @@ TEST(accepts_operations_of_older_and_newer_callers)
 	larger.later = &larger;
 	assert_int_equal(qcow2_store_new(&larger.ops, NULL, &s, NULL), -EINVAL);
 
-	/* Whatever lies behind the smaller structure is not looked at. */
+	/* The bytes behind the smaller structure are not looked at. */
 	memset((char *)&ops + offsetof(struct qcow2_store_ops, allocated), 0x5a,
 	       sizeof(ops) - offsetof(struct qcow2_store_ops, allocated));
 	ops.struct_size = offsetof(struct qcow2_store_ops, allocated);

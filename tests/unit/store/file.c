@@ -288,7 +288,7 @@ TEST(two_descriptors_of_one_file_are_the_same)
 	ok(unlink(link_path));
 }
 
-/* Whoever has the descriptor may write through it. */
+/* A caller that has the descriptor may write through it. */
 TEST(with_its_descriptor_given_out_a_file_is_always_synced)
 {
 	struct qcow2_store *s = open_temp(".", 0);

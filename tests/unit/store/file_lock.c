@@ -193,7 +193,7 @@ static void qemu_stop(struct qemu *q)
 	assert_int_equal(waitpid(q->pid, NULL, 0), q->pid);
 }
 
-/* Whether a qemu-io can open the image now. */
+/* Returns whether a qemu-io can open the image now. */
 static bool qemu_opens(const char *path, const char *mode)
 {
 	struct qemu q;

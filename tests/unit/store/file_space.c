@@ -121,7 +121,7 @@ TEST_WITH(zeros_are_written_where_the_file_system_cannot, reset, NULL)
 	ok(store_zero(s, 100000, 77, QCOW2_STORE_UNMAP, NULL));
 	assert_zeroed(s, 100000, 77);
 	assert_int_equal(allocated(s), before);
-	/* What failed once is not tried again. */
+	/* A call that failed once is not tried again. */
 	assert_int_equal(n_fallocates, calls);
 	store_unref(s);
 }

@@ -10,10 +10,10 @@
 
 #include "store/hold.h"
 
-/* What every lock call ends with; 0: they work. */
+/* The error of every lock call; 0: they work. */
 static int lock_errno;
 
-/* In place of the C library's. */
+/* Replaces that of the C library. */
 int fcntl(int fd, int cmd, ...)
 {
 	va_list args;
@@ -124,7 +124,7 @@ TEST_WITH(a_lock_that_fails_is_an_error, setup, teardown)
 				 -BROKEN[i]);
 		assert_non_null(strstr(f->err.message, "cannot lock byte"));
 		assert_int_equal(open_unlocked(f, 0, 0), -BROKEN[i]);
-		/* Asked for by whoever knows better. */
+		/* A caller that knows better asked for that. */
 		assert_int_equal(open_unlocked(f, QCOW2_OPEN_NO_LOCK, 0), 0);
 	}
 }

@@ -7,7 +7,7 @@
 #define MAX_BYTES (256 * 1024)
 #define ROUNDS 600
 
-/* What the store should hold; bytes past `size` are zero. */
+/* The expected contents of the store; bytes past `size` are zero. */
 struct model {
 	uint8_t bytes[MAX_BYTES];
 	uint64_t size;

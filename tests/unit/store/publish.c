@@ -190,7 +190,8 @@ TEST_WITH(a_block_device_is_written_in_place, enter, leave)
 	loop_detach(&d);
 }
 
-/* F17: as QEMU has it, whatever group may write to what else is made. */
+/* F17: QEMU does so too: the group may not write, even where it may write to
+ * other new files. */
 TEST_WITH(new_files_have_the_mode_that_qemu_gives_them, enter, leave)
 {
 	static const struct {
@@ -227,7 +228,7 @@ TEST_WITH(a_directory_that_cannot_be_synced_is_no_failure, enter, leave)
 	assert_non_null(strstr(err.message, "make its new name durable"));
 }
 
-/* What was written through @path has to be in @fd, and nowhere else. */
+/* Bytes that were written through @path have to be in @fd, and nowhere else. */
 static void assert_written_through(const char *path, int fd)
 {
 	int before = n_entries();

@@ -116,7 +116,7 @@ TEST_WITH(room_for_one_of_both_is_enough, enter, leave)
 	assert_int_equal(n_asked, 1);
 	assert_int_equal(p.in_place, QCOW2_IN_PLACE_ROOM);
 	ok(publish_commit(&p, true, NULL));
-	/* There is none even for one. */
+	/* There is no room even for one. */
 	opts.count = NULL;
 	ok(publish_begin(&p, "small/out", &opts, NULL));
 	assert_int_equal(p.in_place, QCOW2_IN_PLACE_NO);

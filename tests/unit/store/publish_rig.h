@@ -1,5 +1,5 @@
 /*
- * What the tests of publication share: a directory of its own for each test.
+ * The common part of the tests of publication: each has a directory of its own.
  */
 #ifndef PUBLISH_RIG_H
 #define PUBLISH_RIG_H
@@ -110,7 +110,7 @@ static inline void begin(struct publish *p, const char *name)
 	begin_with(p, name, 0);
 }
 
-/* What is written can be read under the name at once, and not only then. */
+/* Written bytes can be read under the name at once, and not only at the end. */
 static inline void assert_in_place(const char *name, uint32_t reason,
 				   unsigned flags)
 {

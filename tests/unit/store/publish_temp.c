@@ -1,10 +1,10 @@
 /*
- * What is left of those that are killed: F06 of the lists in
+ * Temporary files of programs that were killed: F06 of the lists in
  * tests/regressions.md.
  */
 #include "publish_rig.h"
 
-/* ---- Where files without a name are not to be had ------------------------ */
+/* ---- Hosts that have no files without a name ----------------------------- */
 
 static bool no_tmpfile;
 
@@ -138,7 +138,7 @@ TEST_WITH(names_that_are_taken_are_left_alone, enter, leave)
 	assert_int_equal(n_entries(), 4);
 }
 
-/* Where the host has no files without a name. */
+/* The host has no files without a name. */
 TEST_WITH(only_our_own_form_of_a_name_is_removed, enter, leave)
 {
 	struct publish p;

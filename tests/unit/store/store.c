@@ -269,7 +269,7 @@ TEST(extents_may_be_unknown_but_not_wrong)
 	store_unref(s);
 }
 
-/* What a store that breaks its contract answers, and how it is told. */
+/* The error of a store that breaks its contract, and its message. */
 static void check_wrong(struct qcow2_store *s, int rc, const char *message,
 			const struct qcow2_error *err)
 {

@@ -1,5 +1,5 @@
 /*
- * What the tests of the stores share.
+ * The common part of the tests of the stores.
  */
 #ifndef STORE_TEST_H
 #define STORE_TEST_H
@@ -48,7 +48,7 @@ static inline struct qcow2_store *open_temp(const char *dir, unsigned flags)
 	return s;
 }
 
-/* Where files live in memory no call ever waits. */
+/* No call ever waits on a file system in memory. */
 static inline void skip_in_memory(void)
 {
 	struct statfs fs;

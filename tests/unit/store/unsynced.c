@@ -48,7 +48,7 @@ TEST(all_else_reaches_the_store_below)
 	ok(store_allocated(s, &n, NULL));
 	assert_int_equal(n, 4096);
 	ok(store_lock(s, QCOW2_STORE_LOCK_WRITE, NULL));
-	/* Who holds the store below has locked it. */
+	/* The holder of the store below has locked it. */
 	assert_int_equal(c.calls[STORE_OP_LOCK], 0);
 	assert_int_equal(store_fd(s), -1);
 	store_unref(s);

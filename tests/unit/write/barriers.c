@@ -1,6 +1,6 @@
 /*
- * How many barriers a guest's flush costs, once an image has been in use for a
- * while.
+ * The number of barriers that a guest's flush costs, once an image has been in
+ * use for a while.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -209,7 +209,7 @@ static int request(struct rig *t, enum request what, unsigned flags)
 	}
 }
 
-/* What the disk has if all power is lost now reads as it did. */
+/* The disk reads as it did if all power is lost now. */
 static void expect_durable(struct rig *t, struct qcow2_store *base)
 {
 	size_t n = record_n_events(t->log);

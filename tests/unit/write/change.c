@@ -200,7 +200,7 @@ TEST(a_request_through_too_many_shared_tables_is_refused)
 		-E2BIG);
 	for (uint64_t i = 1; i < n_l1; i++)
 		assert_int_equal(l1[i], table);
-	/* A few tables are nobody's harm. */
+	/* A few tables do no harm. */
 	assert_int_equal(qcow2_discard(t.disk, 4096, 0, 0, NULL), 0);
 	for (uint64_t i = 1; i < n_l1; i++)
 		l1[i] = 0;

@@ -30,7 +30,7 @@ struct disk_rig {
 	struct image *img;
 };
 
-/* What a test wants of its disk; all zeros is fine. */
+/* The disk that a test wants; all zeros is fine. */
 struct disk_want {
 	uint32_t version;
 	uint32_t flags;   /* QCOW2_CREATE_* */
@@ -98,7 +98,7 @@ static inline void disk_init(struct disk_rig *t, struct disk_want w)
 	t->img = t->disk->disk->layers[0].image;
 }
 
-/* Closes it, and holds what is left against the check. */
+/* Closes it; the check must agree with the file that is left. */
 static inline void disk_release(struct disk_rig *t)
 {
 	struct qcow2_check_opts opts = QCOW2_CHECK_OPTS_INIT;

@@ -98,7 +98,7 @@ TEST(subclusters_are_copied_no_further_than_needed)
 	e.bitmap |= SUB_ZERO(7);
 	entry_plan_init(t.img, &p, e, 0);
 	assert_true(p.keeps_host);
-	/* From data that is there into a subcluster of zeros. */
+	/* A write that begins in data and ends in a subcluster of zeros. */
 	assert_int_equal(entry_copy_begin(t.img, &p, 5 * SUB + 100),
 			 5 * SUB + 100);
 	assert_int_equal(entry_copy_begin(t.img, &p, 6 * SUB + 100), 6 * SUB);
@@ -157,7 +157,7 @@ TEST(a_write_beside_a_snapshot_moves_what_has_data)
 	disk_expect(&t, 0xbb, 9 * SUB, 11 * SUB);
 	disk_expect(&t, 2, SUB, 20 * SUB);
 	disk_expect(&t, 0xbb, 11 * SUB, 21 * SUB);
-	/* What was left between them is nobody's data. */
+	/* The bytes left between them are nobody's data. */
 	disk_fill(&t, 4, 10, 6 * SUB + 3);
 	disk_expect(&t, 0xbb, SUB + 3, 5 * SUB);
 	disk_expect(&t, 4, 10, 6 * SUB + 3);
@@ -197,7 +197,7 @@ static void expect_refused(struct l2_entry e)
 	assert_int_equal(entry_check(t.img, e, 0, &err), -EIO);
 	assert_true(err.defect != 0);
 	assert_true(t.img->header.incompatible_features & INCOMPAT_CORRUPT);
-	/* And nothing is changed from then on. */
+	/* Nothing is changed from then on. */
 	assert_true(commit_begin(&t.img->writer->commit, 1, NULL) < 0);
 	assert_int_not_equal(qcow2_close(t.disk, NULL), 0);
 	store_unref(t.file);

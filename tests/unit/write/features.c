@@ -1,6 +1,6 @@
 /*
- * Feature bits: what opening for writing, guest changes and long operations do
- * to them, and that it is on the disk when it has to be.
+ * Feature bits: opening for writing, guest changes and long operations change
+ * them, and the change is on the disk when it has to be.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -114,7 +114,7 @@ TEST(a_bit_that_could_not_be_cleared_is_set_again)
 	disk_release(&t);
 }
 
-/* Names lie behind the fixed part, which is all that other changes write. */
+/* Names lie behind the fixed part, and other changes write only that part. */
 TEST(names_that_found_no_room_go_from_the_whole_sector)
 {
 	struct header_cluster to;

@@ -70,7 +70,7 @@ TEST(a_range_widens_where_nobody_else_is)
 	assert_true(inflight_widen(&f, &a, 0, 4096));
 	assert_false(inflight_widen(&f, &a, 0, 4097));
 	assert_false(inflight_widen(&f, &b, 4095, 4608));
-	/* Who could not widen has what it had, and not more. */
+	/* A request that could not widen keeps its range, and no more. */
 	inflight_leave(&f, &a);
 	assert_true(inflight_enter(&f, &a, 4608, 8192, false));
 	inflight_leave(&f, &b);

@@ -1,5 +1,5 @@
 /*
- * What a write meets, and how often it is asked.
+ * The clusters that a write meets, and the number of look-ups.
  */
 #include "write/look.h"
 
@@ -49,7 +49,7 @@ TEST(without_a_table_nothing_is_there)
 	disk_release(&t);
 }
 
-/* Where the kinds end, and the lengths that are asked for. */
+/* A look ends with the kind, or with the length that is asked for. */
 TEST(a_look_goes_as_far_as_one_step)
 {
 	static const struct {
@@ -67,7 +67,7 @@ TEST(a_look_goes_as_far_as_one_step)
 		/* A cluster with flags alone is looked at alone. */
 		{ 3 * CLUSTER, 8 * CLUSTER, CLUSTER, LOOK_NEW, 1, 1 },
 		{ 4 * CLUSTER, 8 * CLUSTER, CLUSTER, LOOK_NEW, 1, 0 },
-		/* Compressed data gets a new place together with nothing. */
+		/* Compressed data gets a new place together with a gap. */
 		{ 5 * CLUSTER + 1, 8 * CLUSTER, 2 * CLUSTER - 1, LOOK_NEW, 2,
 		  1 },
 		{ 6 * CLUSTER, 8 * CLUSTER, CLUSTER, LOOK_NEW, 1, 0 },
@@ -230,7 +230,7 @@ TEST(data_that_is_a_table_is_not_overwritten)
 	store_unref(t.mem);
 }
 
-/* ---- How often ----------------------------------------------------------- */
+/* ---- The number of look-ups ---------------------------------------------- */
 
 struct asked {
 	uint64_t n_slices; /* how often the L2 cache was asked for a slice */

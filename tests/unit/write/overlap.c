@@ -182,8 +182,8 @@ static uint64_t refcount_block(struct qcow2_store *s)
 	return get(s, get(s, HEADER_OFF_REFCOUNT_TABLE_OFF));
 }
 
-/* What an entry claims loses a reference when the entry is replaced: a refcount
- * block that a compressed cluster claimed had none left. */
+/* Replacing an entry takes a reference from the cluster that it claims: a
+ * refcount block that a compressed cluster claimed had none left. */
 TEST(metadata_that_an_entry_claims_is_not_freed)
 {
 	for (int i = 0; i < 2 * N_REQUESTS; i++) {

@@ -81,8 +81,8 @@ TEST(after_a_commit_a_piece_begins_in_a_new_sector)
 	release(&t);
 }
 
-/* S8: where the file ended when it was opened, entries may end that count
- * sectors behind it. */
+/* S8: an entry that ends where the file ended at its opening may count sectors
+ * behind that end. */
 TEST(no_piece_goes_on_across_the_old_end)
 {
 	struct pack_rig t;
@@ -128,8 +128,8 @@ TEST(the_open_cluster_is_not_given_away_when_it_is_empty)
 }
 
 /* A piece that fits goes elsewhere when the open cluster cannot be counted, and
- * those after it follow: they were once written to the open cluster and counted
- * in the next. */
+ * later pieces follow it: they were once written to the open cluster and
+ * counted in the next. */
 TEST(pieces_are_counted_where_they_are)
 {
 	struct pack_rig t;

@@ -185,8 +185,8 @@ TEST(an_encoded_cluster_gets_a_place_once)
 	free(plain);
 }
 
-/* What was there before shines through nowhere, and the places follow each
- * other as the guest's bytes do. */
+/* The old bytes of the places show nowhere, and the places follow each other as
+ * the guest's bytes do. */
 TEST(used_space_is_taken_in_order)
 {
 	static const uint32_t flags[] = { 0, QCOW2_CREATE_EXTENDED_L2 };

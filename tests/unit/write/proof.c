@@ -1,12 +1,13 @@
 /*
- * F01: refcounts that are too low, in every place where they can be.  Whatever
- * is done to such an image, every byte that could be read before is right.
+ * F01: refcounts that are too low, in every place where they can be.  Every
+ * byte that could be read before stays right through all that is done to such
+ * an image.
  */
 #include "proof_rig.h"
 
 #include "stores/fault.h"
 
-/* ---- What is not used stays ---------------------------------------------- */
+/* ---- An image that is not used ------------------------------------------- */
 
 TEST_SLOW(opening_and_closing_changes_nothing)
 {
@@ -36,7 +37,7 @@ TEST_SLOW(opening_and_closing_changes_nothing)
 	}
 }
 
-/* ---- What is used -------------------------------------------------------- */
+/* ---- An image that is used ----------------------------------------------- */
 
 typedef void use_fn(struct rig *r);
 
@@ -212,7 +213,7 @@ TEST(nothing_is_put_where_an_entry_past_the_end_points)
 	release(&r);
 }
 
-/* Who must not wait gets no proof made, and none is needed afterwards. */
+/* A write that must not wait gets no proof, and none is needed afterwards. */
 TEST(nobody_waits_for_it_who_must_not)
 {
 	static const struct want w = { 3, 4096, 16, false, false };
@@ -247,7 +248,7 @@ TEST(who_vouches_for_refcounts_has_none_proved)
 	release(&r);
 }
 
-/* ---- Where there is no proof --------------------------------------------- */
+/* ---- Without a proof ----------------------------------------------------- */
 
 /* An entry that takes a table for data. */
 TEST(other_damage_is_refused)
@@ -294,7 +295,7 @@ TEST(the_defect_is_named)
 }
 
 /* One bit cannot say that a cluster has two owners: such an image is not marked
- * corrupt, since wider refcounts are what it needs. */
+ * corrupt, since it needs wider refcounts. */
 TEST(refcounts_that_are_too_narrow_are_refused)
 {
 	static const struct want w = { 3, 4096, 1, false, false };
@@ -387,7 +388,8 @@ TEST(without_memory_for_the_proof_the_file_only_grows)
 	release(&r);
 }
 
-/* I3a: whose flags they are is not known, so what the file held is copied. */
+/* I3a: the owner of the flags is not known, so the contents of the file are
+ * copied. */
 TEST(without_a_proof_no_flag_is_believed)
 {
 	for (unsigned i = 0; i < N_WANTS; i++) {
@@ -448,7 +450,7 @@ static bool is_damaged(struct qcow2_store *store)
 	return found;
 }
 
-/* Of two L2 tables one is shared with the snapshot, but neither refcount nor
+/* One of two L2 tables is shared with the snapshot, but neither refcount nor
  * flag says so. */
 static void make_shared(struct rig *r)
 {
@@ -469,7 +471,8 @@ static void make_shared(struct rig *r)
 	raw_put(&w, raw_get(&w, second) | ENTRY_COPIED, second);
 }
 
-/* The @first write finds no room, and then the @second that comes through. */
+/* The @first write finds no room, and so does the @second of those that come
+ * through. */
 static bool apply_without_room(uint64_t first, uint64_t second)
 {
 	struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_WRITE),
@@ -495,7 +498,7 @@ static bool apply_without_room(uint64_t first, uint64_t second)
 	fault_arm(&inner, NULL);
 	proved = proof_of(&r)->state == PROOF_MADE;
 	assert_true(rc == 0 || rc == -ENOSPC);
-	/* What failed behind the switch is done all the same. */
+	/* Steps that failed behind the switch are done all the same. */
 	assert_int_equal(qcow2_pread(r.img, &value, 1, 0, 0, NULL), 0);
 	assert_true(rc < 0 || value == old_disk[0]);
 	if (value == old_disk[0])

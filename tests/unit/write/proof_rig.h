@@ -58,7 +58,7 @@ static inline void raw_put(const struct raw *w, uint64_t value, uint64_t off)
 	assert_int_equal(store_pwrite(w->store, buf, 8, off, 0, NULL), 0);
 }
 
-/* Where the block of a cluster lies. */
+/* The place of the block of a cluster. */
 static inline uint64_t raw_block(const struct raw *w, uint64_t cluster_idx)
 {
 	return raw_get(w,

@@ -11,7 +11,7 @@ static struct tree tree_of(struct disk_rig *t)
 	return tree;
 }
 
-/* How often a walk meets each cluster of the file. */
+/* The number of times that a walk meets each cluster of the file. */
 struct seen {
 	uint64_t n[64];
 	uint64_t last; /* in the batch */

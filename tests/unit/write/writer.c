@@ -56,7 +56,7 @@ TEST(what_is_free_at_the_end_is_cut_off)
 }
 
 /* Space that was claimed and not used is given back before anything is written:
- * on a host that is full, tables had no other, and all data was lost. */
+ * a full host had no other room for tables, and all data was lost. */
 TEST(a_full_host_has_room_before_tables_are_written)
 {
 	const struct fault_plan full = { .ops = FAULT_ON(STORE_OP_WRITE),

@@ -84,7 +84,7 @@ TEST(who_wants_no_fallback_is_told)
 		qcow2_zero(t.disk, 512, 0, QCOW2_ZERO_NO_FALLBACK, NULL),
 		-ENOTSUP);
 	disk_expect(&t, 7, CLUSTER, 0);
-	/* Zeros that are there need no fallback. */
+	/* Zeros that are already there need no fallback. */
 	assert_int_equal(
 		qcow2_zero(t.disk, 512, CLUSTER, QCOW2_ZERO_NO_FALLBACK, NULL),
 		0);
@@ -184,7 +184,7 @@ TEST(a_part_among_zeros_makes_its_cluster_zero)
 	disk_expect(&t, 0, CLUSTER, CLUSTER);
 	zero(&t, 4096, 3 * CLUSTER - 4096, QCOW2_ZERO_MAY_UNMAP);
 	assert_int_equal(disk_entry(&t, 2).desc, L2_ZERO);
-	/* Where the rest has data nothing of it may go. */
+	/* If the rest has data, nothing of it may go. */
 	assert_int_equal(
 		qcow2_zero(t.disk, 4096, 4096, QCOW2_ZERO_NO_FALLBACK, NULL),
 		-ENOTSUP);
