@@ -32,7 +32,7 @@ bool command_run(struct command *cmd, const struct injector *in,
 	return false;
 }
 
-/* Another sample with each seed. */
+/* The sample is another one with each seed. */
 static bool is_mine(struct command *cmd)
 {
 	uint64_t turn = cmd->turn++;

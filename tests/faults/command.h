@@ -1,6 +1,6 @@
 /*
- * What the programs of this directory share: their command line, and the walk
- * over configurations, workloads and plans.
+ * The parts that the programs of this directory share: their command line, and
+ * the walk over configurations, workloads and plans.
  */
 #ifndef FAULTS_COMMAND_H
 #define FAULTS_COMMAND_H

@@ -1,6 +1,7 @@
 /*
- * D5 on a real file system that is full, and larger later: werror=stop, grow the
- * volume, resume.  Needs to mount one, which is skipped without the right to.
+ * D5 on a real file system that is full, and larger later: werror=stop, grow
+ * the volume, resume.  It needs to mount one, and is skipped without the right
+ * to do that.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -59,7 +60,8 @@ static void fill_cluster(uint8_t *buf, unsigned i)
 	memset(buf, (int)(1 + i % 250), CLUSTER);
 }
 
-/* From cluster @from on, as far as there is room; how many there are then. */
+/* Writes from cluster @from on, as far as there is room; returns how many there
+ * are then. */
 static unsigned write_all(struct qcow2_image *img, unsigned from, uint8_t *buf)
 {
 	struct qcow2_error err = { 0 };

@@ -11,7 +11,7 @@
 
 #define VALUE_FIRST 0x1000u
 
-/* Leaks are what a failure may cost; the crash suite bounds them. */
+/* A failure may cost leaks; the crash suite bounds them. */
 #define LEAKS_ANY UINT64_MAX
 
 /* Ends a walk over n that never ends by itself. */
@@ -50,7 +50,7 @@ static void arm(struct session *s, uint64_t nth)
 	s->in->arm(s->in->self, nth);
 }
 
-/* What happens until cease_end() is not under fire. */
+/* Calls before cease_end() are not under fire. */
 static void cease(struct session *s)
 {
 	s->fired |= s->in->fired(s->in->self) != 0;
@@ -70,7 +70,7 @@ static void cease_end(struct session *s)
 
 /* ---- Judging ------------------------------------------------------------- */
 
-/* What the open image reads as. */
+/* The contents of the disk through the open image. */
 static bool read_is_right(struct session *s)
 {
 	uint32_t n = (uint32_t)(qcow2_size(s->img) / MODEL_SECTOR);
@@ -106,8 +106,8 @@ static void clone_disk(struct session *s, struct qcow2_store *files[BASE_FILES])
 		files[f] = s->disk[f] ? cow_clone(s->disk[f]) : NULL;
 }
 
-/* Of a copy: looking may put refcounts right, which the open image must not
- * find done. */
+/* Works on a copy: looking may repair refcounts, and the open image must not
+ * find that done. */
 static bool disk_is_right(struct session *s)
 {
 	struct qcow2_store *files[BASE_FILES];
@@ -141,8 +141,8 @@ static bool is_listed(struct qcow2_image *img, const char *name)
 	return false;
 }
 
-/* How large the disk may be, before a change; as the open image has it after.
- * What has failed before this change did so for good. */
+/* Notes the sizes that the disk may have, from before a change and from the
+ * open image after it.  Failures before this change were for good. */
 static void note_size(struct model *m, const struct model *before,
 		      struct qcow2_image *img)
 {
@@ -158,7 +158,8 @@ static void note_size(struct model *m, const struct model *before,
 	}
 }
 
-/* After a failure only the open image knows what a snapshot will keep. */
+/* After a failure only the open image knows the contents that a snapshot will
+ * keep. */
 static void note_seen(struct session *s)
 {
 	uint32_t n = (uint32_t)(qcow2_size(s->img) / MODEL_SECTOR);
@@ -180,8 +181,8 @@ static void note_seen(struct session *s)
 	free(disk);
 }
 
-/* A change that failed happened or did not.  The open image knows which; what
- * is on the disk shows only when it is opened anew. */
+/* A change that failed happened or did not.  The open image knows which; the
+ * contents of the files show only when it is opened anew. */
 static void note_failed_change(struct session *s, const struct op *op,
 			       const struct model *now,
 			       const struct model *later)
@@ -295,8 +296,8 @@ static bool perform(struct session *s, const struct op *wanted, uint32_t value)
 		note_durable(s);
 	if (!result_is_right(s, op, fires, rc, &err))
 		return false;
-	/* New refcounts of another width are nobody's when their barrier fails,
-	 * and what came before is durable. */
+	/* New refcounts of another width belong to nobody when their barrier
+	 * fails, and everything before them is durable. */
 	if (rc < 0 && op->kind != OP_WIDTH && barriers_failed(s) != barriers)
 		s->flush_failed = true;
 	if (rc == 0 && op->kind == OP_REOPEN)
@@ -353,7 +354,7 @@ static bool perform_all(struct session *s, const struct workload *w)
 	return true;
 }
 
-/* Whoever opens the files afterwards can go on. */
+/* A program that opens the files afterwards can go on. */
 static bool goes_on(struct session *s)
 {
 	struct qcow2_store *files[BASE_FILES];

@@ -2,19 +2,19 @@
  * A session under fire: an image is opened, a workload runs, the image is
  * closed, and somewhere in it something fails.
  *
- * What fails is an injector's business.  The session asks it to let the n-th
+ * An injector decides which call fails.  The session asks it to let the n-th
  * call fail, for n = 1, 2, 3 ... until a whole session passes without reaching
  * that call, and judges each time:
  *
- *  - nothing fails that had no reason to, and what is returned agrees with the
+ *  - nothing fails without a reason, and the returned code agrees with the
  *    error that explains it;
- *  - what succeeded is there, what failed is there or not, nothing else has
- *    changed;
+ *  - every change that succeeded is there, one that failed is there or not,
+ *    nothing else has changed;
  *  - after a barrier that failed, all later flushes and writes fail;
  *  - after anything else that failed a later flush succeeds, unless it fails
  *    itself, and everything that was acknowledged is there (D5);
- *  - what the stores hold, right after the failure and at the end, opens, holds
- *    everything that was flushed, and has no damage but leaks;
+ *  - the image in the stores, right after the failure and at the end, opens,
+ *    holds everything that was flushed, and has no damage but leaks;
  *  - it can be written to again;
  *  - no memory is left behind.
  */
@@ -40,11 +40,13 @@ struct injector {
 	 * reference. */
 	int (*wrap)(void *self, struct qcow2_store *inner,
 		    struct qcow2_store **out);
-	/* Brings what such a store was made of up to date; NULL: it always is. */
+	/* Brings the files below such a store up to date; NULL: they always
+	 * are. */
 	void (*settle)(void *self);
 	/* After a session; may be NULL. */
 	void (*release)(void *self);
-	/* What the library has allocated and not freed; NULL: not known. */
+	/* The bytes that the library has allocated and not freed; NULL: not
+	 * known. */
 	uint64_t (*live)(void *self);
 	void *self;
 	bool persistent; /* all calls after the n-th fail too */

@@ -34,7 +34,7 @@ static const struct plan {
 	{ "enospc", { .ops = SPACE, .code = -ENOSPC } },
 	{ "enospc-for-ever",
 	  { .ops = SPACE, .code = -ENOSPC, .persistent = true } },
-	/* D5: no room for a while, and then there is. */
+	/* D5: there is no room for a while, and then there is. */
 	{ "edquot-for-a-while", { .ops = SPACE, .code = -EDQUOT, .more = 6 } },
 	{ "half-written-for-a-while",
 	  { .ops = FAULT_ON(STORE_OP_WRITE),
@@ -42,7 +42,7 @@ static const struct plan {
 	    .code = -ENOSPC,
 	    .part = MODEL_SECTOR,
 	    .more = 3 } },
-	/* Some of it happened; all of it did, though it failed. */
+	/* The call had part of its effect, or all of it, though it failed. */
 	{ "short",
 	  { .ops = TRANSFERS,
 	    .kind = FAULT_SHORT,

@@ -28,7 +28,7 @@ static const struct plan {
 	{ "nothing-written", { .calls = CALL_WRITE, .error = 0 } },
 	/* The kernel tells of an error once, and then forgets it. */
 	{ "fdatasync", { .calls = CALL_SYNC, .error = EIO } },
-	/* None of this is a failure, and nobody may notice. */
+	/* These are no failures, and nobody may notice them. */
 	{ "not-supported",
 	  { .calls = CALL_ALLOCATE, .error = EOPNOTSUPP, .persistent = true } },
 	{ "eintr-storm", { .n_eintr = 3 } },
@@ -97,7 +97,7 @@ static int wrap(void *self, struct qcow2_store *inner, struct qcow2_store **out)
 	return qcow2_store_open_fd(fd, "file", QCOW2_STORE_RDWR, out, NULL);
 }
 
-/* What the files hold goes to the stores that they were made of. */
+/* The contents of the files go to the stores that they were made of. */
 static void settle(void *self)
 {
 	struct files *f = self;

@@ -1,10 +1,10 @@
 /*
- * Creating and converting, while every allocation, thread and system call
- * fails once.
+ * Creating and converting, while every allocation, thread and system call fails
+ * once.
  *
- * Each job writes an image at a path.  Whatever fails, what stands there
- * afterwards is what stood there before, or the new image and complete; nothing
- * lies beside it; and no memory is left behind.
+ * Each job writes an image at a path.  After any failure the path has its
+ * former contents, or the complete new image; nothing lies beside it; and no
+ * memory is left behind.
  */
 #include <assert.h>
 #include <dirent.h>
@@ -88,7 +88,7 @@ static const struct job jobs[] = {
 
 enum { N_JOBS = sizeof(jobs) / sizeof(jobs[0]) };
 
-/* ---- What is converted --------------------------------------------------- */
+/* ---- Sources of conversions ---------------------------------------------- */
 
 struct world {
 	char dir[64];
@@ -373,7 +373,8 @@ static void disarm(void)
 	wrap_syscalls_arm(&(struct syscall_plan){ 0 });
 }
 
-/* NULL, or what is wrong; *fired says whether it came to that. */
+/* NULL, or the defect that was found; *fired says whether call number @nth
+ * came. */
 static const char *run_once(const struct world *w, const struct job *job,
 			    const struct plan *p, uint64_t nth, bool *fired)
 {

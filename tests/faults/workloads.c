@@ -5,7 +5,7 @@
 #include "crash/generate.h"
 
 /* Offsets and lengths in quarters of a cluster, so that one text serves all
- * cluster sizes; what becomes empty takes one sector. */
+ * cluster sizes; a length that becomes empty takes one sector. */
 static const char *const texts[WORKLOADS_FIXED] = {
 	/* Allocate, copy on write, overwrite, flush, all again. */
 	"w 0 4; w 6 1; f; w 0 2; w 4 9; W 1 1; f; w 40 4; w 41 1; f",

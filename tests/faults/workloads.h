@@ -10,8 +10,8 @@
 
 enum { WORKLOADS_FIXED = 5, WORKLOADS_RANDOM = 7, WORKLOADS_N = 8 };
 
-/* Number @index of this configuration: those that all have, then two in which
- * the image is changed, then a random one. */
+/* Workload number @index of this configuration: those that all configurations
+ * have, then two in which the image is changed, then a random one. */
 struct workload workloads_get(const struct config *c, unsigned index,
 			      struct test_rng *rng);
 

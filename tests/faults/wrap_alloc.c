@@ -87,7 +87,7 @@ char *__real_strdup(const char *s);
 char *__real_strndup(const char *s, size_t n);
 char *__real_realpath(const char *path, char *out);
 
-/* malloc() and its kin are the real ones here, by their names. */
+/* malloc() and its kin are the real functions here, by their names. */
 void *__wrap_malloc(size_t size)
 {
 	return fails() ? NULL : note(malloc(size));
@@ -130,7 +130,7 @@ char *__wrap_realpath(const char *path, char *out)
 	return out ? p : note(p);
 }
 
-/* Nothing is known of *out where it fails. */
+/* *out is undefined after a failure. */
 int __wrap_asprintf(char **out, const char *fmt, ...)
 {
 	va_list args;

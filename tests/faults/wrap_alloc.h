@@ -25,7 +25,7 @@ uint64_t wrap_alloc_fired(void);
 /* Allocations that are not freed yet. */
 uint64_t wrap_alloc_live(void);
 
-/* What this thread allocates in between never fails and does not count. */
+/* Allocations of this thread in between never fail and do not count. */
 void wrap_alloc_pause(void);
 void wrap_alloc_resume(void);
 

@@ -107,7 +107,7 @@ int fallocate(int fd, int mode, off_t off, off_t len)
 		       : (int)syscall(SYS_fallocate, fd, mode, off, len);
 }
 
-/* How a file without a name gets one. */
+/* This call gives a file without a name its name. */
 int linkat(int from_dir, const char *from, int to_dir, const char *to,
 	   int flags)
 {

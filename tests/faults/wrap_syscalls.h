@@ -2,8 +2,8 @@
  * The system calls of the library under test, which fail when they are told to.
  *
  * The functions of the C library are defined anew in this program and call the
- * kernel themselves.  Nothing is synced to any disk: what the kernel is told
- * not to do would only cost time.
+ * kernel themselves.  Nothing is synced to any disk, because that would only
+ * cost time.
  */
 #ifndef FAULTS_WRAP_SYSCALLS_H
 #define FAULTS_WRAP_SYSCALLS_H

@@ -10,7 +10,7 @@
 
 static void *grown(void *list, size_t n, size_t item)
 {
-	/* Powers of two: grows when full. */
+	/* A power of two: the list grows when it is full. */
 	if (n & (n - 1) && n)
 		return list;
 	list = realloc(list, (n ? 2 * n : 1) * item);
@@ -145,7 +145,7 @@ static void field_put(uint8_t *p, unsigned width, uint64_t v)
 		p[i] = (uint8_t)v;
 }
 
-/* Near the end of the file, or where something else is. */
+/* A value near the end of the file, or at the place of another structure. */
 static uint64_t some_place(const struct base *b, struct rng *r)
 {
 	uint64_t place = b->places[rng_below(r, b->n_places)];
@@ -197,7 +197,8 @@ void mutate_field(const struct base *b, uint8_t *bytes, struct rng *r)
 {
 	const struct field *f;
 
-	/* The header is small and everything hangs on it: every fourth time. */
+	/* Every fourth time the header is chosen: it is small and everything
+	 * hangs on it. */
 	f = &b->fields[rng_below(r, rng_below(r, 4) ? b->n_fields : 19)];
 	field_put(bytes + f->off, f->width, some_value(b, bytes, f, r));
 }

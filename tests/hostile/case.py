@@ -1,5 +1,5 @@
-"""What a case is: an image with one thing wrong, and what each command must
-say about it."""
+"""The definition of a case: an image with one defect, and the answer that each
+command must give about it."""
 
 import os
 import socket
@@ -9,8 +9,8 @@ from image import Layout, write_pieces
 class Expect:
     """Per command a verdict: 'ok' (exit 0), 'rej' (a clean failure), 'eio'
     (for `read`: opens, but some reads fail) or 'any' (either, but clean).
-    `check` may be a set of exit codes.  `msg`: what every failure must
-    mention."""
+    `check` may be a set of exit codes.  `msg`: the text that every failure
+    must mention."""
 
     def __init__(self, info='ok', chain='ok', map='ok', check=(0,),
                  compare='ok', convert='ok', read='ok', msg=()):
@@ -54,15 +54,15 @@ def NOEXT(*msg, map='rej', check=(0,)):
 
 
 def NODATA(*msg, info='ok'):
-    """Its guest data is in a file that stays closed: what needs no guest data
-    goes on."""
+    """Its guest data is in a file that stays closed: operations that need no
+    guest data go on."""
     return Expect(info, info, 'any', 'any', 'rej', 'rej', 'rej', msg)
 
 
 ANY = Expect('any', 'any', 'any', 'any', 'any', 'any', 'any')
 
 
-# Changes of the disk, where nothing lies yet; of what it has; of all of it.
+# Changes of the disk, in an empty place; of its contents; of all of it.
 FREE, USED = 1 << 20, 4096
 WRITE = ['io', '-c', f'write -P 7 {FREE} 64k']
 OVERWRITE = ['io', '-c', f'write -P 8 {USED} 4k']
@@ -78,8 +78,8 @@ ALL_STEPS = rw(WRITE, OVERWRITE, SNAPSHOT, DISCARD)
 
 
 class Case:
-    """`base`: makes an Image; `mutate`: changes its Layout; `files`: what else
-    is there, by path relative to the case's directory (the image is
+    """`base`: makes an Image; `mutate`: changes its Layout; `files`: the other
+    files, by path relative to the case's directory (the image is
     box/img.qcow2, commands run in cwd/)."""
 
     def __init__(self, ident, base, mutate, expect, files=None, content=True,
@@ -94,8 +94,8 @@ class Case:
         self.only = only           # commands that make sense, None: all
         self.cpu = cpu             # seconds, where the file is large
         self.oracle = oracle       # file whose existence must not show
-        # What is done to a copy, one after the other: (argv without the
-        # image, verdict); `ways`: to one that was repaired first?
+        # The operations on a copy, one after the other: (argv without the
+        # image, verdict); `ways`: whether the copy was repaired first.
         self.steps, self.ways = steps, ways
         self.absolute = absolute   # base wants the case's directory
         self.image = None
@@ -125,7 +125,7 @@ class Case:
         return path
 
     def raw(self):
-        """What the disk reads as, None when the case does not say."""
+        """The contents of the disk, None when the case does not say."""
         if not self.content or not isinstance(self.image, Layout):
             return None
         im = self.image.image
@@ -180,7 +180,7 @@ def write_data_file(layout, path):
 
 
 def guest_bytes(image, payloads=None):
-    """What an Image without backing file reads as; None when a cluster's
+    """The contents of an Image without backing file; None when a cluster's
     content is not known."""
     cs = 1 << image.cluster_bits
     out = bytearray(up_to(image.size, cs))

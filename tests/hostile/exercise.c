@@ -88,7 +88,7 @@ static void assert_extent(const struct qcow2_extent *ext, uint64_t off,
 		assert(ext->flags & (QCOW2_EXTENT_DATA | QCOW2_EXTENT_ZERO));
 }
 
-/* Walks the map; past damage it goes on at the next 64 KiB. */
+/* Walks the map; after damage it goes on at the next 64 KiB. */
 static void exercise_map(struct qcow2_image *img, unsigned flags, uint8_t *buf,
 			 struct tally *t)
 {

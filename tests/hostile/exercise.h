@@ -1,14 +1,14 @@
 /*
- * Everything that a reader can ask of an image, asked of one that may be
- * damaged anywhere: each answer may be an error, none may break the API's own
- * promises, which are asserted here.
+ * Every request that a reader can make, made to an image that may be damaged
+ * anywhere: each answer may be an error, and none may break the promises of the
+ * API, which are asserted here.
  */
 #ifndef HOSTILE_EXERCISE_H
 #define HOSTILE_EXERCISE_H
 
 #include <qcow2.h>
 
-/* How many calls there were, and how many said no. */
+/* The number of calls, and of those that failed. */
 struct tally {
 	unsigned long calls;
 	unsigned long failed;
@@ -30,8 +30,8 @@ void exercise_views(struct qcow2_image *img, const char *path,
 		    struct qcow2_store *store,
 		    const struct qcow2_open_opts *opts, struct tally *tally);
 
-/* Opens, exercises and closes what is in @store, then checks it.  Returns what
- * opening did. */
+/* Opens, exercises and closes what is in @store, then checks it.  Returns the
+ * result of opening. */
 int exercise_store(struct qcow2_store *store,
 		   const struct qcow2_open_opts *opts, struct tally *tally);
 

@@ -49,8 +49,8 @@ def write_base(name, directory):
 
 
 def validate():
-    """Every base image is what QEMU takes for a valid one.  (What is
-    encrypted cannot be checked: no passphrase opens it.)"""
+    """QEMU takes every base image for a valid one.  (Encrypted images cannot
+    be checked: no passphrase opens them.)"""
     failed = runs = 0
     with tempfile.TemporaryDirectory() as tmp:
         for name in bases.ALL:

@@ -76,9 +76,9 @@ class Bitmap:
 
 
 class Image:
-    """What the disk holds.  `guest` maps a cluster index to
-    ('data', bytes), ('zero',), ('zero-alloc', bytes), ('comp', payload),
-    or, with extended L2, ('sub', alloc_bits, zero_bits, bytes or None)."""
+    """The contents of the disk.  `guest` maps a cluster index to ('data',
+    bytes), ('zero',), ('zero-alloc', bytes), ('comp', payload), or, with
+    extended L2, ('sub', alloc_bits, zero_bits, bytes or None)."""
 
     def __init__(self, version=3, cluster_bits=12, size=4 << 20, order=4,
                  ext_l2=False, compression=0, guest=None):
@@ -441,8 +441,9 @@ class Layout:
         return be64([e for e, _ in entries])
 
     def pieces(self):
-        """[(offset, bytes)]; later ones win.  Data first, header last, so that
-        a header field that was moved does not destroy what others use."""
+        """[(offset, bytes)]; later ones win over earlier ones.  Data first,
+        header last, so that a header field that was moved does not destroy
+        what others use."""
         out = [(off, data) for off, data in self.blobs]
         for off, entries in self.l2.items():
             out.append((off, self.l2_bytes(entries)))

@@ -1,6 +1,6 @@
 /*
  * libread IMAGE: opens an image with the reference mode of the command, asks
- * everything of it and of its snapshots, and tells how that went by its exit
+ * everything of it and of its snapshots, and tells the outcome by its exit
  * code: 0 all was answered, 1 the image does not open, 2 some calls failed.
  */
 #include <stdio.h>
@@ -8,7 +8,7 @@
 
 #include "exercise.h"
 
-/* What is said of an image that does not open for use. */
+/* Asks for the metadata of an image that does not open for use. */
 static void metadata_only(const char *path, struct qcow2_open_opts opts)
 {
 	struct tally quiet = { 0 };

@@ -21,7 +21,7 @@
 
 #define ITERATIONS_DEFAULT 60000
 
-/* A signal handler tells which image it was. */
+/* This is for a signal handler, which tells the image that crashed. */
 static volatile uint64_t current_seed;
 
 static void on_crash(int signal_number)

@@ -1,6 +1,6 @@
-"""What holds for every command on every image, whatever is wrong with it: the
-program ends by itself, soon, with little memory, with clean text, without
-touching the image and without opening what it was not given."""
+"""The rules for every command on every image, with any defect: the program
+ends by itself, soon, with little memory, with clean text, without touching the
+image and without opening what it was not given."""
 
 import ctypes
 import hashlib
@@ -103,7 +103,7 @@ def find_strace():
 
 
 def trouble(r):
-    """What no program may do, as a list of complaints."""
+    """Returns complaints about things that no program may do."""
     if r.code is None:
         return [f'did not end within {WALL_SECONDS} s']
     out = []

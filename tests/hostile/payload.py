@@ -1,5 +1,5 @@
-"""Compressed payloads, good and bad, and the LUKS header: built by hand so that
-each defect can be placed."""
+"""Compressed payloads, good and bad, and the LUKS header: built by hand so
+that a test can place each defect."""
 
 import struct
 import zlib

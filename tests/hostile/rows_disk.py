@@ -6,7 +6,7 @@ from case import BENT, EIO, FREE, OK, OVERWRITE, SNAPSHOT, USED, Case
 from image import COMPRESSED, COPIED, Image, ZERO
 from payload import deflate, noise, pattern, zstd, zstd_frame
 
-# A disk that reads, with metadata only the check complains about.
+# A disk that reads; it has metadata that only the check complains about.
 SEEN = OK(check=(2,))
 
 
@@ -268,7 +268,7 @@ def streams():
     yield Case('C3.empty', z(deflate(b'')), None, bad)
     yield Case('C3.long', z(deflate(data * 2)), None, OK(), content=False)
     yield Case('C3.bomb', z(deflate(bytes(1 << 20))), None, OK(), content=False)
-    # Whether this reads depends on what happens to follow it.
+    # The bytes that happen to follow decide whether this reads.
     yield Case('C3.unended', z(payload.deflate_unended(data)), None,
                BENT(check='any'))
     yield Case('C3.zlib-header', z(deflate(data, 12)), None, bad)

@@ -38,7 +38,7 @@ def numbers():
     for size in (0, 1, 511, 513, 4096 * 3 + 1):
         yield Case(f'H4.{size}', lambda s=size: bases.plain(size=s), None,
                    OK(check=(0,) if size else (0, 3)), content=False)
-    # So QEMU makes a disk of no size.
+    # QEMU makes a disk of no size in this way.
     yield Case('H4.no-l1', lambda: bases.plain(size=0),
                header(l1_table_offset=0), OK(check=(0, 3)), content=False)
     yield from fields('H5', 'size', ((1 << 63) - 1, 1 << 63, U64, U64 - 511),
@@ -98,7 +98,7 @@ def snapshot_tables():
     for v in (U32, 0x7fffffff, 65537):
         yield Case(f'H12.count-{v:x}', base, header(nb_snapshots=v),
                    REJ('nb_snapshots', v, check=(1, 2)))
-    # What nobody asks for is no reason to refuse the disk (S8).
+    # A structure that nobody asks for is no reason to refuse the disk (S8).
     yield Case('H12.count-65536', base, header(nb_snapshots=65536),
                OK(check=(1, 2)))
     offsets = {'unaligned': 0x100, 'odd': 1, 'wrap': 0x7fffffffffff0000,
@@ -116,7 +116,7 @@ def header_lengths():
     yield from fields('H13', 'header_length',
                       (0, 71, 72, 103, 105, 107, 4104, U32, 0x7fffffff))
     yield Case('H13.cluster', plain, header(header_length=4096), ANY)
-    # Version 2 stops at byte 72: what follows are extensions.
+    # Version 2 stops at byte 72: the bytes after it are extensions.
     garbage = bytes(range(1, 41))
     yield Case('H14.end', lambda: bases.plain(version=2),
                lambda m: setattr(m, 'ext_raw', bytes(8) + garbage), OK())

@@ -64,7 +64,7 @@ def twice():
     def again(kind):
         return lambda m: m.exts.append(list(m.ext(kind)))
 
-    # As QEMU: the last one counts (S8).
+    # The last one counts, as for QEMU (S8).
     yield Case('X4.format', bases.backed, again(EXT_BACKING_FORMAT), ANY,
                files={'box/base.raw': RAW})
     yield Case('X4.features', lambda: bases.plain(features=True),
@@ -264,7 +264,7 @@ def outside():
 
 
 def special_files():
-    # A regular file, of a kind: for who allows any name to have.
+    # This is a regular file of sorts, which a caller who allows any name gets.
     for c in both_kinds('N4.environ', b'/proc/self/environ'):
         c.expect.verdict['convert-any'] = 'any'
         yield c
@@ -380,7 +380,7 @@ def neighbours():
     yield on(broken(lambda m: m.l1.__setitem__(0, 1 << 55)),
              OK(map='any', chain='ok', compare='rej', convert='rej',
                 read='eio'), tag='bad-l1', top={'size': 4 << 20})
-    # Its metadata can be told; its data cannot.
+    # A command can tell its metadata, and not its data.
     yield on(bases.encrypted, BENT(check=(0,), compare='rej', convert='rej',
                                    read='rej'), tag='encrypted')
     yield on(bases.data_filed, OK(), tag='data-file')

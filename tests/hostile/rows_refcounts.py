@@ -1,6 +1,6 @@
-"""Rows R: refcount tables, blocks and refcounts that are wrong, and what
-writers make of them.  Nobody needs them for reading; who writes must neither
-overwrite what is in use nor count beyond what a refcount can hold.
+"""Rows R: refcount tables, blocks and refcounts that are wrong, and the work
+of writers on them.  Nobody needs them for reading; a writer must neither
+overwrite clusters in use nor count beyond the limit of a refcount.
 
 R9 and R10, where files end at the limits of the format, are in
 tests/unit/counts: no file system has such files."""
@@ -11,12 +11,12 @@ from case import (ALL_STEPS, DISCARD, FREE, OK, OVERWRITE, SNAPSHOT, WRITE,
 from image import COPIED, Image, put
 from payload import deflate, pattern
 
-# The check sees it; or says that it cannot count.
+# The check sees it, or says that it cannot count.
 WRONG = OK(check=(1, 2))
 
 
-# That a cluster of guest data is not counted, or is a refcount block too, only
-# a walk through all tables can tell: who writes trusts, the check finds out.
+# Only a walk through all tables can tell that a cluster of guest data is not
+# counted, or is a refcount block too: a writer trusts, the check finds out.
 def first_data(m):
     return m.data_clusters[('active', 0)]
 

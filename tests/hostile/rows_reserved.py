@@ -1,10 +1,11 @@
 """Row V: every reserved bit of every kind of entry, alone in an entry that
-says something and in one that says nothing.  A decoder that tests the raw entry
-in one place and its offset in another takes the two for different things.
+says something and in one that says nothing.  A decoder that tests the raw
+entry in one place and its offset in another takes the two for different
+things.
 
-What reads may refuse such an entry or ignore the bit; check sees it, and
-nothing hangs, grows or loses what is beside it: run.py holds readers, repairs
-and the writers of ALL_STEPS to that."""
+A reader may refuse such an entry or ignore the bit; check sees it, and nothing
+hangs, grows or loses what is beside it: run.py holds readers, repairs and the
+writers of ALL_STEPS to that."""
 
 import bases
 from case import ALL_STEPS, ANY, BENT, OK, REJ, Case, both, header

@@ -1,5 +1,5 @@
 """Rows S, B, K and the D rows that are images: snapshots, bitmaps, LUKS
-headers, and what costs time."""
+headers, and images that cost time."""
 
 import bases
 from case import ANY, BENT, OK, Case, Expect
@@ -8,12 +8,12 @@ from payload import Luks, deflate, pattern
 
 U16, U32, U64 = (1 << 16) - 1, (1 << 32) - 1, (1 << 64) - 1
 
-# The active disk reads; what is wrong is found by who looks.
+# The active disk reads; programs that look at the rest find the defect.
 DISK_OK = BENT(check=(1, 2), chain='ok', map='ok', compare='ok', convert='ok',
                read='any')
 
 
-# What lies on the disk survives whatever becomes of the snapshots.
+# The contents of the disk survive any operation on the snapshots.
 DROP = [(['snapshot', '-d', 'own'], 'any'), (['snapshot', '-c', 'new'], 'any'),
         (['snapshot', '-d', 'shared'], 'any'),
         (['io', '-c', 'write -P 7 1M 64k'], 'any')]
@@ -82,8 +82,8 @@ def snapshot_tables():
         'off-l1': dict(l1_table_offset=0x2000),
         'off-header': dict(l1_table_offset=0x800)}
     for tag, kw in changes.items():
-        # A short table maps less than the disk: whether that is wrong is
-        # nothing that readers agree upon.
+        # A short table maps less than the disk, and readers do not agree
+        # whether that is wrong.
         short = tag in ('size-0', 'size-1')
         yield Case(f'S3.{tag}', base, snap(**kw),
                    OK(check=(0, 2, 3), read='any') if short else DISK_OK,
@@ -384,7 +384,7 @@ def shared_table(n_l1, entry):
     return base
 
 
-# T7.  What has no end is refused, and says why; nothing takes long.
+# T7.  A structure without an end is refused with a reason; nothing takes long.
 SHARING = Expect(map='any', compare='any', convert='any', check=(0, 2, 3))
 WALKS = [(['snapshot', '-c', 'new'], 'any'), (['snapshot', '-d', 'new'], 'any'),
          (['amend', '-o', 'compat=0.10'], 'any'), (['compact'], 'any'),

@@ -24,14 +24,14 @@ from generate import all_cases
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../support'))
 from sample import Sample  # pylint: disable=wrong-import-position
 
-# What the steps of cases may change.
+# The places that the steps of cases may change.
 WRITTEN = (4096, 8192)
 FIRST_WRITTEN = 1 << 20
 
 # Every image gets these.
 ALWAYS = ('check', 'read')
 
-# Whatever an image is, these say what is in it.
+# These commands say what is in an image, with any defect.
 DUMPS = {
     'dump': [],
     'dump-l1': ['l1'],
@@ -89,7 +89,8 @@ class Bench:
                  'convert', 'read']
         if not case.files and not case.trace and case.row not in ('N6', 'N7'):
             every.remove('chain')
-        # Who allows all names still gets files only, and literal names.
+        # A caller who allows all names still gets files only, and literal
+        # names.
         if case.row in ('N3', 'N4', 'N6'):
             every.append('convert-any')
         return [name for name in every
@@ -188,8 +189,8 @@ class Run:
         self.failures += [Failure(self.case, command, c) for c in complaints]
 
     def dumps(self):
-        """Nothing keeps the metadata from being printed, but that there is
-        no header, or more than one call prints."""
+        """Nothing keeps the metadata from being printed, but that there is no
+        header, or that more than one call prints."""
         for name in filter(self.takes, DUMPS):
             r = self.bench.runner.run(
                 self.bench.argv(name, self.image, None), self.cwd,
@@ -253,8 +254,8 @@ class Run:
         return copy
 
     def write(self):
-        """The steps of the case, on a copy and on one that was repaired: each
-        ends well, and what they do not write reads as before."""
+        """Runs the steps of the case on a copy and on one that was repaired:
+        each ends well, and data that they do not write reads as before."""
         for repaired in self.case.ways if self.case.steps else ():
             if not self.takes('steps', repaired):
                 continue
@@ -326,7 +327,7 @@ class Run:
             self.fail('repair ' + mode, bad)
 
     def mended_content(self, copy):
-        """What was readable before reads the same."""
+        """Data that was readable before reads the same."""
         if self.case.expect.verdict['convert'] != 'ok':
             return []
         raw = self.case.raw()
@@ -343,7 +344,8 @@ class Run:
         return bad
 
     def absent(self, first):
-        """Without the file that the image names, not a word may differ."""
+        """Without the file that the image names, every word must be the
+        same."""
         os.unlink(os.path.join(self.root, self.case.oracle))
         for name, with_it in first.items():
             r = self.one(name)

@@ -1,10 +1,10 @@
 /*
- * shifting DIR: images whose bytes change between one read and the next, as
- * a hostile FUSE file system or block device would do it.  Nothing may be
- * trusted because it was right when it was read before.
+ * shifting DIR: images whose bytes change between one read and the next, as a
+ * hostile FUSE file system or block device would do it.  The library may trust
+ * no bytes because they were right when it read them before.
  *
- * The store keeps an image and mutates one of its fields before each n-th
- * read, sometimes fails a read, and sometimes changes its own size.
+ * The store keeps an image and mutates one of its fields before each n-th read,
+ * sometimes fails a read, and sometimes changes its own size.
  */
 #include <err.h>
 #include <errno.h>

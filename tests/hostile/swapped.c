@@ -43,7 +43,7 @@ static void *exchange(void *arg)
 	return NULL;
 }
 
-/* What a cluster that the image does not have reads as: 'i', 'o', or '-' when
+/* The contents of a cluster that the image does not have: 'i', 'o', or '-' when
  * it does not open. */
 static char first_byte(const char *path)
 {

@@ -24,7 +24,7 @@
 
 #define FAULT_ON(op) (1u << (op))
 #define FAULT_ON_ALL ((1u << STORE_N_OPS) - 1)
-/* Whatever changes the store or makes it durable. */
+/* The operations that change the store or make it durable. */
 #define FAULT_ON_CHANGES                                       \
 	(FAULT_ON(STORE_OP_WRITE) | FAULT_ON(STORE_OP_FLUSH) | \
 	 FAULT_ON(STORE_OP_ZERO) | FAULT_ON(STORE_OP_TRUNCATE))

@@ -35,7 +35,7 @@ struct store_call {
 	int iovcnt;
 };
 
-/* What enter() wants to happen. */
+/* The reactions to a call that enter() can ask for. */
 struct hook_answer {
 	enum {
 		HOOK_PASS,  /* call the store below */

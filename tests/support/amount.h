@@ -1,6 +1,6 @@
 /*
- * How much a long test does where the command line does not say.  Programs are
- * several times slower under a sanitizer, so they do less there.
+ * The amount of work of a long test whose command line does not say it.
+ * Programs are several times slower under a sanitizer, so they do less there.
  */
 #ifndef SUPPORT_AMOUNT_H
 #define SUPPORT_AMOUNT_H

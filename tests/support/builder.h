@@ -1,8 +1,9 @@
 /*
  * Images for reading tests, put together entry by entry in a memory store.
  *
- * Only what a reader looks at is made: header, extensions, L1, L2, data.
- * Refcounts are not; tests of check and of writers start from real images.
+ * The builder makes only the parts that a reader looks at: header, extensions,
+ * L1, L2, data.  It makes no refcounts; tests of check and of writers start
+ * from real images.
  */
 #ifndef SUPPORT_BUILDER_H
 #define SUPPORT_BUILDER_H

@@ -15,7 +15,7 @@ static int wait_for(pid_t pid)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : DIED;
 }
 
-/* The namespace is that of the children which are forked from now on. */
+/* Children that are forked from now on are in the namespace. */
 static int run_in_new(int (*fn)(void *opaque), void *opaque)
 {
 	pid_t pid;

@@ -1,6 +1,6 @@
 /*
- * What every accepted structure promises, said once more and independently of
- * the decoders: unit tests and fuzz targets ask these.
+ * The promises of every accepted structure, stated once more and independently
+ * of the decoders: unit tests and fuzz targets check them.
  */
 #ifndef SUPPORT_RULES_H
 #define SUPPORT_RULES_H
@@ -123,7 +123,7 @@ static inline bool rules_data(const struct geometry *g, struct l2_entry e,
 	return g->has_data_file ? off == same : off >= g->cluster_size;
 }
 
-/* Of l2_entry_unreadable() for what it lets through. */
+/* Of l2_entry_unreadable() for the entries that it lets through. */
 static inline bool rules_readable(const struct geometry *g, struct l2_entry e,
 				  uint64_t guest_off, uint64_t file_size,
 				  uint64_t data_size)

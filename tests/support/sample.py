@@ -1,7 +1,7 @@
-"""How much of a long list one run does.
+"""The part of a long list that one run does.
 
-QCOW2_TEST_SAMPLE=N takes one thing in N, others with each TEST_SEED, so
-that many runs see all of them; 1 takes everything.
+QCOW2_TEST_SAMPLE=N takes one thing in N, others with each TEST_SEED, so that
+many runs see all of them; 1 takes everything.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ class Sample:
         return f'TEST_SEED={self.seed} QCOW2_TEST_SAMPLE={self.share}'
 
     def takes(self, *name):
-        """Whether the thing of this name is in the sample."""
+        """Returns whether the thing of this name is in the sample."""
         if self.share == 1:
             return True
         text = ' '.join(str(part) for part in (self.seed, *name))

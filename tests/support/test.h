@@ -88,8 +88,8 @@ void guard_free(void *p, size_t len);
 		}                              \
 	} while (0)
 
-/* True in the child; false here, once the child has aborted.  Fails the test
- * where it ended otherwise. */
+/* Returns true in the child; false here, once the child has aborted.  Fails the
+ * test if the child ended otherwise. */
 bool test_in_child(void);
 _Noreturn void test_child_survived(void);
 
