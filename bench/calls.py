@@ -14,13 +14,13 @@ BARRIERS = ("fdatasync", "fsync", "sync_file_range")
 
 
 def traced(command):
-    """Calls by name of a program with all its threads."""
+    """Counts by name the calls of a program with all its threads."""
     with tempfile.NamedTemporaryFile("r") as out:
         subprocess.run(["strace", "-f", "-c", "-o", out.name,
                         *map(str, command)], check=True,
                        stdout=subprocess.DEVNULL)
         lines = [line.split() for line in out]
-    # % time, seconds, usecs/call, calls, [errors], name
+    # A line has: % time, seconds, usecs/call, calls, [errors], name.
     return {words[-1]: int(words[3]) for words in lines
             if len(words) >= 5 and words[3].isdigit()
             and words[-1] != "total"}
@@ -32,7 +32,7 @@ def difference(few, many):
 
 
 def of_requests(w, command, few, many):
-    """Calls that (many - few) requests make."""
+    """Counts the calls that (many - few) requests make."""
     counts = []
     for n in (few, many):
         w.make()
@@ -61,8 +61,8 @@ def report(bench, only):
         print("system calls: skipped, there is no strace")
         return
     found = []
-    # Without flushes metadata is written at the end, and the more the fewer
-    # the gaps in it are: only many requests tell.
+    # Without flushes metadata is written at the end, in fewer calls if it
+    # has fewer gaps: only many requests tell.
     intervals = {0: 8000, 1: 800, 16: 800} if bench.share == 1 \
         else {0: 32, 8: 32}
     for w in bench.kinds():

@@ -1,7 +1,7 @@
 """Compaction in place, of images half of whose clusters were discarded.
 
-qemu-img has nothing that works in place.  What makes a file smaller there is a
-second copy: `convert` into a fresh image, which needs the space of both.  With
+qemu-img has nothing that works in place.  A second copy makes a file smaller
+there: `convert` into a fresh image, which needs the space of both.  With
 `-W -m 16` it uses all processors; compaction copies bytes as they are."""
 
 import json
@@ -37,7 +37,7 @@ def cases(qcow2, data):
 
 
 def moved(result):
-    """What one run says that it did."""
+    """Returns what one run says that it did."""
     result.case.prepare()
     out = subprocess.run([str(c) for c in result.case.ours[:2]]
                          + ["--output=json", str(result.case.ours[2])],

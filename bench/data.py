@@ -14,7 +14,7 @@ CHAIN_DEPTH = 32
 
 
 def memory(free=GIB):
-    """A directory in memory with so much room, or None."""
+    """Returns a directory in memory with so much room, or None."""
     shm = pathlib.Path("/dev/shm")
     if os.access(shm, os.W_OK) and shutil.disk_usage(shm).free > free:
         return shm
@@ -22,8 +22,8 @@ def memory(free=GIB):
 
 
 def directory(build):
-    """Where data is kept: QCOW2_BENCH_DIR, memory if there is plenty, else
-    the build directory."""
+    """Returns the place of data: QCOW2_BENCH_DIR, memory if there is plenty,
+    else the build directory."""
     if "QCOW2_BENCH_DIR" in os.environ:
         return pathlib.Path(os.environ["QCOW2_BENCH_DIR"])
     shm = memory(14 * GIB)
@@ -38,7 +38,7 @@ def run(*command, **options):
 
 
 def copy_tree(source, target, limit):
-    """Files of a directory up to a number of bytes; returns how many."""
+    """Copies files of a directory up to a number of bytes; returns how many."""
     total = 0
     for where, names, files in os.walk(source):
         names.sort()
@@ -57,7 +57,7 @@ def copy_tree(source, target, limit):
 
 
 def make_disk(path, size):
-    """An ext4 file system full of /usr, several times if it is small."""
+    """Makes an ext4 file system full of /usr, several times if it is small."""
     tree = path.with_suffix(".tree")
     shutil.rmtree(tree, ignore_errors=True)
     left = size * 3 // 4
@@ -72,7 +72,7 @@ def make_disk(path, size):
 
 
 def make_chain(base, path, size):
-    """Overlays over a disk; each one writes a few clusters of its own."""
+    """Makes overlays over a disk, each with a few clusters of its own."""
     def place(number):
         return number * 7919 * 65536 % size
 
@@ -89,13 +89,13 @@ def make_chain(base, path, size):
 
 
 def make_scattered(path, n_clusters, n_snapshots=0, n_leaked=0):
-    """In a process of its own, whose memory does not stay with this one."""
+    """Makes the image in a process whose memory does not stay with this one."""
     generator = pathlib.Path(__file__).with_name("scattered.py")
     run(generator, path, n_clusters, n_snapshots, n_leaked)
 
 
 def make_holes(image, path, size):
-    """A copy of an image, half of whose clusters are discarded."""
+    """Makes a copy of an image, and discards half of its clusters."""
     cluster = 65536
     shutil.copyfile(image, path)
     chosen = random.Random(1).sample(range(size // cluster),

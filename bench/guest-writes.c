@@ -2,11 +2,10 @@
  * Writes to an image through the library as `qemu-img bench -w` does: so many
  * requests of one size, the first at an offset, each other at a fixed step
  * behind the one before, modulo the size of the disk, with a flush after every
- * so many.  Several threads take
- * the requests in turn.
+ * so many.  Several threads take the requests in turn.
  *
- * Prints the time from the first request to the end of the last.  What is
- * flushed after that is not in it, and not in qemu-img's either.
+ * Prints the time from the first request to the end of the last.  The flush
+ * after that is not in it, and not in qemu-img's either.
  */
 #include <getopt.h>
 #include <pthread.h>
@@ -31,7 +30,7 @@ struct load {
 	uint64_t flush_interval; /* 0: no flush between requests */
 	unsigned n_threads;
 	bool direct;
-	void *buf;             /* what every request writes */
+	void *buf;             /* data that every request writes */
 	_Atomic uint64_t next; /* number of the next request */
 	_Atomic bool failed;
 };

@@ -1,7 +1,7 @@
 /*
- * What the host takes for the bytes alone: threads copy a file, or write a
- * pattern to a new one, in pieces that they take in turn.  No program that
- * moves the bytes with read and write can be faster.
+ * Measures the time that the host takes for the bytes alone: threads copy a
+ * file, or write a pattern to a new one, in pieces that they take in turn.  No
+ * program that moves the bytes with read and write can be faster.
  */
 #include <fcntl.h>
 #include <getopt.h>

@@ -1,10 +1,10 @@
 """Jobs that change an image in place: snapshots, repair, resize, amend.
 
 Every run works on a copy of its own of the same image.  qemu-img takes minutes
-for some of them, so it is stopped after `limit` seconds; its time is then what
-it had.  Its settings are the default and refcounts cached as we do (4 MiB; the
-32 MiB for tables are the same).  With caches that hold all tables of the disk
-it is much faster; rows without a goal show that."""
+for some of them, so it is stopped after `limit` seconds, which then count as
+its time.  Its settings are the default and refcounts cached as we do (4 MiB;
+the 32 MiB for tables are the same).  With caches that hold all tables of the
+disk it is much faster; rows without a goal show that."""
 
 import subprocess
 from collections import namedtuple
@@ -21,7 +21,7 @@ LARGE_CACHES = {"160 MiB of caches":
 
 
 def knows(qcow2, needs):
-    """Whether our command has a subcommand, and an option of it."""
+    """Returns whether our command has a subcommand, and options of it."""
     subcommand, *options = needs.split()
     process = subprocess.run([qcow2, subcommand, "--help"], check=False,
                              capture_output=True, text=True)
@@ -30,7 +30,7 @@ def knows(qcow2, needs):
 
 
 def jobs(data, n_clusters):
-    """For an image with so many scattered clusters."""
+    """Returns the jobs on an image with so many scattered clusters."""
     def plain():
         return data.scattered(n_clusters)
 
@@ -57,7 +57,7 @@ def jobs(data, n_clusters):
 
 
 def snapshot_jobs(data):
-    """For the image with many snapshots."""
+    """Returns the jobs on the image with many snapshots."""
     where = f"{data.n_snapshots} snapshots"
     return [Job(*words, OUR_CACHES) for words in (
         (f"snapshot create, {where}", 0.03, data.snapshots, "snapshot",
@@ -108,8 +108,8 @@ def case(qcow2, data, job, limit):
 
 
 def wanted(data, clusters):
-    """All of them for every number of clusters; with larger caches only those
-    that such caches help, for the middle one."""
+    """Returns all jobs for every number of clusters, and with larger caches
+    those that such caches help, for the middle number."""
     found = [j for n in clusters for j in jobs(data, n)]
     found += [with_large_caches(j) for j in jobs(data, data.clusters[1])
               if "snapshot" in j.name or "shrink" in j.name]

@@ -12,7 +12,7 @@ Sample = namedtuple("Sample", "seconds cpu kib")
 Result = namedtuple("Result", "case ours kib best best_name best_kib floor")
 Times = namedtuple("Times", "median lowest cpu")
 
-# What a program that times itself prints.
+# A program that times itself prints this.
 OWN_TIME = re.compile(rb"Run completed in ([0-9.]+) seconds")
 
 
@@ -23,7 +23,7 @@ class Case:
     every run, outside of the time.  `n_requests` is set for programs that
     print how long so many requests took.  `limit` in seconds ends a command
     of qemu-img's that takes too long: it then counts as if done.  `floor` is
-    a command that does only what nobody can do without."""
+    a command that does only the work that nobody can do without."""
 
     def __init__(self, name, ours, theirs, goal, target=None, prepare=None,
                  n_requests=0, limit=None, floor=None):
@@ -48,7 +48,7 @@ def remove(path):
 
 
 def wait(process, seconds):
-    """Status and usage of a process, which is stopped after @seconds."""
+    """Returns status and usage of a process; stops it after @seconds."""
     if seconds is None:
         return os.wait4(process.pid, 0)[1:]
     end = time.perf_counter() + seconds
@@ -63,7 +63,7 @@ def wait(process, seconds):
 
 
 def once(case, command, limit=None):
-    """Time, processor time and peak memory of one run."""
+    """Measures time, processor time and peak memory of one run."""
     remove(case.target)
     if case.prepare:
         case.prepare()
@@ -91,7 +91,7 @@ def times(samples):
 
 
 def run(case, rounds, budget):
-    """Rounds of ours, theirs, ours, theirs ...; none begins after @budget
+    """Runs rounds of ours, theirs, ours, theirs ...; none begins after @budget
     seconds."""
     ours, theirs = [], {name: [] for name in case.theirs}
     floor = []
@@ -112,8 +112,8 @@ def run(case, rounds, budget):
 
 
 def memory(kib):
-    """Peak memory as text.  What the system reports for a child is never less
-    than what this program had when it started the child."""
+    """Returns peak memory as text.  The system never reports less for a child
+    than this program had when it started the child."""
     floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return f"< {floor // 1024 + 1} MiB" if kib <= floor \
         else f"{kib // 1024} MiB"
@@ -146,13 +146,13 @@ def table(header, rows):
 
 
 def per_request(case, seconds):
-    """What the table says: of one request where a case has many."""
+    """Returns the time for the table: of one request if a case has many."""
     return duration(seconds / max(case.n_requests, 1))
 
 
 def over_floor(result):
-    """Ours in wall time and processor time, over what the host takes for the
-    bytes alone."""
+    """Returns our wall time and processor time, each divided by the host's for
+    the bytes alone."""
     if not result.floor:
         return ""
     return f"{result.ours.median / result.floor.median:.2f}, " \
@@ -181,7 +181,7 @@ def ratios(results):
 
 
 def linearity(job, clusters, results):
-    """How time and memory grow with the clusters that are allocated."""
+    """Prints how time and memory grow with the clusters that are allocated."""
     rows = [[f"{job}, our memory", *(memory(r.kib) for r in results)]
             + [""] * (len(clusters) - 1)]
     for name, values in (("ours", [r.ours.median for r in results]),

@@ -18,7 +18,7 @@ COPIED = 1 << 63
 
 
 def big_endian(numbers, kind="Q"):
-    """The bytes of a table."""
+    """Returns the bytes of a table."""
     table = array(kind, numbers)
     table.byteswap()
     return table.tobytes()
@@ -37,7 +37,7 @@ def clusters_for(n_bytes):
 
 
 class Layout:
-    """Where everything lies: header, L1, snapshot L1s, snapshot table,
+    """The order in the file: header, L1, snapshot L1s, snapshot table,
     refcount table, refcount blocks, L2 tables, data, and clusters that are
     counted but belong to nothing."""
 
@@ -69,7 +69,7 @@ class Layout:
         self.end = self.leaked + n_leaked
 
     def entry(self, cluster):
-        """A table entry for a host cluster; shared ones are not COPIED."""
+        """Returns an entry for a host cluster; shared ones are not COPIED."""
         return cluster << CLUSTER_BITS | (0 if self.n_snapshots else COPIED)
 
     def header(self):
@@ -112,8 +112,8 @@ class Layout:
             yield big_endian(entries)
 
     def refcounts(self):
-        """All blocks: one for each cluster before the L2 tables, one more
-        than there are snapshots for what these share."""
+        """Returns all blocks: 1 for each cluster before the L2 tables, one more
+        than there are snapshots for clusters that these share."""
         counts = [1] * self.l2
         counts += [1 + self.n_snapshots] * (self.leaked - self.l2)
         counts += [1] * (self.end - self.leaked)

@@ -2,9 +2,9 @@
 
 Both write the same bytes to the same offsets in the same order: request
 number i goes to an offset and i times a step, modulo the size of the disk.
-With a step of thousands of clusters that is scattered, and hits no place twice
-before all.  The offset is in the middle of a cluster, so that what must be
-copied lies on both sides.
+A step of thousands of clusters scatters the requests, and hits all places
+before it hits one twice.  The offset is in the middle of a cluster, so that the
+data to copy lies on both sides.
 """
 
 import subprocess
@@ -18,7 +18,7 @@ GIB = 1 << 30
 CLUSTER = 64 * KIB
 PATTERN = 0xa5
 
-# An odd number of clusters: all clusters of a disk of a power of two come up.
+# The number is odd, so all clusters of a disk of a power of two come up.
 SCATTERED = 7919 * CLUSTER
 MIDDLE = 20 * KIB
 
@@ -26,7 +26,7 @@ Writes = namedtuple("Writes", "name n_requests size offset step goal make")
 
 
 class Bench:
-    """Where the images are and which program writes."""
+    """The place of the images, and the program that writes."""
 
     def __init__(self, program, where, quick):
         self.program = str(program)
@@ -55,8 +55,8 @@ class Bench:
                 image]
 
     def floor(self, w, n_requests, threads):
-        """The bytes into a new file, which the next image takes the place of;
-        none where the host has more to do."""
+        """Writes the bytes into a new file, which the next image replaces;
+        returns None if the host has more to do."""
         if w.make != self.empty_small:
             return None
         return [self.host_copy, "-j", threads, "-s", w.size, "-b",
@@ -95,7 +95,7 @@ class Bench:
         return self.overlay("-o", "extended_l2=on")
 
     def kinds(self):
-        """The loads; `goal` for one request at a time, then for several."""
+        """Returns the loads; `goal`: with one request at a time, then more."""
         at_4k = SCATTERED + 4 * KIB
         return [
             Writes("4 KiB scattered overwrite", 100000, 4 * KIB, 0, at_4k,
@@ -131,7 +131,7 @@ def speed_cases(bench):
 
 
 def flush_cases(bench):
-    """On whatever disk there is: both wait for it."""
+    """Returns the cases with flushes, in which both wait for the disk."""
     for w in bench.kinds()[:3]:
         image = w.make()
         for interval, n in ((1, 400), (16, 3200)):
