@@ -13,10 +13,10 @@
 #	make clean      remove the build directory
 #	make deps       as root, install the Debian packages that a build needs
 #
-# Building and installing change nothing but the build directory and where they
-# install to.  Only deps, and what is for looking at and testing (demo, check and
-# the like), install missing packages, as root; others are told the one line
-# that does it.  BUILD is the build directory, MESON_ARGS go to
+# Building and installing change nothing but the build directory and the place
+# that they install to.  Only deps and the targets that show and test (demo,
+# check and the like) install missing packages, as root; they tell other users
+# the one line that does it.  BUILD is the build directory, MESON_ARGS go to
 # `meson setup`.
 
 BUILD = build
@@ -46,17 +46,17 @@ test-packages:
 demo: test-packages build
 	@tools/demo $(BUILD)
 
-# All suites; the last line is the count.
+# Runs all suites; the last line is the count.
 check: test-packages build
 	@tools/run-tests $(BUILD)
 
-# Millions of states after a crash, and every deliberate mistake; STATES sets
-# how many for each of the kinds of workload.
+# Tests millions of states after a crash, and every deliberate mistake; STATES
+# sets how many for each of the kinds of workload.
 STATES = 2000000
 crash-long: test-packages build
 	@tests/crash/run-long $(BUILD) $(STATES)
 
-# Random operations on all processors; OPS how many on each, 0 for ever.
+# Runs random operations on all processors: OPS on each, or for ever if 0.
 OPS = 1000000
 model-long: test-packages build
 	@tests/model/run-long $(BUILD) $(OPS)
