@@ -9,7 +9,8 @@ AUTOCLEAR_BITMAPS = 1
 
 
 class Bitmaps(images.Header):
-    """What the bitmaps of an image say, by name, and how high they lie."""
+    """The properties of an image's bitmaps, by name, and the end of them in
+    the file."""
 
     def __init__(self, path):
         super().__init__(path)

@@ -1,4 +1,4 @@
-"""What the tests of the command share.
+"""The common parts of the tests of the command.
 
 Each test program gets the path of the command as its argument and works in a
 directory of its own.  `ours` runs the command under its own name, `drop_in`
@@ -50,7 +50,7 @@ def catches(pid, sig):
 
 
 def wait_until_caught(pid, sig):
-    """Until the signal that was sent has been taken."""
+    """Waits until the signal that was sent has been taken."""
     mask = 1 << (sig - 1)
     pending = mask
     while pending & mask:
@@ -82,7 +82,7 @@ class Case(unittest.TestCase):
 
     @classmethod
     def prepare(cls):
-        """Makes what all tests of the class read."""
+        """Makes the files that all tests of the class read."""
 
     @classmethod
     def tearDownClass(cls):

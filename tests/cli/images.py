@@ -128,7 +128,7 @@ def make_bitmaps():
 
 
 def find_extension(h, magic):
-    """Where the contents of a header extension begin."""
+    """The place where the contents of a header extension begin."""
     off = 104
     while h.get(">I", off) != magic:
         off += 8 + (h.get(">I", off + 4) + 7) // 8 * 8
@@ -232,7 +232,7 @@ def make_flagged():
 
 
 def make_refused():
-    """What nobody opens."""
+    """Images that nobody opens."""
     short = Header("plain.qcow2")
     short.bytes = short.bytes[:100]
     return [
@@ -254,7 +254,7 @@ def make_raw():
 
 
 def make_inconsistent():
-    """Images that `check` has something to say about."""
+    """Images that `check` reports something about."""
     h = Header("mixed.qcow2")
     end = len(h.bytes) // 65536
     leak = Header("mixed.qcow2").set_refcount(end + 3, 1)

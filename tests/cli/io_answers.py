@@ -1,4 +1,5 @@
-"""What of the answers of qemu-io must be the same, and how it is asked."""
+"""The parts of qemu-io's answers that must be the same, and the way to ask for
+them."""
 
 import re
 
@@ -21,7 +22,8 @@ def untimed(text):
 
 
 def explained(text):
-    """Standard error: what the shell says itself; elsewhere our words."""
+    """Returns the lines of standard error that come from the shell itself; the
+    others have our words."""
     return [line for line in text.splitlines()
             if not line.startswith("qemu-io: ") and
             not line.startswith("WARNING") and not line.startswith("   ") and

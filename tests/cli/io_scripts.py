@@ -1,4 +1,4 @@
-"""What qemu-io is asked, and on which images."""
+"""The scripts for qemu-io, and the images that they run on."""
 
 # Options of qemu-img create.
 KINDS = dict(

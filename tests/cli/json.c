@@ -12,7 +12,7 @@
 
 #include "json.h"
 
-/* What is written between open_text() and expect(). */
+/* The text that is written between open_text() and expect(). */
 struct text {
 	char *buf;
 	size_t len;

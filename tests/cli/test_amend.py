@@ -1,5 +1,5 @@
-"""`amend` changes what qemu-img changes, refuses what it refuses, and leaves
-images that it finds sound."""
+"""`amend` makes and refuses the same changes as qemu-img, and leaves images
+that qemu-img finds sound."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ KINDS = {
     "lazy": ["-o", "lazy_refcounts=on"],
 }
 
-# What qemu-img takes for no change at all, and we refuse.
+# Changes that qemu-img takes for none at all, and we refuse.
 DIFFERENT = [
     ("over", "backing_file=base.raw,backing_fmt=raw"),
     ("over", "backing_file=base.raw"),

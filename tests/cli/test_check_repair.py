@@ -1,6 +1,6 @@
-"""`check -r` repairs what qemu-img repairs, with the same numbers and exit
-statuses where both do the same, and leaves images that qemu-img finds clean
-and reads as it reads its own repairs."""
+"""`check -r` repairs everything that qemu-img repairs, with the same numbers
+and exit statuses if both do the same, and leaves images that qemu-img finds
+clean and reads as it reads its own repairs."""
 
 import fcntl
 import os
@@ -69,8 +69,8 @@ def plain():
     return Copy("plain.qcow2")
 
 
-# What both programs repair in the same way: everything that is printed is the
-# same.
+# Damage that both programs repair in the same way: everything that they print
+# is the same.
 SAME = {
     "leak": lambda i: i.refcount(5, 3),
     "leak-and-flag": lambda i: i.refcount(5, 2).flip(i.l2, COPIED),
@@ -87,7 +87,7 @@ SAME = {
     "clean": lambda i: i,
 }
 
-# What both repair, in different places or with different numbers.
+# Damage that both repair, in different places or with different numbers.
 SAME_DISK = {
     "too-low": lambda i: i.refcount(5, 0).refcount(6, 0),
     "R1-block-beyond": lambda i: i.put(i.table, 1 << 40),
@@ -102,7 +102,7 @@ SAME_DISK = {
     "L11-copied-nothing": lambda i: i.put(i.l2, COPIED),
 }
 
-# What we repair, and qemu-img does not, or gives up on.
+# Damage that we repair, and qemu-img does not, or gives up on.
 OURS = {
     "R1-block-unaligned": lambda i: i.flip(i.table, 512),
     "R1-block-reserved": lambda i: i.flip(i.table, 3),
@@ -129,8 +129,8 @@ class Repair(case.Case):
             return f.read()
 
     def assert_settled(self, status):
-        """qemu-img agrees with what our repair left, and another one has
-        nothing to do."""
+        """qemu-img agrees with the result of our repair, and another repair
+        has nothing to do."""
         self.assertEqual(self.theirs("check", "ours.qcow2").status, status)
         with open("ours.qcow2", "rb") as f:
             before = f.read()
@@ -331,7 +331,7 @@ class Repair(case.Case):
             with self.subTest(bits=bits):
                 image = Image("wide.qcow2",
                               f"cluster_size={CLUSTER},refcount_bits={bits}")
-                # All ones, where that is not what it should be.
+                # All bits are set, in a place that must be something else.
                 image.put(image.block, (1 << 64) - 1)
                 expected = self.content(image.path)
                 _, ours = self.both(image)

@@ -1,4 +1,4 @@
-"""`compact` makes files smaller, and says what it did; the disk and its
+"""`compact` makes files smaller, and reports its work; the disk and its
 snapshots read as before, and qemu-img finds nothing wrong."""
 
 import json
@@ -49,7 +49,7 @@ class Compact(case.Case):
         return done
 
     def check_same(self, *args):
-        """Compacts; nothing that can be read changes."""
+        """Compacts; no readable data changes."""
         shutil.copy("a.qcow2", "copy.qcow2")
         self.compact(*args)
         self.qemu("check", "a.qcow2")
@@ -169,7 +169,7 @@ class Compact(case.Case):
         self.assertIn("check -r leaks", done.err)
 
     def damage(self, off, data):
-        """Overwrites bytes of the image; returns what it is now."""
+        """Overwrites bytes of the image; returns its new contents."""
         with open("a.qcow2", "r+b") as f:
             f.seek(off)
             f.write(data)

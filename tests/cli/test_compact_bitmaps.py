@@ -1,4 +1,4 @@
-"""`compact` moves persistent bitmaps with all they say."""
+"""`compact` moves persistent bitmaps with all their contents."""
 
 import json
 import os

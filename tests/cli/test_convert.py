@@ -1,4 +1,4 @@
-"""`convert` writes what qemu-img writes, and takes its options."""
+"""`convert` writes the same as qemu-img, and takes its options."""
 
 import filecmp
 import os
@@ -142,7 +142,8 @@ class Convert(case.Case):
             "on-raw.qcow2", "ours.img"), "zero")
 
     def test_an_existing_target_may_have_no_backing_file(self):
-        """S3: -B then leaves nothing out; and -F is what the target says."""
+        """S3: -B then leaves nothing out; the target tells the backing
+        format."""
         images.make("none.img")
         images.make("over.img", "-b", "base.raw", "-F", "raw")
         for name in "none.img", "over.img":

@@ -1,5 +1,5 @@
-"""`create` makes what qemu-img makes, tells it in the same line, and refuses
-what it refuses."""
+"""`create` makes the same images as qemu-img, tells it in the same line, and
+refuses the same arguments."""
 
 import json
 import os
@@ -163,8 +163,8 @@ class Create(case.Case):
         return found
 
     def allocation(self, directory, name):
-        """Where the guest has something of its own.  Whether that is a hole
-        of the host's file system is none of our business."""
+        """Returns the map without the fields that show holes of the host's
+        file system."""
         found = self.theirs("map", "--output=json", name, cwd=directory)
         merged = []
         for extent in json.loads(found.out):

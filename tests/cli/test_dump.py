@@ -19,7 +19,8 @@ class Dump(case.Case):
                     images.make_chains())
 
     def records(self, *args):
-        """What is printed as JSON; the same number of lines for people."""
+        """The records that are printed as JSON; people get the same number of
+        lines."""
         result = self.ours("dump", "--output=json", *args)
         self.assertEqual(result.status, 0, result.err)
         records = result.json()
@@ -161,7 +162,7 @@ class Dump(case.Case):
 
 
 def h_end(whole):
-    """Where the L1 table begins."""
+    """The place where the L1 table begins."""
     return int.from_bytes(whole[40:48], "big")
 
 

@@ -1,4 +1,4 @@
-"""`info` prints what qemu-img prints, and one line more."""
+"""`info` prints the same as qemu-img, and one line more."""
 
 import os
 import socket

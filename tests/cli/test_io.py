@@ -475,7 +475,8 @@ class Own(case.Case):
 
     @unittest.skipUnless(shutil.which("strace"), "strace is not installed")
     def test_cache_modes_do_what_they_say(self):
-        """How often the disk is asked to make things durable."""
+        """The command asks the disk to make things durable as often as the
+        mode says."""
         counts = {}
         for mode in ["writeback", "writethrough", "unsafe"]:
             self.new("cached")

@@ -1,4 +1,4 @@
-"""`stats` of `io`: what was done since the disk was opened, or reset."""
+"""`stats` of `io` tells the work since the disk was opened, or reset."""
 
 import json
 
@@ -82,7 +82,7 @@ class Stats(case.Case):
         self.assertEqual([s["depth"] for s in told], [1, 0, 1])
         self.assert_requests(told[1], read=(1, 4 * KIB))
         self.assert_requests(told[2])
-        # The data, and before it the slice that says where it is.
+        # The read fetches the data, and before it the slice with its place.
         self.assertEqual(told[2]["file"]["reads"], 2)
         self.assertEqual(told[2]["l2-cache"]["misses"], 1)
 

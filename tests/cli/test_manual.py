@@ -1,4 +1,4 @@
-"""The manual page is made of what the command says, and is sound."""
+"""The manual page is made of the command's own words, and is sound."""
 
 import os
 import shutil

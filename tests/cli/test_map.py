@@ -1,4 +1,4 @@
-"""`map` prints what qemu-img prints."""
+"""`map` prints the same as qemu-img."""
 
 import case
 import images

@@ -1,5 +1,5 @@
-"""What the command line accepts, and how it explains itself.  Needs no other
-program."""
+"""The words that the command line accepts, and its explanations.  This needs
+no other program."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import case
 
 COMMANDS = ["info", "map", "compare", "convert", "create", "check", "resize",
             "amend", "snapshot", "compact", "dump", "io", "version", "help"]
-# What these print is not theirs to choose, or nothing.
+# The output of these is not theirs to choose, or there is none.
 WITHOUT_OUTPUT = ["resize", "amend", "snapshot", "io"]
 
 

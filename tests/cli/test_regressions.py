@@ -9,7 +9,7 @@ import case
 import images
 from bitmaps import Bitmaps
 
-# Everything that changes an image and is no guest write.
+# All operations that change an image and are no guest write.
 OPERATIONS = [
     ["resize", "a.qcow2", "3M"], ["resize", "--shrink", "a.qcow2", "2M"],
     ["resize", "--preallocation=metadata", "a.qcow2", "5M"],

@@ -1,4 +1,4 @@
-"""`resize` does what qemu-img does, and each reads what the other made."""
+"""`resize` does the same as qemu-img, and each reads the other's images."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""`snapshot` does what qemu-img's does: the same list, ids, lookups and exit
+"""`snapshot` does the same as qemu-img's: the same list, ids, lookups and exit
 statuses, and images that each tool takes over from the other."""
 
 import re

@@ -1,4 +1,5 @@
-"""Where what `create` and `convert` make goes, and what it may not touch."""
+"""The places where the output of `create` and `convert` goes, and the files
+that it may not touch."""
 
 import os
 import resource
@@ -169,7 +170,7 @@ class Names(case.Case):
 
 
 class RawTargets(case.Case):
-    """F15: what raw files have is taken, and what changes nothing."""
+    """F15: options of raw files are taken, and options that change nothing."""
 
     @classmethod
     def prepare(cls):
@@ -246,7 +247,7 @@ class InUse(case.Case):
 
 @unittest.skipUnless(os.geteuid() == 0, "needs other users and mounts")
 class Placing(case.Case):
-    """F04, F05: what is there is replaced, or written in place."""
+    """F04, F05: an existing file is replaced, or written in place."""
 
     @classmethod
     def prepare(cls):
@@ -325,7 +326,7 @@ class Placing(case.Case):
 
 
 class Ends(case.Case):
-    """F06: what ends a job leaves nothing behind."""
+    """F06: a job leaves nothing behind, whatever ends it."""
 
     @classmethod
     def prepare(cls):

@@ -21,14 +21,15 @@ def call(*command, cwd):
 
 
 def without_ours(info):
-    """Our info without what only we say, at every level of the chain."""
+    """Our info without the keys that only we have, at every level of the
+    chain."""
     if isinstance(info, list):
         return [without_ours(entry) for entry in info]
     return {k: v for k, v in info.items() if k not in OUR_INFO}
 
 
 def first_difference(ours, theirs, path=""):
-    """Where two JSON values part, for the message."""
+    """The place where two JSON values part, for the message."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for key in sorted(ours.keys() | theirs.keys()):
             if key not in ours or key not in theirs:
@@ -54,8 +55,8 @@ class Judge:
         self.agreed = 0
 
     def both(self, *arguments):
-        """The results of the same command line, ours and theirs; the exit
-        status must be the same."""
+        """Returns the results of the same command line, ours and theirs; the
+        exit status must be the same."""
         ours = call(self.ours, *arguments, cwd=self.work)
         theirs = call("qemu-img", *arguments, cwd=self.work)
         if ours.returncode != theirs.returncode:
@@ -106,8 +107,8 @@ class Judge:
         self.same_files(source)
 
     def same_snapshot(self, name, tag, size):
-        """As same_bytes for a snapshot.  We give it the size that its disk
-        had; qemu-img cuts or extends it to the size of today."""
+        """Does the same as same_bytes for a snapshot.  We give it the size
+        that its disk had; qemu-img cuts or extends it to the size of today."""
         source = ("-f", "qcow2", "-l", f"snapshot.name={tag}", name)
         self.convert(*source)
         ours = os.stat(self.work / "ours.raw").st_size

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """`convert` keeps to the memory that qcow2.h promises: 64 MiB and 8 MiB for
-each thread, what compression needs besides (40 MiB a thread at most), and the
-caches of the images, whatever the clusters' size and however large the disk.
+each thread, the needs of compression besides (40 MiB a thread at most), and
+the caches of the images, whatever the clusters' size and however large the
+disk.
 
 Usage: convert_memory.py COMMAND
 """
@@ -26,7 +27,7 @@ def run(*args):
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        # The peak of all children that ended: of this one alone.
+        # This is the peak of all children that ended, which is this one alone.
         done = subprocess.run(args, capture_output=True, check=False)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
         os.write(writer, f"{done.returncode} {peak}".encode())

@@ -3,8 +3,8 @@
 
 Each image is clean to qemu-img and to our check, reads as the source, says of
 itself what qemu-img's own says, has no more data clusters, and consists of the
-same bytes for any number of threads.  The same for images that are there
-already, where what is compared is the disk.
+same bytes for any number of threads.  The same holds for images that are there
+already, but only their disks are compared.
 
 Usage: convert_qcow2.py COMMAND [SLICE SLICES]
 
@@ -38,7 +38,7 @@ TARGETS = ["cluster_size=64k", "cluster_size=512", "cluster_size=4k",
            "preallocation=metadata", "preallocation=falloc",
            "preallocation=full,cluster_size=32k", "data_file=d.raw",
            "data_file=d.raw,data_file_raw=on"]
-# What is said on the command line, and what we alone are told.
+# The words of the command line, and those that only we understand.
 WAYS = [([], []), (["-c"], []), (["-S", "0"], []), (["-S", "64k", "-W"], []),
         (["-c", "-W"], ["--compress-level", "1"]), (["-B"], []),
         (["-n"], []), (["-n", "-c"], []), (["-B", "-c"], []),
@@ -65,7 +65,7 @@ def digest():
 
 
 def described(name):
-    """What `info` says, but for sizes on the host and names of files."""
+    """The answer of `info`, without sizes on the host and names of files."""
     info = json.loads(run("qemu-img", "info", "--output=json", name))
     for key in ["actual-size", "filename", "full-backing-filename"]:
         info.pop(key, None)
@@ -75,7 +75,7 @@ def described(name):
 
 
 def data_bytes(name):
-    """How much guest data lies in the image itself."""
+    """The amount of guest data that lies in the image itself."""
     extents = json.loads(run("qemu-img", "map", "--output=json", name))
     return sum(e["length"] for e in extents if e["depth"] == 0 and e["data"])
 
@@ -154,7 +154,8 @@ def judge(qcow2, source, options):
 
 
 def combinations(sources):
-    """All that make sense; each source and target meet in one way at least."""
+    """Yields all combinations that make sense; each source and target meet in
+    one way at least."""
     full = os.environ.get("TEST_FULL")
     for i, (source, target) in enumerate(itertools.product(sources, TARGETS)):
         ways = [w for w in WAYS if is_sensible(source, target, w[0])]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Where the file system can, `convert` shares blocks with its qcow2 target
-instead of copying them; what comes out is the same for any number of threads
-and reads as the source."""
+"""`convert` shares blocks with its qcow2 target instead of copying them, if
+the file system can; the result is the same for any number of threads and reads
+as the source."""
 
 import hashlib
 import os

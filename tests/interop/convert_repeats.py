@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The same source and options give the same bytes: for any number of threads,
-each time, and whatever stood at the target's name.
+each time, and with any former file at the target's name.
 
 Usage: convert_repeats.py COMMAND
 

@@ -1,6 +1,6 @@
-"""What the tests of convert read from: disks of every kind, each with the
+"""The sources for the tests of convert: disks of every kind, each with the
 arguments that name it on a command line, the same for both tools, and a raw
-file that holds what it reads as."""
+file with its contents."""
 
 import random
 import subprocess
@@ -20,7 +20,7 @@ def run(*args):
 class Source:
     """A disk: NAME.raw reads as the file or files (and snapshot) named.
 
-    `below` is what a target can be put over, with its format.
+    `below` is the file that a target can be put over, with its format.
     """
 
     def __init__(self, name, files, options=(), below=None):

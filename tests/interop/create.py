@@ -33,7 +33,7 @@ TIMEOUT = 120
 WALKED_MAX = 16 << 30
 
 
-# Without the backing file, which does not exist.
+# This list leaves out the backing file, which does not exist.
 ALONE = ('json:{"driver": "qcow2", "backing": null, '
          '"file": {"driver": "file", "filename": "image"}}')
 
@@ -53,7 +53,8 @@ def qemu_json(command, cwd, *args):
 
 
 def info_of(cwd):
-    """What qemu-img says of an image, without what layout decides."""
+    """The info of qemu-img about an image, without the fields that layout
+    decides."""
     info = qemu_json("info", cwd, "image")
     for field in ("actual-size", "children"):
         info.pop(field, None)
@@ -63,8 +64,9 @@ def info_of(cwd):
 def map_of(cwd, preallocated):
     """The map without host offsets, merged again.
 
-    Whether a preallocated cluster reads as zeros, qemu-img learns from the
-    holes of the host file system, which depend on who wrote next to them.
+    qemu-img learns from the holes of the host file system whether a
+    preallocated cluster reads as zeros, and they depend on the writes next to
+    them.
     """
     fields = ["depth", "present", "data"] + ([] if preallocated else ["zero"])
     merged = []
@@ -130,7 +132,7 @@ def differs_as_intended(command, case, root):
 
 
 def verdict(pair):
-    """None, or what is wrong."""
+    """Returns None, or the defect."""
     case = pair.case
     theirs, ours = pair.accepted()
     if theirs != ours or case.must_succeed and not ours:

@@ -11,7 +11,7 @@ PREALLOCATIONS = ("off", "metadata", "falloc", "full")
 
 
 class Case:
-    """Arguments of create after the format, and what is expected.
+    """Arguments of create after the format, and the expected outcome.
 
     intended: whether we accept it, where that differs from qemu-img on
     purpose.
@@ -28,12 +28,12 @@ class Case:
 
 
 def size_limit(cluster_size, extended):
-    """Where the L1 table reaches its 32 MiB."""
+    """The disk size at which the L1 table reaches its 32 MiB."""
     return cluster_size ** 2 // (16 if extended else 8) * 4 * MIB
 
 
 def sizes(cluster_size, preallocation, options):
-    """Sizes worth trying; what is filled or mapped stays small."""
+    """Sizes worth trying; disks that are filled or mapped stay small."""
     chosen = [0, 512, 3 * 512, MIB + 512, 4 * cluster_size + 512]
     mapped = preallocation != "off" or "data_file_raw=on" in options
     if not mapped:
@@ -153,14 +153,14 @@ def names():
     yield plain("data_file=image")
     yield plain("data_file=./image")
     yield plain("data_file=nowhere/data")
-    # A name is a name, unless QEMU has such a protocol: see F09.
+    # A name with a colon is a name, unless QEMU has such a protocol: see F09.
     yield Case(["-o", "data_file=unknown:data", "image", "1M"], intended=True)
     yield plain("data_file=./data", data_file=True)
 
 
 def name_lengths():
-    """The first cluster holds header, extensions and name, or it is refused:
-    one byte to either side of the largest that fits."""
+    """The first cluster holds header, extensions and name, or the image is
+    refused: one byte to either side of the largest that fits."""
     for options, longest in (
             ("cluster_size=512", 376), ("cluster_size=512,compat=0.10", 416),
             ("cluster_size=512,data_file=data", 360),
@@ -197,7 +197,7 @@ def limits():
 
 
 def intended():
-    """What we judge otherwise than qemu-img, and why."""
+    """The cases that we judge otherwise than qemu-img, with the reasons."""
     # A table beyond its limit is refused at once; qemu-img writes tables for
     # minutes before it is in the way.
     yield plain("cluster_size=512,refcount_bits=64,preallocation=metadata",

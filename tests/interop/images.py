@@ -10,7 +10,7 @@ from collections import namedtuple
 DEPTHS = (1, 3, 8)
 MIB = 1 << 20
 
-# What qemu-img must be there for.
+# The programs that must be installed.
 TOOLS = ("qemu-img", "qemu-io", "mkfs.ext4")
 
 

@@ -31,7 +31,7 @@ SKIPPED = 77
 
 
 def scratch():
-    """Where images are made: memory if there is enough of it."""
+    """The directory for images: in memory if there is enough of it."""
     shm = pathlib.Path("/dev/shm")
     if shm.is_dir() and os.access(shm, os.W_OK):
         if shutil.disk_usage(shm).free > 4 << 30:
@@ -48,7 +48,8 @@ def keep(work, name):
 
 
 def check_combination(combination, disk, command, seed, work):
-    """All that must agree about one chain; returns how many things did."""
+    """Compares everything that must agree about one chain; returns how many
+    things did."""
     chain = images.Chain(combination, disk, work, seed)
     judge = agree.Judge(command, work)
     for depth, name in enumerate(chain.build(), 1):

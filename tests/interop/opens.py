@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What our check calls sound, QEMU opens.
+"""QEMU opens every image that our check calls sound.
 
 Images of tests/hostile/bases.py get one field changed: of the header, of an
-extension, of a snapshot's or a bitmap's entry.  Where our check finds nothing,
-or leaks, or nothing any more after `check -r all`, qemu-io must open the image
-for writing.  And one write of ours into it leaves it sound, and not marked
+extension, of a snapshot's or a bitmap's entry.  If our check finds nothing, or
+leaks, or nothing any more after `check -r all`, qemu-io must open the image
+for writing.  One write of ours into it must leave it sound, and not marked
 corrupt.
 
 Usage: opens.py COMMAND   (the qcow2 command)
@@ -35,7 +35,7 @@ DEFAULT_SEED = 20260731
 INCOMPATIBLE = 79                           # the last byte of those features
 CORRUPT = 2
 
-# Why QEMU refuses what is sound: docs/check-differences.md.
+# QEMU's reasons to refuse sound images: docs/check-differences.md.
 EXCUSED = re.compile(
     'No such file or directory|Unknown driver|key-secret|'
     'is corrupt; cannot be opened read/write|extra data is not supported|'
@@ -64,7 +64,7 @@ def extension_fields(layout):
 
 
 def fields(layout):
-    """(name, offset, width) of what may be changed."""
+    """Yields (name, offset, width) of each field that may be changed."""
     for name, off, width in image.HEADER_FIELDS:
         if layout.image.version >= 3 or off < 72:
             yield name, off, width
@@ -83,7 +83,7 @@ def fields(layout):
 
 
 def values(old, width, cluster, size):
-    """Single bits, limits, and near what is there."""
+    """Single bits, limits, and values near the present one."""
     top = 1 << 8 * width
     found = {0, 1, 2, 3, 7, 8, 9, 104, old - 1, old + 1, old + 8, old - 8,
              old + 512, old + cluster, old - cluster, old * 2, size,
@@ -117,7 +117,7 @@ def all_jobs():
                 yield Job(base, data, [(name, off, width, v)])
 
 
-# Of these QEMU's own check finds nothing, or leaks, too.
+# QEMU's own check finds nothing, or leaks, in these too.
 CHECKED = ('T4', 'S9', 'shared')
 
 
@@ -153,7 +153,8 @@ class Judge:
                               check=False).returncode
 
     def refusal(self, job, directory):
-        """Why QEMU does not open the image, '' if it does, or is excused."""
+        """Returns QEMU's reason not to open the image, '' if it opens it, or
+        is excused."""
         argv = ['qemu-io', '-f', 'qcow2', '-c', 'quit', 'image']
         if job.base == 'luks':              # no passphrase is needed
             argv = ['qemu-img', 'info', '-f', 'qcow2', 'image']
@@ -172,7 +173,8 @@ class Judge:
         return text or f'exit status {done.returncode}'
 
     def damage(self, path):
-        """What one write does to a sound image, '' if nothing."""
+        """Returns the harm that one write does to a sound image, '' if
+        none."""
         with open(path, 'rb') as f:
             before = f.read(80)[INCOMPATIBLE]
         done = subprocess.run([self.command, 'io', '-f', 'qcow2', '-c',
