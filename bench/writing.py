@@ -131,7 +131,7 @@ def speed_cases(bench):
 
 
 def flush_cases(bench):
-    """Returns the cases with flushes: both wait for the disk, whatever it is."""
+    """Returns the cases with flushes: both wait for any disk there is."""
     for w in bench.kinds()[:3]:
         image = w.make()
         for interval, n in ((1, 400), (16, 3200)):
