@@ -18,7 +18,7 @@ struct fact {
 	{ #type "." #field, n, offsetof(struct type, field) },
 #define NUMBER(name, n) { #name, n, name },
 
-/* Elsewhere pointers or alignment differ: what the layout is nobody recorded. */
+/* Elsewhere pointers or alignment differ, and nobody recorded the layout. */
 static const struct fact layout[] = {
 #if defined(__LP64__)
 #include "layout.def"

@@ -1,5 +1,5 @@
 /*
- * What the fuzz targets share.
+ * The common parts of the fuzz targets.
  *
  * A target is one LLVMFuzzerTestOneInput() over the codec.  It takes its
  * parameters (sizes, widths) from the first bytes of the input and decodes the
@@ -16,7 +16,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* A longer input tells nothing new. */
+/* A longer input finds nothing new. */
 enum { FUZZ_INPUT_MAX = 64 * 1024 };
 
 /* Copies the rest of @r, at most FUZZ_INPUT_MAX bytes, to the end of a guarded

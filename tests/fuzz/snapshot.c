@@ -39,7 +39,7 @@ static void check_round_trip(const struct snapshot *s)
 	FUZZ_CHECK(!w.failed && len % 8 == 0);
 	FUZZ_CHECK(snapshot_entry_bytes(again) == len);
 	r = reader_init(again, len);
-	/* What is written says its own disk size. */
+	/* A written entry tells its own disk size. */
 	FUZZ_CHECK(snapshot_decode(&d, &r, 0, &fault) == DEFECT_NONE);
 	FUZZ_CHECK(reader_left(&r) == 0 && same(s, &d));
 	FUZZ_CHECK(!snapshot_lacks_extra(&d, 3));

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A program outside this tree builds against the installed library and runs.
 
-Installs into a temporary directory, then compiles docs/examples with what
-pkg-config says: each against the shared library, and the one that is named
+Installs into a temporary directory, then compiles docs/examples with the flags
+of pkg-config: each against the shared library, and the one that is named
 against the static library too, which is run on an image both ways.
 
 Usage: consumer.py BUILD EXAMPLE MESON CC...
@@ -35,7 +35,7 @@ def install(build, meson, destdir):
 
 
 def pkg_config(directory, destdir, *arguments):
-    """What pkg-config says, as if the prefix were below destdir."""
+    """The answer of pkg-config, as if the prefix were below destdir."""
     environment = os.environ | {"PKG_CONFIG_PATH": str(directory)}
     prefix = output("pkg-config", "--variable=prefix", "libqcow2",
                     env=environment).strip()

@@ -1,6 +1,6 @@
 /*
- * What the programs here share that use the library as anybody does, by
- * <qcow2.h> alone.
+ * The common parts of the programs here, which use the library as any program
+ * does, by <qcow2.h> alone.
  */
 #ifndef REPORTS_LIBRARY_H
 #define REPORTS_LIBRARY_H
@@ -50,7 +50,7 @@ static inline int has(struct qcow2_image *img, uint64_t number)
 	return 1;
 }
 
-/* How many of the first `n` clusters are not as put() left them. */
+/* Counts those of the first `n` clusters that are not as put() left them. */
 static inline int n_wrong(struct qcow2_image *img, uint64_t n)
 {
 	uint64_t i;
@@ -121,7 +121,7 @@ static inline int remove_one(const char *path, const struct stat *st, int flag,
 	return remove(path);
 }
 
-/* The tests work in a directory of their own. */
+/* Enters a directory of the tests' own. */
 static inline void enter_directory(char path[64])
 {
 	const char *tmp = getenv("TMPDIR");

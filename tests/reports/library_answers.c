@@ -1,6 +1,6 @@
 /*
- * D7, D9, D14: what the library makes of a caller's store that answers what it
- * should not, that is open for reading only, or that lacks operations.
+ * D7, D9, D14: the library meets a caller's store that gives answers it should
+ * not, that is open for reading only, or that lacks operations.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@ enum call {
 	N_CALLS
 };
 
-/* A store over memory, of which one call answers what it should not. */
+/* A store over memory that gives an answer it should not to one call. */
 struct odd {
 	struct qcow2_store *inner;
 	enum call call;
@@ -191,7 +191,7 @@ static struct qcow2_store *make_odd(struct odd *o,
 	return store;
 }
 
-/* Everything that can be asked of a disk; nothing may end the process. */
+/* Asks everything that can be asked of a disk; nothing may end the process. */
 static void exercise(struct qcow2_store *store, struct odd *o)
 {
 	struct qcow2_compact_result compact = QCOW2_COMPACT_RESULT_INIT;

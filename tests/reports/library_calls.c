@@ -1,6 +1,6 @@
 /*
- * D8, D10, D16, and the gate of D9: results, threads and arguments, as a caller
- * of the library meets them.
+ * D8, D10, D16, and the gate of D9: results, threads and arguments from the
+ * caller's side.
  */
 #include <errno.h>
 #include <fcntl.h>

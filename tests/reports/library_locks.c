@@ -1,5 +1,5 @@
 /*
- * D1 to D4: who may write, when a process forks, when two images stand over
+ * D1 to D4: the right to write when a process forks, when two images stand over
  * one store, when one is checked, and when one is created or converted to.
  */
 #include <errno.h>
@@ -336,7 +336,7 @@ static void d04_a_store_in_use_is_no_data_file(void **state)
 	ok(qcow2_close(img, NULL));
 	qcow2_store_unref(data);
 
-	/* One store is not both. */
+	/* One store cannot be both. */
 	assert_true(qcow2_create_store(store, store, &opts, NULL) < 0);
 	qcow2_store_unref(store);
 }

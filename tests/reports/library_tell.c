@@ -1,5 +1,5 @@
 /*
- * D12, D13, D15: what the library tells: sizes, what it costs, and messages.
+ * D12, D13, D15: sizes, costs and messages that the library tells.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -79,7 +79,7 @@ static void d13_the_budget_for_metadata_is_a_ceiling(void **state)
 			continue;
 		ok(rc);
 		use_all_over(img, size);
-		/* What is not tables: locks, paths, lists. */
+		/* The rest is no tables: locks, paths, lists. */
 		assert_true(heap() - before <=
 			    opts.budget.metadata_bytes + 64 * 1024);
 		ok(qcow2_close(img, NULL));
@@ -102,7 +102,8 @@ static void d13_a_message_about_the_budget_is_true(void **state)
 		return;
 	}
 	assert_int_equal(err.code, -E2BIG);
-	/* The last number is the budget, those before are what it takes. */
+	/* The last number is the budget, the sum of those before is the
+	 * need. */
 	for (at = err.message; (at = strpbrk(at, " ")) != NULL; at++)
 		if (strspn(at + 1, "0123456789") > 1) {
 			needs += number;
@@ -112,7 +113,7 @@ static void d13_a_message_about_the_budget_is_true(void **state)
 	assert_true(needs > 65536);
 }
 
-/* What every message is held to. */
+/* Checks the rules for every message. */
 static void assert_message(const struct qcow2_error *err, int code)
 {
 	assert_int_equal(err->code, code);

@@ -1,7 +1,7 @@
 """Images whose refcounts are too low, and a reader that trusts none of them.
 
 The reader is written from the specification of the format, for images without
-backing files: what it reads is what people had on their disks."""
+backing files: its answer is the data that people had on their disks."""
 
 import os
 import shutil
@@ -44,14 +44,15 @@ class Low(images.Header):
     # Refcounts.
 
     def blocks(self):
-        """Where the entries of the refcount table are, and what they say."""
+        """Returns the places of the refcount table's entries, and their
+        values."""
         table = self.get(">Q", 48)
         n = self.get(">I", 56) * self.cluster // 8
         return [(table + 8 * i, self.get(">Q", table + 8 * i) & OFFSET)
                 for i in range(n)]
 
     def lower(self, cluster, value=0):
-        """Gives a cluster another refcount, where it has one."""
+        """Gives a cluster another refcount, if it has one."""
         per_block = self.cluster * 8 // self.width
         blocks = self.blocks()
         if cluster // per_block >= len(blocks):
@@ -100,14 +101,15 @@ class Low(images.Header):
                 yield i, at, self.get(">Q", at)
 
     def packed(self, entry):
-        """Where a compressed cluster begins, and where it may end."""
+        """The place where a compressed cluster begins, and where it may
+        end."""
         x = 62 - (self.bits - 8)
         start = entry & (1 << x) - 1
         sectors = (entry & COMPRESSED - 1) >> x
         return start, (start & ~(SECTOR - 1)) + (sectors + 1) * SECTOR
 
     def places(self):
-        """Clusters by what they hold, each once for each reference."""
+        """Clusters by their contents, each once for each reference."""
         found = {k: [] for k in ("header", "table", "block", "l1", "l2",
                                  "data", "packed", "snapshot", "bitmap")}
 
@@ -182,7 +184,7 @@ class Low(images.Header):
     # Contents.
 
     def disk(self, l1, n, size):
-        """What a disk reads as."""
+        """The contents of a disk."""
         out = bytearray((size + self.cluster - 1) >> self.bits << self.bits)
         per_l2 = self.cluster // (16 if self.extended else 8)
         for i, l2 in self.l2_tables(l1, n):
@@ -217,12 +219,12 @@ class Low(images.Header):
                     data[k * sub:(k + 1) * sub]
 
     def disks(self):
-        """What every disk of the image reads as, by the snapshot's name."""
+        """The contents of every disk of the image, by the snapshot's name."""
         return {name: self.disk(l1, n, size)
                 for name, l1, n, size in self.tables()}
 
     def said(self):
-        """What the bitmaps say, None where the image holds none."""
+        """The contents of the bitmaps, None if the image holds none."""
         return Bitmaps(self.path).said if self.has_bitmaps() else None
 
 
@@ -240,7 +242,8 @@ SIZE = 4 << 20
 
 
 def build(kind):
-    """An image of that kind with all that it can have; its name."""
+    """Makes an image of that kind with everything that it can have; returns
+    its name."""
     path = kind + ".qcow2"
     images.make(path, "-o", KINDS[kind], size=str(SIZE))
     if kind == "v2":
@@ -295,7 +298,7 @@ def only(kind):
 
 
 def some_blocks(image):
-    """The blocks but the first, where there are others."""
+    """Chooses the blocks except the first, if there are others."""
     for at, _ in image.blocks()[1:]:
         image.put(">Q", at, 0)
     middle = len(image.bytes) // image.cluster // 2
@@ -304,7 +307,7 @@ def some_blocks(image):
 
 
 def shared_once(copied):
-    """Refcount 1 where there are more references."""
+    """Gives refcount 1 to clusters with more references."""
     def lower(image):
         count = {}
         for clusters in image.places().values():
@@ -318,7 +321,7 @@ def shared_once(copied):
     return lower
 
 
-# Where the refcounts are too low.
+# The ways in which refcounts are too low.
 PLACES = dict(
     sound=lambda image: None,
     nothing_counted=nothing_counted, no_blocks=no_blocks,
@@ -332,8 +335,8 @@ PLACES = dict(
 
 
 def weaken(source, place):
-    """Writes the image with refcounts that are too low there, as a file in
-    the directory "weak"; its name."""
+    """Writes the image with refcounts that are too low in that way, as a file
+    in the directory "weak"; returns its name."""
     os.makedirs("weak", exist_ok=True)
     image = Low(source)
     (PLACES[place] if isinstance(place, str) else place)(image)

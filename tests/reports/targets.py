@@ -1,4 +1,5 @@
-"""What the tests of targets share: privileged helpers and file contents."""
+"""The common parts of the tests of targets: privileged helpers and file
+contents."""
 
 import contextlib
 import os
@@ -11,7 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
 
 import images  # noqa: E402
 
-# Who reads and writes files that are not root's.
+# The user who reads and writes files that are not root's.
 STRANGER = 1000
 
 needs_root = unittest.skipUnless(os.geteuid() == 0, "needs root")

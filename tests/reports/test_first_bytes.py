@@ -71,7 +71,7 @@ class FirstBytes(Case):
         self.assertEqual(done.json()["backing-filename"], "base")
 
     def test_f07_info_on_the_first_bytes_of_an_image_with_snapshots(self):
-        """Its table is not there; the header is all the same."""
+        """The table of snapshots is not there; the header is all the same."""
         images.make("s", io=["write 0 1M"])
         images.qemu_img("snapshot", "-c", "x", "s")
         done = self.ours("info", "--output=json", self.head("s", 65536))
@@ -257,7 +257,7 @@ class FirstBytes(Case):
     # -m N.
 
     def threads_at_work(self, *words):
-        """How many threads of a command transferred data."""
+        """The number of threads of a command that transferred data."""
         done = subprocess.run(
             ["strace", "-f", "-qq", "-o", "trace", "-e",
              "trace=preadv,preadv2,pread64,pwritev,pwritev2,pwrite64,"

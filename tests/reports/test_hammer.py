@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""T1 to T8: what hammering found.  (T6 is with the signals of F06.)
+"""T1 to T8: the findings of hammering.  (T6 is with the signals of F06.)
 
 Usage: test_hammer.py COMMAND
 """
@@ -184,7 +184,7 @@ class Hammer(Case):
         self.what_check_calls_sound_qemu_opens()
 
     def test_t4_what_one_byte_of_the_header_can_do(self):
-        """Of every image that check calls sound, QEMU opens."""
+        """QEMU opens every image that check calls sound."""
         image = self.with_bitmap()
         for at in list(range(8, 112)) + list(range(112, 400, 7)):
             for value in (1, 2, 0x80):
@@ -249,7 +249,7 @@ class Hammer(Case):
                     self.within(3, *words)
 
     def test_t7_many_entries_that_share_a_table_with_data_end(self):
-        """A budget stops it, or it is done."""
+        """A budget stops the command, or it comes to its end."""
         self.shared_table(16384, True)
         for words in (["map", "--output=json", "a"], ["check", "a"],
                       ["snapshot", "-c", "x", "a"],

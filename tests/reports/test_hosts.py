@@ -129,7 +129,7 @@ class Calls(Case):
 
 
 class Barriers(Case):
-    """D11: what was not written to needs no barrier."""
+    """D11: a file that was not written to needs no barrier."""
 
     def barriers(self, *words):
         done = subprocess.run(
@@ -207,7 +207,7 @@ class FullOutput(Case):
         self.as_qemu("check", "a")
 
     def test_f16_info_says_that_it_was_not_printed(self):
-        """What only prints has not done its work."""
+        """A command that only prints has not done its work."""
         self.assertEqual(self.to_full("qcow2", "info", "a").returncode, 1)
         self.assertEqual(self.to_full("qcow2", "map", "a").returncode, 1)
 

@@ -38,7 +38,7 @@ class InPlace(Case):
 
     def stranger(self, *args, groups=()):
         """Our command, run by somebody else."""
-        # The command lies where only its owner may look.
+        # The command lies in a directory that only its owner may enter.
         targets.call("cp", self.program, f"{self.dir}/qcow2")
         words = as_stranger(f"{self.dir}/qcow2", *args, groups=groups)
         return Result(subprocess.run(words, capture_output=True, check=False,
@@ -103,7 +103,7 @@ class InPlace(Case):
             if not done.status:
                 self.assert_disk(path, data)
             else:
-                # Told before the work: nothing has changed.
+                # The command tells it before the work: nothing has changed.
                 self.assert_disk(path, bytes(12 << 20))
                 self.assert_refused(done)
             self.assertEqual(done.status, 0, done.err)

@@ -18,8 +18,8 @@ RAW = 1 << 20
 
 
 class Oracle:
-    """What each disk of one image must read as.  Sectors of the active disk
-    that a job may have written, or not, are settled by a look."""
+    """The contents that each disk of one image must have.  A look settles the
+    sectors of the active disk that a job may have written, or not."""
 
     def __init__(self, image):
         self.disks = image.disks()
@@ -34,7 +34,7 @@ class Oracle:
         self.open -= set(range(off // SECTOR, -(-end // SECTOR)))
 
     def may_be_zero(self, off, length):
-        """A discard: its bytes are what they were, or zeros."""
+        """Notes a discard: its bytes are the old ones, or zeros."""
         zeroed = bytearray(self.active)
         end = min(off + length, len(zeroed))
         zeroed[off:end] = bytes(end - off)
@@ -42,7 +42,8 @@ class Oracle:
         self.open |= set(range(off // SECTOR, -(-end // SECTOR)))
 
     def settle(self, failed):
-        """Which sectors may be any of what they were."""
+        """Returns the former states, and the sectors that may have any of
+        them."""
         states, self.states = self.states, None
         free = (range(-(-len(self.active) // SECTOR)) if failed
                 else sorted(self.open))
@@ -50,8 +51,8 @@ class Oracle:
         return states, free
 
     def judge(self, got, failed):
-        """Says what is wrong with the disks that were read, and takes over
-        what was left open."""
+        """Returns the defect of the disks that were read, and takes over the
+        sectors that were left open."""
         states, free = self.settle(failed)
         active = got.get("active", b"")
         if len(active) != len(self.active):

@@ -12,7 +12,8 @@ import low
 from low import images
 from case import Case, main
 
-# What is refused, or changes nothing, by the words of the command line.
+# Commands that are refused, or change nothing, by the words of the command
+# line.
 UNCHANGED = [
     (["snapshot", "-d", "nosuch"], 1), (["snapshot", "-a", "nosuch"], 1),
     (["snapshot", "-l"], 0), (["check"], None), (["info"], 0),
@@ -34,7 +35,7 @@ class LowRefcounts(Case):
         images.make("too-large.qcow2", size="64M")
 
     def combinations(self, odd=0):
-        """Every kind of image, weak in every second place: which, differs
+        """Every kind of image, weak in every second place; the places differ
         from test to test.  Of those that differ in the width of refcounts
         only, each is weak in some of the places."""
         similar = ["w2", "w4", "w8", "w32"]

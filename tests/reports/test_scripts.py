@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""S1 to S16: what scripts written for qemu-img and qemu-io meet.
+"""S1 to S16: the experience of scripts written for qemu-img and qemu-io.
 
 Usage: test_scripts.py COMMAND
 """

@@ -24,8 +24,8 @@ def limited(size):
 
 
 def no_signal_ignored():
-    """A shell that started the tests in the background ignores these for all
-    that comes from it."""
+    """A shell that started the tests in the background ignores these signals
+    for all processes that come from it."""
     for sig in signal.SIGINT, signal.SIGQUIT:
         signal.signal(sig, signal.SIG_DFL)
 
@@ -170,7 +170,8 @@ class Signals(Case):
         self.assertEqual(self.left(), ["old.raw"])
 
     def test_f06_the_run_after_a_kill_takes_away_what_it_left(self):
-        """Where a file system cannot do without, the next run tidies up."""
+        """On a file system that cannot avoid leftovers, the next run tidies
+        up."""
         for _ in range(3):
             self.ended(signal.SIGKILL, *self.slow("v"))
         done = self.ours(*self.words, "v", cwd=self.here)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """src/format is pure: its objects need nothing but memory and text functions.
 
-No I/O, no allocation, no locks, no printf: whatever the objects leave
+No I/O, no allocation, no locks, no printf: every symbol that the objects leave
 undefined must be a mem* or str* function, one of base/text.c, one of their
-own, or something that the compiler adds for hardening and sanitizers.
+own, or one that the compiler adds for hardening and sanitizers.
 
 Usage: format-purity.py FORMAT_LIBRARY INTERNAL_LIBRARY
 """

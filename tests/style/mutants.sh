@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every deliberate mistake can be made in src/ as it is; and one whose text is
+# Every deliberate mistake can be made in src/ as it is; a mistake whose text is
 # gone, or in two places, is refused by its name.
 #
 #	mutants.sh MUTATE ROOT TABLE

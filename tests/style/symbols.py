@@ -34,7 +34,7 @@ def defined(*command):
 
 
 def exported(path):
-    """What a program can link to; every symbol carries the version."""
+    """The symbols that a program can link to; each carries the version."""
     names = set()
     for name, kind in defined("-D", "--with-symbol-versions", path):
         if kind == "A":
@@ -46,7 +46,8 @@ def exported(path):
 
 
 def visible(path):
-    """What a static library puts into the name space of its embedder."""
+    """The symbols that a static library puts into the name space of its
+    embedder."""
     return {name for name, _ in defined("-g", path)
             if not name.startswith(("__asan", "__odr_asan"))}
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What holds for every text file of the project.
+"""The rules for every text file of the project.
 
 No path of a particular machine, no trailing blanks, no unresolved merges,
 Python that compiles, scripts that can be started.
@@ -21,7 +21,7 @@ PROBLEMS = (
 )
 
 
-# D15: what options a command has is the command's to say.
+# D15: the command itself says which options it has.
 IN_THE_LIBRARY = (
     (re.compile(r'"[^"]*(?<!-)--[a-z]+[^"]*"'), "an option of a command"),
     (re.compile(r"\bstrerror(_r)?\("), "an errno value in the user's locale"),
@@ -29,7 +29,7 @@ IN_THE_LIBRARY = (
 
 
 def texts(root):
-    """What git has: a build directory may be called anything."""
+    """The files of git: a build directory may have any name."""
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached"],
         cwd=root, capture_output=True, text=True, check=True).stdout
