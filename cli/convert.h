@@ -30,7 +30,7 @@ struct convert_sources {
 					 * own */
 };
 
-/* Returns 0, or 1 after saying what is wrong; the caller must close it either
+/* Returns 0, or 1 after saying what is wrong; the caller must close @s either
  * way.  Refuses a source that reads from @target. */
 int convert_sources_open(const struct cli *cli, const struct common *common,
 			 struct convert_sources *s, const char *target);

@@ -352,7 +352,7 @@ int create_fill_opts(const struct cli *cli, const struct create_plan *plan,
 {
 	opts->virtual_size = plan->values[KEY_SIZE].number;
 	opts->flags = flags_of(plan);
-	/* check_size() in create.c has refused a plan without a size. */
+	/* Every plan here has a size: see check_size() in create.c. */
 	if (!opts->virtual_size)
 		opts->flags |= QCOW2_CREATE_SIZE_ZERO;
 	opts->backing_file = plan->values[KEY_BACKING_FILE].text;

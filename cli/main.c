@@ -82,7 +82,8 @@ int command_begin(const struct cli *cli, const struct command *cmd, int argc,
 	return 0;
 }
 
-/* Maps the options that users of any command expect to subcommands. */
+/* Turns --help and --version into subcommands, as users of any command
+ * expect. */
 static const char *command_name(const char *word)
 {
 	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)

@@ -261,7 +261,8 @@ int io_copy_on_read(struct io_shell *sh, struct io_request *r);
 /* ------------------------------------------------------------------------- */
 /* The queue                                                                 */
 
-/* Takes @r, allocated, over.  Returns -1 without resources, after saying so. */
+/* Takes over @r, which is allocated.  Returns -1 without resources, after
+ * saying so. */
 int io_queue_add(struct io_shell *sh, struct io_request *r);
 /* Reports the transfers that are done so far. */
 void io_queue_collect(struct io_shell *sh);

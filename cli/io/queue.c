@@ -175,7 +175,7 @@ void io_queue_collect(struct io_shell *sh)
 
 	if (!sh->queue)
 		return;
-	/* The list comes after this, so that a later addition wakes again. */
+	/* The list is read after this, so that a later addition wakes again. */
 	while (read(sh->queue->event, &count, sizeof(count)) < 0 &&
 	       errno == EINTR)
 		;
