@@ -16,8 +16,8 @@ int jobs_take_convert_opts(const struct qcow2_convert_opts *opts, uint32_t more,
 			   struct qcow2_convert_opts *own,
 			   struct qcow2_error *err);
 
-/* The options for paths of qcow2_create_opts and qcow2_convert_opts, as PUBLISH_*
- * flags; -EINVAL when they contradict each other. */
+/* The options for paths of qcow2_create_opts and qcow2_convert_opts, as
+ * PUBLISH_* flags; -EINVAL when they contradict each other. */
 int jobs_path_flags(uint32_t create_flags, uint32_t convert_flags,
 		    unsigned *out, struct qcow2_error *err);
 

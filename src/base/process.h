@@ -6,11 +6,11 @@
  * stays locked for ever.  So an object that writes files must not be used in a
  * child.
  *
- * A page that the kernel empties in a child (MADV_WIPEONFORK) tells.  Process ids
- * do not: the first process of a PID namespace is 1, and so is its child that
- * is the first of another namespace; and a grandchild may get the id again once
- * its grandparent is gone.  The page also is quicker to ask, 2 ns for 105 ns of
- * getpid(), but takes 5 us to make.
+ * A page that the kernel empties in a child (MADV_WIPEONFORK) tells.  Process
+ * ids do not: the first process of a PID namespace is 1, and so is its child
+ * that is the first of another namespace; and a grandchild may get the id again
+ * once its grandparent is gone.  The page also is quicker to ask, 2 ns for 105
+ * ns of getpid(), but takes 5 us to make.
  *
  * If the kernel gives no such page (Linux before 4.14, or no memory), the
  * process id has to do, and a child with its parent's id goes unnoticed.

@@ -1,7 +1,7 @@
 /*
  * Radix sort, lowest digit first, between the array and a copy of it.  Digits
- * in which no two items differ are left out.  Few items are left to qsort(), and
- * so are those that there is no memory for.
+ * in which no two items differ are left out.  Few items are left to qsort(),
+ * and so are those that there is no memory for.
  */
 #include "base/sort.h"
 

@@ -8,9 +8,9 @@
  * another thread has it: so an event costs one locked instruction, however many
  * numbers it changes.
  *
- * Nothing is lost: a sum that is read after some adding has ended has all of it,
- * and no sum is smaller than one that the same thread read before.  Sums of two
- * numbers, read while others add, may be of two moments.
+ * Nothing is lost: a sum that is read after some adding has ended has all of
+ * it, and no sum is smaller than one that the same thread read before.  Sums of
+ * two numbers, read while others add, may be of two moments.
  *
  * All zeros is a tally that has counted nothing.
  */

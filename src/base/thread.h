@@ -23,8 +23,8 @@ static inline bool thread_start(pthread_t *thread, void *(*fn)(void *arg),
 	return rc == 0;
 }
 
-/* A number by which threads spread over slots, so that they seldom share a cache
- * line: the same for a thread as long as it runs. */
+/* A number by which threads spread over slots, so that they seldom share a
+ * cache line: the same for a thread as long as it runs. */
 static inline unsigned thread_spread(void)
 {
 	uint64_t id = (uint64_t)(uintptr_t)pthread_self();

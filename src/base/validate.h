@@ -18,9 +18,9 @@
  *	IF_VALIDATING(shard_validate(c, sh));        one that takes more
  *
  * They do nothing unless the build has -Dvalidate=true, so a validator may cost
- * what the state costs.  The meson option is on by itself in builds for debugging
- * and in those with a sanitizer.  A test that costs next to nothing belongs in
- * a plain assert where it matters: those stay on in every build.
+ * what the state costs.  The meson option is on by itself in builds for
+ * debugging and in those with a sanitizer.  A test that costs next to nothing
+ * belongs in a plain assert where it matters: those stay on in every build.
  *
  * Validators are compiled always.  Unit tests call them directly, when they
  * take down what they have set up, and tests/support/test.h has ASSERT_ABORTS()

@@ -3,9 +3,9 @@
  *
  * A dirty slice is pinned until what it held has been written: first it waits
  * in `waiting`; dirty_collect() copies it and moves it to `writing`, where it
- * stays until dirty_written(), so that nobody reads the old bytes back from
- * the file meanwhile.  It may become dirty again while it is being written.
- * When writing has failed, dirty_failed() puts it back: it is as dirty as it was
+ * stays until dirty_written(), so that nobody reads the old bytes back from the
+ * file meanwhile.  It may become dirty again while it is being written.  When
+ * writing has failed, dirty_failed() puts it back: it is as dirty as it was
  * before it was collected.
  *
  * The owner's lock protects a set and the `dirty` marks of its slices.

@@ -20,7 +20,8 @@ struct disk;
 int concat_open(struct disk *const *disks, uint32_t n, struct disk **out,
 		struct qcow2_error *err);
 
-/* Whether @s is the store of such a disk, and one of its disks reads from @file. */
+/* Whether @s is the store of such a disk, and one of its disks reads from
+ * @file. */
 bool concat_reads(struct qcow2_store *s, struct qcow2_store *file);
 
 #endif

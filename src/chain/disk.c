@@ -217,7 +217,7 @@ int disk_close(struct disk *d, struct qcow2_error *err)
 		return 0;
 	if (d->n_layers)
 		VALIDATE(disk, d);
-	/* The top first: what it still writes may need those below. */
+	/* The top first: its last writes may need those below. */
 	for (uint32_t i = 0; i < d->n_layers; i++) {
 		int one = layer_close(&d->layers[i], rc == 0 ? err : NULL);
 

@@ -87,8 +87,8 @@ int disk_write_encoded(struct disk *d, const void *bytes, size_t n,
 /*
  * Filling a disk that is new and writable, that gives places (a raw one does
  * not) and that nobody else uses: places are asked for by one thread at a time,
- * then written to by any.  A disk for which a place was given and not written is
- * worth nothing.
+ * then written to by any.  A disk for which a place was given and not written
+ * is worth nothing.
  *
  * disk_place(): where the first *here of @len bytes at @off go; *here is 0
  * where only disk_pwritev() will do.  disk_place_encoded(): the same for a

@@ -225,7 +225,8 @@ static int try_allowed(const char *allowed, const char *path,
 	return 1;
 }
 
-/* Whether the name of @r leads anywhere: from nowhere, only absolute ones do. */
+/* Whether the name of @r leads anywhere: from nowhere, only absolute ones
+ * do. */
 static bool is_path(const struct gate_request *r)
 {
 	return r->ref->name[0] == '/' || r->from->path;

@@ -9,9 +9,10 @@
 
 /*
  * The directory of an image, for names relative to it.  `path` is the image's
- * own, for messages and for joining; `dirfd` is what relative names are resolved
- * from, so that a directory renamed or replaced meanwhile changes nothing.  An
- * image that did not come from the file system has neither (NULL, -1).
+ * own, for messages and for joining; `dirfd` is what relative names are
+ * resolved from, so that a directory renamed or replaced meanwhile changes
+ * nothing.  An image that did not come from the file system has neither (NULL,
+ * -1).
  */
 struct gate_dir {
 	char *path;

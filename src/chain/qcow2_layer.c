@@ -39,7 +39,7 @@ static int attach_data_file(struct layer *l, const struct layer_opening *o,
 	return rc;
 }
 
-/* Zeros when it cannot be read: whoever opens the image will say so. */
+/* Zeros when it cannot be read: opening the image will say so. */
 static struct header_peek peek(struct qcow2_store *store)
 {
 	uint8_t raw[HEADER_PEEK_BYTES];

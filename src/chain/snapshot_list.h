@@ -1,6 +1,6 @@
 /*
- * Lists of snapshots that are the caller's: whoever watches a disk can keep one
- * while snapshots come and go, and after the disk is closed.
+ * Lists of snapshots that are the caller's: a program that watches a disk can
+ * keep one while snapshots come and go, and after the disk is closed.
  */
 #ifndef CHAIN_SNAPSHOT_LIST_H
 #define CHAIN_SNAPSHOT_LIST_H

@@ -11,7 +11,7 @@ void bulk_validate(const struct bulk *b)
 	assert(b->buf && b->capacity >= BULK_BYTES);
 	assert(b->buf_len <= b->capacity);
 	assert(b->hole_off <= b->hole_end);
-	/* Only who has seen a hole asks for the next one first. */
+	/* Only a caller that has seen a hole asks for the next one first. */
 	assert(implies(b->ask_first, b->hole_off < b->hole_end));
 }
 

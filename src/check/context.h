@@ -119,8 +119,8 @@ void check_end(struct check *c);
 int check_open(struct check *c, uint64_t virtual_bytes_max,
 	       struct qcow2_error *err);
 
-/* One claim to host clusters: [off, off + len) serves @use.  Nothing, at a place
- * inside the file, is a claim to no cluster. */
+/* One claim to host clusters: [off, off + len) serves @use.  Nothing, at a
+ * place inside the file, is a claim to no cluster. */
 struct use_claim {
 	uint64_t off;
 	uint64_t len;

@@ -43,7 +43,7 @@ static const enum defect harmless[] = {
 	DEFECT_LUKS_SLOT,
 };
 
-/* All the others, and what has no defect: what could not be read. */
+/* All the others, and findings without a defect: failed reads. */
 static struct defect_set harmful(void)
 {
 	struct defect_set set = { { 0 } };

@@ -26,7 +26,8 @@ struct refblocks {
 	size_t n;
 };
 
-/* The caller's thread alone is at work for the check, as for check_validate(). */
+/* The caller's thread alone is at work for the check, as for
+ * check_validate(). */
 void refblocks_validate(const struct check *c);
 
 /* Counts and checks the table and its entries, and loads the digest. */

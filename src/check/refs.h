@@ -1,6 +1,6 @@
 /*
- * The reference counters: what the image's own pointers say about each host
- * cluster, next to a digest of what its refcount blocks say.
+ * The reference counters: the count of the image's own pointers to each host
+ * cluster, next to a digest of the count in its refcount blocks.
  *
  * One 32-bit word per cluster:
  *

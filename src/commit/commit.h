@@ -1,6 +1,6 @@
 /*
- * Commit: the only code that writes L1 and L2 entries, and with commit/epoch.c the
- * only place that knows in which order metadata reaches the disk.
+ * Commit: the only code that writes L1 and L2 entries, and with commit/epoch.c
+ * the only place that knows in which order metadata reaches the disk.
  *
  * Writers change metadata in memory, under commit.lock, and go on.  A commit
  * takes what has changed so far and writes it:
@@ -9,18 +9,19 @@
  *      -> barrier, unless every entry below may come first (see `ordered`)
  *   2. L2 slices and L1 sectors
  *      -> barrier; the flush that asked for the commit is done
- *   3. what was freed waits for its grace period, is punched if the policy
+ *   3. freed space waits for its grace period, is punched if the policy
  *      says so, and loses its refcount; that reaches the disk with a later
  *      commit
  *
  * One commit runs at a time; flushes that come meanwhile share the next one.
  *
- * When a write fails, everything that the commit took is as dirty as before, and
- * the next commit writes all of it again, in the same order: what the disk has
- * meanwhile is one of the states that a crash could have left, since nothing
- * that comes behind a barrier was begun before the barrier was complete.  When a
- * barrier fails, or damage is found, the image is poisoned: what is on the disk
- * is no longer known, and every later commit fails with the same error.
+ * When a write fails, everything that the commit took is as dirty as before,
+ * and the next commit writes all of it again, in the same order: the disk
+ * meanwhile has one of the states that a crash could have left, since nothing
+ * that comes behind a barrier was begun before the barrier was complete.  When
+ * a barrier fails, or damage is found, the image is poisoned: the contents of
+ * the disk are no longer known, and every later commit fails with the same
+ * error.
  *
  * Lock order: commit.lock, then refcounts.lock, then cache shards.
  */
@@ -96,7 +97,8 @@ struct commit {
 	/* NULL or: makes sure, before anything else, that the disk has the
 	 * header that memory has. */
 	int (*settle_header)(void *opaque, struct qcow2_error *err);
-	/* Lazy refcounts (O26), where it is set: makes the dirty bit durable. */
+	/* Lazy refcounts (O26), where it is set: makes the dirty bit
+	 * durable. */
 	int (*mark_dirty)(void *opaque, struct qcow2_error *err);
 	void *opaque;
 
@@ -159,17 +161,18 @@ void commit_poison(struct commit *c, int code);
 int commit_check(struct commit *c, struct qcow2_error *err);
 
 /* True when so much is dirty, or so much space is in quarantine, that somebody
- * should commit; who asks holds no grace period, or would wait in vain for the
- * space. */
+ * should commit; the caller must hold no grace period, or it would wait in vain
+ * for the space. */
 bool commit_wanted(struct commit *c);
 
-/* Before more changes: where the last commit failed and much is waiting since,
- * another one is tried first.  So what cannot be written stays bounded. */
+/* Before more changes: if the last commit failed and much has been waiting
+ * since, another one is tried first.  So the amount that cannot be written
+ * stays bounded. */
 int commit_make_room(struct commit *c, struct qcow2_error *err);
 
 /* Makes everything that completed before the call durable.  After a write that
- * failed, which -ENOSPC, -EDQUOT and the like tell, nothing is lost and the next
- * call tries again; a failed barrier is final. */
+ * failed, which -ENOSPC, -EDQUOT and the like tell, nothing is lost and the
+ * next call tries again; a failed barrier is final. */
 int commit_flush(struct commit *c, struct qcow2_error *err);
 
 /* The same, as the guest needs it: lazy refcounts may lag behind, under the

@@ -38,8 +38,8 @@ static bool refcounts_can_lag(const struct commit *c)
 	return c->mark_dirty && !c->n_settling && !refcounts_wanted(c->refs);
 }
 
-/* Refcounts are collected last and written first: whatever an entry needs was
- * changed before the entry was. */
+/* Refcounts are collected last and written first: a refcount that an entry
+ * needs was changed before the entry was. */
 int epoch_collect(struct commit *c, struct epoch *e, struct qcow2_error *err)
 {
 	int rc;
@@ -78,7 +78,7 @@ int epoch_write(struct commit *c, struct epoch *e, struct qcow2_error *err)
 
 	if (rc < 0)
 		return rc;
-	/* O28: what the data file holds comes before what points to it. */
+	/* O28: the data file's bytes come before pointers to them. */
 	if (c->data != c->file) {
 		rc = barrier(c, c->data, err);
 		if (rc < 0 || (!e->refcounts.n && !e->entries.n))

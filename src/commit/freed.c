@@ -152,7 +152,7 @@ static int freed_punch(const struct freed *f, struct refcounts *refs,
 	return 0;
 }
 
-/* Fewer and longer runs, in order: what was freed here and there may lie
+/* Fewer and longer runs, in order: runs that were freed one by one may lie
  * together. */
 static void merge_runs(struct freed_list *l, uint32_t cluster_bits)
 {

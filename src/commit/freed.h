@@ -1,6 +1,6 @@
 /*
- * Quarantine: what was freed, from the moment its last pointer left memory
- * until it may be used again.
+ * Quarantine: freed space, from the moment its last pointer left memory until
+ * it may be used again.
  *
  * A freed run first belongs to the commit that makes the removal durable, then
  * waits in a batch for the grace period, and is finished last: punched, if the

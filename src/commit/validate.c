@@ -36,7 +36,7 @@ void freed_list_validate(const struct freed_list *l)
 	assert(n_clusters == l->n_clusters);
 }
 
-/* "oldest first"; what is queued has waited for a commit already. */
+/* "oldest first"; a queued run has waited for a commit already. */
 static void batches_validate(const struct freed_batch *b, struct grace *grace)
 {
 	uint64_t newest = grace_ticket(grace);

@@ -7,7 +7,7 @@
  *   1. a free cluster is taken, with as many references as the old one has
  *   2. the bytes are copied
  *      -> barrier
- *   3. what points to the old cluster points to the new one
+ *   3. all pointers to the old cluster become pointers to the new one
  *      -> barrier
  *   4. the old cluster loses its refcount
  *
@@ -21,7 +21,8 @@
  *
  * The caller has exclusive access to the image: nothing reads or writes it
  * meanwhile.  Memory is three bits for each cluster that refcount blocks
- * describe, 24 MiB at most for the moves of a round, and what compact/packed.h says.
+ * describe, 24 MiB at most for the moves of a round, and the memory that
+ * compact/packed.h names.
  */
 #ifndef COMPACT_COMPACT_H
 #define COMPACT_COMPACT_H
@@ -90,7 +91,8 @@ VALIDATOR(compact);
 /* Clusters of the file now, without a tail that no refcount block describes. */
 uint64_t compact_n_described(const struct compact *c);
 
-/* scan.c: what the L1 and L2 tables of the disk and all snapshots refer to. */
+/* scan.c: the clusters that the L1 and L2 tables of the disk and all snapshots
+ * refer to. */
 int compact_scan(struct compact *c, struct qcow2_error *err);
 
 /* Calls @fn for every L2 table, each once. */
@@ -107,8 +109,8 @@ int compact_begin_moves(struct compact *c, const struct bitset *which,
  * when all of them lie before the goal. */
 int compact_begin_row(struct compact *c, uint64_t n, uint64_t from,
 		      struct qcow2_error *err);
-/* The same for the table of @bytes at @off, and the copy is durable: its pointer
- * may change. */
+/* The same for the table of @bytes at @off, and the copy is durable: its
+ * pointer may change. */
 int compact_begin_table(struct compact *c, uint64_t off, uint64_t bytes,
 			struct qcow2_error *err);
 /* The host offset where the first of the clusters goes; there is one. */
@@ -121,7 +123,7 @@ int compact_end_moves(struct compact *c, struct bitset *which,
 /* Nothing points to the new clusters. */
 void compact_undo_moves(struct compact *c);
 
-/* rewrite.c: what the flags ask for besides moving. */
+/* rewrite.c: the work that the flags ask for besides moving. */
 int compact_rewrite(struct image *img, const struct qcow2_compact_opts *opts,
 		    struct qcow2_compact_result *result,
 		    struct qcow2_error *err);
@@ -129,7 +131,8 @@ int compact_rewrite(struct image *img, const struct qcow2_compact_opts *opts,
 /* entries.c: L2 entries follow the clusters that moved. */
 int compact_repoint_entries(struct compact *c, struct qcow2_error *err);
 
-/* tables.c: what is no guest data.  Each moves as far as there is room. */
+/* tables.c: clusters that are no guest data.  Each moves as far as there is
+ * room. */
 int compact_move_l2_tables(struct compact *c, struct qcow2_error *err);
 int compact_move_snapshots(struct compact *c, struct qcow2_error *err);
 int compact_move_l1(struct compact *c, struct qcow2_error *err);

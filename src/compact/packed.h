@@ -105,7 +105,7 @@ struct packed {
  * looks at the first. */
 VALIDATOR(packed);
 
-/* packed_scan.c: what there is, from c->packed on; release in any case. */
+/* packed_scan.c: finds all there is, from c->packed on; release in any case. */
 int packed_scan(struct packed *p, struct compact *c, struct qcow2_error *err);
 void packed_release(struct packed *p);
 /* The pieces that may move, the last ones if there are too many. */

@@ -251,8 +251,8 @@ static bool shares(const struct packed_piece *q,
 }
 
 /*
- * @q goes to the end of the row, if it does not lie before that; into the sector
- * of @above, which has just gone there, if they share it now.
+ * @q goes to the end of the row, if it does not lie before that; into the
+ * sector of @above, which has just gone there, if they share it now.
  */
 static bool packed_plan_place(struct plan *plan, struct packed_plan_row *row,
 			      struct packed_piece *q,

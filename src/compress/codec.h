@@ -2,7 +2,7 @@
  * Decoding of compressed clusters.
  *
  * A decoder owns reusable codec state (contexts are expensive to make) and is
- * used by one thread at a time; a pool hands decoders to whoever needs one.
+ * used by one thread at a time; a pool hands decoders to threads that need one.
  * The output is always exactly one cluster: data that ends early, or would go
  * on after the cluster is full and cannot be a whole stream, is an error.
  */

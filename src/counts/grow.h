@@ -28,8 +28,8 @@ int refcounts_add_block(struct refcounts *r, uint64_t cluster_idx,
 int refcounts_add_block_at(struct refcounts *r, uint64_t cluster_idx,
 			   uint64_t host_off, struct qcow2_error *err);
 
-/* For the files of counts/, with grow_lock held: makes a larger table at the end
- * of the file that reaches @n_regions regions beyond its beginning. */
+/* For the files of counts/, with grow_lock held: makes a larger table at the
+ * end of the file that reaches @n_regions regions beyond its beginning. */
 int refcounts_grow_table(struct refcounts *r, uint64_t n_regions,
 			 struct qcow2_error *err);
 

@@ -225,7 +225,7 @@ static int write_blocks(struct build *b, struct qcow2_error *err)
 	return rc < 0 ? rc : write_batch(b, err);
 }
 
-/* ---------------------------------------------------------------------------- */
+/* -------------------------------------------------------------------------- */
 
 static int write_all(struct build *b, struct qcow2_error *err)
 {

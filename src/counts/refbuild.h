@@ -1,7 +1,6 @@
 /*
  * A complete new set of refcount structures, of any width, written where
- * nothing is in use: what a damaged set is replaced by, and how refcounts
- * change their width.
+ * nothing is in use: it replaces a damaged set, or one of another width.
  *
  * Table and blocks lie together and count themselves.  Nothing refers to them
  * when refbuild_write() returns; they are durable, so that the caller can

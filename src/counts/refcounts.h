@@ -1,6 +1,6 @@
 /*
- * The refcounts of host clusters: the table in memory, block slices in a
- * cache, changes collected for commit.
+ * The refcounts of host clusters: the table in memory, block slices in a cache,
+ * changes collected for commit.
  *
  * A refcount in memory is never lower than pointers need: increments happen
  * before a pointer can be written, decrements are asked for only when the
@@ -8,8 +8,8 @@
  * cluster whose refcount in memory is 0 is free, and every state in which a
  * slice is written is safe.
  *
- * The fields of struct refcounts belong to the files of counts/.  Others may read
- * `geo` and `file`, which stay the same, and call functions for the rest.
+ * The fields of struct refcounts belong to the files of counts/.  Others may
+ * read `geo` and `file`, which stay the same, and call functions for the rest.
  *
  * Locks: grow_lock, then lock.  No I/O happens under `lock`; new blocks and a
  * new table are written under grow_lock, which only those who need one take.
@@ -35,7 +35,7 @@ struct reftable_place {
 	uint32_t clusters;
 };
 
-/* Clusters that the file held when it was opened: refcounts_inherited.h. */
+/* Clusters that the file held when it was opened: counts/inherited.h. */
 struct inherited {
 	uint64_t end;         /* cluster index: those before it */
 	_Atomic bool doubted; /* their refcounts may be too low */
@@ -54,7 +54,8 @@ struct table_changes {
 	struct table_range writing;
 };
 
-/* Clusters whose refcount has become something, or 0, since refcounts_open(). */
+/* Clusters whose refcount has become something, or 0, since
+ * refcounts_open(). */
 struct refcount_totals {
 	uint64_t allocated;
 	uint64_t freed;
@@ -185,7 +186,8 @@ int refcounts_take(struct refcounts *r, uint64_t n, uint64_t first,
 /* Gives back what was claimed and never pointed to. */
 void refcounts_unclaim(struct refcounts *r, const struct claim *c);
 
-/* Others have written up to @end: what is free before it does not read as zeros. */
+/* Others have written up to @end: free clusters before it do not read as
+ * zeros. */
 void refcounts_skip(struct refcounts *r, uint64_t end);
 
 /* Adds one to each of @n clusters from @first: all or none.  -ERANGE when one
@@ -203,7 +205,7 @@ int refcounts_decrement(struct refcounts *r, uint64_t n, uint64_t first,
 int refcounts_set(struct refcounts *r, uint64_t value, uint64_t cluster_idx,
 		  struct qcow2_error *err);
 
-/* Whether any refcount has become 1 or 0 since the watch began; where none has,
+/* Whether any refcount has become 1 or 0 since the watch began; if none has,
  * nobody became the only owner of a cluster. */
 void refcounts_watch(struct refcounts *r);
 bool refcounts_fell_low(struct refcounts *r);

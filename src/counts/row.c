@@ -17,7 +17,7 @@
 
 enum { READ_AT_ONCE = 512 };
 
-/* ---- In a gap -------------------------------------------------------------- */
+/* ---- In a gap ------------------------------------------------------------ */
 
 int refcounts_find_row(struct refcounts *r, uint64_t n, uint64_t end,
 		       uint64_t *first, struct qcow2_error *err)
@@ -65,7 +65,7 @@ static int claim_gap(struct refcounts *r, uint64_t n, struct claim *out,
 	return rc;
 }
 
-/* ---- At the end of the file ------------------------------------------------ */
+/* ---- At the end of the file ---------------------------------------------- */
 
 /* A place at the end of the file, and the blocks that regions of it lack,
  * which come right behind it. */
@@ -129,9 +129,9 @@ static int grow_for_row(struct refcounts *r, const struct row_plan *row,
 }
 
 /* Finds the place; the table is long enough for it then.  A new table lies at
- * the end itself, and the row behind it: where that is more than the table
- * was made for it grows again.  Each is longer than the last, so that the limit
- * of tables ends this. */
+ * the end itself, and the row behind it: if that is more than the table was
+ * made for, it grows again.  Each is longer than the last, so that the limit of
+ * tables ends this. */
 static int place_row(struct refcounts *r, uint64_t n, struct row_plan *row,
 		     struct qcow2_error *err)
 {

@@ -1,6 +1,6 @@
 /*
- * Giving up what nothing is in any more: refcount blocks and the end of the table
- * that describe nothing, and the end of the file.
+ * Giving up what nothing is in any more: refcount blocks and the end of the
+ * table that describe nothing, and the end of the file.
  */
 #ifndef COUNTS_SHRINK_H
 #define COUNTS_SHRINK_H

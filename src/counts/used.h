@@ -19,8 +19,8 @@
 struct reftable_place refcounts_table_place(struct refcounts *r);
 
 /*
- * The first refcount block from entry *index of the table on: its entry, and its
- * host offset.  False when there is none.
+ * The first refcount block from entry *index of the table on: its entry, and
+ * its host offset.  False when there is none.
  *
  *	for (uint64_t i = 0; refcounts_next_block(r, &i, &host_off); i++)
  */
@@ -54,7 +54,7 @@ int refcounts_used_end(struct refcounts *r, uint64_t first, uint64_t end,
 enum { REFCOUNT_WALK_READ = 512 };
 
 struct refcount_walk {
-	/* Where it has got to. */
+	/* The point that it has reached. */
 	uint64_t cluster_idx;
 	uint64_t count;
 

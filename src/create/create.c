@@ -78,8 +78,8 @@ int create_image(struct qcow2_store *file, struct qcow2_store *data,
 	if (data == file)
 		return error_set(err, -EINVAL,
 				 "image and data file are the same store");
-	/* The file comes first: what is an image now stops being one before
-	 * its data goes. */
+	/* The file comes first: the present image stops being one before its
+	 * data goes. */
 	rc = prepare_file(file, &plan, err);
 	if (!rc && data)
 		rc = prepare_data(data, &plan, err);

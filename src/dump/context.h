@@ -1,8 +1,8 @@
 /*
  * The state of one dump, and the steps that share it.
  *
- * An image is dumped because something is wrong with it.  So nothing is
- * refused that can be told in some way: what breaks a rule is told with the
+ * An image is dumped because something is wrong with it.  So nothing is refused
+ * that can be told in some way: a field that breaks a rule is told with the
  * rule beside it, and only what was asked for is read.  The header is the
  * exception: everything else is found by it, and so every dump begins with
  * those of its fields that break a rule.
@@ -79,7 +79,7 @@ int dump_header(struct dump *d, struct qcow2_error *err);
 /* extensions.c */
 int dump_extensions(struct dump *d, struct qcow2_error *err);
 
-/* luks.c: what the encryption header at @off says, without keys. */
+/* luks.c: the contents of the encryption header at @off, without keys. */
 int dump_luks(struct dump *d, uint64_t off, uint64_t len,
 	      struct qcow2_error *err);
 

@@ -4,8 +4,8 @@
 
 #include "dump/context.h"
 
-/* Neither salts nor digests, let alone key material: what is told may be sent
- * to anybody. */
+/* Neither salts nor digests, let alone key material: a dump may be sent to
+ * anybody. */
 static void add_header(struct record *r, const struct luks_header *l)
 {
 	record_text(r, "cipher", l->cipher_name, strlen(l->cipher_name));

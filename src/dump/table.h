@@ -59,8 +59,8 @@ typedef int table_row_fn(struct dump *d, const struct table *t, uint64_t of,
  * not have, if there are any. */
 int table_tell_rows(struct dump *d, struct table *t, table_row_fn *tell,
 		    uint64_t of, struct qcow2_error *err);
-/* Tells of @count entries from @index on that are not read: the file ends before
- * them, or the table does, or it is too long. */
+/* Tells of @count entries from @index on that are not read: the file ends
+ * before them, or the table does, or it is too long. */
 int table_tell_unread(struct dump *d, const struct table *t, uint64_t index,
 		      uint64_t count, struct qcow2_error *err);
 

@@ -106,11 +106,11 @@ struct extensions {
 /*
  * Walks the list and checks every known extension by its own rules (length,
  * text without NUL, limits; offsets against @file_size).  Returns 0 or the
- * defect.  Contradictions with the header (crypt_method without extension,
- * data file bit without name when one is needed) are checked here too, and that
- * the backing file name has no NUL.  With FILE_SIZE_UNKNOWN for @file_size the
- * buffer may end anywhere: what is whole is decoded, and x->cut_off says that
- * there was more.
+ * defect.  Contradictions with the header (crypt_method without extension, data
+ * file bit without name when one is needed) are checked here too, and that the
+ * backing file name has no NUL.  With FILE_SIZE_UNKNOWN for @file_size the
+ * buffer may end anywhere: the whole extensions are decoded, and x->cut_off
+ * says that there was more.
  */
 enum defect extensions_decode(struct extensions *x, const struct header *h,
 			      const uint8_t *cluster0, size_t len,

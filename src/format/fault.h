@@ -1,7 +1,7 @@
 /*
- * How a pure decoder says no: the rule that was broken and the numbers.
+ * The refusal of a pure decoder: the rule that was broken and the numbers.
  *
- * format/ has no printf; whoever reports turns a fault into a struct
+ * format/ has no printf; the function that reports turns a fault into a struct
  * qcow2_error with fault_error() from format/fault_error.h.
  */
 #ifndef FORMAT_FAULT_H

@@ -16,7 +16,7 @@
 #include "format/fault.h"
 #include "format/limits.h"
 
-/* Incompatible features: who does not know one must not open the image. */
+/* Incompatible features: software must know all of them to open the image. */
 #define INCOMPAT_DIRTY (UINT64_C(1) << 0)
 #define INCOMPAT_CORRUPT (UINT64_C(1) << 1)
 #define INCOMPAT_DATA_FILE (UINT64_C(1) << 2)
@@ -27,7 +27,7 @@
 #define COMPAT_LAZY_REFCOUNTS (UINT64_C(1) << 0)
 #define COMPAT_KNOWN UINT64_C(0x1)
 
-/* Autoclear features: who does not know one clears it before writing. */
+/* Autoclear features: a writer clears those that it does not know. */
 #define AUTOCLEAR_BITMAPS (UINT64_C(1) << 0)
 #define AUTOCLEAR_DATA_FILE_RAW (UINT64_C(1) << 1)
 #define AUTOCLEAR_KNOWN UINT64_C(0x3)
@@ -116,11 +116,10 @@ enum defect header_decode(struct header *h, const void *buf, size_t len,
 /*
  * Holds a decoded header against every limit that needs no other structure:
  * sizes, table offsets (aligned, sane, inside @file_size rounded up to a
- * cluster, outside the header cluster), backing name inside cluster 0,
- * features that contradict each other, compression type.  Unknown incompatible
- * bits are not looked at here (the caller wants to name them).
- * refcount_table_clusters 0 is accepted: readable, not writable.  @file_size may
- * be FILE_SIZE_UNKNOWN.
+ * cluster, outside the header cluster), backing name inside cluster 0, features
+ * that contradict each other, compression type.  Unknown incompatible bits are
+ * not looked at here (the caller wants to name them).  refcount_table_clusters
+ * 0 is accepted: readable, not writable.  @file_size may be FILE_SIZE_UNKNOWN.
  */
 enum defect header_validate(const struct header *h, uint64_t file_size,
 			    struct fault *fault);

@@ -41,8 +41,8 @@ bool compressed_encode(const struct geometry *g, uint64_t host_off,
 	return true;
 }
 
-/* However many sectors there are said to be: what the file does not have reads
- * as zeros, and decoding ends before that. */
+/* The number of sectors does not matter: those that the file does not have read
+ * as zeros, and decoding ends before them. */
 static enum defect compressed_unreadable(const struct geometry *g,
 					 uint64_t desc, uint64_t file_size)
 {

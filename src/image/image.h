@@ -1,5 +1,5 @@
 /*
- * One qcow2 image, read: what its own file (and external data file) say about
+ * One qcow2 image, read: the word of its own file (and external data file) on
  * each guest byte.  The chain above looks in the backing file for data that an
  * image does not have; this layer never opens anything.
  *

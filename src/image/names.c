@@ -38,7 +38,7 @@ static int copy_backing_file(struct names *n, const struct header *h,
 			 "the backing file name", err);
 }
 
-/* Three types of 64 bits each: what is beyond that names nothing. */
+/* Three types of 64 bits each: entries beyond that name nothing. */
 enum { FEATURES_MAX = 3 * 64 };
 
 static int copy_features(struct names *n, const struct extensions *x,

@@ -73,7 +73,8 @@ static bool piece_continues(const struct image_extent *x,
 	       p->host_off == x->host_off + x->len;
 }
 
-/* Extends @x by @p, a piece of @e; false when the run ends before or with it. */
+/* Extends @x by @p, a piece of @e; false when the run ends before or with
+ * it. */
 static bool piece_add(struct image_extent *x, const struct image_read_piece *p,
 		      struct l2_entry e)
 {

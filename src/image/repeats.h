@@ -12,8 +12,8 @@
  * step from then on; going through the others again is counted, and more than
  * REPEATED_STEPS_MAX such steps are refused.
  *
- * A table in a hole takes no space, so there may be any number of them; they are
- * all zeros, and passed over unread.  If there are few tables they are just
+ * A table in a hole takes no space, so there may be any number of them; they
+ * are all zeros, and passed over unread.  If there are few tables they are just
  * read.
  */
 #ifndef IMAGE_REPEATS_H
@@ -58,7 +58,8 @@ struct repeats_source {
 	const struct geometry *geo;
 	struct qcow2_store *file;
 	uint64_t file_end;
-	/* Tables may change between the look and the walk: none is passed over. */
+	/* Tables may change between the look and the walk: none is passed
+	 * over. */
 	bool changing;
 	/* Tables in holes are passed over.  Must be false when references are
 	 * counted from the walk: some file systems have reported a hole where

@@ -12,7 +12,7 @@
 #define WINDOW_BYTES_MIN (512 * 1024)
 #define WINDOW_BYTES_MAX (2 * 1024 * 1024)
 
-/* So much is zeroed at a time: where the host has no better way than writing,
+/* So much is zeroed at a time: if the host has no better way than writing,
  * progress and cancellation still come through. */
 #define ZERO_BYTES_MAX (256 * 1024 * 1024)
 
@@ -126,7 +126,8 @@ void batch_add(struct batch *b, uint64_t len, uint64_t off, unsigned reads)
 	b->pieces[b->n++] = (struct batch_piece){ off, len, reads };
 }
 
-/* The last byte of a piece: the kernel reads ahead, and would have the first. */
+/* The last byte of a piece: the kernel reads ahead, and would have the
+ * first. */
 static bool has_to_wait(const struct batch_piece *p, struct disk *d)
 {
 	uint64_t size = disk_size(d);

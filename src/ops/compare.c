@@ -128,7 +128,7 @@ static void compare_next(struct compare *c, struct batch *b)
 	b->covered = c->pos - begin;
 }
 
-/* Fills @buf; what lies past the end of a disk is zeros. */
+/* Fills @buf; zeros lie past the end of a disk. */
 static int read_side(struct disk *d, uint8_t *buf, size_t len, uint64_t off,
 		     struct qcow2_error *err)
 {

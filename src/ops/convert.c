@@ -2,7 +2,7 @@
  * Copying a disk out to raw.
  *
  * One walk over the source's extents, under one lock, hands batches to the
- * workers; what the source has no data for is passed over there.  Workers
+ * workers; ranges without data in the source are passed over there.  Workers
  * read, look for zeros and write on their own.
  */
 #include "ops/convert.h"

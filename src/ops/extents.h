@@ -1,7 +1,7 @@
 /*
- * The extents of one disk, in order, remembered between questions: what is
- * left of a long extent is not looked up again.  Not thread-safe; the walk
- * that owns it has a lock.
+ * The extents of one disk, in order, remembered between questions: the rest of
+ * a long extent is not looked up again.  Not thread-safe; the walk that owns it
+ * has a lock.
  */
 #ifndef OPS_EXTENTS_H
 #define OPS_EXTENTS_H

@@ -5,9 +5,9 @@
  * number of its turn.  Workers read, look for zeros and compress at the same
  * time, find places in the image in turn, and write to them at the same time
  * again.  So the image allocates in guest order, and its bytes do not depend on
- * who was fast.
+ * which worker was fast.
  *
- * The unit is a cluster of the target: what is not passed over is copied in
+ * The unit is a cluster of the target: all that is not passed over is copied in
  * whole clusters, so that the image never has to fill one up from below.
  */
 #include "ops/fill.h"
@@ -27,7 +27,7 @@ void fill_validate(const struct fill *f)
 	/* "At least as large as any cluster": places are found by a mask. */
 	assert((f->window_bytes & (f->window_bytes - 1)) == 0);
 	assert(f->window_bytes % f->unit == 0);
-	/* "What is not passed over is copied in whole clusters". */
+	/* "All that is not passed over is copied in whole clusters". */
 	assert(f->pos == f->size ||
 	       (f->pos < f->size && f->pos % f->unit == 0));
 	/* Each batch has gone on by something. */

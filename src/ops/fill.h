@@ -16,8 +16,9 @@ int ops_fill(struct disk *src, struct disk *dst, struct disk *backing,
 	     const struct qcow2_convert_opts *opts, struct qcow2_error *err);
 
 /*
- * The same into a disk that has contents, of any format.  @backing: what is
- * below @dst, where @src may be left out; NULL: all of @src is written.
+ * The same into a disk that has contents, of any format.  @backing: the disk
+ * below @dst, which lets parts of @src be left out; NULL: all of @src is
+ * written.
  */
 int ops_fill_existing(struct disk *src, struct disk *dst, struct disk *backing,
 		      const struct qcow2_convert_opts *opts,

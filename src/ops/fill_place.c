@@ -157,7 +157,7 @@ static int fill_place_put_run(struct fill *f, struct fill_room *r,
 	}
 }
 
-/* The places of what is shared; where one cannot be had it is copied. */
+/* The places of what is shared; if one cannot be had, the cluster is copied. */
 static int put_shared(struct fill *f, struct fill_room *r,
 		      struct qcow2_error *err)
 {

@@ -1,7 +1,7 @@
 /*
- * Sharing blocks between source and target instead of copying them: where both
- * lie on one file system that can (XFS, btrfs, bcachefs, NFS 4.2, ...), a
- * gigabyte takes no time and no space.
+ * Sharing blocks between source and target instead of copying them: if both lie
+ * on one file system that can (XFS, btrfs, bcachefs, NFS 4.2, ...), a gigabyte
+ * takes no time and no space.
  *
  * copy_file_range() is not used.  Within a file system that cannot share it
  * copies through the page cache just as read and write do, measured no faster
@@ -35,9 +35,9 @@ void offload_init(struct offload *o, struct disk *src,
  * be: copying is always right, and reports what is wrong. */
 uint64_t offload_share(struct offload *o, const struct qcow2_extent *extent);
 
-/* Whether blocks of @source can be shared with @target, which is ours alone:
- * it is tried behind its end.  *block_bytes: what offsets and lengths must be
- * multiples of. */
+/* Whether blocks of @source can be shared with @target, which is ours alone: it
+ * is tried behind its end.  Offsets and lengths must be multiples of
+ * *block_bytes. */
 bool offload_works(struct qcow2_store *source, struct qcow2_store *target,
 		   uint64_t *block_bytes);
 

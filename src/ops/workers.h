@@ -2,13 +2,13 @@
  * Threads that live as long as one job.
  *
  * workers_run() calls one function on n threads, the caller's own among them,
- * and returns when all have returned.  The function asks for work in a loop
- * and leaves when there is none or when workers_stopped() says that another
- * one failed; the first error is the job's.
+ * and returns when all have returned.  The function asks for work in a loop and
+ * leaves when there is none or when workers_stopped() says that another one
+ * failed; the first error is the job's.
  *
- * More threads than processors help where they wait for a device, and only there:
+ * More threads than processors help only where they wait for a device:
  * elsewhere they take each other's place in the caches.  So a pool can begin
- * with a few, and whoever finds that it has to wait wakes one more.
+ * with a few, and a thread that finds that it has to wait wakes one more.
  *
  * Threads of the pool have all signals blocked: handlers of the program run on
  * threads of the program.

@@ -6,8 +6,8 @@
  * entries that pointed to the cluster, so that no image can be made to grow by
  * more than it has clusters.
  *
- * A table that itself lies in such a cluster may be somebody's data: its entries
- * are left alone, until the data has moved away.
+ * A table that itself lies in such a cluster may be somebody's data: its
+ * entries are left alone, until the data has moved away.
  */
 #ifndef REPAIR_COPIES_H
 #define REPAIR_COPIES_H

@@ -138,7 +138,7 @@ static int repair_entries_fix_l2(void *opaque, struct repair *r,
 	return 0;
 }
 
-/* ---------------------------------------------------------------------------- */
+/* -------------------------------------------------------------------------- */
 
 static bool is_needed(const struct repair *r)
 {

@@ -45,7 +45,7 @@ static int put_field(struct repair *r, uint64_t host_off, uint32_t value,
 }
 
 /* An extension of another length has nothing to say, and a filler none of its
- * own: whoever rewrites the header leaves it out. */
+ * own: a rewrite of the header leaves it out. */
 static int mend_list(struct repair *r, struct extension_iter *it,
 		     struct qcow2_error *err)
 {

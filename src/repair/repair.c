@@ -47,8 +47,8 @@ static void on_report(void *opaque, const struct qcow2_finding *finding)
 	r->user->report(r->user->opaque, &own);
 }
 
-/* How many checks there will be shows only as they come: each has half of what
- * the ones before it left. */
+/* The number of checks shows only as they come: each has half of the range that
+ * the ones before left. */
 static int on_progress(void *opaque, uint64_t done, uint64_t total)
 {
 	struct repair *r = opaque;
@@ -207,8 +207,8 @@ static int repair_stages(struct repair *r, struct qcow2_error *err)
 	return rc;
 }
 
-/* The verdict.  The bits go when nothing is left that they warn of; what is
- * left is told. */
+/* The verdict.  The bits go when nothing is left that they warn of; the rest is
+ * told. */
 static int repair_finish(struct repair *r, struct qcow2_error *err)
 {
 	int rc;

@@ -2,18 +2,18 @@
  * Puts right what the check found.
  *
  * A repair is a row of stages, each of which leaves an image that is better
- * than the one before and on which the next repair, after a crash, begins
- * anew.  Between two stages lies a barrier, and no stage relies on what a later
- * one puts right:
+ * than the one before and on which the next repair, after a crash, begins anew.
+ * Between two stages lies a barrier, and no stage relies on what a later one
+ * puts right:
  *
- *  0. extensions.c: what the header says beside the tables and keeps software
+ *  0. extensions.c: parts of the header beside the tables that keep software
  *     from opening the image;
- *  1. replace.c: a new refcount table with its blocks, where they are damaged or
- *     missing; a new snapshot table; copies of clusters that serve as guest
+ *  1. replace.c: a new refcount table with its blocks, where they are damaged
+ *     or missing; a new snapshot table; copies of clusters that serve as guest
  *     data and as something else.  All lie behind everything in use and are
  *     durable before one sector of the header switches to them.
- *  2. entries.c: what is wrong with an L1 or L2 entry in a way that leaves no
- *     doubt what it says.
+ *  2. entries.c: faults of an L1 or L2 entry that leave no doubt about its
+ *     meaning.
  *  3. counts.c: refcounts that are too low are raised,
  *  4. flags.c: COPIED flags follow the references,
  *  5. counts.c: refcounts that are too high are lowered.
@@ -33,8 +33,8 @@
 /* The permitted repairs; a set. */
 enum repair_what {
 	REPAIR_LEAKS = 1,
-	/* Refcounts and COPIED flags: what an image is owed that was not closed.
-	 * Includes REPAIR_LEAKS. */
+	/* Refcounts and COPIED flags, as needed by an image that was not
+	 * closed.  Includes REPAIR_LEAKS. */
 	REPAIR_REFCOUNTS = 2,
 	REPAIR_ALL = 4, /* includes the others */
 };

@@ -14,7 +14,7 @@
 #include "repair/snapshots.h"
 #include "store/store.h"
 
-/* Overlaps that hide others are few; what is left is reported. */
+/* Overlaps that hide others are few; the rest is reported. */
 #define ROUNDS_MAX 3
 /* Of copies of the active L1 table. */
 #define SPLIT_BYTES_MAX (16 * MIB)
@@ -291,7 +291,8 @@ static struct defect_set what_is_told(const struct replacement *n)
 	return set;
 }
 
-/* The image as it still is, aloud: what the switch is about to mend. */
+/* Tells, from a check of the image as it still is, all that the switch is about
+ * to mend. */
 static int repair_replace_tell(const struct replacement *n,
 			       struct qcow2_error *err)
 {
@@ -313,7 +314,7 @@ static int repair_replace_tell(const struct replacement *n,
 	return rc;
 }
 
-/* ---------------------------------------------------------------------------- */
+/* -------------------------------------------------------------------------- */
 
 /* Of two tables in one place only the one that makes sense is there. */
 static int judge_l1(const struct repair *r, struct qcow2_error *err)

@@ -194,7 +194,7 @@ static int walk_l2(struct tables_walk *w, const struct l2_table *table,
 	return rc;
 }
 
-/* ---------------------------------------------------------------------------- */
+/* -------------------------------------------------------------------------- */
 
 static int repair_tables_walk(struct tables_walk *w, struct qcow2_error *err)
 {

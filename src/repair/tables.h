@@ -33,8 +33,8 @@ struct tables_fix {
 		  struct l2_entry *e, struct qcow2_error *err);
 };
 
-/* Shows every entry of every table of r->c, and writes what was changed, without
- * a barrier.  *changed is set if anything was, else left as it is. */
+/* Shows every entry of every table of r->c, and writes what was changed,
+ * without a barrier.  *changed is set if anything was, else left as it is. */
 int tables_fix(struct repair *r, const struct tables_fix *fix, bool *changed,
 	       struct qcow2_error *err);
 

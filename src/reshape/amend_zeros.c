@@ -1,10 +1,10 @@
 /*
- * Zero clusters for version 2, which has none: where there is no backing file
- * they become unallocated, elsewhere they get a host cluster full of zeros.
+ * Zero clusters for version 2, which has none: without a backing file they
+ * become unallocated, with one they get a host cluster full of zeros.
  *
- * Every table is changed once, also one that several snapshots share: what it
- * says before and after is the same, entry by entry, so that the tables may
- * change in any order and a crash may come at any time.
+ * Every table is changed once, also one that several snapshots share: it says
+ * the same before and after, entry by entry, so that the tables may change in
+ * any order and a crash may come at any time.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -214,7 +214,7 @@ static int reshape_bitmaps_cut_cluster(struct work *w, uint64_t i,
 }
 
 /* Bits between the end of the smaller disk and the end of its last cluster:
- * whatever is there now, it is not a statement about the disk. */
+ * their present values say nothing about the disk. */
 static int cut_end(struct work *w, struct qcow2_error *err)
 {
 	uint64_t granule = UINT64_C(1) << w->bitmap.granularity_bits;

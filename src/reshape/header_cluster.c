@@ -3,9 +3,9 @@
  *
  *	header | backing format | filler | the other extensions | name
  *
- * and what is not in the first sector may only be where the old one has the
- * same bytes already or nothing at all.  The filler (EXT_FILLER) makes the
- * others stay where they are, or move to where there is room.
+ * and the part that is not in the first sector may only be where the old one
+ * has the same bytes already or nothing at all.  The filler (EXT_FILLER) makes
+ * the others stay where they are, or move to where there is room.
  */
 #include "reshape/header_cluster.h"
 
@@ -99,7 +99,7 @@ static int take_rest(struct layout *l, const struct header *old,
 void layout_validate(const struct layout *l)
 {
 	assert(l->rest && l->rest_len && l->len >= l->to->header.header_length);
-	/* What the old cluster has a meaning for lies in the window. */
+	/* All parts of the old cluster with a meaning lie in the window. */
 	assert(l->lists.off <= l->lists.end && l->lists.end <= l->len);
 	assert(l->name.off <= l->name.end && l->name.end <= l->len);
 }

@@ -27,8 +27,8 @@ struct header_cluster header_cluster_of(const struct image *img);
  * header that this version does not know, stay as they are; a table of feature
  * names comes and goes with version 3.
  *
- * Order: whatever is new and lies behind the first sector is written where the
- * old header has nothing, made durable, and then shown by the first sector.
+ * Order: all that is new behind the first sector is written where the old
+ * header has nothing, made durable, and then shown by the first sector.
  * -ENOSPC, and nothing is changed, when the cluster has no such place.  No
  * request may be under way; strings of the image change place.
  */

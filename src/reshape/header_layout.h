@@ -1,5 +1,5 @@
 /*
- * Where the first cluster gets its new contents, for header_cluster.c only.
+ * The layout of the first cluster's new contents, for header_cluster.c only.
  */
 #ifndef RESHAPE_HEADER_LAYOUT_H
 #define RESHAPE_HEADER_LAYOUT_H
@@ -28,7 +28,7 @@ struct layout {
 	size_t rest_len;
 };
 
-/* It belongs to who writes the header. */
+/* It belongs to the writer of the header. */
 VALIDATOR(layout);
 
 #endif

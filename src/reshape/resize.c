@@ -2,9 +2,9 @@
  * Growing the disk (O14), and the parts common to both directions.
  *
  * The area beyond the old end is made to read as zeros first: it can show a
- * longer backing file, the rest of the last cluster, and whatever a larger disk
- * or VM state left in the tables.  All of it is durable before the one sector
- * of the header that has the size.
+ * longer backing file, the rest of the last cluster, and anything that a larger
+ * disk or VM state left in the tables.  All of it is durable before the one
+ * sector of the header that has the size.
  */
 #include "reshape/resize.h"
 
@@ -126,8 +126,8 @@ static int clear_clusters(struct image *img, uint64_t end, uint64_t off,
 	return rc;
 }
 
-/* Version 2 has no zero clusters: what the backing file would show is covered
- * by written zeros. */
+/* Version 2 has no zero clusters: written zeros cover the part that the backing
+ * file would show. */
 static int cover_below(struct image *img, uint64_t end, uint64_t *off,
 		       struct qcow2_error *err)
 {

@@ -40,8 +40,8 @@ int snapshot_table_write(struct image *img, const struct snapshots *s,
 /*
  * Makes everything durable and points the header to @t, which lists @s; the
  * image has that list and the old one is freed, but for what both have.  On
- * failure the image has the old list, and @t is dropped; what the new list needs
- * must stay as long as the header is unsettled.
+ * failure the image has the old list, and @t is dropped; clusters that the new
+ * list needs must stay as long as the header is unsettled.
  */
 int snapshot_table_switch(struct image *img, struct snapshots *s,
 			  struct fresh_table *t, struct qcow2_error *err);

@@ -81,8 +81,9 @@ static int call_check_change(const struct qcow2_store *s,
 	return store_check_here(s, err);
 }
 
-/* Everything that a store does with bytes ends here, and is counted: one call of
- * @kind and @len bytes.  To wait, or not to have the operation, is no failure. */
+/* Everything that a store does with bytes ends here, and is counted: one call
+ * of @kind and @len bytes.  To wait, or not to have the operation, is no
+ * failure. */
 static int call_count(struct qcow2_store *s, int rc, enum store_number kind,
 		      uint64_t len)
 {

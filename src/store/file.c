@@ -60,7 +60,7 @@ void file_validate(const struct file *f)
 {
 	assert(f->fd > STDERR_FILENO);
 	assert(f->align && (f->align & (f->align - 1)) == 0);
-	/* What a flush has covered was changed before, and no more. */
+	/* A flush has covered only changes that were made before it. */
 	assert(f->n_flushed <= atomic_load(&f->n_changes));
 	assert(f->flush_rc <= 0);
 	assert((unsigned)atomic_load(&f->can_punch) <= FILE_CANNOT);

@@ -40,10 +40,10 @@ struct file {
 	atomic_int can_punch; /* enum file_ability */
 	atomic_int can_zero_range; /* enum file_ability */
 
-	/* O_DIRECT only.  Held alone by whoever reads a block, changes part of
-	 * it and writes it back, and by whoever sets the size; shared by all
-	 * other changes, which might otherwise be undone by the former.
-	 * Taken before no other lock. */
+	/* O_DIRECT only.  Held alone while a block is read, changed in part and
+	 * written back, and while the size is set; shared by all other changes,
+	 * which a block that is written back might otherwise undo.  Taken
+	 * before no other lock. */
 	pthread_rwlock_t blocks;
 
 	/* One flush at a time, so that the error of a writeback, which the

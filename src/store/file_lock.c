@@ -2,12 +2,12 @@
  * Locks against other programs: the bytes that QEMU locks, in its way, so that
  * the two exclude each other as two QEMUs do.
  *
- * Two byte ranges, with one byte per permission.  A shared lock on byte
- * 100 + p says "I use permission p", one on 200 + p says "I share p with
- * nobody".  All locks are shared ones; whoever wants p takes 100 + p and then
- * looks whether anybody holds 200 + p, and the other way round.  They belong
- * to the open file description (OFD locks), so that two images in one process
- * exclude each other too and closing another descriptor loses nothing.
+ * Two byte ranges, with one byte per permission.  A shared lock on byte 100 + p
+ * says "I use permission p", one on 200 + p says "I share p with nobody".  All
+ * locks are shared ones; a program that wants p takes 100 + p and then looks
+ * whether anybody holds 200 + p, and the other way round.  They belong to the
+ * open file description (OFD locks), so that two images in one process exclude
+ * each other too and closing another descriptor loses nothing.
  *
  * A reader uses "consistent read" and shares neither "write" nor "resize"; a
  * writer uses all three and shares "consistent read" only.
@@ -146,8 +146,8 @@ static int test_bits(const struct file *f, unsigned bits,
 /*
  * First takes what is missing, then looks for others, then lets go of what is
  * no longer needed: at no moment is the file less protected than by the weaker
- * of the two states.  Of two that try at once, one or both fail.  -ENOTSUP where
- * the host has no locks.
+ * of the two states.  Of two that try at once, one or both fail.  -ENOTSUP
+ * where the host has no locks.
  */
 int file_lock(void *self, enum qcow2_store_lock lock, struct qcow2_error *err)
 {

@@ -2,8 +2,8 @@
  * Space of the file store: zeroing, giving back, size, holes.
  *
  * Nothing here writes zeros by itself, except less than a block at the ends of
- * a range on a device; where the kernel cannot zero, the answer is -ENOTSUP
- * and the wrapper writes.
+ * a range on a device; if the kernel cannot zero, the answer is -ENOTSUP and
+ * the wrapper writes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -106,7 +106,7 @@ static int file_space_write_zeros(struct file *f, uint64_t len, uint64_t off)
 	return file_pwritev(f, &iov, 1, off, 0, NULL);
 }
 
-/* Devices zero whole blocks; what sticks out is written. */
+/* Devices zero whole blocks; the ends that stick out are written. */
 static int zero_device(struct file *f, uint64_t off, uint64_t end,
 		       unsigned flags)
 {

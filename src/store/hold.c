@@ -9,8 +9,8 @@
 #include "store/store.h"
 #include "store/store_impl.h"
 
-/* "Any number may read a store, or one may write to it."  What the lock of the
- * host said is not asserted: the caller's operation decides that. */
+/* "Any number may read a store, or one may write to it."  The answer of the
+ * host's lock is not asserted: the caller's operation decides it. */
 void holders_validate(const struct qcow2_store *s)
 {
 	assert(implies(s->has_writer, s->n_readers == 0));

@@ -29,9 +29,9 @@ struct store_hold {
 
 /*
  * -EBUSY when another holder of this store, or another program, is in the way;
- * whatever else is wrong with the lock is an error too, but for -ENOTSUP: on a
- * host that has no locks the store is held without (store_is_unlocked()).  *@h
- * holds nothing after a failure.  It held nothing before.
+ * any other failure of the lock is an error too, but for -ENOTSUP: on a host
+ * that has no locks the store is held without (store_is_unlocked()).  *@h holds
+ * nothing after a failure.  It held nothing before.
  */
 int store_hold(struct store_hold *h, struct qcow2_store *s, unsigned how,
 	       struct qcow2_error *err);

@@ -204,7 +204,7 @@ static int publish_tell(const struct publish *p, struct qcow2_placement *out,
 void publish_validate(const struct publish *p)
 {
 	assert(p->store && p->final_path);
-	/* Both are locked: what is made, and what will be replaced. */
+	/* Both are locked: the new file, and the one that it will replace. */
 	assert(p->hold.store == p->store);
 	assert(p->replaced_hold.store == p->replaced);
 	assert(p->replaced != p->store);

@@ -2,19 +2,20 @@
  * The place of a new file that is made at a path.
  *
  * A new file appears under its name only when it is complete: publish_begin()
- * makes one without a name, or a temporary one, in the directory of @path (after
- * following symlinks, so that the link stays and its target is replaced);
- * publish_commit() flushes it, gives it its name and flushes the directory;
- * publish_abort() removes it.  Nothing is left of a program that is killed.
+ * makes one without a name, or a temporary one, in the directory of @path
+ * (after following symlinks, so that the link stays and its target is
+ * replaced); publish_commit() flushes it, gives it its name and flushes the
+ * directory; publish_abort() removes it.  Nothing is left of a program that is
+ * killed.
  *
  * An old file is replaced if it can be, and if the new file can have all that
  * the old one has besides its contents.  Otherwise, and if it is a block device
  * or a descriptor (/proc/self/fd/N, /dev/stdout), it is written in place: the
  * store is the old file, and `in_place` says why.
  *
- * The store is locked for writing, and so is the file that will be replaced:
- * an image that another program has open is refused with -EBUSY, as if it were
- * to be overwritten in place.  On a host without locks nobody is asked.
+ * The store is locked for writing, and so is the file that will be replaced: an
+ * image that another program has open is refused with -EBUSY, as if it were to
+ * be overwritten in place.  On a host without locks nobody is asked.
  *
  * No other file is replaced: one that got the name since publish_begin() stays,
  * and publish_commit() fails with -EEXIST.

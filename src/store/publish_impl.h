@@ -22,18 +22,19 @@ bool stat_is_same(const struct stat *a, const struct stat *b);
 
 /*
  * The name behind all symbolic links of @path, which need not exist, in *out,
- * allocated.  *is_fd: what it leads to is an open file, by /proc/self/fd/N or a
- * link to it such as /dev/stdout, which may have no name at all: *out is to be
- * opened as it is, and can neither be replaced nor followed.
+ * allocated.  *is_fd: it leads to an open file, by /proc/self/fd/N or a link to
+ * it such as /dev/stdout, which may have no name at all: *out is to be opened
+ * as it is, and can neither be replaced nor followed.
  */
 int publish_resolve(const char *path, char **out, bool *is_fd,
 		    struct qcow2_error *err);
 
 /*
- * QCOW2_IN_PLACE_*: why the regular file at @path, open as @fd, is not to be
- * replaced, as far as that can be told without a file to replace it with, and
- * with one, which then has all that the old one has.  A negative errno where
- * that says nothing about the file: memory or descriptors are short.
+ * QCOW2_IN_PLACE_*: the reason why the regular file at @path, open as @fd, is
+ * not to be replaced, as far as that can be told without a file to replace it
+ * with, and with one, which then has all that the old one has.  A negative
+ * errno where that says nothing about the file: memory or descriptors are
+ * short.
  */
 int choose_before(int fd, const struct stat *st, const char *path,
 		  const struct publish_opts *opts);

@@ -5,9 +5,9 @@
  * Everything above this layer calls store_*(); only the implementations
  * (file.c, mem.c, and tests' record, fault, sched) see the operations.  The
  * wrapper checks the contract on both sides: ranges and flags are sane before a
- * call; an answer that breaks the contract is -EIO.  A write to a read-only store
- * is refused with -EBADF, an operation the store lacks with -ENOTSUP, and an
- * empty range succeeds without a call.  Messages carry the store's name.
+ * call; an answer that breaks the contract is -EIO.  A write to a read-only
+ * store is refused with -EBADF, an operation the store lacks with -ENOTSUP, and
+ * an empty range succeeds without a call.  Messages carry the store's name.
  *
  * A store is reference counted and thread-safe; see qcow2.h for what each
  * operation means.
@@ -32,9 +32,9 @@ struct qcow2_store *store_ref(struct qcow2_store *s);
 void store_unref(struct qcow2_store *s); /* NULL is fine */
 
 /*
- * Fork.  A child shares locks and offsets with its parent, so in the child every
- * call but store_unref() fails with -ECHILD, and so does the caller.  The last
- * store_unref() there neither unlocks nor calls ops.close, which may do
+ * Fork.  A child shares locks and offsets with its parent, so in the child
+ * every call but store_unref() fails with -ECHILD, and so does the caller.  The
+ * last store_unref() there neither unlocks nor calls ops.close, which may do
  * anything; it calls the function set here, which gives back descriptors and
  * memory and leaves everything else alone.
  */
@@ -99,8 +99,8 @@ int store_flush(struct qcow2_store *s, struct qcow2_error *err);
  * of the store, unless QCOW2_STORE_NO_FALLBACK asks for -ENOTSUP instead. */
 int store_zero(struct qcow2_store *s, uint64_t len, uint64_t off,
 	       unsigned flags, struct qcow2_error *err);
-/* Makes the range read as zeros, with host space as the preallocation mode wants
- * it; without any (OFF, METADATA), space that is there is given back. */
+/* Makes the range read as zeros, with host space as the preallocation mode
+ * wants it; without any (OFF, METADATA), space that is there is given back. */
 int store_preallocate(struct qcow2_store *s, uint64_t len, uint64_t off,
 		      enum qcow2_preallocation mode, struct qcow2_error *err);
 
@@ -125,7 +125,7 @@ int store_allocated(struct qcow2_store *s, uint64_t *bytes,
 /* *len is the wish going in (not 0) and the answer coming out (not 0). */
 int store_extent(struct qcow2_store *s, uint64_t *len, uint64_t off,
 		 bool *is_data, struct qcow2_error *err);
-/* The operation alone: who uses a store takes a hold (store/hold.h). */
+/* The operation alone: a user of a store must take a hold (store/hold.h). */
 int store_lock(struct qcow2_store *s, enum qcow2_store_lock lock,
 	       struct qcow2_error *err);
 /* For copy offload, -1 if there is none.  Its holder may change the file behind

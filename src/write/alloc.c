@@ -93,8 +93,8 @@ static struct claim alloc_cut(struct alloc *a, struct claim *from, uint64_t n)
 	return c;
 }
 
-/* As much is claimed ahead as was used so far: who writes little leaves little
- * behind when he is killed. */
+/* As much is claimed ahead as was used so far: a program that writes little
+ * leaves little behind when it is killed. */
 static uint64_t grow_window(struct alloc *a, uint64_t want)
 {
 	SCOPED_LOCK(&a->lock);

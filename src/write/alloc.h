@@ -8,8 +8,8 @@
  * the amount written.  Unused clusters are given back at close; after a crash
  * they are a leak, bounded by the runs, and by about the amount written.
  *
- * Locks: alloc.lock is taken with nothing of counts/ and commit/ held and holds nothing
- * while clusters are claimed.
+ * Locks: alloc.lock is taken with nothing of counts/ and commit/ held and holds
+ * nothing while clusters are claimed.
  */
 #ifndef WRITE_ALLOC_H
 #define WRITE_ALLOC_H

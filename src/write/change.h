@@ -1,6 +1,6 @@
 /*
- * Changing the entries of whole clusters without writing data: what zeroing
- * and discarding have in common.
+ * Changing the entries of whole clusters without writing data: the common part
+ * of zeroing and discarding.
  */
 #ifndef WRITE_CHANGE_H
 #define WRITE_CHANGE_H
@@ -30,8 +30,8 @@ typedef struct change change_fn(const struct image *img, struct l2_entry old,
 
 /*
  * Applies @fn to the clusters of [off, end), both cluster aligned and in
- * flight.  O9, O10: entries first, then quarantine, space last; where the
- * cluster stays, the space goes first.
+ * flight.  O9, O10: entries first, then quarantine, space last; if the cluster
+ * stays, the space goes first.
  */
 int change_clusters(struct image *img, uint64_t end, uint64_t off,
 		    change_fn *fn, unsigned flags, struct qcow2_error *err);

@@ -172,8 +172,9 @@ static int restore_entry(struct restore *r, struct copied_flags_table *t,
 	if (!l2_host_off(e) || l2_host_off(e) >= image_file_end(r->img))
 		return 0;
 	rc = copied_flags_count_of(r, l2_host_off(e), &value, err);
-	/* Also in a table whose own refcount is higher: a crash may have left it
-	 * so, and one that others have too counts for each of its clusters. */
+	/* Also in a table whose own refcount is higher: a crash may have left
+	 * it so, and one that others have too counts for each of its
+	 * clusters. */
 	if (rc == 0 && value == 1)
 		desc |= ENTRY_COPIED;
 	if (rc < 0 || desc == e.desc)

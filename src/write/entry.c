@@ -67,7 +67,7 @@ static struct write_entry_run write_entry_clusters_of(const struct image *img,
 					 (end - first) >> g->cluster_bits };
 }
 
-/* Metadata is nobody's data: what replaces the entry would free it. */
+/* Metadata is nobody's data: replacing the entry would free it. */
 static int check_owner(struct image *img, struct l2_entry e,
 		       struct qcow2_error *err)
 {

@@ -28,7 +28,7 @@ struct entry_plan {
 /*
  * The end of the clusters that compressed data has references to.  Sectors that
  * the file did not have when it was opened are none of it, though it counts
- * them: what is there now is somebody else's.  Pieces of this opening do not
+ * them: the bytes there now are somebody else's.  Pieces of this opening do not
  * cross that place (write/pack.h), so that theirs are known from those.
  */
 uint64_t entry_compressed_end(const struct image *img, struct compressed c);
@@ -69,8 +69,8 @@ struct l2_entry entry_new(const struct image *img, const struct entry_plan *p,
  * commit_end(). */
 void entry_free(struct image *img, struct l2_entry old, bool punch);
 
-/* True when the @len bytes at @guest_off, of which this image has none, are known
- * to read as zeros.  Looks at the metadata of the images below. */
+/* True when the @len bytes at @guest_off, of which this image has none, are
+ * known to read as zeros.  Looks at the metadata of the images below. */
 bool entry_below_reads_zero(const struct image *img, uint64_t len,
 			    uint64_t guest_off);
 

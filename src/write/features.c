@@ -20,7 +20,8 @@ void features_validate(const struct image *img)
 	bool dirty = h->incompatible_features & INCOMPAT_DIRTY;
 
 	assert(!(img->writer->dirty_reasons & ~(unsigned)DIRTY_REASONS));
-	/* "The dirty bit is on the disk from the first begin to the last end". */
+	/* "The dirty bit is on the disk from the first begin to the last
+	 * end". */
 	assert(implies(h->version >= 3 && img->writer->dirty_reasons, dirty));
 	assert(implies(h->version < 3,
 		       !h->incompatible_features && !h->autoclear_features));
@@ -155,7 +156,7 @@ int features_end_dirty(struct image *img, unsigned reasons,
 	SCOPED_LOCK(&img->header_lock);
 
 	VALIDATE(features, img);
-	/* What is left to repair stays so. */
+	/* A repair that is still to be made stays marked. */
 	assert(!(reasons & DIRTY_REPAIR));
 	img->writer->dirty_reasons &= ~reasons;
 	if (img->writer->dirty_reasons)

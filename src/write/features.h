@@ -38,11 +38,12 @@ int features_before_guest_change(struct image *img, struct qcow2_error *err);
 bool features_keep_bitmaps(struct image *img);
 void features_end_keep_bitmaps(struct image *img, bool kept);
 
-/* What the header in memory and the writer say of each other; the caller must hold
+/* Relations between the header in memory and the writer; the caller must hold
  * header_lock, or have the image to himself. */
 void features_validate(const struct image *img);
 
-/* Why refcounts and COPIED flags may disagree with the pointers (O26). */
+/* Reasons why refcounts and COPIED flags may disagree with the pointers
+ * (O26). */
 enum dirty_reason {
 	DIRTY_LAZY = 1,      /* refcounts are written late */
 	DIRTY_OPERATION = 2, /* an operation changes many at once */

@@ -70,7 +70,7 @@ void guard_clear(struct guard *g, uint32_t sections);
  * counts. */
 bool guard_hits(struct guard *g, uint64_t len, uint64_t host_off);
 
-/* How often guard_hits() was called. */
+/* The number of calls of guard_hits(). */
 uint64_t guard_count_asked(const struct guard *g);
 
 #endif

@@ -44,7 +44,8 @@ static int write_and_wait(struct image *img, const uint8_t *buf, size_t len,
 	return rc;
 }
 
-/* All of the sector: what failed may have changed more than the fixed part. */
+/* All of the sector: the failed write may have changed more than the fixed
+ * part. */
 int header_sector_settle_locked(struct image *img, struct qcow2_error *err)
 {
 	uint8_t sector[SECTOR_BYTES];

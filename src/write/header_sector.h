@@ -1,5 +1,6 @@
 /*
- * The header sector of an image that is written: whatever one atomic write of the header switches (I6).
+ * The header sector of an image that is written: all that one atomic write of
+ * the header switches (I6).
  *
  * All changes of img->header happen under header_lock and are durable when the
  * function returns.  When one fails, memory keeps the old header.  If the write

@@ -35,7 +35,7 @@ int l1_lengthen(struct image *img, uint64_t n_entries, struct qcow2_error *err);
  * the table is freed.  No request may be under way. */
 int l1_shorten(struct image *img, uint64_t n_entries, struct qcow2_error *err);
 
-/* l1_switch_use() for the image's own table: what a look at the old one found is
+/* l1_switch_use() for the image's own table: the findings about the old one are
  * forgotten. */
 void l1_use(struct image *img, struct l1_switch *s);
 

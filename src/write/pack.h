@@ -3,13 +3,14 @@
  *
  * One host cluster at a time is open: compressed data is appended to it, and
  * goes on in the next cluster when that follows directly.  Every piece adds a
- * reference to each cluster it touches.  The open cluster is held back from
- * the allocator even when all its pieces have been freed.
+ * reference to each cluster it touches.  The open cluster is held back from the
+ * allocator even when all its pieces have been freed.
  *
  * O7: a sector that a durable piece ends in is not written again: after a
  * commit the next piece begins in a new sector.
  *
- * Locks: pack.lock is taken before alloc.lock and everything of counts/ and commit/.
+ * Locks: pack.lock is taken before alloc.lock and everything of counts/ and
+ * commit/.
  */
 #ifndef WRITE_PACK_H
 #define WRITE_PACK_H

@@ -159,8 +159,9 @@ static struct around around_of(const struct image *img, const struct run *r)
 	return a;
 }
 
-/* The old contents of head and tail, and of what is between them as well if
- * there is a gap; what is overwritten need not be readable, though. */
+/* The old contents of head and tail, and of the clusters between them as well
+ * if there is a gap; bytes that are overwritten need not be readable,
+ * though. */
 static int read_around(struct image *img, const struct run *r,
 		       const struct around *a, uint8_t *copy,
 		       struct qcow2_error *err)

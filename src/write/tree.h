@@ -48,7 +48,7 @@ struct tree {
 	bool allowed;
 };
 
-/* A tree belongs to who walks it. */
+/* A tree belongs to the thread that walks it. */
 VALIDATOR(tree);
 
 /* The L1 table of @n entries at @l1_off. */
@@ -59,8 +59,8 @@ int tree_of_image(struct tree *t, struct image *img, struct qcow2_error *err);
 void tree_release(struct tree *t);
 
 /* -E2BIG when entries of the L1 table share L2 tables and going through them
- * for each takes too long.  Walks ask themselves; who must not fail half-way
- * asks before. */
+ * for each takes too long.  Walks ask themselves; a caller that must not fail
+ * half-way asks before. */
 int tree_allow_walk(struct image *img, struct tree *t, struct qcow2_error *err);
 
 /* After that: true for a table that is known to point to nothing, as

@@ -1,7 +1,8 @@
 /*
- * An operation that changes many tables at once has the dirty bit set meanwhile.
- * If it fails, and cannot be undone for want of room, it stays unfinished: the
- * next operation, a settle or the close puts the COPIED flags right.
+ * An operation that changes many tables at once has the dirty bit set
+ * meanwhile.  If it fails, and cannot be undone for want of room, it stays
+ * unfinished: the next operation, a settle or the close puts the COPIED flags
+ * right.
  */
 #ifndef WRITE_UNFINISHED_H
 #define WRITE_UNFINISHED_H
@@ -10,16 +11,16 @@
 
 struct image;
 
-/* Makes durable what was done or undone, and clears the dirty bit.  Returns @rc,
- * what became of the operation, if that is an error. */
+/* Makes durable what was done or undone, and clears the dirty bit.  Returns
+ * @rc, what became of the operation, if that is an error. */
 int unfinished_end(struct image *img, int rc, struct qcow2_error *err);
 
 /* The operation failed with @rc and could not be undone: for want of room that
  * waits for unfinished_recover(), all else for the repair. */
 void unfinished_leave(struct image *img, int rc);
 
-/* Finishes what an operation left: COPIED flags, then the dirty bit.  Writers are
- * kept out, and nothing is dirty. */
+/* Finishes what an operation left: COPIED flags, then the dirty bit.  Writers
+ * are kept out, and nothing is dirty. */
 int unfinished_recover(struct image *img, struct qcow2_error *err);
 
 #endif

@@ -12,8 +12,8 @@
 
 struct image;
 
-/* Writes the next @len bytes (not 0) of @src at @off; the clusters they touch are
- * in flight for the caller. */
+/* Writes the next @len bytes (not 0) of @src at @off; the clusters they touch
+ * are in flight for the caller. */
 int write_in_flight(struct image *img, struct iov_cursor *src, uint64_t len,
 		    uint64_t off, struct qcow2_error *err);
 

@@ -27,8 +27,8 @@ struct image;
 
 #define REFCOUNT_CACHE_BYTES_DEFAULT (4 * MIB)
 
-/* How a writer reads what its image does not have: the backing chain, which
- * the layer above knows.  Without `read` everything there is zeros. */
+/* The reader of the bytes that an image does not have: the backing chain, which
+ * the layer above knows.  Without `read` they are all zeros. */
 struct below {
 	int (*read)(void *opaque, struct iov_cursor *dst, uint64_t len,
 		    uint64_t off, struct qcow2_error *err);
@@ -86,10 +86,10 @@ int writer_open(struct image *img, const struct qcow2_open_opts *opts,
 
 /*
  * Writes what is left, gives back what was claimed ahead, cuts the free end of
- * the file off.  The image must be idle.  Returns the first error; the image can
- * only be read afterwards, whatever is returned.  Does nothing for an image that
- * has no writer.  In a child of the process that opened it nothing is written,
- * and the writer's memory stays.
+ * the file off.  The image must be idle.  Returns the first error; the image
+ * can only be read afterwards, whatever is returned.  Does nothing for an image
+ * that has no writer.  In a child of the process that opened it nothing is
+ * written, and the writer's memory stays.
  */
 int writer_close(struct image *img, struct qcow2_error *err);
 
@@ -125,8 +125,7 @@ int image_flush(struct image *img, struct qcow2_error *err);
  * nothing open, nothing dirty, nothing waiting. */
 int image_drain(struct image *img, struct qcow2_error *err);
 
-/* Nor does the dirty bit stand for any refcount: what the file says is all there
- * is. */
+/* Nor does the dirty bit stand for any refcount: the file has all of them. */
 int image_settle(struct image *img, struct qcow2_error *err);
 
 /* A request that reads, for the grace period of what it looks up; does nothing

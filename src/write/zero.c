@@ -133,8 +133,8 @@ static bool shows_zeros(struct image *img, uint64_t end, uint64_t off)
 	return true;
 }
 
-/* The cluster or subcluster in which [off, end) lies becomes zeros by flag where
- * everything else in it reads as zeros; else *done is false. */
+/* The cluster or subcluster in which [off, end) lies becomes zeros by flag
+ * where everything else in it reads as zeros; else *done is false. */
 static int zero_around_clusters(struct image *img, uint64_t end, uint64_t off,
 				unsigned flags, bool *done,
 				struct qcow2_error *err)

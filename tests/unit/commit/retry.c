@@ -46,7 +46,8 @@ TEST(a_failed_rewrite_goes_with_the_next_commit)
 	rig_release(&t);
 }
 
-/* D5: everything that one commit writes: refcounts, an L2 slice, an L1 sector. */
+/* D5: everything that one commit writes: refcounts, an L2 slice, an L1
+ * sector. */
 static struct slice *change_all(struct rig *t, uint64_t *off)
 {
 	struct claim c = rig_claim(t, 1);

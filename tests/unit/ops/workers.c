@@ -137,7 +137,8 @@ static int wait_for_all(struct workers *w, unsigned index, void *opaque,
 	return 0;
 }
 
-/* `-m 16` on two processors: 16 threads took 1.3 to 2.7 times as long as two. */
+/* `-m 16` on two processors: 16 threads took 1.3 to 2.7 times as long as
+ * two. */
 TEST(those_beyond_the_processors_sleep_until_woken)
 {
 	unsigned n = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);

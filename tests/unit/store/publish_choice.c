@@ -163,7 +163,8 @@ TEST_WITH(extended_attributes_are_kept, enter, leave)
 	assert_string_equal(value, "vda");
 }
 
-/* As setfacl writes it: u::writer-, u:UID:writer-, g::r--, m::writer-, o::---. */
+/* As setfacl writes it: u::writer-, u:UID:writer-, g::r--, m::writer-,
+ * o::---. */
 static const uint8_t acl[] = {
 	2,    0,    0,    0,    0x01, 0,    6,    0,    0xff, 0xff, 0xff,
 	0xff, 0x02, 0,    6,    0,    107,  0,    0,    0,    0x04, 0,

@@ -188,8 +188,9 @@ TEST(a_sound_image_does_not_grow)
 	release(&r);
 }
 
-/* An entry points to where the file ended a moment ago: the next cluster that is
- * claimed would be the one it names, and then belong to two guest clusters. */
+/* An entry points to where the file ended a moment ago: the next cluster that
+ * is claimed would be the one it names, and then belong to two guest
+ * clusters. */
 TEST(nothing_is_put_where_an_entry_past_the_end_points)
 {
 	static const struct want w = { 3, 4096, 16, false, false };
@@ -338,7 +339,8 @@ static void expect_sound_but_flags(struct rig *r)
 	assert_int_equal(n, 0);
 }
 
-/* Two entries of one disk for one cluster: each is written without the other. */
+/* Two entries of one disk for one cluster: each is written without the
+ * other. */
 TEST(two_entries_for_one_cluster_part)
 {
 	static const struct want w = { 3, 4096, 16, false, false };
