@@ -197,7 +197,8 @@ def make_luks(path, *options, more=""):
 
 
 def change_cipher(source, target, cipher, mode, hash_name, key_bytes):
-    """The names in the LUKS header; nobody who lacks the key notices."""
+    """Changes the names in the LUKS header; only a holder of the key would
+    notice."""
     h = Header(source)
     luks = h.get(">Q", find_extension(h, 0x0537be77))
     for off, text in [(8, cipher), (40, mode), (72, hash_name)]:

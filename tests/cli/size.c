@@ -1,5 +1,5 @@
 /*
- * Sizes on the command line, and in what it prints.
+ * Sizes on the command line, and in its output.
  */
 #include <errno.h>
 #include <setjmp.h>

@@ -384,7 +384,7 @@ class Progress(case.Case):
                 subprocess.run([f"{self.dir}/bin/{program}", "convert",
                                 *options, "big.qcow2", "t.raw"], check=True,
                                stderr=terminal)
-                os.write(terminal, b"!")  # ends what is to be read
+                os.write(terminal, b"!")  # ends the output to read
                 drawn = b""
                 while not drawn.endswith(b"!"):
                     drawn += os.read(master, 65536)

@@ -77,7 +77,7 @@ class ResizeBitmaps(case.Case):
         n = -(-self.size() // granule)
         kept = min(n, -(-old // granule))
         self.assertEqual(said[:3], expected[:3])
-        # Nothing but those bits, also where none is needed.
+        # The bytes have only those bits, also in the parts that need none.
         self.assertEqual(int.from_bytes(said[3], "little"),
                          bits_of(before, kept))
         self.assertEqual(bits_of(said, n), bits_of(expected, n))

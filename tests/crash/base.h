@@ -65,10 +65,10 @@ struct base {
 	struct qcow2_store *files[BASE_FILES]; /* no data file: NULL */
 	struct qcow2_store *backing;
 	struct model model;
-	uint8_t *snapshot; /* what its disk (of the configuration's
+	uint8_t *snapshot; /* contents of its disk (of the
 				     * size) reads as, or NULL */
 	uint64_t leaks;
-	bool crashed; /* what a crash left of another base */
+	bool crashed; /* crashed state of another base */
 };
 
 struct base base_new(const struct config *config);

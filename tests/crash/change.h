@@ -22,7 +22,7 @@ struct change_case {
 extern const struct change_case change_cases[];
 extern const unsigned n_change_cases;
 
-/* False, and *failure, at the first state that is wrong. */
+/* Returns false and sets *failure at the first state that is wrong. */
 bool change_run(const struct trial_env *env, const struct base *b,
 		const char *change, struct failure *failure);
 

@@ -181,7 +181,7 @@ static void share_tables(const struct edit *e)
 	}
 }
 
-/* The entry as early versions wrote it; its length. */
+/* Makes the entry one of early versions; returns its length. */
 static size_t drop_extra(uint8_t *entry, size_t len)
 {
 	size_t rest = SNAPSHOT_HEADER_BYTES;

@@ -44,7 +44,7 @@ struct pending {
 	const struct record_event **events;
 	size_t n;
 	size_t room;
-	struct qcow2_store *durable[BASE_FILES]; /* what no crash can undo */
+	struct qcow2_store *durable[BASE_FILES]; /* no crash can undo this */
 	uint8_t *fates;                          /* room for one choice */
 };
 

@@ -21,7 +21,7 @@ enum {
 
 #define VALUE_ZERO 0u
 #define VALUE_FOREIGN UINT32_MAX  /* another sector's contents, or none's */
-#define VALUE_BACKING 0xb0000000u /* what the backing file holds */
+#define VALUE_BACKING 0xb0000000u /* contents of the backing file */
 
 struct model_sector {
 	uint32_t n;
@@ -43,7 +43,7 @@ struct model_rules {
 
 enum { MODEL_SNAPSHOTS = 3 };
 
-/* The sectors of one that may or must be there, else NULL. */
+/* A snapshot; it has sectors if it may or must be there, else NULL. */
 struct model_snapshot {
 	bool may_be;
 	bool must_be;
@@ -72,14 +72,14 @@ void model_free(struct model *m);
 /* Every sector gets exactly one value. */
 void model_set(struct model *m, uint32_t sector, uint32_t value);
 
-/* The operation as far as it makes sense now; else OP_NONE. */
+/* Returns the part of the operation that makes sense now, or OP_NONE. */
 struct op model_fit(const struct model *m, struct op op);
 
 /* The operation may have happened from now on. */
 void model_submit(struct model *m, const struct op *op, uint32_t value);
 /* It returned, and is durable if it is a change; nothing else is. */
 void model_complete(struct model *m, const struct op *op);
-/* All that was submitted has happened and is durable. */
+/* Everything that was submitted has happened and is durable. */
 void model_settle(struct model *m);
 
 /* Pattern of a sector, and back. */

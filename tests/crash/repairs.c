@@ -191,7 +191,7 @@ struct repair_trial {
 	struct pending pending;
 	struct seen *seen;
 	struct harm before;
-	uint8_t *disk;     /* what it reads as; NULL: cannot be read */
+	uint8_t *disk;     /* its contents; NULL: cannot be read */
 	uint8_t *repaired; /* the same after the repair */
 	struct failure *failure;
 };

@@ -21,7 +21,7 @@ struct repair_case {
 extern const struct repair_case repair_cases[];
 extern const unsigned n_repair_cases;
 
-/* False at the first violation, described in *failure. */
+/* Returns false at the first violation, which it describes in *failure. */
 bool repairs_run(const struct trial_env *env, const struct base *b,
 		 const struct repair_case *c, struct failure *failure);
 

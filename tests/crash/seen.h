@@ -12,7 +12,7 @@ struct seen;
 struct seen *seen_new(void);
 void seen_free(struct seen *s); /* NULL is fine */
 
-/* False when it was there already. */
+/* Returns false when it was there already. */
 bool seen_add(struct seen *s, uint64_t hash);
 
 #endif

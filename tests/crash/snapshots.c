@@ -71,7 +71,7 @@ const unsigned n_snapshot_cases =
 	sizeof(snapshot_cases) / sizeof(snapshot_cases[0]);
 
 struct crash_world {
-	uint64_t disk; /* hash of what it reads as, and its size */
+	uint64_t disk; /* hash of its contents, and its size */
 	uint32_t n;
 	char names[WORLD_SNAPSHOTS][16];
 	uint64_t views[WORLD_SNAPSHOTS];

@@ -27,7 +27,7 @@ struct snapshot_case {
 extern const struct snapshot_case snapshot_cases[];
 extern const unsigned n_snapshot_cases;
 
-/* False, and *failure, at the first state that is wrong. */
+/* Returns false and sets *failure at the first state that is wrong. */
 bool snapshots_run(const struct trial_env *env, const struct base *b,
 		   const struct snapshot_case *c, struct failure *failure);
 

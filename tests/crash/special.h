@@ -12,8 +12,9 @@
 /*
  * Readers under way: while a read of guest data waits for the host, other
  * operations free the clusters it looked up, and flushes and writes would use
- * them again.  The read must return what its sectors held at some time since
- * it began.  One read on one image; false, and *failure, when it did not.
+ * them again.  The read must return what its sectors held at some time since it
+ * began.  Makes one read on one image; returns false and sets *failure when it
+ * did not.
  */
 bool special_reader(const struct trial_env *env, const struct base *b,
 		    uint64_t number, struct failure *failure);

@@ -28,7 +28,7 @@ struct trial {
 	unsigned depth; /* crashes before this one */
 	struct test_rng rng;
 	struct record_log *log;
-	struct fault_injector fault; /* above what is recorded */
+	struct fault_injector fault; /* above the recorder */
 	size_t step_end[STEPS_MAX];
 	struct model model;
 	struct pending pending;
@@ -197,8 +197,8 @@ static bool crash_again(struct trial *t, const struct base *now,
 	return false;
 }
 
-/* Leaks behind the end of the file show only once it has grown again, so their
- * limit is the start for what follows, not their number. */
+/* Leaks behind the end of the file show only once it has grown again, so the
+ * next workload starts from their limit, not from their number. */
 static bool go_on(struct trial *t, struct qcow2_store *files[BASE_FILES],
 		  const struct model *disk, uint64_t hash)
 {

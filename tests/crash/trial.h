@@ -44,10 +44,10 @@ enum { FAILURE_BYTES = 8192 };
 
 struct failure {
 	char why[WHY_BYTES];
-	char events[FAILURE_BYTES]; /* what the crash left of each */
+	char events[FAILURE_BYTES]; /* the effect of the crash on each */
 };
 
-/* False at the first violation, described in *failure. */
+/* Returns false at the first violation, which it describes in *failure. */
 bool trial_run(const struct trial_env *env, const struct base *b,
 	       const struct workload *w, struct failure *failure);
 

@@ -14,9 +14,9 @@ enum { WHY_BYTES = 400 };
 /*
  * Opens the files for reading, compares every sector with @m and checks the
  * image: nothing but leaks, and at most @max_leaks of them.  With @exact every
- * sector must have its newest value.  False, and the reason in @why, when the
- * state is a violation; else *now is the disk as it is, unless NULL, and the
- * caller frees it.
+ * sector must have its newest value.  Returns false, and the reason in @why,
+ * when the state is a violation; else sets *now, unless NULL, to the disk as it
+ * is, which the caller must free.
  */
 bool verify_state(const struct base *b,
 		  struct qcow2_store *const files[BASE_FILES],
@@ -28,7 +28,7 @@ bool verify_state(const struct base *b,
 bool verify_goes_on(const struct base *b, const struct workload *w,
 		    char why[WHY_BYTES]);
 
-/* The image says that its refcounts are not to be trusted. */
+/* Returns whether the image says that nobody may trust its refcounts. */
 bool verify_is_dirty(struct qcow2_store *file);
 
 #endif

@@ -59,7 +59,7 @@ struct workload {
 	struct op ops[WORKLOAD_OPS_MAX];
 };
 
-/* False for what is not a workload. */
+/* Returns false for a text that is no workload. */
 bool workload_parse(struct workload *w, const char *text);
 void workload_print(const struct workload *w, char *text, size_t size);
 

@@ -21,11 +21,11 @@ struct session {
 	const struct injector *in;
 	struct base base;         /* its backing file is under fire too */
 	const struct base *clean; /* the same, where nothing fails */
-	struct qcow2_store *disk[BASE_FILES];  /* what survives */
+	struct qcow2_store *disk[BASE_FILES];  /* surviving contents */
 	struct qcow2_store *files[BASE_FILES]; /* the same, under fire */
 	struct qcow2_image *img;
-	struct model now;   /* what a reader of the open image may see */
-	struct model later; /* what whoever opens the files may see */
+	struct model now;   /* contents for a reader of the open image */
+	struct model later; /* contents for one who opens the files */
 	bool fired;
 	bool flush_failed;
 	bool barrier_failed; /* which may have ended the image, or not */

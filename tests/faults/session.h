@@ -50,7 +50,7 @@ struct injector {
 	uint64_t (*live)(void *self);
 	void *self;
 	bool persistent; /* all calls after the n-th fail too */
-	bool barriers;   /* what fails is a barrier, which nobody may hide */
+	bool barriers;   /* a barrier fails, which nobody may hide */
 };
 
 struct session_stats {

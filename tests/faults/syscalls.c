@@ -44,7 +44,7 @@ struct mirror {
 
 struct files {
 	struct syscall_plan plan;
-	bool hidden; /* what the plan does is no failure */
+	bool hidden; /* the plan causes no failure */
 	struct mirror mirrors[FILES_MAX];
 	unsigned n;
 };

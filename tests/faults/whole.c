@@ -193,7 +193,7 @@ static void remove_all(const struct world *w)
 	closedir(dir);
 }
 
-/* Only the target and its data file. */
+/* Returns whether only the target and its data file are there. */
 static bool is_tidy(const struct world *w)
 {
 	DIR *dir = opendir(w->dir);
@@ -247,7 +247,7 @@ static const char *check_target(const struct world *w)
 		       : NULL;
 }
 
-/* NULL when a complete image stands there. */
+/* Returns NULL if a complete image stands there. */
 static const char *judge_target(const struct world *w, const struct job *job)
 {
 	uint8_t *disk = malloc(DISK_BYTES);

@@ -47,7 +47,7 @@ static void read_at(struct qcow2_image *img, uint64_t off, uint8_t *buf,
 	note(t, qcow2_pread(img, buf, len, off, 0, &err), &err);
 }
 
-/* The whole disk where it is small, a sample of it where it is not. */
+/* Reads the whole disk if it is small, else a sample of it. */
 static void exercise_reads(struct qcow2_image *img, uint8_t *buf,
 			   struct tally *t)
 {

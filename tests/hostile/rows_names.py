@@ -206,7 +206,7 @@ def name_places():
         yield name(length=n)
     # A place without a name is no backing file, as for QEMU (F13).
     yield name(length=0, expect=OK())
-    # Undefined where there is no backing file: so no rule is broken.
+    # This is undefined without a backing file, so no rule is broken.
     yield name(0, 8, OK())
     yield name(off=120, expect=REJ())
     for n in (1022, 1023):

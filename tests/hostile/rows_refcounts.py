@@ -63,7 +63,8 @@ def blocks():
     yield Case('R2.far', bases.plain, far, OK(), steps=ALL_STEPS)
 
     def outside(m):
-        """Behind the end of what the block at 0 describes."""
+        """A block behind the end of the range that the block at 0
+        describes."""
         per_block = m.cs * 8 >> m.image.order
         off = per_block * m.cs
         m.blobs.append([off, put(2, 0) * per_block])

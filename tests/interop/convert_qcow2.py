@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """`convert -O qcow2` from disks of every kind into images of every kind.
 
-Each image is clean to qemu-img and to our check, reads as the source, says of
-itself what qemu-img's own says, has no more data clusters, and consists of the
-same bytes for any number of threads.  The same holds for images that are there
-already, but only their disks are compared.
+Each image is clean to qemu-img and to our check, reads as the source,
+describes itself as qemu-img's own does, has no more data clusters, and
+consists of the same bytes for any number of threads.  The same holds for
+images that are there already, but only their disks are compared.
 
 Usage: convert_qcow2.py COMMAND [SLICE SLICES]
 
@@ -102,7 +102,7 @@ def command_line(source, target, options):
 
 def make_existing(source, target, name, data, packed):
     """An image that is there already.  qemu-img 7.2 writes compressed clusters
-    only where nothing is, and only whole ones unless the disk ends."""
+    only to unallocated places, and only whole ones unless the disk ends."""
     size = os.path.getsize(source.raw) if packed else EXISTING_BYTES
     run("qemu-img", "create", "-q", "-f", "qcow2", "-o",
         target.replace("d.raw", data), name, str(size))

@@ -71,7 +71,7 @@ class Combination(namedtuple("Combination",
                              "version cluster packing extended data snapshots "
                              "refcount_bits bottom")):
     """One kind of image.  packing: plain, zlib, zstd; data: none, file, raw;
-    bottom: what the first layer lies on, nothing or a raw disk."""
+    bottom: the layer below the first, nothing or a raw disk."""
 
     def __str__(self):
         words = [f"v{self.version}", self.cluster, self.packing,
@@ -185,7 +185,7 @@ class Chain:
         self.write(name)
 
     def make_overlay(self, name, number):
-        """Overlays are shorter or longer than what they lie on by turns."""
+        """Overlays are by turns shorter or longer than the layer below."""
         self.size += {3: 1536, 4: MIB + 512, 6: -3 * MIB - 1024,
                       8: 2 * MIB + 2560}.get(number, 0)
         self.written.clear()

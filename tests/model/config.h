@@ -42,7 +42,7 @@ struct config {
 	bool extended_l2;
 	bool lazy;
 	bool on_files;   /* stores are files, not memory */
-	bool plain_base; /* what is there first is one byte all over */
+	bool plain_base; /* its first contents are one byte all over */
 	enum maker maker;
 	enum backing backing;
 	enum data data;
@@ -72,7 +72,7 @@ static inline bool config_qemu_snapshots(const struct config *c)
 	       c->size % 512 == 0;
 }
 
-/* Makes it simpler in the @step-th way; false when there is none such. */
+/* Makes it simpler in the @step-th way; returns false when there is none. */
 bool config_simplify(struct config *c, unsigned step);
 
 /* The creation options as in `-o`. */

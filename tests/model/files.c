@@ -452,7 +452,7 @@ int files_open(struct files *f, bool writable, const char *snapshot,
 	gate.open = open_external;
 	gate.opaque = f;
 	opts.gate = &gate;
-	/* Readers look at what has been flushed, beside the writer. */
+	/* Readers look at flushed data, beside the writer. */
 	opts.flags = writable ? QCOW2_OPEN_RDWR : QCOW2_OPEN_NO_LOCK;
 	opts.snapshot = snapshot;
 	opts.discard = c->discard;

@@ -44,8 +44,8 @@ int files_freeze(struct files *f, struct qcow2_store *frozen[N_FILES],
 int files_thaw(struct files *f, struct qcow2_store *frozen[N_FILES],
 	       struct qcow2_error *err);
 
-/* Runs qemu-img in the scratch directory; its exit status, and what it said.
- * @args ends with NULL. */
+/* Runs qemu-img in the scratch directory; returns its exit status and its
+ * output.  @args ends with NULL. */
 enum { SAID_BYTES = 400 };
 int files_qemu(const struct files *f, const char *const *args,
 	       char said[SAID_BYTES]);

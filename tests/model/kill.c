@@ -16,7 +16,7 @@ enum { SECTOR = 512 };
 /* The contents of a range before an operation that is not durable yet. */
 struct undo {
 	struct undo *older;
-	bool durable; /* a write with FUA: what is older is gone */
+	bool durable; /* a write with FUA: older contents are gone */
 	uint64_t off;
 	uint64_t len;
 	uint8_t bytes[];
@@ -49,7 +49,7 @@ void undo_clear(struct run *r)
 
 enum verdict_of { NOT_YET, FINE, HOPELESS };
 
-/* A window as it was found, and what is known of its sectors. */
+/* A window as it was found, and the state of its sectors. */
 struct found {
 	const struct window *window;
 	uint64_t len;

@@ -196,7 +196,7 @@ static bool parse_options(struct model *m, int argc, char **argv)
 	return optind == argc && m->length;
 }
 
-/* Memory is the best place for what is read back at once. */
+/* Memory is the best place for data that is read back at once. */
 static bool make_dir(struct model *m)
 {
 	const char *tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";

@@ -11,7 +11,7 @@
 #include "model/ops.h"
 
 struct oracle {
-	const struct config *config; /* what the image is now */
+	const struct config *config; /* the image now */
 	uint64_t size;               /* of this disk */
 	uint8_t *bytes[WINDOWS_MAX]; /* a window's each */
 };

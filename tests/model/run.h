@@ -33,7 +33,7 @@ struct verdict {
 	uint64_t off;
 	uint64_t len;
 	uint8_t expected;                 /* all over that range */
-	char snapshot[16];                /* where; empty: the disk itself */
+	char snapshot[16];                /* place; empty: the disk itself */
 	uint8_t refused[VERDICT_OPS / 8]; /* operations: a bit each */
 };
 

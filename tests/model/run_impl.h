@@ -20,7 +20,7 @@ struct run {
 	struct qcow2_image *img;
 	struct oracle now;
 	struct oracle snapshots[KEPT_MAX]; /* as in state.kept */
-	struct undo *undo; /* what no flush covers, newest first */
+	struct undo *undo; /* writes that no flush covers, newest first */
 	unsigned n_opened;
 	bool leaky;     /* was killed: clusters may have leaked */
 	bool stretched; /* has had another size */

@@ -36,7 +36,7 @@ struct state {
 
 struct state state_new(const struct config *c);
 
-/* The operation as far as it makes sense now; else OP_NONE. */
+/* Returns the part of the operation that makes sense now, or OP_NONE. */
 struct op state_fit(const struct state *s, struct op op);
 
 /* The error with which the operation must be refused; 0: it must work.  Other

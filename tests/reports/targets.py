@@ -35,7 +35,8 @@ def call(*words):
 
 @contextlib.contextmanager
 def mounted(*words):
-    """Mounts on the last word, a directory or file; skips where it cannot."""
+    """Mounts on the last word, a directory or file; skips the test if it
+    cannot."""
     try:
         call("mount", *words)
     except (OSError, subprocess.CalledProcessError) as failure:
@@ -62,7 +63,7 @@ def as_stranger(*words, groups=()):
 
 
 def source(path, size="4M"):
-    """A small qcow2 disk with contents; returns what it reads as."""
+    """Makes a small qcow2 disk with contents; returns them."""
     images.make(path, size=size, io=["write -P 5 0 1M", "write -P 6 3M 64k"])
     images.qemu_img("convert", "-O", "raw", path, path + ".raw")
     return read(path + ".raw")

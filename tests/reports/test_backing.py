@@ -203,7 +203,7 @@ class Backing(Case):
     # F10.
 
     def own_backing(self, target, *words, keeps=("a",)):
-        """Refused, and the files are what they were."""
+        """The command is refused, and the files stay as they were."""
         before = [read(name) for name in keeps]
         done = self.ours(*words, target)
         self.assertEqual(done.status, 1, done.err)

@@ -267,8 +267,8 @@ class FirstBytes(Case):
         return len({line.split()[0] for line in read("trace").splitlines()})
 
     def test_m_the_number_of_threads_follows_the_machine(self):
-        """Those beyond the processors work where others wait, which they do
-        on a machine that is busy with something else: one quiet moment in
+        """Threads beyond the number of processors work while others wait.  On
+        a machine that is busy with something else they do: one quiet moment in
         five is enough."""
         if not shutil.which("strace"):
             self.skipTest("no strace")

@@ -37,7 +37,7 @@ class InPlace(Case):
         return path
 
     def stranger(self, *args, groups=()):
-        """Our command, run by somebody else."""
+        """Runs our command as another user."""
         # The command lies in a directory that only its owner may enter.
         targets.call("cp", self.program, f"{self.dir}/qcow2")
         words = as_stranger(f"{self.dir}/qcow2", *args, groups=groups)

@@ -70,7 +70,7 @@ class Oracle:
 
 
 class Jobs:
-    """Random command lines with what they do to the oracle."""
+    """Random command lines with their effects on the oracle."""
 
     def __init__(self, rng, image):
         self.rng = rng
@@ -117,7 +117,8 @@ class Jobs:
         return ["snapshot", f"-{what}", name, self.path]
 
     def job(self, oracle):
-        """The command line, and what happens when it works."""
+        """Returns the command line, and the effect that it has when it
+        works."""
         which = self.rng.randint(0, 15)
         if which < 8:
             return self.io(oracle), None
@@ -192,7 +193,8 @@ class LowRandom(Case):
             self.assertIsNone(wrong, story)
 
     def settle_snapshots(self, words, done, oracle, got):
-        """One that could not be deleted, or taken, may be there or not."""
+        """A snapshot that could not be deleted, or taken, may be there or
+        not."""
         if words[0] != "snapshot" or not done.status:
             return
         if words[1] == "-d" and words[2] not in got:

@@ -7,8 +7,9 @@
  * in the order in which the calls began; a clock that ticks at every beginning
  * and end says which calls overlapped.
  *
- * A flush makes durable what had ended before it began, in its own file.  All
- * else that has begun may have reached the disk or not, in any combination.
+ * A flush makes the events durable that had ended before it began, in its own
+ * file.  Other events that have begun may have reached the disk or not, in any
+ * combination.
  */
 #ifndef STORES_RECORD_H
 #define STORES_RECORD_H
