@@ -100,10 +100,10 @@ bool cache_has_pinned(struct cache *c, const struct slice *s);
 void cache_forget(struct cache *c, uint64_t len, uint64_t host_off);
 
 /*
- * Makes what is cached of [host_off, host_off + len), whole slices, what the
- * file has there now: @bytes.  Nothing in it is dirty.  Readers may look on:
- * every word changes at once, and the words of an entry of two under the
- * slice's sequence number.
+ * Gives the cached slices of [host_off, host_off + len), whole ones, the bytes
+ * that the file has there now: @bytes.  Nothing in it is dirty.  Readers may
+ * look on: every word changes at once, and the words of an entry of two under
+ * the slice's sequence number.
  */
 void cache_update(struct cache *c, const uint8_t *bytes, uint64_t len,
 		  uint64_t host_off);

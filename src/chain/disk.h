@@ -24,7 +24,7 @@ int disk_open_path(const char *path, const struct qcow2_open_opts *opts,
 int disk_open_store(struct qcow2_store *file,
 		    const struct qcow2_open_opts *opts, struct disk **out,
 		    struct qcow2_error *err);
-/* The first error of writing what was left; the disk is gone all the same. */
+/* Returns the first error of the last writes; the disk is gone all the same. */
 int disk_close(struct disk *d, struct qcow2_error *err);
 
 /* -ECHILD in a child of the process that opened the disk. */

@@ -32,7 +32,7 @@ int gate_dir_init(struct gate_dir *d, const char *path,
 		  struct qcow2_error *err);
 void gate_dir_release(struct gate_dir *d);
 
-/* Of a file that holds nothing, nothing. */
+/* Does nothing for a file that holds nothing. */
 void gate_file_release(struct gate_file *f);
 
 /* One image asks for the file that it names. */

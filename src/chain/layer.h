@@ -54,7 +54,7 @@ struct identities {
 int identities_add(struct identities *ids, struct qcow2_store *store,
 		   struct qcow2_error *err);
 
-/* How a layer is opened. */
+/* The options by which a layer is opened. */
 struct layer_opening {
 	struct gate_file file;
 	enum qcow2_format format; /* QCOW2, RAW or PROBE */

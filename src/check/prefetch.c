@@ -140,7 +140,7 @@ void prefetch_stop(struct prefetch *p)
 	p->running = false;
 }
 
-/* The slot that is looked at; NULL behind the last one. */
+/* Returns the slot that is looked at; NULL behind the last one. */
 static const struct prefetch_slot *slot_to_look_at(struct prefetch *p)
 {
 	while (p->n_read == p->n_done && !p->finished)

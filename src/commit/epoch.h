@@ -25,7 +25,7 @@ VALIDATOR(epoch);
 int epoch_collect(struct commit *c, struct epoch *e, struct qcow2_error *err);
 /* A barrier that fails poisons. */
 int epoch_write(struct commit *c, struct epoch *e, struct qcow2_error *err);
-/* @rc: how that went. */
+/* @rc: the result of writing it. */
 void epoch_end(struct commit *c, struct epoch *e, int rc);
 
 #endif

@@ -100,7 +100,7 @@ int freed_enqueue(struct freed_batch **queue, struct freed_list *l,
 	return 0;
 }
 
-/* Failing to costs space and nothing else. */
+/* A failure costs space and nothing else. */
 static void freed_punch_run(struct qcow2_store *file, uint64_t len,
 			    uint64_t host_off)
 {
@@ -109,9 +109,9 @@ static void freed_punch_run(struct qcow2_store *file, uint64_t len,
 			   QCOW2_STORE_UNMAP | QCOW2_STORE_NO_FALLBACK, NULL);
 }
 
-/* For each of @n clusters whether nobody has a reference but who freed it, or
- * can get one.  The open cluster of compressed data can get more as long as it
- * is held, so that is asked first. */
+/* Tells of each of @n clusters whether the one that was freed is its last
+ * reference, and nobody can get another.  The open cluster of compressed data
+ * can get more as long as it is held, so that is asked first. */
 static int find_last(struct refcounts *refs, uint64_t n, uint64_t first,
 		     bool *last, struct qcow2_error *err)
 {

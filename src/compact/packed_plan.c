@@ -90,7 +90,7 @@ static int packed_plan_count_of(struct rows *r, uint64_t cluster,
 	return rc;
 }
 
-/* Gaps are nobody's only where the pieces are all that the refcount counts. */
+/* Gaps are free only if the refcount counts nothing but the pieces. */
 static int packed_plan_look(struct rows *r, uint64_t cluster,
 			    struct qcow2_error *err)
 {

@@ -140,8 +140,8 @@ uint64_t refcounts_end(struct refcounts *r);
 int refcounts_get(struct refcounts *r, uint64_t cluster_idx, uint64_t *value,
 		  struct qcow2_error *err);
 
-/* Has any cluster of [first, end), which lie in one block, a refcount?  @but is
- * not looked at. */
+/* Whether any cluster of [first, end), which lie in one block, has a refcount.
+ * @but is not looked at. */
 int refcounts_find_used(struct refcounts *r, uint64_t first, uint64_t end,
 			uint64_t but, bool *used, struct qcow2_error *err);
 

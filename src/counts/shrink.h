@@ -1,6 +1,6 @@
 /*
- * Giving up what nothing is in any more: refcount blocks and the end of the
- * table that describe nothing, and the end of the file.
+ * Giving up space that nothing uses any more: refcount blocks and the end of
+ * the table that describe nothing, and the end of the file.
  */
 #ifndef COUNTS_SHRINK_H
 #define COUNTS_SHRINK_H
@@ -20,8 +20,8 @@
  */
 int refcounts_shrink(struct refcounts *r, bool *more, struct qcow2_error *err);
 
-/* Cuts off what lies behind the last cluster with a refcount; of what the file
- * held when it was opened nothing, unless some of that became free since (O39).
+/* Cuts the file off behind the last cluster with a refcount.  Clusters that it
+ * held when it was opened stay, unless some of them became free since (O39).
  * Nobody else is at work and nothing is dirty. */
 int refcounts_cut_tail(struct refcounts *r, struct qcow2_error *err);
 

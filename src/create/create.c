@@ -29,7 +29,7 @@ static int prepare_data(struct qcow2_store *data,
 	bool zeroed;
 	int rc = create_space_empty(data, size, &zeroed, err);
 
-	/* Nobody reads what no L2 entry maps. */
+	/* Nobody reads clusters that no L2 entry maps. */
 	if (rc < 0 || mode == QCOW2_PREALLOC_OFF)
 		return rc;
 	return create_space_fill(data, size, zeroed, mode, err);

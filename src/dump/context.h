@@ -107,7 +107,7 @@ enum copied {
 	COPIED_SAYS_NOTHING,
 };
 
-/* How the refcount of the cluster at @host_off is found. */
+/* The way to the refcount of the cluster at @host_off. */
 int dump_refcount(struct dump *d, uint64_t host_off, enum copied copied,
 		  struct qcow2_error *err);
 

@@ -127,7 +127,7 @@ static void dump_open_validate(struct dump *d)
 	}
 }
 
-/* Some of what extensions are held against is in the header. */
+/* Extensions are held against some fields of the header. */
 static void dump_open_decode_extensions(struct dump *d)
 {
 	struct fault *f = &d->extensions_fault;

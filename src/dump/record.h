@@ -19,7 +19,7 @@
 #define NOWHERE UINT64_MAX
 #define RECORD_FIELDS_MAX 24
 #define RECORD_DEFECTS_MAX 4
-/* Of a name and of extra data no more than this is told. */
+/* No more than this is told of a name and of extra data. */
 #define RECORD_TEXT_BYTES_MAX 1023
 #define RECORD_BYTES_MAX 64
 /* Two names of which every byte is escaped, and some extra data. */

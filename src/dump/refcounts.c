@@ -59,7 +59,7 @@ static void make_table_entry(struct dump *d, const struct table *t,
 		record_defect(r, DEFECT_REFCOUNT_BLOCK_SHARED);
 }
 
-/* Of a block that has no place, or whose entries have no width, nothing. */
+/* A block without a place, or whose entries have no width, is not there. */
 static bool block_is_there(const struct dump *d, uint64_t entry)
 {
 	uint64_t off;

@@ -55,11 +55,11 @@ enum defect snapshot_l1_defect(const struct geometry *g,
 /* Without entries an L1 table is nowhere, but its offset must be one. */
 bool snapshot_is_misplaced(const struct geometry *g, const struct snapshot *s);
 
-/* Writes the entry with 24 bytes of extra data and what is unknown behind them.
- * An icount that nobody knows is written as such, as QEMU does it. */
+/* Writes the entry with 24 bytes of extra data and the unknown data behind
+ * them.  An icount that nobody knows is written as such, as QEMU does it. */
 void snapshot_encode(struct byte_writer *w, const struct snapshot *s);
 
-/* How many bytes that writes. */
+/* The number of bytes that it writes. */
 uint64_t snapshot_encoded_bytes(const struct snapshot *s);
 
 #endif

@@ -10,7 +10,7 @@
 void metadata_budget_validate(const struct metadata_budget *b)
 {
 	assert(b->taken <= b->limit);
-	/* Tables, the caches and what these need share what there is. */
+	/* Tables, the caches and their indexes share the limit. */
 	assert(metadata_budget_l2(b) + metadata_budget_refcounts(b) <=
 	       b->limit - b->taken);
 }

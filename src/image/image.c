@@ -51,7 +51,7 @@ void image_validate(const struct image *img)
 	assert(img->file);
 	/* Without an external data file the image file has the data. */
 	assert(img->geo.has_data_file || img->data == img->file);
-	/* A writer tells how far it has got. */
+	/* A writer tells the end that it has reached. */
 	assert(!img->writer == !img->sizes.file_end);
 	/* Files end at INT64_MAX at most, and clusters with them. */
 	assert(image_file_end(img) <= UINT64_C(1) << 63);

@@ -1,5 +1,5 @@
 /*
- * How long the files of an image are.
+ * The lengths of the files of an image.
  */
 #ifndef IMAGE_SIZES_H
 #define IMAGE_SIZES_H

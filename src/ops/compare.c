@@ -2,8 +2,8 @@
  * Comparing what two disks read as.
  *
  * As in convert, one walk hands out batches, here over the extents of both
- * disks side by side; it passes over what both read as zeros and what both
- * have at the same place of the same file.
+ * disks side by side; it passes over bytes that both read as zeros, or have at
+ * the same place of the same file.
  */
 #include "ops/compare.h"
 

@@ -49,7 +49,7 @@ int ops_convert_into(struct disk *src, struct disk *dst, struct disk *below,
 {
 	int rc = check_target(src, dst, below, opts, err);
 
-	/* Of nothing, to learn whether it may be written at all. */
+	/* A write of nothing tells whether it may be written at all. */
 	if (rc == 0)
 		rc = disk_pwritev(dst, NULL, 0, 0, 0, err);
 	if (rc == 0)

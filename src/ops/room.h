@@ -1,5 +1,5 @@
 /*
- * How much a copy of a disk takes.
+ * The space that a copy of a disk takes.
  */
 #ifndef OPS_ROOM_H
 #define OPS_ROOM_H

@@ -1,8 +1,8 @@
 /*
  * The state of one repair, and the stages that share it.
  *
- * `c` is the check that was made last.  A stage that changes what refers to
- * what sets `stale`; then the check is made again before the next stage.
+ * `c` is the check that was made last.  A stage that changes references sets
+ * `stale`; then the check is made again before the next stage.
  */
 #ifndef REPAIR_CONTEXT_H
 #define REPAIR_CONTEXT_H

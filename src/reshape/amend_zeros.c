@@ -114,7 +114,7 @@ struct expansion {
 };
 
 /* The host cluster of a zero cluster may hold data for a table of somebody
- * else's; only one that all of its references are ours of can have zeros. */
+ * else's; it can have zeros only if all of its references are ours. */
 static int amend_zeros_is_own(const struct expansion *x, uint64_t host_off,
 			      bool *own, struct qcow2_error *err)
 {

@@ -1,5 +1,5 @@
 /*
- * Rewriting what the first cluster holds besides the fixed header: extensions
+ * Rewriting the parts of the first cluster besides the fixed header: extensions
  * and the backing file's name (O23).
  */
 #ifndef RESHAPE_HEADER_CLUSTER_H

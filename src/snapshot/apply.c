@@ -34,7 +34,8 @@ void application_validate(const struct application *a)
 {
 	tree_validate(&a->tree);
 	tree_validate(&a->old);
-	/* "What the other does not have at the same place". */
+	/* "The part of each that the other does not have at the same
+	 * place". */
 	assert(a->lost.n_l1 == a->old.n_l1 && a->gained.n_l1 == a->tree.n_l1);
 	assert(a->lost.allowed && a->counted);
 	/* "The old table becomes the new one", or there is another. */

@@ -45,7 +45,7 @@ struct application {
 	struct image *img;
 	struct tree old;  /* the active disk's */
 	struct tree tree; /* the snapshot's, as long as the disk needs */
-	/* Of these two what the other does not have at the same place. */
+	/* The part of each that the other does not have at the same place. */
 	struct tree lost;
 	struct tree gained;
 	uint64_t disk_size;

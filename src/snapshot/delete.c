@@ -134,7 +134,7 @@ static int punch_runs(void *opaque, const struct tree_run *runs, size_t n,
 }
 
 /* The removal is durable, writers wait, and what the disk needs has its
- * refcount: so nobody misses these bytes.  Failing to costs space and nothing
+ * refcount: so nobody misses these bytes.  A failure costs space and nothing
  * else. */
 static void delete_punch(struct deletion *d)
 {

@@ -259,7 +259,7 @@ static int set_status_flags(struct file *f, const char *name, unsigned flags,
 	return file_fail(name, "set the descriptor's flags", err);
 }
 
-/* The access that the descriptor was opened with is what was asked for. */
+/* The descriptor must have been opened with the access that is asked for. */
 static int check_access(int fd, const char *name, unsigned flags,
 			struct qcow2_error *err)
 {

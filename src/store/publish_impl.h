@@ -45,10 +45,10 @@ int choose_without(int rc, const struct publish_opts *opts);
 /* Why a file cannot be replaced, for people; NULL where it could be. */
 const char *in_place_text(int reason);
 
-/* Gives the file @to what @from, of which @old was said, has besides contents.
- * 1; 0 when something could not be kept; -ENOMEM. */
+/* Gives the file @to all that @from, whose stat() gave @old, has besides
+ * contents.  Returns 1; 0 when something could not be kept; -ENOMEM. */
 int keep_attributes(int to, int from, const struct stat *old);
-/* The same for one that is replaced come what may. */
+/* The same for a file that is replaced in any case. */
 void keep_what_can_be(int to, int from, const struct stat *old);
 
 /* A descriptor, or a negative errno.  *temp_path is allocated, or NULL when the

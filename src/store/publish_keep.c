@@ -99,7 +99,7 @@ static bool keep_owner_and_mode(int to, const struct stat *old)
 
 	if (fstat(to, &now) < 0)
 		return false;
-	/* Of calls that some file systems refuse, only those that matter. */
+	/* Some file systems refuse these calls: only needed ones are made. */
 	if ((now.st_uid != old->st_uid || now.st_gid != old->st_gid) &&
 	    fchown(to, old->st_uid, old->st_gid) < 0)
 		return false;
@@ -119,7 +119,7 @@ int keep_attributes(int to, int from, const struct stat *old)
 	return keep_xattrs(to, from);
 }
 
-/* The new group gets no more than everybody where the old one is not kept. */
+/* If the old group is not kept, the new one gets no more than everybody. */
 void keep_what_can_be(int to, int from, const struct stat *old)
 {
 	mode_t mode = old->st_mode & 0777;

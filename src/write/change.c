@@ -45,7 +45,7 @@ static struct change window_decide(const struct image *img,
 
 /* Gives back the space of clusters that stay.  Nobody can use them for anything
  * else, so there is nothing to wait for; and waiting would be wrong, since the
- * next write goes to the same place.  Failing to costs space and nothing
+ * next write goes to the same place.  A failure costs space and nothing
  * else. */
 static void punch_window(struct image *img, const struct change_window *w)
 {

@@ -2,7 +2,8 @@
  * The COPIED flags of the active disk's tables, where many change at once.
  *
  * Writers are kept out meanwhile.  The refcounts that the flags tell about are
- * made durable first; the flags are at the end, by a flush that has to follow.
+ * made durable first; the flags become durable at the end, by a flush that has
+ * to follow.
  */
 #ifndef WRITE_COPIED_FLAGS_H
 #define WRITE_COPIED_FLAGS_H

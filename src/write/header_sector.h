@@ -34,8 +34,8 @@ int header_sector_update(struct image *img, header_change_fn *change,
 int header_sector_update_locked(struct image *img, header_change_fn *change,
 				void *opaque, struct qcow2_error *err);
 
-/* Writes another first sector, and a barrier.  header_lock is held; memory gets
- * what it says from the caller. */
+/* Writes another first sector, and a barrier.  header_lock is held; the caller
+ * must bring memory up to date. */
 int header_sector_write(struct image *img, const uint8_t sector[SECTOR_BYTES],
 			struct qcow2_error *err);
 

@@ -43,7 +43,7 @@ struct look {
 /*
  * Looks at up to @len bytes (not 0) from @off on.  A bad entry at @off is -EIO,
  * and the corrupt bit is durable then; one further on ends the look, and is
- * reported to who reaches it.  A cluster that keeps its place and only changes
+ * reported when it is reached.  A cluster that keeps its place and only changes
  * its flags is looked at alone.
  *
  * flags: with QCOW2_NOWAIT -EAGAIN rather than wait for the L2 slice, and no

@@ -51,8 +51,7 @@ static int place_fresh(struct image *img, const struct look *l, uint64_t *here,
 	return 0;
 }
 
-/* Clusters that nothing was ever said about, and only those: the others have
- * something to be copied. */
+/* Only clusters with empty entries: the others have something to be copied. */
 static bool keep_fresh(const struct image *img, struct look *l)
 {
 	const struct geometry *g = &img->geo;

@@ -44,9 +44,9 @@ void proof_init(struct image *img, const struct qcow2_open_opts *opts)
 
 /* ---- Raising ------------------------------------------------------------- */
 
-/* The regions of a file that lost its blocks are behind its end no more, so
- * that a block cannot lie among the clusters it describes: another one counts
- * it, durably, before the table has it. */
+/* The regions of a file that lost its blocks are no longer behind its end, so a
+ * block cannot lie among the clusters it describes: another one counts it,
+ * durably, before the table has it. */
 static int make_block(struct image *img, uint64_t cluster_idx,
 		      struct qcow2_error *err)
 {

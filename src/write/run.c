@@ -13,8 +13,9 @@
 #include "write/writer.h"
 
 enum {
-	/* So much data may lie between what is copied on both sides for one
-	 * read to fetch all of it: another access costs more than the bytes. */
+	/* If no more data than this lies between the bytes that are copied on
+	 * both sides, one read fetches all of it: another access costs more
+	 * than the bytes. */
 	READ_THROUGH_MAX = 16 * 1024,
 };
 
@@ -32,8 +33,8 @@ static uint64_t known_place(const struct run *r)
 					: r->guest_off;
 }
 
-/* New clusters, of which the guard is asked: the one of an entry was asked
- * about when the entry was looked at. */
+/* Claims new clusters and asks the guard about them.  It was asked about the
+ * cluster of an entry when the entry was looked at. */
 static int claim_place(struct image *img, struct run *r,
 		       struct qcow2_error *err)
 {

@@ -54,12 +54,12 @@ static int link_table(struct image *img, uint64_t index, uint64_t old_off,
 		return rc;
 	commit_set_l1(c, index, a->claim.host_off | ENTRY_COPIED);
 	if (old_off) {
-		/* It belongs to a snapshot only, and then to anybody. */
+		/* Now it is a snapshot's only, and later anybody's. */
 		guard_remove(&img->writer->guard, QCOW2_OVERLAP_ACTIVE_L2, 1,
 			     old_off);
 		commit_free(c, (struct freed){ old_off, 1, false });
 	}
-	/* A table of zeros says what no table says: it may come late. */
+	/* A table of zeros says the same as no table: it may come late. */
 	if (old_off || !a->claim.reads_zero || !a->durable)
 		commit_order(c);
 	commit_end(c);

@@ -12,7 +12,7 @@
 struct image;
 
 /* Makes durable what was done or undone, and clears the dirty bit.  Returns
- * @rc, what became of the operation, if that is an error. */
+ * @rc, the result of the operation, if that is an error. */
 int unfinished_end(struct image *img, int rc, struct qcow2_error *err);
 
 /* The operation failed with @rc and could not be undone: for want of room that

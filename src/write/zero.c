@@ -220,7 +220,7 @@ static int zero_part(struct image *img, uint64_t end, uint64_t off,
 
 /* Clusters of a data file stay where they are, so nobody frees their space.  It
  * can go at once: before the entries are durable it shows the same zeros, and
- * after them nobody looks.  Failing to costs space and nothing else. */
+ * after them nobody looks.  A failure costs space and nothing else. */
 static void unmap_data_file(struct image *img, uint64_t end, uint64_t off,
 			    unsigned flags)
 {
