@@ -57,8 +57,8 @@ class Resize(case.Case):
         self.assertNotIn("failed", done.out)
 
     def both(self, *args):
-        """Runs ours on one copy and theirs on another; the same outcome, and
-        the same disk."""
+        """Runs ours on one copy and theirs on another; both must have the same
+        outcome and the same disk."""
         for who in ("ours", "theirs"):
             shutil.copy("a.qcow2", f"{who}.qcow2")
         got = self.drop_in("resize", *args[:-1], "ours.qcow2", args[-1])

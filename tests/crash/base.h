@@ -66,7 +66,7 @@ struct base {
 	struct qcow2_store *backing;
 	struct model model;
 	uint8_t *snapshot; /* contents of its disk (of the
-				     * size) reads as, or NULL */
+				     * configuration's size), or NULL */
 	uint64_t leaks;
 	bool crashed; /* crashed state of another base */
 };

@@ -3,7 +3,7 @@
 #include <string.h>
 
 enum {
-	SUBSETS_MAX_EVENTS = 20, /* whatever the effort asks for */
+	SUBSETS_MAX_EVENTS = 20, /* the limit of any effort */
 	PAIRS = 4,
 	DROPS = 4,
 };

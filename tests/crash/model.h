@@ -54,7 +54,7 @@ struct model_snapshot {
 struct model {
 	struct model_rules rules;
 	uint32_t n_sectors;     /* of the disk, the newest number */
-	uint32_t other_sectors; /* which it may have instead */
+	uint32_t other_sectors; /* the other one that it may have */
 	uint32_t room;          /* for disks that grow; beyond: zeros */
 	struct model_sector *sectors;
 	struct model_snapshot snapshots[MODEL_SNAPSHOTS];

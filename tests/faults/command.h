@@ -24,7 +24,7 @@ struct command {
 	struct session_stats stats;
 };
 
-/* Runs plan number @index on a base; false at a violation. */
+/* Runs plan number @index on a base; returns false at a violation. */
 typedef bool command_plan_fn(struct command *cmd, const struct base *b,
 			     const struct workload *w, unsigned index);
 

@@ -28,7 +28,7 @@ struct session {
 	struct model later; /* contents for one who opens the files */
 	bool fired;
 	bool flush_failed;
-	bool barrier_failed; /* which may have ended the image, or not */
+	bool barrier_failed; /* this may have ended the image */
 	char *why;
 };
 

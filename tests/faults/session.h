@@ -58,8 +58,8 @@ struct session_stats {
 	uint64_t faults;
 };
 
-/* Runs the workload again and again.  False at the first violation, *nth and
- * the reason say which. */
+/* Runs the workload again and again.  Returns false at the first violation;
+ * *nth and the reason say which. */
 bool session_run_all(const struct injector *in, const struct base *b,
 		     const struct workload *w, struct session_stats *stats,
 		     uint64_t *nth, char why[WHY_BYTES]);

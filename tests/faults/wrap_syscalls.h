@@ -28,7 +28,7 @@ struct syscall_plan {
 	uint64_t nth;   /* from 1; 0: none */
 	bool persistent;
 	int error; /* errno; 0: a transfer of nothing */
-	/* What is no failure, for every call: */
+	/* These cause no failure, for every call: */
 	unsigned n_eintr; /* times that it is interrupted first */
 	size_t most;      /* bytes of a transfer; 0: no limit */
 };

@@ -21,7 +21,7 @@ struct base {
 	size_t len;
 	struct field *fields;
 	size_t n_fields;
-	uint64_t *places; /* where structures begin */
+	uint64_t *places; /* starts of structures */
 	size_t n_places;
 };
 

@@ -105,7 +105,7 @@ class Case:
         return self.ident.split('.')[0]
 
     def write(self, directory):
-        """Makes the case's files; the path of the image."""
+        """Makes the case's files; returns the path of the image."""
         for sub in ('box', 'cwd', 'out'):
             os.makedirs(os.path.join(directory, sub), exist_ok=True)
         path = os.path.join(directory, 'box', 'img.qcow2')

@@ -191,7 +191,7 @@ class Layout:
             off = self.take(f'{name}.l2.{idx}')
             self.l2[off] = [(0, 0)] * self.per_l2
             l1[idx] = off | COPIED
-        packed = [0, 0]            # where compressed data may go on, its end
+        packed = [0, 0]            # next place for compressed data, its end
         for c in sorted(guest):
             off = l1[c // self.per_l2] & ~COPIED
             self.l2[off][c % self.per_l2] = self._cluster(name, c, guest[c],

@@ -206,7 +206,7 @@ class Run:
             self.fail(name, bad)
 
     def one(self, name):
-        """One command; its result."""
+        """Runs one command; returns its result."""
         case, bench = self.case, self.bench
         os.makedirs(self.target_dir, exist_ok=True)
         out = os.path.join(self.target_dir, 'target.raw')

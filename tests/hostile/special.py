@@ -33,7 +33,7 @@ class Special:
         return os.path.join(self.tmp, name)
 
     def run(self, what, verb, image, accept, limits=None):
-        """One run; `accept` judges the exit code."""
+        """Makes one run; `accept` judges the exit code."""
         self.n += 1
         out = self.path('target.raw')
         r = self.bench.runner.run(self.bench.argv(verb, image, out), self.tmp,

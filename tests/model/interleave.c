@@ -330,7 +330,7 @@ static const struct request kinds[] = {
 
 enum { N_KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 
-/* In sectors: two requests and where they are. */
+/* In sectors: two requests and their places. */
 static const struct {
 	unsigned char off[2], len[2];
 } places[] = {

@@ -36,14 +36,15 @@ int steps_store_new(struct steps *s, struct qcow2_store *inner,
 
 /*
  * Runs @fn(@arg, i) for i below @n, each in its thread.  The first choices are
- * those of *c; what follows is chosen by @rng, or the first one each time
- * without it; *c says afterwards what was chosen.  Returns false when all wait
+ * those of *c; @rng chooses the later ones, or without it the first is taken
+ * each time; *c says afterwards which were taken.  Returns false when all wait
  * for one another for ever; the threads are lost then.
  */
 bool steps_run(struct steps *s, unsigned n, void (*fn)(void *arg, unsigned i),
 	       void *arg, struct choices *c, struct test_rng *rng);
 
-/* The choices of the next interleaving; false after the last. */
+/* Moves on to the choices of the next interleaving; returns false after the
+ * last. */
 bool choices_next(struct choices *c);
 
 #endif

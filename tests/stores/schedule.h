@@ -27,7 +27,8 @@ struct sched;
 struct sched_hold;
 
 struct sched *sched_new(void);
-/* After all stores are gone; frees the holds.  None may still hold a call. */
+/* Frees the holds; all stores must be gone, and no hold may still hold a
+ * call. */
 void sched_free(struct sched *s);
 
 /* @name: the first part of the names of this store's points; copied. */
@@ -40,7 +41,7 @@ int sched_store_new(struct sched *s, const char *name,
 struct sched_hold *sched_hold(struct sched *s, const char *point, uint64_t off,
 			      uint64_t len);
 
-/* Waits until a call is caught; false when none came in ten seconds. */
+/* Waits until a call is caught; returns false when none came in ten seconds. */
 bool sched_wait_caught(struct sched_hold *h);
 bool sched_is_caught(struct sched_hold *h);
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every shell script passes shellcheck; skipped where that is not installed.
+# Every shell script passes shellcheck; skipped if that is not installed.
 #
 #	shell.sh ROOT
 set -eu

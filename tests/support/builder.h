@@ -19,7 +19,7 @@
 
 struct builder {
 	struct qcow2_store *file; /* the image */
-	struct qcow2_store *data; /* where guest data goes: file, or own */
+	struct qcow2_store *data; /* place of guest data: file, or own */
 	struct geometry geo;
 	struct header header;
 	uint64_t next_off; /* of the next free host cluster in file */

@@ -74,9 +74,9 @@ void *guard_alloc(size_t len);
 void guard_free(void *p, size_t len);
 
 /*
- * Runs statements in a child process, where an assert must fail: to show that a
- * validator finds what the test has spoilt.  Nothing of it stays in the test,
- * and the message of the assert is not shown.
+ * Runs statements in a child process, where an assert must fail.  This shows
+ * that a validator finds the damage of the test.  Nothing of it stays in the
+ * test, and the message of the assert is not shown.
  *
  *	ASSERT_ABORTS(d.waiting.n++; dirty_validate(&d));
  */
