@@ -209,8 +209,8 @@ int layer_refuse(const struct layer *l, const char *cannot,
 /* False when no kind of layer has this name. */
 bool layer_find_format(const char *name, enum qcow2_format *format);
 
-/* Of the backing file: the name, its format (NULL: not told), and who names
- * it.  False when the layer has none. */
+/* Fills in the name of the backing file, its format (NULL: not told), and the
+ * file that names it.  False when the layer has none. */
 bool layer_backing(const struct layer *l, struct qcow2_reference *ref);
 
 /* Reads from @l down; past the end of a layer are zeros. */

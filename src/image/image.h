@@ -55,7 +55,7 @@ struct image {
 	struct compressed_reader compressed;
 	struct snapshots snapshots;
 	pthread_mutex_t list_lock; /* held when the list of snapshots is
-				     * replaced, and by who reads it while an
+				     * replaced, and by readers while an
 				     * operation on snapshots may be running */
 	struct bitmaps bitmaps;
 	struct luks luks;

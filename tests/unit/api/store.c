@@ -337,7 +337,7 @@ TEST_WITH(writing_to_a_read_only_store_is_refused_at_open, setup, teardown)
 struct giver {
 	const char *path;
 	unsigned flags;
-	unsigned asked; /* what the reference said */
+	unsigned asked; /* flags of the reference */
 	size_t struct_size;
 	int answer;
 	bool gives;

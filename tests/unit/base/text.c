@@ -100,8 +100,8 @@ static bool is_safe(const char *s, size_t len)
 	return text_is_utf8(s, len);
 }
 
-/* Any bytes into any room: terminated, inside the room, printable; and what
- * was cut says so. */
+/* Any bytes into any room: terminated, inside the room, printable; a cut text
+ * says so. */
 TEST(any_bytes_become_safe_text)
 {
 	struct test_rng rng = test_rng_init(test_seed());

@@ -1,5 +1,5 @@
 /*
- * A qcow2 layer: what it tells the chain of itself.
+ * The answers of a qcow2 layer about itself to the chain.
  */
 #include <errno.h>
 #include <string.h>

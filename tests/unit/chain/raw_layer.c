@@ -18,7 +18,7 @@ static void ok(int rc)
 	assert_int_equal(rc, 0);
 }
 
-/* A raw disk of 0x11 in memory, and what it costs to change it. */
+/* A raw disk of 0x11 in memory, and the calls that its changes cost. */
 struct rig {
 	struct qcow2_store *mem;
 	struct qcow2_store *store;

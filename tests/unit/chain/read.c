@@ -21,7 +21,7 @@ struct model {
 	struct builder layers[LAYERS_MAX];
 	struct qcow2_store *raw; /* bottom, if it is raw */
 	unsigned n_layers;       /* qcow2 layers */
-	uint8_t *bytes;          /* what the chain so far reads as */
+	uint8_t *bytes;          /* the bytes of the chain so far */
 	uint64_t size;
 };
 

@@ -74,8 +74,8 @@ TEST(what_began_after_the_ticket_may_hold_it_but_not_end_it)
 
 /*
  * Threads look a slot up, use the object in it, and put another in its place;
- * what was replaced is destroyed when its ticket is over.  Nobody may ever see
- * a destroyed one.
+ * the old object is destroyed when its ticket is over.  Nobody may ever see a
+ * destroyed one.
  */
 enum { THREADS = 2, ROUNDS = 100, OBJECTS = 64, ALIVE = 1 };
 

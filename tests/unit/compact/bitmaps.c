@@ -192,8 +192,8 @@ TEST(a_failure_leaves_them_where_they_can_be_read)
 	rig_free(r);
 }
 
-/* Every prefix of what was written, and every one without one write that no
- * barrier had made durable. */
+/* Every prefix of the writes, and every one without one write that no barrier
+ * had made durable. */
 TEST(a_crash_leaves_them_whole)
 {
 	struct rig *r = make();

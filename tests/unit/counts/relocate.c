@@ -1,5 +1,5 @@
 /*
- * Refcount metadata that moves: what is told to the overlap guard.
+ * Refcount metadata that moves: the messages to the overlap guard.
  */
 #include "counts/relocate.h"
 

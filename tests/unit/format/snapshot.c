@@ -316,8 +316,8 @@ TEST(the_l1_table_of_a_snapshot_keeps_the_rules)
 	}
 }
 
-/* Random tables: nothing outside the buffer, and what decodes is the same
- * after being written again. */
+/* Random tables: nothing outside the buffer is read, and entries that decode
+ * are the same after being written again. */
 TEST(hostile_tables_do_no_harm)
 {
 	struct test_rng rng = test_rng_init(test_seed());

@@ -1,7 +1,6 @@
 /*
  * A disk for tests: extents and bytes as the test wants them, failures where
- * it wants them, and a record of what was asked.  Stands in for chain/ at link
- * time.
+ * it wants them, and a record of the calls.  Stands in for chain/ at link time.
  */
 #ifndef FAKE_DISK_H
 #define FAKE_DISK_H

@@ -163,7 +163,7 @@ TEST(a_corrupt_image_is_refused_as_it_is)
 	store_unref(s);
 }
 
-/* H18: what refcounts cannot explain is not written to. */
+/* H18: an image with damage besides its refcounts is not written to. */
 TEST(damage_besides_keeps_the_bit)
 {
 	struct qcow2_store *s = fresh();

@@ -271,7 +271,7 @@ TEST(a_full_refcount_stops_it_and_nothing_changes)
 	rig_close(&r);
 	rig_check(&r);
 	rig_open(&r);
-	/* The disk has all of what the snapshot has: a third reference. */
+	/* The disk has all that the snapshot has: a third reference. */
 	rig_write(&r, 4, 300 * 1024, 0);
 	rig_delete(&r, "a");
 	rig_expect(&r);

@@ -43,7 +43,7 @@ static inline void rig_open(struct rig *r)
 		rig_fail("open", &err);
 }
 
-/* The image is what its headers promise; no request is under way. */
+/* The image keeps the promises of its headers; no request is under way. */
 static inline void rig_validate(const struct rig *r)
 {
 	const struct image *img = r->img->disk->layers[0].image;

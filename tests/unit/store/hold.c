@@ -1,5 +1,5 @@
 /*
- * Holders of a store: n readers or one writer, and what they ask of the lock.
+ * Holders of a store: n readers or one writer, and their calls of the lock.
  */
 #include <errno.h>
 

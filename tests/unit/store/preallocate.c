@@ -39,7 +39,7 @@ static void filled_free(struct filled *f)
 	record_log_free(f->log);
 }
 
-/* Zeros in the range, and what was there around it. */
+/* Zeros in the range, and the old bytes around it. */
 static void expect_zeros(struct qcow2_store *s)
 {
 	uint8_t *buf = malloc(SIZE);

@@ -212,7 +212,7 @@ TEST_WITH(a_replaced_file_that_is_gone_is_not_missed, enter, leave)
 	no_tmpfile = false;
 }
 
-/* Between the look at the name and the exchange. */
+/* The file comes between the look at the name and the exchange. */
 TEST_WITH(a_file_that_came_in_the_last_moment_gets_its_name_back, enter, leave)
 {
 	struct publish p;

@@ -72,7 +72,7 @@ static void fake_close(void *self)
 	((struct fake *)self)->n_closes++;
 }
 
-/* Writes arrive; zeroing is not there. */
+/* It can write, but not zero. */
 static const struct qcow2_store_ops plain_ops = {
 	.struct_size = sizeof(plain_ops),
 	.preadv = fake_rw,

@@ -233,7 +233,7 @@ TEST(data_that_is_a_table_is_not_overwritten)
 /* ---- The number of look-ups ---------------------------------------------- */
 
 struct asked {
-	uint64_t n_slices; /* how often the L2 cache was asked for a slice */
+	uint64_t n_slices; /* times that the L2 cache was asked for a slice */
 	uint64_t n_guard;  /* and the guard about host clusters */
 };
 

@@ -195,7 +195,7 @@ static const struct want wants[] = {
 
 enum { N_WANTS = sizeof(wants) / sizeof(wants[0]) };
 
-static uint8_t *old_disk; /* what the snapshot has */
+static uint8_t *old_disk; /* contents of the snapshot */
 
 static inline void compress(struct rig *r, uint8_t value, uint64_t off)
 {
