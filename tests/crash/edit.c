@@ -230,7 +230,8 @@ uint32_t edit_zero_shared(struct qcow2_store *file)
 	uint32_t i = 0;
 	uint64_t desc;
 
-	/* An entry without COPIED in a table that has a copy of its own. */
+	/* This looks for an entry without COPIED in a table that has a copy of
+	 * its own. */
 	for (;; i++) {
 		desc = get64(&e, table + i * e.g.l2_entry_bytes);
 		if ((desc & ENTRY_OFFSET_MASK) && !(desc & ENTRY_COPIED))

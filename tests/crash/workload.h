@@ -65,7 +65,8 @@ void workload_print(const struct workload *w, char *text, size_t size);
 
 void workload_add(struct workload *w, struct op op);
 
-/* True when the return of the operation makes everything before it durable. */
+/* Returns true when the return of the operation makes everything before it
+ * durable. */
 static inline bool op_settles(const struct op *op)
 {
 	return op->kind == OP_FLUSH || op->kind == OP_REOPEN || op->fua;

@@ -64,7 +64,7 @@ bool session_run_all(const struct injector *in, const struct base *b,
 		     const struct workload *w, struct session_stats *stats,
 		     uint64_t *nth, char why[WHY_BYTES]);
 
-/* Only with the n-th call failing. */
+/* Runs the workload only with the n-th call failing. */
 bool session_run(const struct injector *in, const struct base *b,
 		 const struct workload *w, uint64_t nth, bool *reached,
 		 char why[WHY_BYTES]);

@@ -33,7 +33,7 @@ uint64_t wrap_syscalls_syncs_fired(void)
 	return n_syncs_fired;
 }
 
-/* True when the call ends here, with errno. */
+/* Returns true when the call ends here, with errno. */
 static bool ends(unsigned call)
 {
 	uint64_t n;

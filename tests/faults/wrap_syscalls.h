@@ -35,7 +35,7 @@ struct syscall_plan {
 
 void wrap_syscalls_arm(const struct syscall_plan *plan);
 uint64_t wrap_syscalls_fired(void);
-/* Of these, CALL_SYNC. */
+/* Those of them that are CALL_SYNC. */
 uint64_t wrap_syscalls_syncs_fired(void);
 
 #endif

@@ -244,7 +244,7 @@ static void snapshots(void)
 	snapshot_encode(&w, &s);
 	save(&w, "snapshot", "two");
 
-	/* As version 2 writes them: no extra data. */
+	/* Version 2 writes them without extra data. */
 	w = start();
 	write_be64(&w, 1 << 20);
 	write_be64(&w, 1 << 24);

@@ -189,8 +189,8 @@ class Run:
         self.failures += [Failure(self.case, command, c) for c in complaints]
 
     def dumps(self):
-        """Nothing keeps the metadata from being printed, but that there is no
-        header, or that more than one call prints."""
+        """Each command prints the metadata, unless there is no header, or it is
+        more than one call prints."""
         for name in filter(self.takes, DUMPS):
             r = self.bench.runner.run(
                 self.bench.argv(name, self.image, None), self.cwd,

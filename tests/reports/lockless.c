@@ -88,7 +88,7 @@ static int fail_or(const char *variable, const char *name, int fd, int arg)
 int fsync(int fd);
 int fchmod(int fd, mode_t mode);
 
-/* Of directories only: files must reach the disk. */
+/* This fails for directories only: files must reach the disk. */
 int fsync(int fd)
 {
 	struct stat st;

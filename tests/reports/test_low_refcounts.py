@@ -36,8 +36,8 @@ class LowRefcounts(Case):
 
     def combinations(self, odd=0):
         """Every kind of image, weak in every second place; the places differ
-        from test to test.  Of those that differ in the width of refcounts
-        only, each is weak in some of the places."""
+        from test to test.  Images that differ only in the width of refcounts
+        are each weak in some of the places."""
         similar = ["w2", "w4", "w8", "w32"]
         for turn, (kind, path) in enumerate(self.kinds.items()):
             for number, place in enumerate(low.PLACES):

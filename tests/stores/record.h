@@ -53,13 +53,13 @@ const struct record_event *record_event(struct record_log *log, size_t i);
 struct record_event record_copy(struct record_log *log, size_t i);
 uint64_t record_now(struct record_log *log);
 
-/* True when a crash at @time cannot undo the event: a flush of its file began
- * after the event had ended, and succeeded by then. */
+/* Returns true when a crash at @time cannot undo the event: a flush of its file
+ * began after the event had ended, and succeeded by then. */
 bool record_is_durable(struct record_log *log, size_t i, uint64_t time);
 
 /* Applies one event to an image; flushes do nothing. */
 int record_apply(struct qcow2_store *image, const struct record_event *ev);
-/* Only bytes [from, to) of a write or zeroing: a torn one. */
+/* Applies only bytes [from, to) of a write or zeroing: a torn one. */
 int record_apply_part(struct qcow2_store *image, const struct record_event *ev,
 		      uint64_t from, uint64_t to);
 

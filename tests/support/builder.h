@@ -58,7 +58,7 @@ void builder_set_entry(struct builder *b, uint64_t guest_off,
 		       struct l2_entry e);
 
 /* Compresses a cluster at @src, stores it packed to the byte, and sets the
- * entry.  False when it does not shrink. */
+ * entry.  Returns false when the cluster does not shrink. */
 bool builder_add_compressed(struct builder *b, uint64_t guest_off,
 			    const void *src);
 

@@ -33,7 +33,7 @@ static inline bool rules_table(uint32_t cluster_bits, uint64_t off,
 	       off <= end && bytes <= end - off;
 }
 
-/* Of header_decode() from @len bytes. */
+/* The rules of header_decode() from @len bytes. */
 static inline bool rules_header_decoded(const struct header *h, size_t len)
 {
 	if (h->version == 2)
@@ -62,7 +62,7 @@ static inline bool rules_header_l1(const struct header *h, uint64_t file_size)
 	       rules_table(h->cluster_bits, h->l1_off, bytes, file_size);
 }
 
-/* Of header_validate(). */
+/* The rules of header_validate(). */
 static inline bool rules_header_valid(const struct header *h,
 				      uint64_t file_size)
 {
@@ -90,7 +90,7 @@ static inline bool rules_header_valid(const struct header *h,
 	return h->crypt_method <= 2 && h->compression_type == (zstd ? 1 : 0);
 }
 
-/* Of extensions_decode(). */
+/* The rules of extensions_decode(). */
 static inline bool rules_extensions(const struct extensions *x,
 				    const struct header *h, uint64_t file_size)
 {
@@ -123,7 +123,7 @@ static inline bool rules_data(const struct geometry *g, struct l2_entry e,
 	return g->has_data_file ? off == same : off >= g->cluster_size;
 }
 
-/* Of l2_entry_unreadable() for the entries that it lets through. */
+/* The rules of l2_entry_unreadable() for the entries that it lets through. */
 static inline bool rules_readable(const struct geometry *g, struct l2_entry e,
 				  uint64_t guest_off, uint64_t file_size,
 				  uint64_t data_size)
@@ -147,7 +147,7 @@ static inline bool rules_readable(const struct geometry *g, struct l2_entry e,
 	return true;
 }
 
-/* Of bitmap_validate(). */
+/* The rules of bitmap_validate(). */
 static inline bool rules_bitmap(const struct geometry *g,
 				const struct bitmap *b, uint64_t file_size)
 {
@@ -159,7 +159,7 @@ static inline bool rules_bitmap(const struct geometry *g,
 			   b->table_size * UINT64_C(8), file_size);
 }
 
-/* Of luks_decode(). */
+/* The rules of luks_decode(). */
 static inline bool rules_luks(const struct luks_header *l, uint64_t area_len)
 {
 	if (l->key_bytes < 1 || l->key_bytes > 64 || !l->digest_iterations ||
