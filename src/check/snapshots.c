@@ -159,7 +159,7 @@ int check_snapshot_entry(struct check *c, uint64_t *off, struct snapshot *s,
 		return read_long(c, p, off, s, bad, err);
 	len = p ? snapshot_entry_bytes(p) : SNAPSHOT_HEADER_BYTES;
 	*bad = DEFECT_SNAPSHOT_TABLE;
-	/* If the number of entries is not known, zeros are no entry. */
+	/* If the number of entries is made up, zeros are no entry. */
 	if (c->snapshots_count == COUNT_MADE_UP &&
 	    (!p || is_zero(p, SNAPSHOT_HEADER_BYTES)))
 		return 1;

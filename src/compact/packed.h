@@ -12,7 +12,7 @@
  *                  makes more free for those behind them.
  *   PACKED_END     pieces behind the goal move into gaps and free clusters
  *                  before it.
- *   PACKED_REST    where none there is large enough, into any other.
+ *   PACKED_REST    pieces too large for all of these move into any other.
  *
  * A piece keeps its place in its first sector, so that its descriptor changes
  * in the offset alone and two neighbours that share a sector can share it at

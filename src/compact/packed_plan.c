@@ -66,7 +66,7 @@ struct rows {
 	bool use_free;
 	uint32_t shift;   /* clusters to sectors */
 	uint64_t at;      /* the next sector to look at */
-	uint64_t cluster; /* what is known is about this one; 0: none */
+	uint64_t cluster; /* room and rank are of this one; 0: none */
 	enum packed_plan_room room;
 	uint64_t rank;
 	uint64_t values_from; /* of the refcounts that were read */

@@ -16,7 +16,7 @@
 #include "format/fault.h"
 #include "format/limits.h"
 
-/* Incompatible features: software must know all of them to open the image. */
+/* Incompatible features: a reader must know every one that is set. */
 #define INCOMPAT_DIRTY (UINT64_C(1) << 0)
 #define INCOMPAT_CORRUPT (UINT64_C(1) << 1)
 #define INCOMPAT_DATA_FILE (UINT64_C(1) << 2)
