@@ -1684,7 +1684,8 @@ struct qcow2_convert_opts {
  * The fast levels of zlib's format, 1 to 3, each a little slower and better
  * than the one before: several times as fast as zlib's level 1.  Every reader
  * of zlib clusters reads them.  A library that was built without ISA-L returns
- * -ENOTSUP.  Processors of another kind may make other bytes at these levels.
+ * -ENOTSUP.  At these levels the bytes of a cluster may differ from one time to
+ * the next; what they read as never does.
  */
 #define QCOW2_LEVEL_FAST(n) (0x100u + (n))
 

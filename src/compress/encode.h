@@ -3,7 +3,8 @@
  *
  * The same input, codec and level give the same bytes whatever encoder is
  * used, so that many threads can share one pool and the output of a job does
- * not depend on their number.
+ * not depend on their number.  Of the fast levels this is not promised: see
+ * fast_encoder.c.
  */
 #ifndef COMPRESS_ENCODE_H
 #define COMPRESS_ENCODE_H

@@ -10,7 +10,7 @@
  * Writes what @src reads as into @dst, which nobody else uses, has at least
  * the size of @src, and so far reads as @backing (NULL: as zeros).  The same
  * disks and options give the same bytes in the files of @dst whatever the
- * number of threads.  Memory: two windows of at most 2 MiB for each thread.
+ * number of threads, but for the fast levels of compression.  Memory: two windows of at most 2 MiB for each thread.
  */
 int ops_fill(struct disk *src, struct disk *dst, struct disk *backing,
 	     const struct qcow2_convert_opts *opts, struct qcow2_error *err);

@@ -74,6 +74,11 @@ def cases(fast):
                            "--compress-level", level]
 
 
+def may_differ(options):
+    """ISA-L, which the fast levels use, does not always find the same matches."""
+    return any(option.startswith("fast") for option in options)
+
+
 def check(qcow2, source, options):
     made = set()
     for i, threads in enumerate(THREADS):
@@ -83,7 +88,9 @@ def check(qcow2, source, options):
         run(qcow2, "convert", "-O", "qcow2", "-m", threads, *options, source,
             "o.qcow2")
         made.add(digest("o.qcow2"))
-    if len(made) != 1:
+        if may_differ(options):
+            run(qcow2, "compare", "-q", "s.raw", "o.qcow2")
+    if len(made) != 1 and not may_differ(options):
         print(f"FAILED {source} {options}: {len(made)} different images")
         return 1
     run(qcow2, "compare", "-q", "s.raw", "o.qcow2")
