@@ -76,7 +76,7 @@ void placing_note(const struct cli *cli, const struct common *common,
 void placing_note_failure(const struct cli *cli, const struct placing *p)
 {
 	if (p->where.how == QCOW2_PLACED_IN_PLACE)
-		cli_hint(cli, "the target is written in place: its old "
-			      "contents may be lost, and the new ones are not "
-			      "complete");
+		cli_hint(cli, "the target is written in place: what it "
+			      "held before may be lost, and the new contents "
+			      "are not complete");
 }
