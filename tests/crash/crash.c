@@ -6,7 +6,7 @@
  *
  *	--seed N        of everything random; else the clock
  *	--states N      about so many distinct states per slice; 0: no limit;
- *	                else 20000, or 4000 under a sanitizer
+ *	                else 20000, or 1000 under a sanitizer
  *	--config NAME   only this configuration
  *	--ops TEXT      this workload instead of a slice's (see workload.h)
  *	--all N         take all subsets of up to N events
@@ -33,7 +33,7 @@
 #include "crash/trial.h"
 #include "support/amount.h"
 
-enum { VIOLATIONS_MAX = 3, DEFAULT_STATES = TEST_AMOUNT(20000, 4000) };
+enum { VIOLATIONS_MAX = 3, DEFAULT_STATES = TEST_AMOUNT(20000, 1000) };
 
 struct run {
 	struct trial_env env;
