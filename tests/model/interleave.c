@@ -4,7 +4,7 @@
  *	interleave [--seed N] [--limit N] [--part I/N] [--only N] pairs|triples
  *
  * The limit counts the orders of one pair, or the triples.  Without --limit it
- * is 100 and 1000, or 30 and 200 under a sanitizer.
+ * is 100 and 1000, or 10 and 100 under a sanitizer.
  *
  * In every order the disk must read as if the requests had come one after the
  * other, a read must have seen each sector as it was at some time, and the
@@ -401,7 +401,7 @@ static bool is_mine(const struct totals *t, uint64_t number)
 /* This is more orders than most pairs have; the other pairs get a sample. */
 static uint64_t usual_limit(bool triples)
 {
-	return triples ? TEST_AMOUNT(1000, 200) : TEST_AMOUNT(100, 30);
+	return triples ? TEST_AMOUNT(1000, 100) : TEST_AMOUNT(100, 10);
 }
 
 /* All interleavings; beyond the limit, as many at random. */
