@@ -299,12 +299,14 @@ struct l2_entry map_window_entry(const struct map_window *w,
 		(const _Atomic uint64_t
 			 *)(const void *)(w->slice->data +
 					  (w->first + i) * g->l2_entry_bytes);
-	struct l2_entry e = { load_be64(word), 0 };
+	struct l2_entry e = { 0, 0 };
 	uint32_t seq;
 
 	assert(i < w->n_entries);
-	if (!g->extended_l2)
+	if (!g->extended_l2) {
+		e.desc = load_be64(word);
 		return e;
+	}
 	do {
 		seq = atomic_load(&w->slice->seq);
 		e.desc = load_be64(&word[0]);
