@@ -108,8 +108,8 @@ static void parse(struct command *cmd, int argc, char **argv)
 	}
 }
 
-/* No power of 5 shares a factor with the number of plans, so each is met.  A workload that
- * is asked for is not left out. */
+/* No power of 5 shares a factor with the number of plans, so each is met.  A
+ * workload that is asked for is not left out. */
 static unsigned usual_sample(const struct command *cmd)
 {
 	return cmd->ops ? 1 : TEST_AMOUNT(5, 25);
