@@ -1,8 +1,11 @@
 #include "write/inflight.h"
 
 #include <assert.h>
+#include <time.h>
 
 #include "base/cleanup.h"
+
+enum { ADVANCE_AGAIN_NS = 1000000 };
 
 static size_t shard_index(uint64_t off)
 {
@@ -35,11 +38,20 @@ void inflight_shard_validate(const struct inflight_shard *s)
 
 void inflight_init(struct inflight *f)
 {
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	for (unsigned i = 0; i < INFLIGHT_SHARDS; i++) {
 		pthread_mutex_init(&f->shards[i].lock, NULL);
-		pthread_cond_init(&f->shards[i].left, NULL);
+		pthread_cond_init(&f->shards[i].left, &attr);
 		f->shards[i].ranges = NULL;
+		f->shards[i].n_left = 0;
 	}
+	pthread_condattr_destroy(&attr);
+	pthread_mutex_init(&f->carriers_lock, NULL);
+	f->carriers = NULL;
+	atomic_init(&f->has_carriers, false);
 }
 
 void inflight_release(struct inflight *f)
@@ -49,7 +61,71 @@ void inflight_release(struct inflight *f)
 		pthread_mutex_destroy(&f->shards[i].lock);
 		pthread_cond_destroy(&f->shards[i].left);
 	}
+	assert(!f->carriers);
+	pthread_mutex_destroy(&f->carriers_lock);
 }
+
+/* ---- Carriers ------------------------------------------------------------ */
+
+void inflight_add_carrier(struct inflight *f, struct inflight_carrier *c)
+{
+	SCOPED_LOCK(&f->carriers_lock);
+
+	c->next = f->carriers;
+	f->carriers = c;
+	atomic_store(&f->has_carriers, true);
+}
+
+void inflight_remove_carrier(struct inflight *f, struct inflight_carrier *c)
+{
+	struct inflight_carrier **p = &f->carriers;
+	SCOPED_LOCK(&f->carriers_lock);
+
+	while (*p != c) {
+		assert(*p);
+		p = &(*p)->next;
+	}
+	*p = c->next;
+	atomic_store(&f->has_carriers, f->carriers != NULL);
+}
+
+static void advance_all(struct inflight *f)
+{
+	SCOPED_LOCK(&f->carriers_lock);
+
+	for (struct inflight_carrier *c = f->carriers; c; c = c->next)
+		c->advance(c->opaque);
+}
+
+static void wait_a_moment(struct inflight_shard *s)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += ADVANCE_AGAIN_NS;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_cond_timedwait(&s->left, &s->lock, &until);
+}
+
+/* Until a range of the shard was left, or for a moment; with the shard's lock,
+ * which is given up meanwhile. */
+static void shard_wait(struct inflight *f, struct inflight_shard *s)
+{
+	uint64_t before = s->n_left;
+
+	if (!atomic_load(&f->has_carriers)) {
+		pthread_cond_wait(&s->left, &s->lock);
+		return;
+	}
+	mutex_unlock(&s->lock);
+	advance_all(f);
+	mutex_lock(&s->lock);
+	if (s->n_left == before)
+		wait_a_moment(s);
+}
+
+/* ---- Ranges -------------------------------------------------------------- */
 
 static struct inflight_shard *inflight_shard_of(struct inflight *f,
 						uint64_t off)
@@ -79,7 +155,7 @@ bool inflight_enter(struct inflight *f, struct inflight_range *r, uint64_t off,
 	while (overlaps_any(s, NULL, off, end)) {
 		if (!wait)
 			return false;
-		pthread_cond_wait(&s->left, &s->lock);
+		shard_wait(f, s);
 	}
 	*r = (struct inflight_range){ s->ranges, off, end };
 	s->ranges = r;
@@ -98,6 +174,7 @@ static void inflight_shard_remove(struct inflight_shard *s,
 		p = &(*p)->next;
 	}
 	*p = r->next;
+	s->n_left++;
 	pthread_cond_broadcast(&s->left);
 }
 
@@ -124,7 +201,8 @@ bool inflight_widen(struct inflight *f, struct inflight_range *r, uint64_t off,
 
 /* Enters first and waits then: writers that keep coming must not keep the
  * freeze out for ever. */
-static void shard_freeze(struct inflight_shard *s, struct inflight_range *r)
+static void shard_freeze(struct inflight *f, struct inflight_shard *s,
+			 struct inflight_range *r)
 {
 	SCOPED_LOCK(&s->lock);
 	SCOPED_VALIDATE(inflight_shard, s);
@@ -134,13 +212,13 @@ static void shard_freeze(struct inflight_shard *s, struct inflight_range *r)
 	*r = (struct inflight_range){ s->ranges, 0, UINT64_MAX };
 	s->ranges = r;
 	while (s->ranges != r || r->next)
-		pthread_cond_wait(&s->left, &s->lock);
+		shard_wait(f, s);
 }
 
 void inflight_freeze(struct inflight *f, struct inflight_freeze *z)
 {
 	for (unsigned i = 0; i < INFLIGHT_SHARDS; i++)
-		shard_freeze(&f->shards[i], &z->all[i]);
+		shard_freeze(f, &f->shards[i], &z->all[i]);
 }
 
 void inflight_thaw(struct inflight *f, struct inflight_freeze *z)

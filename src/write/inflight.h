@@ -4,11 +4,16 @@
  * The disk is divided into regions, each with its own lock, so that writers in
  * different places never meet.  A range lies in one region.  A request that has
  * to wait holds nothing while waiting.
+ *
+ * The bytes of some requests are carried by the kernel, and their ranges are
+ * left when somebody looks after the results.  Whoever waits does that himself
+ * (struct inflight_carrier): he may be the one who ought to have done it.
  */
 #ifndef WRITE_INFLIGHT_H
 #define WRITE_INFLIGHT_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,10 +34,23 @@ struct inflight_shard {
 	pthread_mutex_t lock;
 	pthread_cond_t left;
 	struct inflight_range *ranges;
+	uint64_t n_left; /* ranges that were left so far */
+};
+
+/* A queue of requests whose bytes are carried elsewhere. */
+struct inflight_carrier {
+	struct inflight_carrier *next;
+	/* Ends the requests whose bytes have arrived.  Must neither wait for
+	 * ranges nor add or remove carriers. */
+	void (*advance)(void *opaque);
+	void *opaque;
 };
 
 struct inflight {
 	struct inflight_shard shards[INFLIGHT_SHARDS];
+	pthread_mutex_t carriers_lock; /* taken with no shard's lock held */
+	struct inflight_carrier *carriers;
+	_Atomic bool has_carriers; /* read without the lock */
 };
 
 /* The caller must hold the lock of the shard, or have the image to itself. */
@@ -40,6 +58,11 @@ VALIDATOR(inflight_shard);
 
 void inflight_init(struct inflight *f);
 void inflight_release(struct inflight *f);
+
+/* Before the first range of its requests is entered, and after the last was
+ * left. */
+void inflight_add_carrier(struct inflight *f, struct inflight_carrier *c);
+void inflight_remove_carrier(struct inflight *f, struct inflight_carrier *c);
 
 /* The end of the region that @off lies in. */
 static inline uint64_t inflight_region_end(uint64_t off)

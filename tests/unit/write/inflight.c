@@ -199,3 +199,63 @@ TEST(ranges_that_are_not_as_they_should_be_are_found)
 	inflight_leave(&f, &a);
 	inflight_release(&f);
 }
+
+/* ---- Carriers ------------------------------------------------------------ */
+
+/* Somebody whose request ends when it is looked after for the third time. */
+struct carried_range {
+	struct inflight *f;
+	struct inflight_range range;
+	unsigned asked;
+};
+
+static void look_after(void *opaque)
+{
+	struct carried_range *c = opaque;
+
+	if (++c->asked == 3)
+		inflight_leave(c->f, &c->range);
+}
+
+static void carried_enter(struct carried_range *c, struct inflight *f,
+			  struct inflight_carrier *carrier)
+{
+	*c = (struct carried_range){ .f = f };
+	*carrier =
+		(struct inflight_carrier){ .advance = look_after, .opaque = c };
+	inflight_add_carrier(f, carrier);
+	assert_true(inflight_enter(f, &c->range, 0, 512, false));
+}
+
+/* Nobody else would: the thread that waits is the one that has the request. */
+TEST(who_waits_looks_after_what_is_carried)
+{
+	struct inflight_carrier carrier;
+	struct carried_range c;
+	struct inflight_range r;
+	struct inflight f;
+
+	inflight_init(&f);
+	carried_enter(&c, &f, &carrier);
+	assert_true(inflight_enter(&f, &r, 0, 4096, true));
+	assert_int_equal(c.asked, 3);
+	inflight_leave(&f, &r);
+	inflight_remove_carrier(&f, &carrier);
+	inflight_release(&f);
+}
+
+TEST(a_freeze_looks_after_what_is_carried)
+{
+	struct inflight_carrier carrier;
+	struct carried_range c;
+	struct inflight_freeze z;
+	struct inflight f;
+
+	inflight_init(&f);
+	carried_enter(&c, &f, &carrier);
+	inflight_freeze(&f, &z);
+	assert_int_equal(c.asked, 3);
+	inflight_thaw(&f, &z);
+	inflight_remove_carrier(&f, &carrier);
+	inflight_release(&f);
+}
