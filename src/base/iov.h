@@ -106,6 +106,33 @@ static inline void iov_zero(struct iov_cursor *c, uint64_t len)
 	}
 }
 
+/* Both end with the vector, should it be shorter. */
+static inline void iov_skip(struct iov_cursor *c, uint64_t len)
+{
+	while (len) {
+		struct iovec piece = iov_next(c, len);
+
+		if (!piece.iov_len)
+			return;
+		len -= piece.iov_len;
+	}
+}
+
+static inline void iov_copy_out(struct iov_cursor *c, void *dst, uint64_t len)
+{
+	char *p = dst;
+
+	while (len) {
+		struct iovec piece = iov_next(c, len);
+
+		if (!piece.iov_len)
+			return;
+		memcpy(p, piece.iov_base, piece.iov_len);
+		p += piece.iov_len;
+		len -= piece.iov_len;
+	}
+}
+
 static inline void iov_copy_in(struct iov_cursor *c, const void *src,
 			       uint64_t len)
 {

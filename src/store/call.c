@@ -62,9 +62,9 @@ static int call_fail(const struct qcow2_store *s, int rc, const char *what,
 	return error_set(err, rc, "%s: cannot %s: %s", s->label, what, why);
 }
 
-static int fail_range(const struct qcow2_store *s, int rc, const char *what,
-		      uint64_t len, uint64_t off, const char *why,
-		      struct qcow2_error *err)
+int call_fail_range(const struct qcow2_store *s, int rc, const char *what,
+		    uint64_t len, uint64_t off, const char *why,
+		    struct qcow2_error *err)
 {
 	return error_set(err, rc,
 			 "%s: cannot %s %" PRIu64 " bytes at offset %" PRIu64
@@ -81,11 +81,9 @@ static int call_check_change(const struct qcow2_store *s,
 	return store_check_here(s, err);
 }
 
-/* Everything that a store does with bytes ends here, and is counted: one call
- * of @kind and @len bytes.  To wait, or not to have the operation, is no
- * failure. */
-static int call_count(struct qcow2_store *s, int rc, enum store_number kind,
-		      uint64_t len)
+/* To wait, or not to have the operation, is no failure. */
+int call_count(struct qcow2_store *s, int rc, enum store_number kind,
+	       uint64_t len)
 {
 	if (rc == 0)
 		tally_count(&s->done, kind, len);
@@ -109,8 +107,8 @@ int store_preadv(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
 	reason_clear(&reason);
 	rc = s->ops.preadv(s->self, iov, iovcnt, off, flags, &reason);
 	rc = call_count(s, answer(rc, "preadv", &reason), STORE_READS, len);
-	return rc < 0 ? fail_range(s, rc, "read", len, off, words(rc, &reason),
-				   err)
+	return rc < 0 ? call_fail_range(s, rc, "read", len, off,
+					words(rc, &reason), err)
 		      : 0;
 }
 
@@ -157,8 +155,8 @@ int store_pwritev(struct qcow2_store *s, const struct iovec *iov, int iovcnt,
 		     ? s->ops.pwritev(s->self, iov, iovcnt, off, flags, &reason)
 		     : -ENOTSUP;
 	rc = call_count(s, answer(rc, "pwritev", &reason), STORE_WRITES, len);
-	return rc < 0 ? fail_range(s, rc, "write", len, off, words(rc, &reason),
-				   err)
+	return rc < 0 ? call_fail_range(s, rc, "write", len, off,
+					words(rc, &reason), err)
 		      : 0;
 }
 
@@ -227,8 +225,8 @@ int store_zero(struct qcow2_store *s, uint64_t len, uint64_t off,
 	if (rc == -ENOTSUP && !(flags & QCOW2_STORE_NO_FALLBACK))
 		return write_zeros_inside(s, len, off, flags & WRITE_FLAGS,
 					  err);
-	return rc < 0 ? fail_range(s, rc, "zero", len, off, words(rc, &reason),
-				   err)
+	return rc < 0 ? call_fail_range(s, rc, "zero", len, off,
+					words(rc, &reason), err)
 		      : 0;
 }
 
@@ -329,8 +327,8 @@ int store_extent(struct qcow2_store *s, uint64_t *len, uint64_t off,
 	}
 	rc = answer_extent(rc, part, *len, &reason);
 	if (rc < 0)
-		return fail_range(s, rc, "find the holes in", *len, off,
-				  words(rc, &reason), err);
+		return call_fail_range(s, rc, "find the holes in", *len, off,
+				       words(rc, &reason), err);
 	*len = part;
 	*is_data = data != 0;
 	return 0;

@@ -21,6 +21,7 @@
 #include "base/text.h"
 #include "store/file_impl.h"
 #include "store/store.h"
+#include "store/transfer.h"
 
 #define DEFAULT_ALIGN 4096
 #define SECTOR_BYTES 512
@@ -357,6 +358,7 @@ int store_file_from_fd(int fd, const char *name, unsigned flags,
 		return rc;
 	}
 	store_set_abandon(*out, file_close);
+	store_set_transfer_ops(*out, &file_transfer_ops);
 	if (f->fd != fd)
 		close(fd);
 	return 0;

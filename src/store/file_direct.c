@@ -131,17 +131,6 @@ static int read_edges(struct file *f, const struct file_direct_window *w)
 	return rc;
 }
 
-static void gather(struct iov_cursor *c, uint8_t *dst, uint64_t len)
-{
-	while (len) {
-		struct iovec piece = iov_next(c, len);
-
-		memcpy(dst, piece.iov_base, piece.iov_len);
-		dst += piece.iov_len;
-		len -= piece.iov_len;
-	}
-}
-
 static int write_windows(struct file *f, uint8_t *buf, uint64_t size,
 			 struct iov_cursor *c, uint64_t off, uint64_t end)
 {
@@ -152,7 +141,7 @@ static int write_windows(struct file *f, uint8_t *buf, uint64_t size,
 
 		if (rc < 0)
 			return rc;
-		gather(c, w.buf + (w.from - w.pos), w.to - w.from);
+		iov_copy_out(c, w.buf + (w.from - w.pos), w.to - w.from);
 		rc = file_write_plain(f, &iov, 1, w.pos, 0);
 		if (rc < 0)
 			return rc;

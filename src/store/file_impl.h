@@ -6,6 +6,7 @@
  *	file_direct.c  O_DIRECT for what is not aligned
  *	file_space.c   zeroing, punching, truncation, holes
  *	file_lock.c    locks against other programs
+ *	file_carry.c   transfers that the kernel carries out
  */
 #ifndef STORE_FILE_IMPL_H
 #define STORE_FILE_IMPL_H
@@ -57,6 +58,9 @@ struct file {
 	 * left unflushed are not ours to make durable. */
 	_Atomic uint64_t n_changes;
 	_Atomic bool fd_is_out; /* others may change the file as well */
+	/* The file is no shorter than this: carried writes reach no further
+	 * with O_DIRECT.  Falls before the file is cut. */
+	_Atomic uint64_t size_at_least;
 
 	pthread_mutex_t lock_lock; /* guards `locked` */
 	unsigned locked;           /* LOCK_* bits of file_lock.c */
@@ -76,6 +80,10 @@ int file_read_plain(struct file *f, const struct iovec *iov, int iovcnt,
 		    uint64_t off, unsigned flags);
 int file_write_plain(struct file *f, const struct iovec *iov, int iovcnt,
 		     uint64_t off, unsigned flags);
+
+/* file_carry.c */
+struct transfer_ops;
+extern const struct transfer_ops file_transfer_ops;
 
 /* file_direct.c */
 bool file_is_aligned(const struct file *f, const struct iovec *iov, int iovcnt,

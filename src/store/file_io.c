@@ -36,12 +36,6 @@ static ssize_t transfer_once(struct file *f, transfer_fn *fn,
 	return -errno;
 }
 
-static void iov_skip(struct iov_cursor *c, uint64_t len)
-{
-	while (len)
-		len -= iov_next(c, len).iov_len;
-}
-
 /* Goes on until the vector is done, an error, or a transfer of nothing.
  * *done counts what was transferred, also on failure. */
 static int transfer_all(struct file *f, transfer_fn *fn, struct iov_cursor *c,

@@ -186,10 +186,14 @@ int file_truncate(void *self, uint64_t size, struct qcow2_error *err)
 	if (f->is_device)
 		return check_device_size(f, size);
 	FILE_BLOCKS = file_blocks_alone(f);
+	if (size < atomic_load(&f->size_at_least))
+		atomic_store(&f->size_at_least, size);
 	do {
 		rc = ftruncate(f->fd, (off_t)size);
 	} while (rc < 0 && errno == EINTR);
 	rc = rc < 0 ? -errno : 0;
+	if (rc == 0)
+		atomic_store(&f->size_at_least, size);
 	file_changed(f);
 	return rc;
 }

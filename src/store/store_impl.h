@@ -1,5 +1,5 @@
 /*
- * The inside of a store, for store.c, call.c and hold.c only.
+ * The inside of a store, for store.c, call.c, transfer.c and hold.c only.
  */
 #ifndef STORE_STORE_IMPL_H
 #define STORE_STORE_IMPL_H
@@ -14,6 +14,8 @@
 #include "base/process.h"
 #include "base/tally.h"
 #include "base/validate.h"
+
+struct transfer_ops;
 
 /* Numbers of qcow2_store.done; bytes follow what they are of. */
 enum store_number {
@@ -37,6 +39,7 @@ struct qcow2_store {
 	struct process_mark mark; /* of the process that made it */
 	/* In a child of that process, instead of ops.close; NULL: nothing. */
 	void (*abandon)(void *self);
+	const struct transfer_ops *transfer; /* NULL: no descriptor for it */
 
 	atomic_uint n_refs;
 
@@ -48,6 +51,17 @@ struct qcow2_store {
 
 	struct tally done; /* by enum store_number; needs no lock */
 };
+
+/* call.c */
+
+/* The end of everything that a store does with bytes: it is counted as one call
+ * of @kind and @len bytes.  Returns @rc. */
+int call_count(struct qcow2_store *s, int rc, enum store_number kind,
+	       uint64_t len);
+/* "cannot @what so many bytes"; returns @rc. */
+int call_fail_range(const struct qcow2_store *s, int rc, const char *what,
+		    uint64_t len, uint64_t off, const char *why,
+		    struct qcow2_error *err);
 
 /* hold.c: the caller must hold hold_lock. */
 void holders_validate(const struct qcow2_store *s);

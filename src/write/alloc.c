@@ -103,22 +103,50 @@ static uint64_t grow_window(struct alloc *a, uint64_t want)
 	return a->window;
 }
 
+/* With the lock held: the first run is the one to take from. */
+static struct alloc_run *first_run(struct alloc *a)
+{
+	if (a->runs[0].claim.n_clusters == 0) {
+		a->runs[0] = a->runs[1];
+		a->runs[1].claim.n_clusters = 0;
+	}
+	return &a->runs[0];
+}
+
+/* With the lock held: whether another run is due when @left is left of the
+ * first. */
+static bool alloc_is_low(const struct alloc *a, uint64_t left)
+{
+	return a->runs[1].claim.n_clusters == 0 && left <= a->window / 2;
+}
+
 /* Takes from the runs that are there.  *low says that another run is due. */
 static bool alloc_take(struct alloc *a, uint64_t want, struct alloc_run *out,
 		       bool *low)
 {
 	SCOPED_LOCK(&a->lock);
 	SCOPED_VALIDATE(alloc, a);
+	struct alloc_run *first = first_run(a);
 
-	if (a->runs[0].claim.n_clusters == 0) {
-		a->runs[0] = a->runs[1];
-		a->runs[1].claim.n_clusters = 0;
-	}
-	out->generation = a->runs[0].generation;
-	out->claim = alloc_cut(a, &a->runs[0].claim, want);
-	*low = a->runs[1].claim.n_clusters == 0 &&
-	       a->runs[0].claim.n_clusters <= a->window / 2;
+	out->generation = first->generation;
+	out->claim = alloc_cut(a, &first->claim, want);
+	*low = alloc_is_low(a, first->claim.n_clusters);
 	return out->claim.n_clusters != 0;
+}
+
+static bool take_exactly(struct alloc *a, uint64_t want, struct alloc_run *out)
+{
+	SCOPED_LOCK(&a->lock);
+	SCOPED_VALIDATE(alloc, a);
+	struct alloc_run *first = first_run(a);
+
+	if (first->claim.n_clusters < want ||
+	    alloc_is_low(a, first->claim.n_clusters - want))
+		return false;
+	a->window = min_u64(a->window + want, a->ahead);
+	out->generation = first->generation;
+	out->claim = alloc_cut(a, &first->claim, want);
+	return true;
 }
 
 static bool put(struct alloc *a, const struct alloc_run *run)
@@ -145,6 +173,15 @@ static void refill(struct alloc *a, uint64_t window)
 		refcounts_unclaim(a->refs, &run.claim);
 }
 
+static struct allocation allocation_of(struct alloc *a,
+				       const struct alloc_run *run)
+{
+	struct allocation out = { .claim = run->claim };
+
+	out.durable = commit_covers(a->commit, run->generation);
+	return out;
+}
+
 int alloc_clusters(struct alloc *a, uint64_t want, struct allocation *out,
 		   struct qcow2_error *err)
 {
@@ -164,7 +201,16 @@ int alloc_clusters(struct alloc *a, uint64_t want, struct allocation *out,
 		return rc;
 	if (low)
 		refill(a, window);
-	out->claim = run.claim;
-	out->durable = commit_covers(a->commit, run.generation);
+	*out = allocation_of(a, &run);
 	return 0;
+}
+
+bool alloc_try(struct alloc *a, uint64_t want, struct allocation *out)
+{
+	struct alloc_run run;
+
+	if (!take_exactly(a, want, &run))
+		return false;
+	*out = allocation_of(a, &run);
+	return true;
 }

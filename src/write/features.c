@@ -80,12 +80,18 @@ int features_open(struct image *img, struct qcow2_error *err)
 		img, (struct feature_change){ .clear_autoclear = ~known }, err);
 }
 
+bool features_allow_guest_change(const struct image *img)
+{
+	return !atomic_load_explicit(&img->writer->bitmaps_valid,
+				     memory_order_acquire);
+}
+
 int features_before_guest_change(struct image *img, struct qcow2_error *err)
 {
 	struct writer *writer = img->writer;
 	int rc;
 
-	if (!atomic_load_explicit(&writer->bitmaps_valid, memory_order_acquire))
+	if (features_allow_guest_change(img))
 		return 0;
 	rc = features_change(
 		img,

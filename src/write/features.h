@@ -33,6 +33,9 @@ int features_open(struct image *img, struct qcow2_error *err);
  * this version writes, lose the bit by which they are trusted. */
 int features_before_guest_change(struct image *img, struct qcow2_error *err);
 
+/* Whether there is nothing for features_before_guest_change() to do. */
+bool features_allow_guest_change(const struct image *img);
+
 /* Between them writing changes nothing that a bitmap could be about, and the
  * bit stays.  The caller must have exclusive access to the image. */
 bool features_keep_bitmaps(struct image *img);

@@ -44,7 +44,7 @@ static bool new_goes_on(const struct image *img, struct l2_entry e,
 
 /* Takes the entry of the byte behind what @l has; false when that ended it. */
 static bool look_goes_on(const struct image *img, struct l2_entry e,
-			 unsigned flags, struct look *l)
+			 struct look *l)
 {
 	uint64_t room = entry_in_place(img, e, l->off + l->len);
 
@@ -52,12 +52,11 @@ static bool look_goes_on(const struct image *img, struct l2_entry e,
 		l->kind = room ? LOOK_IN_PLACE : LOOK_NEW;
 	if (l->kind == LOOK_IN_PLACE)
 		return in_place_goes_on(img, e, room, l);
-	return new_goes_on(img, e, room, l) && !(flags & QCOW2_NOWAIT);
+	return new_goes_on(img, e, room, l);
 }
 
 static int look_at_window(struct image *img, const struct map_window *w,
-			  uint64_t len, unsigned flags, struct look *l,
-			  struct qcow2_error *err)
+			  uint64_t len, struct look *l, struct qcow2_error *err)
 {
 	int rc = 0;
 
@@ -65,7 +64,7 @@ static int look_at_window(struct image *img, const struct map_window *w,
 		struct l2_entry e = map_window_entry(w, &img->geo, i);
 
 		rc = entry_check(img, e, l->off + l->len, err);
-		if (rc < 0 || !look_goes_on(img, e, flags, l))
+		if (rc < 0 || !look_goes_on(img, e, l))
 			break;
 	}
 	return l->len ? 0 : rc;
@@ -85,7 +84,7 @@ int look_at(struct image *img, uint64_t len, uint64_t off, unsigned flags,
 	if (rc < 0)
 		return rc;
 	if (w.slice)
-		rc = look_at_window(img, &w, len, flags, out, err);
+		rc = look_at_window(img, &w, len, out, err);
 	else
 		out->len = (w.n_entries << g->cluster_bits) -
 			   geometry_in_cluster(g, off);

@@ -46,8 +46,7 @@ struct look {
  * reported when it is reached.  A cluster that keeps its place and only changes
  * its flags is looked at alone.
  *
- * flags: with QCOW2_NOWAIT -EAGAIN rather than wait for the L2 slice, and no
- * more than the first cluster of NEW, since no allocation will follow.
+ * flags: with QCOW2_NOWAIT -EAGAIN rather than wait for the L2 slice.
  */
 int look_at(struct image *img, uint64_t len, uint64_t off, unsigned flags,
 	    struct look *out, struct qcow2_error *err);

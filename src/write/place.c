@@ -41,7 +41,7 @@ static int place_fresh(struct image *img, const struct look *l, uint64_t *here,
 		return rc;
 	rc = place_zero_around(img, &r, err);
 	if (rc == 0)
-		rc = run_link(img, &r, false, err);
+		rc = run_link(img, &r, false, 0, err);
 	if (rc < 0) {
 		run_cancel(img, &r);
 		return rc;

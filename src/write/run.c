@@ -1,6 +1,7 @@
 #include "write/run.h"
 
 #include <assert.h>
+#include <errno.h>
 
 #include "base/checked.h"
 #include "base/cleanup.h"
@@ -33,15 +34,12 @@ static uint64_t known_place(const struct run *r)
 					: r->guest_off;
 }
 
-/* Claims new clusters and asks the guard about them.  It was asked about the
+/* The run has new clusters: asks the guard about them.  It was asked about the
  * cluster of an entry when the entry was looked at. */
-static int claim_place(struct image *img, struct run *r,
-		       struct qcow2_error *err)
+static int own_place(struct image *img, struct run *r, struct qcow2_error *err)
 {
-	int rc = alloc_clusters(&img->writer->alloc, r->n_clusters, &r->a, err);
+	int rc;
 
-	if (rc < 0)
-		return rc;
 	r->owns = true;
 	r->n_clusters = r->a.claim.n_clusters;
 	rc = overlap_check(img, r->n_clusters << img->geo.cluster_bits,
@@ -51,26 +49,54 @@ static int claim_place(struct image *img, struct run *r,
 	return rc;
 }
 
-int run_place(struct image *img, const struct look *was, struct run *r,
-	      struct qcow2_error *err)
+static int claim_place(struct image *img, struct run *r, unsigned flags,
+		       struct qcow2_error *err)
 {
+	struct alloc *a = &img->writer->alloc;
 	int rc = 0;
 
+	if (!(flags & QCOW2_NOWAIT))
+		rc = alloc_clusters(a, r->n_clusters, &r->a, err);
+	else if (!alloc_try(a, r->n_clusters, &r->a))
+		rc = error_set(err, -EAGAIN,
+			       "new clusters may have to wait for the disk");
+	return rc < 0 ? rc : own_place(img, r, err);
+}
+
+static void run_init(const struct image *img, const struct look *was,
+		     struct run *r)
+{
 	assert(was->kind == LOOK_NEW);
 	*r = (struct run){ .was = was,
 			   .guest_off =
 				   align_down(was->off, img->geo.cluster_size),
 			   .n_clusters = was->n_clusters,
-			   .data_off = was->off };
+			   .data_off = was->off,
+			   .data_len = was->len };
+}
+
+static int run_find_place(struct image *img, struct run *r, unsigned flags,
+			  struct qcow2_error *err)
+{
+	const struct look *was = r->was;
+	int rc = 0;
+
 	if (was->first.keeps_host || img->geo.has_data_file) {
 		r->a.claim = (struct claim){ .host_off = known_place(r),
 					     .n_clusters = r->n_clusters };
 		r->a.durable = true;
 	} else {
-		rc = claim_place(img, r, err);
+		rc = claim_place(img, r, flags, err);
 	}
 	r->data_len = min_u64(was->len, run_guest_end(img, r) - r->data_off);
 	return rc;
+}
+
+int run_place(struct image *img, const struct look *was, struct run *r,
+	      struct qcow2_error *err)
+{
+	run_init(img, was, r);
+	return run_find_place(img, r, 0, err);
 }
 
 void run_cancel(struct image *img, const struct run *r)
@@ -217,6 +243,36 @@ static int write_around(struct image *img, struct iov_cursor *src,
 	return 0;
 }
 
+static bool needs_copy(const struct image *img, const struct run *r)
+{
+	struct around a = around_of(img, r);
+
+	return a.head_len || a.tail_len;
+}
+
+/* A place that reads as zeros is the best that can be hoped for: if that does
+ * not do, no cluster is claimed in vain. */
+int run_place_at_once(struct image *img, const struct look *was, struct run *r,
+		      struct qcow2_error *err)
+{
+	int rc;
+
+	run_init(img, was, r);
+	r->a.claim.reads_zero = true;
+	if (needs_copy(img, r))
+		return error_set(err, -EAGAIN, "old data has to be copied");
+	rc = run_find_place(img, r, QCOW2_NOWAIT, err);
+	if (rc < 0 || !needs_copy(img, r))
+		return rc;
+	run_cancel(img, r);
+	return error_set(err, -EAGAIN, "zeros have to be written around");
+}
+
+uint64_t run_data_host_off(const struct run *r)
+{
+	return r->a.claim.host_off + (r->data_off - r->guest_off);
+}
+
 static int write_data(struct image *img, struct iov_cursor *src,
 		      const struct run *r, struct qcow2_error *err)
 {
@@ -242,22 +298,21 @@ static int write_data(struct image *img, struct iov_cursor *src,
 
 /* ---- Link ---------------------------------------------------------------- */
 
-/* O1, O2, O6, O8: the entry follows data and refcounts, unless every state in
- * between shows the zeros that were there before. */
-static bool needs_order(const struct image *img, const struct run *r)
+/* Unless every state in between shows the zeros that were there before. */
+bool run_needs_order(const struct image *img, const struct run *r)
 {
 	return !(r->was->reads_zero && r->a.claim.reads_zero && r->a.durable &&
 		 !img->geo.has_data_file);
 }
 
 int run_link(struct image *img, const struct run *r, bool ordered,
-	     struct qcow2_error *err)
+	     unsigned flags, struct qcow2_error *err)
 {
 	const struct geometry *g = &img->geo;
 	struct commit *c = &img->writer->commit;
 	struct map_window w;
 	int rc = map_window_get(&img->map, run_guest_end(img, r), r->guest_off,
-				0, &w, err);
+				store_nowait(flags), &w, err);
 
 	if (rc < 0)
 		return rc;
@@ -295,7 +350,7 @@ int run_write(struct image *img, struct iov_cursor *src, const struct look *was,
 		return rc;
 	rc = write_data(img, src, &r, err);
 	if (rc == 0)
-		rc = run_link(img, &r, needs_order(img, &r), err);
+		rc = run_link(img, &r, run_needs_order(img, &r), 0, err);
 	if (rc < 0)
 		run_cancel(img, &r);
 	*done = r.data_len;

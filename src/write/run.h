@@ -28,16 +28,26 @@ struct run {
 	bool owns; /* a.claim is new and must go back on failure */
 };
 
+/* Finds a place for all of the clusters in @was, without waiting; -EAGAIN when
+ * that takes run_place(), or when bytes around the data must be written too. */
+int run_place_at_once(struct image *img, const struct look *was, struct run *r,
+		      struct qcow2_error *err);
 /* Finds a place for as many of the clusters in @was as lie together. */
 int run_place(struct image *img, const struct look *was, struct run *r,
 	      struct qcow2_error *err);
 /* Gives it back. */
 void run_cancel(struct image *img, const struct run *r);
 
+/* Of the first byte that the caller writes. */
+uint64_t run_data_host_off(const struct run *r);
+
+/* O1, O2, O6, O8: whether the entries must follow data and refcounts. */
+bool run_needs_order(const struct image *img, const struct run *r);
+
 /* Points the entries to it.  @ordered: not before data and refcounts are
- * durable. */
+ * durable.  flags: with QCOW2_NOWAIT -EAGAIN rather than wait for the slice. */
 int run_link(struct image *img, const struct run *r, bool ordered,
-	     struct qcow2_error *err);
+	     unsigned flags, struct qcow2_error *err);
 
 /* All three for the next bytes of @src, as far as @was reaches, or less: *done.
  * There is an L2 table of our own. */

@@ -108,6 +108,11 @@ static int make(struct image *img, uint64_t index, struct qcow2_error *err)
 	return rc;
 }
 
+bool tables_are_ready(const struct image *img, uint64_t guest_off)
+{
+	return is_ready(img, geometry_l1_index(&img->geo, guest_off));
+}
+
 int tables_make(struct image *img, uint64_t guest_off, struct qcow2_error *err)
 {
 	uint64_t index = geometry_l1_index(&img->geo, guest_off);

@@ -5,6 +5,7 @@
 #ifndef WRITE_TABLES_H
 #define WRITE_TABLES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <qcow2.h>
@@ -17,6 +18,9 @@ struct image;
  * copied table loses its reference after the L1 entry points to the copy.
  */
 int tables_make(struct image *img, uint64_t guest_off, struct qcow2_error *err);
+
+/* Whether there is nothing for tables_make() to do. */
+bool tables_are_ready(const struct image *img, uint64_t guest_off);
 
 /* 0, or -EIO for L1 entry @index that breaks the format; the corrupt bit is
  * durable then. */

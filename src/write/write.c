@@ -25,9 +25,8 @@
 
 /* ---- Steps --------------------------------------------------------------- */
 
-static int look_to_write(struct image *img, uint64_t len, uint64_t off,
-			 unsigned flags, struct look *l,
-			 struct qcow2_error *err)
+int look_to_write(struct image *img, uint64_t len, uint64_t off, unsigned flags,
+		  struct look *l, struct qcow2_error *err)
 {
 	int rc = commit_check(&img->writer->commit, err);
 

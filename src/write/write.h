@@ -11,6 +11,12 @@
 #include "base/iov.h"
 
 struct image;
+struct look;
+
+/* The look of a request that writes; -EIO and the like when the image takes no
+ * more changes. */
+int look_to_write(struct image *img, uint64_t len, uint64_t off, unsigned flags,
+		  struct look *l, struct qcow2_error *err);
 
 /* Writes the next @len bytes (not 0) of @src at @off; the clusters they touch
  * are in flight for the caller. */
