@@ -105,6 +105,7 @@ enum qcow2_capability {
 	QCOW2_CAP_FAST_LEVELS = 1, /* QCOW2_LEVEL_FAST() */
 	QCOW2_CAP_ENCRYPTION = 2,  /* encrypted images open with a passphrase */
 	QCOW2_CAP_BITMAP_TRACKING = 3, /* writing keeps persistent bitmaps */
+	QCOW2_CAP_RING = 4, /* queues use io_uring where the host has it */
 };
 
 /* Returns 1 when the library that is running has this capability, else 0.  The
@@ -705,6 +706,241 @@ int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
  */
 QCOW2_API
 int qcow2_flush(struct qcow2_image *img, struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------- */
+/* Queues                                                                    */
+
+/*
+ * A queue takes requests for one image and hands back their results later, so
+ * that one thread can keep many under way.  A program has a queue for each of
+ * its threads; any number of queues may serve one image, beside the calls
+ * above.
+ *
+ *	submit   the caller describes requests; the queue begins them
+ *	wait     qcow2_queue_fd() becomes readable, or qcow2_queue_reap() waits
+ *	reap     the caller takes completions, in whatever order they came
+ *
+ * How a request is carried out.  What needs no disk is done at once.  Reads and
+ * writes of plain data in files go to the kernel's io_uring.  What has to wait
+ * for metadata, for a neighbour, for new clusters or for a compressor goes to
+ * a worker (see qcow2_pool_new()).  If the host has no io_uring, or the image's
+ * store is not a file, workers do all of that.  A queue without workers does
+ * it inside qcow2_queue_submit() and qcow2_queue_reap(), which block then.
+ *
+ * With QCOW2_NOWAIT a request completes with -EAGAIN if a worker would have to
+ * do it.  So a queue never blocks its caller if it has workers, and neither
+ * does one without workers whose requests all have QCOW2_NOWAIT.
+ *
+ * Order.  Requests may complete in any order.  Requests under way at the same
+ * time that overlap take effect one after the other, as if several threads had
+ * made them.  A request that must come after another is submitted after that
+ * has completed.  A flush covers what completed before it was submitted,
+ * through whichever queue or call, and nothing else.
+ *
+ * Threads.  A queue serves one thread at a time: calls on one queue must not
+ * overlap, but need not come from the same thread.  Queues and pools belong to
+ * the process that made them (see Fork); in a child every call returns -ECHILD,
+ * and freeing does nothing.  Before qcow2_close() and the other calls that need
+ * the image to themselves, nothing may be under way; before qcow2_close() all
+ * queues must be freed.
+ */
+struct qcow2_queue;
+
+/* Worker threads that any number of queues share. */
+struct qcow2_pool;
+
+struct qcow2_pool_opts {
+	size_t struct_size;
+	uint32_t n_threads;        /* 1 to 256; 0: 1 */
+	uint32_t flags;            /* must be 0 */
+	uint64_t reserved[2];      /* must be 0 */
+};
+
+#define QCOW2_POOL_OPTS_INIT { sizeof(struct qcow2_pool_opts), 0, 0, { 0, 0 } }
+
+/*
+ * Starts the threads; `opts` may be NULL for one.  All signals are blocked in
+ * them.  Returns -EINVAL, -ENOMEM, or -EAGAIN when the host refuses threads.
+ */
+QCOW2_API
+int qcow2_pool_new(const struct qcow2_pool_opts *opts, struct qcow2_pool **out,
+		   struct qcow2_error *err);
+
+/* Ends the threads; the caller must have freed the queues that use the pool.
+ * `pool` may be NULL. */
+QCOW2_API
+void qcow2_pool_free(struct qcow2_pool *pool);
+
+#define QCOW2_QUEUE_NO_RING 0x1u /* do not use io_uring */
+#define QCOW2_QUEUE_NEED_RING 0x2u /* -ENOTSUP where io_uring cannot be used */
+/* A thread of the kernel looks for requests, so that submitting needs no system
+ * call while there are many; it takes a processor. */
+#define QCOW2_QUEUE_SQPOLL 0x4u
+
+struct qcow2_queue_opts {
+	size_t struct_size;
+	uint32_t flags;            /* QCOW2_QUEUE_* */
+	uint32_t depth;            /* requests that are under way or wait to be
+				    * reaped, at most: 1 to 4096; 0: 128 */
+	struct qcow2_pool *pool;   /* NULL: the queue has its own workers */
+	uint32_t n_workers;        /* of its own: 0 to 256; 0 with a pool */
+	uint32_t sqpoll_idle_ms;   /* SQPOLL: the kernel's thread sleeps after
+				    * so long; 0: 1000 */
+	uint64_t reserved[4];      /* must be 0 */
+};
+
+#define QCOW2_QUEUE_OPTS_INIT { sizeof(struct qcow2_queue_opts), 0, 0, NULL, \
+				0, 0, { 0, 0, 0, 0 } }
+
+/*
+ * Makes a queue for `img`; `opts` may be NULL for the defaults: 128 requests,
+ * io_uring if the host has it, no workers.  Returns -EINVAL, -ENOMEM, -EAGAIN
+ * when the host refuses threads, -ENOTSUP with NEED_RING, or -EMFILE and the
+ * like when there are no descriptors left.
+ */
+QCOW2_API
+int qcow2_queue_new(struct qcow2_image *img,
+		    const struct qcow2_queue_opts *opts,
+		    struct qcow2_queue **out, struct qcow2_error *err);
+
+/*
+ * Frees the queue.  Requests that no worker has begun are forgotten; for those
+ * that are being carried out the call waits.  No completion is handed back for
+ * either: their buffers are the caller's again when the call returns, and
+ * writes among them have happened or not.  `queue` may be NULL.
+ */
+QCOW2_API
+void qcow2_queue_free(struct qcow2_queue *queue);
+
+/*
+ * Returns an eventfd that is readable when completions may have arrived since
+ * the caller read from it.  It belongs to the queue, and does not block.  To
+ * wait for it in a loop with other descriptors, the caller reads 8 bytes from
+ * it once it is readable, and then reaps until nothing comes.  Returns -EINVAL
+ * for NULL.
+ */
+QCOW2_API
+int qcow2_queue_fd(const struct qcow2_queue *queue);
+
+enum qcow2_op {
+	QCOW2_OP_READ = 1,
+	QCOW2_OP_WRITE = 2,
+	QCOW2_OP_ZERO = 3,
+	QCOW2_OP_DISCARD = 4,
+	QCOW2_OP_FLUSH = 5,
+	QCOW2_OP_WRITE_COMPRESSED = 6,
+};
+
+/*
+ * One request.  Each operation is the call of the same name above, with its
+ * flags, rules and errors: READ qcow2_preadv(), WRITE qcow2_pwritev(), ZERO
+ * qcow2_zero(), DISCARD qcow2_discard(), FLUSH qcow2_flush(), WRITE_COMPRESSED
+ * qcow2_write_compressed().  QCOW2_NOWAIT goes with all of them.
+ */
+struct qcow2_request {
+	size_t struct_size;
+	uint32_t op;               /* QCOW2_OP_* */
+	uint32_t flags;            /* QCOW2_NOWAIT, QCOW2_FUA, QCOW2_ZERO_* */
+	const struct iovec *iov;   /* READ, WRITE, WRITE_COMPRESSED; the vector
+				    * and the bytes stay until completion */
+	int32_t iovcnt;
+	uint32_t reserved;         /* must be 0 */
+	uint64_t off;              /* guest; 0 for FLUSH */
+	uint64_t len;              /* ZERO, DISCARD; else 0, or the length of
+				    * the vector */
+	uint64_t user_data;        /* comes back with the completion */
+	/* NULL, or filled before a failure is handed back; stays until
+	 * completion. */
+	struct qcow2_error *err;
+	uint64_t reserved2[2];     /* must be 0 */
+};
+
+#define QCOW2_REQUEST_INIT { sizeof(struct qcow2_request), 0, 0, NULL, 0, 0, \
+			     0, 0, 0, NULL, { 0, 0 } }
+
+/*
+ * Begins the first of `n` requests, an array whose members all have the
+ * struct_size of the first.  *n_taken says how many were taken: fewer than `n`
+ * if the queue is full, which is no error.  Requests that are wrong in
+ * themselves are taken too, and complete with -EINVAL.  The array may go when
+ * the call returns.
+ *
+ * Returns 0; -EINVAL for a NULL or a struct_size that is none; -ECHILD.
+ */
+QCOW2_API
+int qcow2_queue_submit(struct qcow2_queue *queue,
+		       const struct qcow2_request *requests, uint32_t n,
+		       uint32_t *n_taken, struct qcow2_error *err);
+
+struct qcow2_completion {
+	size_t struct_size;
+	uint64_t user_data;
+	int32_t rc;                /* 0 or -errno, as of the call */
+	uint32_t op;               /* of the request */
+	uint64_t reserved[2];      /* 0 */
+};
+
+#define QCOW2_COMPLETION_INIT { sizeof(struct qcow2_completion), 0, 0, 0, \
+				{ 0, 0 } }
+
+/*
+ * Takes up to `max` completions into `out`, an array; the caller sets
+ * struct_size in its first member, and all members have that size.  *n says how
+ * many came.  If there are none the call waits until there is one, for
+ * `timeout_ms` milliseconds at most: 0 does not wait, -1 waits for ever.  It
+ * does not wait if nothing is under way.  A signal ends the wait early, with
+ * *n == 0.
+ *
+ * Returns 0; -EINVAL for a NULL, a `max` of 0 or a struct_size that is none;
+ * -ECHILD; or the host's error of the wait.
+ */
+QCOW2_API
+int qcow2_queue_reap(struct qcow2_queue *queue, struct qcow2_completion *out,
+		     uint32_t max, int timeout_ms, uint32_t *n,
+		     struct qcow2_error *err);
+
+/* Waits until nothing is under way any more; the completions wait to be reaped.
+ * Returns 0, -EINVAL for NULL, or -ECHILD. */
+QCOW2_API
+int qcow2_queue_drain(struct qcow2_queue *queue, struct qcow2_error *err);
+
+/*
+ * Names memory in which the caller's buffers lie, for as long as the queue
+ * lives: requests whose vector is one segment inside of it cost the kernel less
+ * (io_uring's registered buffers).  `iovcnt` is 1 to 1024; each segment is at
+ * most 1 GiB.  The memory is locked, within RLIMIT_MEMLOCK.  Replaces what an
+ * earlier call named, and needs a queue with nothing under way (-EBUSY).
+ * Returns 0, also when it has no effect because there is no ring; -EINVAL,
+ * -ENOMEM.
+ */
+QCOW2_API
+int qcow2_queue_register(struct qcow2_queue *queue, const struct iovec *iov,
+			 int iovcnt, struct qcow2_error *err);
+
+/* What a queue is and did.  The caller must set struct_size. */
+struct qcow2_queue_info {
+	size_t struct_size;
+	uint32_t has_ring;         /* io_uring is in use */
+	uint32_t depth;
+	uint32_t n_workers;        /* its own, or the pool's */
+	uint32_t n_under_way;
+	uint32_t n_ready;          /* completions that wait to be reaped */
+	uint32_t reserved;
+	uint64_t n_inline;         /* requests that were done at once */
+	uint64_t n_ring;           /* whose data io_uring carried */
+	uint64_t n_worker;         /* that a worker did */
+	uint64_t n_blocking;       /* that blocked the caller: no worker */
+	uint64_t reserved2[4];
+};
+
+#define QCOW2_QUEUE_INFO_INIT { sizeof(struct qcow2_queue_info), 0, 0, 0, 0, \
+				0, 0, 0, 0, 0, 0, { 0, 0, 0, 0 } }
+
+/* Fills *out.  Returns 0, -EINVAL or -ECHILD. */
+QCOW2_API
+int qcow2_queue_get_info(struct qcow2_queue *queue,
+			 struct qcow2_queue_info *out,
+			 struct qcow2_error *err);
 
 /* ------------------------------------------------------------------------- */
 /* Snapshots                                                                 */
@@ -1807,6 +2043,16 @@ QCOW2_API
 void qcow2_luks_info_init(struct qcow2_luks_info *s, size_t size);
 QCOW2_API
 void qcow2_stats_init(struct qcow2_stats *s, size_t size);
+QCOW2_API
+void qcow2_pool_opts_init(struct qcow2_pool_opts *s, size_t size);
+QCOW2_API
+void qcow2_queue_opts_init(struct qcow2_queue_opts *s, size_t size);
+QCOW2_API
+void qcow2_request_init(struct qcow2_request *s, size_t size);
+QCOW2_API
+void qcow2_completion_init(struct qcow2_completion *s, size_t size);
+QCOW2_API
+void qcow2_queue_info_init(struct qcow2_queue_info *s, size_t size);
 QCOW2_API
 void qcow2_compact_result_init(struct qcow2_compact_result *s, size_t size);
 QCOW2_API

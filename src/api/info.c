@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "compress/encode.h"
 #include "format/defect.h"
+#include "queue/ring.h"
 
 const char *qcow2_version(void)
 {
@@ -19,8 +20,14 @@ uint32_t qcow2_version_number(void)
 
 int qcow2_supports(uint32_t capability)
 {
-	return capability == QCOW2_CAP_FAST_LEVELS &&
-	       encoder_has_level(CODEC_ZLIB, ENCODE_LEVEL_MAX_FAST);
+	switch (capability) {
+	case QCOW2_CAP_FAST_LEVELS:
+		return encoder_has_level(CODEC_ZLIB, ENCODE_LEVEL_MAX_FAST);
+	case QCOW2_CAP_RING:
+		return uring_is_there();
+	default:
+		return 0;
+	}
 }
 
 uint32_t qcow2_defect_count(void)

@@ -17,7 +17,9 @@
 #include "store/hold.h"
 #include "store/store.h"
 
+struct carried;
 struct image;
+struct inflight_carrier;
 struct layer_ops;
 struct luks_header;
 struct snapshot_info;
@@ -79,6 +81,17 @@ struct layer_write_ops {
 	int (*discard)(struct layer *l, uint64_t len, uint64_t off,
 		       unsigned flags, struct qcow2_error *err);
 	int (*flush)(struct layer *l, struct qcow2_error *err);
+	/* Sets c->transfer.off, the place in l->data; NULL: -EAGAIN, always.
+	 * See chain/carry.h. */
+	int (*begin)(struct layer *l, uint64_t len, uint64_t off,
+		     struct carried *c, struct qcow2_error *err);
+	/* NULL: nothing is left to do when the bytes have moved. */
+	int (*end)(struct carried *c, int rc, unsigned flags,
+		   struct qcow2_error *err);
+	/* NULL: nobody waits for carried writes. */
+	void (*add_carrier)(struct layer *l, struct inflight_carrier *carrier);
+	void (*remove_carrier)(struct layer *l,
+			       struct inflight_carrier *carrier);
 	/* Sets l->size. */
 	int (*resize)(struct layer *l, uint64_t size,
 		      const struct qcow2_resize_opts *opts,
@@ -160,6 +173,11 @@ struct layer_ops {
 	 * flags: QCOW2_NOWAIT. */
 	int (*read)(struct layer *l, struct iov_cursor *dst, uint64_t len,
 		    uint64_t off, unsigned flags, struct qcow2_error *err);
+	/* Sets c->transfer's store and place, and whatever else the end of the
+	 * read needs; c->transfer stays as it is where zeros are read.
+	 * -EAGAIN when only read() will do.  NULL: always. */
+	int (*begin_read)(struct layer *l, uint64_t len, uint64_t off,
+			  struct carried *c, struct qcow2_error *err);
 	/* Fills what it knows of *out, which is zero. */
 	void (*get_info)(struct layer *l, struct qcow2_info *out);
 	/* Likewise; the requests are the caller's. */
@@ -219,6 +237,11 @@ int layer_read(struct layer *l, struct iov_cursor *dst, uint64_t len,
 /* Reads what @l does not have. */
 int layer_read_below(struct layer *l, struct iov_cursor *dst, uint64_t len,
 		     uint64_t off, unsigned flags, struct qcow2_error *err);
+
+/* The same for a read whose bytes are carried (chain/carry.h); @l may be NULL,
+ * below the last layer. */
+int layer_begin_read(struct layer *l, uint64_t len, uint64_t off,
+		     struct carried *c, struct qcow2_error *err);
 
 /* True when the map says that [off, off + len), inside @l, reads as zeros from
  * there down. */

@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "chain/carry.h"
 #include "chain/qcow2_layer.h"
 #include "format/header.h"
 #include "image/image.h"
@@ -211,6 +212,46 @@ static int qcow2_layer_read(struct layer *l, struct iov_cursor *dst,
 	return 0;
 }
 
+/* The extent @x has all the bytes. */
+static int begin_read_extent(struct layer *l, const struct image_extent *x,
+			     uint64_t off, struct carried *c,
+			     struct qcow2_error *err)
+{
+	switch (x->kind) {
+	case SUBCLUSTER_NORMAL:
+		c->transfer.store = l->data;
+		c->transfer.off = x->host_off;
+		return 0;
+	case SUBCLUSTER_ZERO_PLAIN:
+	case SUBCLUSTER_ZERO_ALLOC:
+		return 0;
+	case SUBCLUSTER_UNALLOCATED_PLAIN:
+	case SUBCLUSTER_UNALLOCATED_ALLOC:
+		return layer_begin_read(l->below, x->len, off, c, err);
+	default:
+		return error_set(err, -EAGAIN, "the bytes are compressed");
+	}
+}
+
+/* Only the top layer is written, and has a grace period. */
+static int qcow2_layer_begin_read(struct layer *l, uint64_t len, uint64_t off,
+				  struct carried *c, struct qcow2_error *err)
+{
+	struct grace_ref ref = writer_grace_begin(l->image);
+	struct image_extent x;
+	int rc = image_map(l->image, len, off, QCOW2_NOWAIT, &x, err);
+
+	if (rc == 0 && x.len < len)
+		rc = error_set(err, -EAGAIN, "the bytes are not in one place");
+	if (rc == 0)
+		rc = begin_read_extent(l, &x, off, c, err);
+	if (rc < 0)
+		writer_grace_end(ref);
+	else if (ref.slot)
+		c->grace = ref;
+	return rc;
+}
+
 static void qcow2_layer_get_info(struct layer *l, struct qcow2_info *out)
 {
 	image_get_info(l->image, out);
@@ -271,6 +312,7 @@ const struct layer_ops qcow2_layer_ops = {
 	.backing = qcow2_layer_backing,
 	.map = qcow2_layer_map,
 	.read = qcow2_layer_read,
+	.begin_read = qcow2_layer_begin_read,
 	.get_info = qcow2_layer_get_info,
 	.get_stats = qcow2_layer_get_stats,
 	.validate = qcow2_layer_validate,

@@ -1,6 +1,7 @@
 /*
  * Writing to a qcow2 layer.
  */
+#include "chain/carry.h"
 #include "chain/qcow2_layer.h"
 #include "image/image.h"
 #include "write/place.h"
@@ -61,6 +62,36 @@ static int qcow2_layer_flush(struct layer *l, struct qcow2_error *err)
 	return image_flush(l->image, err);
 }
 
+/* ---- Carried writes ------------------------------------------------------ */
+
+static int qcow2_layer_begin_write(struct layer *l, uint64_t len, uint64_t off,
+				   struct carried *c, struct qcow2_error *err)
+{
+	int rc = carried_write_begin(l->image, len, off, &c->write, err);
+
+	if (rc == 0)
+		c->transfer.off = c->write.host_off;
+	return rc;
+}
+
+static int qcow2_layer_end_write(struct carried *c, int rc, unsigned flags,
+				 struct qcow2_error *err)
+{
+	return carried_write_end(&c->write, rc, flags, err);
+}
+
+static void qcow2_layer_add_carrier(struct layer *l,
+				    struct inflight_carrier *carrier)
+{
+	inflight_add_carrier(&l->image->writer->inflight, carrier);
+}
+
+static void qcow2_layer_remove_carrier(struct layer *l,
+				       struct inflight_carrier *carrier)
+{
+	inflight_remove_carrier(&l->image->writer->inflight, carrier);
+}
+
 const struct layer_write_ops qcow2_layer_write_ops = {
 	.start = qcow2_layer_start,
 	.set_below = qcow2_layer_set_below,
@@ -68,6 +99,10 @@ const struct layer_write_ops qcow2_layer_write_ops = {
 	.zero = qcow2_layer_zero,
 	.discard = qcow2_layer_discard,
 	.flush = qcow2_layer_flush,
+	.begin = qcow2_layer_begin_write,
+	.end = qcow2_layer_end_write,
+	.add_carrier = qcow2_layer_add_carrier,
+	.remove_carrier = qcow2_layer_remove_carrier,
 	.resize = qcow2_layer_resize,
 };
 

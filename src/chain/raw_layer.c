@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "chain/carry.h"
 #include "chain/layer.h"
 #include "format/limits.h"
 #include "reshape/resize.h"
@@ -54,6 +55,14 @@ static int raw_layer_read(struct layer *l, struct iov_cursor *dst, uint64_t len,
 {
 	return store_read_cursor(l->store, dst, len, off, store_nowait(flags),
 				 err);
+}
+
+static int raw_layer_begin_read(struct layer *l, uint64_t len, uint64_t off,
+				struct carried *c, struct qcow2_error *err)
+{
+	(void)len, (void)off, (void)err;
+	c->transfer.store = l->store;
+	return 0;
 }
 
 static void raw_layer_get_info(struct layer *l, struct qcow2_info *out)
@@ -173,6 +182,7 @@ const struct layer_ops raw_layer_ops = {
 	.open = raw_layer_open,
 	.map = raw_layer_map,
 	.read = raw_layer_read,
+	.begin_read = raw_layer_begin_read,
 	.get_info = raw_layer_get_info,
 	.get_stats = raw_layer_get_stats,
 	.validate = raw_layer_validate,
