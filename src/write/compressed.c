@@ -85,19 +85,26 @@ static int write_encoded(struct image *img, const void *bytes, uint32_t len,
 	return rc;
 }
 
-static int write_plain(struct image *img, const void *cluster, uint64_t off,
-		       struct qcow2_error *err)
+static int write_plain(struct image *img, const void *cluster, uint64_t len,
+		       uint64_t off, struct qcow2_error *err)
 {
-	uint64_t len = min_u64(img->geo.cluster_size, img->virtual_size - off);
 	struct iovec iov = { (void *)(uintptr_t)cluster, to_size(len) };
 	struct iov_cursor src = iov_cursor_init(&iov, 1);
 
 	return write_in_flight(img, &src, len, off, err);
 }
 
-int image_write_encoded(struct image *img, const void *bytes, size_t len,
-			const void *cluster, uint64_t off,
-			struct qcow2_error *err)
+/* Whether [off, off+len), which is in flight, is all that the disk has of a
+ * cluster.  It is not if the disk has grown since the caller looked. */
+static bool is_whole(const struct image *img, uint64_t len, uint64_t off)
+{
+	return len == img->geo.cluster_size || off + len == img->virtual_size;
+}
+
+/* The first @part bytes of @cluster, @len bytes when encoded. */
+static int write_cluster(struct image *img, const void *bytes, size_t len,
+			 const void *cluster, uint64_t part, uint64_t off,
+			 struct qcow2_error *err)
 {
 	uint32_t size = img->geo.cluster_size;
 	struct inflight_range range;
@@ -112,15 +119,24 @@ int image_write_encoded(struct image *img, const void *bytes, size_t len,
 		return rc;
 	ref = writer_grace_begin(img);
 	inflight_enter(&img->writer->inflight, &range, off, off + size, true);
-	if (len)
+	if (len && is_whole(img, part, off))
 		rc = write_encoded(img, bytes, (uint32_t)len, off, err);
 	else
-		rc = write_plain(img, cluster, off, err);
+		rc = write_plain(img, cluster, part, off, err);
 	inflight_leave(&img->writer->inflight, &range);
 	writer_grace_end(ref);
 	if (rc == 0 && commit_wanted(&img->writer->commit))
 		rc = image_flush(img, err);
 	return rc;
+}
+
+int image_write_encoded(struct image *img, const void *bytes, size_t len,
+			const void *cluster, uint64_t off,
+			struct qcow2_error *err)
+{
+	uint64_t part = min_u64(img->geo.cluster_size, img->virtual_size - off);
+
+	return write_cluster(img, bytes, len, cluster, part, off, err);
 }
 
 static int check_request(const struct image *img, uint64_t len, uint64_t off,
@@ -183,8 +199,8 @@ int image_write_compressed(struct image *img, const void *buf, uint64_t len,
 		memset(cluster + part, 0, to_size(size - part));
 		rc = image_encode(img, encoded, cluster, &n, err);
 		if (rc == 0)
-			rc = image_write_encoded(img, encoded, n, cluster,
-						 off + done, err);
+			rc = write_cluster(img, encoded, n, cluster, part,
+					   off + done, err);
 	}
 	return rc;
 }

@@ -71,24 +71,37 @@ static int discard_data_file(struct image *img, uint64_t end, uint64_t off,
 	return 0;
 }
 
+/* The last cluster counts as whole when the disk ends in it. */
+static uint64_t whole_end(const struct image *img, uint64_t end)
+{
+	uint32_t cluster = img->geo.cluster_size;
+
+	return end == img->virtual_size ? align_up(end, cluster)
+					: align_down(end, cluster);
+}
+
 static int discard_clusters(struct image *img, uint64_t end, uint64_t off,
 			    unsigned flags, struct qcow2_error *err)
 {
-	int rc = change_clusters(img, end, off, discard_cluster, flags, err);
+	int rc;
 
+	end = whole_end(img, end);
+	if (off >= end)
+		return 0;
+	rc = change_clusters(img, end, off, discard_cluster, flags, err);
 	return rc < 0 ? rc : discard_data_file(img, end, off, err);
 }
 
 int image_discard(struct image *img, uint64_t len, uint64_t off, unsigned flags,
 		  struct qcow2_error *err)
 {
-	uint32_t cluster = img->geo.cluster_size;
 	uint64_t end = off + len;
 
-	/* The last cluster counts as whole when the disk ends in it. */
-	if (end == img->virtual_size)
-		end = align_up(end, cluster);
-	end = align_down(end, cluster);
-	off = align_up(off, cluster);
-	return change_regions(img, end, off, discard_clusters, flags, err);
+	/* The end of the disk is looked at again when its cluster is in
+	 * flight. */
+	if (end != img->virtual_size)
+		end = whole_end(img, end);
+	off = align_up(off, img->geo.cluster_size);
+	return change_regions(img, max_u64(end, off), off, discard_clusters,
+			      flags, err);
 }

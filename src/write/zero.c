@@ -269,10 +269,15 @@ static int zero_parts(struct image *img, uint64_t end, uint64_t off,
 		      unsigned flags, struct qcow2_error *err)
 {
 	uint32_t cluster = img->geo.cluster_size;
-	uint64_t first = min_u64(align_up(off, cluster), end);
-	uint64_t last = max_u64(align_down(end, cluster), first);
+	uint64_t first, last;
 	int rc = 0;
 
+	/* The last cluster counts as whole when the disk ends in it, as it does
+	 * until the range is left. */
+	if (end == img->virtual_size)
+		end = align_up(end, cluster);
+	first = min_u64(align_up(off, cluster), end);
+	last = max_u64(align_down(end, cluster), first);
 	if (img->geo.data_file_raw)
 		return zero_data_file(img, end, off, flags, err);
 	if (off < first)
@@ -287,10 +292,5 @@ static int zero_parts(struct image *img, uint64_t end, uint64_t off,
 int image_zero(struct image *img, uint64_t len, uint64_t off, unsigned flags,
 	       struct qcow2_error *err)
 {
-	uint64_t end = off + len;
-
-	/* The last cluster counts as whole when the disk ends in it. */
-	if (end == img->virtual_size)
-		end = align_up(end, img->geo.cluster_size);
-	return change_regions(img, end, off, zero_parts, flags, err);
+	return change_regions(img, off + len, off, zero_parts, flags, err);
 }
