@@ -19,15 +19,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "model/files.h"
 #include "model/history.h"
+#include "model/slow.h"
 #include "model/stamps.h"
-#include "store/store.h"
-#include "stores/hook.h"
 #include "support/amount.h"
 
 enum {
@@ -300,51 +298,6 @@ static void check_contents(struct rig *r)
 		complain(r, "it reads otherwise when opened again", NULL);
 }
 
-/* ---- A slow disk --------------------------------------------------------- */
-
-/* Memory answers so quickly that requests seldom meet.  Some calls take a
- * while here, before or after they have done their work. */
-static void dawdle(void)
-{
-	static _Atomic uint64_t calls;
-	struct test_rng rng = test_rng_init(atomic_fetch_add(&calls, 1));
-	struct timespec t = { 0, 0 };
-
-	if (test_rng_below(&rng, 4))
-		return;
-	t.tv_nsec = (long)(1000 << test_rng_below(&rng, 7));
-	nanosleep(&t, NULL);
-}
-
-static struct hook_answer enter(void *opaque, const struct store_call *call)
-{
-	(void)opaque;
-	(void)call;
-	dawdle();
-	return (struct hook_answer){ .what = HOOK_PASS };
-}
-
-static void leave(void *opaque, const struct store_call *call, void *token,
-		  int rc)
-{
-	(void)opaque;
-	(void)call;
-	(void)token;
-	(void)rc;
-	dawdle();
-}
-
-static void slow_down(struct rig *r)
-{
-	struct hook hook = { .enter = enter, .leave = leave };
-	struct qcow2_store *fast = r->files.stores[FILE_TOP];
-	int rc = hook_store_new(fast, &hook, &r->files.stores[FILE_TOP]);
-
-	assert(rc == 0);
-	(void)rc;
-	store_unref(fast);
-}
-
 /* ---- Rounds -------------------------------------------------------------- */
 
 static void start(struct worker *w, struct rig *r, unsigned index,
@@ -414,7 +367,7 @@ static void rig_open(struct rig *r, struct test_rng *rng)
 		complain(r, "make", &err);
 		exit(1);
 	}
-	slow_down(r);
+	slow_down(&r->files.stores[FILE_TOP]);
 	if (files_open(&r->files, true, NULL, &r->img, &err) < 0) {
 		complain(r, "open", &err);
 		exit(1);
