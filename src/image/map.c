@@ -206,13 +206,13 @@ int map_allow_walk(struct map *m, const struct repeats_source *src,
 
 /* ---- Windows ------------------------------------------------------------- */
 
-/* Is all that L1 entry @i describes of one kind? */
-static bool is_uniform(const struct map *m, uint64_t i,
+/* Is all that an L1 entry with this table (0: none) describes of one kind?  The
+ * caller loads the entry once: a writer may give it a table at any time. */
+static bool is_uniform(const struct map *m, uint64_t table,
 		       enum subcluster_kind *kind)
 {
 	const struct repeats *r =
 		atomic_load_explicit(&m->repeats, memory_order_acquire);
-	uint64_t table = l1_table_off(map_l1_entry(m, i));
 
 	*kind = SUBCLUSTER_UNALLOCATED_PLAIN;
 	return !table ||
@@ -229,7 +229,8 @@ static uint64_t uniform_clusters(const struct map *m, uint64_t guest_end,
 	uint64_t end = geometry_l1_index(g, guest_end - 1) + 1;
 	enum subcluster_kind next;
 
-	while (i < end && i < m->l1.n_entries && is_uniform(m, i, &next) &&
+	while (i < end && i < m->l1.n_entries &&
+	       is_uniform(m, l1_table_off(map_l1_entry(m, i)), &next) &&
 	       next == kind)
 		i++;
 	if (i >= m->l1.n_entries && kind == SUBCLUSTER_UNALLOCATED_PLAIN)
@@ -258,7 +259,7 @@ int map_window_get(struct map *m, uint64_t guest_end, uint64_t guest_off,
 	enum defect defect;
 
 	assert(guest_off < guest_end);
-	if (is_uniform(m, i, &kind)) {
+	if (is_uniform(m, table, &kind)) {
 		*w = (struct map_window){ .kind = kind,
 					  .n_entries = uniform_clusters(
 						  m, guest_end, guest_off,

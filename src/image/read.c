@@ -117,6 +117,14 @@ static int map_window(struct image *img, const struct map_window *w,
 			continue;
 		bad = l2_entry_unreadable(g, e, base + (i << g->cluster_bits),
 					  file_end, data_end);
+		/* The file may have become longer before the entry came. */
+		if (bad != DEFECT_NONE) {
+			file_end = image_file_end(img);
+			data_end = image_data_end(img);
+			bad = l2_entry_unreadable(g, e,
+						  base + (i << g->cluster_bits),
+						  file_end, data_end);
+		}
 		if (bad != DEFECT_NONE && x->len)
 			return 0;
 		if (bad != DEFECT_NONE)

@@ -1,5 +1,8 @@
 #include "image/map.h"
 
+#include <pthread.h>
+
+#include "support/amount.h"
 #include "unit/write/disk_rig.h"
 
 /* An L2 table of 64 KiB reaches over this much. */
@@ -90,6 +93,44 @@ TEST(a_window_ends_with_its_slice)
 	assert_int_equal(map_window_empty(&w, &r.geo, 0), 0);
 	assert_int_equal(map_window_empty(&w, &r.geo, 1), w.n_entries - 1);
 	map_window_put(&r.map, &w);
+	rig_release(&r);
+}
+
+struct linker {
+	struct rig *r;
+	pthread_t thread;
+	_Atomic bool done;
+};
+
+static void *link_and_unlink(void *arg)
+{
+	struct linker *l = arg;
+	_Atomic uint64_t *entry = &l->r->map.l1.entries[2];
+
+	for (unsigned i = 0; !atomic_load(&l->done); i++)
+		atomic_store(entry, i % 2 ? L2_OFF | ENTRY_COPIED : 0);
+	return NULL;
+}
+
+/* An entry that was looked at twice led to a table at offset 0: the header. */
+TEST(a_table_that_comes_meanwhile_is_there_or_not)
+{
+	struct linker l = { .done = false };
+	struct map_window w;
+	struct rig r;
+
+	rig_init(&r);
+	l.r = &r;
+	assert_int_equal(pthread_create(&l.thread, NULL, link_and_unlink, &l),
+			 0);
+	for (unsigned i = 0; i < TEST_AMOUNT(4000000, 100000); i++) {
+		assert_int_equal(get(&r, 2 * REACH, &w, NULL), 0);
+		if (w.slice)
+			assert_int_equal(w.host_off, L2_OFF);
+		map_window_put(&r.map, &w);
+	}
+	atomic_store(&l.done, true);
+	pthread_join(l.thread, NULL);
 	rig_release(&r);
 }
 
