@@ -18,8 +18,8 @@
  *    bits that this version does not know are refused with -EINVAL.
  *  - Any number of threads may use one image or store at the same time, and ask
  *    about it what they like.  Only these calls need the object to themselves,
- *    with no other call running on it: qcow2_close(), qcow2_resize(),
- *    qcow2_amend(), qcow2_compact(), qcow2_snapshot_apply(),
+ *    with no other call running on it: qcow2_close(), qcow2_resize() to a
+ *    smaller size, qcow2_amend(), qcow2_compact(), qcow2_snapshot_apply(),
  *    qcow2_vmstate_write(), and qcow2_store_unref() of the last reference.  The
  *    comment of a function that lends a string says how long the string lives.
  *  - The library makes threads of its own inside qcow2_convert(),
@@ -609,7 +609,8 @@ QCOW2_API
 int qcow2_close(struct qcow2_image *img, struct qcow2_error *err);
 
 /* Returns the virtual size in bytes (of the snapshot's disk in a snapshot
- * view). */
+ * view).  Any thread may ask, and waits for nobody; while qcow2_resize() makes
+ * the disk larger the answer is the old size until the new one is durable. */
 QCOW2_API
 uint64_t qcow2_size(const struct qcow2_image *img);
 
@@ -1509,10 +1510,21 @@ struct qcow2_resize_opts {
 
 /*
  * Gives the disk another size, a multiple of 512.  The area that it grows by
- * reads as zeros, over a longer backing file too.  The image must be open for
- * writing (-EBADF), and no other call may be running on it, as for
- * qcow2_close().  Snapshots keep the size they have; persistent bitmaps get the
- * disk's, with bits of 0 for the new area.  `opts` may be NULL.
+ * reads as zeros, over a longer backing file too; VM state that no snapshot has
+ * is lost.  The image must be open for writing (-EBADF).  Snapshots keep the
+ * size they have; persistent bitmaps get the disk's, with bits of 0 for the new
+ * area.  `opts` may be NULL.
+ *
+ * A disk may become larger while other threads read, write, map and ask.  They
+ * reach up to the old end until the new size is durable, and qcow2_size() says
+ * so; jobs such as qcow2_convert() work on the size that the disk had when they
+ * began.  Readers never wait for it.  Writers wait while the L1 table becomes
+ * longer, for some barriers and no longer, also if clusters are preallocated;
+ * with QCOW2_NOWAIT they get -EAGAIN meanwhile.  Creating and deleting
+ * snapshots, qcow2_vmstate_read() and another qcow2_resize() wait until it is
+ * done.  The target of qcow2_convert_into() must keep its size.  A smaller size
+ * needs the image to itself: no other call may be running on it, as for
+ * qcow2_close().
  *
  * The change is durable when the call returns.  After a crash the disk has its
  * old or its new size; if it has a new, larger one, that has been made

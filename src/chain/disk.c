@@ -169,6 +169,7 @@ static int disk_open(struct gate_file file, const struct qcow2_open_opts *opts,
 		gate_file_release(&file);
 		return error_nomem(err, "the disk", sizeof(*d));
 	}
+	pthread_mutex_init(&d->resize_lock, NULL);
 	pthread_mutex_init(&d->luks_lock, NULL);
 	d->metadata_only = opts->flags & QCOW2_OPEN_METADATA_ONLY;
 	rc = open_chain(d, file, opts, err);
@@ -223,6 +224,7 @@ int disk_close(struct disk *d, struct qcow2_error *err)
 
 		rc = rc < 0 ? rc : one;
 	}
+	pthread_mutex_destroy(&d->resize_lock);
 	pthread_mutex_destroy(&d->luks_lock);
 	free(d->luks);
 	free(d->layers);

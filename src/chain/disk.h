@@ -52,7 +52,8 @@ int disk_write_compressed(struct disk *d, const void *buf, uint64_t len,
 			  uint64_t off, unsigned flags,
 			  struct qcow2_error *err);
 int disk_flush(struct disk *d, struct qcow2_error *err);
-/* Both are alone on the disk; see qcow2_resize() and qcow2_amend(). */
+/* Makes the disk larger while others use it; else it is alone on the disk, as
+ * the next two are; see qcow2_resize(). */
 int disk_resize(struct disk *d, uint64_t size,
 		const struct qcow2_resize_opts *opts, struct qcow2_error *err);
 int disk_compact(struct disk *d, const struct qcow2_compact_opts *opts,

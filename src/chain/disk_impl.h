@@ -16,11 +16,11 @@ struct disk {
 	uint32_t n_layers;
 	bool metadata_only;
 	bool writable;
-	pthread_mutex_t luks_lock; /* protects luks */
-	struct luks_header *luks;  /* NULL until asked for */
+	pthread_mutex_t resize_lock; /* one change of the size at a time */
+	pthread_mutex_t luks_lock;   /* protects luks */
+	struct luks_header *luks;    /* NULL until asked for */
 };
 
-/* While nobody changes the disk's size. */
 VALIDATOR(disk);
 
 /* Makes the top layer of an opened chain writable. */

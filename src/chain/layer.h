@@ -6,6 +6,7 @@
 #ifndef CHAIN_LAYER_H
 #define CHAIN_LAYER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -31,7 +32,7 @@ struct layer {
 	struct qcow2_store *data;  /* the file in which its extents are, perhaps
 				    * `store`; borrowed; NULL: not open */
 	bool has_data_file;        /* `data` is a file besides `store` */
-	uint64_t size;             /* of the virtual disk */
+	_Atomic uint64_t size;     /* of the virtual disk */
 	uint32_t cluster_size;     /* the unit in which jobs split their work */
 	uint32_t depth;            /* 0: the top */
 	struct layer *below;       /* NULL: this one is the last */
@@ -92,7 +93,8 @@ struct layer_write_ops {
 	void (*add_carrier)(struct layer *l, struct inflight_carrier *carrier);
 	void (*remove_carrier)(struct layer *l,
 			       struct inflight_carrier *carrier);
-	/* Sets l->size. */
+	/* Sets l->size, one call at a time; others go on, up to the end that
+	 * they know, if it becomes larger. */
 	int (*resize)(struct layer *l, uint64_t size,
 		      const struct qcow2_resize_opts *opts,
 		      struct qcow2_error *err);
@@ -211,7 +213,7 @@ struct layer_ops {
 extern const struct layer_ops qcow2_layer_ops;
 extern const struct layer_ops raw_layer_ops;
 
-/* Of an open layer, whose size nobody is changing. */
+/* Of an open layer. */
 VALIDATOR(layer);
 
 /* Opens a layer with all its files.  Takes o->file over, whatever happens. */

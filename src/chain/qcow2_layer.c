@@ -163,12 +163,14 @@ static int qcow2_layer_map(struct layer *l, uint64_t len, uint64_t off,
 			   struct qcow2_extent *out, struct qcow2_error *err)
 {
 	struct image *img = l->image;
+	struct grace_ref ref = writer_grace_begin(img);
 	struct image_extent x;
 	bool hole;
 	int rc = image_allow_walk(img, err);
 
 	if (rc == 0)
 		rc = image_map(img, len, off, 0, &x, err);
+	writer_grace_end(ref);
 	if (rc == 0)
 		rc = image_split_holes(img, &x, &hole, err);
 	if (rc < 0)
@@ -256,6 +258,7 @@ static void qcow2_layer_get_info(struct layer *l, struct qcow2_info *out)
 {
 	image_get_info(l->image, out);
 	writer_get_info(l->image, out);
+	out->virtual_size = l->size;
 }
 
 static void qcow2_layer_get_stats(const struct layer *l,
@@ -270,7 +273,8 @@ static void qcow2_layer_validate(const struct layer *l)
 	const struct image *img = l->image;
 
 	assert(img && img->file == l->store && img->data == l->data);
-	assert(l->size == img->virtual_size);
+	/* A disk that grows says so when it has. */
+	assert(l->size <= img->virtual_size);
 	assert(l->cluster_size == img->geo.cluster_size);
 	assert(l->has_data_file == img->geo.has_data_file);
 	assert(implies(l->data_hold.store, l->has_data_file));

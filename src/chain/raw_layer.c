@@ -15,6 +15,8 @@ static int raw_layer_open(struct layer *l, const struct layer_opening *o,
 			  struct qcow2_error *err)
 {
 	uint64_t size_max = o->opts->budget.virtual_bytes;
+	uint64_t size = 0;
+	int rc;
 
 	l->data = l->store;
 	l->cluster_size = UINT32_C(1) << CLUSTER_BITS_DEFAULT;
@@ -23,13 +25,14 @@ static int raw_layer_open(struct layer *l, const struct layer_opening *o,
 				 "%s: a raw image has no snapshots",
 				 TEXT(store_name(l->store),
 				      strlen(store_name(l->store))));
-	if (size_max && store_size(l->store, &l->size, NULL) == 0 &&
-	    l->size > size_max)
+	rc = store_size(l->store, &size, err);
+	if (rc == 0 && size_max && size > size_max)
 		return error_reason(err, -E2BIG, QCOW2_REASON_BUDGET,
 				    "%s is larger than the budget allows",
 				    TEXT(store_name(l->store),
 					 strlen(store_name(l->store))));
-	return store_size(l->store, &l->size, err);
+	l->size = size;
+	return rc;
 }
 
 static int raw_layer_map(struct layer *l, uint64_t len, uint64_t off,

@@ -1,6 +1,7 @@
 /*
  * Changing what the top layer is: its size, its options.
  */
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "chain/disk_impl.h"
 
@@ -11,7 +12,10 @@ int disk_resize(struct disk *d, uint64_t size,
 	int rc = disk_check_writable(d, err);
 	SCOPED_VALIDATE(disk, d);
 
-	return rc < 0 ? rc : top->ops->write->resize(top, size, opts, err);
+	if (rc < 0)
+		return rc;
+	SCOPED_LOCK(&d->resize_lock);
+	return top->ops->write->resize(top, size, opts, err);
 }
 
 int disk_amend(struct disk *d, const struct qcow2_amend_opts *opts,

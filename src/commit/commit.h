@@ -59,17 +59,24 @@ struct freed_list {
 
 VALIDATOR(freed_list);
 
-/* The clusters that one commit freed, until their grace period is over. */
+/* The clusters that one commit freed, or the memory of an L1 table that was
+ * replaced, until their grace period is over. */
 struct freed_batch {
 	struct freed_batch *next;
 	uint64_t ticket;
 	struct freed_list freed;
+	_Atomic uint64_t *l1; /* NULL: none */
 };
 
-/* The L1 table in memory, as entries that may be read without a lock. */
+/*
+ * The L1 table in memory, as entries that may be read without a lock.  A longer
+ * one can take its place meanwhile: its entries come first, so a reader that
+ * sees how many there are sees that many.  The old ones stay for a grace
+ * period.
+ */
 struct l1_table {
-	_Atomic uint64_t *entries;
-	uint64_t n_entries;
+	_Atomic uint64_t *_Atomic entries;
+	_Atomic uint64_t n_entries;
 	uint64_t host_off;
 };
 

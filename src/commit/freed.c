@@ -94,10 +94,15 @@ int freed_enqueue(struct freed_batch **queue, struct freed_list *l,
 		return -ENOMEM;
 	*b = (struct freed_batch){ .ticket = ticket, .freed = *l };
 	*l = (struct freed_list){ 0 };
+	freed_batch_append(queue, b);
+	return 0;
+}
+
+void freed_batch_append(struct freed_batch **queue, struct freed_batch *b)
+{
 	while (*queue)
 		queue = &(*queue)->next;
 	*queue = b;
-	return 0;
 }
 
 /* A failure costs space and nothing else. */
@@ -171,7 +176,8 @@ int freed_batch_finish(struct freed_batch *b, struct refcounts *refs,
 	uint32_t bits = refs->geo->cluster_bits;
 	int rc = 0;
 
-	merge_runs(&b->freed, bits);
+	if (b->freed.n)
+		merge_runs(&b->freed, bits);
 	VALIDATE(freed_list, &b->freed);
 	/* A run that cannot be freed must not keep the others from it. */
 	for (size_t i = 0; i < b->freed.n; i++) {
@@ -192,6 +198,7 @@ int freed_batch_finish(struct freed_batch *b, struct refcounts *refs,
 void freed_batch_free(struct freed_batch *b)
 {
 	freed_list_release(&b->freed);
+	free(b->l1);
 	free(b);
 }
 

@@ -23,6 +23,8 @@ void freed_list_release(struct freed_list *l);
  * the clusters leak, which is safe: -ENOMEM. */
 int freed_enqueue(struct freed_batch **queue, struct freed_list *l,
 		  uint64_t ticket);
+/* Puts a batch, which has a ticket and no next, at the end of the queue. */
+void freed_batch_append(struct freed_batch **queue, struct freed_batch *b);
 /* Uncounts all that it can; the first error. */
 int freed_batch_finish(struct freed_batch *b, struct refcounts *refs,
 		       struct qcow2_error *err);

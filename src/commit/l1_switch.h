@@ -12,7 +12,9 @@
 
 struct l1_switch {
 	struct l1_table to;
-	struct bitset dirty; /* the marks that go with it */
+	struct bitset dirty;      /* the marks that go with it */
+	struct freed_batch *keep; /* to wait in, for the table that was
+				   * replaced */
 };
 
 VALIDATOR(l1_switch);
@@ -25,8 +27,14 @@ int l1_switch_init(struct l1_switch *s, uint64_t n_entries, uint64_t host_off,
 void l1_switch_release(struct l1_switch *s);
 
 /* Exchanges the table of @c with that of @s.  Nothing of it is dirty, and no
- * request is under way: readers look at the table without a lock. */
+ * writer is under way.  Readers look at the table without a lock: if there may
+ * be any, the new one must not be shorter, with the same entries as far as the
+ * old one goes, and the caller must call l1_switch_retire() then. */
 void l1_switch_use(struct l1_switch *s, struct commit *c);
+
+/* Leaves the table that was replaced to @c, until every request that may look
+ * at it has ended. */
+void l1_switch_retire(struct l1_switch *s, struct commit *c);
 
 /* Writes the table of @s to its place, cut to whole clusters. */
 int l1_switch_write(const struct l1_switch *s, const struct commit *c,

@@ -42,7 +42,7 @@ static void batches_validate(const struct freed_batch *b, struct grace *grace)
 	uint64_t newest = grace_ticket(grace);
 
 	for (; b; b = b->next) {
-		assert(b->freed.n);
+		assert(b->freed.n || b->l1);
 		freed_list_validate(&b->freed);
 		assert(b->ticket <= newest);
 		assert(implies(b->next, b->ticket <= b->next->ticket));

@@ -5,6 +5,8 @@
 
 #include <assert.h>
 
+#include "base/checked.h"
+
 static void header_fits(const struct image *img)
 {
 	const struct header *h = &img->header;
@@ -40,6 +42,7 @@ static void map_fits(const struct image *img)
 
 	map_validate(m);
 	assert(m->geo == &img->geo && m->sizes == &img->sizes);
+	assert(is_aligned(m->l1.host_off, m->geo->cluster_size));
 	/* Every byte of the disk has a place in the L1 table. */
 	assert(img->lacks & QCOW2_LACKS_L1_TABLE ||
 	       m->l1.n_entries >=

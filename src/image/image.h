@@ -6,8 +6,9 @@
  * Each part of struct image has one owner, the file of the same name, and
  * functions take the part they need.  After image_open() (and
  * image_attach_data()) everything here is immutable except the caches, which
- * lock for themselves, and the list of snapshots (list_lock); so all functions
- * may run concurrently.
+ * lock for themselves, the list of snapshots (list_lock), and of a disk that
+ * grows its size and its L1 table, which are atomic; so all functions may run
+ * concurrently.
  */
 #ifndef IMAGE_IMAGE_H
 #define IMAGE_IMAGE_H
@@ -42,10 +43,15 @@ struct image {
 	struct geometry geo;
 	struct header header; /* tail points into names.cluster0 */
 	pthread_mutex_t
-		header_lock;   /* the header in memory and its fixed part on
+		header_lock; /* the header in memory and its fixed part on
 				     * disk; a leaf, held during the write of
 				     * one sector */
-	uint64_t virtual_size; /* of the snapshot in a snapshot's view */
+	/* Of the snapshot in a snapshot's view.  It changes only while writers
+	 * are kept out: it is the same as long as a range is in flight.  While
+	 * the disk grows it is the new one already, of which callers do not
+	 * know yet. */
+	_Atomic uint64_t virtual_size;
+	bool encrypted;
 	struct image_sizes sizes;
 	bool metadata_only;
 	uint32_t lacks; /* QCOW2_LACKS_* */
@@ -98,7 +104,7 @@ uint64_t image_data_end(const struct image *img);
 
 static inline bool image_is_encrypted(const struct image *img)
 {
-	return img->header.crypt_method != CRYPT_NONE;
+	return img->encrypted;
 }
 
 /* The kind and place of a run of guest bytes. */
@@ -112,14 +118,15 @@ struct image_extent {
 /*
  * The longest run of one kind from @guest_off on, at most @len bytes (not 0):
  * host offsets contiguous, compressed clusters one at a time.  Damage at the
- * first byte is -EIO; damage later ends the run.  flags: QCOW2_NOWAIT.
+ * first byte is -EIO; damage later ends the run.  flags: QCOW2_NOWAIT.  The
+ * caller must be in a grace period if the image has a writer.
  */
 int image_map(struct image *img, uint64_t len, uint64_t guest_off,
 	      unsigned flags, struct image_extent *out,
 	      struct qcow2_error *err);
 
 /* Asked before image_map() is called for all of the disk: see
- * map_allow_walk(). */
+ * map_allow_walk(); in a grace period too. */
 int image_allow_walk(struct image *img, struct qcow2_error *err);
 
 /* Reads the first @len bytes of an extent that has NORMAL, ZERO_* or

@@ -14,10 +14,14 @@ static struct header header_now(struct image *img)
 	return img->header;
 }
 
-static void get_features(struct image *img, struct qcow2_info *out)
+static void get_header(struct image *img, struct qcow2_info *out)
 {
 	struct header h = header_now(img);
 
+	out->compression = h.compression_type == COMPRESSION_ZSTD
+				   ? QCOW2_COMPRESSION_ZSTD
+				   : QCOW2_COMPRESSION_ZLIB;
+	out->encryption = (enum qcow2_encryption)h.crypt_method;
 	out->incompatible_features = h.incompatible_features;
 	out->compatible_features = h.compatible_features;
 	out->autoclear_features = h.autoclear_features;
@@ -72,11 +76,7 @@ void image_get_info(struct image *img, struct qcow2_info *out)
 		out->allocated_bytes = out->file_size;
 	out->cluster_size = img->geo.cluster_size;
 	out->refcount_bits = img->geo.refcount_bits;
-	get_features(img, out);
-	out->compression = img->header.compression_type == COMPRESSION_ZSTD
-				   ? QCOW2_COMPRESSION_ZSTD
-				   : QCOW2_COMPRESSION_ZLIB;
-	out->encryption = (enum qcow2_encryption)img->header.crypt_method;
+	get_header(img, out);
 	out->self_contained = !img->names.backing_file &&
 			      !img->geo.has_data_file &&
 			      !(img->lacks & QCOW2_LACKS_NAMES);

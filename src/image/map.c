@@ -20,7 +20,6 @@ void map_validate(const struct map *m)
 
 	assert(m->geo && m->sizes && m->l1.entries);
 	assert(m->l1.n_entries <= L1_TABLE_BYTES_MAX / L1_ENTRY_BYTES);
-	assert(is_aligned(m->l1.host_off, m->geo->cluster_size));
 	assert(bytes >= SECTOR_BYTES && bytes <= m->geo->cluster_size);
 	assert((bytes & (bytes - 1)) == 0);
 	if (known)

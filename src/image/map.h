@@ -25,7 +25,7 @@ struct map {
 	const struct repeats *_Atomic repeats;
 };
 
-/* Nobody may exchange the L1 table meanwhile. */
+/* A longer L1 table may take its place meanwhile. */
 VALIDATOR(map);
 
 /* The files to map, and the place of the L1 table: the active one or a
@@ -47,7 +47,7 @@ void map_release(struct map *m);
  * Before a walk over the whole disk: -E2BIG when entries of the L1 table share
  * L2 tables, and going through those again takes too long.  The answer is kept;
  * from then on tables that say the same of all their clusters are one window,
- * unless @src->changing.  Thread-safe.
+ * unless @src->changing.  Thread-safe, in a grace period.
  */
 int map_allow_walk(struct map *m, const struct repeats_source *src,
 		   struct qcow2_error *err);
@@ -71,7 +71,8 @@ struct map_window {
  * Finds the window for the cluster at @guest_off.  Without an L2 table the
  * window reaches over all following empty L1 entries, but not further than
  * @guest_end.  -EIO with a defect for a bad L1 entry.  flags:
- * QCOW2_STORE_NOWAIT.
+ * QCOW2_STORE_NOWAIT.  The caller must be in a grace period, or keep writers
+ * from exchanging the L1 table.
  */
 int map_window_get(struct map *m, uint64_t guest_end, uint64_t guest_off,
 		   unsigned flags, struct map_window *w,
@@ -87,12 +88,17 @@ struct l2_entry map_window_entry(const struct map_window *w,
 uint64_t map_window_empty(const struct map_window *w, const struct geometry *g,
 			  uint64_t i);
 
+/* The caller must be in a grace period, or keep writers from exchanging the
+ * table. */
 static inline uint64_t map_l1_entry(const struct map *m, uint64_t index)
 {
-	if (index >= m->l1.n_entries)
+	_Atomic uint64_t *entries;
+
+	if (index >=
+	    atomic_load_explicit(&m->l1.n_entries, memory_order_acquire))
 		return 0;
-	return atomic_load_explicit(&m->l1.entries[index],
-				    memory_order_acquire);
+	entries = atomic_load_explicit(&m->l1.entries, memory_order_acquire);
+	return atomic_load_explicit(&entries[index], memory_order_acquire);
 }
 
 #endif

@@ -114,6 +114,23 @@ void names_release(struct names *n)
 	memset(n, 0, sizeof(*n));
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+bool names_same_texts(const struct names *a, const struct names *b)
+{
+	if (!same_text(a->backing_file, b->backing_file) ||
+	    !same_text(a->backing_format, b->backing_format) ||
+	    !same_text(a->data_file, b->data_file) ||
+	    a->n_features != b->n_features)
+		return false;
+	return !a->n_features ||
+	       memcmp(a->features, b->features,
+		      a->n_features * sizeof(*a->features)) == 0;
+}
+
 const char *names_feature(const struct names *n, unsigned type, unsigned bit)
 {
 	for (uint32_t i = 0; i < n->n_features; i++) {

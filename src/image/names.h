@@ -4,6 +4,7 @@
 #ifndef IMAGE_NAMES_H
 #define IMAGE_NAMES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <qcow2.h>
@@ -35,6 +36,9 @@ VALIDATOR(names);
 int names_open(struct names *n, const struct header *h,
 	       const struct extensions *x, struct qcow2_error *err);
 void names_release(struct names *n);
+
+/* Whether both say the same, wherever their first clusters have it. */
+bool names_same_texts(const struct names *a, const struct names *b);
 
 /* The name of a feature bit, NULL when the table has none. */
 const char *names_feature(const struct names *n, unsigned type, unsigned bit);

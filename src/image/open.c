@@ -175,6 +175,7 @@ static int open_all(struct image *img, const struct qcow2_open_opts *opts,
 
 	if (rc == 0)
 		rc = open_header(img, &x, err);
+	img->encrypted = rc == 0 && img->header.crypt_method != CRYPT_NONE;
 	if (rc == 0)
 		rc = check_encryption(img, err);
 	if (rc == 0)

@@ -264,21 +264,22 @@ int ops_compare(struct disk *a, struct disk *b,
 	bool strict = opts->flags & QCOW2_COMPARE_STRICT;
 	struct compare c = {
 		.disks = { a, b },
-		.total = max_u64(disk_size(a), disk_size(b)),
 		.window_bytes =
 			max_u64(batch_window_bytes(a), batch_window_bytes(b)),
 		.strict = strict,
 	};
 
+	/* Either may grow meanwhile. */
+	extents_init(&c.extents[0], a, UINT64_MAX);
+	extents_init(&c.extents[1], b, UINT64_MAX);
+	c.total = max_u64(c.extents[0].size, c.extents[1].size);
 	*result = (struct qcow2_compare_result){
 		.struct_size = sizeof(*result),
-		.sizes_differ = disk_size(a) != disk_size(b),
+		.sizes_differ = c.extents[0].size != c.extents[1].size,
 	};
 	if (strict && result->sizes_differ) {
 		result->difference = QCOW2_DIFFERENT_SIZE;
 		return 0;
 	}
-	extents_init(&c.extents[0], a);
-	extents_init(&c.extents[1], b);
 	return compare_run(&c, opts, result, err);
 }

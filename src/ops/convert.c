@@ -186,18 +186,18 @@ static int copy_out(struct disk *src, struct qcow2_store *store,
 {
 	struct convert c = {
 		.src = src,
-		.size = disk_size(src),
 		.window_bytes = batch_window_bytes(src),
 	};
 	int rc;
 
+	extents_init(&c.extents, src, UINT64_MAX);
+	c.size = c.extents.size;
 	rc = target_init(&c.target, store, c.size, sparse_bytes(opts), err);
 	if (rc == 0)
 		rc = reserve(store, c.size, opts, err);
 	if (rc < 0)
 		return rc;
 	pace_init(&c.pace, opts->bytes_per_sec);
-	extents_init(&c.extents, src);
 	offload_init(&c.offload, src, store,
 		     !(opts->flags & QCOW2_CONVERT_NO_REFLINK) &&
 			     !c.target.write_all && !opts->preallocation);

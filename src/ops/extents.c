@@ -19,11 +19,11 @@ void extents_validate(const struct extents *e)
 	assert(x->off <= e->size && x->len <= e->size - x->off);
 }
 
-void extents_init(struct extents *e, struct disk *d)
+void extents_init(struct extents *e, struct disk *d, uint64_t end)
 {
 	*e = (struct extents){
 		.disk = d,
-		.size = disk_size(d),
+		.size = min_u64(disk_size(d), end),
 		.ask_bytes = ASK_BYTES_MIN,
 	};
 }

@@ -11,7 +11,7 @@
 
 struct extents {
 	struct disk *disk;
-	uint64_t size;      /* of the disk */
+	uint64_t size;      /* where the walk takes the disk to end */
 	uint64_t ask_bytes; /* how far the next look-up looks */
 	struct qcow2_extent current;
 };
@@ -19,7 +19,8 @@ struct extents {
 /* The caller must have the lock of the walk. */
 VALIDATOR(extents);
 
-void extents_init(struct extents *e, struct disk *d);
+/* The disk is taken to end where it ends now, or at @end. */
+void extents_init(struct extents *e, struct disk *d, uint64_t end);
 
 /*
  * Returns the rest of the extent at @pos, which must not go back from one call

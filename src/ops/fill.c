@@ -237,7 +237,9 @@ static int fill_all(struct fill *f, const struct qcow2_convert_opts *opts,
 {
 	int rc;
 
-	f->size = disk_size(f->src);
+	/* The source may have grown since it was held against the target. */
+	extents_init(&f->extents, f->src, disk_size(f->dst));
+	f->size = f->extents.size;
 	f->unit = disk_cluster_size(f->dst);
 	f->window_bytes = max_u64(batch_window_bytes(f->src), f->unit);
 	f->shared_depth = f->backing ? disk_find(f->src, f->backing)
@@ -246,7 +248,6 @@ static int fill_all(struct fill *f, const struct qcow2_convert_opts *opts,
 					     : SPARSE_BYTES_DEFAULT;
 	f->compress = opts->flags & QCOW2_CONVERT_COMPRESS;
 	pace_init(&f->pace, opts->bytes_per_sec);
-	extents_init(&f->extents, f->src);
 	rc = fill_share_init(f, opts, err);
 	if (rc == 0)
 		rc = fill_run(f, opts, err);

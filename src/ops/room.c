@@ -4,13 +4,12 @@
 
 uint64_t room_for_data(void *disk)
 {
-	uint64_t size = disk_size(disk);
 	uint64_t n_bytes = 0;
 	uint64_t pos = 0;
 	struct extents extents;
 
-	extents_init(&extents, disk);
-	while (pos < size) {
+	extents_init(&extents, disk, UINT64_MAX);
+	while (pos < extents.size) {
 		struct qcow2_extent extent;
 
 		if (extents_at(&extents, pos, &extent, NULL) < 0)

@@ -261,10 +261,26 @@ static int header_cluster_decode(const struct image *img, struct layout *l,
 	return rc;
 }
 
+/* Texts that are the same stay: callers have them. */
+static void use_names(struct image *img, struct names *names)
+{
+	struct names old = img->names;
+
+	if (names_same_texts(&old, names)) {
+		img->names.cluster0 = names->cluster0;
+		img->names.cluster0_len = names->cluster0_len;
+		names->cluster0 = old.cluster0;
+		names_release(names);
+	} else {
+		img->names = *names;
+		names_release(&old);
+	}
+}
+
 static int write_cluster(struct image *img, struct layout *l,
 			 struct qcow2_error *err)
 {
-	struct names names, old_names = img->names;
+	struct names names;
 	struct header h;
 	int rc = header_cluster_decode(img, l, &h, &names, err);
 
@@ -279,17 +295,15 @@ static int write_cluster(struct image *img, struct layout *l,
 		return rc;
 	}
 	img->header = h;
-	img->names = names;
+	use_names(img, &names);
 	l->new = NULL;
-	names_release(&old_names);
 	return 0;
 }
 
-int header_cluster_write(struct image *img, const struct header_cluster *to,
-			 struct qcow2_error *err)
+static int write_locked(struct image *img, const struct header_cluster *to,
+			struct qcow2_error *err)
 {
 	struct layout l;
-	SCOPED_LOCK(&img->header_lock);
 	int rc = header_sector_settle_locked(img, err);
 
 	if (rc < 0)
@@ -304,4 +318,22 @@ int header_cluster_write(struct image *img, const struct header_cluster *to,
 		rc = write_cluster(img, &l, err);
 	layout_release(&l);
 	return rc;
+}
+
+int header_cluster_write(struct image *img, const struct header_cluster *to,
+			 struct qcow2_error *err)
+{
+	SCOPED_LOCK(&img->header_lock);
+
+	return write_locked(img, to, err);
+}
+
+int header_cluster_update(struct image *img, header_cluster_fn *change,
+			  void *opaque, struct qcow2_error *err)
+{
+	SCOPED_LOCK(&img->header_lock);
+	struct header_cluster to = header_cluster_of(img);
+
+	change(&to, opaque);
+	return write_locked(img, &to, err);
 }

@@ -35,4 +35,13 @@ struct header_cluster header_cluster_of(const struct image *img);
 int header_cluster_write(struct image *img, const struct header_cluster *to,
 			 struct qcow2_error *err);
 
+/* Changes the contents that the cluster has now; header_lock is held. */
+typedef void header_cluster_fn(struct header_cluster *to, void *opaque);
+
+/* The same for what @change makes of the present contents.  If that is no
+ * string, requests may be under way, and strings of the image stay where they
+ * are. */
+int header_cluster_update(struct image *img, header_cluster_fn *change,
+			  void *opaque, struct qcow2_error *err);
+
 #endif

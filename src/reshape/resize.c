@@ -5,6 +5,10 @@
  * longer backing file, the rest of the last cluster, and anything that a larger
  * disk or VM state left in the tables.  All of it is durable before the one
  * sector of the header that has the size.
+ *
+ * Others read and write meanwhile, up to the end that they know.  Writers are
+ * kept out while the L1 table and img->virtual_size become larger; after that
+ * the new area is like a range that the resize writes to, and nobody else.
  */
 #include "reshape/resize.h"
 
@@ -22,9 +26,9 @@
 #include "store/store.h"
 #include "write/change.h"
 #include "write/entry.h"
-#include "write/features.h"
 #include "write/header_sector.h"
 #include "write/l1_grow.h"
+#include "write/write.h"
 #include "write/writer.h"
 
 /* L2 tables that are changed between two looks at how much is dirty. */
@@ -138,8 +142,8 @@ static int cover_below(struct image *img, uint64_t end, uint64_t *off,
 	if (img->geo.version >= 3 || stop <= from)
 		return 0;
 	*off = stop;
-	return image_zero(img, min_u64(stop, img->virtual_size) - from, from, 0,
-			  err);
+	return image_zero(img, min_u64(stop, img->virtual_size) - from, from,
+			  WRITE_UNSEEN, err);
 }
 
 /* The rest of the last cluster of the old disk. */
@@ -153,13 +157,13 @@ static int reshape_resize_zero_rest(struct image *img, uint64_t end,
 	if (off == end)
 		return 0;
 	if (mode == QCOW2_PREALLOC_OFF)
-		return image_zero(img, end - off, off, 0, err);
+		return image_zero(img, end - off, off, WRITE_UNSEEN, err);
 	/* Written, so that it has a place. */
 	zeros = alloc_zeroed(1, end - off);
 	if (!zeros)
 		return error_nomem(err, "zeros to write", end - off);
 	iov = (struct iovec){ zeros, to_size(end - off) };
-	return image_pwritev(img, &iov, 1, off, 0, err);
+	return image_pwritev(img, &iov, 1, off, WRITE_UNSEEN, err);
 }
 
 static int make_zeros(struct image *img, uint64_t old,
@@ -230,18 +234,23 @@ static void reshape_resize_set_size(struct header *h, void *opaque)
 	h->size = *(const uint64_t *)opaque;
 }
 
+static void set_size_and_bitmaps(struct header_cluster *to, void *opaque)
+{
+	const struct bitmaps_resize *b = opaque;
+
+	to->header.size = b->size;
+	to->bitmaps = &b->place;
+}
+
 static int write_size(struct image *img, struct bitmaps_resize *b,
 		      struct qcow2_error *err)
 {
-	struct header_cluster to = header_cluster_of(img);
 	int rc;
 
 	if (!b->changes)
 		return header_sector_update(img, reshape_resize_set_size,
 					    &b->size, err);
-	to.header.size = b->size;
-	to.bitmaps = &b->place;
-	rc = header_cluster_write(img, &to, err);
+	rc = header_cluster_update(img, set_size_and_bitmaps, b, err);
 	if (rc == 0)
 		bitmaps_resize_done(b);
 	return rc;
@@ -253,11 +262,39 @@ int resize_switch(struct image *img, uint64_t size, struct qcow2_error *err)
 	int rc = bitmaps_resize_prepare(&b, img, size, err);
 
 	if (rc == 0)
-		rc = commit_drain(&img->writer->commit, err);
+		rc = commit_flush(&img->writer->commit, err);
 	if (rc == 0)
 		rc = write_size(img, &b, err);
 	bitmaps_resize_release(&b);
 	return rc;
+}
+
+/* The size changes while nobody is in the cluster in which the disk ends. */
+static int begin_growth(struct image *img, uint64_t size,
+			struct qcow2_error *err)
+{
+	struct inflight_freeze freeze;
+	int rc;
+
+	inflight_freeze(&img->writer->inflight, &freeze);
+	rc = l1_lengthen(img, geometry_l1_entries(&img->geo, size), err);
+	if (rc == 0) {
+		img->writer->size_seen = img->virtual_size;
+		img->virtual_size = size;
+	}
+	inflight_thaw(&img->writer->inflight, &freeze);
+	return rc;
+}
+
+/* Entries made beyond the end are no longer seen, and are cleared when the disk
+ * grows again. */
+static void undo_growth(struct image *img, uint64_t old)
+{
+	struct inflight_freeze freeze;
+
+	inflight_freeze(&img->writer->inflight, &freeze);
+	img->virtual_size = old;
+	inflight_thaw(&img->writer->inflight, &freeze);
 }
 
 static int reshape_resize_grow(struct image *img, uint64_t size,
@@ -266,39 +303,43 @@ static int reshape_resize_grow(struct image *img, uint64_t size,
 {
 	enum qcow2_preallocation mode = mode_of(img, opts);
 	uint64_t old = img->virtual_size;
-	bool kept;
-	int rc = l1_lengthen(img, geometry_l1_entries(&img->geo, size), err);
+	int rc = grow_data_file(img, size, old, mode, err);
 
 	if (rc == 0)
-		rc = grow_data_file(img, size, old, mode, err);
+		rc = begin_growth(img, size, err);
 	if (rc < 0)
 		return rc;
-	img->virtual_size = size;
-	/* No bitmap has a bit for what lies beyond the old end. */
-	kept = features_keep_bitmaps(img);
 	rc = fill_new_area(img, old, mode, err);
-	features_end_keep_bitmaps(img, kept);
 	if (rc == 0)
 		rc = resize_switch(img, size, err);
-	/* Entries made beyond the end are no longer seen, and are cleared when
-	 * the disk grows again. */
 	if (rc < 0)
-		img->virtual_size = old;
+		undo_growth(img, old);
+	img->writer->size_seen = 0;
 	return rc;
+}
+
+/* Snapshots, and the proof of refcounts, see the disk before or after. */
+static int grow_alone(struct image *img, uint64_t size,
+		      const struct qcow2_resize_opts *opts,
+		      struct qcow2_error *err)
+{
+	SCOPED_LOCK(&img->writer->snapshot_lock);
+	int rc = image_resize_check(img, size, opts, img->geo.version, err);
+
+	return rc < 0 ? rc : reshape_resize_grow(img, size, opts, err);
 }
 
 int image_resize(struct image *img, uint64_t size,
 		 const struct qcow2_resize_opts *opts, struct qcow2_error *err)
 {
+	bool grows = size > img->virtual_size;
 	int rc = image_resize_check(img, size, opts, img->geo.version, err);
 
 	if (rc < 0 || size == img->virtual_size)
 		return rc;
-	rc = size < img->virtual_size ? proof_require(img, err)
-				      : proof_make(img, err);
+	rc = grows ? proof_make(img, err) : proof_require(img, err);
 	if (rc < 0)
 		return rc;
-	return size < img->virtual_size
-		       ? image_shrink(img, size, err)
-		       : reshape_resize_grow(img, size, opts, err);
+	return grows ? grow_alone(img, size, opts, err)
+		     : image_shrink(img, size, err);
 }

@@ -10,8 +10,9 @@
 
 struct image;
 
-/* See qcow2_resize().  No request may be under way.  img->virtual_size is the
- * size that the disk has, also after a failure. */
+/* See qcow2_resize().  One at a time; when the disk becomes smaller no request
+ * may be under way.  Afterwards, also after a failure, img->virtual_size is the
+ * size that the disk has. */
 int image_resize(struct image *img, uint64_t size,
 		 const struct qcow2_resize_opts *opts, struct qcow2_error *err);
 

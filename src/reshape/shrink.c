@@ -16,10 +16,10 @@
 #include "store/store.h"
 #include "write/change.h"
 #include "write/entry.h"
-#include "write/features.h"
 #include "write/l1_grow.h"
 #include "write/tables.h"
 #include "write/tree.h"
+#include "write/write.h"
 #include "write/writer.h"
 
 /* Runs that may be on the way to being freed before a commit sees to it: the
@@ -225,20 +225,17 @@ static int reshape_shrink_zero_rest(struct image *img, uint64_t size,
 {
 	uint64_t end = align_up(size, img->geo.cluster_size);
 	uint64_t off = size, len;
-	bool kept;
 	int rc = 0;
 
 	if (img->geo.has_data_file)
 		return 0;
 	/* For so long these bytes belong to the disk. */
 	img->virtual_size = end;
-	kept = features_keep_bitmaps(img);
 	for (own_data(img, end, &off, &len); rc == 0 && len;
 	     own_data(img, end, &off, &len)) {
-		rc = image_zero(img, len, off, 0, err);
+		rc = image_zero(img, len, off, WRITE_UNSEEN, err);
 		off += len;
 	}
-	features_end_keep_bitmaps(img, kept);
 	img->virtual_size = size;
 	return rc;
 }

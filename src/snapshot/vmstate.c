@@ -59,8 +59,8 @@ static int read_room(struct image *img, struct iov_cursor *dst, uint64_t len,
 	return 0;
 }
 
-int image_vmstate_read(struct image *img, void *buf, size_t len, uint64_t off,
-		       struct qcow2_error *err)
+static int read_state(struct image *img, void *buf, size_t len, uint64_t off,
+		      struct qcow2_error *err)
 {
 	struct iovec iov = { buf, len };
 	struct iov_cursor dst = iov_cursor_init(&iov, 1);
@@ -75,6 +75,16 @@ int image_vmstate_read(struct image *img, void *buf, size_t len, uint64_t off,
 		iov_zero(&dst, len - here);
 	writer_grace_end(ref);
 	return rc;
+}
+
+/* A disk that grows moves the place where the state begins. */
+int image_vmstate_read(struct image *img, void *buf, size_t len, uint64_t off,
+		       struct qcow2_error *err)
+{
+	if (!img->writer)
+		return read_state(img, buf, len, off, err);
+	SCOPED_LOCK(&img->writer->snapshot_lock);
+	return read_state(img, buf, len, off, err);
 }
 
 /* ---- Writing ------------------------------------------------------------- */

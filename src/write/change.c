@@ -10,6 +10,7 @@
 #include "write/entry.h"
 #include "write/features.h"
 #include "write/tables.h"
+#include "write/write.h"
 #include "write/writer.h"
 
 /* Requests that change fewer tables ask nobody. */
@@ -177,10 +178,16 @@ static int change_region(struct image *img, uint64_t end, uint64_t off,
 static int allow(struct image *img, uint64_t end, uint64_t off,
 		 struct qcow2_error *err)
 {
+	struct grace_ref ref;
+	int rc;
+
 	if (off >= end ||
 	    (end - off) / TABLES_FEW < geometry_l2_reach(&img->geo))
 		return 0;
-	return image_allow_walk(img, err);
+	ref = writer_grace_begin(img);
+	rc = image_allow_walk(img, err);
+	writer_grace_end(ref);
+	return rc;
 }
 
 int change_regions(struct image *img, uint64_t end, uint64_t off,
@@ -191,7 +198,7 @@ int change_regions(struct image *img, uint64_t end, uint64_t off,
 
 	if (rc == 0)
 		rc = proof_before_change(img, end - off, flags, err);
-	if (rc == 0)
+	if (rc == 0 && !(flags & WRITE_UNSEEN))
 		rc = features_before_guest_change(img, err);
 	while (rc == 0 && off < end) {
 		uint64_t stop = min_u64(end, inflight_region_end(off));

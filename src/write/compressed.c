@@ -102,9 +102,9 @@ static bool is_whole(const struct image *img, uint64_t len, uint64_t off)
 }
 
 /* The first @part bytes of @cluster, @len bytes when encoded. */
-static int write_cluster(struct image *img, const void *bytes, size_t len,
-			 const void *cluster, uint64_t part, uint64_t off,
-			 struct qcow2_error *err)
+static int put_cluster(struct image *img, const void *bytes, size_t len,
+		       const void *cluster, uint64_t part, uint64_t off,
+		       struct qcow2_error *err)
 {
 	uint32_t size = img->geo.cluster_size;
 	struct inflight_range range;
@@ -136,7 +136,7 @@ int image_write_encoded(struct image *img, const void *bytes, size_t len,
 {
 	uint64_t part = min_u64(img->geo.cluster_size, img->virtual_size - off);
 
-	return write_cluster(img, bytes, len, cluster, part, off, err);
+	return put_cluster(img, bytes, len, cluster, part, off, err);
 }
 
 static int check_request(const struct image *img, uint64_t len, uint64_t off,
@@ -149,7 +149,8 @@ static int check_request(const struct image *img, uint64_t len, uint64_t off,
 				 "an image with an external data file has no "
 				 "compressed clusters");
 	if (is_aligned(off, size) &&
-	    (is_aligned(len, size) || off + len == img->virtual_size))
+	    (is_aligned(len, size) || off + len == img->virtual_size ||
+	     off + len == img->writer->size_seen))
 		return 0;
 	return error_set(err, -EINVAL,
 			 "compressed writes cover whole clusters of %" PRIu32
@@ -199,8 +200,8 @@ int image_write_compressed(struct image *img, const void *buf, uint64_t len,
 		memset(cluster + part, 0, to_size(size - part));
 		rc = image_encode(img, encoded, cluster, &n, err);
 		if (rc == 0)
-			rc = write_cluster(img, encoded, n, cluster, part,
-					   off + done, err);
+			rc = put_cluster(img, encoded, n, cluster, part,
+					 off + done, err);
 	}
 	return rc;
 }

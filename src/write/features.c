@@ -103,16 +103,6 @@ int features_before_guest_change(struct image *img, struct qcow2_error *err)
 	return rc;
 }
 
-bool features_keep_bitmaps(struct image *img)
-{
-	return atomic_exchange(&img->writer->bitmaps_valid, false);
-}
-
-void features_end_keep_bitmaps(struct image *img, bool kept)
-{
-	atomic_store(&img->writer->bitmaps_valid, kept);
-}
-
 /* ---- The dirty bit ------------------------------------------------------- */
 
 int features_begin_dirty(struct image *img, enum dirty_reason reason,

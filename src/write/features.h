@@ -36,11 +36,6 @@ int features_before_guest_change(struct image *img, struct qcow2_error *err);
 /* Whether there is nothing for features_before_guest_change() to do. */
 bool features_allow_guest_change(const struct image *img);
 
-/* Between them writing changes nothing that a bitmap could be about, and the
- * bit stays.  The caller must have exclusive access to the image. */
-bool features_keep_bitmaps(struct image *img);
-void features_end_keep_bitmaps(struct image *img, bool kept);
-
 /* Relations between the header in memory and the writer; the caller must hold
  * header_lock, or have the image to himself. */
 void features_validate(const struct image *img);

@@ -87,6 +87,13 @@ void l1_use(struct image *img, struct l1_switch *s)
 	map_forget_walk(&img->map);
 }
 
+/* The same while readers may look at the old table. */
+static void use_longer(struct image *img, struct l1_switch *s)
+{
+	l1_use(img, s);
+	l1_switch_retire(s, &img->writer->commit);
+}
+
 static int l1_grow_free_old(struct image *img, uint64_t bytes,
 			    uint64_t host_off, struct qcow2_error *err)
 {
@@ -154,7 +161,7 @@ static int l1_grow_move_table(struct image *img, struct l1_switch *s,
 		drop_table(img, s);
 		return rc;
 	}
-	l1_use(img, s);
+	use_longer(img, s);
 	return l1_grow_free_old(img, bytes, old_off, err);
 }
 
@@ -189,7 +196,7 @@ int l1_lengthen(struct image *img, uint64_t n_entries, struct qcow2_error *err)
 	if (rc == 0 && moves)
 		rc = l1_grow_move_table(img, &s, err);
 	else if (rc == 0)
-		l1_use(img, &s);
+		use_longer(img, &s);
 	l1_switch_release(&s);
 	IF_VALIDATING(l1_grow_validate(img));
 	return rc;

@@ -11,7 +11,7 @@
 struct image;
 struct l1_switch;
 
-/* The image has a writer, and no request is under way. */
+/* The image has a writer, and no write is under way. */
 void l1_grow_validate(const struct image *img);
 
 /* Entries that the table in the file has; the one in memory ends with the
@@ -22,7 +22,8 @@ uint64_t l1_entries_in_file(const struct image *img);
  * Makes the L1 table at least @n_entries long, in memory and in the file.
  * Entries that the file had behind those in memory (VM state, or what a larger
  * disk left there) come into memory with what they hold; all others are 0.
- * Commits first.  No request may be under way.
+ * Commits first.  The caller must keep writers out, and hold snapshot_lock;
+ * readers go on.
  *
  * Order: the new table and its refcounts are durable before the header sector
  * {l1_size, l1_off} points to it; then the old one is freed.  -EFBIG when the
@@ -36,7 +37,7 @@ int l1_lengthen(struct image *img, uint64_t n_entries, struct qcow2_error *err);
 int l1_shorten(struct image *img, uint64_t n_entries, struct qcow2_error *err);
 
 /* l1_switch_use() for the image's own table: the findings about the old one are
- * forgotten. */
+ * forgotten.  No request may be under way. */
 void l1_use(struct image *img, struct l1_switch *s);
 
 #endif

@@ -196,7 +196,7 @@ int image_pwritev(struct image *img, const struct iovec *iov, int iovcnt,
 	uint64_t len = iov_len(iov, iovcnt);
 	int rc = proof_before_change(img, len, flags, err);
 
-	if (rc == 0)
+	if (rc == 0 && !(flags & WRITE_UNSEEN))
 		rc = features_before_guest_change(img, err);
 	if (rc == 0)
 		rc = write_regions(img, &src, len, off, flags, err);

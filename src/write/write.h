@@ -18,6 +18,10 @@ struct look;
 int look_to_write(struct image *img, uint64_t len, uint64_t off, unsigned flags,
 		  struct look *l, struct qcow2_error *err);
 
+/* With the flags of a guest's request: these bytes are behind the end of the
+ * disk that callers know, so no bitmap is about them. */
+#define WRITE_UNSEEN 0x80000000u
+
 /* Writes the next @len bytes (not 0) of @src at @off; the clusters they touch
  * are in flight for the caller. */
 int write_in_flight(struct image *img, struct iov_cursor *src, uint64_t len,

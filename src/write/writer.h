@@ -59,6 +59,8 @@ struct writer {
 	struct below below;
 	struct discard_policy policy;
 	_Atomic uint64_t copied_bytes; /* around what the guest wrote */
+	_Atomic uint64_t size_seen;    /* of the disk, while it grows: the size
+					* that callers know; else 0 */
 	bool keep_tail; /* close leaves the file as long as it is;
 				     * the image is idle when this changes */
 	/* One snapshot operation at a time; held during I/O, taken before

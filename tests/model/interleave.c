@@ -1,10 +1,13 @@
 /*
- * Two requests in every order of their store calls, and three in many.
+ * Two requests in every order of their store calls, and three in many; and a
+ * disk that grows with one request to its end and one behind it.
  *
- *	interleave [--seed N] [--limit N] [--part I/N] [--only N] pairs|triples
+ *	interleave [--seed N] [--limit N] [--part I/N] [--only N]
+ *		   pairs|triples|growth
  *
  * The limit counts the orders of one pair, or the triples.  Without --limit it
- * is 100 and 1000, or 10 and 100 under a sanitizer.
+ * is 100 and 1000, or 10 and 100 under a sanitizer; as many for growth as for
+ * triples.
  *
  * In every order the disk must read as if the requests had come one after the
  * other, a read must have seen each sector as it was at some time, and the
@@ -19,6 +22,9 @@
 #include "base/checked.h"
 #include "model/scene.h"
 #include "support/amount.h"
+
+/* A disk that grows ends in the middle of a cluster. */
+enum { SMALL = 9 * CLUSTER + 3 * SECTOR };
 
 struct totals {
 	uint64_t seed;
@@ -187,6 +193,85 @@ static void play_triples(struct totals *t, struct scene *scenes)
 	}
 }
 
+/* ---- Growth -------------------------------------------------------------- */
+
+/* The contents of the cluster in which the disk ends: data, nothing, compressed
+ * data, zeros. */
+static const struct op lasts[] = {
+	{ .kind = OP_WRITE, .fill = FILL_STAMP, .pattern = 0x50 },
+	{ .kind = OP_FLUSH },
+	{ .kind = OP_COMPRESS, .fill = FILL_STAMP, .pattern = 0x51 },
+	{ .kind = OP_ZERO, .flags = QCOW2_ZERO_MAY_UNMAP },
+};
+
+enum { N_LASTS = sizeof(lasts) / sizeof(lasts[0]), N_GROWTHS = 4 * N_LASTS };
+
+static void growth_init(struct scene *s, unsigned i)
+{
+	struct config c = scene_config(policies[i % N_SCENES]);
+	struct op last = lasts[i % N_LASTS];
+
+	c.size = SMALL;
+	if (i / N_LASTS % 2) {
+		c.backing = BACKING_RAW;
+		c.backing_size = DISK;
+	}
+	if (i / N_LASTS / 2)
+		c.version = 2;
+	last.off = 9 * CLUSTER;
+	last.len = CLUSTER;
+	scene_init(s, c, &last);
+}
+
+/* The disk grows; a request ends where it ends, or near there; another is
+ * partly or all behind that place. */
+static void put_growth(struct scene *s, struct test_rng *rng)
+{
+	static const unsigned char near[] = { 1, 3, 3, 11, 27 };
+	unsigned end = SMALL / SECTOR - (unsigned)test_rng_below(rng, 3) / 2;
+	unsigned len = near[test_rng_below(rng, sizeof(near))];
+	unsigned back = (unsigned)test_rng_below(rng, 3);
+
+	s->n = 3;
+	s->requests[0] = (struct request){ 0 };
+	s->requests[0].op = (struct op){
+		.kind = OP_RESIZE,
+		.size = DISK - SECTOR * test_rng_below(rng, 2),
+		.prealloc = (enum qcow2_preallocation)test_rng_below(rng, 4),
+	};
+	put_request(s, 1, (unsigned)test_rng_below(rng, N_KINDS), end - len,
+		    len);
+	put_request(s, 2, (unsigned)test_rng_below(rng, N_KINDS),
+		    SMALL / SECTOR - back,
+		    1 + (unsigned)test_rng_below(rng, 4));
+	for (unsigned i = 1; i < 3; i++)
+		s->requests[i].op =
+			op_cut(s->requests[i].op,
+			       i == 1 ? SMALL : s->requests[0].op.size);
+}
+
+static void play_growth(struct totals *t)
+{
+	static struct scene scenes[N_GROWTHS];
+
+	for (unsigned i = 0; i < N_GROWTHS; i++)
+		growth_init(&scenes[i], i);
+	for (uint64_t i = 0; i < t->limit && t->n_failures <= 3; i++) {
+		struct test_rng rng = test_rng_init(t->seed * 1000003 + i);
+		struct scene *s = &scenes[i % N_GROWTHS];
+		struct choices c = { 0 };
+
+		if (!is_mine(t, i))
+			continue;
+		put_growth(s, &rng);
+		if (!scene_play(s, &c, &rng))
+			report(t, s, &c, i);
+		t->done++;
+	}
+	for (unsigned i = 0; i < N_GROWTHS; i++)
+		scene_release(&scenes[i]);
+}
+
 /* ---- Command line -------------------------------------------------------- */
 
 static bool parse_options(struct totals *t, int argc, char **argv)
@@ -219,7 +304,7 @@ int main(int argc, char **argv)
 {
 	struct totals t = { .n_parts = 1, .only = -1 };
 	static struct scene scenes[N_SCENES];
-	bool triples;
+	bool growth, triples;
 
 	t.seed = test_seed();
 	if (!parse_options(&t, argc, argv)) {
@@ -227,12 +312,15 @@ int main(int argc, char **argv)
 				"interleave.c\n");
 		return 2;
 	}
+	growth = strcmp(argv[optind], "growth") == 0;
 	triples = strcmp(argv[optind], "triples") == 0;
 	if (!t.limit)
-		t.limit = usual_limit(triples);
+		t.limit = usual_limit(triples || growth);
 	for (unsigned i = 0; i < N_SCENES; i++)
-		scene_init(&scenes[i], policies[i]);
-	if (triples)
+		scene_init(&scenes[i], scene_config(policies[i]), NULL);
+	if (growth)
+		play_growth(&t);
+	else if (triples)
 		play_triples(&t, scenes);
 	else
 		play_pairs(&t, scenes);

@@ -1,11 +1,13 @@
 #include "model/scene.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/cleanup.h"
 #include "store/mem.h"
 #include "store/store.h"
@@ -13,6 +15,14 @@
 enum { N_ORDERS = 6 };
 
 /* ---- Requests ------------------------------------------------------------ */
+
+static int grow(struct qcow2_image *img, const struct op *op)
+{
+	struct qcow2_resize_opts opts = QCOW2_RESIZE_OPTS_INIT;
+
+	opts.preallocation = op->prealloc;
+	return qcow2_resize(img, op->size, &opts, NULL);
+}
 
 static int perform(struct qcow2_image *img, struct request *r)
 {
@@ -33,6 +43,8 @@ static int perform(struct qcow2_image *img, struct request *r)
 		return qcow2_discard(img, op->len, op->off, 0, NULL);
 	case OP_READ:
 		return qcow2_pread(img, r->seen, op->len, op->off, 0, NULL);
+	case OP_RESIZE:
+		return grow(img, op);
 	default:
 		return qcow2_flush(img, NULL);
 	}
@@ -42,7 +54,16 @@ static void request_main(void *arg, unsigned i)
 {
 	struct scene *s = arg;
 
-	s->requests[i].rc = perform(s->img, &s->requests[i]);
+	struct request *r = &s->requests[i];
+
+	r->rc = perform(s->img, r);
+	r->came_early = r->rc == -EINVAL && op_has_range(&r->op) &&
+			r->op.off + r->op.len > s->config.size;
+	/* It does not end with the larger disk. */
+	if (r->rc == -EINVAL && r->op.kind == OP_COMPRESS &&
+	    r->op.off + r->op.len == s->config.size &&
+	    qcow2_size(s->img) > s->config.size)
+		r->came_early = true;
 }
 
 /* ---- The scene ----------------------------------------------------------- */
@@ -62,13 +83,9 @@ static const struct op prefill[] = {
 	{ .kind = OP_ZERO, .off = 9 * CLUSTER, .len = CLUSTER },
 };
 
-void scene_init(struct scene *s, uint32_t discard)
+struct config scene_config(uint32_t discard)
 {
-	struct qcow2_error err = { 0 };
-	int rc;
-
-	memset(s, 0, sizeof(*s));
-	s->config = (struct config){
+	return (struct config){
 		.size = DISK,
 		.cluster = CLUSTER,
 		.version = 3,
@@ -77,6 +94,15 @@ void scene_init(struct scene *s, uint32_t discard)
 		.n_windows = 1,
 		.windows = { { 0, DISK } },
 	};
+}
+
+void scene_init(struct scene *s, struct config config, const struct op *last)
+{
+	struct qcow2_error err = { 0 };
+	int rc;
+
+	memset(s, 0, sizeof(*s));
+	s->config = config;
 	s->before = oracle_new(&s->config);
 	s->steps = steps_new();
 	rc = files_make(&s->files, &s->config, NULL, &err);
@@ -84,10 +110,16 @@ void scene_init(struct scene *s, uint32_t discard)
 		rc = files_open(&s->files, true, NULL, &s->img, &err);
 	for (size_t i = 0; rc == 0 && i < sizeof(prefill) / sizeof(*prefill);
 	     i++) {
-		struct request r = { .op = prefill[i] };
+		struct request r = { .op = op_cut(prefill[i], config.size) };
 
 		r.op.fill = FILL_STAMP;
 		r.op.pattern = (uint8_t)(0x40 + i);
+		rc = perform(s->img, &r);
+		oracle_apply(&s->before, &r.op);
+	}
+	if (rc == 0 && last) {
+		struct request r = { .op = op_cut(*last, config.size) };
+
 		rc = perform(s->img, &r);
 		oracle_apply(&s->before, &r.op);
 	}
@@ -101,6 +133,7 @@ void scene_init(struct scene *s, uint32_t discard)
 void scene_release(struct scene *s)
 {
 	store_unref(s->base);
+	files_release(&s->files);
 	oracle_free(&s->before);
 	steps_free(s->steps);
 }
@@ -118,7 +151,7 @@ static void scene_open(struct scene *s)
 	if (rc == 0)
 		rc = files_open(&s->files, true, NULL, &s->img, NULL);
 	if (rc == 0)
-		rc = qcow2_pread(s->img, buf, DISK, 0, 0, NULL);
+		rc = qcow2_pread(s->img, buf, s->config.size, 0, 0, NULL);
 	assert(rc == 0);
 	(void)rc;
 }
@@ -136,13 +169,26 @@ static const unsigned char orders[N_ORDERS][STEPS_THREADS] = {
 	{ 2, 0, 1 }, { 1, 2, 0 }, { 2, 1, 0 },
 };
 
+/* The one of number @i in this order, if it is a request that was made. */
+static void apply_nth(const struct scene *s, unsigned order, unsigned i,
+		      struct oracle *o)
+{
+	const struct request *r = &s->requests[orders[order][i]];
+
+	if (orders[order][i] >= s->n || r->came_early)
+		return;
+	if (r->op.kind == OP_RESIZE)
+		oracle_resize(o, r->op.size);
+	else
+		oracle_apply(o, &r->op);
+}
+
 static struct oracle in_order(const struct scene *s, unsigned order)
 {
 	struct oracle o = oracle_copy(&s->before);
 
 	for (unsigned i = 0; i < STEPS_THREADS; i++)
-		if (orders[order][i] < s->n)
-			oracle_apply(&o, &s->requests[orders[order][i]].op);
+		apply_nth(s, order, i, &o);
 	return o;
 }
 
@@ -190,9 +236,7 @@ static bool sector_was_there(struct scene *s, const uint8_t *seen, uint64_t off)
 		struct oracle o = oracle_copy(&s->before);
 
 		for (unsigned i = 0; i < STEPS_THREADS && !found; i++) {
-			if (orders[k][i] >= s->n)
-				continue;
-			oracle_apply(&o, &s->requests[orders[k][i]].op);
+			apply_nth(s, k, i, &o);
 			found = memcmp(seen, o.bytes[0] + off, SECTOR) == 0;
 		}
 		oracle_free(&o);
@@ -205,6 +249,8 @@ static bool requests_are_right(struct scene *s)
 	for (unsigned i = 0; i < s->n; i++) {
 		const struct request *r = &s->requests[i];
 
+		if (r->came_early)
+			continue;
 		if (r->rc < 0)
 			return wrong(s, "a request failed", r->op.off);
 		if (r->op.kind != OP_READ)
@@ -230,16 +276,16 @@ static bool check_is_clean(struct scene *s)
 	return true;
 }
 
-static bool reads_again(struct scene *s, const uint8_t *disk)
+static bool reads_again(struct scene *s, const uint8_t *disk, uint64_t size)
 {
 	uint8_t again[DISK];
 	int rc = files_open(&s->files, false, NULL, &s->img, NULL);
 
 	if (rc == 0)
-		rc = qcow2_pread(s->img, again, DISK, 0, 0, NULL);
+		rc = qcow2_pread(s->img, again, size, 0, 0, NULL);
 	if (rc == 0)
 		rc = qcow2_close(s->img, NULL);
-	if (rc < 0 || memcmp(disk, again, DISK) != 0)
+	if (rc < 0 || memcmp(disk, again, size) != 0)
 		return wrong(s, "it reads otherwise when opened again", 0);
 	return true;
 }
@@ -247,6 +293,7 @@ static bool reads_again(struct scene *s, const uint8_t *disk)
 bool scene_play(struct scene *s, struct choices *c, struct test_rng *rng)
 {
 	uint8_t disk[DISK];
+	uint64_t size;
 	bool ok;
 	int rc;
 
@@ -257,12 +304,14 @@ bool scene_play(struct scene *s, struct choices *c, struct test_rng *rng)
 		exit(1);
 	}
 	ok = requests_are_right(s);
-	rc = qcow2_pread(s->img, disk, DISK, 0, 0, NULL);
+	size = qcow2_size(s->img);
+	memset(disk, 0, DISK);
+	rc = qcow2_pread(s->img, disk, size, 0, 0, NULL);
 	ok = ok && (rc == 0 || wrong(s, "it cannot be read", 0));
 	rc = qcow2_close(s->img, NULL);
 	ok = ok && (rc == 0 || wrong(s, "it cannot be closed", 0));
 	ok = ok && disk_is_serial(s, disk) && check_is_clean(s) &&
-	     reads_again(s, disk);
+	     reads_again(s, disk, size);
 	store_unref(s->files.stores[FILE_TOP]);
 	s->files.stores[FILE_TOP] = NULL;
 	return ok;

@@ -18,6 +18,7 @@ struct request {
 	struct op op;
 	uint8_t seen[DISK]; /* by a read */
 	int rc;
+	bool came_early; /* it was behind the end of the disk */
 };
 
 struct scene {
@@ -32,8 +33,19 @@ struct scene {
 	char why[256];
 };
 
-/* Makes the image that the requests come to. */
-void scene_init(struct scene *s, uint32_t discard);
+/* The part of @op that lies before @size. */
+static inline struct op op_cut(struct op op, uint64_t size)
+{
+	op.len = op.off + op.len > size ? size - op.off : op.len;
+	return op;
+}
+
+/* The kind of disk that the scenes are made of. */
+struct config scene_config(uint32_t discard);
+
+/* Makes the image that the requests come to.  @last: the last of those that
+ * fill it; NULL: none. */
+void scene_init(struct scene *s, struct config config, const struct op *last);
 void scene_release(struct scene *s);
 
 /* One interleaving of s->requests on a copy of that image.  If it returns

@@ -26,6 +26,7 @@ TEST(an_image_whose_parts_disagree_is_found)
 	ASSERT_ABORTS(img->lacks = QCOW2_LACKS_SNAPSHOT_TABLE;
 		      image_validate(img));
 	ASSERT_ABORTS(img->map.sizes = NULL; image_validate(img));
+	ASSERT_ABORTS(img->map.l1.host_off++; image_validate(img));
 	ASSERT_ABORTS(img->virtual_size = UINT64_C(1) << 40;
 		      image_validate(img));
 	ASSERT_ABORTS(img->budget.taken = img->budget.limit + 1;

@@ -16,7 +16,7 @@ TEST(what_is_left_of_an_extent_is_not_looked_up_again)
 
 	fake_add(d, MIB, FAKE_DATA | QCOW2_EXTENT_HOST_OFF);
 	fake_add(d, MIB, FAKE_HOLE);
-	extents_init(&e, d);
+	extents_init(&e, d, UINT64_MAX);
 	for (uint64_t pos = 0; pos < MIB; pos += 65536) {
 		assert_int_equal(extents_at(&e, pos, &x, NULL), 0);
 		assert_int_equal(x.off, pos);
@@ -37,7 +37,7 @@ TEST(past_the_end_there_are_zeros_without_asking)
 	struct extents e;
 
 	fake_add(d, 512, FAKE_DATA);
-	extents_init(&e, d);
+	extents_init(&e, d, UINT64_MAX);
 	assert_int_equal(extents_at(&e, 512, &x, NULL), 0);
 	assert_int_equal(x.off, 512);
 	assert_int_equal(x.flags, QCOW2_EXTENT_ZERO);
@@ -52,7 +52,7 @@ static unsigned walk(struct disk *d)
 	struct qcow2_extent x;
 	struct extents e;
 
-	extents_init(&e, d);
+	extents_init(&e, d, UINT64_MAX);
 	for (uint64_t pos = 0; pos < d->size; pos += x.len)
 		assert_int_equal(extents_at(&e, pos, &x, NULL), 0);
 	return d->n_maps;
@@ -79,7 +79,7 @@ TEST(over_data_look_ups_stay_short)
 	fake_add(d, 0, FAKE_DATA);
 	d->extents[1].off = 64 * GIB;
 	d->extents[1].len = 64 * GIB;
-	extents_init(&e, d);
+	extents_init(&e, d, UINT64_MAX);
 	for (uint64_t pos = 0; pos < d->size; pos += x.len) {
 		assert_int_equal(extents_at(&e, pos, &x, NULL), 0);
 		/* One long look may follow the holes. */
@@ -98,7 +98,7 @@ TEST(a_failed_look_up_is_told)
 
 	fake_add(d, MIB, FAKE_DATA);
 	d->fail_map_off = 0;
-	extents_init(&e, d);
+	extents_init(&e, d, UINT64_MAX);
 	assert_int_equal(extents_at(&e, 0, &x, &err), -EIO);
 	assert_int_equal(err.code, -EIO);
 	fake_free(d);
