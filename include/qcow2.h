@@ -1060,6 +1060,46 @@ int qcow2_map(struct qcow2_image *img, uint64_t len, uint64_t off,
 	      unsigned flags, struct qcow2_extent *out,
 	      struct qcow2_error *err);
 
+/*
+ * Totals of a disk, by its metadata.  The first four add up to its virtual
+ * size: each byte of the disk counts in one of them.
+ */
+struct qcow2_usage {
+	size_t struct_size;
+	uint64_t data_bytes;        /* stored as they are */
+	uint64_t zero_bytes;        /* a layer says that they are zeros, or
+				     * stores them in a hole of its file */
+	uint64_t compressed_bytes;  /* stored compressed: their size before */
+	uint64_t unallocated_bytes; /* none of the layers asked has them */
+	uint64_t host_bytes;        /* have a place in a file of their own, also
+				     * reserved ones that read as zeros; not
+				     * compressed or encrypted ones */
+	uint64_t extents;           /* that qcow2_map() with these flags gives,
+				     * one after the other */
+	uint64_t reserved[8];       /* 0 */
+};
+
+#define QCOW2_USAGE_INIT { sizeof(struct qcow2_usage), 0, 0, 0, 0, 0, 0, \
+	{ 0, 0, 0, 0, 0, 0, 0, 0 } }
+
+/*
+ * Adds up the whole map of a disk.  map_flags takes QCOW2_MAP_*: with
+ * QCOW2_MAP_TOP_ONLY the layers below the top are not asked, and what only they
+ * have counts as unallocated; QCOW2_MAP_MERGE changes nothing but `extents`.
+ * The caller must set out->struct_size.
+ *
+ * The call reads all metadata of the layers asked, and waits for the host as a
+ * walk with qcow2_map() does; it reads no data and changes nothing.  Any thread
+ * may call it at any time.  If others write meanwhile, each extent counts as it
+ * was at some moment during the call.
+ *
+ * Returns -EINVAL for unknown flags or an unset struct_size, and the errors of
+ * qcow2_map(); *out is as it was then.
+ */
+QCOW2_API
+int qcow2_get_usage(struct qcow2_image *img, unsigned map_flags,
+		    struct qcow2_usage *out, struct qcow2_error *err);
+
 /* ------------------------------------------------------------------------- */
 /* Information                                                               */
 
@@ -2065,6 +2105,8 @@ QCOW2_API
 void qcow2_completion_init(struct qcow2_completion *s, size_t size);
 QCOW2_API
 void qcow2_queue_info_init(struct qcow2_queue_info *s, size_t size);
+QCOW2_API
+void qcow2_usage_init(struct qcow2_usage *s, size_t size);
 QCOW2_API
 void qcow2_compact_result_init(struct qcow2_compact_result *s, size_t size);
 QCOW2_API

@@ -44,6 +44,15 @@ int handle_check_range(const struct qcow2_image *img, uint64_t len,
 			 len, off, size);
 }
 
+int handle_check_map(unsigned flags, struct qcow2_error *err)
+{
+	unsigned unknown = flags & ~(QCOW2_MAP_TOP_ONLY | QCOW2_MAP_MERGE);
+
+	return unknown ? error_set(err, -EINVAL, "map flags 0x%x are not known",
+				   unknown)
+		       : 0;
+}
+
 int handle_check_vector(const struct iovec *iov, int iovcnt, uint64_t *len,
 			struct qcow2_error *err)
 {

@@ -26,6 +26,9 @@ int handle_check(const struct qcow2_image *img, struct qcow2_error *err);
 int handle_check_range(const struct qcow2_image *img, uint64_t len,
 		       uint64_t off, struct qcow2_error *err);
 
+/* -EINVAL for what is not QCOW2_MAP_*. */
+int handle_check_map(unsigned flags, struct qcow2_error *err);
+
 /* The length of a vector; -EINVAL when it cannot be one. */
 int handle_check_vector(const struct iovec *iov, int iovcnt, uint64_t *len,
 			struct qcow2_error *err);

@@ -220,9 +220,6 @@ int qcow2_map(struct qcow2_image *img, uint64_t len, uint64_t off,
 		return error_set(err, -EINVAL, "out is NULL");
 	if (len == 0)
 		return error_set(err, -EINVAL, "an extent has no length 0");
-	if (flags & ~(QCOW2_MAP_TOP_ONLY | QCOW2_MAP_MERGE))
-		return error_set(
-			err, -EINVAL, "map flags 0x%x are not known",
-			flags & ~(QCOW2_MAP_TOP_ONLY | QCOW2_MAP_MERGE));
-	return disk_map(img->disk, len, off, flags, out, err);
+	rc = handle_check_map(flags, err);
+	return rc < 0 ? rc : disk_map(img->disk, len, off, flags, out, err);
 }
