@@ -1100,6 +1100,52 @@ QCOW2_API
 int qcow2_get_usage(struct qcow2_image *img, unsigned map_flags,
 		    struct qcow2_usage *out, struct qcow2_error *err);
 
+#define QCOW2_DIFF_MAY_DIFFER 0x1u /* else both read the same bytes */
+
+struct qcow2_diff_extent {
+	size_t struct_size;
+	uint64_t off;               /* guest */
+	uint64_t len;
+	uint32_t flags;             /* QCOW2_DIFF_* */
+	uint32_t reserved;          /* 0 */
+	uint64_t more[4];           /* 0 */
+};
+
+#define QCOW2_DIFF_EXTENT_INIT { sizeof(struct qcow2_diff_extent), 0, 0, 0, 0, \
+	{ 0, 0, 0, 0 } }
+
+/*
+ * Says where two disks may differ, by their metadata alone: two snapshots of
+ * one image, a snapshot and the disk, or two images of one chain.  It fills
+ * *out with the extent that begins at guest offset `off`, and goes on for at
+ * most `len` bytes as long as the answer stays the same.  To walk the disks the
+ * caller calls it again with off + out->len.  A walk costs what two walks with
+ * qcow2_map() do.
+ *
+ * Without QCOW2_DIFF_MAY_DIFFER both disks read the same bytes there: zeros, or
+ * what is stored at the same place of the same file.  Everything else may
+ * differ, also bytes that are equal and stored twice.  Files are the same by
+ * device and inode, and stores of the caller's by their identity or by being
+ * the same store.  [off, off+len) must lie inside the larger disk, and len must
+ * not be 0 (-EINVAL); past its end the smaller one reads as zeros.  flags must
+ * be 0.  The caller must set out->struct_size.
+ *
+ * Nobody but `older` and `newer` may write to the files of the two meanwhile.
+ * If one of them is open for writing, what its own file or data file holds
+ * counts as the same only if the other is the view of a snapshot of it: a write
+ * goes around the clusters of a snapshot, and overwrites others in place.  So
+ * the caller should take `older` from a snapshot, and for an answer that stays
+ * true `newer` as well; else the answer was true at some moment during the
+ * call.  Any thread may call it, on the same images too.
+ *
+ * Returns -EINVAL as said, -EIO for damaged metadata in one of them, and the
+ * other errors of qcow2_map().  It reads no data and changes nothing.
+ */
+QCOW2_API
+int qcow2_diff(struct qcow2_image *older, struct qcow2_image *newer,
+	       uint64_t len, uint64_t off, unsigned flags,
+	       struct qcow2_diff_extent *out, struct qcow2_error *err);
+
 /* ------------------------------------------------------------------------- */
 /* Information                                                               */
 
@@ -2107,6 +2153,8 @@ QCOW2_API
 void qcow2_queue_info_init(struct qcow2_queue_info *s, size_t size);
 QCOW2_API
 void qcow2_usage_init(struct qcow2_usage *s, size_t size);
+QCOW2_API
+void qcow2_diff_extent_init(struct qcow2_diff_extent *s, size_t size);
 QCOW2_API
 void qcow2_compact_result_init(struct qcow2_compact_result *s, size_t size);
 QCOW2_API

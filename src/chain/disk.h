@@ -126,6 +126,12 @@ bool disk_reads_top(const struct disk *d, const struct disk *written);
 int disk_map(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 	     struct qcow2_extent *out, struct qcow2_error *err);
 
+/* How much at @off, at most @len bytes (not 0), is the same in both disks, or
+ * may differ; see qcow2_diff().  Fills all of *out but struct_size. */
+int disk_diff(struct disk *older, struct disk *newer, uint64_t len,
+	      uint64_t off, struct qcow2_diff_extent *out,
+	      struct qcow2_error *err);
+
 /*
  * Returns the store that has the bytes of a data extent without compression and
  * encryption, for copy offload at extent.host_off.  NULL when they cannot be

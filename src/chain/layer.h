@@ -35,8 +35,10 @@ struct layer {
 	_Atomic uint64_t size;     /* of the virtual disk */
 	uint32_t cluster_size;     /* the unit in which jobs split their work */
 	uint32_t depth;            /* 0: the top */
-	struct layer *below;       /* NULL: this one is the last */
-	bool below_unknown; /* the last one, it names a backing file that is
+	bool is_snapshot;    /* the view of a snapshot, whose clusters nobody
+			   * overwrites */
+	struct layer *below; /* NULL: this one is the last */
+	bool below_unknown;  /* the last one, it names a backing file that is
 			     * not open: the disk was opened for its metadata
 			     * only */
 	struct gate_dir dir;
@@ -109,6 +111,9 @@ struct layer_encode_ops {
 	int (*write_encoded)(struct layer *l, const void *bytes, size_t n,
 			     const void *cluster, uint64_t off,
 			     struct qcow2_error *err);
+	/* Sets *desc to a number that, in this file, only the compressed data
+	 * at @off has; false when there is none (any more). */
+	bool (*packed)(struct layer *l, uint64_t off, uint64_t *desc);
 	int (*set_level)(struct layer *l, uint32_t level,
 			 struct qcow2_error *err);
 };
@@ -244,6 +249,12 @@ int layer_read_below(struct layer *l, struct iov_cursor *dst, uint64_t len,
  * below the last layer. */
 int layer_begin_read(struct layer *l, uint64_t len, uint64_t off,
 		     struct carried *c, struct qcow2_error *err);
+
+/* Returns the state of the bytes at @off in the layers from @l down, with the
+ * depth of the one that decides; the extent need not be maximal.
+ * flags: QCOW2_MAP_TOP_ONLY. */
+int layer_map(struct layer *l, uint64_t len, uint64_t off, unsigned flags,
+	      struct qcow2_extent *out, struct qcow2_error *err);
 
 /* True when the map says that [off, off + len), inside @l, reads as zeros from
  * there down. */

@@ -18,10 +18,8 @@ static bool is_open_question(const struct qcow2_extent *x)
 	return !(x->flags & (QCOW2_EXTENT_DATA | QCOW2_EXTENT_ZERO));
 }
 
-/* Returns the state of the bytes at @off in the layers from @l down. */
-static int map_placed(struct layer *l, uint64_t len, uint64_t off,
-		      unsigned flags, struct qcow2_extent *out,
-		      struct qcow2_error *err)
+int layer_map(struct layer *l, uint64_t len, uint64_t off, unsigned flags,
+	      struct qcow2_extent *out, struct qcow2_error *err)
 {
 	for (;; l = l->below) {
 		int rc = l->ops->map(l, len, off, out, err);
@@ -46,7 +44,7 @@ static int map_placed(struct layer *l, uint64_t len, uint64_t off,
 static int map_from(struct layer *l, uint64_t len, uint64_t off, unsigned flags,
 		    struct qcow2_extent *out, struct qcow2_error *err)
 {
-	int rc = map_placed(l, len, off, flags, out, err);
+	int rc = layer_map(l, len, off, flags, out, err);
 
 	if (rc == 0 && (flags & QCOW2_MAP_MERGE)) {
 		out->flags &= ~QCOW2_EXTENT_HOST_OFF;

@@ -108,6 +108,8 @@ static int qcow2_layer_open(struct layer *l, const struct layer_opening *o,
 	l->size = l->image->virtual_size;
 	l->cluster_size = l->image->geo.cluster_size;
 	l->has_data_file = l->image->geo.has_data_file;
+	/* Refcounts do not protect the clusters of a data file. */
+	l->is_snapshot = own.snapshot && !l->has_data_file;
 	if (l->has_data_file && !(own.flags & QCOW2_OPEN_METADATA_ONLY))
 		rc = attach_data_file(l, o, err);
 	l->data = l->image->data;
@@ -279,6 +281,7 @@ static void qcow2_layer_validate(const struct layer *l)
 	assert(l->has_data_file == img->geo.has_data_file);
 	assert(implies(l->data_hold.store, l->has_data_file));
 	assert(implies(img->writer, l->depth == 0));
+	assert(implies(l->is_snapshot, l->depth == 0 && !img->writer));
 	assert(implies(img->writer && l->below,
 		       img->writer->below.opaque == l->below));
 }

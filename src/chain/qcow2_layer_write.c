@@ -128,6 +128,17 @@ static int qcow2_layer_write_encoded(struct layer *l, const void *bytes,
 	return image_write_encoded(l->image, bytes, n, cluster, off, err);
 }
 
+static bool qcow2_layer_packed(struct layer *l, uint64_t off, uint64_t *desc)
+{
+	struct image_extent x;
+
+	if (image_map(l->image, 1, off, 0, &x, NULL) < 0 ||
+	    x.kind != SUBCLUSTER_COMPRESSED)
+		return false;
+	*desc = x.desc;
+	return true;
+}
+
 static int qcow2_layer_set_level(struct layer *l, uint32_t level,
 				 struct qcow2_error *err)
 {
@@ -138,6 +149,7 @@ const struct layer_encode_ops qcow2_layer_encode_ops = {
 	.write = qcow2_layer_write_compressed,
 	.encode = qcow2_layer_encode,
 	.write_encoded = qcow2_layer_write_encoded,
+	.packed = qcow2_layer_packed,
 	.set_level = qcow2_layer_set_level,
 };
 

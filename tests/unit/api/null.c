@@ -95,6 +95,7 @@ TEST(no_image_to_work_on)
 	struct fixture *f = *state;
 	struct qcow2_compact_result compacted = QCOW2_COMPACT_RESULT_INIT;
 	struct qcow2_compare_result compared = QCOW2_COMPARE_RESULT_INIT;
+	struct qcow2_diff_extent diff = QCOW2_DIFF_EXTENT_INIT;
 	struct qcow2_image *none = NULL;
 	struct qcow2_image *img;
 
@@ -105,6 +106,8 @@ TEST(no_image_to_work_on)
 	REFUSED(qcow2_amend(NULL, NULL, NULL));
 	REFUSED(qcow2_compact(NULL, NULL, &compacted, NULL));
 	REFUSED(qcow2_dump_store(NULL, NULL, NULL));
+	REFUSED(qcow2_diff(NULL, f->img, 1, 0, 0, &diff, NULL));
+	REFUSED(qcow2_diff(f->img, NULL, 1, 0, 0, &diff, NULL));
 	REFUSED(qcow2_compare(NULL, f->img, NULL, &compared, NULL));
 	REFUSED(qcow2_compare(f->img, NULL, NULL, &compared, NULL));
 	REFUSED(qcow2_convert(NULL, "x", NULL, NULL, NULL));
@@ -187,6 +190,7 @@ TEST(nowhere_to_answer)
 	REFUSED(qcow2_get_info(f->img, 0, NULL, NULL));
 	REFUSED(qcow2_get_stats(f->img, 0, NULL, NULL));
 	REFUSED(qcow2_get_usage(f->img, 0, NULL, NULL));
+	REFUSED(qcow2_diff(f->img, f->img, 1, 0, 0, NULL, NULL));
 	REFUSED(qcow2_compare(f->img, f->img, NULL, NULL, NULL));
 	REFUSED(qcow2_compact(f->img, NULL, NULL, NULL));
 	REFUSED(qcow2_check_path("x", NULL, NULL, NULL));
