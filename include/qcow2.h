@@ -682,14 +682,32 @@ int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
 /*
  * Writes clusters compressed with the image's codec.  `off` must be a multiple
  * of the cluster size, and so must `len` unless the range ends with the disk.
- * A cluster that does not become smaller is stored plain.  Overlapping writes
- * take effect cluster by cluster.  Flags: QCOW2_FUA; the rest is as for
+ * A cluster that does not become smaller is stored plain.
+ * qcow2_set_compress_level() says how hard it tries.  Overlapping writes take
+ * effect cluster by cluster.  Flags: QCOW2_FUA; the rest is as for
  * qcow2_pwrite().  Returns -ENOTSUP with an external data file.
  */
 QCOW2_API
 int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
 			   uint64_t off, unsigned flags,
 			   struct qcow2_error *err);
+
+/*
+ * Sets the level at which qcow2_write_compressed() compresses from now on: for
+ * zlib 1 to 9 or QCOW2_LEVEL_FAST(), for zstd 1 to 19; 0 is the usual one, zlib
+ * 6 and zstd 3, with which every image opens.  The file does not record it, and
+ * jobs such as qcow2_convert_into() and qcow2_compact(), which have a level of
+ * their own, leave it as it is.  Any thread may call it while others write: a
+ * cluster that is being compressed gets the old or the new level.  It does no
+ * I/O.
+ *
+ * Returns -EINVAL for a level that the image's codec does not have, -ENOTSUP
+ * for a fast level with zstd or in a library without ISA-L, and for a raw
+ * image, -EBADF for an image that is not open for writing.
+ */
+QCOW2_API
+int qcow2_set_compress_level(struct qcow2_image *img, uint32_t level,
+			     struct qcow2_error *err);
 
 /*
  * Makes everything durable that completed before the call.

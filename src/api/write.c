@@ -86,6 +86,14 @@ int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
 			      len);
 }
 
+int qcow2_set_compress_level(struct qcow2_image *img, uint32_t level,
+			     struct qcow2_error *err)
+{
+	int rc = handle_check(img, err);
+
+	return rc < 0 ? rc : disk_set_level(img->disk, level, NULL, err);
+}
+
 int qcow2_flush(struct qcow2_image *img, struct qcow2_error *err)
 {
 	int rc = handle_check(img, err);

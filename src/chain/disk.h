@@ -106,8 +106,10 @@ int disk_write_placed(struct disk *d, const struct iovec *iov, int iovcnt,
 /* The store that host_off counts in. */
 struct qcow2_store *disk_place_store(struct disk *d);
 
-/* Before the first encoding: 0 for the codec's usual level. */
-int disk_set_level(struct disk *d, uint32_t level, struct qcow2_error *err);
+/* For what is encoded from now on: 0 for the codec's usual level.  *old is the
+ * level until now, unless @old is NULL. */
+int disk_set_level(struct disk *d, uint32_t level, uint32_t *old,
+		   struct qcow2_error *err);
 
 /* @d, opened for writing with QCOW2_OPEN_NO_BACKING, reads what it does not
  * have from @below, which is open as long as @d, when it fills clusters up. */

@@ -114,7 +114,7 @@ struct layer_encode_ops {
 	/* Sets *desc to a number that, in this file, only the compressed data
 	 * at @off has; false when there is none (any more). */
 	bool (*packed)(struct layer *l, uint64_t off, uint64_t *desc);
-	int (*set_level)(struct layer *l, uint32_t level,
+	int (*set_level)(struct layer *l, uint32_t level, uint32_t *old,
 			 struct qcow2_error *err);
 };
 

@@ -139,10 +139,10 @@ static bool qcow2_layer_packed(struct layer *l, uint64_t off, uint64_t *desc)
 	return true;
 }
 
-static int qcow2_layer_set_level(struct layer *l, uint32_t level,
+static int qcow2_layer_set_level(struct layer *l, uint32_t level, uint32_t *old,
 				 struct qcow2_error *err)
 {
-	return image_set_level(l->image, level, err);
+	return image_set_level(l->image, level, old, err);
 }
 
 const struct layer_encode_ops qcow2_layer_encode_ops = {

@@ -115,12 +115,13 @@ int disk_write_encoded(struct disk *d, const void *bytes, size_t n,
 							off, err);
 }
 
-int disk_set_level(struct disk *d, uint32_t level, struct qcow2_error *err)
+int disk_set_level(struct disk *d, uint32_t level, uint32_t *old,
+		   struct qcow2_error *err)
 {
 	struct layer *top = &d->layers[0];
 	int rc = check_encodes(d, err);
 
-	return rc < 0 ? rc : top->ops->encode->set_level(top, level, err);
+	return rc < 0 ? rc : top->ops->encode->set_level(top, level, old, err);
 }
 
 /* ---- Places -------------------------------------------------------------- */

@@ -155,7 +155,8 @@ int compact_rewrite(struct image *img, const struct qcow2_compact_opts *opts,
 	CLEANUP_FREE uint8_t *cluster = NULL;
 	CLEANUP_FREE uint8_t *encoded = NULL;
 	struct rewrite w = { .img = img, .opts = opts, .result = result };
-	int rc = 0;
+	uint32_t level;
+	int rc;
 
 	if (!(opts->flags & (QCOW2_COMPACT_ZEROS | QCOW2_COMPACT_COMPRESS)))
 		return 0;
@@ -163,7 +164,11 @@ int compact_rewrite(struct image *img, const struct qcow2_compact_opts *opts,
 	w.encoded = encoded = malloc(size);
 	if (!cluster || !encoded)
 		return error_nomem(err, "rewriting clusters", 2 * size);
-	if (opts->compress_level)
-		rc = image_set_level(img, opts->compress_level, err);
-	return rc < 0 ? rc : rewrite_behind_bitmaps(&w, err);
+	/* It is not the level of the caller's own writes. */
+	rc = image_set_level(img, opts->compress_level, &level, err);
+	if (rc < 0)
+		return rc;
+	rc = rewrite_behind_bitmaps(&w, err);
+	image_set_level(img, level, NULL, NULL);
+	return rc;
 }

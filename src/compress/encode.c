@@ -16,16 +16,19 @@ void encoder_pool_init(struct encoder_pool *pool, enum codec codec, int level)
 	pool->idle = NULL;
 }
 
-void encoder_pool_release(struct encoder_pool *pool)
+static void encode_free_list(struct encoder *e)
 {
-	struct encoder *e = pool->idle;
-
 	while (e) {
 		struct encoder *next = e->next;
 
 		e->free(e);
 		e = next;
 	}
+}
+
+void encoder_pool_release(struct encoder_pool *pool)
+{
+	encode_free_list(pool->idle);
 	pool->idle = NULL;
 	pthread_mutex_destroy(&pool->lock);
 }
@@ -36,28 +39,60 @@ void encoder_pool_validate(const struct encoder_pool *pool)
 	assert(pool->level >= 0);
 	for (const struct encoder *e = pool->idle; e; e = e->next) {
 		assert(e->encode && e->free);
+		assert(e->level == pool->level);
 		assert(e->next != e);
 	}
 }
 
-static struct encoder *encode_take(struct encoder_pool *pool)
+/* *level is that of the encoder, or of the one to be made. */
+static struct encoder *encode_take(struct encoder_pool *pool, int *level)
 {
 	SCOPED_LOCK(&pool->lock);
 	SCOPED_VALIDATE(encoder_pool, pool);
 	struct encoder *e = pool->idle;
 
+	*level = pool->level;
 	if (e)
 		pool->idle = e->next;
 	return e;
 }
 
-static void give(struct encoder_pool *pool, struct encoder *e)
+/* Returns false for an encoder of another level, which nobody needs. */
+static bool give(struct encoder_pool *pool, struct encoder *e)
 {
 	SCOPED_LOCK(&pool->lock);
 	SCOPED_VALIDATE(encoder_pool, pool);
 
+	if (e->level != pool->level)
+		return false;
 	e->next = pool->idle;
 	pool->idle = e;
+	return true;
+}
+
+/* Returns the encoders that are of no use any more. */
+static struct encoder *encode_change(struct encoder_pool *pool, int level,
+				     int *old)
+{
+	SCOPED_LOCK(&pool->lock);
+	SCOPED_VALIDATE(encoder_pool, pool);
+	struct encoder *useless = NULL;
+
+	*old = pool->level;
+	if (level != pool->level) {
+		useless = pool->idle;
+		pool->idle = NULL;
+	}
+	pool->level = level;
+	return useless;
+}
+
+int encoder_pool_set_level(struct encoder_pool *pool, int level)
+{
+	int old;
+
+	encode_free_list(encode_change(pool, level, &old));
+	return old;
 }
 
 bool encoder_has_level(enum codec codec, uint32_t level)
@@ -88,15 +123,14 @@ int encoder_check_level(uint32_t compression, uint32_t level,
 			 zstd ? ENCODE_LEVEL_MAX_ZSTD : ENCODE_LEVEL_MAX_ZLIB);
 }
 
-static struct encoder *encoder_new(const struct encoder_pool *pool)
+static struct encoder *encoder_new(enum codec codec, int level)
 {
-	switch (pool->codec) {
+	switch (codec) {
 	case CODEC_ZLIB:
-		return pool->level > ENCODE_LEVEL_FAST
-			       ? fast_encoder_new(pool->level)
-			       : deflate_encoder_new(pool->level);
+		return level > ENCODE_LEVEL_FAST ? fast_encoder_new(level)
+						 : deflate_encoder_new(level);
 	case CODEC_ZSTD:
-		return zstd_encoder_new(pool->level);
+		return zstd_encoder_new(level);
 	}
 	assert(!"codec out of range");
 	return NULL;
@@ -105,14 +139,17 @@ static struct encoder *encoder_new(const struct encoder_pool *pool)
 int encoder_pool_encode(struct encoder_pool *pool, void *dst, size_t dst_len,
 			const void *src, size_t src_len, size_t *out)
 {
-	struct encoder *e = encode_take(pool);
+	int level;
+	struct encoder *e = encode_take(pool, &level);
 
 	if (!e)
-		e = encoder_new(pool);
+		e = encoder_new(pool->codec, level);
 	if (!e)
 		return -ENOMEM;
+	e->level = level;
 	*out = e->encode(e, dst, dst_len, src, src_len);
 	assert(*out <= dst_len);
-	give(pool, e);
+	if (!give(pool, e))
+		e->free(e);
 	return 0;
 }

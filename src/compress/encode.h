@@ -25,7 +25,7 @@ struct encoder_pool {
 	pthread_mutex_t lock; /* a leaf */
 	enum codec codec;
 	int level;
-	struct encoder *idle;
+	struct encoder *idle; /* all of this level */
 };
 
 /* With its lock held. */
@@ -50,6 +50,9 @@ int encoder_check_level(uint32_t compression, uint32_t level,
 /* @level: 0 for the codec's usual one (zlib 6, zstd 3). */
 void encoder_pool_init(struct encoder_pool *pool, enum codec codec, int level);
 void encoder_pool_release(struct encoder_pool *pool);
+/* For what is encoded from now on; returns the level until now.
+ * Thread-safe. */
+int encoder_pool_set_level(struct encoder_pool *pool, int level);
 
 /*
  * Encodes @src_len bytes into at most @dst_len.  Returns 0 and the size in

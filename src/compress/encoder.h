@@ -9,6 +9,7 @@
 
 struct encoder {
 	struct encoder *next; /* in the pool's idle list */
+	int level;            /* the pool's when it was made */
 	/* Returns the size, 0 when it does not fit. */
 	size_t (*encode)(struct encoder *e, void *dst, size_t dst_len,
 			 const void *src, size_t src_len);

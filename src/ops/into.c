@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 
 #include "base/error.h"
 #include "chain/disk.h"
@@ -18,7 +19,7 @@ static int check_compress(struct disk *dst,
 		return error_set(err, -ENOTSUP,
 				 "an image with an external data file has no "
 				 "compressed clusters");
-	return disk_set_level(dst, opts->compress_level, err);
+	return 0;
 }
 
 static int check_target(const struct disk *src, struct disk *dst,
@@ -43,18 +44,35 @@ static int check_target(const struct disk *src, struct disk *dst,
 	return rc < 0 ? rc : check_compress(dst, opts, err);
 }
 
-int ops_convert_into(struct disk *src, struct disk *dst, struct disk *below,
-		     const struct qcow2_convert_opts *opts,
-		     struct qcow2_error *err)
+static int fill_target(struct disk *src, struct disk *dst, struct disk *below,
+		       const struct qcow2_convert_opts *opts,
+		       struct qcow2_error *err)
 {
-	int rc = check_target(src, dst, below, opts, err);
-
 	/* A write of nothing tells whether it may be written at all. */
-	if (rc == 0)
-		rc = disk_pwritev(dst, NULL, 0, 0, 0, err);
+	int rc = disk_pwritev(dst, NULL, 0, 0, 0, err);
+
 	if (rc == 0)
 		rc = ops_fill_existing(src, dst, below, opts, err);
 	if (rc == 0 && !(opts->flags & QCOW2_CONVERT_NO_SYNC))
 		rc = disk_flush(dst, err);
+	return rc;
+}
+
+int ops_convert_into(struct disk *src, struct disk *dst, struct disk *below,
+		     const struct qcow2_convert_opts *opts,
+		     struct qcow2_error *err)
+{
+	bool compress = opts->flags & QCOW2_CONVERT_COMPRESS;
+	uint32_t level = 0;
+	int rc = check_target(src, dst, below, opts, err);
+
+	if (rc == 0 && compress)
+		rc = disk_set_level(dst, opts->compress_level, &level, err);
+	if (rc < 0)
+		return rc;
+	rc = fill_target(src, dst, below, opts, err);
+	/* The caller's own writes have a level of their own. */
+	if (compress)
+		disk_set_level(dst, level, NULL, NULL);
 	return rc;
 }

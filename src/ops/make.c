@@ -153,7 +153,7 @@ static int fill_disk(struct making *m, struct disk *dst,
 	if (below)
 		disk_set_below(dst, below);
 	if (m->c.opts->flags & QCOW2_CONVERT_COMPRESS)
-		rc = disk_set_level(dst, m->c.opts->compress_level, err);
+		rc = disk_set_level(dst, m->c.opts->compress_level, NULL, err);
 	return rc < 0 ? rc : ops_fill(m->c.src, dst, below, m->c.opts, err);
 }
 

@@ -168,17 +168,17 @@ int image_encode(struct image *img, void *dst, const void *src, size_t *n,
 	return rc < 0 ? error_nomem(err, "compression", size) : 0;
 }
 
-int image_set_level(struct image *img, uint32_t level, struct qcow2_error *err)
+int image_set_level(struct image *img, uint32_t level, uint32_t *old,
+		    struct qcow2_error *err)
 {
-	struct encoder_pool *pool = &img->writer->encoders;
-	enum codec codec = pool->codec;
-
 	int rc = encoder_check_level(img->header.compression_type, level, err);
+	int before;
 
 	if (rc < 0)
 		return rc;
-	encoder_pool_release(pool);
-	encoder_pool_init(pool, codec, (int)level);
+	before = encoder_pool_set_level(&img->writer->encoders, (int)level);
+	if (old)
+		*old = (uint32_t)before;
 	return 0;
 }
 

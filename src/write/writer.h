@@ -113,8 +113,10 @@ int image_write_compressed(struct image *img, const void *buf, uint64_t len,
  * does not become smaller.  Thread-safe. */
 int image_encode(struct image *img, void *dst, const void *src, size_t *n,
 		 struct qcow2_error *err);
-/* Before the first encoding: 0 for the codec's usual level. */
-int image_set_level(struct image *img, uint32_t level, struct qcow2_error *err);
+/* For what is encoded from now on: 0 for the codec's usual level.  *old is the
+ * level until now, unless @old is NULL. */
+int image_set_level(struct image *img, uint32_t level, uint32_t *old,
+		    struct qcow2_error *err);
 
 /* One cluster that the caller has encoded (@len bytes at @bytes; 0: it did not
  * become smaller) from @cluster. */

@@ -179,7 +179,7 @@ TEST(compression_is_refused)
 		message);
 	refused(disk_write_encoded(r.disk, dst, 8, cluster, 0, &err), -ENOTSUP,
 		&err, message);
-	refused(disk_set_level(r.disk, 1, &err), -ENOTSUP, &err, message);
+	refused(disk_set_level(r.disk, 1, NULL, &err), -ENOTSUP, &err, message);
 	assert_false(disk_gives_places(r.disk));
 	assert_bytes(&r, 0, 64, 0x11);
 	rig_close(&r);

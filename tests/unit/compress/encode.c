@@ -232,6 +232,92 @@ TEST_SLOW(threads_make_the_same_bytes)
 			make_by_threads(level);
 }
 
+static size_t encode_one(struct encoder_pool *pool, const uint8_t *plain,
+			 uint8_t *packed)
+{
+	size_t n;
+
+	assert_int_equal(encoder_pool_encode(pool, packed, CLUSTER - 1, plain,
+					     CLUSTER, &n),
+			 0);
+	return n;
+}
+
+TEST(another_level_holds_for_what_comes_after)
+{
+	struct test_rng rng = test_rng_init(test_seed());
+	uint8_t *plain = malloc(CLUSTER);
+	uint8_t *packed = malloc(CLUSTER);
+	uint8_t *expected = malloc(CLUSTER);
+
+	make_echoes(plain, &rng);
+	for (enum codec codec = CODEC_ZLIB; codec <= CODEC_ZSTD; codec++) {
+		struct encoder_pool pool, fresh;
+		size_t n;
+
+		encoder_pool_init(&pool, codec, 1);
+		encoder_pool_init(&fresh, codec, 9);
+		encode_one(&pool, plain, packed);
+		assert_int_equal(encoder_pool_set_level(&pool, 9), 1);
+		assert_null(pool.idle);
+		n = encode_one(&pool, plain, packed);
+		assert_int_equal(n, encode_one(&fresh, plain, expected));
+		assert_memory_equal(packed, expected, n);
+		/* What can be used again stays. */
+		assert_int_equal(encoder_pool_set_level(&pool, 9), 9);
+		assert_non_null(pool.idle);
+		encoder_pool_release(&fresh);
+		encoder_pool_release(&pool);
+	}
+	free(expected);
+	free(packed);
+	free(plain);
+}
+
+/* The pool asserts that its encoders are of its level. */
+TEST(the_level_changes_while_threads_encode)
+{
+	struct test_rng rng = test_rng_init(test_seed());
+	uint8_t *plain = calloc(CLUSTERS, CLUSTER);
+	struct encoder_pool pool;
+	struct decoder_pool decoders;
+	pthread_t threads[THREADS];
+	struct job jobs[THREADS];
+	uint8_t *out = malloc(CLUSTER);
+
+	encoder_pool_init(&pool, CODEC_ZLIB, 1);
+	decoder_pool_init(&decoders, CODEC_ZLIB);
+	for (size_t i = 0; i < CLUSTERS; i++)
+		test_rng_fill(&rng, plain + i * CLUSTER, CLUSTER / 8);
+	for (int t = 0; t < THREADS; t++) {
+		jobs[t] = (struct job){ .pool = &pool, .plain = plain };
+		jobs[t].packed = calloc(CLUSTERS, CLUSTER);
+		assert_int_equal(
+			pthread_create(&threads[t], NULL, encode_all, &jobs[t]),
+			0);
+	}
+	for (int i = 0; i < 300; i++)
+		encoder_pool_set_level(&pool, i % 9 + 1);
+	for (int t = 0; t < THREADS; t++)
+		pthread_join(threads[t], NULL);
+	encoder_pool_validate(&pool);
+	for (int t = 0; t < THREADS; t++) {
+		for (size_t i = 0; i < CLUSTERS; i++) {
+			assert_int_equal(decoder_pool_decode(
+						 &decoders, out, CLUSTER,
+						 jobs[t].packed + i * CLUSTER,
+						 jobs[t].n[i]),
+					 0);
+			assert_memory_equal(out, plain + i * CLUSTER, CLUSTER);
+		}
+		free(jobs[t].packed);
+	}
+	decoder_pool_release(&decoders);
+	encoder_pool_release(&pool);
+	free(plain);
+	free(out);
+}
+
 TEST(a_pool_that_is_not_one_is_noticed)
 {
 	struct encoder_pool pool;

@@ -107,3 +107,125 @@ TEST(a_failed_write_leaves_the_old_contents_and_no_trace)
 	disk_release(&t);
 	free(bytes);
 }
+
+/* ---- The level ----------------------------------------------------------- */
+
+/* Bytes that a higher level makes smaller. */
+static void write_echoes(struct disk_rig *t, uint64_t cluster_idx)
+{
+	struct test_rng rng = test_rng_init(7);
+	uint8_t *bytes = malloc(CLUSTER);
+
+	assert_non_null(bytes);
+	test_rng_fill(&rng, bytes, 3000);
+	for (size_t at = 3000; at < CLUSTER;) {
+		size_t len = 4 + test_rng_below(&rng, 60);
+		size_t back = 1 + test_rng_below(&rng, 3000);
+
+		for (; len && at < CLUSTER; len--, at++)
+			bytes[at] = bytes[at - back];
+	}
+	assert_int_equal(qcow2_write_compressed(t->disk, bytes, CLUSTER,
+						cluster_idx * CLUSTER, 0, NULL),
+			 0);
+	free(bytes);
+}
+
+static uint32_t sectors_of(struct disk_rig *t, uint64_t cluster_idx)
+{
+	return compressed_decode(&t->img->geo, disk_entry(t, cluster_idx).desc)
+		.len;
+}
+
+TEST(the_level_can_be_set_at_any_time)
+{
+	struct disk_rig t;
+
+	disk_init(&t, (struct disk_want){ 0 });
+	write_echoes(&t, 0);
+	assert_int_equal(qcow2_set_compress_level(t.disk, 1, NULL), 0);
+	write_echoes(&t, 1);
+	assert_int_equal(qcow2_set_compress_level(t.disk, 9, NULL), 0);
+	write_echoes(&t, 2);
+	assert_int_equal(qcow2_set_compress_level(t.disk, 0, NULL), 0);
+	write_echoes(&t, 3);
+	assert_true(sectors_of(&t, 1) > sectors_of(&t, 0));
+	assert_true(sectors_of(&t, 1) > sectors_of(&t, 2));
+	assert_in_range(sectors_of(&t, 3), sectors_of(&t, 0) - 512,
+			sectors_of(&t, 0) + 512);
+	disk_release(&t);
+}
+
+TEST(levels_that_are_none_change_nothing)
+{
+	struct disk_rig t;
+
+	disk_init(&t, (struct disk_want){ 0 });
+	assert_int_equal(qcow2_set_compress_level(t.disk, 1, NULL), 0);
+	assert_int_equal(qcow2_set_compress_level(t.disk, 10, NULL), -EINVAL);
+	assert_int_equal(qcow2_set_compress_level(NULL, 1, NULL), -EINVAL);
+	assert_int_equal(t.img->writer->encoders.level, 1);
+	disk_release(&t);
+}
+
+TEST(fast_levels_are_taken_if_there_are_any)
+{
+	struct disk_rig t;
+	int want = qcow2_supports(QCOW2_CAP_FAST_LEVELS) ? 0 : -ENOTSUP;
+
+	disk_init(&t, (struct disk_want){ 0 });
+	assert_int_equal(
+		qcow2_set_compress_level(t.disk, QCOW2_LEVEL_FAST(2), NULL),
+		want);
+	write_echoes(&t, 0);
+	assert_true(disk_entry(&t, 0).desc & L2_COMPRESSED);
+	disk_release(&t);
+}
+
+TEST(an_image_that_is_read_has_no_level)
+{
+	struct qcow2_image *reader;
+	struct disk_rig t;
+
+	disk_init(&t, (struct disk_want){ 0 });
+	assert_int_equal(qcow2_flush(t.disk, NULL), 0);
+	assert_int_equal(qcow2_open_store(t.mem, NULL, &reader, NULL), 0);
+	assert_int_equal(qcow2_set_compress_level(reader, 1, NULL), -EBADF);
+	assert_int_equal(qcow2_close(reader, NULL), 0);
+	disk_release(&t);
+}
+
+TEST(a_compaction_has_a_level_of_its_own)
+{
+	struct qcow2_compact_opts opts = QCOW2_COMPACT_OPTS_INIT;
+	struct qcow2_compact_result result = QCOW2_COMPACT_RESULT_INIT;
+	struct disk_rig t;
+
+	disk_init(&t, (struct disk_want){ 0 });
+	disk_fill(&t, 3, CLUSTER, 0);
+	assert_int_equal(qcow2_set_compress_level(t.disk, 2, NULL), 0);
+	opts.flags = QCOW2_COMPACT_COMPRESS;
+	opts.compress_level = 9;
+	assert_int_equal(qcow2_compact(t.disk, &opts, &result, NULL), 0);
+	assert_int_equal(result.clusters_compressed, 1);
+	assert_int_equal(t.img->writer->encoders.level, 2);
+	disk_release(&t);
+}
+
+TEST(a_conversion_has_a_level_of_its_own)
+{
+	struct qcow2_convert_opts opts = QCOW2_CONVERT_OPTS_INIT;
+	struct disk_rig src, t;
+
+	disk_init(&src, (struct disk_want){ 0 });
+	disk_init(&t, (struct disk_want){ 0 });
+	disk_fill(&src, 3, CLUSTER, 0);
+	assert_int_equal(qcow2_set_compress_level(t.disk, 2, NULL), 0);
+	opts.flags = QCOW2_CONVERT_COMPRESS;
+	opts.compress_level = 9;
+	assert_int_equal(qcow2_convert_into(src.disk, t.disk, &opts, NULL), 0);
+	assert_true(disk_entry(&t, 0).desc & L2_COMPRESSED);
+	assert_int_equal(t.img->writer->encoders.level, 2);
+	disk_release(&t);
+	disk_release(&src);
+}
