@@ -405,6 +405,7 @@ struct qcow2_reference {
 	const char *image;   /* name of the image that refers to it */
 	uint32_t depth;      /* of that image in its chain; the top is 0 */
 	uint32_t reserved;   /* 0 */
+	void *origin;        /* the library's, for qcow2_gate_default() */
 };
 
 /*
@@ -427,6 +428,27 @@ struct qcow2_gate {
 
 #define QCOW2_GATE_INIT { sizeof(struct qcow2_gate), QCOW2_EXTERNAL_NONE, 0, \
 			  NULL, NULL, NULL }
+
+/*
+ * Opens what `ref` names by the library's own rule, from the directory of the
+ * image that names it: for an `open` callback that logs, or decides, and leaves
+ * the rest to a mode.  `gate` gives the mode and allow_dirs; its own `open` is
+ * not called, and NULL refuses.  `ref` is what the callback got, or a copy in
+ * which it changed name or flags.
+ *
+ * The callback owns *out, and may return it: relative names in that file then
+ * count from its directory, as without a callback.  It may call this any number
+ * of times, on any thread, one after the other, before it returns.  The call
+ * opens files and waits for the host.
+ *
+ * Returns 0 and a store; -EPERM when the mode does not allow it, -EINVAL for a
+ * reference that is none of the library's or a gate that is not valid, or the
+ * error of the host.  The callback may return that error and its message.
+ */
+QCOW2_API
+int qcow2_gate_default(const struct qcow2_gate *gate,
+		       const struct qcow2_reference *ref,
+		       struct qcow2_store **out, struct qcow2_error *err);
 
 /* Limits on the cost of an image; 0 takes the default. */
 struct qcow2_budget {

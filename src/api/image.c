@@ -98,21 +98,6 @@ static int check_open_opts(const struct qcow2_open_opts *o,
 	return check_formats(o, err);
 }
 
-static int check_gate(const struct qcow2_gate *gate, struct qcow2_gate *own,
-		      struct qcow2_error *err)
-{
-	int rc = options_copy(own, sizeof(*own), gate, "qcow2_gate", err);
-
-	if (rc == 0 && own->mode > QCOW2_EXTERNAL_ANY)
-		rc = error_set(err, -EINVAL,
-			       "external reference mode %" PRIu32
-			       " does not exist",
-			       own->mode);
-	if (rc == 0 && own->reserved)
-		rc = error_set(err, -EINVAL, "qcow2_gate.reserved is not 0");
-	return rc;
-}
-
 /* The caller's options in their current size, checked; @gate is storage for
  * the copy of the gate, which @own then points to. */
 static int take_open_opts(const struct qcow2_open_opts *opts,
@@ -129,7 +114,7 @@ static int take_open_opts(const struct qcow2_open_opts *opts,
 		rc = args_check_budget(&own->budget, err);
 	if (rc < 0 || !own->gate)
 		return rc;
-	rc = check_gate(own->gate, gate, err);
+	rc = args_take_gate(gate, own->gate, err);
 	own->gate = gate;
 	return rc;
 }

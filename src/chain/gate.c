@@ -275,9 +275,82 @@ static int open_any(const struct gate_request *r, struct gate_file *out,
 	return rc;
 }
 
-static int open_by_caller(const struct qcow2_gate *gate,
-			  const struct qcow2_reference *ref,
-			  struct qcow2_store **out, struct qcow2_error *err)
+static int open_by_mode(const struct qcow2_gate *gate,
+			const struct gate_request *r, struct gate_file *out,
+			struct qcow2_error *err)
+{
+	switch (gate ? gate->mode : QCOW2_EXTERNAL_NONE) {
+	case QCOW2_EXTERNAL_DIR:
+		return open_in_dir(r, out, err);
+	case QCOW2_EXTERNAL_ALLOW:
+		return open_allowed(gate, r, out, err);
+	case QCOW2_EXTERNAL_ANY:
+		return open_any(r, out, err);
+	case QCOW2_EXTERNAL_NONE:
+		break;
+	}
+	return gate_refuse(r->ref, err);
+}
+
+/* ---- The caller's own ---------------------------------------------------- */
+
+/* The reference that a callback gets leads here. */
+struct gate_origin {
+	const struct gate_dir *from; /* of the image */
+	struct gate_file found;      /* by the last gate_default() */
+	struct qcow2_error why;      /* of the last that failed */
+};
+
+int gate_default(const struct qcow2_gate *gate,
+		 const struct qcow2_reference *ref, struct qcow2_store **out,
+		 struct qcow2_error *err)
+{
+	struct gate_origin *origin = ref->origin;
+	struct gate_request r = { origin->from, ref, ref->flags };
+	struct gate_file file = { NULL, GATE_DIR_NONE };
+	int rc = open_by_mode(gate, &r, &file, &origin->why);
+
+	if (rc < 0) {
+		if (err)
+			*err = origin->why;
+		return rc;
+	}
+	gate_file_release(&origin->found);
+	origin->found = file;
+	*out = store_ref(file.store);
+	return 0;
+}
+
+/* A file that gate_default() found has a directory, and other stores have
+ * none. */
+static void take_dir(struct gate_origin *origin, struct gate_file *out)
+{
+	if (origin->found.store == out->store) {
+		out->dir = origin->found.dir;
+		origin->found.dir = GATE_DIR_NONE;
+	}
+}
+
+static int refused_by_caller(const struct qcow2_reference *ref, int rc,
+			     const struct qcow2_error *own,
+			     const struct qcow2_error *why,
+			     struct qcow2_error *err)
+{
+	if (!own->message[0])
+		return error_set(err, rc, REF_FMT " is refused by the caller",
+				 REF_ARGS(ref));
+	if (err)
+		*err = *own;
+	/* Ours say it already. */
+	if (rc == why->code && strcmp(own->message, why->message) == 0)
+		return rc;
+	return error_prefix(err, rc, REF_FMT, REF_ARGS(ref));
+}
+
+static int ask_caller(const struct qcow2_gate *gate,
+		      const struct qcow2_reference *ref,
+		      struct gate_origin *origin, struct qcow2_store **out,
+		      struct qcow2_error *err)
 {
 	struct qcow2_error own = { 0 };
 	int rc = gate->open(gate->opaque, ref, out, &own);
@@ -293,35 +366,32 @@ static int open_by_caller(const struct qcow2_gate *gate,
 				 REF_ARGS(ref), rc,
 				 rc == 0 ? "no" : "perhaps a");
 	}
-	if (!own.message[0])
-		return error_set(err, rc, REF_FMT " is refused by the caller",
-				 REF_ARGS(ref));
-	if (err)
-		*err = own;
-	return error_prefix(err, rc, REF_FMT, REF_ARGS(ref));
+	return refused_by_caller(ref, rc, &own, &origin->why, err);
+}
+
+static int open_by_caller(const struct qcow2_gate *gate,
+			  const struct gate_request *r, struct gate_file *out,
+			  struct qcow2_error *err)
+{
+	struct gate_origin origin = { .from = r->from };
+	struct qcow2_reference full = *r->ref;
+	int rc;
+
+	origin.found = (struct gate_file){ NULL, GATE_DIR_NONE };
+	full.struct_size = sizeof(full);
+	full.flags = r->store_flags;
+	full.origin = &origin;
+	rc = ask_caller(gate, &full, &origin, &out->store, err);
+	if (rc == 0)
+		take_dir(&origin, out);
+	gate_file_release(&origin.found);
+	return rc;
 }
 
 int gate_open(const struct qcow2_gate *gate, const struct gate_request *r,
 	      struct gate_file *out, struct qcow2_error *err)
 {
-	struct qcow2_reference full = *r->ref;
-
 	*out = (struct gate_file){ NULL, GATE_DIR_NONE };
-	if (!gate)
-		return gate_refuse(r->ref, err);
-	full.struct_size = sizeof(full);
-	full.flags = r->store_flags;
-	if (gate->open)
-		return open_by_caller(gate, &full, &out->store, err);
-	switch (gate->mode) {
-	case QCOW2_EXTERNAL_DIR:
-		return open_in_dir(r, out, err);
-	case QCOW2_EXTERNAL_ALLOW:
-		return open_allowed(gate, r, out, err);
-	case QCOW2_EXTERNAL_ANY:
-		return open_any(r, out, err);
-	case QCOW2_EXTERNAL_NONE:
-		break;
-	}
-	return gate_refuse(r->ref, err);
+	return gate && gate->open ? open_by_caller(gate, r, out, err)
+				  : open_by_mode(gate, r, out, err);
 }

@@ -50,4 +50,11 @@ struct gate_request {
 int gate_open(const struct qcow2_gate *gate, const struct gate_request *r,
 	      struct gate_file *out, struct qcow2_error *err);
 
+/* Opens what @ref names by the mode of @gate; @ref is one that gate_open() gave
+ * to a callback that has not returned yet, or a copy.  The callback gets a
+ * reference to *out. */
+int gate_default(const struct qcow2_gate *gate,
+		 const struct qcow2_reference *ref, struct qcow2_store **out,
+		 struct qcow2_error *err);
+
 #endif

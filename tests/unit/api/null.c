@@ -191,6 +191,7 @@ TEST(nowhere_to_answer)
 	REFUSED(qcow2_get_stats(f->img, 0, NULL, NULL));
 	REFUSED(qcow2_get_usage(f->img, 0, NULL, NULL));
 	REFUSED(qcow2_diff(f->img, f->img, 1, 0, 0, NULL, NULL));
+	REFUSED(qcow2_gate_default(NULL, NULL, NULL, NULL));
 	REFUSED(qcow2_compare(f->img, f->img, NULL, NULL, NULL));
 	REFUSED(qcow2_compact(f->img, NULL, NULL, NULL));
 	REFUSED(qcow2_check_path("x", NULL, NULL, NULL));

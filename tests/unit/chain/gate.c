@@ -196,4 +196,156 @@ TEST(names_in_messages_are_escaped)
 	assert_non_null(strstr(err.message, "a\\x1b[31m\\x0ab"));
 }
 
+/* ---- Callbacks that ask for the built-in rule ---------------------------- */
+
+struct asker {
+	struct qcow2_gate by; /* the rule it asks for */
+	const char *instead;  /* of the name in the image; or NULL */
+	bool twice;           /* it asks, forgets, and asks again */
+	bool other;           /* it returns a store of its own after all */
+	unsigned n_asked;
+	int rc; /* of the last */
+	char names[128];
+};
+
+static int ask_default(void *opaque, const struct qcow2_reference *ref,
+		       struct qcow2_store **out, struct qcow2_error *err)
+{
+	struct asker *a = opaque;
+	struct qcow2_reference own = *ref;
+
+	a->n_asked++;
+	strcat(strcat(a->names, ref->name), " ");
+	if (a->instead)
+		own.name = a->instead;
+	a->rc = qcow2_gate_default(&a->by, &own, out, err);
+	if (a->rc == 0 && a->twice) {
+		qcow2_store_unref(*out);
+		a->rc = qcow2_gate_default(&a->by, &own, out, err);
+	}
+	if (a->rc == 0 && a->other) {
+		qcow2_store_unref(*out);
+		return qcow2_store_open_file("images/sub/mid", ref->flags, out,
+					     err);
+	}
+	return a->rc;
+}
+
+static void make_overlay(const char *path, const char *backing,
+			 const char *format)
+{
+	struct qcow2_create_opts create = QCOW2_CREATE_OPTS_INIT;
+
+	create.virtual_size = 1 << 20;
+	create.backing_file = backing;
+	create.backing_format = format;
+	assert_int_equal(qcow2_create_path(path, &create, NULL), 0);
+}
+
+/* images/chain -> images/sub/mid -> images/sub/deep */
+static int open_chain(struct asker *a, struct qcow2_image **img,
+		      struct qcow2_error *err)
+{
+	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
+	struct qcow2_gate gate = QCOW2_GATE_INIT;
+
+	make_overlay("images/chain", "sub/mid", "qcow2");
+	make_overlay("images/sub/mid", "deep", "raw");
+	gate.open = ask_default;
+	gate.opaque = a;
+	opts.gate = &gate;
+	return qcow2_open_path("images/chain", &opts, img, err);
+}
+
+static struct asker asker_by(uint32_t mode)
+{
+	struct asker a = { .by = QCOW2_GATE_INIT };
+
+	a.by.mode = mode;
+	return a;
+}
+
+static void expect_chain(struct asker *a)
+{
+	struct qcow2_error err = { 0 };
+	struct qcow2_image *img;
+
+	if (open_chain(a, &img, &err) < 0)
+		fail_msg("%s", err.message);
+	assert_int_equal(qcow2_layer_count(img), 3);
+	assert_string_equal(qcow2_layer_filename(img, 2), "images/sub/deep");
+	assert_string_equal(a->names, "sub/mid deep ");
+	assert_int_equal(qcow2_close(img, NULL), 0);
+}
+
+TEST(a_callback_leaves_the_rest_to_a_mode)
+{
+	struct asker dir = asker_by(QCOW2_EXTERNAL_DIR);
+	struct asker any = asker_by(QCOW2_EXTERNAL_ANY);
+
+	expect_chain(&dir);
+	expect_chain(&any);
+}
+
+TEST(a_callback_asks_as_often_as_it_likes)
+{
+	struct asker dir = asker_by(QCOW2_EXTERNAL_DIR);
+
+	dir.twice = true;
+	expect_chain(&dir);
+}
+
+TEST(a_callback_may_ask_for_another_name)
+{
+	struct asker dir = asker_by(QCOW2_EXTERNAL_DIR);
+	struct qcow2_image *img;
+
+	dir.instead = "base";
+	assert_int_equal(open_chain(&dir, &img, NULL), -EINVAL);
+	assert_int_equal(dir.rc, 0);
+	assert_int_equal(dir.n_asked, 1);
+	dir.instead = "../outside/secret";
+	assert_int_equal(open_chain(&dir, &img, NULL), -EPERM);
+}
+
+TEST(the_mode_that_a_callback_asks_for_refuses)
+{
+	struct asker none = asker_by(QCOW2_EXTERNAL_NONE);
+	struct qcow2_error err = { 0 };
+	struct qcow2_image *img;
+
+	assert_int_equal(open_chain(&none, &img, &err), -EPERM);
+	assert_int_equal(err.reason, QCOW2_REASON_REFERENCE);
+	/* It says once what was refused. */
+	assert_non_null(strstr(err.message, "sub/mid"));
+	assert_null(strstr(strstr(err.message, "sub/mid") + 1, "sub/mid"));
+}
+
+/* A store of the caller's own has no directory, whatever it asked before. */
+TEST(a_directory_belongs_to_the_file_that_was_found)
+{
+	struct asker dir = asker_by(QCOW2_EXTERNAL_DIR);
+	struct qcow2_error err = { 0 };
+	struct qcow2_image *img;
+
+	dir.other = true;
+	assert_int_equal(open_chain(&dir, &img, &err), -EPERM);
+	assert_int_equal(dir.n_asked, 2);
+	assert_non_null(strstr(err.message, "deep"));
+}
+
+TEST(a_reference_of_the_callers_own_is_none)
+{
+	struct qcow2_gate any = QCOW2_GATE_INIT;
+	struct qcow2_reference ref = { .struct_size = sizeof(ref),
+				       .kind = QCOW2_REFERENCE_BACKING,
+				       .name = "base",
+				       .image = "images/top" };
+	struct qcow2_store *store;
+
+	any.mode = QCOW2_EXTERNAL_ANY;
+	assert_int_equal(qcow2_gate_default(&any, &ref, &store, NULL), -EINVAL);
+	assert_int_equal(qcow2_gate_default(&any, NULL, &store, NULL), -EINVAL);
+}
+
 TEST_GROUP(make_tree, remove_tree)
