@@ -334,6 +334,13 @@ int qcow2_store_open_fd(int fd, const char *name, unsigned flags,
 QCOW2_API
 int qcow2_store_new_memory(struct qcow2_store **out, struct qcow2_error *err);
 
+/* Does the same, with a name for messages and qcow2_layer_filename() instead of
+ * "memory": for a program that has several.  The library copies it.  Any thread
+ * may make either call, which only takes memory (-ENOMEM). */
+QCOW2_API
+int qcow2_store_new_memory_named(const char *name, struct qcow2_store **out,
+				 struct qcow2_error *err);
+
 QCOW2_API
 struct qcow2_store *qcow2_store_ref(struct qcow2_store *store);
 QCOW2_API

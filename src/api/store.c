@@ -94,6 +94,14 @@ int qcow2_store_new_memory(struct qcow2_store **out, struct qcow2_error *err)
 	return out ? store_mem_new(out, err) : missing("out", err);
 }
 
+int qcow2_store_new_memory_named(const char *name, struct qcow2_store **out,
+				 struct qcow2_error *err)
+{
+	if (!name)
+		return missing("the name", err);
+	return out ? store_mem_new_named(name, out, err) : missing("out", err);
+}
+
 struct qcow2_store *qcow2_store_ref(struct qcow2_store *store)
 {
 	return store ? store_ref(store) : NULL;

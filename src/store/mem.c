@@ -285,6 +285,12 @@ static const struct qcow2_store_ops mem_ops = {
 
 int store_mem_new(struct qcow2_store **out, struct qcow2_error *err)
 {
+	return store_mem_new_named("memory", out, err);
+}
+
+int store_mem_new_named(const char *name, struct qcow2_store **out,
+			struct qcow2_error *err)
+{
 	struct mem *m = calloc(1, sizeof(*m));
 	int rc;
 
@@ -294,7 +300,7 @@ int store_mem_new(struct qcow2_store **out, struct qcow2_error *err)
 		free(m);
 		return error_nomem(err, "a lock", sizeof(m->lock));
 	}
-	rc = store_new(&mem_ops, m, "memory", false, out, err);
+	rc = store_new(&mem_ops, m, name, false, out, err);
 	if (rc < 0)
 		mem_close(m);
 	return rc;
@@ -312,7 +318,7 @@ int store_mem_clone(struct qcow2_store *src, struct qcow2_store **out,
 		return error_set(
 			err, -EINVAL, "%s: is not a memory store",
 			TEXT(store_name(src), strlen(store_name(src))));
-	rc = store_mem_new(&copy, err);
+	rc = store_mem_new_named(store_name(src), &copy, err);
 	if (rc < 0)
 		return rc;
 	to = store_self(copy, &mem_ops);

@@ -153,6 +153,7 @@ TEST(no_name)
 	REFUSED(qcow2_convert(f->img, NULL, NULL, NULL, NULL));
 	REFUSED(qcow2_convert_raw(f->img, NULL, NULL, NULL));
 	REFUSED(qcow2_store_open_file(NULL, 0, &s, NULL));
+	REFUSED(qcow2_store_new_memory_named(NULL, &s, NULL));
 	REFUSED(qcow2_store_open_fd(0, NULL, 0, &s, NULL));
 	REFUSED(qcow2_snapshot_create(f->img, NULL, NULL, NULL));
 	REFUSED(qcow2_snapshot_apply(f->img, NULL, NULL));
@@ -199,6 +200,7 @@ TEST(nowhere_to_answer)
 	REFUSED(qcow2_concat(&f->img, 1, NULL, NULL));
 	REFUSED(qcow2_store_new(&ops, NULL, NULL, NULL));
 	REFUSED(qcow2_store_new_memory(NULL, NULL));
+	REFUSED(qcow2_store_new_memory_named("x", NULL, NULL));
 	REFUSED(qcow2_store_open_file("x", 0, NULL, NULL));
 	REFUSED(qcow2_store_open_fd(0, "x", 0, NULL, NULL));
 	REFUSED(qcow2_store_size(f->store, NULL, NULL));

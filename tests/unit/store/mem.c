@@ -222,3 +222,30 @@ TEST(bytes_kept_behind_the_end_are_found)
 	ASSERT_ABORTS(m->size = (uint64_t)INT64_MAX + 1; mem_validate(m));
 	store_unref(s);
 }
+
+TEST(a_name_is_told_and_copied)
+{
+	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
+	struct qcow2_error err = { 0 };
+	struct qcow2_image *img;
+	struct qcow2_store *s;
+	struct qcow2_store *clone;
+	char name[] = "disk \x1b 7";
+
+	ok(qcow2_store_new_memory_named(name, &s, NULL));
+	memset(name, 'x', sizeof(name));
+	ok(store_mem_clone(s, &clone, NULL));
+	assert_string_equal(store_name(clone), "disk \x1b 7");
+	store_unref(clone);
+	opts.format = QCOW2_FORMAT_RAW;
+	ok(qcow2_open_store(s, &opts, &img, NULL));
+	assert_string_equal(qcow2_layer_filename(img, 0), "disk \x1b 7");
+	ok(qcow2_close(img, NULL));
+	/* In messages it is escaped. */
+	opts.flags = QCOW2_OPEN_RDWR;
+	ok(qcow2_open_store(s, &opts, &img, NULL));
+	assert_int_equal(qcow2_open_store(s, NULL, &img, &err), -EBUSY);
+	assert_non_null(strstr(err.message, "disk \\x1b 7"));
+	ok(qcow2_close(img, NULL));
+	store_unref(s);
+}
