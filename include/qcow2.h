@@ -1625,6 +1625,36 @@ int qcow2_create_store(struct qcow2_store *store, struct qcow2_store *data,
 		       const struct qcow2_create_opts *opts,
 		       struct qcow2_error *err);
 
+/*
+ * These create an image as the two functions above do and open it as by
+ * qcow2_open_path() or qcow2_open_store(), under one lock: between the two
+ * steps nobody else can open the image or its data file, or take their place.
+ *
+ * The image is open for writing: QCOW2_OPEN_RDWR is implied, and `open` may be
+ * NULL.  Its gate is asked for the backing file, unless QCOW2_OPEN_NO_BACKING
+ * is set, and not for the data file, which was made with the image.  At a path
+ * QCOW2_OPEN_DIRECT and QCOW2_OPEN_NO_FLUSH hold for the creation too: with
+ * NO_FLUSH a host crash may leave an incomplete file under the new name.
+ *
+ * An image at a path is opened before it gets its name, so if that fails, the
+ * path is as it was, unless it was written in place.  A store has a new, empty
+ * image then.  Else the image is durable, and flushed, when the call returns 0.
+ * Like creating and opening it waits for the host.
+ *
+ * Returns the errors of both steps; also -EINVAL for QCOW2_OPEN_NO_LOCK,
+ * QCOW2_OPEN_METADATA_ONLY, a snapshot, and a format other than qcow2.
+ */
+QCOW2_API
+int qcow2_create_open_path(const char *path,
+			   const struct qcow2_create_opts *create,
+			   const struct qcow2_open_opts *open,
+			   struct qcow2_image **out, struct qcow2_error *err);
+QCOW2_API
+int qcow2_create_open_store(struct qcow2_store *store, struct qcow2_store *data,
+			    const struct qcow2_create_opts *create,
+			    const struct qcow2_open_opts *open,
+			    struct qcow2_image **out, struct qcow2_error *err);
+
 /* ------------------------------------------------------------------------- */
 /* Resize and amend                                                          */
 

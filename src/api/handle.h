@@ -18,6 +18,12 @@ struct qcow2_image {
 int handle_new(struct disk *disk, struct qcow2_image **out,
 	       struct qcow2_error *err);
 
+/* The caller's options in their current size, checked as if they had @flags
+ * too; @gate is storage for the copy of the gate, which @own then points to. */
+int handle_take_opts(const struct qcow2_open_opts *opts, uint32_t flags,
+		     struct qcow2_open_opts *own, struct qcow2_gate *gate,
+		     struct qcow2_error *err);
+
 /* Every function that takes an image begins with this: -EINVAL when it is NULL,
  * -ECHILD in a child of the process that opened it. */
 int handle_check(const struct qcow2_image *img, struct qcow2_error *err);

@@ -98,14 +98,13 @@ static int check_open_opts(const struct qcow2_open_opts *o,
 	return check_formats(o, err);
 }
 
-/* The caller's options in their current size, checked; @gate is storage for
- * the copy of the gate, which @own then points to. */
-static int take_open_opts(const struct qcow2_open_opts *opts,
-			  struct qcow2_open_opts *own, struct qcow2_gate *gate,
-			  struct qcow2_error *err)
+int handle_take_opts(const struct qcow2_open_opts *opts, uint32_t flags,
+		     struct qcow2_open_opts *own, struct qcow2_gate *gate,
+		     struct qcow2_error *err)
 {
 	int rc = options_copy(own, sizeof(*own), opts, "qcow2_open_opts", err);
 
+	own->flags |= flags;
 	if (rc == 0)
 		rc = check_open_opts(own, err);
 	if (rc == 0)
@@ -129,7 +128,7 @@ int qcow2_open_path(const char *path, const struct qcow2_open_opts *opts,
 
 	if (!path || !out)
 		return error_set(err, -EINVAL, "path and out must not be NULL");
-	rc = take_open_opts(opts, &own, &gate, err);
+	rc = handle_take_opts(opts, 0, &own, &gate, err);
 	if (rc == 0)
 		rc = disk_open_path(path, &own, &disk, err);
 	return rc < 0 ? rc : handle_new(disk, out, err);
@@ -147,7 +146,7 @@ int qcow2_open_store(struct qcow2_store *store,
 	if (!store || !out)
 		return error_set(err, -EINVAL,
 				 "store and out must not be NULL");
-	rc = take_open_opts(opts, &own, &gate, err);
+	rc = handle_take_opts(opts, 0, &own, &gate, err);
 	if (rc == 0)
 		rc = disk_open_store(store, &own, &disk, err);
 	return rc < 0 ? rc : handle_new(disk, out, err);

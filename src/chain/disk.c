@@ -109,6 +109,7 @@ static bool wants_backing(const struct disk *d,
 }
 
 static int open_chain(struct disk *d, struct gate_file file,
+		      const struct disk_made *made,
 		      const struct qcow2_open_opts *opts,
 		      struct qcow2_error *err)
 {
@@ -120,6 +121,7 @@ static int open_chain(struct disk *d, struct gate_file file,
 				  : opts->format,
 		.opts = opts,
 		.ids = &ids,
+		.made = made,
 	};
 	struct qcow2_reference ref;
 	int rc = add_layer(d, &o, err);
@@ -158,9 +160,10 @@ void disk_validate(const struct disk *d)
 	}
 }
 
-/* Takes @file over. */
-static int disk_open(struct gate_file file, const struct qcow2_open_opts *opts,
-		     struct disk **out, struct qcow2_error *err)
+/* Takes @file over.  @made is NULL if it was there before. */
+static int disk_open(struct gate_file file, const struct disk_made *made,
+		     const struct qcow2_open_opts *opts, struct disk **out,
+		     struct qcow2_error *err)
 {
 	struct disk *d = calloc(1, sizeof(*d));
 	int rc;
@@ -172,7 +175,7 @@ static int disk_open(struct gate_file file, const struct qcow2_open_opts *opts,
 	pthread_mutex_init(&d->resize_lock, NULL);
 	pthread_mutex_init(&d->luks_lock, NULL);
 	d->metadata_only = opts->flags & QCOW2_OPEN_METADATA_ONLY;
-	rc = open_chain(d, file, opts, err);
+	rc = open_chain(d, file, made, opts, err);
 	link_layers(d);
 	if (rc == 0 && (opts->flags & QCOW2_OPEN_RDWR))
 		rc = disk_make_writable(d, opts, err);
@@ -199,7 +202,7 @@ int disk_open_path(const char *path, const struct qcow2_open_opts *opts,
 		gate_file_release(&file);
 		return rc;
 	}
-	return disk_open(file, opts, out, err);
+	return disk_open(file, NULL, opts, out, err);
 }
 
 int disk_open_store(struct qcow2_store *file,
@@ -207,7 +210,33 @@ int disk_open_store(struct qcow2_store *file,
 		    struct qcow2_error *err)
 {
 	return disk_open((struct gate_file){ store_ref(file), GATE_DIR_NONE },
-			 opts, out, err);
+			 NULL, opts, out, err);
+}
+
+int disk_open_made(const struct disk_made *made,
+		   const struct qcow2_open_opts *opts, struct disk **out,
+		   struct qcow2_error *err)
+{
+	struct gate_file file = { store_ref(made->file), GATE_DIR_NONE };
+	int rc = made->path ? gate_dir_init(&file.dir, made->path, err) : 0;
+
+	assert(opts->flags & QCOW2_OPEN_RDWR);
+	if (rc == 0)
+		return disk_open(file, made, opts, out, err);
+	gate_file_release(&file);
+	return rc;
+}
+
+void disk_take_holds(struct disk *d, struct store_hold *file,
+		     struct store_hold *data)
+{
+	struct layer *top = &d->layers[0];
+
+	assert(!top->hold.store && !top->data_hold.store);
+	top->hold = *file;
+	top->data_hold = *data;
+	*file = *data = (struct store_hold){ 0 };
+	VALIDATE(disk, d);
 }
 
 int disk_close(struct disk *d, struct qcow2_error *err)

@@ -18,12 +18,32 @@
 #include <qcow2.h>
 
 struct disk;
+struct store_hold;
 
 int disk_open_path(const char *path, const struct qcow2_open_opts *opts,
 		   struct disk **out, struct qcow2_error *err);
 int disk_open_store(struct qcow2_store *file,
 		    const struct qcow2_open_opts *opts, struct disk **out,
 		    struct qcow2_error *err);
+/*
+ * An image that the caller has just made, in stores that it holds for writing.
+ * The disk, which is to be open for writing, holds them no second time; it asks
+ * the gate for its backing file, and not for the data file.
+ */
+struct disk_made {
+	struct qcow2_store *file;
+	struct qcow2_store *data; /* NULL: inside the image */
+	const char *path;         /* of the image; NULL: it has none */
+};
+
+int disk_open_made(const struct disk_made *made,
+		   const struct qcow2_open_opts *opts, struct disk **out,
+		   struct qcow2_error *err);
+/* The disk gives the holds of its files back when it is closed.  Takes both
+ * over; @data: that of the data file, or nothing. */
+void disk_take_holds(struct disk *d, struct store_hold *file,
+		     struct store_hold *data);
+
 /* Returns the first error of the last writes; the disk is gone all the same. */
 int disk_close(struct disk *d, struct qcow2_error *err);
 

@@ -88,7 +88,8 @@ int layer_hold(struct store_hold *hold, struct qcow2_store *store,
 	unsigned how = writes ? HOLD_WRITE : HOLD_READ;
 	int rc = writes ? store_check_writable(store, err) : 0;
 
-	if (rc < 0 || (o->opts->flags & QCOW2_OPEN_NO_LOCK))
+	if (rc < 0 || (o->opts->flags & QCOW2_OPEN_NO_LOCK) ||
+	    (o->made && o->depth == 0))
 		return rc;
 	if (o->opts->flags & QCOW2_OPEN_NEED_LOCK)
 		how |= HOLD_NEEDS_LOCK;

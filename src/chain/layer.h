@@ -19,6 +19,7 @@
 #include "store/store.h"
 
 struct carried;
+struct disk_made;
 struct image;
 struct inflight_carrier;
 struct layer_ops;
@@ -66,6 +67,7 @@ struct layer_opening {
 	uint32_t depth; /* 0 for the top, which alone uses opts->snapshot */
 	const struct qcow2_open_opts *opts;
 	struct identities *ids;
+	const struct disk_made *made; /* NULL: all files are to be opened */
 };
 
 /* Changes; only the top layer is changed.  The caller must have checked that
@@ -265,7 +267,8 @@ bool layer_reads_zero(struct layer *l, uint64_t len, uint64_t off);
 /* QCOW2_STORE_* for the files of layer @depth: only the top is written to. */
 unsigned layer_store_flags(const struct qcow2_open_opts *opts, uint32_t depth);
 bool layer_is_written(const struct layer_opening *o);
-/* Holds a store of the layer as it will be used. */
+/* Holds a store of the layer as it will be used, unless somebody does it for
+ * the layer. */
 int layer_hold(struct store_hold *hold, struct qcow2_store *store,
 	       const struct layer_opening *o, struct qcow2_error *err);
 

@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "chain/carry.h"
+#include "chain/disk.h"
 #include "chain/qcow2_layer.h"
 #include "format/header.h"
 #include "image/image.h"
@@ -14,8 +15,8 @@
 
 /* ---- Open, close --------------------------------------------------------- */
 
-static int attach_data_file(struct layer *l, const struct layer_opening *o,
-			    struct qcow2_error *err)
+static int find_data_file(struct layer *l, const struct layer_opening *o,
+			  struct gate_file *out, struct qcow2_error *err)
 {
 	struct qcow2_reference ref = {
 		.kind = QCOW2_REFERENCE_DATA_FILE,
@@ -26,8 +27,18 @@ static int attach_data_file(struct layer *l, const struct layer_opening *o,
 	};
 	struct gate_request request = { &l->dir, &ref,
 					layer_store_flags(o->opts, o->depth) };
+
+	if (!o->made || o->depth)
+		return gate_open(o->opts->gate, &request, out, err);
+	*out = (struct gate_file){ store_ref(o->made->data), GATE_DIR_NONE };
+	return 0;
+}
+
+static int attach_data_file(struct layer *l, const struct layer_opening *o,
+			    struct qcow2_error *err)
+{
 	struct gate_file data;
-	int rc = gate_open(o->opts->gate, &request, &data, err);
+	int rc = find_data_file(l, o, &data, err);
 
 	if (rc < 0)
 		return rc;

@@ -30,20 +30,75 @@ static int hold_for_writing(struct store_hold *hold, struct qcow2_store *store,
 	return rc < 0 ? rc : store_hold(hold, store, HOLD_WRITE, err);
 }
 
-int make_in_stores(struct qcow2_store *file, struct qcow2_store *data,
-		   const struct qcow2_create_opts *create,
-		   struct qcow2_error *err)
+/* Both files, from the moment in which they are held. */
+struct held_pair {
+	struct store_hold file;
+	struct store_hold data;
+};
+
+static void held_pair_release(struct held_pair *held)
 {
-	CLEANUP_HOLD struct store_hold hold = { 0 };
-	CLEANUP_HOLD struct store_hold data_hold = { 0 };
+	store_release(&held->file);
+	store_release(&held->data);
+}
+
+#define CLEANUP_HELD_PAIR __attribute__((cleanup(held_pair_release)))
+
+static int make_held(struct held_pair *held, struct qcow2_store *file,
+		     struct qcow2_store *data,
+		     const struct qcow2_create_opts *create,
+		     struct qcow2_error *err)
+{
 	int rc = 0;
 
 	if (data && store_same_file(file, data))
 		return error_set(err, -EINVAL, "data_file is the image itself");
-	rc = hold_for_writing(&hold, file, err);
+	rc = hold_for_writing(&held->file, file, err);
 	if (rc == 0 && data)
-		rc = hold_for_writing(&data_hold, data, err);
+		rc = hold_for_writing(&held->data, data, err);
 	return rc < 0 ? rc : create_image(file, data, create, err);
+}
+
+int make_in_stores(struct qcow2_store *file, struct qcow2_store *data,
+		   const struct qcow2_create_opts *create,
+		   struct qcow2_error *err)
+{
+	CLEANUP_HELD_PAIR struct held_pair held = { { 0 }, { 0 } };
+
+	return make_held(&held, file, data, create, err);
+}
+
+/* QCOW2_OPEN_NEED_LOCK of files that are held already. */
+static int make_check_locked(struct qcow2_store *file, struct qcow2_store *data,
+			     const struct qcow2_open_opts *open,
+			     struct qcow2_error *err)
+{
+	bool unlocked = store_is_unlocked(file) ||
+			(data && store_is_unlocked(data));
+
+	if (!unlocked || !(open->flags & QCOW2_OPEN_NEED_LOCK))
+		return 0;
+	return error_set(err, -ENOTSUP,
+			 "the host has no locks for the new image, and one is "
+			 "asked for");
+}
+
+int make_open_in_stores(struct qcow2_store *file, struct qcow2_store *data,
+			const struct qcow2_create_opts *create,
+			const struct qcow2_open_opts *open, struct disk **out,
+			struct qcow2_error *err)
+{
+	CLEANUP_HELD_PAIR struct held_pair held = { { 0 }, { 0 } };
+	struct disk_made made = { file, data, NULL };
+	int rc = make_held(&held, file, data, create, err);
+
+	if (rc == 0)
+		rc = make_check_locked(file, data, open, err);
+	if (rc == 0)
+		rc = disk_open_made(&made, open, out, err);
+	if (rc == 0)
+		disk_take_holds(*out, &held.file, &held.data);
+	return rc;
 }
 
 /* ---- At a path ----------------------------------------------------------- */
@@ -68,6 +123,8 @@ static int make_at(struct pair *pair, const struct qcow2_create_opts *create,
 struct emptiness {
 	const char *path;
 	const struct qcow2_create_opts *create;
+	const struct qcow2_open_opts *open; /* NULL: it stays closed */
+	struct disk *disk;                  /* once it is open; else NULL */
 };
 
 static int check_empty(void *opaque, const struct publish *file,
@@ -81,31 +138,74 @@ static int check_empty(void *opaque, const struct publish *file,
 static int fill_empty(void *opaque, const struct publish *file,
 		      struct qcow2_store *data, struct qcow2_error *err)
 {
-	const struct emptiness *e = opaque;
+	struct emptiness *e = opaque;
+	struct disk_made made = { file->store, data, e->path };
+	int rc = 0;
 
-	return create_image(file->store, data, e->create, err);
+	/* Before anything is written. */
+	if (e->open)
+		rc = make_check_locked(file->store, data, e->open, err);
+	if (rc == 0)
+		rc = create_image(file->store, data, e->create, err);
+	if (rc == 0 && e->open)
+		rc = disk_open_made(&made, e->open, &e->disk, err);
+	return rc;
+}
+
+static struct pair pair_of_emptiness(struct emptiness *e, unsigned how)
+{
+	/* Only preallocation makes such an image large. */
+	bool is_large = e->create->preallocation > QCOW2_PREALLOC_METADATA;
+
+	return (struct pair){
+		.path = e->path,
+		.where = {
+			.flags = how,
+			.bytes_max = is_large ? e->create->virtual_size : 0,
+			.placement = e->create->placement,
+		},
+		.syncs = !(how & PUBLISH_NO_FLUSH),
+		.check = check_empty,
+		.fill = fill_empty,
+		.opaque = e,
+	};
 }
 
 int make_empty(const char *path, const struct qcow2_create_opts *create,
 	       unsigned how, struct qcow2_error *err)
 {
-	/* Only preallocation makes such an image large. */
-	bool is_large = create->preallocation > QCOW2_PREALLOC_METADATA;
-	struct emptiness e = { path, create };
-	struct pair pair = {
-		.path = path,
-		.where = {
-			.flags = how,
-			.bytes_max = is_large ? create->virtual_size : 0,
-			.placement = create->placement,
-		},
-		.syncs = true,
-		.check = check_empty,
-		.fill = fill_empty,
-		.opaque = &e,
-	};
+	struct emptiness e = { .path = path, .create = create };
+	struct pair pair = pair_of_emptiness(&e, how);
 
 	return make_at(&pair, create, err);
+}
+
+static unsigned publish_flags_of(const struct qcow2_open_opts *open)
+{
+	return (open->flags & QCOW2_OPEN_DIRECT ? PUBLISH_DIRECT : 0) |
+	       (open->flags & QCOW2_OPEN_NO_FLUSH ? PUBLISH_NO_FLUSH : 0);
+}
+
+/* It is opened before it has its name, so that a failure leaves nothing. */
+int make_open_empty(const char *path, const struct qcow2_create_opts *create,
+		    unsigned how, const struct qcow2_open_opts *open,
+		    struct disk **out, struct qcow2_error *err)
+{
+	struct emptiness e = { .path = path, .create = create, .open = open };
+	struct pair pair = pair_of_emptiness(&e, how | publish_flags_of(open));
+	struct held_pair held = { { 0 }, { 0 } };
+	int rc;
+
+	pair.hold = &held.file;
+	pair.data_hold = &held.data;
+	rc = make_at(&pair, create, err);
+	if (rc < 0) {
+		disk_close(e.disk, NULL);
+		return rc;
+	}
+	disk_take_holds(e.disk, &held.file, &held.data);
+	*out = e.disk;
+	return 0;
 }
 
 /* ---- A copy -------------------------------------------------------------- */

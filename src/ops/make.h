@@ -18,6 +18,16 @@ int make_in_stores(struct qcow2_store *file, struct qcow2_store *data,
 int make_empty(const char *path, const struct qcow2_create_opts *create,
 	       unsigned how, struct qcow2_error *err);
 
+/* The same two, and the image is open for writing with @open before anybody
+ * else can open it.  If it cannot be opened, a path is as it was. */
+int make_open_in_stores(struct qcow2_store *file, struct qcow2_store *data,
+			const struct qcow2_create_opts *create,
+			const struct qcow2_open_opts *open, struct disk **out,
+			struct qcow2_error *err);
+int make_open_empty(const char *path, const struct qcow2_create_opts *create,
+		    unsigned how, const struct qcow2_open_opts *open,
+		    struct disk **out, struct qcow2_error *err);
+
 /* With the contents of a disk. */
 struct make_copy_opts {
 	struct disk *src;

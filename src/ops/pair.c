@@ -30,7 +30,7 @@ static int fill_both(const struct pair *p, const struct publish *file,
 	if (rc == 0)
 		rc = p->fill(p->opaque, file, data.store, err);
 	if (rc == 0)
-		return publish_commit(&data, p->syncs, err);
+		return publish_commit(&data, p->syncs, p->data_hold, err);
 	publish_abort(&data);
 	return rc;
 }
@@ -46,8 +46,12 @@ int pair_make(const struct pair *p, struct qcow2_error *err)
 	if (rc == 0)
 		rc = p->data_path ? fill_both(p, &file, err)
 				  : p->fill(p->opaque, &file, NULL, err);
-	if (rc == 0)
-		return publish_commit(&file, p->syncs, err);
-	publish_abort(&file);
+	if (rc < 0) {
+		publish_abort(&file);
+		return rc;
+	}
+	rc = publish_commit(&file, p->syncs, p->hold, err);
+	if (rc < 0 && p->data_hold)
+		store_release(p->data_hold);
 	return rc;
 }

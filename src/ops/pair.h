@@ -29,10 +29,14 @@ struct pair {
 	int (*fill)(void *opaque, const struct publish *file,
 		    struct qcow2_store *data, struct qcow2_error *err);
 	void *opaque;
+	/* Receive the holds of both when they are in their places; NULL: nobody
+	 * holds them then. */
+	struct store_hold *hold;
+	struct store_hold *data_hold;
 };
 
 /* After a failure both places are as they were, as far as they are not written
- * in place. */
+ * in place, and nothing is held. */
 int pair_make(const struct pair *p, struct qcow2_error *err);
 
 #endif

@@ -22,7 +22,8 @@
 static unsigned store_flags(const struct publish_opts *opts)
 {
 	return QCOW2_STORE_RDWR |
-	       (opts->flags & PUBLISH_DIRECT ? QCOW2_STORE_DIRECT : 0);
+	       (opts->flags & PUBLISH_DIRECT ? QCOW2_STORE_DIRECT : 0) |
+	       (opts->flags & PUBLISH_NO_FLUSH ? QCOW2_STORE_NO_FLUSH : 0);
 }
 
 static int publish_fail(int rc, const char *path, const char *what,
@@ -293,7 +294,8 @@ static int give_name(struct publish *p, bool sync, struct qcow2_error *err)
 			    err);
 }
 
-int publish_commit(struct publish *p, bool sync, struct qcow2_error *err)
+int publish_commit(struct publish *p, bool sync, struct store_hold *hold,
+		   struct qcow2_error *err)
 {
 	int rc = store_check_here(p->store, err);
 
@@ -302,6 +304,12 @@ int publish_commit(struct publish *p, bool sync, struct qcow2_error *err)
 		rc = store_flush(p->store, err);
 	if (rc == 0 && !p->in_place)
 		rc = give_name(p, sync, err);
+	if (hold)
+		*hold = (struct store_hold){ 0 };
+	if (rc == 0 && hold) {
+		*hold = p->hold;
+		p->hold = (struct store_hold){ 0 };
+	}
 	publish_abort(p);
 	return rc;
 }

@@ -31,10 +31,11 @@
 #include "base/validate.h"
 #include "store/hold.h"
 
-#define PUBLISH_DIRECT 0x1u   /* O_DIRECT */
-#define PUBLISH_EXCL 0x2u     /* -EEXIST rather than replace or write over */
-#define PUBLISH_IN_PLACE 0x4u /* never replace */
-#define PUBLISH_REPLACE 0x8u  /* replace or fail, whatever is lost */
+#define PUBLISH_DIRECT 0x1u    /* O_DIRECT */
+#define PUBLISH_EXCL 0x2u      /* -EEXIST rather than replace or write over */
+#define PUBLISH_IN_PLACE 0x4u  /* never replace */
+#define PUBLISH_REPLACE 0x8u   /* replace or fail, whatever is lost */
+#define PUBLISH_NO_FLUSH 0x10u /* the store's flushes do nothing */
 
 struct publish_opts {
 	unsigned flags; /* PUBLISH_* */
@@ -73,8 +74,11 @@ struct qcow2_store *publish_old(const struct publish *p);
 bool publish_leads_to(const struct publish *p, const char *path);
 
 /* Either way the struct is released, and no temporary file is left.  @sync:
- * flush file and directory. */
-int publish_commit(struct publish *p, bool sync, struct qcow2_error *err);
+ * flush file and directory.  If @hold is not NULL it takes over the hold of the
+ * store, without a moment in which nobody has it; after a failure it holds
+ * nothing. */
+int publish_commit(struct publish *p, bool sync, struct store_hold *hold,
+		   struct qcow2_error *err);
 void publish_abort(struct publish *p);
 
 #endif

@@ -149,6 +149,7 @@ TEST(no_name)
 
 	REFUSED(qcow2_open_path(NULL, NULL, &img, NULL));
 	REFUSED(qcow2_create_path(NULL, NULL, NULL));
+	REFUSED(qcow2_create_open_path(NULL, NULL, NULL, &img, NULL));
 	REFUSED(qcow2_check_path(NULL, NULL, &found, NULL));
 	REFUSED(qcow2_convert(f->img, NULL, NULL, NULL, NULL));
 	REFUSED(qcow2_convert_raw(f->img, NULL, NULL, NULL));
@@ -173,6 +174,7 @@ TEST(no_store)
 	REFUSED(qcow2_store_size(NULL, &size, NULL));
 	REFUSED(qcow2_open_store(NULL, NULL, &img, NULL));
 	REFUSED(qcow2_create_store(NULL, NULL, NULL, NULL));
+	REFUSED(qcow2_create_open_store(NULL, NULL, NULL, NULL, &img, NULL));
 	REFUSED(qcow2_check_store(NULL, NULL, &found, NULL));
 	REFUSED(qcow2_convert_raw_store(f->img, NULL, NULL, NULL));
 	assert_null(qcow2_store_ref(NULL));

@@ -8,7 +8,7 @@ TEST_WITH(a_new_file_appears_only_when_complete, enter, leave)
 	assert_false(p.in_place);
 	assert_int_equal(access("out", F_OK), -1);
 	assert_string_equal(store_name(p.store), "out");
-	ok(publish_commit(&p, true, NULL));
+	ok(publish_commit(&p, true, NULL, NULL));
 	assert_null(p.store);
 	assert_int_equal(n_syncs, 2);
 	assert_contents("out", "new");
@@ -21,7 +21,7 @@ TEST_WITH(nothing_is_synced_unless_asked, enter, leave)
 	struct publish p;
 
 	begin(&p, "out");
-	ok(publish_commit(&p, false, NULL));
+	ok(publish_commit(&p, false, NULL, NULL));
 	assert_int_equal(n_syncs, 0);
 	assert_contents("out", "new");
 }
@@ -48,7 +48,7 @@ TEST_WITH(an_old_file_keeps_its_mode, enter, leave)
 	begin(&p, "out");
 	ok(fstat(store_fd(p.store), &st));
 	assert_int_equal(st.st_mode & 0777, 0600);
-	ok(publish_commit(&p, true, NULL));
+	ok(publish_commit(&p, true, NULL, NULL));
 	assert_contents("out", "new");
 	assert_int_equal(mode_of("out"), 0600);
 }
@@ -63,7 +63,7 @@ TEST_WITH(an_old_file_keeps_its_owner, enter, leave)
 	put("out", "old", 0660);
 	ok(chown("out", 1234, 4321));
 	begin(&p, "out");
-	ok(publish_commit(&p, true, NULL));
+	ok(publish_commit(&p, true, NULL, NULL));
 	ok(stat("out", &st));
 	assert_int_equal(st.st_uid, 1234);
 	assert_int_equal(st.st_gid, 4321);
@@ -80,7 +80,7 @@ TEST_WITH(symbolic_links_remain, enter, leave)
 	ok(symlink("real", "sub/second"));
 	ok(symlink("sub/second", "first"));
 	begin(&p, "first");
-	ok(publish_commit(&p, true, NULL));
+	ok(publish_commit(&p, true, NULL, NULL));
 	ok(lstat("first", &st));
 	assert_true(S_ISLNK(st.st_mode));
 	ok(lstat("sub/real", &st));
@@ -94,7 +94,7 @@ TEST_WITH(the_target_of_a_dangling_link_is_made, enter, leave)
 
 	ok(symlink("later", "link"));
 	begin(&p, "link");
-	ok(publish_commit(&p, true, NULL));
+	ok(publish_commit(&p, true, NULL, NULL));
 	assert_contents("later", "new");
 	assert_contents("link", "new");
 }
@@ -134,7 +134,7 @@ TEST_WITH(long_names_have_temporary_files_too, enter, leave)
 	memset(name, 'n', 255);
 	name[255] = '\0';
 	begin(&p, name);
-	ok(publish_commit(&p, true, NULL));
+	ok(publish_commit(&p, true, NULL, NULL));
 	assert_contents(name, "new");
 }
 
@@ -146,7 +146,7 @@ TEST_WITH(a_failed_flush_leaves_the_old_file, enter, leave)
 	put("out", "old", 0644);
 	begin(&p, "out");
 	fsync_errno = EIO;
-	assert_int_equal(publish_commit(&p, true, &err), -EIO);
+	assert_int_equal(publish_commit(&p, true, NULL, &err), -EIO);
 	assert_string_equal(err.message,
 			    "out: cannot flush: Input/output error");
 	assert_contents("out", "old");
@@ -161,7 +161,7 @@ TEST_WITH(a_failed_rename_cleans_up, enter, leave)
 	ok(mkdir("sub", 0755));
 	begin(&p, "sub/out");
 	ok(rename("sub", "moved"));
-	assert_int_equal(publish_commit(&p, true, &err), -ENOENT);
+	assert_int_equal(publish_commit(&p, true, NULL, &err), -ENOENT);
 	assert_non_null(strstr(err.message, "cannot give the finished file"));
 	assert_int_equal(access("moved/out", F_OK), -1);
 }
@@ -183,7 +183,7 @@ TEST_WITH(a_block_device_is_written_in_place, enter, leave)
 	ok(store_file_open(d.path, 0, &second, NULL));
 	assert_int_equal(store_lock(second, QCOW2_STORE_LOCK_READ, NULL),
 			 -EBUSY);
-	ok(publish_commit(&p, true, NULL));
+	ok(publish_commit(&p, true, NULL, NULL));
 	ok(store_pread(second, buf, 3, 0, 0, NULL));
 	assert_memory_equal(buf, "new", 3);
 	store_unref(second);
@@ -203,7 +203,7 @@ TEST_WITH(new_files_have_the_mode_that_qemu_gives_them, enter, leave)
 
 		umask(masks[i].mask);
 		begin(&p, "out");
-		ok(publish_commit(&p, true, NULL));
+		ok(publish_commit(&p, true, NULL, NULL));
 		assert_int_equal(mode_of("out"), masks[i].mode);
 		ok(unlink("out"));
 	}
@@ -219,12 +219,12 @@ TEST_WITH(a_directory_that_cannot_be_synced_is_no_failure, enter, leave)
 	for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++) {
 		begin(&p, "out");
 		dir_errno = harmless[i];
-		ok(publish_commit(&p, true, &err));
+		ok(publish_commit(&p, true, NULL, &err));
 		assert_contents("out", "new");
 	}
 	begin(&p, "out");
 	dir_errno = EIO;
-	assert_int_equal(publish_commit(&p, true, &err), -EIO);
+	assert_int_equal(publish_commit(&p, true, NULL, &err), -EIO);
 	assert_non_null(strstr(err.message, "make its new name durable"));
 }
 
@@ -238,7 +238,7 @@ static void assert_written_through(const char *path, int fd)
 	begin(&p, path);
 	assert_true(p.in_place);
 	assert_int_equal(n_entries(), before);
-	ok(publish_commit(&p, true, NULL));
+	ok(publish_commit(&p, true, NULL, NULL));
 	assert_int_equal(pread(fd, buf, 3, 0), 3);
 	assert_string_equal(buf, "new");
 	assert_int_equal(n_entries(), before);

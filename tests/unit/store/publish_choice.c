@@ -12,7 +12,7 @@ static int begin_out(uint32_t reason)
 	EXPECT(publish_begin(&p, "out", &plain, &err) == 0);
 	EXPECT(p.in_place == reason);
 	EXPECT(store_pwrite(p.store, "new", 3, 0, 0, &err) == 0);
-	EXPECT(publish_commit(&p, true, &err) == 0);
+	EXPECT(publish_commit(&p, true, NULL, &err) == 0);
 	return 0;
 }
 
@@ -103,7 +103,7 @@ TEST_WITH(room_for_one_of_both_is_enough, enter, leave)
 		skip();
 	ok(publish_begin(&p, "small/out", &opts, NULL));
 	assert_int_equal(n_asked, 0);
-	ok(publish_commit(&p, true, NULL));
+	ok(publish_commit(&p, true, NULL, NULL));
 	ok(publish_begin(&p, "small/out", &opts, NULL));
 	assert_int_equal(p.in_place, QCOW2_IN_PLACE_NO);
 	publish_abort(&p);
@@ -115,7 +115,7 @@ TEST_WITH(room_for_one_of_both_is_enough, enter, leave)
 	ok(publish_begin(&p, "small/out", &opts, NULL));
 	assert_int_equal(n_asked, 1);
 	assert_int_equal(p.in_place, QCOW2_IN_PLACE_ROOM);
-	ok(publish_commit(&p, true, NULL));
+	ok(publish_commit(&p, true, NULL, NULL));
 	/* There is no room even for one. */
 	opts.count = NULL;
 	ok(publish_begin(&p, "small/out", &opts, NULL));
@@ -209,7 +209,7 @@ TEST_WITH(in_place_may_be_asked_for, enter, leave)
 	assert_in_place("out", QCOW2_IN_PLACE_ASKED, PUBLISH_IN_PLACE);
 	begin_with(&p, "new", PUBLISH_IN_PLACE);
 	assert_int_equal(p.in_place, QCOW2_IN_PLACE_NO);
-	ok(publish_commit(&p, true, NULL));
+	ok(publish_commit(&p, true, NULL, NULL));
 }
 
 TEST_WITH(the_caller_is_told_before_the_work, enter, leave)
@@ -220,7 +220,7 @@ TEST_WITH(the_caller_is_told_before_the_work, enter, leave)
 
 	ok(publish_begin(&p, "out", &opts, NULL));
 	assert_int_equal(where.how, QCOW2_PLACED_NEW);
-	ok(publish_commit(&p, true, NULL));
+	ok(publish_commit(&p, true, NULL, NULL));
 	ok(publish_begin(&p, "out", &opts, NULL));
 	assert_int_equal(where.how, QCOW2_PLACED_REPLACED);
 	assert_int_equal(where.reason, QCOW2_IN_PLACE_NO);
@@ -244,7 +244,7 @@ TEST_WITH(what_must_be_new_replaces_nothing, enter, leave)
 	assert_string_equal(err.message, "out: exists already");
 	ok(publish_begin(&p, "new", &opts, &err));
 	put("new", "first", 0644);
-	assert_int_equal(publish_commit(&p, true, &err), -EEXIST);
+	assert_int_equal(publish_commit(&p, true, NULL, &err), -EEXIST);
 	assert_contents("new", "first");
 	assert_int_equal(n_entries(), 2);
 }

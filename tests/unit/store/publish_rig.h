@@ -122,7 +122,7 @@ static inline void assert_in_place(const char *name, uint32_t reason,
 	begin_with(&p, name, flags);
 	assert_int_equal(p.in_place, reason);
 	assert_int_equal(n_entries(), before);
-	ok(publish_commit(&p, true, NULL));
+	ok(publish_commit(&p, true, NULL, NULL));
 	assert_contents(name, "new");
 	ok(stat(name, &st_now));
 	assert_int_equal(st_now.st_ino, st.st_ino);
@@ -136,7 +136,7 @@ static inline void assert_replaced(const char *name, unsigned flags)
 	begin_with(&p, name, flags);
 	assert_int_equal(p.in_place, QCOW2_IN_PLACE_NO);
 	assert_contents(name, "old");
-	ok(publish_commit(&p, true, NULL));
+	ok(publish_commit(&p, true, NULL, NULL));
 	assert_contents(name, "new");
 	assert_int_equal(n_entries(), before);
 }

@@ -58,7 +58,7 @@ TEST_WITH(temporary_names_do_too, enter, leave)
 	no_tmpfile = true;
 	begin(&p, "out");
 	assert_string_equal(p.temp_path, ".out.qcow2-tmp-0");
-	ok(publish_commit(&p, true, NULL));
+	ok(publish_commit(&p, true, NULL, NULL));
 	assert_contents("out", "new");
 	put("out", "old", 0644);
 	assert_replaced("out", 0);
@@ -67,7 +67,7 @@ TEST_WITH(temporary_names_do_too, enter, leave)
 	assert_int_equal(n_entries(), 1);
 	ok(publish_begin(&p, "first", &excl, NULL));
 	put("first", "old", 0644);
-	assert_int_equal(publish_commit(&p, true, NULL), -EEXIST);
+	assert_int_equal(publish_commit(&p, true, NULL, NULL), -EEXIST);
 	assert_contents("first", "old");
 	assert_int_equal(n_entries(), 2);
 	no_tmpfile = false;
@@ -99,7 +99,7 @@ TEST_WITH(what_the_killed_leave_the_next_one_removes, enter, leave)
 	assert_string_equal(p.temp_path, ".out.qcow2-tmp-1");
 	assert_int_equal(n_entries(), 2);
 	publish_abort(&p);
-	ok(publish_commit(&busy, true, NULL));
+	ok(publish_commit(&busy, true, NULL, NULL));
 	assert_contents("out", "new");
 	assert_int_equal(n_entries(), 1);
 	no_tmpfile = false;
@@ -131,7 +131,7 @@ TEST_WITH(names_that_are_taken_are_left_alone, enter, leave)
 	put(".out.qcow2-tmp-0", "theirs", 0644);
 	ok(mkdir(".out.qcow2-tmp-1", 0755));
 	begin(&p, "out");
-	ok(publish_commit(&p, true, NULL));
+	ok(publish_commit(&p, true, NULL, NULL));
 	assert_contents("out", "new");
 	assert_contents(".out.0.tmp", "theirs");
 	assert_contents(".out.qcow2-tmp-0", "theirs");
@@ -148,7 +148,7 @@ TEST_WITH(only_our_own_form_of_a_name_is_removed, enter, leave)
 	put(".out.qcow2-tmp-0", "stale", 0644);
 	begin(&p, "out");
 	assert_string_equal(p.temp_path, ".out.qcow2-tmp-0");
-	ok(publish_commit(&p, true, NULL));
+	ok(publish_commit(&p, true, NULL, NULL));
 	assert_contents("out", "new");
 	assert_contents(".out.0.tmp", "theirs");
 	assert_int_equal(n_entries(), 2);
@@ -164,7 +164,7 @@ static void assert_another_survives(struct publish *p)
 
 	put("theirs", "theirs", 0644);
 	ok(rename("theirs", "out"));
-	assert_int_equal(publish_commit(p, true, &err), -EEXIST);
+	assert_int_equal(publish_commit(p, true, NULL, &err), -EEXIST);
 	assert_non_null(strstr(err.message, "got this name meanwhile"));
 	assert_contents("out", "theirs");
 	assert_int_equal(n_entries(), 1);
@@ -205,7 +205,7 @@ TEST_WITH(a_replaced_file_that_is_gone_is_not_missed, enter, leave)
 		put("out", "old", 0644);
 		begin(&p, "out");
 		ok(unlink("out"));
-		ok(publish_commit(&p, true, NULL));
+		ok(publish_commit(&p, true, NULL, NULL));
 		assert_contents("out", "new");
 		assert_int_equal(n_entries(), 1);
 	}
@@ -221,7 +221,7 @@ TEST_WITH(a_file_that_came_in_the_last_moment_gets_its_name_back, enter, leave)
 	put("theirs", "theirs", 0644);
 	begin(&p, "out");
 	late_name = "theirs";
-	assert_int_equal(publish_commit(&p, true, NULL), -EEXIST);
+	assert_int_equal(publish_commit(&p, true, NULL, NULL), -EEXIST);
 	assert_null(late_name);
 	assert_contents("out", "theirs");
 	assert_int_equal(n_entries(), 1);
