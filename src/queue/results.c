@@ -33,8 +33,9 @@ static void queue_signal(struct queue *q)
 	assert(n == sizeof(one) || errno == EAGAIN);
 }
 
-/* The signal comes under the lock: the owner frees the queue only after it has
- * seen, under the lock, that nothing is under way. */
+/* Somebody may wait for the first completion, or for the last.  The signal
+ * comes under the lock: the owner frees the queue only after it has seen, under
+ * the lock, that nothing is under way. */
 void request_complete(struct request *r, int rc)
 {
 	struct queue *q = r->queue;
@@ -47,7 +48,7 @@ void request_complete(struct request *r, int rc)
 	q->n_under_way--;
 	r->state = REQUEST_READY;
 	r->rc = rc;
-	if (q->n_ready == 0 && !r->quiet)
+	if (!r->quiet && (q->n_ready == 0 || q->n_under_way == 0))
 		queue_signal(q);
 	ready_add(q, r);
 }

@@ -357,3 +357,39 @@ TEST(requests_on_the_callers_thread)
 	run(&(struct kind){ "alone", QCOW2_QUEUE_NO_RING, 0, 0, 512, false,
 			    false });
 }
+
+/* The first completion wakes up who reaps, and nobody reaps here. */
+TEST(a_drain_ends_with_the_last_of_many)
+{
+	const struct kind k = { "drain", QCOW2_QUEUE_NO_RING,
+				2,       QCOW2_OPEN_DIRECT,
+				4096,    false,
+				false };
+	char path[] = "queue-drain.qcow2";
+	struct qcow2_queue_info info = QCOW2_QUEUE_INFO_INIT;
+	struct qcow2_request r[DEPTH];
+	struct iovec iov[DEPTH];
+	struct world w = { 0 };
+	uint32_t taken;
+	void *buf;
+
+	assert_int_equal(posix_memalign(&buf, ALIGN, DEPTH * ALIGN), 0);
+	make_image(path, &k, NULL);
+	world_open(&w, path, &k);
+	for (unsigned i = 0; i < DEPTH; i++) {
+		iov[i] = (struct iovec){ (char *)buf + i * ALIGN, ALIGN };
+		r[i] = (struct qcow2_request)QCOW2_REQUEST_INIT;
+		r[i].op = QCOW2_OP_WRITE;
+		r[i].iov = &iov[i];
+		r[i].iovcnt = 1;
+		r[i].off = i * UINT64_C(65536);
+	}
+	assert_int_equal(qcow2_queue_submit(w.q, r, DEPTH, &taken, NULL), 0);
+	assert_int_equal(qcow2_queue_drain(w.q, NULL), 0);
+	assert_int_equal(qcow2_queue_get_info(w.q, &info, NULL), 0);
+	assert_int_equal(info.n_ready, DEPTH);
+	qcow2_queue_free(w.q);
+	assert_int_equal(qcow2_close(w.img, NULL), 0);
+	free(buf);
+	unlink(path);
+}
