@@ -28,7 +28,8 @@
  *    metadata to check, it makes one more, which reads ahead, inside
  *    qcow2_check_path(), qcow2_check_store(), qcow2_compact(), and the opening
  *    for writing of an image that was not closed properly.  All threads end
- *    before the function returns, and all signals are blocked in them.
+ *    before the function returns, and all signals are blocked in them.  Only
+ *    workers of queues stay, if the caller asks for any: see qcow2_pool_new().
  *  - Fork.  Images and stores belong to the process that made them.  In a child
  *    every function that takes one fails with -ECHILD, and functions that
  *    cannot fail return what was true at the fork.  A child may call
