@@ -113,13 +113,6 @@ static struct alloc_run *first_run(struct alloc *a)
 	return &a->runs[0];
 }
 
-/* With the lock held: whether another run is due when @left is left of the
- * first. */
-static bool alloc_is_low(const struct alloc *a, uint64_t left)
-{
-	return a->runs[1].claim.n_clusters == 0 && left <= a->window / 2;
-}
-
 /* Takes from the runs that are there.  *low says that another run is due. */
 static bool alloc_take(struct alloc *a, uint64_t want, struct alloc_run *out,
 		       bool *low)
@@ -130,7 +123,8 @@ static bool alloc_take(struct alloc *a, uint64_t want, struct alloc_run *out,
 
 	out->generation = first->generation;
 	out->claim = alloc_cut(a, &first->claim, want);
-	*low = alloc_is_low(a, first->claim.n_clusters);
+	*low = a->runs[1].claim.n_clusters == 0 &&
+	       first->claim.n_clusters <= a->window / 2;
 	return out->claim.n_clusters != 0;
 }
 
@@ -140,8 +134,7 @@ static bool take_exactly(struct alloc *a, uint64_t want, struct alloc_run *out)
 	SCOPED_VALIDATE(alloc, a);
 	struct alloc_run *first = first_run(a);
 
-	if (first->claim.n_clusters < want ||
-	    alloc_is_low(a, first->claim.n_clusters - want))
+	if (first->claim.n_clusters < want)
 		return false;
 	a->window = min_u64(a->window + want, a->ahead);
 	out->generation = first->generation;

@@ -62,9 +62,9 @@ struct allocation {
 int alloc_clusters(struct alloc *a, uint64_t want, struct allocation *out,
 		   struct qcow2_error *err);
 
-/* The same without waiting: exactly @want clusters of those that were claimed
- * ahead.  False when there are not so many in a row, or when it is time to
- * claim more, which alloc_clusters() does. */
+/* The same without waiting: exactly @want clusters, of those that were claimed
+ * ahead.  False when there are not so many in a row: alloc_clusters() claims
+ * more. */
 bool alloc_try(struct alloc *a, uint64_t want, struct allocation *out);
 
 #endif

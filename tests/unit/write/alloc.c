@@ -188,3 +188,26 @@ TEST(claims_that_are_not_as_they_should_be_are_found)
 	ASSERT_ABORTS(a->runs[1] = a->runs[0]; alloc_validate(a));
 	release(&t);
 }
+
+TEST(without_waiting_the_clusters_claimed_ahead_are_given_to_the_last)
+{
+	struct allocation a;
+	struct alloc_rig t;
+	unsigned n = 0;
+
+	init(&t, 8);
+	assert_false(alloc_try(&t.alloc, 1, &a));
+	t.alloc.window = 8;
+	get(&t, 1);
+	/* A run was claimed ahead. */
+	assert_false(alloc_try(&t.alloc, 9, &a));
+	while (alloc_try(&t.alloc, 2, &a)) {
+		assert_int_equal(a.claim.n_clusters, 2);
+		n += 2;
+	}
+	assert_int_equal(n, 8);
+	assert_int_equal(get(&t, 1).claim.n_clusters, 1);
+	assert_true(alloc_try(&t.alloc, 1, &a));
+	assert_false(a.durable);
+	release(&t);
+}
