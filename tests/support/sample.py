@@ -1,7 +1,8 @@
 """The part of a long list that one run does.
 
 QCOW2_TEST_SAMPLE=N takes one thing in N, others with each TEST_SEED, so that
-many runs see all of them; 1 takes everything.
+many runs see all of them; 1 takes everything.  Without TEST_SEED the seed is
+QCOW2_TEST_RUN, by which the slices of one list share a sample, or the clock.
 """
 
 import hashlib
@@ -15,7 +16,8 @@ SHARE = 8
 class Sample:
     def __init__(self, seed=None, share=None):
         self.seed = seed if seed is not None else int(
-            os.environ.get('TEST_SEED', time.time_ns() % 1000000))
+            os.environ.get('TEST_SEED') or os.environ.get('QCOW2_TEST_RUN')
+            or time.time_ns() % 1000000)
         self.share = share or int(
             os.environ.get('QCOW2_TEST_SAMPLE') or SHARE)
 
