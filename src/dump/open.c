@@ -149,10 +149,10 @@ int dump_open(struct dump *d, struct qcow2_error *err)
 
 	if (rc < 0)
 		return rc;
-	d->head = malloc(CLUSTER_BYTES_MAX);
-	if (!d->head)
-		return error_nomem(err, "the first cluster", CLUSTER_BYTES_MAX);
 	d->head_len = (size_t)min_u64(d->file_size, CLUSTER_BYTES_MAX);
+	d->head = malloc(d->head_len + 1); /* of an empty file too */
+	if (!d->head)
+		return error_nomem(err, "the first cluster", d->head_len);
 	rc = store_pread(d->file, d->head, d->head_len, 0, 0, err);
 	if (rc < 0)
 		return rc;
