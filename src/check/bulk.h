@@ -15,7 +15,7 @@
 
 /* A piece fits into the processor's cache twice over, and is long enough that
  * the call that fetches it does not show.  A cluster may be longer. */
-#define BULK_BYTES (UINT64_C(256) << 10)
+#define BULK_BYTES (UINT64_C(128) << 10)
 
 /*
  * A window on the file.  Later requests are served from memory while the window

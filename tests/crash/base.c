@@ -59,6 +59,10 @@ uint64_t base_ahead(const struct base *b)
 	return b->config->ahead ? b->config->ahead : usual < 256 ? usual : 256;
 }
 
+/* All tables of these small disks.  The default is so much more that a great
+ * part of a run would go into the empty index of the cache. */
+#define ALL_TABLES_BYTES (128 * 1024)
+
 int base_open(const struct base *b, struct qcow2_store *const files[BASE_FILES],
 	      bool writable, const char *snapshot, struct qcow2_image **out,
 	      struct qcow2_error *err)
@@ -74,7 +78,9 @@ int base_open(const struct base *b, struct qcow2_store *const files[BASE_FILES],
 	opts.flags = writable ? QCOW2_OPEN_RDWR : 0;
 	opts.snapshot = snapshot;
 	opts.discard = b->config->discard;
-	opts.l2_cache_bytes = b->config->l2_cache_bytes;
+	opts.l2_cache_bytes = b->config->l2_cache_bytes
+				      ? b->config->l2_cache_bytes
+				      : ALL_TABLES_BYTES;
 	opts.refcount_cache_bytes = 8 * (uint64_t)b->config->cluster;
 	rc = qcow2_open_store(files[0], &opts, out, err);
 	if (rc == 0 && writable)
