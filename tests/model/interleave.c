@@ -312,6 +312,7 @@ int main(int argc, char **argv)
 				"interleave.c\n");
 		return 2;
 	}
+	steps_share_processor();
 	growth = strcmp(argv[optind], "growth") == 0;
 	triples = strcmp(argv[optind], "triples") == 0;
 	if (!t.limit)

@@ -29,6 +29,10 @@ struct choices {
 
 struct steps;
 
+/* Keeps this process on the processor where it is: one thread moves at a time,
+ * and a turn that stays on one processor passes several times faster. */
+void steps_share_processor(void);
+
 struct steps *steps_new(void);
 void steps_free(struct steps *s);
 int steps_store_new(struct steps *s, struct qcow2_store *inner,
