@@ -2,7 +2,9 @@
 ends by itself, soon, with little memory, with clean text, without touching the
 image and without opening what it was not given."""
 
+import contextlib
 import ctypes
+import functools
 import hashlib
 import json
 import os
@@ -39,6 +41,10 @@ class Runner:
     def __init__(self, sanitized=False):
         self.sanitized = sanitized
         self.strace = find_strace()
+        self.address_space = contextlib.nullcontext
+        if not sanitized:
+            self.address_space = small_address_space
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
     def environment(self, traced):
         env = dict(os.environ, LC_ALL='C', MALLOC_ARENA_MAX='1')
@@ -51,27 +57,37 @@ class Runner:
                                 f'exitcode={SANITIZER_EXIT}')
         return env
 
-    def limited(self, argv, cpu):
-        """argv within the limits.  The shell sets them: for a preexec_fn,
-        Python copies all of itself with fork, which takes longer than most
-        commands do."""
-        n = cpu * (20 if self.sanitized else 1)
-        limits = f'ulimit -c 0; ulimit -Ht {n + 1}; ulimit -St {n}; '
-        if not self.sanitized:
-            limits += f'ulimit -v {ADDRESS_SPACE >> 10}; '
-        return ['/bin/sh', '-c', limits + 'exec "$@"', 'sh', *argv]
+    def start(self, argv, seconds, **how):
+        """Starts argv within limits.  No shell or function sets them in the
+        child, which takes longer than most commands do, unless it must: then
+        `seconds` is None."""
+        with self.address_space():
+            child = subprocess.Popen(argv, **how)
+        if seconds:
+            resource.prlimit(child.pid, resource.RLIMIT_CPU,
+                             (seconds, seconds + 1))
+        return child
+
+    def traced(self, argv, trace, seconds):
+        """argv under strace, whose child must not start before its limit is
+        set."""
+        return ['/bin/sh', '-c',
+                f'ulimit -St {seconds}; ulimit -Ht {seconds + 1}; exec "$@"',
+                'sh', self.strace, '-f', '-qq', '-s', '4096', '-e',
+                'trace=open,openat,openat2,connect,execve', '-o', trace, *argv]
 
     def run(self, argv, cwd, cpu=None, trace=None, limits=None):
         """Runs argv; None for the code when it had to be killed.  `trace`:
         file for strace's log; `limits`: sets other limits in the child."""
+        seconds = (cpu or CPU_SECONDS) * (20 if self.sanitized else 1)
+        start = functools.partial(self.start, seconds=seconds)
         if trace and self.strace:
-            argv = [self.strace, '-f', '-qq', '-s', '4096', '-e',
-                    'trace=open,openat,openat2,connect,execve', '-o', trace,
-                    *argv]
-        if not limits:
-            argv = self.limited(argv, cpu or CPU_SECONDS)
+            argv = self.traced(argv, trace, seconds)
+            start = functools.partial(self.start, seconds=None)
+        if limits:
+            start = subprocess.Popen
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        with subprocess.Popen(
+        with start(
                 argv, cwd=cwd, stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 env=self.environment(bool(trace)),
@@ -90,6 +106,17 @@ class Runner:
         if trace and self.strace:
             r.opened = parse_trace(trace)
         return r
+
+
+@contextlib.contextmanager
+def small_address_space():
+    """Processes that are started in it have little."""
+    usual = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, usual)
 
 
 def find_strace():
@@ -233,25 +260,41 @@ class Trap:
             self.fd = -1
 
 
+def data_of(fd, size):
+    """The ranges of a file that are no holes."""
+    end = 0
+    while end < size:
+        try:
+            at = os.lseek(fd, end, os.SEEK_DATA)
+        except OSError:
+            return
+        end = os.lseek(fd, at, os.SEEK_HOLE)
+        yield at, end
+
+
 def fingerprint(path):
     """Size and contents of a file, holes skipped."""
     h = hashlib.blake2b()
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        size = os.fstat(fd).st_size
+    with open(path, 'rb', buffering=0) as f:
+        size = os.fstat(f.fileno()).st_size
         h.update(str(size).encode())
-        at = 0
-        while at < size:
-            try:
-                at = os.lseek(fd, at, os.SEEK_DATA)
-            except OSError:
-                break
-            end = os.lseek(fd, at, os.SEEK_HOLE)
+        for at, end in data_of(f.fileno(), size):
             while at < end:
-                data = os.pread(fd, min(end - at, 1 << 20), at)
+                data = os.pread(f.fileno(), min(end - at, 1 << 20), at)
                 if data.strip(b'\0'):
                     h.update(struct.pack('>Q', at) + data)
                 at += len(data)
-    finally:
-        os.close(fd)
     return h.hexdigest()
+
+
+def copy(source, target):
+    """Copies a file, holes as holes."""
+    with open(source, 'rb', buffering=0) as f, \
+            open(target, 'wb', buffering=0) as out:
+        size = os.fstat(f.fileno()).st_size
+        for at, end in data_of(f.fileno(), size):
+            while at < end:
+                data = os.pread(f.fileno(), min(end - at, 1 << 20), at)
+                os.pwrite(out.fileno(), data, at)
+                at += len(data)
+        out.truncate(size)

@@ -14,7 +14,6 @@ import argparse
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 
@@ -250,7 +249,7 @@ class Run:
 
     def copy(self, name):
         copy = os.path.join(os.path.dirname(self.image), name)
-        subprocess.run(['cp', '--sparse=always', self.image, copy], check=True)
+        oracle.copy(self.image, copy)
         return copy
 
     def write(self):
