@@ -32,14 +32,14 @@ class Hammer(Case):
 
     def within(self, seconds, *words):
         """The command ends after so much time of the processor."""
-        def limit():
-            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-        done = subprocess.run([f"{self.dir}/bin/qcow2", *words],
-                              capture_output=True, check=False,
-                              preexec_fn=limit, timeout=60)
-        self.assertGreaterEqual(done.returncode, 0,
+        job = subprocess.Popen([f"{self.dir}/bin/qcow2", *words],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        resource.prlimit(job.pid, resource.RLIMIT_CPU, (seconds, seconds))
+        out, err = job.communicate(timeout=60)
+        self.assertGreaterEqual(job.returncode, 0,
                                 f"{words} was stopped: it goes on for ever")
-        return Result(done)
+        return Result(subprocess.CompletedProcess(words, job.returncode, out,
+                                                  err))
 
     # T1.
 
