@@ -90,7 +90,7 @@ SAME = {
 # Damage that both repair, in different places or with different numbers.
 SAME_DISK = {
     "too-low": lambda i: i.refcount(5, 0).refcount(6, 0),
-    "R1-block-beyond": lambda i: i.put(i.table, 1 << 40),
+    "R1-block-beyond": lambda i: i.put(i.table, 1 << 34),
     "R1-block-is-l1": lambda i: i.put(i.table, i.l1),
     "R1-block-twice": lambda i: i.put(i.table + 8, i.block),
     "R2-no-block": lambda i: i.put(i.table, 0),
@@ -120,6 +120,11 @@ class Repair(case.Case):
         theirs = self.theirs("check", "-r", mode, "theirs.qcow2")
         ours = self.drop_in("check", "-r", mode, "ours.qcow2")
         return theirs, ours
+
+    def mended(self, image):
+        """Our repair alone.  For some damage qemu-img's takes many seconds."""
+        shutil.copy(image.path, "ours.qcow2")
+        return self.drop_in("check", "-r", "all", "ours.qcow2")
 
     def content(self, path):
         done = self.theirs("convert", "-f", "qcow2", "-O", "raw", path, "raw")
@@ -188,7 +193,7 @@ class Repair(case.Case):
         image = plain()
         image.put(56, (8 << 20) // CLUSTER, 4).refcount(0, 0)
         size = os.path.getsize(image.path)
-        _, ours = self.both(image)
+        ours = self.mended(image)
         self.assertEqual(ours.status, 0, ours.err)
         self.assert_settled(0)
         self.assertLess(os.path.getsize("ours.qcow2"), 2 * size)
@@ -198,7 +203,7 @@ class Repair(case.Case):
         for i in range(512):
             image.put(image.l2 + 8 * i, image.l1 | COPIED)
         size = os.path.getsize(image.path)
-        _, ours = self.both(image)
+        ours = self.mended(image)
         self.assertEqual(ours.status, 0, ours.err)
         self.assert_settled(0)
         self.assertLess(os.path.getsize("ours.qcow2"), size + 8 * CLUSTER)
@@ -206,7 +211,7 @@ class Repair(case.Case):
     def test_l5_a_table_that_is_its_own_data(self):
         image = plain().put(plain().l2, plain().l2 | COPIED)
         expected = self.content(image.path)
-        _, ours = self.both(image)
+        ours = self.mended(image)
         self.assertEqual(ours.status, 0, ours.err)
         self.assert_settled(0)
         self.assertEqual(self.content("ours.qcow2"), expected)
@@ -226,14 +231,14 @@ class Repair(case.Case):
             with self.subTest(name):
                 image = fresh()
                 image.put(image.get(table) + off, value, 4)
-                _, ours = self.both(image)
+                ours = self.mended(image)
                 self.assertEqual(ours.status, 0, ours.err)
                 self.assert_settled(0)
                 self.assertEqual(self.content("ours.qcow2"), expected)
         for count in [3, 65536, 65537, 0xffffffff]:
             with self.subTest("H12", count=count):
                 image = fresh().put(60, count, 4)
-                _, ours = self.both(image)
+                ours = self.mended(image)
                 self.assertEqual(ours.status, 0, ours.err)
                 self.assert_settled(0)
                 self.assertEqual(self.content("ours.qcow2"), expected)
@@ -263,7 +268,7 @@ class Repair(case.Case):
             image.put(image.l2 + 16 * entry + 8, bitmap)
             if flip:
                 image.flip(image.l2, flip)
-            _, ours = self.both(image)
+            ours = self.mended(image)
             self.assertEqual(ours.status, 0, ours.err)
             self.assert_settled(0)
             content = self.content("ours.qcow2")
@@ -274,7 +279,7 @@ class Repair(case.Case):
     def test_what_may_mean_anything_stays(self):
         image = plain().flip(plain().l2, 512 | 2)
         entry = image.get(image.l2)
-        _, ours = self.both(image)
+        ours = self.mended(image)
         self.assertEqual(ours.status, 2)
         image.path = "ours.qcow2"
         self.assertEqual(image.get(image.l2) | COPIED, entry | COPIED)
@@ -334,7 +339,7 @@ class Repair(case.Case):
                 # All bits are set, in a place that must be something else.
                 image.put(image.block, (1 << 64) - 1)
                 expected = self.content(image.path)
-                _, ours = self.both(image)
+                ours = self.mended(image)
                 self.assertEqual(ours.status, 0, ours.err)
                 self.assert_settled(0)
                 self.assertEqual(self.content("ours.qcow2"), expected)
