@@ -41,6 +41,9 @@ class Low(images.Header):
     def data_path(self):
         return os.path.join(os.path.dirname(self.path), "data.raw")
 
+    def numbers(self, at, n):
+        return struct.unpack_from(f">{n}Q", self.bytes, at)
+
     # Refcounts.
 
     def blocks(self):
@@ -48,16 +51,16 @@ class Low(images.Header):
         values."""
         table = self.get(">Q", 48)
         n = self.get(">I", 56) * self.cluster // 8
-        return [(table + 8 * i, self.get(">Q", table + 8 * i) & OFFSET)
-                for i in range(n)]
+        return [(table + 8 * i, entry & OFFSET)
+                for i, entry in enumerate(self.numbers(table, n))]
 
     def lower(self, cluster, value=0):
         """Gives a cluster another refcount, if it has one."""
         per_block = self.cluster * 8 // self.width
-        blocks = self.blocks()
-        if cluster // per_block >= len(blocks):
+        index = cluster // per_block
+        if index >= self.get(">I", 56) * self.cluster // 8:
             return
-        block = blocks[cluster // per_block][1]
+        block = self.get(">Q", self.get(">Q", 48) + 8 * index) & OFFSET
         if not block:
             return
         bit = cluster % per_block * self.width
@@ -90,15 +93,18 @@ class Low(images.Header):
         return found
 
     def l2_tables(self, l1, n):
-        return [(i, self.get(">Q", l1 + 8 * i) & OFFSET) for i in range(n)
-                if self.get(">Q", l1 + 8 * i) & OFFSET]
+        return [(i, entry & OFFSET)
+                for i, entry in enumerate(self.numbers(l1, n))
+                if entry & OFFSET]
 
     def entries(self, l2):
+        """Those that are not 0: number, place and value."""
         step = 16 if self.extended else 8
-        for i in range(self.cluster // step):
-            at = l2 + step * i
-            if at + step <= len(self.bytes):
-                yield i, at, self.get(">Q", at)
+        n = min(self.cluster, max(len(self.bytes) - l2, 0)) // step
+        entries = self.numbers(l2, n * step // 8)[::step // 8]
+        for i, entry in enumerate(entries):
+            if entry:
+                yield i, l2 + step * i, entry
 
     def packed(self, entry):
         """The place where a compressed cluster begins, and where it may
