@@ -15,6 +15,10 @@ import tempfile
 import time
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                os.pardir, "support"))
+import sample  # noqa: E402  pylint: disable=wrong-import-position
+
 SKIP = 77
 QEMU_IMG = shutil.which("qemu-img")
 QEMU_IO = shutil.which("qemu-io")
@@ -136,9 +140,27 @@ class Case(unittest.TestCase):
             self.assertIn(word, result.err)
 
 
+class Loader(unittest.TestLoader):
+    """Runs take all functions, unless they take smaller samples than is
+    usual; then a part of each class."""
+
+    def __init__(self):
+        super().__init__()
+        self.sample = sample.Sample()
+        self.sample.share = max(self.sample.share // sample.SHARE, 1)
+
+    def getTestCaseNames(self, testCaseClass):
+        names = super().getTestCaseNames(testCaseClass)
+        return names if self.sample.share == 1 else self.sample.of(names)
+
+
 def main(needs_qemu=True):
     if needs_qemu and not (QEMU_IMG and QEMU_IO):
         print("qemu-img is not installed")
         sys.exit(SKIP)
     Case.program = os.path.abspath(sys.argv.pop(1))
-    unittest.main(verbosity=1)
+    loader = Loader()
+    if loader.sample.share > 1:
+        print(f"TEST_SEED={loader.sample.seed}, one function in "
+              f"{loader.sample.share}", flush=True)
+    unittest.main(verbosity=1, testLoader=loader)
