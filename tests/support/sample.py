@@ -10,7 +10,7 @@ import os
 import random
 import time
 
-SHARE = 8
+SHARE = 16
 
 
 class Sample:
