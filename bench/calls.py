@@ -64,7 +64,7 @@ def report(bench, only):
     # Without flushes metadata is written at the end, in fewer calls if it
     # has fewer gaps: only many requests tell.
     intervals = {0: 8000, 1: 800, 16: 800} if bench.share == 1 \
-        else {0: 32, 8: 32}
+        else {8: 32}
     for w in bench.kinds():
         for flush, n in intervals.items():
             if only in f"system calls {w.name}":
