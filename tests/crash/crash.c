@@ -6,7 +6,8 @@
  *
  *	--seed N        of everything random; else the clock
  *	--states N      about so many distinct states per slice; 0: no limit;
- *	                else 20000, or 1000 under a sanitizer
+ *	                else 20000, or 1000 under a sanitizer, where one in
+ *	                four of each list is tried too
  *	--config NAME   only this configuration
  *	--ops TEXT      this workload instead of a slice's (see workload.h)
  *	--all N         take all subsets of up to N events
@@ -34,6 +35,9 @@
 #include "support/amount.h"
 
 enum { VIOLATIONS_MAX = 3, DEFAULT_STATES = TEST_AMOUNT(20000, 1000) };
+
+/* Of lists, which no number of states limits, one in so many is tried. */
+enum { SHARE_OF_LISTS = TEST_AMOUNT(1, 4) };
 
 struct run {
 	struct trial_env env;
@@ -86,6 +90,12 @@ static void run_workload(struct run *r, const struct base *b,
 	report(r, b, &copy, &failure);
 }
 
+/* Others of a list with each seed. */
+static bool is_in_turn(const struct run *r, unsigned i)
+{
+	return (r->env.seed + i) % SHARE_OF_LISTS == 0;
+}
+
 static bool is_wanted(const struct run *r, const struct config *c)
 {
 	return !r->config || strcmp(r->config, c->name) == 0;
@@ -109,7 +119,7 @@ static void run_list(struct run *r, const struct scenario *list, unsigned n)
 				list[i].name);
 			exit(2);
 		}
-		if (!is_wanted(r, c))
+		if (!is_wanted(r, c) || !is_in_turn(r, i))
 			continue;
 		b = base_new(c);
 		run_workload(r, &b, &w);
@@ -249,7 +259,7 @@ static void note_special(struct run *r, const struct base *b, bool ok,
 	       b->config->name, f->events);
 }
 
-enum { READERS = 60 };
+enum { READERS = TEST_AMOUNT(60, 15) };
 
 static void run_special(struct run *r)
 {
@@ -337,7 +347,7 @@ static void run_cases(struct run *r, const struct cases *cases)
 		struct failure f;
 		struct base b;
 
-		if (!is_wanted(r, config))
+		if (!is_wanted(r, config) || !is_in_turn(r, i))
 			continue;
 		b = base_new(config);
 		if (!cases->run(&r->env, &b, i, &f)) {
