@@ -203,16 +203,15 @@ static void request_moved(struct request *r, int res)
 	request_hand_over(r, WORK_REST);
 }
 
-uint32_t queue_collect(struct queue *q, bool quiet)
+static uint32_t collect_some(struct queue *q, bool quiet)
 {
 	struct ring_done done[COLLECT_AT_ONCE];
 	struct ring *ring = q->opts.ring;
 	uint32_t n;
 
-	if (!ring)
-		return 0;
 	mutex_lock(&q->ring_lock);
 	n = ring->ops->reap(ring, done, COLLECT_AT_ONCE);
+	q->n_in_ring -= n;
 	mutex_unlock(&q->ring_lock);
 	for (uint32_t i = 0; i < n; i++) {
 		struct request *r = done[i].owner;
@@ -221,6 +220,15 @@ uint32_t queue_collect(struct queue *q, bool quiet)
 		request_moved(r, done[i].res);
 	}
 	return n;
+}
+
+/* All: the event that told of them may be gone. */
+void queue_collect(struct queue *q, bool quiet)
+{
+	uint32_t n = COLLECT_AT_ONCE;
+
+	while (q->opts.ring && n == COLLECT_AT_ONCE)
+		n = collect_some(q, quiet);
 }
 
 /* The request was begun, and its bytes have to move.  False when the ring
@@ -244,6 +252,7 @@ static bool ring_takes(struct request *r)
 	count_one(r->queue, &r->queue->done.ring);
 	mutex_lock(&r->queue->ring_lock);
 	taken = ring->ops->add(ring, &t);
+	r->queue->n_in_ring += taken;
 	mutex_unlock(&r->queue->ring_lock);
 	/* It has as many places as the queue. */
 	assert(taken);

@@ -175,14 +175,15 @@ bool queue_begin(struct queue *q, const struct qcow2_request *asked,
 	return true;
 }
 
-/* If the host is short of something the transfers wait for the next kick. */
+/* If the host is short of something the transfers wait for the next kick: the
+ * caller, who may wait for the eventfd, must come again. */
 void queue_kick(struct queue *q)
 {
 	struct ring *ring = q->opts.ring;
 	SCOPED_LOCK(&q->ring_lock);
 
-	if (ring)
-		ring->ops->submit(ring);
+	if (ring && ring->ops->submit(ring) < 0)
+		queue_signal(q);
 }
 
 int queue_register(struct queue *q, const struct iovec *iov, int iovcnt,

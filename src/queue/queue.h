@@ -14,8 +14,8 @@
  * workers, and writers that wait for a range that the ring has (the carrier),
  * come from other threads.
  *
- * Locks: ring_lock around calls of the ring, lock around the lists; neither is
- * held while a request is carried out, and neither is taken inside the other.
+ * Locks: ring_lock around calls of the ring, lock around the lists, which may be
+ * taken inside of it; neither is held while a request is carried out.
  */
 #ifndef QUEUE_QUEUE_H
 #define QUEUE_QUEUE_H
@@ -95,8 +95,11 @@ struct queue {
 	struct queue_opts opts;   /* these never change */
 	struct request *requests; /* opts.depth of them */
 	struct inflight_carrier carrier;
+	bool event_taken; /* the owner read the eventfd, and the caller did not
+			   * hear of it */
 
 	pthread_mutex_t ring_lock; /* around calls of the ring */
+	uint32_t n_in_ring;        /* transfers it has; under ring_lock */
 
 	pthread_mutex_t lock; /* protects what follows, and states */
 	struct request *free;

@@ -15,14 +15,16 @@ void request_run_job(struct pool_job *job);
 /* A worker had not begun this one, and will not: whatever other threads could
  * see of it ends; it does not complete. */
 void request_abandon(struct request *r);
-/* The ring is done with some: goes on with them, and returns how many.
- * @quiet: the caller takes completions before it waits. */
-uint32_t queue_collect(struct queue *q, bool quiet);
+/* Goes on with all that the ring is done with.  @quiet: the caller takes
+ * completions before it waits. */
+void queue_collect(struct queue *q, bool quiet);
 
 /* results.c */
 
 /* The request has ended with @rc: it is ready.  Nothing of the queue may be
  * used after this by a thread that does not own it: the owner may free it. */
 void request_complete(struct request *r, int rc);
+/* Makes the eventfd readable. */
+void queue_signal(struct queue *q);
 
 #endif

@@ -25,7 +25,7 @@ static void ready_add(struct queue *q, struct request *r)
 }
 
 /* Should the counter be full, the descriptor is readable already. */
-static void queue_signal(struct queue *q)
+void queue_signal(struct queue *q)
 {
 	uint64_t one = 1;
 	ssize_t n = write(q->opts.event_fd, &one, sizeof(one));
@@ -33,9 +33,9 @@ static void queue_signal(struct queue *q)
 	assert(n == sizeof(one) || errno == EAGAIN);
 }
 
-/* Somebody may wait for the first completion, or for the last.  The signal
- * comes under the lock: the owner frees the queue only after it has seen, under
- * the lock, that nothing is under way. */
+/* Whoever waits for one hears of the first, and whoever drains the queue of the
+ * last.  The signal comes under the lock: the owner frees the queue only after
+ * it has seen, under the lock, that nothing is under way. */
 void request_complete(struct request *r, int rc)
 {
 	struct queue *q = r->queue;
@@ -48,7 +48,7 @@ void request_complete(struct request *r, int rc)
 	q->n_under_way--;
 	r->state = REQUEST_READY;
 	r->rc = rc;
-	if (!r->quiet && (q->n_ready == 0 || q->n_under_way == 0))
+	if ((q->n_ready == 0 || q->n_under_way == 0) && !r->quiet)
 		queue_signal(q);
 	ready_add(q, r);
 }
@@ -115,20 +115,19 @@ static int deadline_left(struct deadline d)
 	return (int)left;
 }
 
-/* What there is to wait for. */
-enum waiting {
-	WAIT_NOTHING, /* something is ready, or nothing under way */
-	WAIT_RING,    /* for the ring alone */
-	WAIT_ANY,
-};
-
-static enum waiting queue_waits_for(struct queue *q, bool all)
+static bool queue_must_wait(struct queue *q, bool all)
 {
 	SCOPED_LOCK(&q->lock);
 
-	if (q->n_under_way == 0 || (!all && q->n_ready))
-		return WAIT_NOTHING;
-	return q->n_at_worker == 0 && q->opts.ring ? WAIT_RING : WAIT_ANY;
+	return q->n_under_way && (all || !q->n_ready);
+}
+
+/* Nobody else can complete anything while the caller holds ring_lock. */
+static bool all_in_ring(struct queue *q, bool all)
+{
+	SCOPED_LOCK(&q->lock);
+
+	return q->n_under_way == q->n_in_ring && (all || !q->n_ready);
 }
 
 /* Until somebody writes to the eventfd.  0; -EINTR after a signal. */
@@ -139,67 +138,84 @@ static int wait_for_event(struct queue *q, int timeout_ms)
 
 	if (poll(&p, 1, timeout_ms) < 0)
 		return -errno;
-	if (read(q->opts.event_fd, &count, sizeof(count)) < 0 &&
-	    errno != EAGAIN)
+	if (read(q->opts.event_fd, &count, sizeof(count)) > 0)
+		q->event_taken = true;
+	else if (errno != EAGAIN)
 		return -errno;
 	return 0;
 }
 
-/* The kernel's own wait is one system call for three; the ring is ours
- * meanwhile, and whoever waits for a range finds us at it. */
-static int wait_for_ring(struct queue *q, int timeout_ms)
+/* A wait of ours read the counter, and the caller has not heard of all that it
+ * told: the descriptor becomes readable again. */
+static void event_give_back(struct queue *q)
+{
+	SCOPED_LOCK(&q->lock);
+
+	if (q->event_taken && q->n_ready)
+		queue_signal(q);
+	q->event_taken = false;
+}
+
+/* The kernel's own wait is one system call for three.  The ring is ours
+ * meanwhile, and whoever waits for a range finds us at it; but he may have taken
+ * transfers from it before, whose completions only the eventfd tells of. */
+static int queue_wait(struct queue *q, bool all, int timeout_ms)
 {
 	struct ring *ring = q->opts.ring;
-	SCOPED_LOCK(&q->ring_lock);
 
-	ring->ops->wait(ring, timeout_ms);
-	return 0;
+	if (ring) {
+		SCOPED_LOCK(&q->ring_lock);
+
+		if (all_in_ring(q, all))
+			return ring->ops->wait(ring, timeout_ms);
+	}
+	return wait_for_event(q, timeout_ms);
 }
 
-static int queue_wait(struct queue *q, enum waiting what, int timeout_ms)
-{
-	return what == WAIT_RING ? wait_for_ring(q, timeout_ms)
-				 : wait_for_event(q, timeout_ms);
-}
-
-int queue_reap(struct queue *q, struct qcow2_completion *out, uint32_t max,
-	       int timeout_ms, uint32_t *n, struct qcow2_error *err)
+/* queue_reap() but for the event. */
+static int reap_some(struct queue *q, struct qcow2_completion *out,
+		     uint32_t max, int timeout_ms, uint32_t *n)
 {
 	struct deadline end = deadline_in(timeout_ms);
 	int rc = 0;
 
 	for (;;) {
-		enum waiting what;
 		int left = timeout_ms;
 
 		queue_kick(q);
 		queue_collect(q, true);
 		*n = take_ready(q, out, max);
-		what = queue_waits_for(q, false);
-		if (*n || timeout_ms == 0 || what == WAIT_NOTHING)
+		if (*n || timeout_ms == 0 || !queue_must_wait(q, false))
 			return 0;
 		if (timeout_ms > 0)
 			left = deadline_left(end);
 		if (left == 0 || rc == -EINTR)
 			return 0;
-		rc = queue_wait(q, what, left);
+		rc = queue_wait(q, false, left);
 		if (rc < 0 && rc != -EINTR)
-			return error_set(err, rc, "cannot wait: %s",
-					 error_words(-rc));
+			return rc;
 	}
+}
+
+int queue_reap(struct queue *q, struct qcow2_completion *out, uint32_t max,
+	       int timeout_ms, uint32_t *n, struct qcow2_error *err)
+{
+	int rc = reap_some(q, out, max, timeout_ms, n);
+
+	if (q->event_taken)
+		event_give_back(q);
+	return rc < 0 ? error_set(err, rc, "cannot wait: %s", error_words(-rc))
+		      : 0;
 }
 
 void queue_drain(struct queue *q)
 {
-	enum waiting what;
-
-	queue_kick(q);
 	for (;;) {
-		while (queue_collect(q, false))
-			;
-		what = queue_waits_for(q, true);
-		if (what == WAIT_NOTHING)
-			return;
-		queue_wait(q, what, -1);
+		queue_kick(q);
+		queue_collect(q, false);
+		if (!queue_must_wait(q, true))
+			break;
+		queue_wait(q, true, -1);
 	}
+	event_give_back(q);
 }

@@ -38,8 +38,8 @@ struct ring_ops {
 	/* How many of at most @max that are done. */
 	uint32_t (*reap)(struct ring *r, struct ring_done *out, uint32_t max);
 	/* submit(), and waits until one is done or @timeout_ms have passed (-1:
-	 * no limit).  A signal ends it. */
-	void (*wait)(struct ring *r, int timeout_ms);
+	 * no limit).  0; -EINTR when a signal ended it. */
+	int (*wait)(struct ring *r, int timeout_ms);
 	/* See qcow2_queue_register(). */
 	int (*register_memory)(struct ring *r, const struct iovec *iov,
 			       int iovcnt, struct qcow2_error *err);

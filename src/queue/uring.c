@@ -115,19 +115,21 @@ static uint32_t uring_reap(struct ring *r, struct ring_done *out, uint32_t max)
 	return n;
 }
 
-static void uring_wait(struct ring *r, int timeout_ms)
+static int uring_wait(struct ring *r, int timeout_ms)
 {
 	struct uring *u = uring_of(r);
 	struct __kernel_timespec ts = { .tv_sec = timeout_ms / 1000,
 					.tv_nsec =
 						timeout_ms % 1000 * 1000000LL };
 	struct io_uring_cqe *cqe;
+	int rc;
 
 	if (timeout_ms < 0)
-		io_uring_submit_and_wait(&u->kernel, 1);
+		rc = io_uring_submit_and_wait(&u->kernel, 1);
 	else
-		io_uring_submit_and_wait_timeout(&u->kernel, &cqe, 1, &ts,
-						 NULL);
+		rc = io_uring_submit_and_wait_timeout(&u->kernel, &cqe, 1, &ts,
+						      NULL);
+	return rc == -EINTR ? rc : 0;
 }
 
 static int uring_register(struct ring *r, const struct iovec *iov, int iovcnt,
