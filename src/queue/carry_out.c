@@ -133,6 +133,7 @@ static void request_hand_over(struct request *r, enum request_work work)
 		r->quiet = false;
 		r->state = REQUEST_AT_WORKER;
 		q->n_at_worker++;
+		q->n_endings += request_is_ending(r);
 		q->done.worker += work == WORK_CALL;
 	} else {
 		q->done.blocking += work == WORK_CALL;
@@ -145,6 +146,33 @@ static void request_hand_over(struct request *r, enum request_work work)
 	/* The ring works meanwhile. */
 	queue_kick(q);
 	request_complete(r, do_work(r));
+}
+
+/* The request may be another by the time it is taken back. */
+static void do_if_ending(struct queue *q, struct request *r)
+{
+	bool is_ending;
+
+	mutex_lock(&q->lock);
+	is_ending = request_is_ending(r);
+	mutex_unlock(&q->lock);
+	if (!is_ending || !pool_take_back(q->opts.pool, &r->job))
+		return;
+	if (r->work == WORK_REST || r->work == WORK_END)
+		request_run_job(&r->job);
+	else
+		pool_add(q->opts.pool, &r->job);
+}
+
+void queue_do_endings(struct queue *q)
+{
+	bool any;
+
+	mutex_lock(&q->lock);
+	any = q->n_endings > 0;
+	mutex_unlock(&q->lock);
+	for (uint32_t i = 0; any && i < q->opts.depth; i++)
+		do_if_ending(q, &q->requests[i]);
 }
 
 void request_abandon(struct request *r)

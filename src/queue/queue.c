@@ -29,6 +29,7 @@ void queue_validate(const struct queue *q)
 	assert(n_ready == q->n_ready);
 	assert(n_free + n_ready + q->n_under_way == q->opts.depth);
 	assert(q->n_at_worker <= q->n_under_way);
+	assert(q->n_endings <= q->n_at_worker);
 	assert(implies(q->n_at_worker, q->opts.pool));
 }
 
@@ -50,11 +51,12 @@ static void queue_advance(void *opaque)
 	struct queue *q = opaque;
 	struct ring *ring = q->opts.ring;
 
-	if (pthread_mutex_trylock(&q->ring_lock) != 0)
-		return;
-	ring->ops->submit(ring);
-	mutex_unlock(&q->ring_lock);
-	queue_collect(q, false);
+	if (pthread_mutex_trylock(&q->ring_lock) == 0) {
+		ring->ops->submit(ring);
+		mutex_unlock(&q->ring_lock);
+		queue_collect(q, false);
+	}
+	queue_do_endings(q);
 }
 
 static void release_opts(const struct queue_opts *opts)

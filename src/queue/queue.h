@@ -106,6 +106,7 @@ struct queue {
 	struct request_list ready;
 	uint32_t n_under_way; /* neither free nor ready */
 	uint32_t n_at_worker; /* of these */
+	uint32_t n_endings;   /* of these: they leave a range, or end a read */
 	uint32_t n_ready;
 	struct queue_numbers done;
 };

@@ -44,6 +44,7 @@ void request_complete(struct request *r, int rc)
 	q->opts.count(q->opts.opaque, &r->asked, r->len, rc);
 	SCOPED_LOCK(&q->lock);
 	SCOPED_VALIDATE(queue, q);
+	q->n_endings -= request_is_ending(r);
 	q->n_at_worker -= r->state == REQUEST_AT_WORKER;
 	q->n_under_way--;
 	r->state = REQUEST_READY;
