@@ -64,7 +64,7 @@ static int request_call(struct request *r, unsigned flags)
 /* ---- Steps that may block ------------------------------------------------ */
 
 /* What the ring has not moved.  The end of the file makes reads short. */
-static int move_rest(struct request *r)
+static int move_rest(struct request *r, unsigned flags)
 {
 	const struct transfer *t = &r->carried.transfer;
 	const struct qcow2_request *a = &r->asked;
@@ -79,9 +79,10 @@ static int move_rest(struct request *r)
 		int n;
 		uint64_t part = iov_take(&c, left, iov, IOV_COUNT, &n);
 
-		rc = t->is_write
-			     ? store_pwritev(t->store, iov, n, off, 0, a->err)
-			     : store_preadv(t->store, iov, n, off, 0, a->err);
+		rc = t->is_write ? store_pwritev(t->store, iov, n, off, flags,
+						 a->err)
+				 : store_preadv(t->store, iov, n, off, flags,
+						a->err);
 		left -= part;
 		off += part;
 	}
@@ -105,7 +106,7 @@ static int do_work(struct request *r)
 	case WORK_FLUSH:
 		return request_flush(r);
 	case WORK_REST:
-		rc = move_rest(r);
+		rc = move_rest(r, 0);
 		break;
 	default:
 		break;
@@ -178,7 +179,7 @@ void queue_do_endings(struct queue *q)
 void request_abandon(struct request *r)
 {
 	if (r->work == WORK_REST)
-		r->rc = move_rest(r);
+		r->rc = move_rest(r, 0);
 	if (r->work == WORK_REST || r->work == WORK_END)
 		disk_end_carried(&r->carried, r->rc, 0, NULL);
 }
@@ -192,15 +193,27 @@ static void count_one(struct queue *q, uint64_t *number)
 	++*number;
 }
 
+static int request_would_wait(const struct request *r)
+{
+	return error_set(r->asked.err, -EAGAIN,
+			 "the request has to wait for a disk, a peer or a "
+			 "processor");
+}
+
 /* The bytes have moved, or have not: ends the request as far as that does not
  * block. */
 static void request_end(struct request *r, int rc)
 {
 	bool fua = r->asked.flags & QCOW2_FUA;
+	bool nowait = r->asked.flags & QCOW2_NOWAIT;
 
 	r->rc = rc;
 	rc = disk_end_carried(&r->carried, rc, QCOW2_NOWAIT, r->asked.err);
-	if (rc == -EAGAIN && r->rc == 0)
+	if (rc == -EAGAIN && r->rc == 0 && nowait)
+		rc = disk_end_carried(&r->carried, -EAGAIN, 0, NULL);
+	if (rc == -EAGAIN && nowait)
+		request_complete(r, request_would_wait(r));
+	else if (rc == -EAGAIN && r->rc == 0)
 		request_hand_over(r, WORK_END);
 	else if (rc == 0 && fua)
 		request_hand_over(r, WORK_FLUSH);
@@ -228,7 +241,10 @@ static void request_moved(struct request *r, int res)
 	}
 	r->rc = 0;
 	r->moved = res > 0 ? (uint64_t)res : 0;
-	request_hand_over(r, WORK_REST);
+	if (r->asked.flags & QCOW2_NOWAIT)
+		request_end(r, move_rest(r, QCOW2_STORE_NOWAIT));
+	else
+		request_hand_over(r, WORK_REST);
 }
 
 static uint32_t collect_some(struct queue *q, bool quiet)
@@ -328,13 +344,6 @@ static bool may_be_at_once(const struct request *r)
 	return r->asked.op != QCOW2_OP_FLUSH &&
 	       r->asked.op != QCOW2_OP_WRITE_COMPRESSED &&
 	       !(r->asked.flags & QCOW2_FUA);
-}
-
-static int request_would_wait(const struct request *r)
-{
-	return error_set(r->asked.err, -EAGAIN,
-			 "the request has to wait for a disk, a peer or a "
-			 "processor");
 }
 
 void request_start(struct request *r)

@@ -198,6 +198,45 @@ TEST(other_calls_on_the_queues_own_thread)
 	rig_free(t);
 }
 
+/* ---- NOWAIT -------------------------------------------------------------- */
+
+/* Such a request was carried to its end by blocking calls. */
+TEST(a_request_that_must_not_wait_does_not)
+{
+	struct queue_rig *t = rig_new(0, true);
+	struct fault_plan plan = { .ops = FAULT_ON(STORE_OP_READ) |
+					  FAULT_ON(STORE_OP_WRITE),
+				   .nth = 1,
+				   .persistent = true,
+				   .code = -EAGAIN };
+
+	t->ring->held = true;
+	rig_submit(t, QCOW2_OP_READ, QCOW2_NOWAIT, 4096, 0, 0);
+	rig_submit(t, QCOW2_OP_WRITE, QCOW2_NOWAIT, 4096, 8192, 1);
+	assert_int_equal(test_ring_under_way(t->ring), 2);
+	fault_arm(&t->fault, &plan);
+	test_ring_end(t->ring, 0, 512);
+	rig_expect(t, 0, -EAGAIN);
+	test_ring_end(t->ring, 0, -EAGAIN);
+	rig_expect(t, 1, -EAGAIN);
+	fault_arm(&t->fault, NULL);
+	rig_expect_bytes(t, 0x77, 4096, 8192);
+	assert_int_equal(rig_info(t).n_under_way, 0);
+	rig_free(t);
+}
+
+TEST(the_rest_is_moved_at_once_where_it_can_be)
+{
+	struct queue_rig *t = rig_new(0, true);
+
+	t->ring->held = true;
+	rig_submit(t, QCOW2_OP_READ, QCOW2_NOWAIT, 4096, 0, 0);
+	test_ring_end(t->ring, 0, 512);
+	rig_expect(t, 0, 0);
+	assert_int_equal(t->bufs[0][512], 0x77);
+	rig_free(t);
+}
+
 /* ---- The end ------------------------------------------------------------- */
 
 TEST(a_queue_is_freed_with_requests_under_way)
