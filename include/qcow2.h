@@ -844,8 +844,8 @@ struct qcow2_queue_opts {
 /*
  * Makes a queue for `img`; `opts` may be NULL for the defaults: 128 requests,
  * io_uring if the host has it, no workers.  Returns -EINVAL, -ENOMEM, -EAGAIN
- * when the host refuses threads, -ENOTSUP with NEED_RING, or -EMFILE and the
- * like when there are no descriptors left.
+ * when the host refuses threads, -ENOTSUP with NEED_RING, -ECHILD, or -EMFILE
+ * and the like when there are no descriptors left.
  */
 QCOW2_API
 int qcow2_queue_new(struct qcow2_image *img,
@@ -866,7 +866,7 @@ void qcow2_queue_free(struct qcow2_queue *queue);
  * the caller read from it.  It belongs to the queue, and does not block.  To
  * wait for it in a loop with other descriptors, the caller reads 8 bytes from
  * it once it is readable, and then reaps until nothing comes.  Returns -EINVAL
- * for NULL.
+ * for NULL, or -ECHILD.
  */
 QCOW2_API
 int qcow2_queue_fd(const struct qcow2_queue *queue);

@@ -191,6 +191,10 @@ int qcow2_queue_new(struct qcow2_image *img,
 		rc = queue_check_opts(&own, err);
 	if (rc < 0)
 		return rc;
+	if (own.pool && !process_mark_is_here(&own.pool->mark))
+		return error_set(err, -ECHILD,
+				 "the pool was made before this process was "
+				 "forked, and its threads are the parent's");
 	if (!own.depth)
 		own.depth = DEPTH_DEFAULT;
 	q = calloc(1, sizeof(*q));
@@ -216,7 +220,9 @@ void qcow2_queue_free(struct qcow2_queue *queue)
 
 int qcow2_queue_fd(const struct qcow2_queue *queue)
 {
-	return queue ? queue->event_fd : -EINVAL;
+	int rc = queue_check(queue, NULL);
+
+	return rc < 0 ? rc : queue->event_fd;
 }
 
 int queue_check(const struct qcow2_queue *queue, struct qcow2_error *err)
