@@ -112,7 +112,7 @@ static void parse(struct command *cmd, int argc, char **argv)
  * workload that is asked for is not left out. */
 static unsigned usual_sample(const struct command *cmd)
 {
-	return cmd->ops ? 1 : TEST_AMOUNT(5, 25);
+	return cmd->ops ? 1 : TEST_AMOUNT(5, 125);
 }
 
 int command_main(int argc, char **argv, const char *const *plans,
