@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@
 
 /* A thread that has not moved for so long never will. */
 enum { PATIENCE_SEC = 20 };
+
+enum { WHILE_NSEC = 100000, NSEC_PER_SEC = 1000000000 };
 
 enum turn { TURN_RUNNING, TURN_STOPPED, TURN_LET_GO, TURN_ENDED };
 
@@ -30,6 +33,7 @@ struct stepper {
 
 struct steps {
 	pthread_mutex_t lock; /* guards the turns */
+	pthread_cond_t moved; /* a thread stopped or ended */
 	unsigned n;
 	void (*fn)(void *arg, unsigned i);
 	void *arg;
@@ -45,11 +49,13 @@ struct steps *steps_new(void)
 
 	assert(s);
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->moved, NULL);
 	return s;
 }
 
 void steps_free(struct steps *s)
 {
+	pthread_cond_destroy(&s->moved);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
@@ -64,6 +70,7 @@ void steps_share_processor(void)
 		CPU_SET((unsigned)cpu, &one);
 	/* It is as right without this, only slower. */
 	(void)sched_setaffinity(0, sizeof(one), &one);
+	(void)prctl(PR_SET_TIMERSLACK, 1);
 }
 
 /* ---- Points -------------------------------------------------------------- */
@@ -74,6 +81,7 @@ static void stop(struct stepper *t)
 	SCOPED_LOCK(&s->lock);
 
 	t->turn = TURN_STOPPED;
+	pthread_cond_signal(&s->moved);
 	while (t->turn == TURN_STOPPED)
 		pthread_cond_wait(&t->go, &s->lock);
 	t->turn = TURN_RUNNING;
@@ -125,6 +133,7 @@ static void *thread_main(void *arg)
 	s->fn(s->arg, t->index);
 	SCOPED_LOCK(&s->lock);
 	t->turn = TURN_ENDED;
+	pthread_cond_signal(&s->moved);
 	return NULL;
 }
 
@@ -141,11 +150,22 @@ static bool is_asleep(const struct stepper *t)
 	return state && state[1] && state[2] == 'S';
 }
 
-static enum turn turn_of(struct steps *s, unsigned i)
+/* Gives @i a little time to move, unless it stands.  To wait here passes the
+ * processor on at once; to yield may pass it to another process. */
+static enum turn turn_after_a_while(struct steps *s, unsigned i)
 {
+	const struct stepper *t = &s->threads[i];
+	struct timespec until;
 	SCOPED_LOCK(&s->lock);
 
-	return s->threads[i].turn;
+	if (t->turn == TURN_STOPPED || t->turn == TURN_ENDED)
+		return t->turn;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += WHILE_NSEC;
+	until.tv_sec += until.tv_nsec / NSEC_PER_SEC;
+	until.tv_nsec %= NSEC_PER_SEC;
+	pthread_cond_timedwait(&s->moved, &s->lock, &until);
+	return t->turn;
 }
 
 /* Waits until @i stops, ends or waits for another. */
@@ -153,19 +173,14 @@ static void settle_one(struct steps *s, unsigned i)
 {
 	unsigned asleep = 0;
 
-	for (bool first = true;; first = false) {
-		enum turn turn = turn_of(s, i);
+	while (asleep < 2) {
+		enum turn turn = turn_after_a_while(s, i);
 
 		if (turn == TURN_STOPPED || turn == TURN_ENDED)
 			return;
-		/* Asking takes longer than most steps do. */
-		asleep = !first && turn == TURN_RUNNING &&
-					 is_asleep(&s->threads[i])
+		asleep = turn == TURN_RUNNING && is_asleep(&s->threads[i])
 				 ? asleep + 1
 				 : 0;
-		if (asleep > 1)
-			return;
-		sched_yield();
 	}
 }
 
