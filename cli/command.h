@@ -35,7 +35,7 @@ struct command {
 extern const struct command command_info, command_map, command_compare,
 	command_convert, command_create, command_check, command_resize,
 	command_amend, command_snapshot, command_compact, command_dump,
-	command_io, command_version, command_help;
+	command_io, command_bench, command_version, command_help;
 
 /* All subcommands, in the order of the help; ends with NULL. */
 extern const struct command *const commands[];

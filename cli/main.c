@@ -45,11 +45,10 @@ static const struct personality qemu_io_personality = {
 };
 
 const struct command *const commands[] = {
-	&command_info,    &command_map,    &command_compare,
-	&command_convert, &command_create, &command_check,
-	&command_resize,  &command_amend,  &command_snapshot,
-	&command_compact, &command_dump,   &command_io,
-	&command_version, &command_help,   NULL,
+	&command_info,     &command_map,     &command_compare, &command_convert,
+	&command_create,   &command_check,   &command_resize,  &command_amend,
+	&command_snapshot, &command_compact, &command_dump,    &command_io,
+	&command_bench,    &command_version, &command_help,    NULL,
 };
 
 const struct command *command_find(const char *name)

@@ -7,7 +7,8 @@ import re
 import case
 
 COMMANDS = ["info", "map", "compare", "convert", "create", "check", "resize",
-            "amend", "snapshot", "compact", "dump", "io", "version", "help"]
+            "amend", "snapshot", "compact", "dump", "io", "bench", "version",
+            "help"]
 # The output of these is not theirs to choose, or there is none.
 WITHOUT_OUTPUT = ["resize", "amend", "snapshot", "io"]
 
