@@ -300,10 +300,15 @@ struct qcow2_store_ops {
 	/* Ends the store.  Called once, when the last reference goes, but not
 	 * in a forked child.  NULL: does nothing. */
 	void (*close)(void *self);
+	/* Returns the power of two of which addresses of memory, lengths of
+	 * segments and offsets should be multiples: other transfers are copied,
+	 * or cost a read.  The library works with any; it only tells its
+	 * callers (qcow2_get_limits()).  NULL: 1. */
+	uint32_t (*align)(void *self);
 };
 
 #define QCOW2_STORE_OPS_INIT { sizeof(struct qcow2_store_ops), NULL, NULL, \
-	NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
+	NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 
 /* Makes a store of the caller's operations; it copies `ops` and hands `self` to
  * each of them. *out has one reference.  Returns -EINVAL for a missing required
@@ -1278,6 +1283,47 @@ QCOW2_API
 int qcow2_get_info(struct qcow2_image *img, uint32_t depth,
 		   struct qcow2_info *out, struct qcow2_error *err);
 
+/*
+ * The requests that suit an image, for programs that announce a device to a
+ * guest.  All sizes are in bytes, and all but the limits powers of two.  The
+ * library accepts other requests too, and does what they need.
+ */
+struct qcow2_limits {
+	size_t struct_size;
+	uint32_t request_align;    /* offsets and lengths that are no multiples
+				    * cost a read, or a copy */
+	uint32_t mem_align;        /* the same for addresses of buffers, and the
+				    * lengths of segments */
+	uint32_t request_best;     /* writes of multiples of it, at multiples,
+				    * copy nothing when they allocate */
+	uint32_t vector_max;       /* segments of one request */
+	uint32_t cluster_bytes;    /* 0 for a raw disk, as the next one */
+	uint32_t subcluster_bytes; /* the cluster's size without extended L2
+				    * entries */
+	uint32_t discard_align;    /* qcow2_discard() leaves parts of it as they
+				    * are */
+	uint32_t zero_align;       /* qcow2_zero() may write zeros into parts of
+				    * it */
+	uint64_t discard_max;      /* of one request; 0: no limit */
+	uint64_t zero_max;         /* likewise */
+	uint32_t read_only;        /* 1: requests that write fail (-EBADF) */
+	uint32_t open_flags;       /* QCOW2_OPEN_*: as it was opened */
+	uint64_t reserved[4];      /* 0 */
+};
+
+#define QCOW2_LIMITS_INIT { sizeof(struct qcow2_limits), 0, 0, 0, 0, 0, 0, \
+	0, 0, 0, 0, 0, 0, { 0, 0, 0, 0 } }
+
+/*
+ * Fills *out for the image as it is open now.  The caller must set
+ * out->struct_size (-EINVAL).  request_align and mem_align are larger than 1
+ * with QCOW2_OPEN_DIRECT, and for stores of the caller's that say so.  Any
+ * thread may ask; the call does no I/O and waits for nobody.
+ */
+QCOW2_API
+int qcow2_get_limits(struct qcow2_image *img, struct qcow2_limits *out,
+		     struct qcow2_error *err);
+
 /* Returns the path by which layer `depth` was opened, resolved against the
  * image that named it; NULL when there is no such layer. */
 QCOW2_API
@@ -2217,6 +2263,8 @@ QCOW2_API
 void qcow2_bitmap_info_init(struct qcow2_bitmap_info *s, size_t size);
 QCOW2_API
 void qcow2_luks_info_init(struct qcow2_luks_info *s, size_t size);
+QCOW2_API
+void qcow2_limits_init(struct qcow2_limits *s, size_t size);
 QCOW2_API
 void qcow2_stats_init(struct qcow2_stats *s, size_t size);
 QCOW2_API

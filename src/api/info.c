@@ -90,6 +90,20 @@ int qcow2_get_info(struct qcow2_image *img, uint32_t depth,
 	return rc < 0 ? rc : options_give(out, &full, sizeof(full), err);
 }
 
+int qcow2_get_limits(struct qcow2_image *img, struct qcow2_limits *out,
+		     struct qcow2_error *err)
+{
+	struct qcow2_limits full = QCOW2_LIMITS_INIT;
+	int rc = handle_check(img, err);
+
+	if (rc == 0)
+		rc = options_check_result(out, err);
+	if (rc < 0)
+		return rc;
+	disk_get_limits(img->disk, &full);
+	return options_give(out, &full, sizeof(full), err);
+}
+
 int qcow2_get_snapshot(struct qcow2_image *img, uint32_t index,
 		       struct qcow2_snapshot_info *out, struct qcow2_error *err)
 {

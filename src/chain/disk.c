@@ -174,6 +174,7 @@ static int disk_open(struct gate_file file, const struct disk_made *made,
 	}
 	pthread_mutex_init(&d->resize_lock, NULL);
 	pthread_mutex_init(&d->luks_lock, NULL);
+	d->open_flags = opts->flags;
 	d->metadata_only = opts->flags & QCOW2_OPEN_METADATA_ONLY;
 	rc = open_chain(d, file, made, opts, err);
 	link_layers(d);

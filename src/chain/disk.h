@@ -177,6 +177,9 @@ int disk_get_info(struct disk *d, uint32_t depth, struct qcow2_info *out,
 int disk_get_stats(struct disk *d, uint32_t depth, struct qcow2_stats *out,
 		   struct qcow2_error *err);
 
+/* Fills all of *out but struct_size, for the top layer. */
+void disk_get_limits(const struct disk *d, struct qcow2_limits *out);
+
 /* The same for what only a qcow2 top layer has.  Names live as long as the
  * disk, those of a snapshot until it is deleted.  -EINVAL: no such index;
  * disk_get_luks() gives -ENOENT where there is no LUKS header. */

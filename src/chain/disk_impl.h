@@ -14,6 +14,7 @@ struct luks_header;
 struct disk {
 	struct layer *layers; /* from the top down */
 	uint32_t n_layers;
+	uint32_t open_flags; /* QCOW2_OPEN_* */
 	bool metadata_only;
 	bool writable;
 	pthread_mutex_t resize_lock; /* one change of the size at a time */

@@ -6,12 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "chain/disk_impl.h"
 #include "format/limits.h"
 #include "format/luks.h"
 #include "store/store.h"
+
+/* File systems keep holes and zeros by the page. */
+enum { RAW_UNIT = 4096 };
 
 static int check_depth(const struct disk *d, uint32_t depth,
 		       struct qcow2_error *err)
@@ -38,6 +42,32 @@ int disk_get_info(struct disk *d, uint32_t depth, struct qcow2_info *out,
 	out->struct_size = struct_size;
 	l->ops->get_info(l, out);
 	return 0;
+}
+
+/* Discards free whole clusters; zeros can be told of subclusters. */
+static void limit_to_clusters(const struct layer *l, struct qcow2_limits *out)
+{
+	out->cluster_bytes = l->cluster_size;
+	out->subcluster_bytes = l->subcluster_size;
+	out->request_best = l->subcluster_size;
+	out->discard_align = l->cluster_size;
+	out->zero_align = l->subcluster_size;
+}
+
+void disk_get_limits(const struct disk *d, struct qcow2_limits *out)
+{
+	const struct layer *top = &d->layers[0];
+
+	out->request_align = top->data ? store_align(top->data) : 1;
+	out->mem_align = out->request_align;
+	out->request_best = (uint32_t)max_u64(RAW_UNIT, out->request_align);
+	out->discard_align = out->request_best;
+	out->zero_align = out->request_best;
+	out->vector_max = INT32_MAX;
+	if (top->subcluster_size)
+		limit_to_clusters(top, out);
+	out->read_only = !d->writable;
+	out->open_flags = d->open_flags;
 }
 
 int disk_get_stats(struct disk *d, uint32_t depth, struct qcow2_stats *out,

@@ -35,6 +35,7 @@ struct layer {
 	bool has_data_file;        /* `data` is a file besides `store` */
 	_Atomic uint64_t size;     /* of the virtual disk */
 	uint32_t cluster_size;     /* the unit in which jobs split their work */
+	uint32_t subcluster_size;  /* 0: the format has no clusters at all */
 	uint32_t depth;            /* 0: the top */
 	bool is_snapshot;    /* the view of a snapshot, whose clusters nobody
 			   * overwrites */

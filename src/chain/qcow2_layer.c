@@ -118,6 +118,7 @@ static int qcow2_layer_open(struct layer *l, const struct layer_opening *o,
 		return rc;
 	l->size = l->image->virtual_size;
 	l->cluster_size = l->image->geo.cluster_size;
+	l->subcluster_size = UINT32_C(1) << l->image->geo.subcluster_bits;
 	l->has_data_file = l->image->geo.has_data_file;
 	/* Refcounts do not protect the clusters of a data file. */
 	l->is_snapshot = own.snapshot && !l->has_data_file;
@@ -289,6 +290,7 @@ static void qcow2_layer_validate(const struct layer *l)
 	/* A disk that grows says so when it has. */
 	assert(l->size <= img->virtual_size);
 	assert(l->cluster_size == img->geo.cluster_size);
+	assert(l->subcluster_size == UINT32_C(1) << img->geo.subcluster_bits);
 	assert(l->has_data_file == img->geo.has_data_file);
 	assert(implies(l->data_hold.store, l->has_data_file));
 	assert(implies(img->writer, l->depth == 0));

@@ -164,6 +164,13 @@ static void file_close(void *self)
 	file_free(f);
 }
 
+static uint32_t file_align(void *self)
+{
+	const struct file *f = self;
+
+	return f->is_direct ? f->align : 1;
+}
+
 static const struct qcow2_store_ops file_ops = {
 	.struct_size = sizeof(file_ops),
 	.preadv = file_preadv,
@@ -178,6 +185,7 @@ static const struct qcow2_store_ops file_ops = {
 	.fd = file_fd,
 	.identity = file_identity,
 	.close = file_close,
+	.align = file_align,
 };
 
 static struct file *file_new(void)

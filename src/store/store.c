@@ -152,6 +152,14 @@ bool store_identity(struct qcow2_store *s, struct store_identity *id)
 	       s->ops.identity(s->self, &id->device, &id->number) == 0;
 }
 
+uint32_t store_align(const struct qcow2_store *s)
+{
+	uint32_t align = s->ops.align ? s->ops.align(s->self) : 1;
+
+	/* A caller's store may say anything. */
+	return align && (align & (align - 1)) == 0 ? align : 1;
+}
+
 bool store_same_file(struct qcow2_store *a, struct qcow2_store *b)
 {
 	struct store_identity ia, ib;

@@ -65,6 +65,8 @@ struct store_identity {
 
 /* False when the store cannot tell: then it is like no other. */
 bool store_identity(struct qcow2_store *s, struct store_identity *id);
+/* A power of two: other transfers are copied, or cost a read. */
+uint32_t store_align(const struct qcow2_store *s);
 /* One store, or two of one file. */
 bool store_same_file(struct qcow2_store *a, struct qcow2_store *b);
 

@@ -70,11 +70,13 @@ TEST(no_image_to_ask)
 	struct qcow2_luks_info luks = QCOW2_LUKS_INFO_INIT;
 	struct qcow2_stats stats = QCOW2_STATS_INIT;
 	struct qcow2_usage usage = QCOW2_USAGE_INIT;
+	struct qcow2_limits limits = QCOW2_LIMITS_INIT;
 	struct qcow2_snapshot_list *list;
 
 	REFUSED(qcow2_get_info(NULL, 0, &info, NULL));
 	REFUSED(qcow2_get_stats(NULL, 0, &stats, NULL));
 	REFUSED(qcow2_get_usage(NULL, 0, &usage, NULL));
+	REFUSED(qcow2_get_limits(NULL, &limits, NULL));
 	REFUSED(qcow2_get_snapshot(NULL, 0, &snapshot, NULL));
 	REFUSED(qcow2_snapshot_list_new(NULL, &list, NULL));
 	REFUSED(qcow2_snapshot_list_get(NULL, 0, &snapshot, NULL));
@@ -195,6 +197,7 @@ TEST(nowhere_to_answer)
 	REFUSED(qcow2_get_usage(f->img, 0, NULL, NULL));
 	REFUSED(qcow2_diff(f->img, f->img, 1, 0, 0, NULL, NULL));
 	REFUSED(qcow2_gate_default(NULL, NULL, NULL, NULL));
+	REFUSED(qcow2_get_limits(f->img, NULL, NULL));
 	REFUSED(qcow2_compare(f->img, f->img, NULL, NULL, NULL));
 	REFUSED(qcow2_compact(f->img, NULL, NULL, NULL));
 	REFUSED(qcow2_check_path("x", NULL, NULL, NULL));
