@@ -161,6 +161,8 @@ enum qcow2_reason {
 					  * say it */
 	QCOW2_REASON_REPAIR = 4,    /* the image has to be repaired first */
 	QCOW2_REASON_BUDGET = 5,    /* struct qcow2_budget forbids it */
+	QCOW2_REASON_LOST = 6,      /* the host may have lost what was written
+				     * since the last flush that returned 0 */
 };
 
 /* How much harm a defect does. */
@@ -760,6 +762,31 @@ int qcow2_set_compress_level(struct qcow2_image *img, uint32_t level,
  */
 QCOW2_API
 int qcow2_flush(struct qcow2_image *img, struct qcow2_error *err);
+
+/*
+ * Brings an image whose flush failed back to taking changes, as far as nothing
+ * can have been lost; to be called when the cause is gone (there is room
+ * again).  Like qcow2_flush() it may run beside other calls, and waits for the
+ * disk.  It does not matter whether anything had failed.  The image must be
+ * open for writing (-EBADF).
+ *
+ * Returns 0 when everything that completed before the call is durable, and the
+ * image takes changes.  A write of metadata that failed again gives its error
+ * (-ENOSPC, -EDQUOT, -EFBIG and others, as from qcow2_flush()): nothing is
+ * lost, and the caller may call again.
+ *
+ * Returns -EIO when there is no way back, and leaves the image as it is, fit
+ * for reading only.  err->reason says why.  QCOW2_REASON_LOST: the host's own
+ * flush failed, now or earlier, whatever its error was.  The host may have
+ * dropped what was on its way and reports it only once, so another flush would
+ * prove nothing; metadata could be written again, guest data could not, because
+ * nobody keeps it.  The caller must close the image and its stores, open them
+ * again, and write again what it wrote since its last qcow2_flush() that
+ * returned 0: everything before that is there.  QCOW2_REASON_REPAIR: damage was
+ * found, and qcow2_check_path() has to repair the image.
+ */
+QCOW2_API
+int qcow2_recover(struct qcow2_image *img, struct qcow2_error *err);
 
 /* ------------------------------------------------------------------------- */
 /* Queues                                                                    */

@@ -103,3 +103,10 @@ int qcow2_flush(struct qcow2_image *img, struct qcow2_error *err)
 	rc = disk_flush(img->disk, err);
 	return requests_count(&img->requests, rc, REQUEST_FLUSH, 0);
 }
+
+int qcow2_recover(struct qcow2_image *img, struct qcow2_error *err)
+{
+	int rc = handle_check(img, err);
+
+	return rc < 0 ? rc : disk_recover(img->disk, err);
+}

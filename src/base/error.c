@@ -64,6 +64,14 @@ int error_reason(struct qcow2_error *err, int code, uint32_t reason,
 	return code;
 }
 
+int error_lost(struct qcow2_error *err)
+{
+	return error_reason(err, -EIO, QCOW2_REASON_LOST,
+			    "a file could not be flushed, and what was written "
+			    "since the last flush that succeeded may be lost: "
+			    "open the image again, and write that again");
+}
+
 int error_defect(struct qcow2_error *err, int code, int defect,
 		 uint64_t host_off, const char *fmt, ...)
 {

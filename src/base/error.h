@@ -31,6 +31,9 @@ int error_set(struct qcow2_error *err, int code, const char *fmt, ...)
 int error_reason(struct qcow2_error *err, int code, uint32_t reason,
 		 const char *fmt, ...) PRINTF_LIKE(4, 5);
 
+/* A file could not be flushed: -EIO, QCOW2_REASON_LOST. */
+int error_lost(struct qcow2_error *err);
+
 /* The same for a broken rule of the format: @defect from format/defect.h,
  * @host_off where in the image file the offending bytes are, UINT64_MAX if
  * that has no meaning. */

@@ -72,6 +72,7 @@ int disk_write_compressed(struct disk *d, const void *buf, uint64_t len,
 			  uint64_t off, unsigned flags,
 			  struct qcow2_error *err);
 int disk_flush(struct disk *d, struct qcow2_error *err);
+int disk_recover(struct disk *d, struct qcow2_error *err);
 /* Makes the disk larger while others use it; else it is alone on the disk, as
  * the next two are; see qcow2_resize(). */
 int disk_resize(struct disk *d, uint64_t size,

@@ -148,7 +148,7 @@ static bool ops_are_complete(const struct layer_ops *ops)
 
 	return ops->name && ops->open && ops->map && ops->read &&
 	       ops->get_info && w && w->pwritev && w->zero && w->discard &&
-	       w->flush && w->resize;
+	       w->flush && w->recover && w->resize;
 }
 
 void layer_validate(const struct layer *l)

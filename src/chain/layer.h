@@ -43,6 +43,7 @@ struct layer {
 	bool below_unknown;  /* the last one, it names a backing file that is
 			     * not open: the disk was opened for its metadata
 			     * only */
+	_Atomic bool lost;   /* raw: a flush has failed */
 	struct gate_dir dir;
 	struct store_hold hold; /* of the store; none without locks */
 	/* Of a qcow2 layer: */
@@ -87,6 +88,8 @@ struct layer_write_ops {
 	int (*discard)(struct layer *l, uint64_t len, uint64_t off,
 		       unsigned flags, struct qcow2_error *err);
 	int (*flush)(struct layer *l, struct qcow2_error *err);
+	/* See qcow2_recover(). */
+	int (*recover)(struct layer *l, struct qcow2_error *err);
 	/* Sets c->transfer.off, the place in l->data; NULL: -EAGAIN, always.
 	 * See chain/carry.h. */
 	int (*begin)(struct layer *l, uint64_t len, uint64_t off,

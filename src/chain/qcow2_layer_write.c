@@ -62,6 +62,11 @@ static int qcow2_layer_flush(struct layer *l, struct qcow2_error *err)
 	return image_flush(l->image, err);
 }
 
+static int qcow2_layer_recover(struct layer *l, struct qcow2_error *err)
+{
+	return image_recover(l->image, err);
+}
+
 /* ---- Carried writes ------------------------------------------------------ */
 
 static int qcow2_layer_begin_write(struct layer *l, uint64_t len, uint64_t off,
@@ -99,6 +104,7 @@ const struct layer_write_ops qcow2_layer_write_ops = {
 	.zero = qcow2_layer_zero,
 	.discard = qcow2_layer_discard,
 	.flush = qcow2_layer_flush,
+	.recover = qcow2_layer_recover,
 	.begin = qcow2_layer_begin_write,
 	.end = qcow2_layer_end_write,
 	.add_carrier = qcow2_layer_add_carrier,

@@ -94,11 +94,20 @@ static void raw_layer_validate(const struct layer *l)
 
 /* ---- Changes ------------------------------------------------------------- */
 
+static int raw_layer_flush(struct layer *l, struct qcow2_error *err)
+{
+	int rc = store_flush(l->store, err);
+
+	if (rc < 0)
+		l->lost = true;
+	return rc;
+}
+
 /* Makes the change durable if @flags ask for it. */
 static int raw_layer_finish(struct layer *l, int rc, unsigned flags,
 			    struct qcow2_error *err)
 {
-	return rc == 0 && (flags & QCOW2_FUA) ? store_flush(l->store, err) : rc;
+	return rc == 0 && (flags & QCOW2_FUA) ? raw_layer_flush(l, err) : rc;
 }
 
 static int raw_layer_pwritev(struct layer *l, const struct iovec *iov,
@@ -129,9 +138,11 @@ static int raw_layer_discard(struct layer *l, uint64_t len, uint64_t off,
 	return raw_layer_finish(l, 0, flags, err);
 }
 
-static int raw_layer_flush(struct layer *l, struct qcow2_error *err)
+static int raw_layer_recover(struct layer *l, struct qcow2_error *err)
 {
-	return store_flush(l->store, err);
+	if (l->lost || raw_layer_flush(l, NULL) < 0)
+		return error_lost(err);
+	return 0;
 }
 
 static int check_resize(const struct layer *l, uint64_t size,
@@ -165,7 +176,7 @@ static int raw_layer_resize(struct layer *l, uint64_t size,
 			store_truncate(l->store, l->size, NULL);
 	}
 	if (rc == 0)
-		rc = store_flush(l->store, err);
+		rc = raw_layer_flush(l, err);
 	if (rc == 0)
 		l->size = size;
 	return rc;
@@ -176,6 +187,7 @@ static const struct layer_write_ops raw_layer_write_ops = {
 	.zero = raw_layer_zero,
 	.discard = raw_layer_discard,
 	.flush = raw_layer_flush,
+	.recover = raw_layer_recover,
 	.resize = raw_layer_resize,
 };
 

@@ -71,6 +71,14 @@ int disk_flush(struct disk *d, struct qcow2_error *err)
 	return d->writable ? top->ops->write->flush(top, err) : 0;
 }
 
+int disk_recover(struct disk *d, struct qcow2_error *err)
+{
+	struct layer *top = &d->layers[0];
+	int rc = disk_check_writable(d, err);
+
+	return rc < 0 ? rc : top->ops->write->recover(top, err);
+}
+
 /* ---- Compressed clusters ------------------------------------------------- */
 
 static int check_encodes(const struct disk *d, struct qcow2_error *err)

@@ -328,6 +328,31 @@ int image_flush(struct image *img, struct qcow2_error *err)
 	return commit_flush_guest(&img->writer->commit, err);
 }
 
+/* The poison stays: nobody knows what the disk holds. */
+static int cannot_recover(struct image *img, struct qcow2_error *err)
+{
+	bool corrupt;
+
+	mutex_lock(&img->header_lock);
+	corrupt = img->header.incompatible_features & INCOMPAT_CORRUPT;
+	mutex_unlock(&img->header_lock);
+	if (corrupt || refcounts_broken(&img->writer->refs))
+		return error_reason(err, -EIO, QCOW2_REASON_REPAIR,
+				    "the image is corrupt: it can be read, and "
+				    "written again once repaired");
+	return error_lost(err);
+}
+
+int image_recover(struct image *img, struct qcow2_error *err)
+{
+	struct commit *c = &img->writer->commit;
+	int rc = commit_check(c, NULL);
+
+	if (rc == 0)
+		rc = commit_flush(c, err);
+	return rc < 0 && c->poison ? cannot_recover(img, err) : rc;
+}
+
 int image_drain(struct image *img, struct qcow2_error *err)
 {
 	struct writer *writer = img->writer;

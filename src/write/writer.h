@@ -124,6 +124,8 @@ int image_write_encoded(struct image *img, const void *bytes, size_t len,
 			const void *cluster, uint64_t off,
 			struct qcow2_error *err);
 int image_flush(struct image *img, struct qcow2_error *err);
+/* See qcow2_recover(). */
+int image_recover(struct image *img, struct qcow2_error *err);
 
 /* For callers that have the image for themselves: nothing is claimed ahead,
  * nothing open, nothing dirty, nothing waiting. */

@@ -77,6 +77,7 @@ TEST(no_image_to_ask)
 	REFUSED(qcow2_get_stats(NULL, 0, &stats, NULL));
 	REFUSED(qcow2_get_usage(NULL, 0, &usage, NULL));
 	REFUSED(qcow2_get_limits(NULL, &limits, NULL));
+	REFUSED(qcow2_recover(NULL, NULL));
 	REFUSED(qcow2_get_snapshot(NULL, 0, &snapshot, NULL));
 	REFUSED(qcow2_snapshot_list_new(NULL, &list, NULL));
 	REFUSED(qcow2_snapshot_list_get(NULL, 0, &snapshot, NULL));
