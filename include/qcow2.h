@@ -515,8 +515,7 @@ struct qcow2_image;
  * flag the image is opened all the same, and qcow2_info.unlocked says so. */
 #define QCOW2_OPEN_NEED_LOCK 0x100u
 /* With RDWR: opening refuses an image that was not closed properly (-EROFS)
- * instead of repairing its refcounts, which takes time and cannot be
- * stopped. */
+ * instead of repairing its refcounts, which takes time. */
 #define QCOW2_OPEN_NO_REPAIR 0x200u
 
 struct qcow2_open_opts {
@@ -549,6 +548,10 @@ struct qcow2_open_opts {
 	uint32_t cache_clean_sec;   /* tables not used for so long leave the
 				     * caches at the next use of a cache. 0:
 				     * only when others need the room */
+	/* Called while an image that was not closed properly is repaired: see
+	 * qcow2_open_path(). */
+	qcow2_progress_fn *progress;
+	void *opaque;
 };
 
 /* Lazy refcounts: a flush writes no refcounts; the dirty bit says so, and after
@@ -583,7 +586,7 @@ struct qcow2_open_opts {
 
 #define QCOW2_OPEN_OPTS_INIT { sizeof(struct qcow2_open_opts), 0, \
 	QCOW2_FORMAT_DEFAULT, QCOW2_FORMAT_DEFAULT, 0, NULL, NULL,   \
-	QCOW2_BUDGET_INIT, 0, 0, 0, NULL, 0, 0, 0, 0, 0 }
+	QCOW2_BUDGET_INIT, 0, 0, 0, NULL, 0, 0, 0, 0, 0, NULL, NULL }
 
 /*
  * Opens the image at `path` with its backing chain and data file as far as
@@ -601,8 +604,9 @@ struct qcow2_open_opts {
  * An image whose dirty or corrupt bit is set opens for reading.  To open a
  * dirty one for writing the library repairs its refcounts first, as by
  * qcow2_check_path(), which QCOW2_OPEN_NO_LOCK and QCOW2_OPEN_NO_REPAIR forbid.
- * It refuses a corrupt one, or one with other faults than refcounts, with
- * -EROFS.
+ * opts->progress is told how far it is, and may stop it (-ECANCELED): the image
+ * is as it was, or better, and the next opening goes on.  It refuses a corrupt
+ * one, or one with other faults than refcounts, with -EROFS.
  *
  * Refcounts of an image may be too low: host crashes leave that behind, and
  * some programs write it.  Data would be lost if space were reused on their
@@ -1740,10 +1744,14 @@ struct qcow2_resize_opts {
 	/* QCOW2_PREALLOC_*, for the area that the disk grows by; METADATA is
 	 * for qcow2 only. */
 	uint32_t preallocation;
+	/* Called while space is preallocated, in bytes of the new area.  It
+	 * must not resize the image, nor take or delete snapshots. */
+	qcow2_progress_fn *progress;
+	void *opaque;
 };
 
 #define QCOW2_RESIZE_OPTS_INIT { sizeof(struct qcow2_resize_opts), 0, \
-				 QCOW2_PREALLOC_OFF }
+				 QCOW2_PREALLOC_OFF, NULL, NULL }
 
 /*
  * Gives the disk another size, a multiple of 512.  The area that it grows by
@@ -1771,9 +1779,11 @@ struct qcow2_resize_opts {
  * of a smaller disk, or a size that is no multiple of 512; -EFBIG for one that
  * needs more than 32 MiB of L1 table, or a bitmap beyond its limits; -ENOTSUP
  * for an image of version 2 with snapshots, and for bitmaps in use; -EIO for
- * damaged bitmaps; -ENOSPC and other errors of the host.  A disk that could not
- * grow keeps its size; one that fails while it shrinks has the new size, and
- * clusters may leak.
+ * damaged bitmaps; -ECANCELED when the progress function stopped it; -ENOSPC
+ * and other errors of the host.  A disk that could not grow keeps its size; the
+ * image may keep the space that was preallocated, until the disk grows or
+ * shrinks.  One that fails while it shrinks has the new size, and clusters may
+ * leak.
  */
 QCOW2_API
 int qcow2_resize(struct qcow2_image *img, uint64_t size,

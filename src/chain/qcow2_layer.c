@@ -78,6 +78,8 @@ static int settle_dirty(struct layer *l, const struct layer_opening *o,
 	    !peek(l->store).is_dirty)
 		return 0;
 	check.budget = o->opts->budget;
+	check.progress = o->opts->progress;
+	check.opaque = o->opts->opaque;
 	rc = repair_store(l->store, &check, REPAIR_REFCOUNTS, &result, err);
 	if (rc < 0)
 		return error_prefix(err, rc,

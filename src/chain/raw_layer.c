@@ -170,8 +170,7 @@ static int raw_layer_resize(struct layer *l, uint64_t size,
 		rc = store_truncate(l->store, size, err);
 	if (rc == 0 && size > l->size &&
 	    opts->preallocation != QCOW2_PREALLOC_OFF) {
-		rc = store_preallocate(l->store, size - l->size, l->size,
-				       opts->preallocation, err);
+		rc = resize_preallocate(l->store, size, l->size, opts, err);
 		if (rc < 0)
 			store_truncate(l->store, l->size, NULL);
 	}

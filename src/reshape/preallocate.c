@@ -2,7 +2,10 @@
  * Preallocation of what a disk grows by (O37): refcounts and contents, then
  * entries; the size that shows them comes last, from the caller.
  */
+#include <errno.h>
+
 #include "base/checked.h"
+#include "base/error.h"
 #include "image/image.h"
 #include "reshape/resize.h"
 #include "store/store.h"
@@ -10,6 +13,9 @@
 #include "write/overlap.h"
 #include "write/tables.h"
 #include "write/writer.h"
+
+/* Of a file, between two looks at whether to go on. */
+#define PIECE_BYTES (UINT64_C(64) << 20)
 
 /* Entries from @off on, in the window and before @end, that have no cluster of
  * their own. */
@@ -128,9 +134,39 @@ static int allocate_window(struct image *img, uint64_t end, uint64_t off,
 	return rc;
 }
 
-int image_preallocate(struct image *img, uint64_t end, uint64_t off,
-		      enum qcow2_preallocation mode, struct qcow2_error *err)
+int resize_tell(const struct qcow2_resize_opts *opts, uint64_t done,
+		uint64_t total, struct qcow2_error *err)
 {
+	if (opts->progress && opts->progress(opts->opaque, done, total))
+		return error_set(err, -ECANCELED, "the resize was stopped");
+	return 0;
+}
+
+int resize_preallocate(struct qcow2_store *store, uint64_t end, uint64_t off,
+		       const struct qcow2_resize_opts *opts,
+		       struct qcow2_error *err)
+{
+	uint64_t begin = off;
+	int rc = 0;
+
+	while (rc == 0 && off < end) {
+		uint64_t part = min_u64(end - off, PIECE_BYTES);
+
+		rc = store_preallocate(store, part, off, opts->preallocation,
+				       err);
+		off += part;
+		if (rc == 0)
+			rc = resize_tell(opts, off - begin, end - begin, err);
+	}
+	return rc;
+}
+
+int image_preallocate(struct image *img, uint64_t end, uint64_t off,
+		      const struct qcow2_resize_opts *opts,
+		      struct qcow2_error *err)
+{
+	enum qcow2_preallocation mode = opts->preallocation;
+	uint64_t begin = off;
 	int rc = 0;
 
 	while (rc == 0 && off < end) {
@@ -140,6 +176,9 @@ int image_preallocate(struct image *img, uint64_t end, uint64_t off,
 		off += n << img->geo.cluster_bits;
 		if (rc == 0 && commit_wanted(&img->writer->commit))
 			rc = image_flush(img, err);
+		if (rc == 0)
+			rc = resize_tell(opts, min_u64(off, end) - begin,
+					 end - begin, err);
 	}
 	return rc;
 }

@@ -184,9 +184,10 @@ static int make_zeros(struct image *img, uint64_t old,
 /* An external data file has the size of the disk at least, and zeros where
  * entries will map it. */
 static int grow_data_file(struct image *img, uint64_t size, uint64_t old,
-			  enum qcow2_preallocation mode,
+			  const struct qcow2_resize_opts *opts,
 			  struct qcow2_error *err)
 {
+	enum qcow2_preallocation mode = opts->preallocation;
 	uint64_t now;
 	int rc;
 
@@ -197,11 +198,21 @@ static int grow_data_file(struct image *img, uint64_t size, uint64_t old,
 		rc = store_truncate(img->data, size, err);
 	if (rc < 0 || mode == QCOW2_PREALLOC_OFF)
 		return rc;
-	if (mode == QCOW2_PREALLOC_METADATA)
-		size = min_u64(now, size);
+	if (mode != QCOW2_PREALLOC_METADATA)
+		return resize_preallocate(img->data, size, old, opts, err);
+	size = min_u64(now, size);
 	return old < size ? store_preallocate(img->data, size - old, old, mode,
 					      err)
 			  : 0;
+}
+
+/* The space of a data file is what takes time, and its entries are not told of
+ * then. */
+static bool tells_entries(const struct image *img,
+			  const struct qcow2_resize_opts *opts)
+{
+	return !img->geo.has_data_file ||
+	       opts->preallocation == QCOW2_PREALLOC_METADATA;
 }
 
 /* Readers of a raw data file see what the guest sees only while every cluster
@@ -215,15 +226,19 @@ static enum qcow2_preallocation mode_of(const struct image *img,
 }
 
 static int fill_new_area(struct image *img, uint64_t old,
-			 enum qcow2_preallocation mode, struct qcow2_error *err)
+			 const struct qcow2_resize_opts *opts,
+			 struct qcow2_error *err)
 {
 	uint32_t cluster = img->geo.cluster_size;
-	int rc = make_zeros(img, old, mode, err);
+	struct qcow2_resize_opts own = *opts;
+	int rc = make_zeros(img, old, opts->preallocation, err);
 
-	if (rc == 0 && mode != QCOW2_PREALLOC_OFF)
+	if (!tells_entries(img, opts))
+		own.progress = NULL;
+	if (rc == 0 && opts->preallocation != QCOW2_PREALLOC_OFF)
 		rc = image_preallocate(img,
 				       align_up(img->virtual_size, cluster),
-				       align_up(old, cluster), mode, err);
+				       align_up(old, cluster), &own, err);
 	return rc;
 }
 
@@ -301,15 +316,17 @@ static int reshape_resize_grow(struct image *img, uint64_t size,
 			       const struct qcow2_resize_opts *opts,
 			       struct qcow2_error *err)
 {
-	enum qcow2_preallocation mode = mode_of(img, opts);
+	struct qcow2_resize_opts own = *opts;
 	uint64_t old = img->virtual_size;
-	int rc = grow_data_file(img, size, old, mode, err);
+	int rc;
 
+	own.preallocation = mode_of(img, opts);
+	rc = grow_data_file(img, size, old, &own, err);
 	if (rc == 0)
 		rc = begin_growth(img, size, err);
 	if (rc < 0)
 		return rc;
-	rc = fill_new_area(img, old, mode, err);
+	rc = fill_new_area(img, old, &own, err);
 	if (rc == 0)
 		rc = resize_switch(img, size, err);
 	if (rc < 0)

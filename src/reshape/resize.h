@@ -36,12 +36,23 @@ int resize_switch(struct image *img, uint64_t size, struct qcow2_error *err);
  */
 int image_shrink(struct image *img, uint64_t size, struct qcow2_error *err);
 
+/* Tells the caller how much of the new area is done; -ECANCELED. */
+int resize_tell(const struct qcow2_resize_opts *opts, uint64_t done,
+		uint64_t total, struct qcow2_error *err);
+
+/* store_preallocate() for the new area [off, end), piece by piece, between which
+ * the caller may stop it: -ECANCELED. */
+int resize_preallocate(struct qcow2_store *store, uint64_t end, uint64_t off,
+		       const struct qcow2_resize_opts *opts,
+		       struct qcow2_error *err);
+
 /*
  * Gives all clusters of [off, end), which read as zeros, a place of their own,
- * with host space as the mode (not OFF) wants it.  Inside the disk as far as
- * img->virtual_size says.
+ * with host space as opts->preallocation (not OFF) wants it.  Inside the disk as
+ * far as img->virtual_size says.  Tells the caller of it.
  */
 int image_preallocate(struct image *img, uint64_t end, uint64_t off,
-		      enum qcow2_preallocation mode, struct qcow2_error *err);
+		      const struct qcow2_resize_opts *opts,
+		      struct qcow2_error *err);
 
 #endif

@@ -116,6 +116,48 @@ TEST(a_dirty_image_is_repaired_before_it_is_written)
 	store_unref(s);
 }
 
+struct stop {
+	unsigned n;
+	unsigned at; /* the call that stops it */
+};
+
+static int stop_at(void *opaque, uint64_t done, uint64_t total)
+{
+	struct stop *p = opaque;
+
+	assert_true(done <= total);
+	return ++p->n == p->at;
+}
+
+/* Wherever that is; the next opening does the rest. */
+TEST(the_repair_can_be_stopped)
+{
+	struct stop p = { .at = 1 };
+
+	do {
+		struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
+		struct qcow2_store *s = fresh();
+		struct qcow2_image *img;
+		int rc;
+
+		make_dirty(s);
+		p.n = 0;
+		opts.flags = QCOW2_OPEN_RDWR;
+		opts.progress = stop_at;
+		opts.opaque = &p;
+		rc = qcow2_open_store(s, &opts, &img, NULL);
+		assert_int_equal(rc, p.n == p.at ? -ECANCELED : 0);
+		if (rc == 0)
+			assert_int_equal(qcow2_close(img, NULL), 0);
+		expect_some(s, 0, 0x11);
+		assert_int_equal(open_image(s, QCOW2_OPEN_RDWR, &img, NULL), 0);
+		assert_int_equal(qcow2_close(img, NULL), 0);
+		expect_clean(s);
+		store_unref(s);
+	} while (p.n == p.at++);
+	assert_true(p.at > 2);
+}
+
 TEST(reading_does_not_repair)
 {
 	struct qcow2_store *s = fresh();

@@ -261,6 +261,107 @@ TEST(preallocated_clusters_have_their_places)
 	}
 }
 
+/* ---- Progress ------------------------------------------------------------ */
+
+struct watch {
+	unsigned n;
+	unsigned stop_at; /* the call that stops it; 0: none */
+	uint64_t done;
+	uint64_t total;
+};
+
+static int watch_progress(void *opaque, uint64_t done, uint64_t total)
+{
+	struct watch *w = opaque;
+
+	assert_true(done >= w->done && done <= total);
+	assert_true(w->n == 0 || total == w->total);
+	w->done = done;
+	w->total = total;
+	return ++w->n == w->stop_at;
+}
+
+static int resize_watched(struct qcow2_image *disk, uint64_t size,
+			  enum qcow2_preallocation mode, struct watch *w)
+{
+	struct qcow2_resize_opts opts = QCOW2_RESIZE_OPTS_INIT;
+
+	opts.preallocation = mode;
+	opts.progress = watch_progress;
+	opts.opaque = w;
+	return qcow2_resize(disk, size, &opts, NULL);
+}
+
+TEST(preallocation_tells_how_far_it_is)
+{
+	for (int with_file = 0; with_file < 2; with_file++) {
+		enum qcow2_preallocation mode = QCOW2_PREALLOC_METADATA;
+
+		for (; mode <= QCOW2_PREALLOC_FULL; mode++) {
+			struct watch w = { 0 };
+			struct disk_rig t;
+
+			disk_init(&t,
+				  (struct disk_want){ .data_file = with_file });
+			assert_int_equal(resize_watched(t.disk, 1500 * CLUSTER,
+							mode, &w),
+					 0);
+			assert_true(w.n > 1);
+			assert_int_equal(w.done, w.total);
+			disk_release(&t);
+		}
+	}
+}
+
+/* The next growth clears what was left behind the end. */
+TEST(preallocation_can_be_stopped)
+{
+	for (int with_file = 0; with_file < 2; with_file++) {
+		struct watch w = { .stop_at = 2 };
+		struct disk_rig t;
+
+		disk_init(&t, (struct disk_want){ .data_file = with_file });
+		disk_fill(&t, 3, DISK, 0);
+		assert_int_equal(resize_watched(t.disk, 4000 * CLUSTER,
+						QCOW2_PREALLOC_FALLOC, &w),
+				 -ECANCELED);
+		assert_int_equal(qcow2_size(t.disk), DISK);
+		disk_expect(&t, 3, DISK, 0);
+		disk_fill(&t, 4, DISK, 0);
+		assert_int_equal(resize(&t, 9 * CLUSTER, 0), 0);
+		disk_expect(&t, 4, DISK, 0);
+		disk_expect(&t, 0, 9 * CLUSTER - DISK, DISK);
+		disk_release(&t);
+	}
+}
+
+TEST(a_raw_disk_tells_too)
+{
+	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
+	const uint64_t size = UINT64_C(200) << 20;
+	struct watch w = { .stop_at = 2 };
+	struct qcow2_store *mem;
+	struct qcow2_image *disk;
+
+	opts.flags = QCOW2_OPEN_RDWR;
+	opts.format = QCOW2_FORMAT_RAW;
+	assert_int_equal(store_mem_new(&mem, NULL), 0);
+	assert_int_equal(store_truncate(mem, 512, NULL), 0);
+	assert_int_equal(qcow2_open_store(mem, &opts, &disk, NULL), 0);
+	assert_int_equal(resize_watched(disk, size, QCOW2_PREALLOC_FALLOC, &w),
+			 -ECANCELED);
+	assert_int_equal(qcow2_size(disk), 512);
+	w = (struct watch){ 0 };
+	assert_int_equal(resize_watched(disk, size, QCOW2_PREALLOC_FALLOC, &w),
+			 0);
+	assert_int_equal(w.done, size - 512);
+	assert_int_equal(qcow2_size(disk), size);
+	assert_int_equal(qcow2_close(disk, NULL), 0);
+	store_unref(mem);
+}
+
+/* ---- Failures ------------------------------------------------------------ */
+
 /* A call that fails leaves a disk of one size or the other, with its data. */
 static void fail_once(uint64_t size, uint64_t nth, bool *fired)
 {
