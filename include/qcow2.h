@@ -1052,18 +1052,23 @@ struct qcow2_snapshot_opts {
 				     * for it; only it has them then */
 	const char *id;             /* NULL: one more than the largest id that
 				     * is a number */
+	/* Called while all tables are read, and changed.  It must not resize
+	 * the image, nor write to it, take or delete snapshots. */
+	qcow2_progress_fn *progress;
+	void *opaque;
 };
 
 #define QCOW2_SNAPSHOT_OPTS_INIT { sizeof(struct qcow2_snapshot_opts), 0, 0, \
-				   0, 0, 0, 0, 0, NULL }
+				   0, 0, 0, 0, 0, NULL, NULL, NULL }
 
 /*
  * Keeps the disk as it is under a name, which other snapshots may have too.
  * `opts` may be NULL.  Returns -EINVAL for a name or id that is empty or not
  * UTF-8, -EEXIST for an id that exists, -ENAMETOOLONG for a name of more than
  * 255 bytes, -EFBIG at the limit of snapshots or of their table, -ERANGE when a
- * refcount is too narrow to count one more, -ENOSPC, or -EIO when the image is
- * damaged; the image has no new snapshot then.
+ * refcount is too narrow to count one more, -ECANCELED when opts->progress
+ * stopped it, -ENOSPC, or -EIO when the image is damaged; the image has no new
+ * snapshot then.
  */
 QCOW2_API
 int qcow2_snapshot_create(struct qcow2_image *img, const char *name,

@@ -31,6 +31,8 @@ struct creation {
 	int unfinished;            /* -errno: it could not be undone; 0 */
 	uint64_t l1_off;           /* of the copy of its L1 table */
 	struct fresh_table table;
+	const struct qcow2_snapshot_opts *opts;
+	unsigned n_passes; /* over the tables that are done, of two */
 };
 
 struct deletion {

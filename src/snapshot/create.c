@@ -168,13 +168,32 @@ static int snapshot_create_clear_copied(struct creation *c,
 	return rc < 0 ? rc : copied_flags_clear_l1(c->img, err);
 }
 
+/* ---- Progress ------------------------------------------------------------ */
+
+static int creation_watch(void *opaque, uint64_t done, uint64_t total,
+			  struct qcow2_error *err)
+{
+	const struct creation *c = opaque;
+	const struct qcow2_snapshot_opts *o = c->opts;
+
+	if (o->progress &&
+	    o->progress(o->opaque, c->n_passes * total + done, 2 * total))
+		return error_set(err, -ECANCELED,
+				 "the snapshot was stopped by the caller");
+	return 0;
+}
+
 /* ---- All of it ----------------------------------------------------------- */
 
 static int snapshot_create_prepare(struct creation *c, struct qcow2_error *err)
 {
-	int rc = tree_add_references(c->img, &c->tree, err);
+	int rc;
 
+	c->tree.watch = creation_watch;
+	c->tree.watcher = c;
+	rc = tree_add_references(c->img, &c->tree, err);
 	c->counted = rc == 0;
+	c->n_passes = 1;
 	if (rc == 0)
 		rc = fresh_l1_write(c->img, c->tree.l1, c->tree.n_l1,
 				    &c->l1_off, err);
@@ -189,6 +208,7 @@ static int snapshot_create_undo(struct creation *c)
 	uint64_t n_lost;
 	int rc, restored;
 
+	c->tree.watch = NULL;
 	table_drop(c->img, &c->table);
 	l1_table_drop(c->img, c->tree.n_l1, c->l1_off);
 	if (!c->counted)
@@ -249,7 +269,7 @@ int image_snapshot_create(struct image *img, const char *name,
 			  const struct qcow2_snapshot_opts *opts,
 			  struct qcow2_error *err)
 {
-	struct creation c = { .img = img };
+	struct creation c = { .img = img, .opts = opts };
 	struct inflight_freeze freeze;
 	int rc = snapshot_begin(img, &freeze, err);
 

@@ -389,7 +389,10 @@ int tree_each_table(struct image *img, struct tree *t, tree_table_fn *fn,
 		group.n = 1;
 		if (!off)
 			continue;
-		rc = group_of(img, t, i, max, &group, err);
+		if (t->watch)
+			rc = t->watch(t->watcher, i, t->n_l1, err);
+		if (rc == 0)
+			rc = group_of(img, t, i, max, &group, err);
 		if (rc == 0)
 			rc = walk_group(img, &group, i, off, buf, fn, opaque,
 					err);
@@ -473,6 +476,7 @@ int tree_add_references(struct image *img, struct tree *t,
 
 	if (rc < 0 && c.n_runs) {
 		undo.limit = c.n_runs;
+		t->watch = NULL;
 		tree_walk(img, t, decrement, &undo, NULL);
 	}
 	return rc;

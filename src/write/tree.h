@@ -46,6 +46,11 @@ struct tree {
 	struct tree_runs kept;
 	struct repeats repeats; /* after tree_allow_walk() */
 	bool allowed;
+	/* Told before each L2 table is read, which is number @done of @total
+	 * L1 entries; an error ends the walk.  NULL: nobody is. */
+	int (*watch)(void *opaque, uint64_t done, uint64_t total,
+		     struct qcow2_error *err);
+	void *watcher;
 };
 
 /* A tree belongs to the thread that walks it. */
@@ -91,8 +96,8 @@ typedef int tree_table_fn(void *opaque, uint8_t *table, uint64_t index,
 int tree_each_table(struct image *img, struct tree *t, tree_table_fn *fn,
 		    void *opaque, struct qcow2_error *err);
 
-/* One reference more for everything in the tree: all or nothing.  -ERANGE when
- * a refcount is at its maximum. */
+/* One reference more for everything in the tree: all or nothing, also when
+ * @t->watch stops it.  -ERANGE when a refcount is at its maximum. */
 int tree_add_references(struct image *img, struct tree *t,
 			struct qcow2_error *err);
 

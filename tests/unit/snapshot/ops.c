@@ -280,6 +280,55 @@ TEST(a_full_refcount_stops_it_and_nothing_changes)
 	rig_release(&r);
 }
 
+struct stop {
+	unsigned n;
+	unsigned at; /* the call that stops it */
+	uint64_t done;
+};
+
+static int stop_at(void *opaque, uint64_t done, uint64_t total)
+{
+	struct stop *p = opaque;
+
+	assert_true(done >= p->done && done <= total);
+	p->done = done;
+	return ++p->n == p->at;
+}
+
+/* While references are counted, and while flags change. */
+TEST(taking_one_can_be_stopped_and_nothing_changes)
+{
+	for (int i = 0; i < 4; i++) {
+		struct qcow2_snapshot_opts opts = QCOW2_SNAPSHOT_OPTS_INIT;
+		struct stop p = { .at = 1 };
+		struct qcow2_info info = QCOW2_INFO_INIT;
+		struct rig r;
+
+		rig_init(&r, DISK,
+			 &(struct qcow2_create_opts){
+				 .cluster_size = i % 2 ? 4096 : 512,
+				 .version = 2 + (uint32_t)i / 2 });
+		scribble(&r, 1);
+		opts.progress = stop_at;
+		opts.opaque = &p;
+		while (qcow2_snapshot_create(r.img, "s", &opts, NULL) ==
+		       -ECANCELED) {
+			assert_int_equal(p.n, p.at);
+			assert_int_equal(qcow2_get_info(r.img, 0, &info, NULL),
+					 0);
+			assert_int_equal(info.n_snapshots, 0);
+			rig_expect(&r);
+			scribble(&r, (uint8_t)p.at);
+			p = (struct stop){ .at = p.at + 1 };
+		}
+		assert_true(p.at > 4 && p.n < p.at);
+		rig_expect(&r);
+		rig_close(&r);
+		rig_check(&r);
+		rig_release(&r);
+	}
+}
+
 TEST(an_empty_disk_has_snapshots_too)
 {
 	struct rig r;
