@@ -56,15 +56,17 @@ def rows(bench, w, few, many, flush):
                ", ".join(f"{k} {calls[k] / n:.2f}" for k in kinds)]
 
 
-def report(bench, only):
+def report(bench, only, intervals=None):
+    """`intervals`: requests between flushes, 0 for none, and how many
+    requests there are."""
     if not shutil.which("strace"):
         print("system calls: skipped, there is no strace")
         return
     found = []
     # Without flushes metadata is written at the end, in fewer calls if it
     # has fewer gaps: only many requests tell.
-    intervals = {0: 8000, 1: 800, 16: 800} if bench.share == 1 \
-        else {8: 32}
+    intervals = intervals or (
+        {0: 8000, 1: 800, 16: 800} if bench.share == 1 else {0: 32, 8: 32})
     for w in bench.kinds():
         for flush, n in intervals.items():
             if only in f"system calls {w.name}":
