@@ -1488,13 +1488,25 @@ const char *qcow2_feature_name(struct qcow2_image *img, unsigned type,
 /* ------------------------------------------------------------------------- */
 /* Statistics                                                                */
 
-/* Requests of one kind that callers made of an image.  A request that a
- * function refuses because of its arguments (-EINVAL) counts nowhere. */
+/* Steps of latency: the first has what took less than 1024 ns, each one behind
+ * it what took less than twice as long as the one before, and the last all that
+ * took longer: 2^32 ns and more. */
+#define QCOW2_LATENCY_STEPS 24
+
+/* Requests of one kind that callers made of an image, or that reached a layer
+ * of it.  A request that a function refuses because of its arguments (-EINVAL)
+ * counts nowhere.  The times are of the requests in `done`; taking them costs a
+ * request two readings of the clock (CLOCK_MONOTONIC), 60 ns where that was
+ * measured. */
 struct qcow2_request_stats {
 	uint64_t done;       /* requests that returned 0 */
 	uint64_t bytes;      /* their lengths together; 0 for flushes */
 	uint64_t failed;     /* requests that failed, but not by: */
 	uint64_t again;      /* -EAGAIN */
+	uint64_t ns;         /* nanoseconds that they took together */
+	uint64_t ns_max;     /* the longest of them */
+	uint64_t n_by_ns[QCOW2_LATENCY_STEPS]; /* how many there are of them in
+						* each step of latency */
 	uint64_t reserved[2]; /* 0 */
 };
 
@@ -1528,8 +1540,8 @@ struct qcow2_cache_stats {
 };
 
 /*
- * The work done with one layer.  All but `bytes`, `bytes_max` and
- * `waiting_bytes` only grow, and count since the image was opened, opening
+ * The work done with one layer.  All but `bytes`, `bytes_max`, `waiting_bytes`
+ * and `dirty_bytes` only grow, and count since the image was opened, opening
  * included.  The numbers of a store that the caller made (qcow2_open_store(), a
  * gate) count since it was made, and for all its users together.  The numbers
  * of the refcount cache, and of clusters allocated and freed, start anew after
@@ -1537,8 +1549,10 @@ struct qcow2_cache_stats {
  */
 struct qcow2_stats {
 	size_t struct_size;
-	/* Calls of the functions of these names, 0 below the top layer.  They
-	 * do not count the reads and writes of jobs such as qcow2_convert(). */
+	/* Calls of the functions of these names.  They do not count the reads
+	 * and writes of jobs such as qcow2_convert().  Below the top layer there
+	 * are only reads: those that reached the layer, since no layer above
+	 * has the bytes, also for jobs and for copies beside a write. */
 	struct qcow2_request_stats read;
 	struct qcow2_request_stats write;
 	struct qcow2_request_stats write_compressed;
@@ -1566,9 +1580,16 @@ struct qcow2_stats {
 	uint64_t commits;            /* of metadata, also if they had nothing to
 				      * write, or failed */
 	uint64_t overlap_checks;     /* questions to the overlap guard */
+	uint64_t dirty_bytes;        /* now: metadata in memory that is not on
+				      * the disk yet */
+	uint64_t allocated_end;      /* host offset past the last cluster of the
+				      * image file that is in use, or was since
+				      * the image was opened; clusters count as
+				      * soon as they are set aside, some MiB
+				      * ahead of need */
 };
 
-#define QCOW2_REQUEST_STATS_INIT { 0, 0, 0, 0, { 0, 0 } }
+#define QCOW2_REQUEST_STATS_INIT { 0, 0, 0, 0, 0, 0, { 0 }, { 0, 0 } }
 #define QCOW2_FILE_STATS_INIT { 0, 0, 0, 0, 0, 0, 0, 0, { 0, 0 } }
 #define QCOW2_CACHE_STATS_INIT { 0, 0, 0, 0, 0, { 0, 0, 0 } }
 #define QCOW2_STATS_INIT { sizeof(struct qcow2_stats), \
@@ -1576,7 +1597,7 @@ struct qcow2_stats {
 	QCOW2_REQUEST_STATS_INIT, QCOW2_REQUEST_STATS_INIT, \
 	QCOW2_REQUEST_STATS_INIT, QCOW2_REQUEST_STATS_INIT, \
 	QCOW2_FILE_STATS_INIT, QCOW2_FILE_STATS_INIT, QCOW2_CACHE_STATS_INIT, \
-	0, QCOW2_CACHE_STATS_INIT, 0, 0, 0, 0, 0, 0 }
+	0, QCOW2_CACHE_STATS_INIT, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /*
  * Fills *out for layer `depth` (0 is the top).  The caller must set
@@ -1584,7 +1605,9 @@ struct qcow2_stats {
  *
  * Any thread may ask while others use the image.  A call counts when it
  * returns; a call that runs meanwhile may count in one number and not yet in
- * another.  This costs some microseconds, does no I/O and waits for none.
+ * another.  This costs some microseconds, does no I/O and waits for none, but
+ * for the first call for a layer that is open for writing, which reads some KiB
+ * of refcounts for `allocated_end`.
  * There is nothing to reset: to know what happened between two moments, the
  * caller subtracts.
  */

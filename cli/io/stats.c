@@ -21,22 +21,31 @@ struct number {
 	const char *object; /* object that has it; NULL: the outermost */
 	const char *key;
 	size_t off;
-	bool is_now; /* as large as it is now; the others only grow */
+	unsigned n;  /* how many there are, in a row */
+	bool is_now; /* as large as it is now; the others count events */
 };
 
-#define NUMBER(object, key, member)                                      \
-	{                                                                \
-		object, key, offsetof(struct qcow2_stats, member), false \
+#define NUMBER(object, key, member)                                         \
+	{                                                                   \
+		object, key, offsetof(struct qcow2_stats, member), 1, false \
 	}
-#define NOW(object, key, member)                                        \
-	{                                                               \
-		object, key, offsetof(struct qcow2_stats, member), true \
+#define NOW(object, key, member)                                           \
+	{                                                                  \
+		object, key, offsetof(struct qcow2_stats, member), 1, true \
+	}
+#define STEPS(object, key, member)                                 \
+	{                                                          \
+		object, key, offsetof(struct qcow2_stats, member), \
+			QCOW2_LATENCY_STEPS, false                 \
 	}
 #define REQUESTS(object, member)                         \
 	NUMBER(object, "done", member.done),             \
 		NUMBER(object, "bytes", member.bytes),   \
 		NUMBER(object, "failed", member.failed), \
-		NUMBER(object, "again", member.again)
+		NUMBER(object, "again", member.again),   \
+		NUMBER(object, "ns", member.ns),         \
+		NOW(object, "ns-max", member.ns_max),    \
+		STEPS(object, "n-by-ns", member.n_by_ns)
 #define HOST_FILE(object, member)                                  \
 	NUMBER(object, "reads", member.reads),                     \
 		NUMBER(object, "read-bytes", member.read_bytes),   \
@@ -71,6 +80,8 @@ static const struct number numbers[] = {
 	NOW(NULL, "waiting-bytes", waiting_bytes),
 	NUMBER(NULL, "commits", commits),
 	NUMBER(NULL, "overlap-checks", overlap_checks),
+	NOW(NULL, "dirty-bytes", dirty_bytes),
+	NOW(NULL, "allocated-end", allocated_end),
 };
 
 #define N_NUMBERS (sizeof(numbers) / sizeof(numbers[0]))
@@ -82,10 +93,25 @@ static uint64_t *number_in(struct qcow2_stats *s, const struct number *n)
 
 static void take_away(struct qcow2_stats *s, struct qcow2_stats *before)
 {
-	for (size_t i = 0; i < N_NUMBERS; i++)
-		if (!numbers[i].is_now)
-			*number_in(s, &numbers[i]) -=
-				*number_in(before, &numbers[i]);
+	for (size_t i = 0; i < N_NUMBERS; i++) {
+		const struct number *n = &numbers[i];
+
+		for (unsigned k = 0; k < n->n && !n->is_now; k++)
+			number_in(s, n)[k] -= number_in(before, n)[k];
+	}
+}
+
+static void print_number(struct json *j, const struct number *n,
+			 const uint64_t *values)
+{
+	if (n->n == 1) {
+		json_u64(j, n->key, *values);
+		return;
+	}
+	json_list(j, n->key);
+	for (unsigned k = 0; k < n->n; k++)
+		json_u64(j, NULL, values[k]);
+	json_end(j);
 }
 
 /* Goes from the object *@inside to @next, each NULL for the outermost. */
@@ -112,13 +138,35 @@ static void print_json(struct qcow2_stats *s, uint32_t depth)
 		const struct number *n = &numbers[i];
 
 		enter_object(&j, &object, n->object);
-		json_u64(&j, n->key, *number_in(s, n));
+		print_number(&j, n, number_in(s, n));
 	}
 	json_end(&j);
 }
 
 /* ------------------------------------------------------------------------- */
 /* For people                                                                */
+
+/* The end of the step that has the slowest of every hundred. */
+static uint64_t slow_ns(const struct qcow2_request_stats *r)
+{
+	uint64_t beyond = 0;
+	unsigned i = QCOW2_LATENCY_STEPS - 1;
+
+	while (i > 0 && (beyond += r->n_by_ns[i]) <= r->done / 100)
+		i--;
+	return UINT64_C(1024) << i;
+}
+
+static void print_times(const struct qcow2_request_stats *r)
+{
+	double slow = (double)slow_ns(r), longest = (double)r->ns_max;
+
+	if (!r->done)
+		return;
+	printf(", mean %.1f us, 99%% within %.0f us, longest %.1f us",
+	       (double)r->ns / (double)r->done / 1e3,
+	       (slow < longest ? slow : longest) / 1e3, longest / 1e3);
+}
 
 static void print_requests(const char *name,
 			   const struct qcow2_request_stats *r)
@@ -127,6 +175,7 @@ static void print_requests(const char *name,
 
 	printf("%s: %" PRIu64 " ops, %s", name, r->done,
 	       io_size_text((double)r->bytes, text));
+	print_times(r);
 	if (r->failed)
 		printf(", %" PRIu64 " failed", r->failed);
 	if (r->again)
@@ -162,7 +211,7 @@ static void print_cache(const char *name, const struct qcow2_cache_stats *c)
 
 static void print_clusters(const struct qcow2_stats *s)
 {
-	char copied[IO_TEXT_MAX], waiting[IO_TEXT_MAX];
+	char copied[IO_TEXT_MAX], waiting[IO_TEXT_MAX], dirty[IO_TEXT_MAX];
 
 	printf("clusters: %" PRIu64 " allocated, %" PRIu64 " freed, %" PRIu64
 	       " decompressed\n",
@@ -171,6 +220,9 @@ static void print_clusters(const struct qcow2_stats *s)
 	printf("copied: %s\n", io_size_text((double)s->copied_bytes, copied));
 	printf("in quarantine now: %s\n",
 	       io_size_text((double)s->waiting_bytes, waiting));
+	printf("metadata to be written now: %s\n",
+	       io_size_text((double)s->dirty_bytes, dirty));
+	printf("end of allocation: %" PRIu64 "\n", s->allocated_end);
 	printf("commits: %" PRIu64 "\noverlap checks: %" PRIu64 "\n",
 	       s->commits, s->overlap_checks);
 }

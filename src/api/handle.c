@@ -20,6 +20,17 @@ int handle_new(struct disk *disk, struct qcow2_image **out,
 	return 0;
 }
 
+struct api_request handle_begin(enum request_kind kind, uint64_t len,
+				uint64_t off)
+{
+	return (struct api_request){ kind, len, off, requests_clock() };
+}
+
+int handle_end(struct qcow2_image *img, const struct api_request *r, int rc)
+{
+	return requests_count(&img->requests[r->kind], rc, r->len, r->began_ns);
+}
+
 int handle_check(const struct qcow2_image *img, struct qcow2_error *err)
 {
 	if (!img)

@@ -6,13 +6,36 @@
 
 #include <qcow2.h>
 
-#include "api/requests.h"
 #include "chain/disk.h"
+#include "chain/requests.h"
+
+enum request_kind {
+	REQUEST_READ,
+	REQUEST_WRITE,
+	REQUEST_ZERO,
+	REQUEST_DISCARD,
+	REQUEST_WRITE_COMPRESSED,
+	REQUEST_FLUSH,
+	REQUEST_KINDS,
+};
 
 struct qcow2_image {
 	struct disk *disk;
-	struct requests requests;
+	struct requests requests[REQUEST_KINDS];
 };
+
+/* A request of a caller's that is under way. */
+struct api_request {
+	enum request_kind kind;
+	uint64_t len;
+	uint64_t off;
+	uint64_t began_ns;
+};
+
+struct api_request handle_begin(enum request_kind kind, uint64_t len,
+				uint64_t off);
+/* Counts it; returns @rc. */
+int handle_end(struct qcow2_image *img, const struct api_request *r, int rc);
 
 /* Makes the handle of an opened disk, or closes the disk. */
 int handle_new(struct disk *disk, struct qcow2_image **out,

@@ -171,6 +171,7 @@ uint64_t qcow2_size(const struct qcow2_image *img)
 int qcow2_preadv(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 		 uint64_t off, unsigned flags, struct qcow2_error *err)
 {
+	struct api_request r;
 	uint64_t len;
 	int rc = handle_check_vector(iov, iovcnt, &len, err);
 
@@ -181,8 +182,9 @@ int qcow2_preadv(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 	if (flags & ~QCOW2_NOWAIT)
 		return error_set(err, -EINVAL, "read flags 0x%x are not known",
 				 flags & ~QCOW2_NOWAIT);
+	r = handle_begin(REQUEST_READ, len, off);
 	rc = disk_preadv(img->disk, iov, iovcnt, off, flags, err);
-	return requests_count(&img->requests, rc, REQUEST_READ, len);
+	return handle_end(img, &r, rc);
 }
 
 int qcow2_pread(struct qcow2_image *img, void *buf, size_t len, uint64_t off,

@@ -99,7 +99,7 @@ static int queue_check_opts(const struct qcow2_queue_opts *o,
 
 /* Each request that ends is one of the image's, however it was made. */
 static void queue_count(void *opaque, const struct qcow2_request *asked,
-			uint64_t len, int rc)
+			uint64_t len, int rc, uint64_t began_ns)
 {
 	static const enum request_kind kinds[] = {
 		[QCOW2_OP_READ] = REQUEST_READ,
@@ -112,7 +112,8 @@ static void queue_count(void *opaque, const struct qcow2_request *asked,
 	struct qcow2_image *img = opaque;
 
 	if (rc != -EINVAL)
-		requests_count(&img->requests, rc, kinds[asked->op], len);
+		requests_count(&img->requests[kinds[asked->op]], rc, len,
+			       began_ns);
 }
 
 /* *ring stays NULL where the host has none, and none is needed. */

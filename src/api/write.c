@@ -22,6 +22,7 @@ static int api_write_check_flags(unsigned flags, unsigned known,
 int qcow2_pwritev(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 		  uint64_t off, unsigned flags, struct qcow2_error *err)
 {
+	struct api_request r;
 	uint64_t len;
 	int rc = handle_check_vector(iov, iovcnt, &len, err);
 
@@ -31,8 +32,9 @@ int qcow2_pwritev(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 		rc = api_write_check_flags(flags, WRITE_FLAGS, err);
 	if (rc < 0)
 		return rc;
+	r = handle_begin(REQUEST_WRITE, len, off);
 	rc = disk_pwritev(img->disk, iov, iovcnt, off, flags, err);
-	return requests_count(&img->requests, rc, REQUEST_WRITE, len);
+	return handle_end(img, &r, rc);
 }
 
 int qcow2_pwrite(struct qcow2_image *img, const void *buf, size_t len,
@@ -47,26 +49,30 @@ int qcow2_zero(struct qcow2_image *img, uint64_t len, uint64_t off,
 	       unsigned flags, struct qcow2_error *err)
 {
 	int rc = handle_check_range(img, len, off, err);
+	struct api_request r;
 
 	if (rc == 0)
 		rc = api_write_check_flags(flags, ZERO_FLAGS, err);
 	if (rc < 0)
 		return rc;
+	r = handle_begin(REQUEST_ZERO, len, off);
 	rc = disk_zero(img->disk, len, off, flags, err);
-	return requests_count(&img->requests, rc, REQUEST_ZERO, len);
+	return handle_end(img, &r, rc);
 }
 
 int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
 		  unsigned flags, struct qcow2_error *err)
 {
 	int rc = handle_check_range(img, len, off, err);
+	struct api_request r;
 
 	if (rc == 0)
 		rc = api_write_check_flags(flags, WRITE_FLAGS, err);
 	if (rc < 0)
 		return rc;
+	r = handle_begin(REQUEST_DISCARD, len, off);
 	rc = disk_discard(img->disk, len, off, flags, err);
-	return requests_count(&img->requests, rc, REQUEST_DISCARD, len);
+	return handle_end(img, &r, rc);
 }
 
 int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
@@ -74,6 +80,7 @@ int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
 			   struct qcow2_error *err)
 {
 	int rc = handle_check_range(img, len, off, err);
+	struct api_request r;
 
 	if (rc == 0 && !buf && len)
 		rc = error_set(err, -EINVAL, "the buffer is NULL");
@@ -81,9 +88,9 @@ int qcow2_write_compressed(struct qcow2_image *img, const void *buf, size_t len,
 		rc = api_write_check_flags(flags, QCOW2_FUA, err);
 	if (rc < 0)
 		return rc;
+	r = handle_begin(REQUEST_WRITE_COMPRESSED, len, off);
 	rc = disk_write_compressed(img->disk, buf, len, off, flags, err);
-	return requests_count(&img->requests, rc, REQUEST_WRITE_COMPRESSED,
-			      len);
+	return handle_end(img, &r, rc);
 }
 
 int qcow2_set_compress_level(struct qcow2_image *img, uint32_t level,
@@ -97,11 +104,13 @@ int qcow2_set_compress_level(struct qcow2_image *img, uint32_t level,
 int qcow2_flush(struct qcow2_image *img, struct qcow2_error *err)
 {
 	int rc = handle_check(img, err);
+	struct api_request r;
 
 	if (rc < 0)
 		return rc;
+	r = handle_begin(REQUEST_FLUSH, 0, 0);
 	rc = disk_flush(img->disk, err);
-	return requests_count(&img->requests, rc, REQUEST_FLUSH, 0);
+	return handle_end(img, &r, rc);
 }
 
 int qcow2_recover(struct qcow2_image *img, struct qcow2_error *err)

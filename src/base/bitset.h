@@ -48,6 +48,15 @@ static inline bool bitset_is_empty(const struct bitset *b)
 	return true;
 }
 
+static inline uint64_t bitset_count(const struct bitset *b)
+{
+	uint64_t n = 0;
+
+	for (uint64_t i = 0; b->words && i <= b->n_bits / 64; i++)
+		n += (unsigned)__builtin_popcountll(b->words[i]);
+	return n;
+}
+
 static inline bool bitset_test(const struct bitset *b, uint64_t i)
 {
 	assert(i < b->n_bits);

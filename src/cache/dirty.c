@@ -89,6 +89,15 @@ static int list_reserve(struct dirty_list *l, size_t n, struct qcow2_error *err)
 	return 0;
 }
 
+uint64_t dirty_bytes(const struct dirty *d)
+{
+	uint64_t n = d->waiting.n;
+
+	for (size_t i = 0; i < d->writing.n; i++)
+		n += !d->writing.list[i]->dirty;
+	return n ? n * d->cache->slice_bytes : 0;
+}
+
 /* The slices being written may have to come back. */
 int dirty_reserve(struct dirty *d, struct qcow2_error *err)
 {

@@ -36,6 +36,9 @@ void dirty_init(struct dirty *d, struct cache *cache);
 /* Unpins the slices still listed; their changes are lost. */
 void dirty_release(struct dirty *d);
 
+/* Of the slices in it, each once. */
+uint64_t dirty_bytes(const struct dirty *d);
+
 /* Makes room for one more mark, so that dirty_mark() cannot fail.  -ENOMEM. */
 int dirty_reserve(struct dirty *d, struct qcow2_error *err);
 void dirty_mark(struct dirty *d, struct slice *s);

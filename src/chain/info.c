@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "chain/disk_impl.h"
+#include "chain/requests.h"
 #include "format/limits.h"
 #include "format/luks.h"
 #include "store/store.h"
@@ -75,9 +76,12 @@ int disk_get_stats(struct disk *d, uint32_t depth, struct qcow2_stats *out,
 {
 	int rc = check_depth(d, depth, err);
 
-	if (rc == 0)
-		d->layers[depth].ops->get_stats(&d->layers[depth], out);
-	return rc;
+	if (rc < 0)
+		return rc;
+	if (d->layers[depth].reads)
+		requests_get(d->layers[depth].reads, &out->read);
+	d->layers[depth].ops->get_stats(&d->layers[depth], out);
+	return 0;
 }
 
 const char *disk_layer_filename(const struct disk *d, uint32_t depth)

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "chain/requests.h"
 #include "format/header.h"
 #include "store/store.h"
 
@@ -126,6 +127,16 @@ static int open_format(struct layer *l, const struct layer_opening *o,
 	return l->ops->open(l, o, err);
 }
 
+static int count_reads(struct layer *l, struct qcow2_error *err)
+{
+	if (l->depth == 0)
+		return 0;
+	l->reads = calloc(1, sizeof(*l->reads));
+	return l->reads ? 0
+			: error_nomem(err, "the counters of a layer",
+				      sizeof(*l->reads));
+}
+
 int layer_open(struct layer *l, const struct layer_opening *o,
 	       struct qcow2_error *err)
 {
@@ -134,7 +145,9 @@ int layer_open(struct layer *l, const struct layer_opening *o,
 	*l = (struct layer){ .store = o->file.store,
 			     .dir = o->file.dir,
 			     .depth = o->depth };
-	rc = open_format(l, o, err);
+	rc = count_reads(l, err);
+	if (rc == 0)
+		rc = open_format(l, o, err);
 	if (rc == 0)
 		return 0;
 	layer_close(l, NULL);
@@ -161,6 +174,7 @@ void layer_validate(const struct layer *l)
 	assert(implies(l->data && !l->has_data_file, l->data == l->store));
 	assert(implies(l->below || l->below_unknown, l->ops->backing));
 	assert(implies(l->below, l->below->depth == l->depth + 1));
+	assert(!l->reads == !l->depth);
 	if (l->ops->validate)
 		l->ops->validate(l);
 }
@@ -172,6 +186,8 @@ int layer_close(struct layer *l, struct qcow2_error *err)
 	store_release(&l->hold);
 	store_unref(l->store);
 	gate_dir_release(&l->dir);
+	free(l->reads);
+	l->reads = NULL;
 	l->store = l->data = NULL;
 	return rc;
 }

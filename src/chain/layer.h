@@ -23,6 +23,7 @@ struct disk_made;
 struct image;
 struct inflight_carrier;
 struct layer_ops;
+struct requests;
 struct luks_header;
 struct snapshot_info;
 struct snapshots;
@@ -46,6 +47,8 @@ struct layer {
 	_Atomic bool lost;   /* raw: a flush has failed */
 	struct gate_dir dir;
 	struct store_hold hold; /* of the store; none without locks */
+	struct requests *reads; /* that reached a layer below the top; NULL in
+				 * the top, where callers are counted */
 	/* Of a qcow2 layer: */
 	struct image *image;
 	struct store_hold data_hold; /* of the image's data file */

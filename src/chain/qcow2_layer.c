@@ -280,8 +280,9 @@ static void qcow2_layer_get_info(struct layer *l, struct qcow2_info *out)
 static void qcow2_layer_get_stats(const struct layer *l,
 				  struct qcow2_stats *out)
 {
-	image_get_stats(l->image, out);
+	/* In this order: the writer may have to read. */
 	writer_get_stats(l->image, out);
+	image_get_stats(l->image, out);
 }
 
 static void qcow2_layer_validate(const struct layer *l)

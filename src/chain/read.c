@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/iov.h"
 #include "chain/disk_impl.h"
+#include "chain/requests.h"
 
 int layer_read_below(struct layer *l, struct iov_cursor *dst, uint64_t len,
 		     uint64_t off, unsigned flags, struct qcow2_error *err)
@@ -19,11 +20,25 @@ int layer_read_below(struct layer *l, struct iov_cursor *dst, uint64_t len,
 	return 0;
 }
 
+static int layer_read_inside(struct layer *l, struct iov_cursor *dst,
+			     uint64_t len, uint64_t off, unsigned flags,
+			     struct qcow2_error *err)
+{
+	uint64_t began_ns;
+	int rc;
+
+	if (!l->reads)
+		return l->ops->read(l, dst, len, off, flags, err);
+	began_ns = requests_clock();
+	rc = l->ops->read(l, dst, len, off, flags, err);
+	return requests_count(l->reads, rc, len, began_ns);
+}
+
 int layer_read(struct layer *l, struct iov_cursor *dst, uint64_t len,
 	       uint64_t off, unsigned flags, struct qcow2_error *err)
 {
 	uint64_t here = off < l->size ? min_u64(len, l->size - off) : 0;
-	int rc = here ? l->ops->read(l, dst, here, off, flags, err) : 0;
+	int rc = here ? layer_read_inside(l, dst, here, off, flags, err) : 0;
 
 	if (rc < 0)
 		return error_in_layer(err, rc, l->depth);

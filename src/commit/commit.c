@@ -394,6 +394,9 @@ void commit_get_stats(struct commit *c, struct qcow2_stats *out)
 
 	out->commits = c->turns.completed;
 	out->waiting_bytes = count_waiting(c) << c->geo->cluster_bits;
+	out->dirty_bytes = dirty_bytes(&c->l2) +
+			   bitset_count(&c->l1_dirty) * SECTOR_BYTES +
+			   refcounts_dirty_bytes(c->refs);
 }
 
 int commit_drain(struct commit *c, struct qcow2_error *err)

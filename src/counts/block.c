@@ -14,12 +14,12 @@
 #include "counts/view.h"
 #include "format/refcount.h"
 
-static int count_allocated(struct refcounts *r, uint64_t n, int rc)
+static void count_allocated(struct refcounts *r, uint64_t n, uint64_t first)
 {
 	SCOPED_LOCK(&r->lock);
 
-	r->totals.allocated += rc < 0 ? 0 : n;
-	return rc;
+	r->totals.allocated += n;
+	refcounts_note_used(r, first + n);
 }
 
 int block_write(struct refcounts *r, uint64_t n, uint64_t first,
@@ -27,6 +27,7 @@ int block_write(struct refcounts *r, uint64_t n, uint64_t first,
 {
 	CLEANUP_FREE uint8_t *block = calloc(1, r->geo->cluster_size);
 	uint64_t mask = block_clusters(r) - 1;
+	int rc;
 
 	assert(n <= block_clusters(r));
 	if (!block)
@@ -35,10 +36,10 @@ int block_write(struct refcounts *r, uint64_t n, uint64_t first,
 	for (uint64_t i = 0; i < n; i++)
 		refcount_put(block, (first + i) & mask, r->geo->refcount_order,
 			     1);
-	return count_allocated(r, n,
-			       refcounts_write_end(r, block,
-						   r->geo->cluster_size,
-						   host_off, err));
+	rc = refcounts_write_end(r, block, r->geo->cluster_size, host_off, err);
+	if (rc == 0)
+		count_allocated(r, n, first);
+	return rc;
 }
 
 void block_link(struct refcounts *r, uint64_t index, uint64_t host_off)

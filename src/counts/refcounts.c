@@ -329,6 +329,13 @@ struct refcount_totals refcounts_totals(struct refcounts *r)
 	return r->totals;
 }
 
+uint64_t refcounts_dirty_bytes(struct refcounts *r)
+{
+	SCOPED_LOCK(&r->lock);
+
+	return dirty_bytes(&r->dirty);
+}
+
 bool refcounts_fell_low(struct refcounts *r)
 {
 	SCOPED_LOCK(&r->lock);

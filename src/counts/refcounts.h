@@ -61,6 +61,13 @@ struct refcount_totals {
 	uint64_t freed;
 };
 
+/* Changes under refcounts.lock; read without it too. */
+struct used_end {
+	/* No cluster at or above it came into use since opening. */
+	_Atomic uint64_t host_off;
+	_Atomic bool is_known; /* nor was one in use then */
+};
+
 /* The owner of the header, which also guards metadata. */
 struct refcounts_owner {
 	/* Called with grow_lock held to point the header to a new table; must
@@ -94,10 +101,11 @@ struct refcounts {
 				       * inherited and doubted */
 	struct inherited inherited;
 	struct refcount_totals totals;
-	bool fell_low;               /* one has become 1 or 0 since the watch
+	bool fell_low; /* one has become 1 or 0 since the watch
 				       * began */
-	uint64_t held;               /* never claimed whatever its refcount;
+	uint64_t held; /* never claimed whatever its refcount;
 				       * 0: none */
+	struct used_end used_end;
 	_Atomic uint64_t high_water; /* host offset: nothing at or above it was
 				       * ever handed out, it reads as zeros */
 	uint64_t file_size;          /* the file has been extended to here;
@@ -136,6 +144,13 @@ const _Atomic uint64_t *refcounts_high_water_mark(const struct refcounts *r);
 /* Host offset, a multiple of the cluster size: nothing was claimed at or above
  * it, and the file does not reach beyond it. */
 uint64_t refcounts_end(struct refcounts *r);
+
+/* Host offset: no cluster at or above it is in use, or was since opening.  The
+ * first call reads refcounts; if it cannot, the end is that of the file. */
+uint64_t refcounts_allocated_end(struct refcounts *r);
+/* The number itself, which does not count what was in use at opening before
+ * that call; it is there as long as @r. */
+const _Atomic uint64_t *refcounts_used_end_mark(const struct refcounts *r);
 
 int refcounts_get(struct refcounts *r, uint64_t cluster_idx, uint64_t *value,
 		  struct qcow2_error *err);
@@ -216,6 +231,9 @@ void refcounts_hold(struct refcounts *r, uint64_t cluster_idx);
 uint64_t refcounts_held(struct refcounts *r);
 
 struct refcount_totals refcounts_totals(struct refcounts *r);
+
+/* Of slices that changed and are not on the disk. */
+uint64_t refcounts_dirty_bytes(struct refcounts *r);
 
 /* For commit: copies what is dirty; then says that it was written, or that not
  * all of it was. */

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/checked.h"
 #include "counts/file.h"
 #include "format/refcount.h"
 
@@ -30,6 +31,9 @@ static int open_again(struct refcounts *r, const struct header *h,
 	}
 	r->owner = before->owner;
 	r->held = before->held;
+	r->used_end.host_off =
+		max_u64(r->used_end.host_off, before->used_end.host_off);
+	r->used_end.is_known = before->used_end.is_known;
 	return rc;
 }
 

@@ -98,6 +98,26 @@ int refcounts_used_end(struct refcounts *r, uint64_t first, uint64_t end,
 	return 0;
 }
 
+/* Nothing that comes into use meanwhile is missed: it is noted where it does. */
+uint64_t refcounts_allocated_end(struct refcounts *r)
+{
+	uint64_t end;
+
+	if (!r->used_end.is_known) {
+		end = refcounts_high_water(r) >> r->geo->cluster_bits;
+		refcounts_used_end(r, 0, end, &end, NULL);
+		SCOPED_LOCK(&r->lock);
+		refcounts_note_used(r, end);
+		r->used_end.is_known = true;
+	}
+	return r->used_end.host_off;
+}
+
+const _Atomic uint64_t *refcounts_used_end_mark(const struct refcounts *r)
+{
+	return &r->used_end.host_off;
+}
+
 /* ---- A walk -------------------------------------------------------------- */
 
 void refcount_walk_init(struct refcount_walk *w, struct refcounts *r,

@@ -36,6 +36,7 @@ static void limits_validate(const struct refcounts *r)
 	/* "nothing at or above it was ever handed out": clusters are. */
 	assert(is_aligned(r->high_water, r->geo->cluster_size));
 	assert(r->held < max_u64(end, 1));
+	assert(is_aligned(r->used_end.host_off, r->geo->cluster_size));
 	/* "all below are in use, or inherited and doubted" */
 	assert(r->next_free <= end);
 	assert(r->inherited.end <= end);

@@ -47,6 +47,15 @@ static inline uint64_t view_get(const struct refcounts *r, const struct view *v,
 			    r->geo->refcount_order);
 }
 
+/* Clusters before @end are in use.  With r->lock held. */
+static inline void refcounts_note_used(struct refcounts *r, uint64_t end)
+{
+	uint64_t host_end = end << r->geo->cluster_bits;
+
+	if (host_end > r->used_end.host_off)
+		r->used_end.host_off = host_end;
+}
+
 /* The caller marks the slice dirty. */
 static inline void view_put(struct refcounts *r, struct view *v,
 			    uint64_t cluster_idx, uint64_t value)
@@ -57,6 +66,8 @@ static inline void view_put(struct refcounts *r, struct view *v,
 	assert(value <= r->geo->refcount_max);
 	r->totals.allocated += was_free && value;
 	r->totals.freed += !was_free && !value;
+	if (was_free && value)
+		refcounts_note_used(r, cluster_idx + 1);
 	refcount_put(v->slice->data, cluster_idx - v->first,
 		     r->geo->refcount_order, value);
 }

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "chain/requests.h"
 #include "queue/queue_impl.h"
 
 void queue_validate(const struct queue *q)
@@ -160,6 +161,7 @@ request_new(struct queue *q, const struct qcow2_request *asked, uint64_t len)
 	r->quiet = false;
 	r->asked = *asked;
 	r->len = len;
+	r->began_ns = requests_clock();
 	return r;
 }
 

@@ -58,7 +58,8 @@ struct request {
 	enum request_work work;
 	bool quiet; /* the caller takes the completion at once: no signal */
 	struct qcow2_request asked;
-	uint64_t len;   /* bytes it is about */
+	uint64_t len;      /* bytes it is about */
+	uint64_t began_ns; /* requests_clock() */
 	int rc;         /* READY: the result; for a worker: that of the bytes */
 	uint64_t moved; /* REST: bytes that are there */
 	struct carried carried;
@@ -71,7 +72,7 @@ struct request_list {
 
 /* Is told of each completion, by any thread. */
 typedef void queue_count_fn(void *opaque, const struct qcow2_request *asked,
-			    uint64_t len, int rc);
+			    uint64_t len, int rc, uint64_t began_ns);
 
 struct queue_opts {
 	uint32_t depth;

@@ -41,7 +41,7 @@ void request_complete(struct request *r, int rc)
 	struct queue *q = r->queue;
 
 	assert(rc <= 0);
-	q->opts.count(q->opts.opaque, &r->asked, r->len, rc);
+	q->opts.count(q->opts.opaque, &r->asked, r->len, rc, r->began_ns);
 	SCOPED_LOCK(&q->lock);
 	SCOPED_VALIDATE(queue, q);
 	q->n_endings -= request_is_ending(r);

@@ -80,6 +80,7 @@ void writer_get_stats(const struct image *img, struct qcow2_stats *out)
 	out->copied_bytes = atomic_load_explicit(&writer->copied_bytes,
 						 memory_order_relaxed);
 	out->overlap_checks = guard_count_asked(&writer->guard);
+	out->allocated_end = refcounts_allocated_end(&writer->refs);
 	cache_get_stats(&writer->refs.blocks, &out->refcount_cache);
 	commit_get_stats(&writer->commit, out);
 }

@@ -34,8 +34,14 @@ class Stats(case.Case):
         """Each kind has so many requests and bytes, the others none."""
         for kind in REQUESTS:
             done, size = expected.get(kind.replace("-", "_"), (0, 0))
-            self.assertEqual(told[kind], {"done": done, "bytes": size,
-                                          "failed": 0, "again": 0}, kind)
+            times = ["ns", "ns-max", "n-by-ns"]
+            counts = {key: value for key, value in told[kind].items()
+                      if key not in times}
+            self.assertEqual(counts, {"done": done, "bytes": size,
+                                      "failed": 0, "again": 0}, kind)
+            self.assertEqual(sum(told[kind]["n-by-ns"]), done)
+            self.assertEqual(len(told[kind]["n-by-ns"]), 24)
+            self.assertEqual(told[kind]["ns"] > 0, done > 0)
 
     def test_requests_are_counted_by_kind(self):
         self.create("new")
@@ -54,6 +60,10 @@ class Stats(case.Case):
         self.assertGreaterEqual(told["file"]["barriers"], 1)
         self.assertGreaterEqual(told["file"]["write-bytes"], 67 * KIB)
         self.assertGreater(told["commits"], 0)
+        # The discard frees a cluster when it is durable; the refcount follows
+        # with the next commit.
+        self.assertEqual(told["dirty-bytes"], 4 * KIB)
+        self.assertGreater(told["allocated-end"], 320 * KIB)
 
     def test_an_overwrite_is_one_write_of_the_host(self):
         self.create("there")
@@ -81,7 +91,7 @@ class Stats(case.Case):
                           "stats -j 1")
         self.assertEqual([s["depth"] for s in told], [1, 0, 1])
         self.assert_requests(told[1], read=(1, 4 * KIB))
-        self.assert_requests(told[2])
+        self.assert_requests(told[2], read=(1, 4 * KIB))
         # The read fetches the data, and before it the slice with its place.
         self.assertEqual(told[2]["file"]["reads"], 2)
         self.assertEqual(told[2]["l2-cache"]["misses"], 1)
@@ -101,11 +111,16 @@ class Stats(case.Case):
         self.create("lines")
         out = self.io("write -P 1 0 64k", "flush", "read 0 512", "stats",
                       args=["lines"]).out
-        for line in ["read: 1 ops, 512 bytes", "write: 1 ops, 64 KiB",
-                     "zero: 0 ops, 0 bytes", "flush: 1 ops, 0 bytes",
-                     "copied: 0 bytes", "in quarantine now: 0 bytes"]:
+        for line in ["zero: 0 ops, 0 bytes", "copied: 0 bytes",
+                     "in quarantine now: 0 bytes",
+                     "metadata to be written now: 0 bytes"]:
             self.assertIn(f"\n{line}\n", out)
-        for pattern in [r"image file: \d+ reads, .*; \d+ writes, .*; "
+        times = r", mean [\d.]+ us, 99% within \d+ us, longest [\d.]+ us"
+        for pattern in ["read: 1 ops, 512 bytes" + times,
+                        "write: 1 ops, 64 KiB" + times,
+                        "flush: 1 ops, 0 bytes" + times,
+                        r"end of allocation: \d{6,7}",
+                        r"image file: \d+ reads, .*; \d+ writes, .*; "
                         r"0 zeroes, 0 bytes; \d+ barriers",
                         "data file: 0 reads, 0 bytes; .*",
                         r"L2 cache: \d+ hits, \d+ misses, 0 evictions; "

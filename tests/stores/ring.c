@@ -243,9 +243,9 @@ struct test_ring *test_ring_new(struct qcow2_store *store, uint32_t depth)
 }
 
 static void count_nothing(void *opaque, const struct qcow2_request *asked,
-			  uint64_t len, int rc)
+			  uint64_t len, int rc, uint64_t began_ns)
 {
-	(void)opaque, (void)asked, (void)len, (void)rc;
+	(void)opaque, (void)asked, (void)len, (void)rc, (void)began_ns;
 }
 
 struct qcow2_queue *test_ring_queue(struct qcow2_image *img,

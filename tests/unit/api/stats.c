@@ -257,6 +257,86 @@ TEST_WITH(allocated_less_freed_is_in_use, setup, teardown)
 	assert_true(s.freed_clusters >= 10);
 }
 
+TEST_WITH(requests_take_time, setup, teardown)
+{
+	struct fixture *f = *state;
+	uint64_t n = 0;
+	struct qcow2_stats s;
+
+	for (unsigned i = 0; i < 100; i++)
+		ok(qcow2_pwrite(f->img, f->bytes, PAGE, 0, 0, NULL));
+	s = stats_of(f, 0);
+	for (unsigned i = 0; i < QCOW2_LATENCY_STEPS; i++)
+		n += s.write.n_by_ns[i];
+	assert_int_equal(n, 100);
+	assert_true(s.write.ns_max > 0);
+	assert_true(s.write.ns >= s.write.ns_max);
+	assert_true(s.write.ns <= 100 * s.write.ns_max);
+	assert_int_equal(s.read.ns + s.read.ns_max, 0);
+}
+
+/* The header, an L1 table and refcounts are written at once; the L2 slice and
+ * the slice of refcounts wait. */
+TEST_WITH(dirty_metadata_waits_for_a_flush, setup, teardown)
+{
+	struct fixture *f = *state;
+	struct qcow2_stats s = stats_of(f, 0);
+
+	assert_int_equal(s.dirty_bytes, 0);
+	ok(qcow2_pwrite(f->img, f->bytes, PAGE, 0, 0, NULL));
+	s = stats_of(f, 0);
+	assert_true(s.dirty_bytes >= 2 * PAGE);
+	assert_true(s.dirty_bytes <= 4 * PAGE);
+	ok(qcow2_flush(f->img, NULL));
+	s = stats_of(f, 0);
+	assert_int_equal(s.dirty_bytes, 0);
+}
+
+/* The file is much longer, as a volume is that holds an image. */
+TEST_WITH(the_end_of_allocation_is_not_that_of_the_file, setup, teardown)
+{
+	struct fixture *f = *state;
+	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
+	uint64_t end = stats_of(f, 0).allocated_end;
+	struct qcow2_stats s;
+
+	assert_true(end > 0 && end < (uint64_t)CLUSTER * DISK_CLUSTERS);
+	ok(qcow2_pwrite(f->img, f->bytes, CLUSTER, 0, 0, NULL));
+	assert_true(stats_of(f, 0).allocated_end > end);
+	ok(qcow2_close(f->img, NULL));
+	ok(qcow2_store_size(f->store, &end, NULL));
+	ok(qcow2_store_truncate(f->store, (uint64_t)1 << 40, NULL));
+	opts.flags = QCOW2_OPEN_RDWR;
+	ok(qcow2_open_store(f->store, &opts, &f->img, NULL));
+	assert_int_equal(stats_of(f, 0).allocated_end, end);
+	ok(qcow2_pwrite(f->img, f->bytes, CLUSTER, CLUSTER, 0, NULL));
+	s = stats_of(f, 0);
+	assert_true(s.allocated_end > end);
+	assert_true(s.allocated_end <= end + 16 * (uint64_t)CLUSTER);
+	ok(qcow2_discard(f->img, 2 * CLUSTER, 0, 0, NULL));
+	ok(qcow2_flush(f->img, NULL));
+	assert_int_equal(stats_of(f, 0).allocated_end, s.allocated_end);
+}
+
+/* Asked only after the first write, it has what was there before too. */
+TEST_WITH(the_end_of_allocation_is_found_late, setup, teardown)
+{
+	struct fixture *f = *state;
+	struct qcow2_open_opts opts = QCOW2_OPEN_OPTS_INIT;
+	uint64_t end;
+
+	for (uint64_t i = 0; i < 16; i++)
+		ok(qcow2_pwrite(f->img, f->bytes, CLUSTER, i * CLUSTER, 0,
+				NULL));
+	ok(qcow2_discard(f->img, 4 * CLUSTER, 0, 0, NULL));
+	ok(qcow2_close(f->img, NULL));
+	ok(qcow2_store_size(f->store, &end, NULL));
+	opts.flags = QCOW2_OPEN_RDWR;
+	ok(qcow2_open_store(f->store, &opts, &f->img, NULL));
+	ok(qcow2_pwrite(f->img, f->bytes, PAGE, 0, 0, NULL));
+	assert_int_equal(stats_of(f, 0).allocated_end, end);
+}
+
 TEST_WITH(the_caches_say_how_large_they_are, setup, teardown)
 {
 	struct fixture *f = *state;
@@ -317,9 +397,28 @@ TEST_WITH(every_layer_has_its_own, setup, teardown)
 	after = stats_of(f, 1);
 	assert_int_equal(after.file.reads - before.file.reads, 1);
 	assert_int_equal(after.file.read_bytes - before.file.read_bytes, PAGE);
-	expect_requests(&after.read, 0, 0);
+	expect_requests(&after.read, 1, PAGE);
 	after = stats_of(f, 0);
 	expect_requests(&after.read, 1, PAGE);
+}
+
+/* The part that the top layer has is not asked of the base; nor is what lies
+ * behind its end. */
+TEST_WITH(reads_count_in_the_layers_that_they_reach, setup, teardown)
+{
+	struct fixture *f = *state;
+	struct qcow2_stats s;
+
+	put_over_base(f);
+	ok(qcow2_pwrite(f->img, f->bytes, CLUSTER, CLUSTER, 0, NULL));
+	ok(qcow2_pread(f->img, f->bytes, PAGE, CLUSTER, 0, NULL));
+	s = stats_of(f, 1);
+	expect_requests(&s.read, 0, 0);
+	ok(qcow2_pread(f->img, f->bytes, PAGE, CLUSTER - 512, 0, NULL));
+	s = stats_of(f, 1);
+	expect_requests(&s.read, 1, 512);
+	assert_true(s.read.ns >= s.read.ns_max);
+	assert_int_equal(s.write.done, 0);
 }
 
 TEST_WITH(a_write_over_a_base_copies_the_rest_of_a_cluster, setup, teardown)
@@ -334,6 +433,9 @@ TEST_WITH(a_write_over_a_base_copies_the_rest_of_a_cluster, setup, teardown)
 	s = stats_of(f, 1);
 	assert_int_equal(s.file.writes, 0);
 	assert_int_equal(s.copied_bytes, 0);
+	/* One read has what is before the page and what is behind it. */
+	assert_int_equal(s.read.done, 1);
+	assert_int_equal(s.read.bytes, CLUSTER);
 }
 
 TEST_WITH(a_layer_that_is_not_there_is_refused, setup, teardown)

@@ -66,3 +66,18 @@ TEST(bits_behind_the_end_are_noticed)
 	bitset_validate(&b);
 	assert_true(bitset_is_empty(&b));
 }
+
+TEST(set_bits_are_counted)
+{
+	struct bitset b;
+
+	assert_true(bitset_init(&b, 200));
+	assert_int_equal(bitset_count(&b), 0);
+	for (uint64_t i = 0; i < 200; i += 3)
+		bitset_set(&b, i);
+	assert_int_equal(bitset_count(&b), 67);
+	bitset_clear(&b, 0);
+	assert_int_equal(bitset_count(&b), 66);
+	bitset_release(&b);
+	assert_int_equal(bitset_count(&b), 0);
+}

@@ -79,8 +79,11 @@ TEST(what_changes_while_it_is_written_is_dirty_again)
 	rig_init(&t);
 	dirty_init(&d, &t.l2);
 	mark(&t, &d, 1 << 20, 1);
+	assert_int_equal(dirty_bytes(&d), 512);
 	assert_int_equal(dirty_collect(&d, &first, NULL), 0);
+	assert_int_equal(dirty_bytes(&d), 512);
 	mark(&t, &d, 1 << 20, 2);
+	assert_int_equal(dirty_bytes(&d), 512);
 	assert_int_equal(first.list[0].bytes[0], 1);
 	dirty_written(&d);
 	assert_int_equal(d.waiting.n, 1);
