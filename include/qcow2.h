@@ -201,6 +201,52 @@ QCOW2_API
 size_t qcow2_escape(char *dst, size_t dst_size, const void *src, size_t len);
 
 /* ------------------------------------------------------------------------- */
+/* Events                                                                    */
+
+/* Happenings that concern an image as a whole, and not only the call in which
+ * they came up. */
+enum qcow2_event_kind {
+	/* Something to know; `message` says it: the host has no locks for the
+	 * file of a layer, or refcounts could not be proved. */
+	QCOW2_EVENT_LOG = 1,
+	/* The image was not closed properly, and opening it has repaired its
+	 * refcounts; or the first change has raised some that were too low.
+	 * `value` is how many. */
+	QCOW2_EVENT_REPAIRED = 2,
+	/* Damage was found, and the image has been marked corrupt (version 3).
+	 * DEAD follows. */
+	QCOW2_EVENT_CORRUPT = 3,
+	/* The image takes no more changes until it is opened again, or
+	 * qcow2_recover() succeeds: damage was found, or the host's flush
+	 * failed. */
+	QCOW2_EVENT_DEAD = 4,
+	/* The disk has another size: `value`, in bytes. */
+	QCOW2_EVENT_RESIZED = 5,
+	/* The end of allocation, `value`, has passed the threshold of
+	 * qcow2_set_write_threshold(), which is gone now. */
+	QCOW2_EVENT_WRITE_THRESHOLD = 6,
+	/* A call failed for want of room on the host (-ENOSPC, -EDQUOT).  The
+	 * caller may make some, flush, and repeat the call.  Told again only
+	 * after a flush has succeeded. */
+	QCOW2_EVENT_NO_ROOM = 7,
+};
+
+struct qcow2_event {
+	size_t struct_size;  /* as the library knows it */
+	uint32_t kind;       /* QCOW2_EVENT_*; later versions may have more */
+	uint32_t layer;      /* of the chain that it is about; 0: the top */
+	uint64_t value;      /* by kind, else 0 */
+	const char *message; /* for people, as in struct qcow2_error */
+	const struct qcow2_error *error; /* of the call that failed, in which
+					  * this came up; NULL if none did */
+	uint64_t reserved[4]; /* 0 */
+};
+
+/* Hears of an event, which lives only during the call; see
+ * qcow2_set_event_fn(). */
+typedef void qcow2_event_fn(void *opaque, const struct qcow2_event *event);
+
+/* ------------------------------------------------------------------------- */
 /* Stores: where host bytes live                                             */
 
 /*
@@ -552,6 +598,12 @@ struct qcow2_open_opts {
 	 * qcow2_open_path(). */
 	qcow2_progress_fn *progress;
 	void *opaque;
+	/* As for qcow2_set_event_fn(), from the start: the function hears of
+	 * what happens at opening too.  event_opaque becomes the image's when
+	 * opening succeeds; else it stays the caller's. */
+	qcow2_event_fn *event_fn;
+	void *event_opaque;
+	void (*event_free)(void *opaque);
 };
 
 /* Lazy refcounts: a flush writes no refcounts; the dirty bit says so, and after
@@ -586,7 +638,8 @@ struct qcow2_open_opts {
 
 #define QCOW2_OPEN_OPTS_INIT { sizeof(struct qcow2_open_opts), 0, \
 	QCOW2_FORMAT_DEFAULT, QCOW2_FORMAT_DEFAULT, 0, NULL, NULL,   \
-	QCOW2_BUDGET_INIT, 0, 0, 0, NULL, 0, 0, 0, 0, 0, NULL, NULL }
+	QCOW2_BUDGET_INIT, 0, 0, 0, NULL, 0, 0, 0, 0, 0, NULL, NULL, \
+	NULL, NULL, NULL }
 
 /*
  * Opens the image at `path` with its backing chain and data file as far as
@@ -1614,6 +1667,58 @@ struct qcow2_stats {
 QCOW2_API
 int qcow2_get_stats(struct qcow2_image *img, uint32_t depth,
 		    struct qcow2_stats *out, struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------- */
+/* Hearing of events                                                         */
+
+/*
+ * Sets the function that hears of the image's events, instead of the one that
+ * was there; NULL takes it away.  What has happened before, and nobody has
+ * heard of, is told before the call returns.  qcow2_open_opts has the function
+ * too, for what happens at opening.
+ *
+ * The library calls `fn` near the end of a call of the caller's that changes
+ * the image, on that thread, before it returns: the call in which the event came
+ * up, or another one that ends sooner.  So several threads may be in `fn` at
+ * once.  The library holds no lock meanwhile, and nothing that the call did
+ * depends on what `fn` does; but a thread of qcow2_convert_into() may keep the
+ * others waiting for it.  Each event is told once.  qcow2_close() tells none:
+ * its result says what failed.
+ *
+ * `fn` may call qcow2_size(), qcow2_get_stats(), qcow2_get_info(),
+ * qcow2_layer_count(), qcow2_layer_filename(), qcow2_layer_data_filename(),
+ * qcow2_set_write_threshold() and this function for the image, and what it likes
+ * for others.  It must not call any other function for it: the call that is
+ * ending may be one that has the image to itself.
+ *
+ * When `fn` is replaced, taken away, or the image closed, and no thread is in it
+ * any more, `free_opaque` is called with `opaque`, once; it may be NULL, and must
+ * be if `fn` is.  Not in a forked child.
+ *
+ * Returns 0; on failure nothing has changed, and `opaque` stays the caller's:
+ * -EINVAL, or -ENOMEM.  Any thread may call it while others use the image.
+ */
+QCOW2_API
+int qcow2_set_event_fn(struct qcow2_image *img, qcow2_event_fn *fn,
+		       void *opaque, void (*free_opaque)(void *opaque),
+		       struct qcow2_error *err);
+
+/*
+ * Asks for one QCOW2_EVENT_WRITE_THRESHOLD when the end of allocation
+ * (allocated_end of struct qcow2_stats) lies behind host offset `host_off`: for
+ * an image on a volume that is made larger before it is full.  If it lies there
+ * already, the event is told before the call returns.  An offset replaces the
+ * one before, and 0 takes it away.  The event comes before the call returns that
+ * passed the offset, even if that call fails; a single long write may go on
+ * behind it.
+ *
+ * Returns -EBADF unless the image is open for writing, and -ENOTSUP for a raw
+ * one.  May read refcounts, once.  Any thread may call it while others use the
+ * image.
+ */
+QCOW2_API
+int qcow2_set_write_threshold(struct qcow2_image *img, uint64_t host_off,
+			      struct qcow2_error *err);
 
 /* ------------------------------------------------------------------------- */
 /* Create                                                                    */

@@ -12,7 +12,7 @@ int handle_new(struct disk *disk, struct qcow2_image **out,
 	struct qcow2_image *img = calloc(1, sizeof(*img));
 
 	if (!img) {
-		disk_close(disk, NULL);
+		disk_abandon(disk);
 		return error_nomem(err, "the image handle", sizeof(*img));
 	}
 	img->disk = disk;

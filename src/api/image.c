@@ -81,6 +81,8 @@ static int check_open_opts(const struct qcow2_open_opts *o,
 	if (o->reserved)
 		return error_set(err, -EINVAL,
 				 "qcow2_open_opts.reserved is not 0");
+	if (!o->event_fn && o->event_free)
+		return error_set(err, -EINVAL, "event_free goes with event_fn");
 	if ((o->flags & QCOW2_OPEN_METADATA_CHAIN) &&
 	    !(o->flags & QCOW2_OPEN_METADATA_ONLY))
 		return error_set(err, -EINVAL,

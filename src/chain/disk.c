@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "chain/disk_impl.h"
+#include "chain/watch.h"
 #include "format/limits.h"
 #include "store/file.h"
 #include "store/store.h"
@@ -122,6 +123,7 @@ static int open_chain(struct disk *d, struct gate_file file,
 		.opts = opts,
 		.ids = &ids,
 		.made = made,
+		.events = &d->events,
 	};
 	struct qcow2_reference ref;
 	int rc = add_layer(d, &o, err);
@@ -160,6 +162,21 @@ void disk_validate(const struct disk *d)
 	}
 }
 
+/* The options' function hears of what happens at open. */
+static int listen_from_start(struct disk *d, const struct qcow2_open_opts *opts,
+			     struct qcow2_error *err)
+{
+	return events_listen(&d->events, opts->event_fn, opts->event_opaque,
+			     opts->event_free, err);
+}
+
+void disk_abandon(struct disk *d)
+{
+	if (d)
+		events_forget(&d->events);
+	disk_close(d, NULL);
+}
+
 /* Takes @file over.  @made is NULL if it was there before. */
 static int disk_open(struct gate_file file, const struct disk_made *made,
 		     const struct qcow2_open_opts *opts, struct disk **out,
@@ -175,16 +192,22 @@ static int disk_open(struct gate_file file, const struct disk_made *made,
 	pthread_mutex_init(&d->resize_lock, NULL);
 	pthread_mutex_init(&d->luks_lock, NULL);
 	d->open_flags = opts->flags;
+	events_init(&d->events);
 	d->metadata_only = opts->flags & QCOW2_OPEN_METADATA_ONLY;
-	rc = open_chain(d, file, made, opts, err);
+	rc = listen_from_start(d, opts, err);
+	if (rc == 0)
+		rc = open_chain(d, file, made, opts, err);
+	else
+		gate_file_release(&file);
 	link_layers(d);
 	if (rc == 0 && (opts->flags & QCOW2_OPEN_RDWR))
 		rc = disk_make_writable(d, opts, err);
 	if (rc < 0) {
-		disk_close(d, NULL);
+		disk_abandon(d);
 		return rc;
 	}
 	VALIDATE(disk, d);
+	watch_opened(d);
 	*out = d;
 	return 0;
 }
@@ -240,12 +263,21 @@ void disk_take_holds(struct disk *d, struct store_hold *file,
 	VALIDATE(disk, d);
 }
 
+/* In a forked child the listener is the parent's. */
+static void stop_listening(struct disk *d, bool is_here)
+{
+	if (is_here)
+		events_release(&d->events);
+}
+
 int disk_close(struct disk *d, struct qcow2_error *err)
 {
+	bool is_here;
 	int rc = 0;
 
 	if (!d)
 		return 0;
+	is_here = !d->n_layers || disk_check_here(d, NULL) == 0;
 	if (d->n_layers)
 		VALIDATE(disk, d);
 	/* The top first: its last writes may need those below. */
@@ -254,6 +286,7 @@ int disk_close(struct disk *d, struct qcow2_error *err)
 
 		rc = rc < 0 ? rc : one;
 	}
+	stop_listening(d, is_here);
 	pthread_mutex_destroy(&d->resize_lock);
 	pthread_mutex_destroy(&d->luks_lock);
 	free(d->luks);

@@ -47,6 +47,10 @@ void disk_take_holds(struct disk *d, struct store_hold *file,
 /* Returns the first error of the last writes; the disk is gone all the same. */
 int disk_close(struct disk *d, struct qcow2_error *err);
 
+/* The same for a disk that its opener does not get: who listens to it stays the
+ * opener's.  NULL is fine. */
+void disk_abandon(struct disk *d);
+
 /* -ECHILD in a child of the process that opened the disk. */
 int disk_check_here(const struct disk *d, struct qcow2_error *err);
 
@@ -166,6 +170,13 @@ struct qcow2_store *disk_extent_store(struct disk *d,
 /* The guest cluster size of the top layer (65536 for raw): the unit in which
  * jobs do well to split their work. */
 uint32_t disk_cluster_size(const struct disk *d);
+
+/* See qcow2_set_event_fn() and qcow2_set_write_threshold(). */
+int disk_set_event_fn(struct disk *d, qcow2_event_fn *fn, void *opaque,
+		      void (*free_opaque)(void *opaque),
+		      struct qcow2_error *err);
+int disk_set_write_threshold(struct disk *d, uint64_t host_off,
+			     struct qcow2_error *err);
 
 /* Paths as opened; NULL when there is no such layer (data file). */
 const char *disk_layer_filename(const struct disk *d, uint32_t depth);

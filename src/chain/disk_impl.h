@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "chain/disk.h"
+#include "chain/events.h"
 #include "chain/layer.h"
 
 struct luks_header;
@@ -20,6 +21,7 @@ struct disk {
 	pthread_mutex_t resize_lock; /* one change of the size at a time */
 	pthread_mutex_t luks_lock;   /* protects luks */
 	struct luks_header *luks;    /* NULL until asked for */
+	struct events events;
 };
 
 VALIDATOR(disk);

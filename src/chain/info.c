@@ -80,7 +80,7 @@ int disk_get_stats(struct disk *d, uint32_t depth, struct qcow2_stats *out,
 		return rc;
 	if (d->layers[depth].reads)
 		requests_get(d->layers[depth].reads, &out->read);
-	d->layers[depth].ops->get_stats(&d->layers[depth], out);
+	d->layers[depth].ops->watch->get_stats(&d->layers[depth], out);
 	return 0;
 }
 

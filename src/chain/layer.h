@@ -20,6 +20,7 @@
 
 struct carried;
 struct disk_made;
+struct events;
 struct image;
 struct inflight_carrier;
 struct layer_ops;
@@ -54,6 +55,16 @@ struct layer {
 	struct store_hold data_hold; /* of the image's data file */
 };
 
+/* What a layer says of itself.  All but the end only comes, and never goes. */
+struct layer_health {
+	int dead; /* -errno: it takes no more changes; 0 */
+	bool is_corrupt;
+	bool is_unproved;  /* writing goes on without reusing anything */
+	uint64_t n_raised; /* refcounts that were too low */
+	uint64_t used_end; /* host offset, as far as find_used_end() and
+			    * changes since know it */
+};
+
 /* Everything a disk opened so far, to find a chain that contains itself. */
 struct identities {
 	struct store_identity *list;
@@ -73,6 +84,7 @@ struct layer_opening {
 	const struct qcow2_open_opts *opts;
 	struct identities *ids;
 	const struct disk_made *made; /* NULL: all files are to be opened */
+	struct events *events;        /* may be NULL */
 };
 
 /* Changes; only the top layer is changed.  The caller must have checked that
@@ -138,6 +150,18 @@ struct layer_place_ops {
 		     uint64_t host_off, struct qcow2_error *err);
 };
 
+/* Work and state, as the caller sees it. */
+struct layer_watch_ops {
+	/* Fills what it knows of *out, which is zero; the requests are the
+	 * caller's. */
+	void (*get_stats)(const struct layer *l, struct qcow2_stats *out);
+	/* Likewise; NULL: nothing.  It may wait for I/O only in a layer that
+	 * takes no more changes. */
+	void (*get_health)(struct layer *l, struct layer_health *out);
+	/* Finds the end of what is in use, for health; NULL: it cannot. */
+	void (*find_used_end)(struct layer *l);
+};
+
 /* Internal snapshots and VM state. */
 struct layer_snapshot_ops {
 	int (*create)(struct layer *l, const char *name,
@@ -196,8 +220,7 @@ struct layer_ops {
 			  struct carried *c, struct qcow2_error *err);
 	/* Fills what it knows of *out, which is zero. */
 	void (*get_info)(struct layer *l, struct qcow2_info *out);
-	/* Likewise; the requests are the caller's. */
-	void (*get_stats)(const struct layer *l, struct qcow2_stats *out);
+	const struct layer_watch_ops *watch;
 	/* Asserts what else is true of the fields; NULL: nothing. */
 	void (*validate)(const struct layer *l);
 	/* False when there is no such bitmap.  NULL: there are none. */

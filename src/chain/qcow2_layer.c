@@ -8,6 +8,7 @@
 #include "chain/carry.h"
 #include "chain/disk.h"
 #include "chain/qcow2_layer.h"
+#include "chain/watch.h"
 #include "format/header.h"
 #include "image/image.h"
 #include "repair/repair.h"
@@ -86,6 +87,8 @@ static int settle_dirty(struct layer *l, const struct layer_opening *o,
 				    "the image was not closed "
 				    "properly, and repairing its refcounts "
 				    "failed");
+	watch_repaired(o->events,
+		       result.leaks_fixed + result.corruptions_fixed);
 	return 0;
 }
 
@@ -285,6 +288,24 @@ static void qcow2_layer_get_stats(const struct layer *l,
 	image_get_stats(l->image, out);
 }
 
+static void qcow2_layer_get_health(struct layer *l, struct layer_health *out)
+{
+	struct writer *writer = l->image->writer;
+
+	if (!writer)
+		return;
+	out->dead = commit_poisoned(&writer->commit);
+	out->is_corrupt = out->dead && image_is_marked_corrupt(l->image);
+	out->is_unproved = writer->proof.state == PROOF_FAILED;
+	out->n_raised = writer->proof.n_raised;
+	out->used_end = *refcounts_used_end_mark(&writer->refs);
+}
+
+static void qcow2_layer_find_used_end(struct layer *l)
+{
+	refcounts_allocated_end(&l->image->writer->refs);
+}
+
 static void qcow2_layer_validate(const struct layer *l)
 {
 	const struct image *img = l->image;
@@ -327,6 +348,12 @@ static int qcow2_layer_read_luks(struct layer *l, struct luks_header *out,
 	return luks_read(&l->image->luks, l->store, out, err);
 }
 
+static const struct layer_watch_ops qcow2_layer_watch_ops = {
+	.get_stats = qcow2_layer_get_stats,
+	.get_health = qcow2_layer_get_health,
+	.find_used_end = qcow2_layer_find_used_end,
+};
+
 const struct layer_ops qcow2_layer_ops = {
 	.format = QCOW2_FORMAT_QCOW2,
 	.name = "qcow2",
@@ -337,7 +364,7 @@ const struct layer_ops qcow2_layer_ops = {
 	.read = qcow2_layer_read,
 	.begin_read = qcow2_layer_begin_read,
 	.get_info = qcow2_layer_get_info,
-	.get_stats = qcow2_layer_get_stats,
+	.watch = &qcow2_layer_watch_ops,
 	.validate = qcow2_layer_validate,
 	.get_bitmap = qcow2_layer_get_bitmap,
 	.feature_name = qcow2_layer_feature_name,

@@ -190,6 +190,10 @@ static const struct layer_write_ops raw_layer_write_ops = {
 	.resize = raw_layer_resize,
 };
 
+static const struct layer_watch_ops raw_layer_watch_ops = {
+	.get_stats = raw_layer_get_stats,
+};
+
 const struct layer_ops raw_layer_ops = {
 	.format = QCOW2_FORMAT_RAW,
 	.name = "raw",
@@ -198,7 +202,7 @@ const struct layer_ops raw_layer_ops = {
 	.read = raw_layer_read,
 	.begin_read = raw_layer_begin_read,
 	.get_info = raw_layer_get_info,
-	.get_stats = raw_layer_get_stats,
+	.watch = &raw_layer_watch_ops,
 	.validate = raw_layer_validate,
 	.write = &raw_layer_write_ops,
 };

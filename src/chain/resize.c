@@ -4,18 +4,28 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "chain/disk_impl.h"
+#include "chain/watch.h"
+
+static int resize_top(struct disk *d, uint64_t size,
+		      const struct qcow2_resize_opts *opts,
+		      struct qcow2_error *err)
+{
+	struct layer *top = &d->layers[0];
+	SCOPED_LOCK(&d->resize_lock);
+
+	return top->ops->write->resize(top, size, opts, err);
+}
 
 int disk_resize(struct disk *d, uint64_t size,
 		const struct qcow2_resize_opts *opts, struct qcow2_error *err)
 {
-	struct layer *top = &d->layers[0];
 	int rc = disk_check_writable(d, err);
 	SCOPED_VALIDATE(disk, d);
 
 	if (rc < 0)
 		return rc;
-	SCOPED_LOCK(&d->resize_lock);
-	return top->ops->write->resize(top, size, opts, err);
+	rc = resize_top(d, size, opts, err);
+	return watch_disk(d, rc, err);
 }
 
 int disk_amend(struct disk *d, const struct qcow2_amend_opts *opts,
@@ -29,7 +39,7 @@ int disk_amend(struct disk *d, const struct qcow2_amend_opts *opts,
 		return rc;
 	if (!top->ops->amend)
 		return layer_refuse(top, "has no options to amend", err);
-	return top->ops->amend(top, opts, err);
+	return watch_disk(d, top->ops->amend(top, opts, err), err);
 }
 
 int disk_compact(struct disk *d, const struct qcow2_compact_opts *opts,
@@ -44,5 +54,6 @@ int disk_compact(struct disk *d, const struct qcow2_compact_opts *opts,
 		return rc;
 	if (!top->ops->compact)
 		return layer_refuse(top, "has nothing to compact", err);
-	return top->ops->compact(top, opts, result, err);
+	rc = top->ops->compact(top, opts, result, err);
+	return dry_run ? rc : watch_disk(d, rc, err);
 }

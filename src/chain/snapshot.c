@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "chain/disk_impl.h"
+#include "chain/watch.h"
 
 static int chain_snapshot_check_snapshots(const struct disk *d,
 					  struct qcow2_error *err)
@@ -30,7 +31,10 @@ int disk_snapshot_create(struct disk *d, const char *name,
 	struct layer *top = &d->layers[0];
 	int rc = chain_snapshot_check_change(d, err);
 
-	return rc < 0 ? rc : top->ops->snapshot->create(top, name, opts, err);
+	if (rc < 0)
+		return rc;
+	rc = top->ops->snapshot->create(top, name, opts, err);
+	return watch_disk(d, rc, err);
 }
 
 int disk_snapshot_apply(struct disk *d, const char *id_or_name,
@@ -40,7 +44,10 @@ int disk_snapshot_apply(struct disk *d, const char *id_or_name,
 	int rc = chain_snapshot_check_change(d, err);
 	SCOPED_VALIDATE(disk, d);
 
-	return rc < 0 ? rc : top->ops->snapshot->apply(top, id_or_name, err);
+	if (rc < 0)
+		return rc;
+	rc = top->ops->snapshot->apply(top, id_or_name, err);
+	return watch_disk(d, rc, err);
 }
 
 int disk_snapshot_delete(struct disk *d, const char *id_or_name,
@@ -49,7 +56,10 @@ int disk_snapshot_delete(struct disk *d, const char *id_or_name,
 	struct layer *top = &d->layers[0];
 	int rc = chain_snapshot_check_change(d, err);
 
-	return rc < 0 ? rc : top->ops->snapshot->remove(top, id_or_name, err);
+	if (rc < 0)
+		return rc;
+	rc = top->ops->snapshot->remove(top, id_or_name, err);
+	return watch_disk(d, rc, err);
 }
 
 int disk_vmstate_write(struct disk *d, const void *buf, size_t len,
@@ -58,9 +68,10 @@ int disk_vmstate_write(struct disk *d, const void *buf, size_t len,
 	struct layer *top = &d->layers[0];
 	int rc = chain_snapshot_check_change(d, err);
 
-	return rc < 0 ? rc
-		      : top->ops->snapshot->write_vmstate(top, buf, len, off,
-							  err);
+	if (rc < 0)
+		return rc;
+	rc = top->ops->snapshot->write_vmstate(top, buf, len, off, err);
+	return watch_disk(d, rc, err);
 }
 
 int disk_vmstate_read(struct disk *d, void *buf, size_t len, uint64_t off,

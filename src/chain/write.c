@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "chain/disk_impl.h"
+#include "chain/watch.h"
 
 int disk_make_writable(struct disk *d, const struct qcow2_open_opts *opts,
 		       struct qcow2_error *err)
@@ -38,9 +39,10 @@ int disk_pwritev(struct disk *d, const struct iovec *iov, int iovcnt,
 	int rc = disk_check_writable(d, err);
 	SCOPED_VALIDATE(disk, d);
 
-	return rc < 0 ? rc
-		      : top->ops->write->pwritev(top, iov, iovcnt, off, flags,
-						 err);
+	if (rc < 0)
+		return rc;
+	rc = top->ops->write->pwritev(top, iov, iovcnt, off, flags, err);
+	return watch_disk(d, rc, err);
 }
 
 int disk_zero(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
@@ -50,7 +52,10 @@ int disk_zero(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 	int rc = disk_check_writable(d, err);
 	SCOPED_VALIDATE(disk, d);
 
-	return rc < 0 ? rc : top->ops->write->zero(top, len, off, flags, err);
+	if (rc < 0)
+		return rc;
+	rc = top->ops->write->zero(top, len, off, flags, err);
+	return watch_disk(d, rc, err);
 }
 
 int disk_discard(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
@@ -60,15 +65,19 @@ int disk_discard(struct disk *d, uint64_t len, uint64_t off, unsigned flags,
 	int rc = disk_check_writable(d, err);
 	SCOPED_VALIDATE(disk, d);
 
-	return rc < 0 ? rc
-		      : top->ops->write->discard(top, len, off, flags, err);
+	if (rc < 0)
+		return rc;
+	rc = top->ops->write->discard(top, len, off, flags, err);
+	return watch_disk(d, rc, err);
 }
 
 int disk_flush(struct disk *d, struct qcow2_error *err)
 {
 	struct layer *top = &d->layers[0];
 
-	return d->writable ? top->ops->write->flush(top, err) : 0;
+	return d->writable
+		       ? watch_flushed(d, top->ops->write->flush(top, err), err)
+		       : 0;
 }
 
 int disk_recover(struct disk *d, struct qcow2_error *err)
@@ -76,7 +85,10 @@ int disk_recover(struct disk *d, struct qcow2_error *err)
 	struct layer *top = &d->layers[0];
 	int rc = disk_check_writable(d, err);
 
-	return rc < 0 ? rc : top->ops->write->recover(top, err);
+	if (rc < 0)
+		return rc;
+	rc = top->ops->write->recover(top, err);
+	return watch_recovered(d, rc, err);
 }
 
 /* ---- Compressed clusters ------------------------------------------------- */
@@ -97,8 +109,10 @@ int disk_write_compressed(struct disk *d, const void *buf, uint64_t len,
 	struct layer *top = &d->layers[0];
 	int rc = check_encodes(d, err);
 
-	if (rc == 0)
-		rc = top->ops->encode->write(top, buf, len, off, err);
+	if (rc < 0)
+		return rc;
+	rc = watch_disk(d, top->ops->encode->write(top, buf, len, off, err),
+			err);
 	return rc == 0 && (flags & QCOW2_FUA) ? disk_flush(d, err) : rc;
 }
 
@@ -118,9 +132,10 @@ int disk_write_encoded(struct disk *d, const void *bytes, size_t n,
 	struct layer *top = &d->layers[0];
 	int rc = check_encodes(d, err);
 
-	return rc < 0 ? rc
-		      : top->ops->encode->write_encoded(top, bytes, n, cluster,
-							off, err);
+	if (rc < 0)
+		return rc;
+	rc = top->ops->encode->write_encoded(top, bytes, n, cluster, off, err);
+	return watch_disk(d, rc, err);
 }
 
 int disk_set_level(struct disk *d, uint32_t level, uint32_t *old,
@@ -160,7 +175,9 @@ int disk_write_placed(struct disk *d, const struct iovec *iov, int iovcnt,
 {
 	struct layer *top = &d->layers[0];
 
-	return top->ops->place->write(top, iov, iovcnt, host_off, err);
+	return watch_disk(
+		d, top->ops->place->write(top, iov, iovcnt, host_off, err),
+		err);
 }
 
 struct qcow2_store *disk_place_store(struct disk *d)

@@ -60,6 +60,13 @@ bool commit_covers(struct commit *c, uint64_t generation)
 
 /* ---- Changes ------------------------------------------------------------- */
 
+int commit_poisoned(const struct commit *c)
+{
+	int broken = refcounts_broken(c->refs);
+
+	return broken ? broken : c->poison;
+}
+
 static int poisoned(const struct commit *c, struct qcow2_error *err)
 {
 	return error_set(

@@ -163,6 +163,9 @@ int commit_rewrite_l2(struct commit *c, const uint8_t *bytes, uint64_t len,
 /* Refuses all changes from now on, with @code. */
 void commit_poison(struct commit *c, int code);
 
+/* The poison: -errno, or 0 while changes are taken. */
+int commit_poisoned(const struct commit *c);
+
 /* The poison, for changes that need no commit_begin(): those of bytes that
  * metadata shows already. */
 int commit_check(struct commit *c, struct qcow2_error *err);

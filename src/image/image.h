@@ -140,6 +140,9 @@ int image_read(struct image *img, struct iov_cursor *dst, uint64_t len,
 int image_split_holes(struct image *img, struct image_extent *extent,
 		      bool *hole, struct qcow2_error *err);
 
+/* By the header in memory; waits while that is being written. */
+bool image_is_marked_corrupt(struct image *img);
+
 void image_get_info(struct image *img, struct qcow2_info *out);
 /* Fills what reading counts. */
 void image_get_stats(const struct image *img, struct qcow2_stats *out);

@@ -14,6 +14,11 @@ static struct header header_now(struct image *img)
 	return img->header;
 }
 
+bool image_is_marked_corrupt(struct image *img)
+{
+	return header_now(img).incompatible_features & INCOMPAT_CORRUPT;
+}
+
 static void get_header(struct image *img, struct qcow2_info *out)
 {
 	struct header h = header_now(img);

@@ -200,7 +200,7 @@ int make_open_empty(const char *path, const struct qcow2_create_opts *create,
 	pair.data_hold = &held.data;
 	rc = make_at(&pair, create, err);
 	if (rc < 0) {
-		disk_close(e.disk, NULL);
+		disk_abandon(e.disk);
 		return rc;
 	}
 	disk_take_holds(e.disk, &held.file, &held.data);

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "chain/watch.h"
 #include "queue/queue_impl.h"
 
 /* ---- Completing ---------------------------------------------------------- */
@@ -41,6 +42,7 @@ void request_complete(struct request *r, int rc)
 	struct queue *q = r->queue;
 
 	assert(rc <= 0);
+	watch_disk(q->disk, rc, NULL);
 	q->opts.count(q->opts.opaque, &r->asked, r->len, rc, r->began_ns);
 	SCOPED_LOCK(&q->lock);
 	SCOPED_VALIDATE(queue, q);
