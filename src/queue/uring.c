@@ -19,6 +19,7 @@ struct uring {
 	struct io_uring kernel;
 	struct iovec *memory; /* that was registered */
 	int n_memory;
+	bool has_poller; /* SQPOLL: a thread of the kernel takes the entries */
 };
 
 bool uring_is_there(void)
@@ -95,9 +96,11 @@ static int uring_submit(struct ring *r)
 	struct uring *u = uring_of(r);
 	int rc;
 
+	/* The kernel stops behind a transfer that it refuses. */
 	do {
 		rc = io_uring_submit(&u->kernel);
-	} while (rc == -EINTR);
+	} while (rc == -EINTR ||
+		 (rc > 0 && !u->has_poller && io_uring_sq_ready(&u->kernel)));
 	return rc < 0 ? rc : 0;
 }
 
@@ -183,6 +186,7 @@ static int uring_open(struct uring *u, const struct ring_opts *opts)
 	struct io_uring_params p = { 0 };
 	int rc;
 
+	u->has_poller = opts->sqpoll;
 	if (opts->sqpoll) {
 		p.flags |= IORING_SETUP_SQPOLL;
 		p.sq_thread_idle = opts->sqpoll_idle_ms;
