@@ -858,10 +858,10 @@ int qcow2_recover(struct qcow2_image *img, struct qcow2_error *err);
  *	wait     qcow2_queue_fd() becomes readable, or qcow2_queue_reap() waits
  *	reap     the caller takes completions, in whatever order they came
  *
- * How a request is carried out.  What needs no disk is done at once.  Reads and
- * writes of plain data in files go to the kernel's io_uring.  What has to wait
- * for metadata, for a neighbour, for new clusters or for a compressor goes to
- * a worker (see qcow2_pool_new()).  If the host has no io_uring, or the image's
+ * How a request is carried out.  If it needs no disk, it is done at once.  Reads
+ * and writes of plain data in files go to the kernel's io_uring.  A request that
+ * has to wait for metadata, for a neighbour, for new clusters or for a
+ * compressor goes to a worker (see qcow2_pool_new()).  If the host has no io_uring, or the image's
  * store is not a file, workers do all of that.  A queue without workers does
  * it inside qcow2_queue_submit() and qcow2_queue_reap(), which block then.
  *

@@ -13,9 +13,10 @@
 #include "base/validate.h"
 #include "check/budget.h"
 
-/* A piece fits into the processor's cache twice over, and is long enough that
- * the call that fetches it does not show.  A cluster may be longer. */
-#define BULK_BYTES (UINT64_C(128) << 10)
+/* A piece fits into the processor's cache twice over, is long enough that the
+ * call that fetches it does not show, and holds the longest entry of a table of
+ * snapshots.  A cluster may be longer. */
+#define BULK_BYTES (UINT64_C(192) << 10)
 
 /*
  * A window on the file.  Later requests are served from memory while the window

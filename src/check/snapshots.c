@@ -141,6 +141,9 @@ static int read_long(struct check *c, const uint8_t *fixed, uint64_t *off,
 	return snapshot_decode(s, &r, c->header.size, &fault) ? 1 : 0;
 }
 
+_Static_assert(BULK_BYTES >= SNAPSHOT_ENTRY_BYTES_MAX,
+	       "a piece holds any entry");
+
 int check_snapshot_entry(struct check *c, uint64_t *off, struct snapshot *s,
 			 enum defect *bad, struct qcow2_error *err)
 {
