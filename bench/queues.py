@@ -71,7 +71,7 @@ class Bench(writing.Bench):
 
     def kinds(self):
         at_4k = SCATTERED + 4 * KIB
-        return [Load(*words) for words in (
+        loads = [Load(*words) for words in (
             ("4 KiB scattered read", 100000, 4 * KIB, 0, at_4k, self.full,
              False, "randread"),
             ("4 KiB scattered overwrite", 100000, 4 * KIB, 0, at_4k,
@@ -84,6 +84,7 @@ class Bench(writing.Bench):
              self.overlay_extended, True, None),
             ("1 MiB sequential write, new", 1000, MIB, 0, MIB,
              self.empty_small, True, "write"))]
+        return loads[:2] if self.share > 1 else loads
 
 
 def cases(bench):

@@ -10,7 +10,7 @@ import os
 import random
 import time
 
-SHARE = 16
+SHARE = 32
 
 
 class Sample:
