@@ -166,7 +166,7 @@ def combinations(sources):
 def check_all(qcow2, part, parts):
     sample = Sample()
     print(sample, flush=True)
-    chosen = sample.of(list(combinations(make_sources())))[part::parts]
+    chosen = sample.of(list(combinations(make_sources())), parts)[part::parts]
     failed = 0
     for source, target, way in chosen:
         try:

@@ -71,7 +71,7 @@ def main():
     size_mib = int(os.environ.get("QCOW2_TEST_MIB", "16"))
     print(sample, flush=True)
 
-    chosen = sample.of(images.combinations())[part::parts]
+    chosen = sample.of(images.combinations(), parts)[part::parts]
     failed = agreed = 0
     with tempfile.TemporaryDirectory(dir=scratch()) as name:
         root = pathlib.Path(name)

@@ -32,8 +32,9 @@ class Sample:
         digest = hashlib.blake2b(text.encode(), digest_size=4).digest()
         return int.from_bytes(digest, 'big') % self.share == 0
 
-    def of(self, things):
-        """One in N of a list, in its order."""
-        n = -(-len(things) // self.share)
+    def of(self, things, at_least=1):
+        """One in N of a list, in its order; `at_least` so many: one for each
+        slice."""
+        n = min(max(-(-len(things) // self.share), at_least), len(things))
         chosen = random.Random(self.seed).sample(range(len(things)), n)
         return [things[i] for i in sorted(chosen)]
