@@ -32,7 +32,8 @@ static bool in_memory(struct qcow2_store *s)
 	struct statfs fs;
 
 	assert_int_equal(fstatfs(store_fd(s), &fs), 0);
-	return fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC;
+	return (uint32_t)fs.f_type == TMPFS_MAGIC ||
+	       (uint32_t)fs.f_type == RAMFS_MAGIC;
 }
 
 TEST(a_carried_write_is_covered_by_the_next_flush)
