@@ -99,23 +99,12 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-struct deadline {
-	int64_t at_ms; /* -1: none */
-};
-
-static struct deadline deadline_in(int timeout_ms)
+/* Milliseconds until @end_ms. */
+static int ms_left(int64_t end_ms)
 {
-	return (struct deadline){ timeout_ms < 0 ? -1 : now_ms() + timeout_ms };
-}
+	int64_t left = end_ms - now_ms();
 
-/* Milliseconds, -1 for no limit. */
-static int deadline_left(struct deadline d)
-{
-	int64_t left = d.at_ms < 0 ? -1 : d.at_ms - now_ms();
-
-	if (d.at_ms >= 0 && left < 0)
-		return 0;
-	return (int)left;
+	return left > 0 ? (int)left : 0;
 }
 
 static bool queue_must_wait(struct queue *q, bool all)
@@ -179,7 +168,7 @@ static int queue_wait(struct queue *q, bool all, int timeout_ms)
 static int reap_some(struct queue *q, struct qcow2_completion *out,
 		     uint32_t max, int timeout_ms, uint32_t *n)
 {
-	struct deadline end = deadline_in(timeout_ms);
+	int64_t end_ms = timeout_ms > 0 ? now_ms() + timeout_ms : 0;
 	int rc = 0;
 
 	for (;;) {
@@ -191,7 +180,7 @@ static int reap_some(struct queue *q, struct qcow2_completion *out,
 		if (*n || timeout_ms == 0 || !queue_must_wait(q, false))
 			return 0;
 		if (timeout_ms > 0)
-			left = deadline_left(end);
+			left = ms_left(end_ms);
 		if (left == 0 || rc == -EINTR)
 			return 0;
 		rc = queue_wait(q, false, left);
