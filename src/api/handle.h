@@ -37,6 +37,11 @@ struct api_request handle_begin(enum request_kind kind, uint64_t len,
 /* Counts it; returns @rc. */
 int handle_end(struct qcow2_image *img, const struct api_request *r, int rc);
 
+/* The flags of calls that change guest bytes, and of zeroing. */
+#define CHANGE_FLAGS (QCOW2_NOWAIT | QCOW2_FUA)
+#define ZERO_FLAGS \
+	(CHANGE_FLAGS | QCOW2_ZERO_MAY_UNMAP | QCOW2_ZERO_NO_FALLBACK)
+
 /* Makes the handle of an opened disk, or closes the disk. */
 int handle_new(struct disk *disk, struct qcow2_image **out,
 	       struct qcow2_error *err);

@@ -14,16 +14,13 @@ enum { COMPLETIONS_AT_ONCE = 64 };
 
 /* ---- Requests ------------------------------------------------------------ */
 
-#define CHANGE_FLAGS (QCOW2_NOWAIT | QCOW2_FUA)
-
 static int request_check_op(const struct qcow2_request *r,
 			    struct qcow2_error *err)
 {
 	static const uint32_t flags[] = {
 		[QCOW2_OP_READ] = QCOW2_NOWAIT,
 		[QCOW2_OP_WRITE] = CHANGE_FLAGS,
-		[QCOW2_OP_ZERO] = CHANGE_FLAGS | QCOW2_ZERO_MAY_UNMAP |
-				  QCOW2_ZERO_NO_FALLBACK,
+		[QCOW2_OP_ZERO] = ZERO_FLAGS,
 		[QCOW2_OP_DISCARD] = CHANGE_FLAGS,
 		[QCOW2_OP_FLUSH] = QCOW2_NOWAIT,
 		[QCOW2_OP_WRITE_COMPRESSED] = CHANGE_FLAGS,

@@ -7,9 +7,6 @@
 #include "base/error.h"
 #include "base/iov.h"
 
-#define WRITE_FLAGS (QCOW2_NOWAIT | QCOW2_FUA)
-#define ZERO_FLAGS (WRITE_FLAGS | QCOW2_ZERO_MAY_UNMAP | QCOW2_ZERO_NO_FALLBACK)
-
 static int api_write_check_flags(unsigned flags, unsigned known,
 				 struct qcow2_error *err)
 {
@@ -29,7 +26,7 @@ int qcow2_pwritev(struct qcow2_image *img, const struct iovec *iov, int iovcnt,
 	if (rc == 0)
 		rc = handle_check_range(img, len, off, err);
 	if (rc == 0)
-		rc = api_write_check_flags(flags, WRITE_FLAGS, err);
+		rc = api_write_check_flags(flags, CHANGE_FLAGS, err);
 	if (rc < 0)
 		return rc;
 	r = handle_begin(REQUEST_WRITE, len, off);
@@ -67,7 +64,7 @@ int qcow2_discard(struct qcow2_image *img, uint64_t len, uint64_t off,
 	struct api_request r;
 
 	if (rc == 0)
-		rc = api_write_check_flags(flags, WRITE_FLAGS, err);
+		rc = api_write_check_flags(flags, CHANGE_FLAGS, err);
 	if (rc < 0)
 		return rc;
 	r = handle_begin(REQUEST_DISCARD, len, off);
